@@ -1,0 +1,42 @@
+"""The errors a user can meet. Each message says what was expected, what came, and what to do next."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SemcorrError(Exception):
+    """Base of every error that semcorr raises on purpose."""
+
+
+class ImageError(SemcorrError):
+    """A picture is missing, broken, too large or too small."""
+
+
+class PointError(SemcorrError):
+    """Points are missing, not finite, of the wrong shape, or outside their image."""
+
+
+class SettingsError(SemcorrError):
+    """A preset or a setting is unknown, or its value does not fit."""
+
+
+class ModelError(SemcorrError):
+    """A checkpoint cannot be found, read or used."""
+
+
+class LayerError(ModelError):
+    """A cross-attention layer was asked for that the U-Net does not have."""
+
+
+class QueryError(SemcorrError):
+    """A query file is broken, or belongs to another model or method."""
+
+
+class OutOfMemoryError(SemcorrError):
+    """Not even the smallest batch fits into memory."""
+
+
+def suggest(unknown: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
+    near = difflib.get_close_matches(unknown, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""

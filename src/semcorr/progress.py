@@ -1,0 +1,13 @@
+"""How long-running work reports itself: through a callback, so that the library never prints."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called as work goes on; raise from it to cancel the work.
+
+    ``stage`` names the work ("learn", "locate", "download"), ``done`` of ``total`` steps are behind,
+    and ``info`` carries what is worth showing (a loss, an image's name).
+    """
+
+    def __call__(self, stage: str, done: int, total: int, **info: object) -> None: ...
