@@ -1,8 +1,9 @@
 """How long-running work reports itself: through a callback, so that the library never prints."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Called as work goes on; raise from it to cancel the work.
 

@@ -1,0 +1,54 @@
+"""Set up for every test: shapes are checked at run time, nothing reaches a network, nothing is read from a user's cache."""
+
+import atexit
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before anything imports huggingface_hub, which reads these once.
+_HUB = tempfile.TemporaryDirectory(prefix="semcorr-hub-")
+atexit.register(_HUB.cleanup)
+os.environ["HF_HOME"] = _HUB.name
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+for _name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_TOKEN"):
+    os.environ.pop(_name, None)
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+_HOOK = install_import_hook("semcorr", "beartype.beartype")
+
+import torch  # noqa: E402
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread_a_worker() -> None:
+    """Several test processes share the cores; results must not depend on it anyway."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of recorded runs."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def tiny_sd() -> Path:
+    """A diffusers folder with Stable Diffusion 1.4's topology, a few channels wide, random weights."""
+    return GOLDEN / "tiny-sd"
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Path:
+    """The folder of real photographs that ``SEMCORR_TEST_DATA`` names; without it the test is skipped."""
+    root = os.environ.get("SEMCORR_TEST_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("SEMCORR_TEST_DATA does not name a folder")
+    return Path(root)
