@@ -1,0 +1,123 @@
+"""Frames and the ways between them. No other module converts coordinates.
+
+A point is (x, y): x to the right, y down, in pixels of its image, continuous. (0, 0) is the top-left *corner* of the
+image and (width, height) its bottom-right corner, so the centre of the pixel in column i and row j is
+(i + 0.5, j + 0.5). Resizing is then a pure scale, with no half pixel to remember. A size is always (width, height); a
+tensor is (..., height, width).
+
+The *model frame* is the image squashed (not padded) to the square that the network works on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from semcorr.errors import PointError
+
+Size = tuple[int, int]
+Points = TypeVar("Points", np.ndarray, Tensor)
+
+
+def check_points(points: ArrayLike, size: Size, *, image: str = "the image") -> Float[np.ndarray, "points 2"]:
+    """Return the points as a float64 array (N, 2), or say what is wrong with them.
+
+    ``points`` are (x, y) in pixels of an image of ``size`` (width, height), both edges included; ``image`` is what
+    messages call it.
+
+    Raises ``PointError`` when there are none, when the shape is not (N, 2), and for points that are not finite or lie
+    outside.
+    """
+    try:
+        array = np.asarray(points, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PointError(f"Points must be numbers, a list of (x, y) pairs, got {points!r}: {error}.") from error
+    if array.size == 0:
+        raise PointError("No points were given: name at least one (x, y) in pixels of the image.")
+    if array.ndim != 2 or array.shape[1] != 2:
+        hint = " For one point write [(x, y)]." if array.shape == (2,) else ""
+        raise PointError(f"Points must be a list of (x, y) pairs, shape (N, 2), got shape {array.shape}.{hint}")
+    width, height = size
+    for number, (x, y) in enumerate(array.tolist(), start=1):
+        if not np.isfinite((x, y)).all():
+            raise PointError(f"Point {number} is ({x:g}, {y:g}): both coordinates must be finite numbers.")
+        if not (0 <= x <= width and 0 <= y <= height):
+            swapped = " As (y, x) it would be inside: are the two swapped?" if x <= height and y <= width else ""
+            raise PointError(
+                f"Point {number} is ({x:g}, {y:g}), outside {image}, which is {width} x {height} pixels: x must be "
+                f"from 0 to {width}, y from 0 to {height}.{swapped if min(x, y) >= 0 else ''}"
+            )
+    return array
+
+
+def scale_points(points: Points, from_size: Size, to_size: Size) -> Points:
+    """Carry points (..., 2) from an image of ``from_size`` to the same image resized to ``to_size``."""
+    scale = (to_size[0] / from_size[0], to_size[1] / from_size[1])
+    return _affine(points, scale, (0.0, 0.0))
+
+
+def squash(image: Float[Tensor, "3 height width"], resolution: int) -> Float[Tensor, "3 {resolution} {resolution}"]:
+    """Resize to a square without keeping the aspect ratio: the model frame.
+
+    Bilinear; along an axis that shrinks, the kernel widens with the factor, so that fine texture does not alias.
+    """
+    size = (resolution, resolution)
+    return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of whole pixels of the model frame: (left, top) is its first pixel."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if self.left < 0 or self.top < 0 or self.width < 1 or self.height < 1:
+            raise ValueError(f"A crop starts at 0 or later and has at least one pixel each way, got {self}.")
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """(rows, columns) to index the last two axes of a tensor with."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    def cut(self, image: Float[Tensor, "*batch channels height width"], resolution: int) -> Float[Tensor, "..."]:
+        """Cut the rectangle out of ``image`` and resize it to ``resolution`` x ``resolution``.
+
+        Bilinear with pixel centres aligned to the frame's (``align_corners=False``) and no antialiasing, as in the
+        authors' code.
+        """
+        height, width = image.shape[-2:]
+        if self.left + self.width > width or self.top + self.height > height:
+            raise ValueError(f"{self} reaches beyond the image of {width} x {height} pixels.")
+        part = image[..., *self.slices]
+        flat = part.reshape(-1, *part.shape[-3:])
+        size = (resolution, resolution)
+        resized = F.interpolate(flat, size=size, mode="bilinear", align_corners=False)
+        return resized.reshape(*part.shape[:-2], *size)
+
+    def to_crop(self, points: Points, resolution: int) -> Points:
+        """Model-frame points (..., 2) as points of the crop resized to ``resolution`` x ``resolution``."""
+        scale = (resolution / self.width, resolution / self.height)
+        return _affine(points, scale, (-self.left * scale[0], -self.top * scale[1]))
+
+    def to_frame(self, points: Points, resolution: int) -> Points:
+        """Points of the crop resized to ``resolution`` x ``resolution`` as model-frame points: inverse of to_crop."""
+        return _affine(points, (self.width / resolution, self.height / resolution), (self.left, self.top))
+
+
+def _affine(points: Points, scale: Sequence[float], shift: Sequence[float]) -> Points:
+    if isinstance(points, Tensor):
+        if not points.is_floating_point():
+            points = points.to(torch.float32)
+        return points * points.new_tensor(scale) + points.new_tensor(shift)
+    array: np.ndarray = np.asarray(points, dtype=np.float64) * np.asarray(scale) + np.asarray(shift)
+    return array

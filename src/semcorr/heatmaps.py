@@ -1,0 +1,128 @@
+"""Heat maps as pure functions: the target, enlarging, fusing, the peak, and how far rounds agree.
+
+A map is a tensor (..., height, width). Points are (x, y) in the frame of ``semcorr.geometry``, in pixels of the map.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from semcorr.geometry import Crop, Size
+
+
+def gaussian(
+    centres: Float[Tensor, "*batch 2"], sigma: float, size: Size, pixel_centre: float = 0.5
+) -> Float[Tensor, "*batch height width"]:
+    """A Gaussian of peak 1 around each centre: exp(-|pixel - centre|^2 / (2 sigma^2)), in the dtype of the centres.
+
+    ``centres`` and ``sigma`` are in pixels of a map of ``size`` (width, height). ``pixel_centre`` is where in a pixel
+    its value is taken: 0.5 in the continuous frame; 0.0 puts it on the integers, as the authors' code does.
+    """
+    width, height = size
+    columns = torch.arange(width, device=centres.device, dtype=centres.dtype) + pixel_centre
+    rows = torch.arange(height, device=centres.device, dtype=centres.dtype) + pixel_centre
+    across = torch.exp(-((columns - centres[..., 0:1]) ** 2) / (2 * sigma**2))
+    down = torch.exp(-((rows - centres[..., 1:2]) ** 2) / (2 * sigma**2))
+    return down[..., :, None] * across[..., None, :]
+
+
+def upsample(maps: Float[Tensor, "*batch h w"], size: Size) -> Float[Tensor, "*batch height width"]:
+    """Resize maps bilinearly to ``size`` (width, height), pixel areas aligned (``align_corners=False``)."""
+    width, height = size
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    resized = F.interpolate(flat, size=(height, width), mode="bilinear", align_corners=False)
+    return resized.reshape(*maps.shape[:-2], height, width)
+
+
+def fuse_mean(maps: Iterable[Float[Tensor, "*batch _h _w"]], size: Size) -> Float[Tensor, "*batch height width"]:
+    """Enlarge each of the maps to ``size`` (width, height) and average them, each with the same weight.
+
+    ``maps`` may be a list of maps of different resolutions (layers), or a tensor, whose first axis is averaged over.
+    """
+    total: Tensor | None = None
+    count = 0
+    for one in maps:
+        enlarged = upsample(one, size)
+        total = enlarged if total is None else total + enlarged
+        count += 1
+    if total is None:
+        raise ValueError("There are no maps to fuse: at least one is needed.")
+    return total / count
+
+
+def softmax_pixels(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch height width"]:
+    """Softmax over all pixels of each map, so that each sums to one (authors' code, before fusing layers)."""
+    return maps.flatten(-2).softmax(-1).reshape(maps.shape)
+
+
+def peak(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch 2"]:
+    """The centre (x, y) of each map's largest pixel, the first in reading order when several are equal; float32."""
+    width = maps.shape[-1]
+    index = maps.flatten(-2).argmax(-1)
+    cell = torch.stack((index % width, index // width), dim=-1)
+    return cell.to(torch.float32) + 0.5
+
+
+def peak_value(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch"]:
+    """The largest value of each map."""
+    return maps.flatten(-2).amax(-1)
+
+
+def agreement(points: Float[Tensor, "points rounds 2"], scale: float) -> Float[Tensor, " points"]:
+    """How far the rounds of each point agree, from 0 (all far apart) to 1 (all in one place).
+
+    The mean over all pairs of rounds of exp(-d^2 / (2 scale^2)), where d is the distance between the two places and
+    ``scale`` is in the same pixels as the points. A single round has nothing to disagree with: 1.
+    """
+    rounds = points.shape[1]
+    if rounds < 2:
+        return points.new_ones(points.shape[0])
+    first, second = torch.triu_indices(rounds, rounds, offset=1, device=points.device)
+    squared = ((points[:, first] - points[:, second]) ** 2).sum(-1)
+    return torch.exp(-squared / (2 * scale**2)).mean(-1)
+
+
+class CoverageMean:
+    """Mean of maps that each cover only a crop of a canvas: sum over the crops divided by how many cover a pixel.
+
+    ``shape`` is (rows, ..., height, width) of the canvas, in model-frame pixels. Rows have crops of their own; the axes
+    between (layers, heads) share their row's crop. Crops when locating: authors' code.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        if len(shape) < 3:
+            raise ValueError(f"The canvas must be (rows, ..., height, width), got {tuple(shape)}.")
+        self._sum = torch.zeros(*shape, device=device, dtype=dtype)
+        self._coverage = torch.zeros(shape[0], *shape[-2:], device=device, dtype=dtype)
+
+    def add(self, maps: Float[Tensor, "rows *rest h w"], crops: Crop | Sequence[Crop]) -> None:
+        """Add one map for each row, enlarged bilinearly to its crop; a single crop is used for all rows."""
+        rows = self._sum.shape[0]
+        per_row = [crops] * rows if isinstance(crops, Crop) else list(crops)
+        if maps.shape[:-2] != self._sum.shape[:-2] or len(per_row) != rows:
+            raise ValueError(
+                f"Expected maps {tuple(self._sum.shape[:-2])} + (h, w) and {rows} crops, got {tuple(maps.shape)} and "
+                f"{len(per_row)} crops."
+            )
+        for row, crop in enumerate(per_row):
+            down, across = crop.slices
+            if down.stop > self._sum.shape[-2] or across.stop > self._sum.shape[-1]:
+                raise ValueError(f"{crop} reaches beyond the canvas {tuple(self._sum.shape[-2:])} (height, width).")
+            self._sum[row, ..., down, across] += upsample(maps[row], (crop.width, crop.height))
+            self._coverage[row, down, across] += 1
+
+    def mean(self) -> Float[Tensor, "rows *rest height width"]:
+        """The mean so far; 0 where no crop has been."""
+        rows, height, width = self._coverage.shape
+        between = self._sum.ndim - 3
+        coverage = self._coverage.reshape(rows, *(1,) * between, height, width)
+        return self._sum / coverage.clamp(min=1)
+
+    def covered(self) -> Float[Tensor, "rows height width"]:
+        """How many crops have covered each pixel."""
+        return self._coverage.clone()
