@@ -1,0 +1,133 @@
+"""Which cross-attention layers a U-Net has, and how they are chosen by name or by rule."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from semcorr.errors import LayerError, suggest
+
+Family = Literal["sd1", "sd2", "sdxl", "toy"]
+Place = Literal["down", "mid", "up"]
+
+DEFAULT_LAYERS: Mapping[Family, tuple[str, ...]] = {
+    # The paper's layers 7-10 of 16 (5-8 when only those with at most 32x32 queries are counted).
+    "sd1": ("up/4", "up/2:0"),
+    "sd2": ("up/4", "up/2:0"),
+    # The same places of the U-Net; with ten transformer blocks an attention that makes 31 maps.
+    # A guess by analogy: nobody here has measured it on photographs.
+    "sdxl": ("up/4", "up/2:0"),
+    "toy": ("up/2", "up/1"),
+}
+
+_RULE = re.compile(r"(down|mid|up|any)/(\d+)(?::(\d+(?:,\d+)*))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossAttentionLayer:
+    """One cross-attention layer of a U-Net.
+
+    ``name`` is the path of the attention module that holds it ("up_blocks.1.attentions.0"), followed by
+    ".transformer_blocks.k" where that module holds several. ``scale`` is the latent's side divided by the
+    map's side, ``heads`` the number of attention heads, and ``path`` the position of the ``attn2`` module:
+    block (None in the middle), attention, transformer block.
+    """
+
+    name: str
+    place: Place
+    scale: int
+    heads: int
+    path: tuple[int | None, int, int]
+
+    def map_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) of this layer's maps for a latent of that height and width.
+
+        Every downsampling halves a side and rounds up, so a side that does not divide is rounded up once.
+        """
+        return -(-height // self.scale), -(-width // self.scale)
+
+
+def cross_attention_layers(unet: UNet2DConditionModel) -> tuple[CrossAttentionLayer, ...]:
+    """Return the U-Net's cross-attention layers in the order it runs them: down, middle, up."""
+    return tuple(_walk(unet))
+
+
+def _walk(unet: UNet2DConditionModel) -> Iterator[CrossAttentionLayer]:
+    scale = 1
+    for index, block in enumerate(unet.down_blocks):
+        yield from _of_block(block, f"down_blocks.{index}", "down", index, scale)
+        if getattr(block, "downsamplers", None) is not None:
+            scale *= 2
+    if unet.mid_block is not None:
+        yield from _of_block(unet.mid_block, "mid_block", "mid", None, scale)
+    for index, block in enumerate(unet.up_blocks):
+        yield from _of_block(block, f"up_blocks.{index}", "up", index, scale)
+        if getattr(block, "upsamplers", None) is not None:
+            scale //= 2
+
+
+def _of_block(
+    block: nn.Module, name: str, place: Place, index: int | None, scale: int
+) -> Iterator[CrossAttentionLayer]:
+    for j, attention in enumerate(getattr(block, "attentions", None) or ()):
+        transformers = getattr(attention, "transformer_blocks", ())
+        for k, transformer in enumerate(transformers):
+            if getattr(transformer, "attn2", None) is None:
+                continue
+            suffix = f".transformer_blocks.{k}" if len(transformers) > 1 else ""
+            yield CrossAttentionLayer(
+                name=f"{name}.attentions.{j}{suffix}",
+                place=place,
+                scale=scale,
+                heads=transformer.attn2.heads,
+                path=(index, j, k),
+            )
+
+
+def select_layers(layers: Sequence[CrossAttentionLayer], spec: Sequence[str]) -> tuple[CrossAttentionLayer, ...]:
+    """Choose layers by exact name or by rule.
+
+    A rule is ``place/scale`` or ``place/scale:n,n``: place is down, mid, up or any; scale is the latent's
+    side divided by the map's side; n counts, from 0, those that match, and without it all are taken.
+    "up/4" with Stable Diffusion 1.x is the three layers of ``up_blocks.1``, whose maps are 16x16 at 512 px.
+    The result is in the U-Net's own order and holds no layer twice.
+
+    Raises ``LayerError``, with a list of the layers that are there, when a name or rule matches nothing.
+    """
+    if isinstance(spec, str):
+        spec = (spec,)
+    chosen: set[str] = set()
+    for item in spec:
+        chosen.update(layer.name for layer in _matching(layers, item))
+    if not chosen:
+        raise LayerError(f"No cross-attention layer was asked for; expected at least one.\n{_listing(layers)}")
+    return tuple(layer for layer in layers if layer.name in chosen)
+
+
+def _matching(layers: Sequence[CrossAttentionLayer], item: str) -> list[CrossAttentionLayer]:
+    exact = [layer for layer in layers if layer.name == item]
+    if exact:
+        return exact
+    rule = _RULE.fullmatch(item)
+    if rule is None:
+        hint = suggest(item, [layer.name for layer in layers])
+        raise LayerError(f"This U-Net has no cross-attention layer {item!r}.{hint}\n{_listing(layers)}")
+    place, scale, numbers = rule.groups()
+    found = [layer for layer in layers if place in (layer.place, "any") and layer.scale == int(scale)]
+    wanted = range(len(found)) if numbers is None else [int(number) for number in numbers.split(",")]
+    if not found or max(wanted) >= len(found):
+        raise LayerError(
+            f"The rule {item!r} asks for a cross-attention layer that is not there: "
+            f"{len(found)} match {place}/{scale}.\n{_listing(layers)}"
+        )
+    return [found[number] for number in wanted]
+
+
+def _listing(layers: Sequence[CrossAttentionLayer]) -> str:
+    if not layers:
+        return "This U-Net has no cross-attention layers at all."
+    lines = (f"  {layer.name}  ({layer.place}/{layer.scale}, {layer.heads} heads)" for layer in layers)
+    return "\n".join(["Layers that are there, each with the rule that finds it:", *lines])

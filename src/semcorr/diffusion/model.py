@@ -1,0 +1,197 @@
+"""The frozen network as the methods see it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from diffusers import UNet2DConditionModel
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from semcorr.diffusion import latents as _latents
+from semcorr.diffusion.attention import recording
+from semcorr.diffusion.checkpoint import Checkpoint, load_checkpoint
+from semcorr.diffusion.layers import (
+    DEFAULT_LAYERS,
+    CrossAttentionLayer,
+    Family,
+    cross_attention_layers,
+    select_layers,
+)
+from semcorr.diffusion.trim import trimmed_unet
+from semcorr.errors import ModelError
+from semcorr.progress import Progress
+
+DType = Literal["float32", "float16", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class DiffusionModel:
+    """A frozen Stable Diffusion network whose cross-attention can be read, with gradients to the context.
+
+    Attributes:
+        model_id: what it was loaded by: a bundled name, a hub id or a path.
+        revision: the hub commit, or None.
+        fingerprint: a hash of the U-Net's and VAE's configuration and weights, to tell models apart.
+        family: "sd1", "sd2", "sdxl" or "toy".
+        resolution: side, in pixels, of the square images that the network was trained on.
+        vae_factor: pixels a latent position is wide.
+        context_tokens, context_dim: shape of one context (77 x 768 for Stable Diffusion 1.x).
+        prediction_type: what the U-Net was trained to predict ("epsilon", "v_prediction"). The attention
+            maps do not depend on it, because nothing after the last of them is read.
+        layers: the cross-attention layers in the U-Net's order.
+        unet, vae, scheduler: diffusers' own objects. ``unet`` is whole and is never changed.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> None:
+        """Wrap a loaded checkpoint; :meth:`from_pretrained` is the usual way in."""
+        self.device = torch.device(device)
+        self.unet = checkpoint.unet.to(self.device)
+        self.vae = checkpoint.vae.to(self.device)
+        self.scheduler = checkpoint.scheduler
+        self.model_id = checkpoint.model_id
+        self.revision = checkpoint.revision
+        self.fingerprint = checkpoint.fingerprint
+        self.family: Family = checkpoint.family
+        self.context_tokens = checkpoint.context_tokens
+        self.context_dim: int = self.unet.config.cross_attention_dim
+        self.dtype: torch.dtype = self.unet.dtype
+        self.prediction_type: str = self.scheduler.config.prediction_type
+        self.vae_factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        self.resolution: int = self.unet.config.sample_size * self.vae_factor
+        self.layers = cross_attention_layers(self.unet)
+        self._checkpoint = checkpoint
+        self._trimmed: dict[tuple[str, ...], UNet2DConditionModel] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = "toy",
+        *,
+        revision: str | None = None,
+        dtype: DType = "float32",
+        device: Device = "auto",
+        local_files_only: bool = False,
+        progress: Progress | None = None,
+    ) -> "DiffusionModel":
+        """Load a checkpoint, frozen.
+
+        Args:
+            model: "toy" or "toy-plain" (bundled with the package), a folder as diffusers saves it, one
+                ``.safetensors`` file in the original layout, or a hub id such as
+                "CompVis/stable-diffusion-v1-4". Only safetensors are read, never pickles.
+            revision: branch, tag or commit of a hub id.
+            dtype: precision of the weights and of the pass through the network; the attention's softmax
+                and everything returned are float32 regardless.
+            device: "auto" takes cuda, then mps, then cpu.
+            local_files_only: use nothing but what is on this machine.
+            progress: told ("download", bytes done, bytes in all, file=name) while files come from the hub.
+
+        Raises:
+            ModelError: the checkpoint is unknown, not here and not to be had, broken, or not one of
+                Stable Diffusion 1.x, 2.x or SDXL.
+        """
+        checkpoint = load_checkpoint(
+            model, revision=revision, dtype=_dtype(dtype), local_files_only=local_files_only, progress=progress
+        )
+        return cls(checkpoint, _device(device))
+
+    @property
+    def default_layers(self) -> tuple[str, ...]:
+        """The rule that chooses the paper's layers in this family."""
+        return DEFAULT_LAYERS[self.family]
+
+    def select_layers(self, spec: Sequence[str] | None = None) -> tuple[CrossAttentionLayer, ...]:
+        """Choose layers by name or rule, the family's default without a ``spec``; see :func:`select_layers`."""
+        return select_layers(self.layers, self.default_layers if spec is None else spec)
+
+    def timestep(self, step_from_clean: int, of: int = 50) -> int:
+        """Return the DDIM time step that is ``step_from_clean`` steps from the clean end: 8 of 50 is t = 140."""
+        return _latents.ddim_timestep(self.scheduler, step_from_clean, of)
+
+    def encode(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch channels latent_height latent_width"]:
+        """Encode RGB images in [0, 1] to float32 latents: the posterior's mean, scaled. No gradient."""
+        return _latents.encode(self.vae, images)
+
+    def add_noise(
+        self,
+        latents: Float[Tensor, "batch channels height width"],
+        noise: Float[Tensor, "batch channels height width"],
+        t: int,
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Return sqrt(abar_t) latents + sqrt(1 - abar_t) noise."""
+        return _latents.add_noise(self.scheduler, latents, noise, t)
+
+    def attention(
+        self,
+        noisy: Float[Tensor, "batch channels latent_height latent_width"],
+        t: int,
+        context: Float[Tensor, "batch context_tokens dim"],
+        layers: Sequence[CrossAttentionLayer],
+        *,
+        tokens: Sequence[int] = (1,),
+    ) -> dict[str, Float[Tensor, "batch _heads _tokens _height _width"]]:
+        """Return the attention that every image position pays to some tokens, at some layers.
+
+        Softmax over all tokens of Q K^T / sqrt(d), in float32, one map per head and asked-for token, under
+        the layer's name. Token 1, the first after the start token, is the one the paper reads. Gradients
+        reach ``context`` (and ``noisy``); the network is frozen. The U-Net is run up to the last of ``layers``.
+        """
+        unet = self._unet_for(layers)
+        self._check_context(context, tokens)
+        noisy = noisy.to(self.device, self.dtype)
+        context = context.to(self.device, self.dtype)
+        with recording(tokens, (noisy.shape[2], noisy.shape[3])) as maps:
+            unet(noisy, t, context, added_cond_kwargs=self._added_conditions(noisy), return_dict=False)
+        return {layer.name: maps[layer.name] for layer in layers}
+
+    def _unet_for(self, layers: Sequence[CrossAttentionLayer]) -> UNet2DConditionModel:
+        key = tuple(layer.name for layer in layers)
+        if key not in self._trimmed:
+            self._trimmed[key] = trimmed_unet(self.unet, layers)
+        return self._trimmed[key]
+
+    def _check_context(self, context: Tensor, tokens: Sequence[int]) -> None:
+        if context.shape[2] != self.context_dim:
+            raise ModelError(
+                f"{self.model_id} takes contexts {self.context_dim} wide, got {context.shape[2]}: "
+                "use embeddings that were learned with this model."
+            )
+        outside = [token for token in tokens if not 0 <= token < context.shape[1]]
+        if outside or not tokens:
+            raise ModelError(f"Expected tokens from 0 to {context.shape[1] - 1}, got {outside or 'none'}.")
+
+    def _added_conditions(self, noisy: Tensor) -> dict[str, Tensor] | None:
+        """SDXL wants a pooled prompt and the picture's size: an empty prompt, and a picture that is not cut."""
+        if self.family != "sdxl":
+            return None
+        config = self.unet.config
+        pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+        height, width = (side * self.vae_factor for side in noisy.shape[2:])
+        ids: Int[Tensor, "6"] = torch.tensor([height, width, 0, 0, height, width], device=self.device)
+        return {
+            "text_embeds": noisy.new_zeros(len(noisy), pooled),
+            "time_ids": ids.to(noisy.dtype).expand(len(noisy), 6),
+        }
+
+
+def _dtype(name: DType) -> torch.dtype:
+    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    if name not in known:
+        raise ModelError(f"Unknown precision {name!r}. Expected one of {', '.join(known)}.")
+    return known[name]
+
+
+def _device(name: Device) -> torch.device:
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if name not in available:
+        raise ModelError(f"Unknown device {name!r}. Expected auto, cpu, cuda or mps.")
+    if not available[name]:
+        here = ", ".join(kind for kind, there in available.items() if there)
+        raise ModelError(f"Device {name!r} was asked for, but torch finds only {here} here.")
+    return torch.device(name)
