@@ -1,0 +1,175 @@
+"""The marks that pictures are made of: colours, sizes, dots, numbered badges, rings and letters."""
+
+import colorsys
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+from jaxtyping import Float
+
+Colour = tuple[int, int, int]
+
+INK: Colour = (30, 34, 40)
+FAINT: Colour = (105, 112, 122)
+HAIRLINE: Colour = (205, 210, 216)
+PAPER: Colour = (255, 255, 255)
+# Ten hues that stay apart from each other, also on photographs; later points go on around the hue circle.
+PALETTE: tuple[Colour, ...] = (
+    (255, 209, 0),
+    (0, 168, 232),
+    (255, 92, 138),
+    (61, 204, 112),
+    (255, 140, 26),
+    (160, 120, 255),
+    (0, 209, 193),
+    (235, 64, 52),
+    (190, 224, 60),
+    (240, 150, 240),
+)
+# Markers are drawn so many times larger and scaled down, because Pillow's circles have stairs.
+FINER = 3
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the figure
+Mark = int | Literal["ring"] | None  # what stands before words of the legend: a point's badge, a ring, nothing
+
+
+def point_colour(index: int) -> Colour:
+    """The colour of the point with this index, counted from 0."""
+    if index < len(PALETTE):
+        return PALETTE[index]
+    # Steps of the golden section never fall on an earlier hue.
+    hue = (0.11 + (index - len(PALETTE)) * 0.6180339887) % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.62, 0.96)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """Measures in pixels of the figure."""
+
+    text: int
+    row: int
+    gap: int
+    dot: float
+    badge: float
+    narrowest: int
+
+    def lead(self, mark: Mark) -> int:
+        """Room for the mark in front of a legend's words."""
+        return 0 if mark is None else round(1.15 * self.row)
+
+    @staticmethod
+    def of(height: int) -> "Style":
+        """Measures that go with a panel of this height; below 240 pixels they shrink no further."""
+        unit = max(height, 240) / 512
+        return Style(
+            text=max(11, round(15 * unit)),
+            row=max(18, round(26 * unit)),
+            gap=max(6, round(12 * unit)),
+            dot=max(3.0, 4.5 * unit),
+            badge=max(7.5, 11.0 * unit),
+            narrowest=round(200 * unit),
+        )
+
+
+class Pen:
+    """Draws in pixels of the figure on a layer that is FINER times as large; every mark has a dark edge."""
+
+    def __init__(self, draw: PIL.ImageDraw.ImageDraw, style: Style) -> None:
+        self._draw = draw
+        self._style = style
+        self._edge = style.dot / 3
+        self.ring_radius = 2.3 * style.dot
+
+    def line(self, start: np.ndarray, end: np.ndarray, colour: Colour, width: float) -> None:
+        """A line with a dark edge."""
+        ends = [tuple(start * FINER), tuple(end * FINER)]
+        self._draw.line(ends, fill=(*INK, 200), width=round((width + self._edge) * FINER))
+        self._draw.line(ends, fill=colour, width=max(1, round(width * FINER)))
+
+    def disc(self, centre: np.ndarray, radius: float, colour: Colour) -> None:
+        """A filled dot with a white and a dark rim."""
+        for size, fill in ((radius + 2 * self._edge, INK), (radius + self._edge, PAPER), (radius, colour)):
+            self._draw.ellipse(_round_box(centre, size), fill=fill)
+
+    def ring(self, centre: np.ndarray, colour: Colour) -> None:
+        """A hollow ring of ``ring_radius``, white and dark on both sides."""
+        outer = self.ring_radius
+        for inset, width, fill in ((0.0, 4.0, INK), (0.7, 2.6, PAPER), (1.1, 1.8, colour)):
+            box = _round_box(centre, outer - inset * self._edge)
+            self._draw.ellipse(box, outline=fill, width=round(width * self._edge * FINER))
+
+    def tie(self, found: np.ndarray, true: np.ndarray, colour: Colour) -> None:
+        """A line from a found point to the rim of the ring around its true place."""
+        distance = float(np.linalg.norm(true - found))
+        if distance > self.ring_radius:
+            self.line(found, true + (found - true) * (self.ring_radius / distance), colour, 1.2 * self._edge)
+
+    def badge(self, centre: np.ndarray, index: int) -> None:
+        """The number of the point with this index (counted from 0) on a disc of its colour."""
+        colour = point_colour(index)
+        radius = self._style.badge
+        self._draw.ellipse(_round_box(centre, radius + self._edge), fill=INK)
+        self._draw.ellipse(_round_box(centre, radius), fill=colour)
+        number = str(index + 1)
+        letter = radius * {1: 1.3, 2: 1.1, 3: 0.8}.get(len(number), 0.6)
+        font = font_of(round(letter * FINER), bold=True)
+        self._draw.text(tuple(centre * FINER), number, fill=INK, font=font, anchor="mm")
+
+
+def _round_box(centre: np.ndarray, radius: float) -> tuple[float, float, float, float]:
+    x, y = centre * FINER
+    return x - radius * FINER, y - radius * FINER, x + radius * FINER, y + radius * FINER
+
+
+def place_badges(points: np.ndarray, avoid: np.ndarray, box: Box, style: Style) -> Float[np.ndarray, "points 2"]:
+    """A place for every number near its point, off the points, the rings and the other numbers, inside the panel."""
+    marks = np.concatenate([points, avoid])
+    placed: list[np.ndarray] = []
+    reach = style.badge + style.dot
+    angles = [math.radians(-60 + 30 * step) for step in range(12)]
+    steps = [
+        np.array([math.cos(angle), math.sin(angle)]) * reach * far for far in (1.25, 1.9, 2.7, 3.6) for angle in angles
+    ]
+    low = np.array(box[:2]) + style.badge
+    high = np.array(box[2:]) - style.badge
+    for point in points:
+
+        def cost(place: np.ndarray, point: np.ndarray = point) -> float:
+            outside = float(np.maximum(low - place, 0).sum() + np.maximum(place - high, 0).sum())
+            dots = float(np.maximum(reach * 1.1 - np.linalg.norm(marks - place, axis=1), 0).sum())
+            badges = sum(max(0.0, 2.2 * style.badge - float(np.linalg.norm(other - place))) for other in placed)
+            return 5 * outside + 3 * dots + 5 * badges + 0.25 * float(np.linalg.norm(place - point))
+
+        placed.append(min((point + step for step in steps), key=cost))
+    return np.array(placed).reshape(-1, 2)
+
+
+def lay_over(figure: PIL.Image.Image, layer: PIL.Image.Image, corner: tuple[int, int]) -> None:
+    """Scale a layer of marks down to the figure's pixels and lay it over the figure at ``corner``."""
+    small = layer.reduce(FINER)
+    figure.paste(small, corner, small)
+
+
+@lru_cache(maxsize=32)
+def font_of(size: int, *, bold: bool = False) -> PIL.ImageFont.FreeTypeFont:
+    """The font of all letters, ``size`` pixels high."""
+    import matplotlib as mpl  # For its DejaVu, which knows more letters than Pillow's own font.
+
+    file = Path(mpl.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf"
+    return PIL.ImageFont.truetype(file, size)
+
+
+def shortened(text: str, width: float, font: PIL.ImageFont.FreeTypeFont) -> str:
+    """The text, cut with an ellipsis to be at most ``width`` pixels wide."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
