@@ -1,0 +1,100 @@
+"""Semantic correspondences from a frozen text-to-image diffusion model.
+
+Point at a spot in one image; find the same spot in others::
+
+    import semcorr
+
+    matches = semcorr.match("cat.jpg", "lion.jpg", points=[(412, 220)], model="CompVis/stable-diffusion-v1-4")
+
+Public names are imported when they are first used, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from semcorr.diffusion import DiffusionModel
+    from semcorr.draw import match_figure
+    from semcorr.errors import (
+        ImageError,
+        LayerError,
+        ModelError,
+        OutOfMemoryError,
+        PointError,
+        QueryError,
+        SemcorrError,
+        SettingsError,
+    )
+    from semcorr.images import Image, load_image
+    from semcorr.matching import Matcher, Matches, Query
+    from semcorr.methods import load_matcher, match
+    from semcorr.progress import Progress
+    from semcorr.prompt import PromptMatcher, PromptSettings
+
+_ERRORS = (
+    "ImageError",
+    "LayerError",
+    "ModelError",
+    "OutOfMemoryError",
+    "PointError",
+    "QueryError",
+    "SemcorrError",
+    "SettingsError",
+)
+_HOMES = {
+    "DiffusionModel": "semcorr.diffusion",
+    "Image": "semcorr.images",
+    "Matcher": "semcorr.matching",
+    "Matches": "semcorr.matching",
+    "Progress": "semcorr.progress",
+    "PromptMatcher": "semcorr.prompt",
+    "PromptSettings": "semcorr.prompt",
+    "Query": "semcorr.matching",
+    "load_image": "semcorr.images",
+    "load_matcher": "semcorr.methods",
+    "match": "semcorr.methods",
+    "match_figure": "semcorr.draw",
+    **dict.fromkeys(_ERRORS, "semcorr.errors"),
+}
+
+__all__ = [
+    "DiffusionModel",
+    "Image",
+    "ImageError",
+    "LayerError",
+    "Matcher",
+    "Matches",
+    "ModelError",
+    "OutOfMemoryError",
+    "PointError",
+    "Progress",
+    "PromptMatcher",
+    "PromptSettings",
+    "Query",
+    "QueryError",
+    "SemcorrError",
+    "SettingsError",
+    "load_image",
+    "load_matcher",
+    "match",
+    "match_figure",
+]
+
+
+def __getattr__(name: str) -> object:
+    # PEP 562: called for names that are not there yet.
+    if name == "__version__":
+        try:
+            return version("semcorr")
+        except PackageNotFoundError:  # a source tree that is not installed
+            return "0+unknown"
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

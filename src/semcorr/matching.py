@@ -1,0 +1,277 @@
+"""What every method takes and gives: a ``Query`` learnt once, and the ``Matches`` it has in further images."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+import PIL.Image
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
+
+from semcorr.errors import QueryError
+from semcorr.images import ImageSource, load_image
+from semcorr.progress import Progress
+
+_VERSION = 1
+_PREFIX = "tensor."
+
+
+def _read_only(array: ArrayLike, dtype: str | None = None) -> np.ndarray:
+    # A private copy: results are immutable, and so must be what they hold.
+    result = np.array(array, dtype=dtype, order="C")
+    result.flags.writeable = False
+    return result
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Query:
+    """Points of one image, in the form in which a method finds them in others.
+
+    Attributes:
+        method: name of the method that made it ("prompt").
+        model_id, model_revision, model_fingerprint: the network it belongs to.
+        settings: the method's complete settings, as JSON holds them.
+        points: (x, y) in pixels of the source image (continuous; (0, 0) is its top-left corner).
+        names: a name for each point, or None.
+        image_size: (width, height) of the source image.
+        image_sha256: hash of the source image's content (:attr:`semcorr.images.Image.sha256`).
+        tensors: what the method learnt; "prompt" keeps "embeddings" (points, rounds, tokens, dim) and "losses"
+            (points, rounds, steps).
+    """
+
+    method: str
+    model_id: str
+    model_revision: str | None
+    model_fingerprint: str
+    settings: Mapping[str, Any]
+    points: Float[np.ndarray, "points 2"]
+    names: tuple[str, ...] | None = None
+    image_size: tuple[int, int]
+    image_sha256: str
+    tensors: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", _read_only(self.points, "float64"))
+        object.__setattr__(self, "tensors", {name: _read_only(value) for name, value in self.tensors.items()})
+        if self.names is not None and len(self.names) != len(self.points):
+            raise QueryError(f"Expected one name for each of the {len(self.points)} points, got {len(self.names)}.")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the query to a ``.safetensors`` file, whole or not at all, and return its path."""
+        header = {
+            name: getattr(self, name)
+            for name in (
+                "method",
+                "model_id",
+                "model_revision",
+                "model_fingerprint",
+                "settings",
+                "names",
+                "image_size",
+                "image_sha256",
+            )
+        }
+        arrays = {"points": self.points, **{_PREFIX + name: value for name, value in self.tensors.items()}}
+        return _write(Path(path), "query", header, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a query that :meth:`save` wrote.
+
+        Raises:
+            QueryError: the file is missing, broken, or something else.
+        """
+        header, arrays = _read(Path(path), "query")
+        with _complete(Path(path), "query"):
+            return cls(
+                method=header["method"],
+                model_id=header["model_id"],
+                model_revision=header["model_revision"],
+                model_fingerprint=header["model_fingerprint"],
+                settings=header["settings"],
+                points=arrays["points"].reshape(-1, 2),
+                names=None if header["names"] is None else tuple(header["names"]),
+                image_size=_size(header["image_size"]),
+                image_sha256=header["image_sha256"],
+                tensors={
+                    name.removeprefix(_PREFIX): value for name, value in arrays.items() if name.startswith(_PREFIX)
+                },
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Matches:
+    """Where a query's points are in one target image.
+
+    Attributes:
+        points: (x, y) in pixels of the target image (continuous; (0, 0) is its top-left corner).
+        confidence: a number in [0, 1] for each point, to sort results by. It is not calibrated: 0.8 does not mean
+            right in 8 of 10 cases.
+        heatmaps: one map a point; each covers the whole target, whatever the target's own proportions.
+        image_size, image_sha256: the target's (width, height) and the hash of its content.
+        query_points: the query's own points, in pixels of the source.
+        names: the query's names, or None.
+        round_points: where each round alone finds the point, in pixels of the target.
+        layer_points: where each layer alone finds it; ``layer_names`` says which layers.
+    """
+
+    points: Float[np.ndarray, "points 2"]
+    confidence: Float[np.ndarray, " points"]
+    heatmaps: Float[np.ndarray, "points height width"]
+    image_size: tuple[int, int]
+    image_sha256: str
+    query_points: Float[np.ndarray, "points 2"]
+    names: tuple[str, ...] | None = None
+    round_points: Float[np.ndarray, "points rounds 2"]
+    layer_points: Float[np.ndarray, "points layers 2"]
+    layer_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in _MATCH_ARRAYS:
+            kind = "float32" if name == "heatmaps" else "float64"
+            object.__setattr__(self, name, _read_only(getattr(self, name), kind))
+
+    def draw(self, source: ImageSource, target: ImageSource, **options: Any) -> PIL.Image.Image:
+        """Draw source and target side by side with numbered points and the heat maps.
+
+        ``options`` are those of :func:`semcorr.draw.match_figure`; ``heatmaps=None`` leaves the maps out.
+        """
+        from semcorr.draw import match_figure  # here, because results are used without being drawn far more often
+
+        shown: dict[str, Any] = {"heatmaps": self.heatmaps, "confidence": self.confidence, "names": self.names}
+        return match_figure(
+            load_image(source), load_image(target), self.query_points, self.points, **(shown | options)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the heat maps as plain lists and numbers, for JSON."""
+        return {
+            "image_size": list(self.image_size),
+            "image_sha256": self.image_sha256,
+            "layer_names": list(self.layer_names),
+            "points": [
+                {
+                    "name": self.names[index] if self.names else None,
+                    "source": self.query_points[index].tolist(),
+                    "target": self.points[index].tolist(),
+                    "confidence": float(self.confidence[index]),
+                    "rounds": self.round_points[index].tolist(),
+                    "layers": self.layer_points[index].tolist(),
+                }
+                for index in range(len(self.points))
+            ],
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the matches to a ``.safetensors`` file, whole or not at all, and return its path."""
+        header = {name: getattr(self, name) for name in ("image_size", "image_sha256", "names", "layer_names")}
+        return _write(Path(path), "matches", header, {name: getattr(self, name) for name in _MATCH_ARRAYS})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read matches that :meth:`save` wrote.
+
+        Raises:
+            QueryError: the file is missing, broken, or something else.
+        """
+        header, arrays = _read(Path(path), "matches")
+        with _complete(Path(path), "matches"):
+            return cls(
+                image_size=_size(header["image_size"]),
+                image_sha256=header["image_sha256"],
+                names=None if header["names"] is None else tuple(header["names"]),
+                layer_names=tuple(header["layer_names"]),
+                **{name: arrays[name] for name in _MATCH_ARRAYS},
+            )
+
+
+_MATCH_ARRAYS = ("points", "confidence", "heatmaps", "query_points", "round_points", "layer_points")
+
+
+@runtime_checkable
+class Matcher(Protocol):
+    """A method: the slow half is done once for a source image, the fast half for every further image."""
+
+    def describe(
+        self,
+        image: ImageSource,
+        points: ArrayLike,
+        *,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Query:
+        """Learn the points (x, y), in pixels of ``image``."""
+        ...
+
+    def locate(self, query: Query, image: ImageSource, *, progress: Progress | None = None) -> Matches:
+        """Find a query's points in another image."""
+        ...
+
+
+@contextlib.contextmanager
+def _complete(path: Path, kind: str) -> Iterator[None]:
+    """Turn the errors of an incomplete file into one that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise QueryError(
+            f"{str(path)!r} is an incomplete {kind} file ({type(error).__name__}: {error}). Make it again."
+        ) from error
+
+
+def _size(values: Sequence[int]) -> tuple[int, int]:
+    width, height = values
+    return int(width), int(height)
+
+
+def _write(path: Path, kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Path:
+    described = {"semcorr": kind, "version": _VERSION, **header}
+    data = to_safetensors(dict(arrays), metadata={"semcorr": json.dumps(described)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Under another name until it is whole: an interrupted run leaves the old file or none.
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        # mkstemp keeps the file to its owner; a result has the permissions any new file would have.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    if not path.is_file():
+        raise QueryError(f"There is no {kind} file {str(path)!r}. Expected a .safetensors file that semcorr saved.")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+        header = json.loads(metadata.get("semcorr", "null"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise QueryError(f"Cannot read the {kind} file {str(path)!r}: {error}. It is broken; make it again.") from error
+    if not isinstance(header, dict) or header.get("semcorr") != kind:
+        found = f"a file of {header['semcorr']}" if isinstance(header, dict) and "semcorr" in header else "another file"
+        raise QueryError(f"{str(path)!r} is no {kind} file but {found}. Expected one that semcorr saved.")
+    if header.get("version") != _VERSION:
+        raise QueryError(
+            f"{str(path)!r} has version {header.get('version')} of the {kind} format, expected {_VERSION}: "
+            "read it with the version of semcorr that wrote it, or make it again."
+        )
+    return header, arrays

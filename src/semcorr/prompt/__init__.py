@@ -1,0 +1,18 @@
+"""The paper's method: learn prompt embeddings for points of one image, find them in others."""
+
+from semcorr.prompt.matcher import PromptMatcher
+from semcorr.prompt.presets import PRESETS, paper, preset, reference
+from semcorr.prompt.replay import Replay, replay
+from semcorr.prompt.settings import PromptSettings, override
+
+__all__ = [
+    "PRESETS",
+    "PromptMatcher",
+    "PromptSettings",
+    "Replay",
+    "override",
+    "paper",
+    "preset",
+    "reference",
+    "replay",
+]

@@ -1,0 +1,103 @@
+"""Which crops are allowed (the rule that keeps a point inside, and the corners), and their latents."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from semcorr.diffusion import DiffusionModel
+from semcorr.geometry import Crop
+from semcorr.prompt.memory import in_batches
+
+CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
+"""The points (as fractions of the frame's side) that the first four crops keep when locating, in the authors' order."""
+
+_ENCODED_PIXELS = 2**20
+"""Pixels that one call of the VAE takes: four images of 512 x 512, some 3 GB of activations in float32."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CropRange:
+    """All square crops of one size that keep a point: both bounds are allowed. Model-frame pixels."""
+
+    left_min: int
+    left_max: int
+    top_min: int
+    top_max: int
+    side: int
+
+    def crop(self, left: int, top: int) -> Crop:
+        """Return the crop at one position."""
+        return Crop(left=left, top=top, width=self.side, height=self.side)
+
+    def contains(self, crop: Crop) -> bool:
+        """Whether a crop is one of those that the rule allows."""
+        return (
+            (crop.width, crop.height) == (self.side, self.side)
+            and self.left_min <= crop.left <= self.left_max
+            and self.top_min <= crop.top <= self.top_max
+        )
+
+
+def crop_range(x: float, y: float, *, resolution: int, fraction: float, margin: float) -> CropRange:
+    """Return the crops that keep the point (x, y).
+
+    The crop's side is ``int(resolution * fraction)``, and the point's pixel stays ``int(side * margin)`` pixels from
+    the crop's edges. Where the image ends, it wins over the margin: the crop is pushed back inside.
+    Authors' code (``crop_image``); the paper (section 3.3) only says that the crop contains the point,
+    which is ``margin=0``.
+
+    Args:
+        x, y: the point in the model frame (continuous, pixels).
+        resolution: side of the model frame in pixels.
+        fraction: side of the crop, as a fraction of the frame's.
+        margin: distance kept from the crop's edge, as a fraction of the crop's side.
+    """
+    # The small term keeps a fraction such as 29/100 of 100 pixels from losing a pixel to binary rounding.
+    side = int(resolution * fraction + 1e-9)
+    inset = int(side * margin + 1e-9)
+    last = resolution - side
+
+    def bounds(coordinate: float) -> tuple[int, int]:
+        pixel = math.floor(coordinate)
+        # With no margin the pixel itself must still be inside, hence the 1 on the far edge.
+        low, high = pixel - side + max(inset, 1), pixel - inset
+        return min(max(low, 0), last), min(max(high, 0), last)
+
+    (left_min, left_max), (top_min, top_max) = bounds(x), bounds(y)
+    return CropRange(left_min=left_min, left_max=left_max, top_min=top_min, top_max=top_max, side=side)
+
+
+class CropLatents:
+    """Latents of crops of one image; a crop that was encoded before is not encoded again.
+
+    Points and rounds share most of their crops (there are only ``(resolution - side + 1) ** 2`` positions), and
+    encoding costs more than a pass of the U-Net.
+    """
+
+    def __init__(self, model: DiffusionModel, frame: Float[Tensor, "3 side side"], *, limit_bytes: int = 2**28) -> None:
+        self._model, self._frame, self._limit = model, frame, limit_bytes
+        self._known: dict[Crop, Tensor] = {}
+
+    def __call__(self, crops: Sequence[Crop]) -> Float[Tensor, "crops channels height width"]:
+        """Return the latent of each crop, resized to the frame's own side, scaled and without noise."""
+        missing = [crop for crop in dict.fromkeys(crops) if crop not in self._known]
+        if missing:
+            resolution = self._frame.shape[-1]
+            self._make_room(len(missing), keep=set(crops))
+            images = max(1, _ENCODED_PIXELS // resolution**2)
+            for some, latents in in_batches(missing, images, self._encode, stage="encode"):
+                self._known.update(zip(some, latents, strict=True))
+        return torch.stack([self._known[crop] for crop in crops])
+
+    def _encode(self, crops: Sequence[Crop]) -> Float[Tensor, "crops channels height width"]:
+        resolution = self._frame.shape[-1]
+        return self._model.encode(torch.stack([crop.cut(self._frame, resolution) for crop in crops]))
+
+    def _make_room(self, wanted: int, keep: set[Crop]) -> None:
+        each = next((latent.nbytes for latent in self._known.values()), 0)
+        if (len(self._known) + wanted) * each > self._limit:
+            self._known = {crop: latent for crop, latent in self._known.items() if crop in keep}

@@ -1,0 +1,140 @@
+"""Learning: find embeddings whose attention lights up the query point (paper section 3.2, "Optimization")."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from semcorr import heatmaps
+from semcorr.progress import Progress
+from semcorr.prompt.crops import CropLatents
+from semcorr.prompt.draws import Draws, DrawStream
+from semcorr.prompt.memory import in_batches
+from semcorr.prompt.reading import Reader, Row, rows_of, stack_noise
+from semcorr.prompt.settings import PromptSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What learning gives, on the CPU in float32: the embeddings, and each one's loss before every step."""
+
+    embeddings: Float[Tensor, "points rounds tokens dim"]
+    losses: Float[Tensor, "points rounds steps"]
+
+
+def learn(
+    reader: Reader,
+    frame: Float[Tensor, "3 side side"],
+    points: Float[Tensor, "points 2"],
+    draws: Draws,
+    *,
+    batch: int,
+    progress: Progress | None = None,
+) -> Learned:
+    """Learn ``rounds`` embeddings for every point, ``batch`` of them at a time.
+
+    Every (point, round) is a row with its own crop, noise and optimiser state, so that the result does not depend on
+    which rows share a batch beyond rounding.
+
+    Args:
+        reader: the model and settings.
+        frame: the source image in the model frame, values in [0, 1].
+        points: query points in the model frame (continuous, pixels).
+        draws: where random numbers come from.
+        batch: rows that run together; halved when memory runs out.
+        progress: called as ``("learn", steps done, steps in all, loss=mean)``.
+
+    Raises:
+        OutOfMemoryError: not even one row fits into memory.
+    """
+    settings = reader.settings
+    rows = rows_of(len(points), settings.rounds)
+    latents = CropLatents(reader.model, frame)
+    finished = 0
+
+    def work(batch_rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+        def report(step: int, loss: float) -> None:
+            if progress is not None:
+                done = finished * settings.steps + step * len(batch_rows)
+                progress("learn", done, len(rows) * settings.steps, loss=loss)
+
+        return _learn_rows(reader, latents, batch_rows, points, draws, report)
+
+    embeddings, losses = [], []
+    for done, (embedding, loss) in in_batches(rows, batch, work, stage="learn"):
+        finished += len(done)
+        embeddings.append(embedding)
+        losses.append(loss)
+    shape = (len(points), settings.rounds)
+    return Learned(embeddings=torch.cat(embeddings).unflatten(0, shape), losses=torch.cat(losses).unflatten(0, shape))
+
+
+def row_losses(
+    maps: Sequence[Float[Tensor, "rows _h _w"]], target: Float[Tensor, "rows side side"], kind: str
+) -> Float[Tensor, " rows"]:
+    """Mean squared error of each row's maps, enlarged bilinearly, against its target.
+
+    ``"mean_map"`` compares the mean over layers (paper section 3.2); ``"per_layer"`` compares every layer's map
+    and averages (authors' code).
+    """
+    size = (target.shape[-1], target.shape[-2])
+    if kind == "mean_map":
+        return ((heatmaps.fuse_mean(maps, size) - target) ** 2).mean(dim=(-2, -1))
+    errors = [((heatmaps.upsample(layer, size) - target) ** 2).mean(dim=(-2, -1)) for layer in maps]
+    return torch.stack(errors).mean(dim=0)
+
+
+def _learn_rows(
+    reader: Reader,
+    latents: CropLatents,
+    rows: Sequence[Row],
+    points: Float[Tensor, "points 2"],
+    draws: Draws,
+    report: Callable[[int, float], None],
+) -> tuple[Float[Tensor, "rows tokens dim"], Float[Tensor, "rows steps"]]:
+    settings, model = reader.settings, reader.model
+    streams = [draws.learning(row.point, row.round_) for row in rows]
+    start = [stream.embedding(model.context_tokens, model.context_dim) for stream in streams]
+    embeddings = torch.stack(start).to(model.device, torch.float32).requires_grad_()
+    # Adam works on every number by itself, so one optimiser over the batch is one optimiser for each row.
+    optimizer = torch.optim.Adam([embeddings], lr=settings.lr)
+    # float16 would round small gradients to zero on their way through the network.
+    scale = 4096.0 if model.dtype == torch.float16 else 1.0
+    losses = []
+    for step in range(settings.steps):
+        row_points = [points[row.point] for row in rows]
+        clean, noise, centres = _draw_crops(reader, latents, streams, row_points)
+        maps = reader.maps(clean, noise, reader.learn_t, embeddings)
+        target = _targets(centres.to(model.device), settings, reader.resolution)
+        loss = row_losses(maps, target, settings.loss)
+        # The sum, not the mean: a row's gradient must not know how many others there are.
+        (scale * loss.sum()).backward()
+        if scale != 1.0 and embeddings.grad is not None:
+            embeddings.grad /= scale
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.detach())
+        report(step + 1, float(losses[-1].mean()))
+    return embeddings.detach().cpu(), torch.stack(losses, dim=1).cpu()
+
+
+def _draw_crops(
+    reader: Reader, latents: CropLatents, streams: Sequence[DrawStream], points: Sequence[Float[Tensor, "2"]]
+) -> tuple[Float[Tensor, "rows channels h w"], Float[Tensor, "rows channels h w"], Float[Tensor, "rows 2"]]:
+    """Draw each row's crop and noise; also return where its point lies in the resized crop."""
+    ranges = [reader.learn_range(*point.tolist()) for point in points]
+    crops = [stream.crop(allowed) for stream, allowed in zip(streams, ranges, strict=True)]
+    clean = latents(crops)
+    noise = [stream.noise(clean.shape[1:], reader.settings.noise) for stream in streams]
+    centres = [crop.to_crop(point, reader.resolution) for crop, point in zip(crops, points, strict=True)]
+    return clean, stack_noise(noise, clean), torch.stack(centres)
+
+
+def _targets(
+    centres: Float[Tensor, "rows 2"], settings: PromptSettings, resolution: int
+) -> Float[Tensor, "rows {resolution} {resolution}"]:
+    """A Gaussian of peak 1 around each row's point (paper section 3.2)."""
+    sigma = settings.sigma * resolution
+    return heatmaps.gaussian(centres.float(), sigma, (resolution, resolution), settings.pixel_centre)

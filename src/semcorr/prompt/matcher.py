@@ -1,0 +1,247 @@
+"""The prompt method behind the interface that all methods share."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from semcorr.diffusion import DiffusionModel
+from semcorr.diffusion.model import Device, DType
+from semcorr.errors import QueryError, SettingsError, suggest
+from semcorr.geometry import check_points, scale_points, squash
+from semcorr.images import ImageSource, load_image
+from semcorr.matching import Matches, Query
+from semcorr.progress import Progress
+from semcorr.prompt.draws import SeededDraws
+from semcorr.prompt.learn import learn
+from semcorr.prompt.locate import locate_rows
+from semcorr.prompt.memory import batch_rows, default_budget
+from semcorr.prompt.presets import preset as preset_settings
+from semcorr.prompt.reading import Reader
+from semcorr.prompt.settings import PromptSettings, from_dict, override
+from semcorr.prompt.summary import Found, Summary
+
+METHOD = "prompt"
+
+LOCATE_SETTINGS = ("noise", "locate_step", "steps_of", "locate_crop", "locate_crops", "crop_margin", "fusion", "seed")
+"""Settings that may differ from those a query was learnt with: they concern locating alone, or draws."""
+
+
+class PromptMatcher:
+    """Semantic correspondence by learnt prompt embeddings.
+
+    Hedlin et al., "Unsupervised Semantic Correspondence Using Stable Diffusion". The slow half, :meth:`describe`, learns
+    several embeddings for each point of one image; the fast half, :meth:`locate`, reads them in any other image. There is
+    no hidden state: the same matcher may be used for any number of images in any order, with the same results.
+
+    Args:
+        model: the frozen network.
+        settings: complete settings; see :func:`semcorr.prompt.preset`.
+        memory_budget: bytes that a batch may take; ``None`` is a share of what is free. It decides how many embeddings
+            run together and changes results by rounding only.
+    """
+
+    def __init__(self, model: DiffusionModel, settings: PromptSettings, *, memory_budget: int | None = None) -> None:
+        if memory_budget is not None and memory_budget < 1:
+            raise SettingsError(f"memory_budget: expected a positive number of bytes or None, got {memory_budget}.")
+        self.model = model
+        self.settings = settings
+        self.memory_budget = memory_budget
+        self._bytes: dict[tuple[tuple[str, ...], int], int] = {}
+        Reader(model, settings)  # a layer, head or token that is not there is an error now, not after an hour
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str] = "toy",
+        preset: str = "paper",
+        *,
+        revision: str | None = None,
+        dtype: DType = "float32",
+        device: Device = "auto",
+        local_files_only: bool = False,
+        memory_budget: int | None = None,
+        progress: Progress | None = None,
+        **overrides: object,
+    ) -> Self:
+        """Load a model and make a matcher of it.
+
+        Args:
+            model, revision, dtype, device, local_files_only, progress: as in
+                :meth:`semcorr.diffusion.DiffusionModel.from_pretrained`.
+            preset: ``"paper"`` or ``"reference"``.
+            memory_budget: as in the constructor.
+            overrides: settings of the preset to replace, by name.
+
+        Raises:
+            ModelError: the model cannot be found, read or used.
+            LayerError: a layer that was asked for is not in the model.
+            SettingsError: unknown preset, unknown setting, or a value that does not fit.
+        """
+        preset_settings(preset)  # a misspelt name is found before gigabytes are loaded
+        override(preset_settings(preset), **overrides)
+        network = DiffusionModel.from_pretrained(
+            Path(model) if isinstance(model, os.PathLike) else model,
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            local_files_only=local_files_only,
+            progress=progress,
+        )
+        settings = override(preset_settings(preset, network.family), **overrides)
+        return cls(network, settings, memory_budget=memory_budget)
+
+    def describe(
+        self,
+        image: ImageSource,
+        points: ArrayLike,
+        *,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Query:
+        """Learn the points of an image.
+
+        Args:
+            image: a path, a PIL image, an array or a tensor; see :func:`semcorr.images.load_image`.
+            points: (N, 2): x to the right, y down, in pixels of the image as a person sees it; (0, 0) is its top-left
+                corner.
+            names: a name for each point.
+            progress: called as ``("learn", steps done, steps in all, loss=mean)``; raise from it to stop.
+
+        Raises:
+            ImageError: the image cannot be used.
+            PointError: no points, or a point that is not finite or outside the image.
+            OutOfMemoryError: not even one embedding fits into memory.
+        """
+        source = load_image(image)
+        checked = check_points(points, source.size)
+        if names is not None and len(names) != len(checked):
+            raise QueryError(f"Expected one name for each of the {len(checked)} points, got {len(names)}.")
+        reader = Reader(self.model, self.settings)
+        side = (reader.resolution, reader.resolution)
+        learned = learn(
+            reader,
+            squash(source.tensor(), reader.resolution),
+            torch.from_numpy(scale_points(checked, source.size, side)),
+            SeededDraws(self.settings.seed, source.sha256, checked),
+            batch=self._batch(reader, len(checked), learning=True),
+            progress=progress,
+        )
+        return Query(
+            method=METHOD,
+            model_id=self.model.model_id,
+            model_revision=self.model.revision,
+            model_fingerprint=self.model.fingerprint,
+            settings=self.settings.to_dict(),
+            points=checked,
+            names=None if names is None else tuple(names),
+            image_size=source.size,
+            image_sha256=source.sha256,
+            tensors={"embeddings": learned.embeddings.numpy(), "losses": learned.losses.numpy()},
+        )
+
+    def locate(
+        self, query: Query, image: ImageSource, *, progress: Progress | None = None, **overrides: object
+    ) -> Matches:
+        """Find a query's points in another image.
+
+        The settings are the query's own, whatever this matcher would describe with.
+
+        Args:
+            query: what :meth:`describe` gave, perhaps in another process.
+            image: the target.
+            progress: called as ``("locate", crops done, crops in all)``; raise from it to stop.
+            overrides: settings that concern locating alone (``LOCATE_SETTINGS``), to replace the query's.
+
+        Raises:
+            QueryError: the query belongs to another model or method.
+            ImageError: the image cannot be used.
+            SettingsError: a setting that is unknown or that a query fixes.
+            OutOfMemoryError: not even one embedding fits into memory.
+        """
+        embeddings = self._embeddings(query)
+        for name in overrides:
+            if name not in LOCATE_SETTINGS:
+                raise SettingsError(
+                    f"Setting {name!r} cannot be changed when locating.{suggest(name, LOCATE_SETTINGS)} "
+                    f"Those that can are: {', '.join(LOCATE_SETTINGS)}; the others belong to the query."
+                )
+        settings = override(from_dict(query.settings), **overrides)
+        target = load_image(image)
+        reader = Reader(self.model, settings)
+        located = locate_rows(
+            reader,
+            squash(target.tensor(), reader.resolution),
+            embeddings,
+            SeededDraws(settings.seed, target.sha256, query.points),
+            batch=self._batch(reader, len(embeddings), learning=False),
+            progress=progress,
+        )
+        summary = Summary(settings)
+        for _, maps in located:
+            summary.add(maps)
+        return self._matches(query, summary.found(), reader, target.size, target.sha256)
+
+    def _matches(self, query: Query, found: Found, reader: Reader, size: tuple[int, int], sha256: str) -> Matches:
+        side = (reader.resolution, reader.resolution)
+
+        def in_target(points: Tensor) -> Float[np.ndarray, "..."]:
+            return scale_points(points.double().numpy(), side, size)
+
+        return Matches(
+            points=in_target(found.points),
+            confidence=found.confidence.double().numpy(),
+            heatmaps=found.heatmaps.numpy(),
+            image_size=size,
+            image_sha256=sha256,
+            query_points=query.points,
+            names=query.names,
+            round_points=in_target(found.round_points),
+            layer_points=in_target(found.layer_points),
+            layer_names=tuple(layer.name for layer in reader.layers),
+        )
+
+    def _embeddings(self, query: Query) -> Float[Tensor, "points rounds tokens dim"]:
+        if query.method != METHOD:
+            raise QueryError(f"The query was made by method {query.method!r}, expected {METHOD!r}.")
+        if query.model_fingerprint != self.model.fingerprint:
+            theirs = _model_name(query.model_id, query.model_revision, query.model_fingerprint)
+            ours = _model_name(self.model.model_id, self.model.revision, self.model.fingerprint)
+            raise QueryError(
+                f"The query was learnt with model {theirs}, but this is model {ours}. Embeddings of one model mean "
+                "nothing to another: load the query's model, or describe the points again."
+            )
+        embeddings = query.tensors.get("embeddings")
+        shape = (len(query.points), query.settings.get("rounds"), self.model.context_tokens, self.model.context_dim)
+        if embeddings is None or embeddings.shape != shape:
+            got = "none" if embeddings is None else str(embeddings.shape)
+            raise QueryError(f"The query's embeddings: expected shape {shape}, got {got}. Describe the points again.")
+        return torch.from_numpy(np.array(embeddings, dtype=np.float32))
+
+    def _batch(self, reader: Reader, points: int, *, learning: bool) -> int:
+        budget = default_budget(self.model.device) if self.memory_budget is None else self.memory_budget
+        return batch_rows(budget, row_bytes(reader, learning=learning), points * reader.settings.rounds)
+
+
+def row_bytes(reader: Reader, *, learning: bool) -> int:
+    """Estimate the bytes that one more row in a batch takes.
+
+    Learning keeps what autograd saves for the backward pass, and the enlarged maps; locating keeps the canvases. Both
+    pass through the network, whose passing activations are taken to be no more than what autograd would save.
+    """
+    map_bytes = 4 * reader.resolution**2
+    network = reader.model.saved_bytes_per_row(reader.layers, resolution=reader.resolution)
+    # While learning each layer's enlarged map, its error and their gradients exist at once; while locating, each
+    # layer's canvas, its enlarged map and a copy for the running mean.
+    return network + (4 if learning else 3) * len(reader.layers) * map_bytes + 2 * map_bytes
+
+
+def _model_name(model_id: str, revision: str | None, fingerprint: str) -> str:
+    at = f" at {revision}" if revision else ""
+    return f"{model_id!r}{at} (fingerprint {fingerprint[:12]})"

@@ -1,0 +1,99 @@
+"""How many rows run together: from a memory budget, and fewer when memory runs out all the same."""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import torch
+
+from semcorr.errors import OutOfMemoryError
+
+FREE_SHARE = 0.5
+"""The share of free memory that is used when no budget is given: the estimate below counts the large things only."""
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+def default_budget(device: torch.device) -> int:
+    """Return the bytes that may be used on a device: a share of what is free now."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        # What torch has reserved but does not use is free too, although the driver does not say so.
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    elif device.type == "mps":
+        free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    else:
+        free = min(psutil.virtual_memory().available, _control_group_free())
+    return max(0, int(free * FREE_SHARE))
+
+
+def _control_group_free(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes left under a container's limit, which the machine's own figure does not know of."""
+    try:
+        return int((root / "memory.max").read_text()) - int((root / "memory.current").read_text())
+    except (OSError, ValueError):  # no such limit: the file is absent, or says "max"
+        return 2**63 - 1
+
+
+def batch_rows(budget: int, bytes_per_row: int, rows: int) -> int:
+    """Return how many of ``rows`` fit into ``budget`` bytes at once: at least 1."""
+    return max(1, min(rows, budget // max(1, bytes_per_row)))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a memory allocator's: torch says so in several ways."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "DefaultCPUAllocator" in text or "out of memory" in text or "std::bad_alloc" in text
+    )
+
+
+def in_batches(
+    rows: Sequence[Row], size: int, work: Callable[[Sequence[Row]], Result], *, stage: str
+) -> Iterator[tuple[Sequence[Row], Result]]:
+    """Run ``work`` on ``size`` rows at a time and yield each batch with its result, in order.
+
+    When memory runs out, the batch is run again with half as many rows, and the smaller size is kept; ``work`` must
+    therefore be repeatable.
+
+    Raises:
+        OutOfMemoryError: not even one row fits. ``stage`` names the work in the message.
+    """
+    start = 0
+    while start < len(rows):
+        batch = rows[start : start + size]
+        try:
+            result = work(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise OutOfMemoryError(
+                    f"Memory ran out in stage {stage!r} with a single row in the batch ({_first_line(error)}). Use a "
+                    "machine with more free memory, half precision (dtype='float16' or 'bfloat16', on a GPU), or a "
+                    "smaller 'resolution'."
+                ) from error
+            size = len(batch) // 2
+        else:
+            start += len(batch)
+            yield batch, result
+            continue
+        # Only here, with the error and the frames it held gone, can their tensors be freed.
+        _free_cached_memory()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _free_cached_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()

@@ -1,0 +1,67 @@
+"""The two complete settings: what the paper's text says, and what its authors' code does.
+
+Each is a function of the model's family, since layers and optimisation numbers belong to the pair of model and preset.
+"""
+
+from collections.abc import Callable
+
+from semcorr.diffusion import DEFAULT_LAYERS
+from semcorr.errors import SettingsError, suggest
+from semcorr.prompt.settings import PromptSettings, override
+
+# The bundled toy model is small: its embedding needs larger steps, and fewer of them.
+_FAMILY_CHANGES: dict[str, dict[str, object]] = {
+    "toy": {"lr": 0.1, "steps": 80, "rounds": 3, "locate_crops": 8},
+}
+
+
+def paper(family: str = "sd1") -> PromptSettings:
+    """The method as the paper's text describes it (sections 3 and 4).
+
+    Gaussian noise, the same diffusion step in both stages, all heads, crops that merely contain the point, one mean
+    map against one Gaussian, layers fused by their mean. Numbers the text does not give (learning rate, sigma, crop
+    size, repetitions) are the authors' released ones; family ``"toy"`` has its own.
+    """
+    return override(PromptSettings(layers=_default_layers(family)), **_FAMILY_CHANGES.get(family, {}))
+
+
+def reference(family: str = "sd1") -> PromptSettings:
+    """The authors' released code with its deviations from the text; the published figures were made with it.
+
+    Uniform noise, step 3 while locating, the upper half of the heads, a crop margin of 15 %, one comparison for
+    each layer, softmax over pixels before layers are averaged, the target Gaussian on integer pixel centres.
+    """
+    return override(
+        paper(family),
+        noise="uniform",
+        locate_step=3,
+        heads="upper_half",
+        crop_margin=0.15,
+        loss="per_layer",
+        fusion="softmax",
+        pixel_centre=0.0,
+    )
+
+
+PRESETS: dict[str, Callable[[str], PromptSettings]] = {"paper": paper, "reference": reference}
+"""The presets by name; each takes a model family ("sd1", "sd2", "sdxl", "toy")."""
+
+
+def preset(name: str, family: str = "sd1") -> PromptSettings:
+    """Return the settings of a preset for a model family.
+
+    Raises:
+        SettingsError: no such preset, or no such family.
+    """
+    if name not in PRESETS:
+        raise SettingsError(f"Unknown preset {name!r}.{suggest(name, PRESETS)} Presets are: {', '.join(PRESETS)}.")
+    return PRESETS[name](family)
+
+
+def _default_layers(family: str) -> tuple[str, ...]:
+    if family not in DEFAULT_LAYERS:
+        raise SettingsError(
+            f"Unknown model family {family!r}.{suggest(family, DEFAULT_LAYERS)} "
+            f"Families are: {', '.join(DEFAULT_LAYERS)}."
+        )
+    return tuple(DEFAULT_LAYERS[family])

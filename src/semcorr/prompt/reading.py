@@ -1,0 +1,105 @@
+"""What learning and locating share: which network, layers, time step and frame a setting stands for, and one pass."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from semcorr.diffusion import CrossAttentionLayer, DiffusionModel
+from semcorr.errors import SettingsError
+from semcorr.prompt.crops import CropRange, crop_range
+from semcorr.prompt.settings import PromptSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One embedding: a point and a round, both counted from 0. Rows are what batches are made of."""
+
+    point: int
+    round_: int
+
+
+def rows_of(points: int, rounds: int) -> list[Row]:
+    """All rows, point-major."""
+    return [Row(point=point, round_=round_) for point in range(points) for round_ in range(rounds)]
+
+
+class Reader:
+    """Settings bound to a model: reads the chosen token's maps from noisy latents.
+
+    Raises:
+        LayerError: a layer of the settings is not in the model.
+        SettingsError: a head, token or resolution of the settings does not fit the model.
+    """
+
+    def __init__(self, model: DiffusionModel, settings: PromptSettings) -> None:
+        self.model, self.settings = model, settings
+        self.layers: tuple[CrossAttentionLayer, ...] = model.select_layers(settings.layers)
+        self.resolution = settings.resolution or model.resolution
+        self._heads = {layer.name: _head_slice(layer, settings) for layer in self.layers}
+        if settings.token >= model.context_tokens:
+            raise SettingsError(
+                f"Setting 'token': expected less than the {model.context_tokens} tokens of {model.model_id!r}, "
+                f"got {settings.token}."
+            )
+        if self.resolution % model.vae_factor:
+            raise SettingsError(
+                f"Setting 'resolution': expected a multiple of {model.vae_factor} (the VAE's factor), "
+                f"got {self.resolution}."
+            )
+
+    @property
+    def learn_t(self) -> int:
+        """The time step of the learning stage."""
+        return self.model.timestep(self.settings.learn_step, self.settings.steps_of)
+
+    @property
+    def locate_t(self) -> int:
+        """The time step of the locating stage."""
+        return self.model.timestep(self.settings.locate_step, self.settings.steps_of)
+
+    def learn_range(self, x: float, y: float) -> CropRange:
+        """The crops allowed while learning the point (x, y) of the model frame."""
+        return self._range(x, y, self.settings.learn_crop)
+
+    def locate_range(self, x: float, y: float) -> CropRange:
+        """The crops allowed while locating with the running peak at (x, y) of the model frame."""
+        return self._range(x, y, self.settings.locate_crop)
+
+    def _range(self, x: float, y: float, fraction: float) -> CropRange:
+        return crop_range(x, y, resolution=self.resolution, fraction=fraction, margin=self.settings.crop_margin)
+
+    def maps(
+        self,
+        latents: Float[Tensor, "rows channels h w"],
+        noise: Float[Tensor, "rows channels h w"],
+        t: int,
+        embeddings: Float[Tensor, "rows tokens dim"],
+    ) -> list[Float[Tensor, "rows _h _w"]]:
+        """Return the token's maps, averaged over the chosen heads, one tensor a layer in the U-Net's order.
+
+        Averaging heads before a map is enlarged gives what averaging after it would: both are linear.
+        """
+        noisy = self.model.add_noise(latents, noise.to(latents), t)
+        found = self.model.attention(noisy, t, embeddings, self.layers, tokens=(self.settings.token,))
+        return [found[layer.name][:, self._heads[layer.name], 0].mean(dim=1) for layer in self.layers]
+
+
+def stack_noise(noises: Sequence[Float[Tensor, "channels h w"]], like: Tensor) -> Float[Tensor, "rows channels h w"]:
+    """Put the rows' draws together where the latents are."""
+    return torch.stack(list(noises)).to(like)
+
+
+def _head_slice(layer: CrossAttentionLayer, settings: PromptSettings) -> slice | list[int]:
+    if settings.heads == "all":
+        return slice(None)
+    if settings.heads == "upper_half":
+        return slice(layer.heads // 2, None)
+    heads = [int(head) for head in settings.heads]
+    if not heads or max(heads) >= layer.heads:
+        raise SettingsError(
+            f"Setting 'heads': expected numbers from 0 to {layer.heads - 1} for layer {layer.name!r}, got {heads}."
+        )
+    return heads

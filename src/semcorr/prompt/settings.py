@@ -1,0 +1,153 @@
+"""Every switch of the prompt method in one frozen object, with checked values.
+
+A difference between the paper and its authors' code is never a hidden constant: it is a setting with two
+named values, and the presets (:mod:`semcorr.prompt.presets`) choose between them.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+
+from semcorr.errors import SettingsError, suggest
+
+HeadChoice = Literal["all", "upper_half"] | tuple[Annotated[int, Field(ge=0)], ...]
+
+
+def _split_words(value: object) -> object:
+    """Let a command line write a list as words: ``"up/4 up/2:0"``."""
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
+def _split_numbers(value: object) -> object:
+    """Let a command line write head numbers as ``"4,5,6,7"``; the named choices pass through."""
+    if isinstance(value, str) and value[:1].isdigit():
+        return tuple(value.replace(",", " ").split())
+    return value
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PromptSettings:
+    """What the prompt method does, completely: two runs with equal settings do the same thing.
+
+    Attributes:
+        layers: cross-attention layers that are read, as names or rules (``"up/4"``; see
+            :meth:`semcorr.diffusion.DiffusionModel.select_layers`). Paper section 3.3, "multi-scale attention".
+        rounds: embeddings learnt for each point, each from its own random start. Paper section 3.3.
+        steps: Adam steps a round.
+        lr: Adam's learning rate. It belongs to the pair of model and preset, not to the method.
+        token: the context position whose attention is read, counted from 0.
+        heads: attention heads that are averaged: ``"all"`` (paper), ``"upper_half"`` (the authors' code keeps
+            the second half of every layer's heads), or their numbers from 0.
+        sigma: standard deviation of the target Gaussian, as a fraction of the model frame's side.
+        pixel_centre: where a pixel's centre lies within it: 0.5 is the continuous frame, 0.0 the authors'
+            integer grid. It concerns the target Gaussian alone.
+        loss: ``"mean_map"`` compares the mean over layers with one Gaussian (paper);
+            ``"per_layer"`` averages one comparison for each layer (authors' code).
+        fusion: ``"mean"`` averages layers (paper); ``"softmax"`` takes a softmax over the pixels of each
+            layer's map first (authors' code).
+        noise: distribution of the noise that is added to a latent: ``"gaussian"`` (paper) or
+            ``"uniform"`` in [0, 1) (authors' code).
+        learn_step: diffusion step while learning, counted from the clean end of ``steps_of`` steps.
+        locate_step: the same while locating; the authors' code uses 3 whatever ``learn_step`` is.
+        steps_of: number of steps that the two above are counted in.
+        learn_crop: side of the random crops while learning, as a fraction of the frame's side; 1 is no cropping.
+        locate_crop: the same while locating; at least 0.5, so that the four corner crops cover the frame.
+        locate_crops: crops averaged while locating: the four corners, then around the running peak.
+        crop_margin: how far the point stays from the crop's edge where the image allows it, as a fraction of
+            the crop's side. 0 keeps the point anywhere inside.
+        resolution: side of the model frame in pixels; ``None`` is the model's own.
+        seed: start of every random draw.
+    """
+
+    layers: Annotated[tuple[str, ...], BeforeValidator(_split_words), Field(min_length=1)]
+    rounds: Annotated[int, Field(ge=1)] = 5
+    steps: Annotated[int, Field(ge=1)] = 129
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.3755632081200314e-3
+    token: Annotated[int, Field(ge=0)] = 1
+    heads: Annotated[HeadChoice, BeforeValidator(_split_numbers)] = "all"
+    sigma: Annotated[float, Field(gt=0, le=1)] = 27.97853316316864 / 512
+    pixel_centre: Literal[0.0, 0.5] = 0.5
+    loss: Literal["mean_map", "per_layer"] = "mean_map"
+    fusion: Literal["mean", "softmax"] = "mean"
+    noise: Literal["gaussian", "uniform"] = "gaussian"
+    learn_step: Annotated[int, Field(ge=1)] = 8
+    locate_step: Annotated[int, Field(ge=1)] = 8
+    steps_of: Annotated[int, Field(ge=1, le=1000)] = 50
+    learn_crop: Annotated[float, Field(ge=0.1, le=1)] = 0.9316549294381423
+    locate_crop: Annotated[float, Field(ge=0.5, le=1)] = 0.9316549294381423
+    locate_crops: Annotated[int, Field(ge=1)] = 20
+    crop_margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    resolution: Annotated[int, Field(ge=8)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    def __post_init__(self) -> None:
+        for name, adapter in _adapters().items():
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, adapter.validate_python(value))
+            except ValidationError as error:
+                raise SettingsError(_explain(name, value, error)) from None
+        for name in ("learn_step", "locate_step"):
+            if getattr(self, name) > self.steps_of:
+                raise SettingsError(
+                    f"Setting {name!r}: expected at most steps_of = {self.steps_of}, got {getattr(self, name)}."
+                )
+        if self.locate_crop < 1 and self.locate_crops < 4:
+            raise SettingsError(
+                f"Setting 'locate_crops': expected at least 4, since the four corner crops must cover the image, "
+                f"got {self.locate_crops}. Raise it, or set locate_crop to 1 to read the whole image."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a dictionary that JSON can hold."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {}
+
+
+def _adapters() -> dict[str, TypeAdapter[Any]]:
+    if not _ADAPTERS:
+        hints = get_type_hints(PromptSettings, include_extras=True)
+        _ADAPTERS.update({field.name: TypeAdapter(hints[field.name]) for field in dataclasses.fields(PromptSettings)})
+    return _ADAPTERS
+
+
+def _explain(name: str, value: object, error: ValidationError) -> str:
+    # A union reports one complaint for each of its members; all of them together say what would fit.
+    wanted = dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in error.errors())
+    return f"Setting {name!r}: expected {' or '.join(wanted)}, got {value!r}."
+
+
+def _refuse_unknown(names: Mapping[str, object]) -> None:
+    for name in names:
+        if name not in _adapters():
+            raise SettingsError(
+                f"Unknown setting {name!r}.{suggest(name, _adapters())} Settings are: {', '.join(sorted(_adapters()))}."
+            )
+
+
+def override(settings: PromptSettings, **changes: object) -> PromptSettings:
+    """Return ``settings`` with some values replaced.
+
+    Values are checked, and text is read as the command line gives it (``rounds="3"``).
+
+    Raises:
+        SettingsError: an unknown name (with the nearest known one), or a value that does not fit.
+    """
+    _refuse_unknown(changes)
+    return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]  # checked when constructed
+
+
+def from_dict(values: Mapping[str, object]) -> PromptSettings:
+    """Rebuild settings from :meth:`PromptSettings.to_dict`.
+
+    Raises:
+        SettingsError: an unknown name, a missing ``layers``, or a value that does not fit.
+    """
+    _refuse_unknown(values)
+    if "layers" not in values:
+        raise SettingsError("Setting 'layers' is missing: expected the names or rules of the layers to read.")
+    return PromptSettings(**values)  # type: ignore[arg-type]  # checked when constructed

@@ -1,0 +1,77 @@
+"""From every embedding's maps to one point, one heat map and one confidence for each query point."""
+
+import dataclasses
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from semcorr import heatmaps
+from semcorr.prompt.locate import fuse_layers
+from semcorr.prompt.settings import PromptSettings
+
+AGREEMENT_SCALE = 0.05
+"""Distance, as a fraction of the frame's side, at which two rounds count as agreeing by 0.61 (one standard deviation)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """Results in pixels of the model frame, on the CPU."""
+
+    points: Float[Tensor, "points 2"]
+    confidence: Float[Tensor, " points"]
+    heatmaps: Float[Tensor, "points side side"]
+    round_points: Float[Tensor, "points rounds 2"]
+    layer_points: Float[Tensor, "points layers 2"]
+
+
+class Summary:
+    """Takes the maps of (point, round) rows, point-major, and keeps only what is reported.
+
+    Maps are averaged over a point's embeddings, then over layers (``fusion``); the peak is the point (paper section 3.3).
+    """
+
+    def __init__(self, settings: PromptSettings) -> None:
+        self._settings = settings
+        self._sum: Tensor | None = None
+        self._rounds: list[Tensor] = []
+        self._points: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
+
+    def add(self, maps: Float[Tensor, "layers side side"]) -> None:
+        """Take the next row."""
+        self._sum = maps.clone() if self._sum is None else self._sum + maps
+        self._rounds.append(heatmaps.peak(fuse_layers(maps, self._settings.fusion)))
+        if len(self._rounds) == self._settings.rounds:
+            self._finish(self._sum / self._settings.rounds)
+            self._sum, self._rounds = None, []
+
+    def _finish(self, mean: Float[Tensor, "layers side side"]) -> None:
+        fused = fuse_layers(mean, self._settings.fusion)
+        round_points = torch.stack(self._rounds)
+        height = heatmaps.peak_value(mean.mean(dim=0))
+        confidence = first_confidence(round_points, height, side=fused.shape[-1])
+        self._points.append((heatmaps.peak(fused), confidence, fused, round_points, heatmaps.peak(mean)))
+
+    def found(self) -> Found:
+        """The results of all points whose rounds are complete."""
+        points, confidence, fused, round_points, layer_points = map(torch.stack, zip(*self._points, strict=True))
+        return Found(
+            points=points,
+            confidence=confidence,
+            heatmaps=fused,
+            round_points=round_points,
+            layer_points=layer_points,
+        )
+
+
+def first_confidence(
+    round_points: Float[Tensor, "rounds 2"], peak_height: Float[Tensor, ""], *, side: int
+) -> Float[Tensor, ""]:
+    """A first confidence in [0, 1]: the geometric mean of agreement and peak height. Not calibrated.
+
+    Agreement is the mean over pairs of rounds of ``exp(-d^2 / 2 s^2)``, where d is the distance between where the two
+    rounds find the point and s is 5 % of the frame's side; a single round agrees with itself. Peak height is the largest
+    value of the mean attention map, between 0 and 1: what learning drives towards 1 at the query point.
+    """
+    together = heatmaps.agreement(round_points[None], AGREEMENT_SCALE * side)[0]
+    return (together * peak_height.clamp(0, 1)).sqrt()
