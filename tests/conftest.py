@@ -1,4 +1,4 @@
-"""Set up for every test: shapes are checked at run time, nothing reaches a network, nothing is read from a user's cache."""
+"""Set up for every test: shapes are checked as it runs, no network is reached, no user's cache is read."""
 
 import atexit
 import os

@@ -1,0 +1,166 @@
+"""Where the command writes: results to standard output; progress, notes and errors to standard error."""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+_SECONDS_BETWEEN_LINES = 10.0
+"""How often progress is told where no bar can be drawn, as in a log file."""
+
+
+def quiet_libraries() -> None:
+    """Keep the host libraries' own bars and hints off the terminal; their errors still come through."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("diffusers", "transformers", "huggingface_hub", "accelerate"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def plain_error(message: str) -> None:
+    """One message on standard error, as it is: no wrapping, no colours, no traceback."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def note(message: str) -> None:
+    """A line for the person at the terminal, on standard error so that standard output stays the result."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def say(message: str = "") -> None:
+    """A line of the result, on standard output."""
+    print(message, flush=True)
+
+
+def show(table: Table) -> None:
+    """A table of the result, on standard output; never cut to the width of a pipe."""
+    out = Console(file=sys.stdout, highlight=False, markup=False)
+    if not out.is_terminal:
+        out.width = 160
+    out.print(table)
+
+
+def show_json(document: Mapping[str, object]) -> None:
+    """One JSON document on standard output. Numbers that are not finite become null."""
+    print(json.dumps(_plain(document), indent=2, allow_nan=False), flush=True)
+
+
+def _plain(value: object) -> object:
+    """The value with nothing in it but what JSON knows."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    return str(value)
+
+
+class TerminalProgress:
+    """Shows library progress on standard error: a bar with the time left for each stage, or lines in a log.
+
+    Use it as a context manager and hand it to the library as ``progress``.
+    """
+
+    def __init__(self) -> None:
+        self._console = Console(file=sys.stderr, highlight=False, markup=False)
+        self._bars: RichProgress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._log = _LogLines()
+
+    def __enter__(self) -> "TerminalProgress":
+        if self._console.is_terminal:
+            self._bars = RichProgress(
+                TextColumn("{task.description:<9}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[count]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=self._console,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+    def busy(self, what: str) -> None:
+        """Show that something of unknown length goes on, until the first real stage is told."""
+        if self._bars is not None:
+            self._tasks[what] = self._bars.add_task(what, total=None, note="", count="")
+
+    def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
+        """The library's callback: ``done`` of ``total`` steps of ``stage`` are behind."""
+        told = ", ".join(f"{name} {_short(value)}" for name, value in info.items() if value is not None)
+        if self._bars is None:
+            self._log.tell(stage, done, total, told)
+            return
+        task = self._tasks.get(stage)
+        if task is not None and (done < self._bars.tasks[task].completed or self._bars.tasks[task].finished):
+            # The same stage begins anew, for the next image say: its time left is its own.
+            self._bars.remove_task(task)
+            task = None
+            self._tasks = {name: known for name, known in self._tasks.items() if name != stage}
+        if task is None:
+            task = self._bars.add_task(stage, total=total, note="", count="")
+            self._tasks[stage] = task
+        self._bars.update(task, completed=done, total=total, note=told, count=_count(stage, done, total))
+
+
+class _LogLines:
+    """Progress as lines, every now and then, with the time left estimated from the pace so far."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._done = 0
+        self._began = 0.0
+        self._told = 0.0
+
+    def tell(self, stage: str, done: int, total: int, told: str) -> None:
+        now = time.monotonic()
+        if stage != self._stage or done < self._done:
+            self._stage, self._began, self._told = stage, now, now
+        self._done = done
+        if now - self._told < _SECONDS_BETWEEN_LINES or done < 1:
+            return
+        self._told = now
+        left = (now - self._began) / done * (total - done)
+        note(f"{stage} {_count(stage, done, total)}, about {_duration(left)} left" + (f" ({told})" if told else ""))
+
+
+def _count(stage: str, done: int, total: int) -> str:
+    """Steps as they are; a download counts bytes, which nobody wants to read."""
+    return f"{done / 1e6:.0f}/{total / 1e6:.0f} MB" if stage == "download" else f"{done}/{total}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,60 @@
+"""The command's root: its sub-commands, and what errors and Ctrl-C come to.
+
+Exit status: 0 all done; 1 a part could not be done and was reported; 2 nothing could be done
+(bad input, unknown name, no model); 130 stopped by Ctrl-C.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from semcorr.cli import console
+from semcorr.cli.demo import demo, demo_photos
+from semcorr.cli.doctor import doctor
+from semcorr.cli.evaluate import evaluate_app
+from semcorr.cli.match import describe, locate, match
+from semcorr.cli.toy import toy_app
+from semcorr.errors import SemcorrError
+
+app = App(
+    name="semcorr",
+    help="Point at a spot in one image; find the same spot in others, with a frozen text-to-image diffusion model.",
+    version_flags=["--version"],
+    result_action="return_value",
+)
+app.command(match, usage="Usage: semcorr match SOURCE TARGET... -p X Y [-p X Y ...] [OPTIONS]")
+app.command(describe, usage="Usage: semcorr describe IMAGE -p X Y [-p X Y ...] -o QUERY.safetensors [OPTIONS]")
+app.command(locate, usage="Usage: semcorr locate QUERY.safetensors TARGET... [OPTIONS]")
+app.command(demo)
+app.command(demo_photos)
+app.command(doctor)
+app.command(toy_app)
+app.command(evaluate_app)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (without the program's name; the process's own by default).
+
+    Returns:
+        The exit status, see the top of this file.
+    """
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    console.quiet_libraries()
+    try:
+        status = app(tokens, exit_on_error=False, print_error=False)
+    except KeyboardInterrupt as interrupt:
+        console.plain_error("Stopped." + "".join(f" {note}" for note in interrupt.args))
+        return 130
+    except CycloptsError as error:
+        console.plain_error(f"{error} See: semcorr --help")
+        return 2
+    except SemcorrError as error:
+        console.plain_error(str(error))
+        return 2
+    except BrokenPipeError:
+        # The reader of our output went away (as `head` does). Keep Python from flushing into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,131 @@
+"""``semcorr match``, ``describe`` and ``locate``: points of one image in others."""
+
+from pathlib import Path
+
+from semcorr.cli import console
+from semcorr.cli.options import Device, DType, Json, MatcherOptions, Output, PictureNames, Points, require_points
+from semcorr.cli.run import TargetRun, checked_source, load_matcher, readable_targets
+from semcorr.errors import QueryError, SemcorrError, SettingsError
+
+_DEFAULT_OPTIONS = MatcherOptions()
+_DEFAULT_OUTPUT = Path("output")
+
+
+def match(
+    source: str,
+    /,
+    *targets: str,
+    points: Points = None,
+    output: Output = _DEFAULT_OUTPUT,
+    json: Json = False,
+    options: MatcherOptions = _DEFAULT_OPTIONS,
+) -> int:
+    """Find points of SOURCE in every TARGET; print where they are and write a picture for each.
+
+    Args:
+        source: The image that the points are in.
+        targets: The images to find them in.
+        points: X Y in pixels of SOURCE from its top-left corner; repeat for more points.
+        output: Folder for the pictures.
+        json: Print one JSON document instead of tables.
+        options: What to match with.
+    """
+    given = require_points(points)
+    image = checked_source(source, given)
+    readable, broken = readable_targets(targets)
+    matcher = load_matcher(options)
+    with console.TerminalProgress() as progress:
+        query = matcher.describe(image, given, progress=progress)
+    run = TargetRun(matcher=matcher, query=query, source=image, pictures=PictureNames(output, source), json=json)
+    return run.over(readable, broken)
+
+
+def describe(
+    image: str,
+    /,
+    *,
+    points: Points = None,
+    output: Output,
+    options: MatcherOptions = _DEFAULT_OPTIONS,
+) -> int:
+    """Learn points of IMAGE once and save them, to be found in any number of images with `semcorr locate`.
+
+    Args:
+        image: The image that the points are in.
+        points: X Y in pixels of IMAGE from its top-left corner; repeat for more points.
+        output: The file to write, ending in .safetensors.
+        options: What to match with.
+    """
+    given = require_points(points)
+    if output.suffix != ".safetensors":
+        raise SettingsError(f"Expected a file name that ends in .safetensors after -o, got {str(output)!r}.")
+    source = checked_source(image, given)
+    matcher = load_matcher(options)
+    with console.TerminalProgress() as progress:
+        query = matcher.describe(source, given, progress=progress)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        query.save(output)
+    except OSError as error:
+        raise SemcorrError(
+            f"{str(output)!r} cannot be written: {error.strerror or error}. Choose another -o."
+        ) from error
+    console.say(f"Saved {len(query.points)} points of {image}. Find them with: semcorr locate {output} TARGET")
+    return 0
+
+
+def locate(
+    query: Path,
+    /,
+    *targets: str,
+    source: str | None = None,
+    model: str | None = None,
+    output: Output = _DEFAULT_OUTPUT,
+    json: Json = False,
+    dtype: DType = "float32",
+    device: Device = "auto",
+) -> int:
+    """Find the points that `semcorr describe` saved in QUERY in every TARGET.
+
+    Args:
+        query: The file that `semcorr describe` wrote; it knows its model and settings.
+        targets: The images to find the points in.
+        source: The image that was described; with it a picture is written for each target.
+        model: Where the query's model is now, if not where it was: hub id, folder or file.
+        output: Folder for the pictures.
+        json: Print one JSON document instead of tables.
+        dtype: Precision of the network.
+        device: Where it runs; auto takes a GPU if there is one.
+    """
+    from semcorr.images import load_image
+    from semcorr.matching import Query
+
+    saved = Query.load(query)
+    image = None if source is None else load_image(source)
+    if image is not None and image.sha256 != saved.image_sha256:
+        raise QueryError(
+            f"{str(query)!r} was made from another image than {source!r}. Name the image it was made from."
+        )
+    readable, broken = readable_targets(targets)
+    settings = [f"{name}={_as_text(value)}" for name, value in saved.settings.items()]
+    options = MatcherOptions(
+        model=model or saved.model_id,
+        revision=None if model else saved.model_revision,
+        set=settings,
+        dtype=dtype,
+        device=device,
+    )
+    run = TargetRun(
+        matcher=load_matcher(options, saved.method),
+        query=saved,
+        source=image,
+        pictures=PictureNames(output, source or ""),
+        json=json,
+    )
+    return run.over(readable, broken)
+
+
+def _as_text(value: object) -> str:
+    import json
+
+    return json.dumps(value)

@@ -1,0 +1,105 @@
+"""Options that several sub-commands share, and how their text becomes values."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from semcorr.errors import PointError, SettingsError
+
+PHOTO_MODEL = "CompVis/stable-diffusion-v1-4"
+"""The paper's checkpoint: what photographs are matched with unless another is named."""
+
+Points = Annotated[list[tuple[float, float]] | None, Parameter(name=("--point", "-p"), negative="")]
+"""Repeated ``-p X Y``: pixels of the source image, x right, y down, (0, 0) its top-left corner."""
+
+
+DType = Literal["float32", "float16", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Output = Annotated[Path, Parameter(name=("--output", "-o"))]
+Json = Annotated[bool, Parameter(name="--json", negative="")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class MatcherOptions:
+    """What to match with.
+
+    Attributes:
+        model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings.
+        revision: Branch, tag or commit of a hub id.
+        preset: "paper" (the text's settings) or "reference" (the authors' code with its quirks).
+        set: NAME=VALUE, repeated: changes one setting of the preset, for instance --set rounds=1.
+        dtype: Precision of the network.
+        device: Where it runs; auto takes a GPU if there is one.
+        seed: Seed of every random draw.
+    """
+
+    model: str = PHOTO_MODEL
+    revision: str | None = None
+    preset: str = "paper"
+    set: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None
+    dtype: DType = "float32"
+    device: Device = "auto"
+    seed: int | None = None
+
+    def overrides(self) -> dict[str, object]:
+        """The preset's settings that ``--set`` and ``--seed`` change."""
+        changes = parse_settings(self.set or ())
+        if self.seed is not None:
+            changes["seed"] = self.seed
+        return changes
+
+
+def parse_settings(assignments: Sequence[str]) -> dict[str, object]:
+    """Turn ``name=value`` texts into settings.
+
+    A value is read as JSON where it is JSON (``80``, ``0.1``, ``true``, ``["up/4", "up/2:0"]``) and is a plain
+    text otherwise (``uniform``). Whether the name exists and the value fits is the settings' own business.
+
+    Raises:
+        SettingsError: No "=", no name, or the same name twice.
+    """
+    changes: dict[str, object] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name:
+            raise SettingsError(f"Expected --set name=value, got {assignment!r}. For example: --set rounds=1")
+        if name in changes:
+            raise SettingsError(f"The setting {name!r} is given twice. Give each setting once.")
+        try:
+            changes[name] = json.loads(text)
+        except json.JSONDecodeError:
+            changes[name] = text
+    return changes
+
+
+def require_points(points: list[tuple[float, float]] | None) -> list[tuple[float, float]]:
+    """The points given, or an error that tells how to give one."""
+    if not points:
+        raise PointError("Expected at least one point, got none. Give each with -p X Y, in pixels of the source image.")
+    return points
+
+
+class PictureNames:
+    """Hands out one file name a target, so that no picture of a run overwrites another of it."""
+
+    def __init__(self, folder: Path, source: str) -> None:
+        self._folder = folder
+        self._source = Path(source).stem
+        self._taken: set[str] = set()
+
+    def __call__(self, target: str) -> Path:
+        """The path for ``target``'s picture: source and target by name, numbered where names repeat."""
+        stem = f"{self._source}-to-{Path(target).stem}"
+        name, count = stem, 1
+        # Some file systems take A.png and a.png for one file.
+        while name.casefold() in self._taken:
+            count += 1
+            name = f"{stem}-{count}"
+        self._taken.add(name.casefold())
+        return self._folder / f"{name}.png"

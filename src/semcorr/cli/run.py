@@ -1,0 +1,172 @@
+"""The steps that the sub-commands share: check the input, load a matcher, go over targets, write pictures."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from semcorr.cli import console
+from semcorr.cli.options import MatcherOptions, PictureNames
+from semcorr.errors import ImageError, SemcorrError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from semcorr.images import Image
+    from semcorr.matching import Matcher, Matches, Query
+
+
+def checked_source(source: str, points: Sequence[tuple[float, float]]) -> "Image":
+    """Read the source and check that the points lie in it, before anything slow begins."""
+    from semcorr.geometry import check_points
+    from semcorr.images import load_image
+
+    image = load_image(source)
+    check_points(points, image.size)
+    return image
+
+
+def readable_targets(targets: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Split targets into those that can be read and, with its message, each that cannot.
+
+    Raises:
+        ImageError: No target is given, or none of them can be read.
+    """
+    from semcorr.images import load_image
+
+    if not targets:
+        raise ImageError("Expected at least one target image, got none. Name it after the first argument.")
+    broken: dict[str, str] = {}
+    for target in targets:
+        try:
+            load_image(target)
+        except ImageError as error:
+            broken[target] = str(error)
+    if len(broken) == len(set(targets)):
+        raise ImageError("\n".join(broken.values()))
+    for message in broken.values():
+        console.plain_error(message)
+    return [target for target in targets if target not in broken], broken
+
+
+def load_matcher(options: MatcherOptions, method: str = "prompt") -> "Matcher":
+    """Load what the options name, showing that it goes on."""
+    from semcorr.methods import load_matcher as load
+
+    with console.TerminalProgress() as progress:
+        progress.busy("load")
+        return load(
+            method,
+            options.model,
+            preset=options.preset,
+            revision=options.revision,
+            dtype=options.dtype,
+            device=options.device,
+            progress=progress,
+            **options.overrides(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRun:
+    """Goes over targets: finds the points in each, writes its picture, prints its table.
+
+    Attributes:
+        matcher: What finds the points.
+        query: The points, learnt.
+        source: The source image for the pictures; without it none are written.
+        pictures: Names the pictures.
+        json: Print one JSON document at the end instead of tables on the way.
+    """
+
+    matcher: "Matcher"
+    query: "Query"
+    source: "Image | None"
+    pictures: PictureNames
+    json: bool
+
+    def over(self, targets: Sequence[str], broken: dict[str, str]) -> int:
+        """Do all targets; what is done stays when one fails or the user stops.
+
+        Args:
+            targets: Paths of images that could be read at the start.
+            broken: Those that could not, with their messages: they go into the JSON document.
+
+        Returns:
+            The exit status: 0, or 1 if there are broken targets.
+        """
+        broken = dict(broken)
+        done: list[dict[str, object]] = []
+        try:
+            for target in targets:
+                try:
+                    done.append(self._one(target))
+                except ImageError as error:  # It could be read at the start and has changed since.
+                    broken[target] = str(error)
+                    console.plain_error(str(error))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{len(done)} of {len(targets)} targets are done and stay.") from None
+        finally:
+            if self.json:
+                console.show_json(self._document(done, broken))
+        return 1 if broken else 0
+
+    def _one(self, target: str) -> dict[str, object]:
+        from semcorr.images import load_image
+
+        image = load_image(target)
+        with console.TerminalProgress() as progress:
+            matches = self.matcher.locate(self.query, image, progress=progress)
+        picture = None
+        if self.source is not None:
+            picture = self.pictures(target)
+            save_picture(matches.draw(self.source, image), picture)
+        if not self.json:
+            console.show(_table(target, self.query, matches))
+            if picture is not None:
+                console.say(f"Picture: {picture}\n")
+        return {"target": target, "picture": None if picture is None else str(picture), **matches.to_dict()}
+
+    def _document(self, done: Sequence[dict[str, object]], broken: dict[str, str]) -> dict[str, object]:
+        return {
+            "method": self.query.method,
+            "model": self.query.model_id,
+            "revision": self.query.model_revision,
+            "settings": self.query.settings,
+            "source_size": self.query.image_size,
+            "targets": list(done),
+            "broken": [{"target": target, "error": message} for target, message in broken.items()],
+        }
+
+
+def save_picture(picture: "PIL.Image.Image", path: Path) -> None:
+    """Write a PNG whole or not at all: under another name first, then renamed.
+
+    Raises:
+        SemcorrError: The folder or the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(temporary, format="PNG")
+        temporary.replace(path)
+    except OSError as error:
+        raise SemcorrError(f"{str(path)!r} cannot be written: {error.strerror or error}. Choose another -o.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _table(target: str, query: "Query", matches: "Matches") -> Table:
+    table = Table(title=target, title_justify="left")
+    table.add_column("point", justify="right")
+    table.add_column("source x, y", justify="right")
+    table.add_column("target x, y", justify="right")
+    table.add_column("confidence", justify="right")
+    names = query.names or [str(number + 1) for number in range(len(query.points))]
+    for name, start, end, confidence in zip(names, query.points, matches.points, matches.confidence, strict=True):
+        table.add_row(name, f"{start[0]:.1f}, {start[1]:.1f}", f"{end[0]:.1f}, {end[1]:.1f}", f"{confidence:.2f}")
+    return table
