@@ -10,7 +10,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 from jaxtyping import Float
 
-from semcorr import draw
+from semcorr import draw, marks
 from semcorr.demo.scoring import Score
 from semcorr.errors import ImageError, SemcorrError
 from semcorr.images import load_image
@@ -101,10 +101,10 @@ def with_banner(picture: PIL.Image.Image, lines: Sequence[str]) -> PIL.Image.Ima
         size -= 1
     font, step = PIL.ImageFont.load_default(size), round(size * 1.4)
     height = step * len(lines) + 2 * margin
-    sheet = PIL.Image.new("RGB", (picture.width, height + picture.height), draw.PAPER)
+    sheet = PIL.Image.new("RGB", (picture.width, height + picture.height), marks.PAPER)
     pen = PIL.ImageDraw.Draw(sheet)
     for row, line in enumerate(lines):
-        pen.text((margin, margin + row * step), line, fill=draw.INK, font=font)
+        pen.text((margin, margin + row * step), line, fill=marks.INK, font=font)
     sheet.paste(picture, (0, height))
     return sheet
 
