@@ -1,6 +1,6 @@
 """Pictures of matches and heat maps, made with Pillow alone; nothing opens a window."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import numpy as np
 import PIL.Image
@@ -55,17 +55,11 @@ def match_figure(
     Raises ``ValueError`` when the numbers of points, heat maps, confidences or names differ.
     """
     from_points, to_points = _pairs(source_points, "source_points"), _pairs(target_points, "target_points")
-    for what, points in (("source_points", from_points), ("target_points", to_points)):
-        if not np.isfinite(points).all():
-            raise ValueError(f"{what} must be finite; only truth may be NaN, where a point cannot be seen.")
-    count = len(from_points)
-    true_points = None if truth is None else _pairs(truth, "truth")
+    true_points = None if truth is None else _pairs(truth, "truth", finite=False)
     scores = None if confidence is None else np.asarray(confidence, dtype=np.float64)
     maps = None if heatmaps is None else np.asarray(heatmaps, dtype=np.float64)
-    parts = {"target_points": to_points, "truth": true_points, "confidence": scores, "heatmaps": maps, "names": names}
-    for what, part in parts.items():
-        if part is not None and len(part) != count:
-            raise ValueError(f"{what} has {len(part)} entries for {count} source_points: both must be the same.")
+    count = len(from_points)
+    _same_length(count, target_points=to_points, truth=true_points, confidence=scores, heatmaps=maps, names=names)
 
     style = Style.of(height)
     boxes, size = _arrange(source.size, target.size, height, style)
@@ -90,8 +84,8 @@ def heatmap_overlay(
 ) -> PIL.Image.Image:
     """The image, of its own size, under one heat map (h, w) of any resolution that covers all of it.
 
-    The map is stretched to its own range; where it is low the image shows, where it is high the colour does, with
-    ``opacity`` at the peak. ``colormap`` is the name of a matplotlib colour map.
+    The map is stretched to its own range; where it is low the image shows, paler and darker than it is, and where it is
+    high the colour does, with ``opacity`` at the peak. ``colormap`` is the name of a matplotlib colour map.
     """
     heat = np.asarray(heatmap, dtype=np.float64)
     if heat.ndim != 2:
@@ -124,11 +118,19 @@ def gallery(
 # --- layout -----------------------------------------------------------------------------------------------------------
 
 
-def _pairs(points: ArrayLike, what: str) -> Float[np.ndarray, "points 2"]:
+def _pairs(points: ArrayLike, what: str, *, finite: bool = True) -> Float[np.ndarray, "points 2"]:
     array = np.asarray(points, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != 2:
         raise ValueError(f"{what} must be (N, 2), a list of (x, y) pairs, got shape {array.shape}.")
+    if finite and not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite; only truth may be NaN, where a point cannot be seen.")
     return array
+
+
+def _same_length(count: int, **parts: Sized | None) -> None:
+    for what, part in parts.items():
+        if part is not None and len(part) != count:
+            raise ValueError(f"{what} has {len(part)} entries for {count} source_points: both must be the same.")
 
 
 def _arrange(
@@ -160,8 +162,8 @@ def _arrange(
 
 
 def _into(points: np.ndarray, size: tuple[int, int], box: Box) -> Float[np.ndarray, "points 2"]:
-    inside: np.ndarray = scale_points(points, size, (box[2] - box[0], box[3] - box[1]))
-    return inside + np.array(box[:2])
+    moved: np.ndarray = scale_points(points, size, (box[2] - box[0], box[3] - box[1])) + np.array(box[:2])
+    return moved
 
 
 def _resized(image: Image, box: Box) -> PIL.Image.Image:

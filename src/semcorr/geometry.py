@@ -111,7 +111,7 @@ class Crop:
 
     def to_frame(self, points: Points, resolution: int) -> Points:
         """Points of the crop resized to ``resolution`` x ``resolution`` as model-frame points: inverse of to_crop."""
-        return _affine(points, (self.width / resolution, self.height / resolution), (self.left, self.top))
+        return _affine(points, (self.width / resolution, self.height / resolution), (float(self.left), float(self.top)))
 
 
 def _affine(points: Points, scale: Sequence[float], shift: Sequence[float]) -> Points:

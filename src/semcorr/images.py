@@ -104,22 +104,21 @@ def _from_file(path: str, name: str | None, max_megapixels: float) -> Image:
     if "://" in path:
         raise ImageError(f"{path!r} is an address, and images are read from files only: download it first.")
     file = Path(path)
-    label = name or file.name or path
-    if file.is_dir():
-        raise ImageError(f"{path!r} is a folder, expected an image file: name one of the images in it.")
-    if not file.exists():
-        raise ImageError(f"There is no file {path!r}.{suggest(file.name, _siblings(file))} Check the path.")
     try:
+        if file.is_dir():
+            raise ImageError(f"{path!r} is a folder, expected an image file: name one of the images in it.")
+        if not file.exists():
+            raise ImageError(f"There is no file {path!r}.{suggest(file.name, _siblings(file))} Check the path.")
         if file.stat().st_size == 0:
             raise ImageError(f"{path!r} is empty (0 bytes): copy or download it again.")
         with file.open("rb") as stream, _open(stream, path, max_megapixels) as opened:
-            return Image(pixels=_from_pil(opened, path, max_megapixels), name=label)
-    except OSError as error:
+            return Image(pixels=_from_pil(opened, path, max_megapixels), name=name or file.name)
+    except OSError as error:  # No permission, a name too long for the file system, a disk that fails.
         raise ImageError(f"{path!r} cannot be read: {error}.") from error
 
 
 def _siblings(file: Path) -> Iterable[str]:
-    return (p.name for p in file.parent.iterdir()) if file.parent.is_dir() else ()
+    return [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
 
 
 def _open(stream: object, path: str, max_megapixels: float) -> PIL.Image.Image:
@@ -204,21 +203,23 @@ def _from_array(array: np.ndarray, label: str = "image") -> UInt8[np.ndarray, "h
         )
     if min(array.shape[:2]) == 0:
         raise ImageError(f"{label!r} has no pixels: its shape is {array.shape}.")
+    if array.dtype == np.uint8 and array.shape[2] == 3:
+        return array
     unit = _unit_range(array, label)
     colour = unit[..., :3]
     if array.shape[2] == 4:
         alpha = unit[..., 3:]
         colour = colour * alpha + (1 - alpha)
     # Half up, so that 8-bit values come back as they were and 16-bit ones fall on their nearest neighbour.
-    rgb = np.floor(colour * 255 + 0.5).astype(np.uint8)
+    rgb = np.floor(colour * np.float32(255) + np.float32(0.5)).astype(np.uint8)
     return np.broadcast_to(rgb, (*rgb.shape[:2], 3))
 
 
 def _unit_range(array: np.ndarray, label: str) -> Float[np.ndarray, "height width channels"]:
     if array.dtype in (np.uint8, np.uint16):
-        return array.astype(np.float64) / np.iinfo(array.dtype).max
+        return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
     if array.dtype == np.bool_:
-        return array.astype(np.float64)
+        return array.astype(np.float32)
     if not np.issubdtype(array.dtype, np.floating):
         raise ImageError(f"{label!r} holds {array.dtype}; pass uint8 (0 to 255), uint16 or floats in [0, 1].")
     # The slack is for the rounding of resized float images; it is a fortieth of one 8-bit step.
@@ -227,4 +228,4 @@ def _unit_range(array: np.ndarray, label: str) -> Float[np.ndarray, "height widt
             f"{label!r} holds floats from {array.min():g} to {array.max():g}; they must be finite and in [0, 1]. "
             "Divide by 255, or pass uint8."
         )
-    return np.clip(array.astype(np.float64), 0, 1)
+    return np.clip(array.astype(np.float32), 0, 1)
