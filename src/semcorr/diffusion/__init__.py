@@ -1,7 +1,8 @@
 """The frozen text-to-image network: load it, encode images, add noise, read its cross-attention."""
 
+from semcorr.diffusion.checkpoint import BUNDLED
 from semcorr.diffusion.layers import DEFAULT_LAYERS, CrossAttentionLayer, select_layers
 from semcorr.diffusion.model import DiffusionModel
 from semcorr.diffusion.trim import trimmed_unet
 
-__all__ = ["DEFAULT_LAYERS", "CrossAttentionLayer", "DiffusionModel", "select_layers", "trimmed_unet"]
+__all__ = ["BUNDLED", "DEFAULT_LAYERS", "CrossAttentionLayer", "DiffusionModel", "select_layers", "trimmed_unet"]

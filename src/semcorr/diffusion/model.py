@@ -1,6 +1,7 @@
 """The frozen network as the methods see it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from semcorr.diffusion import latents as _latents
 from semcorr.diffusion.attention import recording
-from semcorr.diffusion.checkpoint import Checkpoint, load_checkpoint
+from semcorr.diffusion.checkpoint import load_checkpoint
 from semcorr.diffusion.layers import (
     DEFAULT_LAYERS,
     CrossAttentionLayer,
@@ -19,6 +20,8 @@ from semcorr.diffusion.layers import (
     cross_attention_layers,
     select_layers,
 )
+from semcorr.diffusion.parts import Checkpoint
+from semcorr.diffusion.text import TextEncoder
 from semcorr.diffusion.trim import trimmed_unet
 from semcorr.errors import ModelError
 from semcorr.progress import Progress
@@ -61,7 +64,11 @@ class DiffusionModel:
         self.vae_factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
         self.resolution: int = self.unet.config.sample_size * self.vae_factor
         self.layers = cross_attention_layers(self.unet)
-        self._checkpoint = checkpoint
+        if self.family == "sdxl" and self.dtype == torch.float16 and self.vae.config.force_upcast:
+            self.vae = self.vae.float()  # its activations overflow in half precision
+        self._fetch = checkpoint.fetch
+        self._text_encoder: TextEncoder | None = None
+        self._saved_bytes: dict[tuple[object, ...], int] = {}
         self._trimmed: dict[tuple[str, ...], UNet2DConditionModel] = {}
 
     @classmethod
@@ -148,6 +155,40 @@ class DiffusionModel:
             unet(noisy, t, context, added_cond_kwargs=self._added_conditions(noisy), return_dict=False)
         return {layer.name: maps[layer.name] for layer in layers}
 
+    def encode_text(self, prompts: Sequence[str]) -> Float[Tensor, "batch tokens dim"]:
+        """Encode prompts into float32 contexts with the checkpoint's own text encoder, loaded on first use.
+
+        With a hub id the text encoder is downloaded on first use too, unless it is in the cache.
+
+        Raises:
+            ModelError: the checkpoint has no text encoder or tokenizer, or they are not to be had.
+        """
+        if self._text_encoder is None:
+            folder = self._fetch(TextEncoder.parts(self.family))
+            self._text_encoder = TextEncoder(folder, self.model_id, self.family, self.device)
+        return self._text_encoder(prompts, self.context_tokens)
+
+    def saved_bytes_per_row(
+        self, layers: Sequence[CrossAttentionLayer], *, latent_size: tuple[int, int] | None = None
+    ) -> int:
+        """Measure the bytes that autograd keeps for one row of :meth:`attention` until its backward pass.
+
+        ``latent_size`` is (height, width), the native one if not given. The first call for a set of layers
+        and a size runs the network once on one row; what the weights take is not counted.
+        """
+        height, width = latent_size or (self.unet.config.sample_size,) * 2
+        key = (*(layer.name for layer in layers), height, width)
+        if key not in self._saved_bytes:
+            latent = torch.zeros(1, self.unet.config.in_channels, height, width)
+            context = torch.zeros(1, self.context_tokens, self.context_dim, requires_grad=True)
+            weights = {weight.untyped_storage().data_ptr() for weight in self.unet.parameters()}
+            with torch.enable_grad(), _counting_saved_bytes(weights) as saved:
+                # What is saved lives as long as the result, so no address is counted for two tensors.
+                maps = self.attention(latent, 1, context, layers)
+            del maps
+            self._saved_bytes[key] = sum(saved.values())
+        return self._saved_bytes[key]
+
     def _unet_for(self, layers: Sequence[CrossAttentionLayer]) -> UNet2DConditionModel:
         key = tuple(layer.name for layer in layers)
         if key not in self._trimmed:
@@ -176,6 +217,21 @@ class DiffusionModel:
             "text_embeds": noisy.new_zeros(len(noisy), pooled),
             "time_ids": ids.to(noisy.dtype).expand(len(noisy), 6),
         }
+
+
+@contextmanager
+def _counting_saved_bytes(ignored: Collection[int]) -> Iterator[dict[int, int]]:
+    """Collect {address: bytes} of the storages that autograd saves inside the block."""
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in ignored:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield saved
 
 
 def _dtype(name: DType) -> torch.dtype:

@@ -1,0 +1,119 @@
+"""What a loaded checkpoint consists of, and the checks that every way of loading shares."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
+
+from semcorr.diffusion.layers import Family
+from semcorr.errors import ModelError
+
+CONTEXT_TOKENS = 77  # of CLIP's text encoders, and so of every Stable Diffusion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A loaded network: :class:`semcorr.diffusion.DiffusionModel` tells what the fields mean.
+
+    ``fetch`` makes sure that further parts ("text_encoder", "tokenizer") are on this machine and returns
+    the folder that holds them; it raises ``ModelError`` where they are not to be had.
+    """
+
+    model_id: str
+    revision: str | None
+    fingerprint: str
+    family: Family
+    context_tokens: int
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    scheduler: DDIMScheduler
+    fetch: Callable[[Sequence[str]], Path]
+
+
+# The noise schedule of Stable Diffusion 1.x, 2.x and SDXL, for a folder that brings none.
+STABLE_DIFFUSION_SCHEDULE: Mapping[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "epsilon",
+}
+
+
+def make_schedule(config: Mapping[str, Any]) -> DDIMScheduler:
+    """Make the noise schedule from a scheduler's configuration, whichever sampler that was written for."""
+    keys = (*STABLE_DIFFUSION_SCHEDULE, "trained_betas", "rescale_betas_zero_snr")
+    chosen = {key: config[key] for key in keys if config.get(key) is not None}
+    return DDIMScheduler(**{**STABLE_DIFFUSION_SCHEDULE, **chosen})
+
+
+def family_of(config: Mapping[str, Any]) -> Family:
+    """Tell the family from a U-Net's configuration.
+
+    Only SDXL adds pooled text and sizes to the time embedding; only from Stable Diffusion 2 on are the
+    projections around the attention linear.
+    """
+    if config.get("addition_embed_type") == "text_time":
+        return "sdxl"
+    return "sd2" if config.get("use_linear_projection") else "sd1"
+
+
+def check_supported(name: str, unet: UNet2DConditionModel, vae: AutoencoderKL) -> None:
+    """Raise ``ModelError`` for a U-Net that wants other inputs than a latent, a time and a context."""
+    config = unet.config
+    wants = []
+    if config.in_channels != vae.config.latent_channels:
+        wants.append(f"{config.in_channels} input channels where its VAE gives {vae.config.latent_channels}")
+    if config.class_embed_type is not None or config.num_class_embeds is not None:
+        wants.append("class labels")
+    if config.addition_embed_type not in (None, "text_time"):
+        wants.append(f"{config.addition_embed_type!r} conditions")
+    if config.encoder_hid_dim_type is not None or not isinstance(config.cross_attention_dim, int):
+        wants.append("another kind of context")
+    if wants:
+        raise ModelError(
+            f"The U-Net of {name} takes {' and '.join(wants)}. Expected a text-to-image network of Stable "
+            "Diffusion 1.x, 2.x or SDXL (base); inpainting, upscaling and other variants are not supported."
+        )
+
+
+def choose_weights(names: Collection[str], stem: str) -> tuple[str | None, list[str]] | None:
+    """Choose the safetensors files to read from a part's file names.
+
+    Returns the variant (None or "fp16") and the files: one, or an index followed by its shards. Full
+    precision is preferred. None when there is no complete set.
+    """
+    for variant in (None, "fp16"):
+        base, tail = (stem, "") if variant is None else (f"{stem}.{variant}", f".{variant}")
+        if f"{base}.safetensors" in names:
+            return variant, [f"{base}.safetensors"]
+        shards = sorted(name for name in names if name.startswith(f"{base}-") and name.endswith(".safetensors"))
+        index = f"{stem}.safetensors.index{tail}.json"
+        if index in names and shards and shards[0].endswith(f"-of-{len(shards):05d}.safetensors"):
+            return variant, [index, *shards]
+    return None
+
+
+@contextmanager
+def reading(what: str, where: str) -> Iterator[None]:
+    """Turn what goes wrong inside libraries while weights are read into one ``ModelError``, and keep them quiet."""
+    level, bars = diffusers_logging.get_verbosity(), diffusers_logging.is_progress_bar_enabled()
+    diffusers_logging.set_verbosity(diffusers_logging.CRITICAL)
+    diffusers_logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines() or [""]
+        raise ModelError(
+            f"The {what} of {where} cannot be read: {type(error).__name__}: {reason[0]}\n"
+            "Its files are damaged, incomplete or of another kind of network; fetch them again."
+        ) from error
+    finally:
+        diffusers_logging.set_verbosity(level)
+        if bars:
+            diffusers_logging.enable_progress_bar()
