@@ -19,7 +19,7 @@ for _name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-_HOOK = install_import_hook("semcorr", "beartype.beartype")
+_HOOK = install_import_hook("semcorr", "runtime_types.checker")
 
 import torch  # noqa: E402
 
