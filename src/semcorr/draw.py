@@ -1,6 +1,7 @@
 """Pictures of matches and heat maps, made with Pillow alone; nothing opens a window."""
 
 from collections.abc import Sequence, Sized
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -8,7 +9,7 @@ import PIL.ImageDraw
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from semcorr.geometry import scale_points
+from semcorr.geometry import PointsLike, scale_points
 from semcorr.images import Image
 from semcorr.marks import (
     FAINT,
@@ -32,12 +33,12 @@ from semcorr.marks import (
 def match_figure(
     source: Image,
     target: Image,
-    source_points: ArrayLike,
-    target_points: ArrayLike,
+    source_points: PointsLike,
+    target_points: PointsLike,
     *,
     heatmaps: ArrayLike | None = None,
-    confidence: ArrayLike | None = None,
-    truth: ArrayLike | None = None,
+    confidence: ArrayLike | Sequence[Any] | None = None,
+    truth: PointsLike | None = None,
     names: Sequence[str] | None = None,
     titles: tuple[str, str] | None = None,
     lines: bool = False,
@@ -118,7 +119,7 @@ def gallery(
 # --- layout -----------------------------------------------------------------------------------------------------------
 
 
-def _pairs(points: ArrayLike, what: str, *, finite: bool = True) -> Float[np.ndarray, "points 2"]:
+def _pairs(points: PointsLike, what: str, *, finite: bool = True) -> Float[np.ndarray, "points 2"]:
     array = np.asarray(points, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != 2:
         raise ValueError(f"{what} must be (N, 2), a list of (x, y) pairs, got shape {array.shape}.")

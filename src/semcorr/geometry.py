@@ -10,7 +10,7 @@ The *model frame* is the image squashed (not padded) to the square that the netw
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,10 +22,12 @@ from torch import Tensor
 from semcorr.errors import PointError
 
 Size = tuple[int, int]
+# What a person may pass as points: what NumPy makes an array of, or nested sequences, tuples as well as lists.
+PointsLike = ArrayLike | Sequence[Any]
 Points = TypeVar("Points", np.ndarray, Tensor)
 
 
-def check_points(points: ArrayLike, size: Size, *, image: str = "the image") -> Float[np.ndarray, "points 2"]:
+def check_points(points: PointsLike, size: Size, *, image: str = "the image") -> Float[np.ndarray, "points 2"]:
     """Return the points as a float64 array (N, 2), or say what is wrong with them.
 
     ``points`` are (x, y) in pixels of an image of ``size`` (width, height), both edges included; ``image`` is what

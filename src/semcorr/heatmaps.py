@@ -32,6 +32,8 @@ def gaussian(
 def upsample(maps: Float[Tensor, "*batch h w"], size: Size) -> Float[Tensor, "*batch height width"]:
     """Resize maps bilinearly to ``size`` (width, height), pixel areas aligned (``align_corners=False``)."""
     width, height = size
+    if maps.shape[-2:] == (height, width):
+        return maps
     flat = maps.reshape(-1, 1, *maps.shape[-2:])
     resized = F.interpolate(flat, size=(height, width), mode="bilinear", align_corners=False)
     return resized.reshape(*maps.shape[:-2], height, width)

@@ -1,0 +1,210 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semcorr.geometry import Crop
+from semcorr.heatmaps import (
+    CoverageMean,
+    agreement,
+    fuse_mean,
+    gaussian,
+    peak,
+    peak_value,
+    softmax_pixels,
+    upsample,
+)
+
+
+def bilinear(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize pixel by pixel from the definition: pixel areas aligned, samples beyond the border repeat it."""
+    rows, columns = image.shape
+    out = np.zeros((height, width))
+    for j in range(height):
+        for i in range(width):
+            y = min(max((j + 0.5) * rows / height - 0.5, 0), rows - 1)
+            x = min(max((i + 0.5) * columns / width - 0.5, 0), columns - 1)
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, rows - 1), min(left + 1, columns - 1)
+            v, u = y - top, x - left
+            above = image[top, left] * (1 - u) + image[top, right] * u
+            below = image[bottom, left] * (1 - u) + image[bottom, right] * u
+            out[j, i] = above * (1 - v) + below * v
+    return out
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# --- the target -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pixel_centre", [0.0, 0.5])
+def test_gaussian_is_its_formula(pixel_centre: float) -> None:
+    centres = torch.tensor([[3.25, 2.0], [-1.0, 9.5]], dtype=torch.float64)
+    maps = gaussian(centres, 1.7, (6, 5), pixel_centre)
+    assert maps.shape == (2, 5, 6)
+    for one, (x, y) in zip(maps, centres.tolist(), strict=True):
+        for j in range(5):
+            for i in range(6):
+                squared = (i + pixel_centre - x) ** 2 + (j + pixel_centre - y) ** 2
+                assert one[j, i].item() == pytest.approx(math.exp(-squared / (2 * 1.7**2)), rel=1e-12)
+
+
+def test_gaussian_keeps_leading_axes_and_the_dtype() -> None:
+    maps = gaussian(torch.zeros(2, 3, 2), 4.0, (7, 5))
+    assert maps.shape == (2, 3, 5, 7)
+    assert maps.dtype == torch.float32
+    assert gaussian(torch.tensor([2.5, 1.5]), 1.0, (7, 5))[1, 2] == 1
+
+
+@given(st.data())
+def test_the_peak_of_a_gaussian_is_the_centre_of_its_cell(data: st.DataObject) -> None:
+    width, height = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    column, row = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    # Anywhere in the cell; on its very edge two cells are equally near.
+    within = st.floats(0.02, 0.98)
+    centre = torch.tensor([column + data.draw(within), row + data.draw(within)], dtype=torch.float64)
+    # With a wider Gaussian neighbouring values differ by less than the arithmetic resolves.
+    sigma = data.draw(st.floats(0.8, 30.0))
+    assert peak(gaussian(centre, sigma, (width, height))).tolist() == [column + 0.5, row + 0.5]
+
+
+# --- resizing and fusing ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "height"), [(9, 10), (4, 3), (2, 7), (1, 1)])
+def test_upsample_is_bilinear(width: int, height: int) -> None:
+    maps = random(2, 3, 3, 4)
+    resized = upsample(maps, (width, height))
+    assert resized.shape == (2, 3, height, width)
+    for index in np.ndindex(2, 3):
+        np.testing.assert_allclose(resized[index], bilinear(maps[index].numpy(), width, height), atol=1e-12)
+
+
+def test_upsampled_ramps_keep_their_coordinates() -> None:
+    x = (torch.arange(8, dtype=torch.float64) + 0.5).expand(6, 8)
+    enlarged = upsample(x * 4, (32, 24))
+    centres = torch.arange(32) + 0.5
+    torch.testing.assert_close(enlarged[0], centres.clamp(2, 30).double())
+
+
+def test_fusing_layers_of_different_resolutions() -> None:
+    layers = [random(2, 4, 4), random(2, 3, 5, seed=1), random(2, 8, 6, seed=2)]
+    fused = fuse_mean(layers, (6, 8))
+    for row in range(2):
+        expected = sum(bilinear(layer[row].numpy(), 6, 8) for layer in layers) / 3
+        np.testing.assert_allclose(fused[row], expected, atol=1e-12)
+    stack = random(5, 2, 4, 4)
+    torch.testing.assert_close(fuse_mean(stack, (4, 4)), stack.mean(0))
+    with pytest.raises(ValueError, match="at least one is needed"):
+        fuse_mean([], (4, 4))
+
+
+def test_softmax_over_pixels() -> None:
+    maps = random(3, 2, 4, 5)
+    probabilities = softmax_pixels(maps)
+    exponentials = np.exp(maps.numpy())
+    np.testing.assert_allclose(probabilities, exponentials / exponentials.sum((-2, -1), keepdims=True), rtol=1e-12)
+
+
+# --- peaks and agreement ----------------------------------------------------------------------------------------------
+
+
+def test_peaks_are_pixel_centres_the_first_of_equals() -> None:
+    maps = torch.zeros(2, 3, 4)
+    maps[0, 2, 1] = maps[0, 2, 3] = 5
+    maps[1, 0, 3] = -1
+    assert peak(maps).tolist() == [[1.5, 2.5], [0.5, 0.5]]
+    assert peak(maps).dtype == torch.float32
+    assert peak_value(maps).tolist() == [5, 0]
+    assert peak(maps.half()).tolist() == peak(maps).tolist()
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 10_000))
+def test_the_peak_is_where_the_value_is(height: int, width: int, seed: int) -> None:
+    one = random(height, width, seed=seed)
+    x, y = peak(one).tolist()
+    assert one[int(y), int(x)] == one.max() == peak_value(one)
+
+
+def test_agreement_of_two_rounds_is_a_gaussian_of_their_distance() -> None:
+    points = torch.tensor([[[0.0, 0.0], [3.0, 4.0]], [[7.0, 7.0], [7.0, 7.0]]], dtype=torch.float64)
+    expected = torch.tensor([math.exp(-25 / (2 * 2.5**2)), 1.0], dtype=torch.float64)
+    torch.testing.assert_close(agreement(points, 2.5), expected)
+
+
+def test_agreement_of_several_rounds_is_the_mean_over_pairs() -> None:
+    points = random(4, 5, 2) * 20
+    expected = [
+        np.mean(
+            [
+                math.exp(-((one[a] - one[b]) ** 2).sum().item() / (2 * 6.0**2))
+                for a in range(5)
+                for b in range(5)
+                if a < b
+            ]
+        )
+        for one in points
+    ]
+    np.testing.assert_allclose(agreement(points, 6.0), expected, rtol=1e-12)
+    torch.testing.assert_close(agreement(points[:, torch.tensor([3, 0, 4, 1, 2])], 6.0), agreement(points, 6.0))
+
+
+def test_one_round_cannot_disagree() -> None:
+    assert agreement(torch.rand(3, 1, 2), 1.0).tolist() == [1, 1, 1]
+
+
+# --- the mean over crops ----------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_coverage_mean_is_the_brute_force_loop(data: st.DataObject) -> None:
+    rows, layers, height, width = (data.draw(st.integers(1, most)) for most in (3, 2, 12, 12))
+    canvas = CoverageMean((rows, layers, height, width), dtype=torch.float64)
+    total, count = np.zeros((rows, layers, height, width)), np.zeros((rows, height, width))
+    for step in range(data.draw(st.integers(0, 4))):
+        h, w = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
+        maps = random(rows, layers, h, w, seed=step)
+        crops = []
+        for _ in range(rows):
+            left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+            crops.append(
+                Crop(left, top, data.draw(st.integers(1, width - left)), data.draw(st.integers(1, height - top)))
+            )
+        canvas.add(maps, crops)
+        for row, crop in enumerate(crops):
+            for layer in range(layers):
+                enlarged = bilinear(maps[row, layer].numpy(), crop.width, crop.height)
+                for j in range(crop.height):
+                    for i in range(crop.width):
+                        total[row, layer, crop.top + j, crop.left + i] += enlarged[j, i]
+            count[row, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width] += 1
+    expected = np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], 0)
+    np.testing.assert_allclose(canvas.mean(), expected, atol=1e-12)
+    np.testing.assert_array_equal(canvas.covered(), count)
+
+
+def test_one_crop_can_serve_all_rows() -> None:
+    maps = random(3, 2, 2)
+    one, each = (CoverageMean((3, 6, 6), dtype=torch.float64) for _ in range(2))
+    one.add(maps, Crop(1, 2, 4, 3))
+    each.add(maps, [Crop(1, 2, 4, 3)] * 3)
+    assert torch.equal(one.mean(), each.mean())
+    assert one.mean()[:, 0].abs().sum() == 0
+
+
+def test_what_does_not_fit_the_canvas_is_refused() -> None:
+    canvas = CoverageMean((2, 4, 6, 6))
+    with pytest.raises(ValueError, match=r"Expected maps \(2, 4\) \+ \(h, w\) and 2 crops, got \(2, 3, 5, 5\) and 2"):
+        canvas.add(torch.zeros(2, 3, 5, 5), Crop(0, 0, 6, 6))
+    with pytest.raises(ValueError, match=r"and 2 crops, got .* and 1 crops"):
+        canvas.add(torch.zeros(2, 4, 5, 5), [Crop(0, 0, 6, 6)])
+    with pytest.raises(ValueError, match=r"reaches beyond the canvas \(6, 6\)"):
+        canvas.add(torch.zeros(2, 4, 5, 5), Crop(1, 0, 6, 6))
+    with pytest.raises(ValueError, match=r"must be \(rows, \.\.\., height, width\), got \(6, 6\)"):
+        CoverageMean((6, 6))
