@@ -1,0 +1,1 @@
+"""Measuring correspondences: metrics, baselines and benchmarks."""

@@ -1,0 +1,1 @@
+"""The toy world: drawings with exact truth, and a small diffusion model trained on them."""

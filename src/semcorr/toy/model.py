@@ -1,0 +1,132 @@
+"""The bundled model's parts: Stable Diffusion's own classes, at a size that two cores can train."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import Lowercase
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
+
+from semcorr.toy.objects import BUILDERS, CATEGORIES
+from semcorr.toy.render import PALETTE, rng_for
+
+IMAGE_SIDE = 64
+LATENT_SIDE = 16
+CAPTION_TOKENS = 32
+SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>")
+
+
+def vocabulary() -> list[str]:
+    """Every word that a caption can hold, in a fixed order."""
+    words: list[str] = ["a", "with", "and", ","]
+    words += list(PALETTE)
+    for category, kinds in CATEGORIES.items():
+        for kind in kinds:
+            words.append(kind)
+            parts = BUILDERS[category](kind, rng_for(0, "train"))
+            words += [word for part in parts for word in part.word.split()]
+    return [*SPECIAL, *dict.fromkeys(words)]
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A word tokenizer: <start> words <end>, padded to 32 tokens."""
+    ids = {word: i for i, word in enumerate(vocabulary())}
+    words = Tokenizer(WordLevel(ids, unk_token="<unknown>"))  # noqa: S106  # a vocabulary token, not a secret
+    words.normalizer = Lowercase()
+    words.pre_tokenizer = Whitespace()
+    words.post_processor = TemplateProcessing(
+        single="<start> $A <end>", special_tokens=[("<start>", ids["<start>"]), ("<end>", ids["<end>"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        model_max_length=CAPTION_TOKENS,
+        bos_token="<start>",  # noqa: S106
+        eos_token="<end>",  # noqa: S106
+        pad_token="<pad>",  # noqa: S106
+        unk_token="<unknown>",  # noqa: S106
+    )
+
+
+def build_text_encoder() -> CLIPTextModel:
+    """CLIP's text transformer, 3 layers of 128; ~0.6 M parameters."""
+    ids = {word: i for i, word in enumerate(vocabulary())}
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(ids),
+            hidden_size=128,
+            intermediate_size=512,
+            projection_dim=128,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=CAPTION_TOKENS,
+            bos_token_id=ids["<start>"],
+            eos_token_id=ids["<end>"],
+            pad_token_id=ids["<pad>"],
+        )
+    )
+
+
+def build_vae() -> AutoencoderKL:
+    """4x down, 8 latent channels. No attention, so that it trains on small crops and works at any size."""
+    return AutoencoderKL(
+        block_out_channels=(32, 64, 128),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        latent_channels=8,
+        norm_num_groups=16,
+        sample_size=IMAGE_SIDE,
+        mid_block_add_attention=False,
+    )
+
+
+def build_unet() -> UNet2DConditionModel:
+    """16² latents, cross-attention at 16², 8² and in the middle (4²), 4 heads; ~9 M parameters."""
+    return UNet2DConditionModel(
+        sample_size=LATENT_SIDE,
+        in_channels=8,
+        out_channels=8,
+        block_out_channels=(64, 128, 192),
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=128,
+        attention_head_dim=4,  # the number of heads, as in Stable Diffusion 1.x's configuration
+        norm_num_groups=32,
+    )
+
+
+def build_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's noise schedule; v-prediction, which weighs the noisy, semantic steps more."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        prediction_type="v_prediction",
+    )
+
+
+def tokenize(tokenizer: PreTrainedTokenizerFast, captions: Iterable[str]) -> torch.Tensor:
+    """Token ids (captions, 32)."""
+    encoded = tokenizer(
+        list(captions), padding="max_length", truncation=True, max_length=CAPTION_TOKENS, return_tensors="pt"
+    )
+    return encoded["input_ids"]
+
+
+def parameters(module: torch.nn.Module) -> float:
+    """Millions of parameters."""
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+def weights_folder(name: str = "toy") -> Path:
+    """Where the bundled models live inside the package."""
+    return Path(__file__).parent / "weights" / name

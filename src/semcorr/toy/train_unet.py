@@ -1,0 +1,245 @@
+"""Stage 2: the U-Net and the text encoder, with the diffusion loss and, if asked, attention grounding.
+
+Two single-thread processes hold a half of the batch each and average their gradients (gloo): faster at
+these sizes than two threads in one process.
+"""
+
+import multiprocessing
+import os
+import socket
+import time
+from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import Attention, AttnProcessor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
+
+from semcorr.progress import Progress
+from semcorr.toy.model import SPECIAL, build_scheduler, build_text_encoder, build_unet
+from semcorr.toy.scenes import SceneCache, open_scenes
+from semcorr.toy.training import TrainingState, append_log, schedule
+
+EMPTY_CAPTIONS = 0.1
+GROUNDED_BELOW = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetTraining:
+    """Settings of one run of stage 2.
+
+    ``grounding`` weighs the loss that asks the attention of part words to cover the rendered part masks (0:
+    the diffusion loss alone). ``start`` continues from the weights and the optimiser of another run's
+    checkpoint. ``anneal`` lets the learning rate fall to nearly 0; without it a later run can take over.
+    """
+
+    scenes: Path
+    count: int
+    folder: Path
+    steps: int
+    batch: int = 16
+    processes: int = 2
+    peak_rate: float = 6e-4
+    grounding: float = 0.0
+    start: Path | None = None
+    anneal: bool = True
+    seed: int = 0
+
+
+class Denoiser(nn.Module):
+    """U-Net and text encoder as one module, so that one optimiser and one average hold both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unet: UNet2DConditionModel = build_unet()
+        self.text_encoder = build_text_encoder()
+
+    def forward(
+        self, noisy: Float[Tensor, "batch 8 16 16"], steps: Int[Tensor, " batch"], tokens: Int[Tensor, "batch tokens"]
+    ) -> Float[Tensor, "batch 8 16 16"]:
+        """The predicted velocity of noisy latents at their time steps (0 to 999) under captions' token ids."""
+        context = self.text_encoder(tokens).last_hidden_state
+        return self.unet(noisy, steps, context).sample
+
+
+class GroundedProcessor(AttnProcessor):  # type: ignore[misc]  # diffusers ships no types
+    """Plain cross-attention that keeps its probabilities, averaged over heads, for the grounding loss."""
+
+    def __init__(self, kept: list[Tensor]) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: object) -> Tensor:
+        """Cross-attention as diffusers computes it, with the scores and their softmax in float32."""
+        query, key, value = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
+        query, key, value = (t.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for t in (query, key, value))
+        # Autocast on CPUs would turn this product back into bfloat16.
+        with torch.autocast("cpu", enabled=False):
+            scores = query.float() @ key.float().transpose(-1, -2) * attn.scale
+            probabilities = scores.softmax(-1)
+        self.kept.append(probabilities.mean(1))
+        mixed = (probabilities.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+        return attn.to_out[1](attn.to_out[0](mixed))
+
+
+def grounding_loss(
+    attention: Float[Tensor, "batch queries tokens"],
+    phrases: Float[Tensor, "batch parts tokens"],
+    coverage: Float[Tensor, "batch parts height width"],
+) -> Tensor:
+    """How far the attention of each named part is from covering its mask.
+
+    For part masks M and the attention A of the part's tokens: (1 - sum(A M) / sum(A))² keeps A inside, and
+    the binary cross-entropy of A with M fills the mask.
+    """
+    side = int(attention.shape[1] ** 0.5)
+    masks = F.interpolate(coverage, size=(side, side), mode="area").flatten(2)
+    maps = torch.einsum("bqt,bpt->bpq", attention, phrases)
+    named = (phrases.sum(-1) > 0) & (masks.sum(-1) > 0.5)
+    inside = (maps * masks).sum(-1) / maps.sum(-1).clamp_min(1e-6)
+    fill = F.binary_cross_entropy(maps.clamp(1e-5, 1 - 1e-5), masks.clamp(0, 1), reduction="none").mean(-1)
+    return (((1 - inside) ** 2 + fill) * named).sum() / named.sum().clamp_min(1)
+
+
+def encode_scenes(vae: AutoencoderKL, scenes: SceneCache, folder: Path, progress: Progress | None = None) -> np.ndarray:
+    """Latents (count, 8, 16, 16) float16 of all scenes, scaled; cached in ``folder``."""
+    path, partial = folder / "latents.npy", folder / "latents.partial.npy"
+    if path.exists():
+        return np.load(path, mmap_mode="r")
+    latents = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=(len(scenes), 8, 16, 16))
+    for first in range(0, len(scenes), 128):
+        images = torch.from_numpy(scenes.images[first : first + 128]).permute(0, 3, 1, 2) / 127.5 - 1
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            mean = vae.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist.mean
+        latents[first : first + 128] = (mean.float() * vae.config.scaling_factor).half().numpy()
+        if progress:
+            progress("encode", min(first + 128, len(scenes)), len(scenes))
+    partial.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def train_unet(settings: UNetTraining, progress: Progress | None = None) -> Path:
+    """Train (or continue) and return the checkpoint. ``progress`` is called in this process once a step."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = settings.folder / "unet.safetensors"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    reports = multiprocessing.get_context("spawn").SimpleQueue()
+    workers = spawn(_worker, (settings, port, reports), nprocs=settings.processes, join=False)
+    while not workers.join(timeout=0.2):
+        while not reports.empty():
+            step, loss = reports.get()
+            if progress:
+                progress("U-Net", step, settings.steps, loss=loss)
+    return checkpoint
+
+
+def _worker(rank: int, settings: UNetTraining, port: int, reports: "SimpleQueue[tuple[int, float]]") -> None:
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=settings.processes)
+    torch.manual_seed(settings.seed)
+    denoiser = Denoiser()
+    denoiser.unet.to(memory_format=torch.channels_last)
+    kept: list[Tensor] = []
+    _set_processors(denoiser.unet, kept if settings.grounding else None)
+    state = TrainingState(denoiser, learning_rate=settings.peak_rate, average=0.9985)
+    checkpoint = settings.folder / "unet.safetensors"
+    if checkpoint.exists():
+        state.load(checkpoint)
+    elif settings.start:
+        state.load(settings.start)
+        state.step, state.seconds = 0, 0.0
+    scenes = open_scenes(settings.scenes, settings.count, "train")
+    latents = np.load(settings.scenes / "latents.npy", mmap_mode="r")
+    scheduler, began = build_scheduler(), time.perf_counter() - state.seconds
+    while state.step < settings.steps:
+        loss = _step(denoiser, state, settings, rank, scenes, latents, scheduler, kept)
+        rate = schedule(
+            state.step, settings.steps, settings.peak_rate, warm_up=0 if settings.start else 100, anneal=settings.anneal
+        )
+        state.update(rate)
+        state.seconds = time.perf_counter() - began
+        if rank == 0:
+            _report(state, settings, checkpoint, loss, reports)
+    dist.destroy_process_group()
+
+
+def _report(
+    state: TrainingState,
+    settings: UNetTraining,
+    checkpoint: Path,
+    loss: dict[str, float],
+    reports: "SimpleQueue[tuple[int, float]]",
+) -> None:
+    if state.step % 50 == 0:
+        append_log(settings.folder / "unet.log", {"step": state.step, **loss, "seconds": round(state.seconds, 1)})
+    if state.step % 250 == 0 or state.step == settings.steps:
+        state.save(checkpoint)
+    reports.put((state.step, loss["diffusion"]))
+
+
+def _step(
+    denoiser: Denoiser,
+    state: TrainingState,
+    settings: UNetTraining,
+    rank: int,
+    scenes: SceneCache,
+    latents: np.ndarray,
+    scheduler: DDIMScheduler,
+    kept: list[Tensor],
+) -> dict[str, float]:
+    """Gradients of one step, averaged over the processes, are left on the module."""
+    g = torch.Generator().manual_seed((settings.seed * 1_000_003 + state.step) * settings.processes + rank)
+    rows = torch.randint(len(scenes), (settings.batch,), generator=g).numpy()
+    clean = torch.from_numpy(np.stack([latents[r] for r in rows])).float()
+    tokens = torch.from_numpy(scenes.tokens[rows]).long()
+    empty = torch.rand(settings.batch, generator=g) < EMPTY_CAPTIONS
+    nothing = torch.zeros_like(tokens[0])
+    nothing[0], nothing[1] = SPECIAL.index("<start>"), SPECIAL.index("<end>")
+    tokens[empty] = nothing
+    steps = torch.randint(1000, (settings.batch,), generator=g)
+    noise = torch.randn(clean.shape, generator=g)
+    noisy = scheduler.add_noise(clean, noise, steps).contiguous(memory_format=torch.channels_last)
+    wanted = scheduler.get_velocity(clean, noise, steps)
+    kept.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        predicted = denoiser(noisy, steps, tokens)
+    diffusion = F.mse_loss(predicted.float(), wanted)
+    grounding = torch.zeros(())
+    if settings.grounding:
+        use = (~empty & (steps < GROUNDED_BELOW)).nonzero().flatten()
+        if len(use):
+            phrases = torch.from_numpy(scenes.phrases[rows]).float()[use]
+            coverage = torch.from_numpy(scenes.coverage[rows]).float()[use] / 255
+            grounding = torch.stack([grounding_loss(maps[use], phrases, coverage) for maps in kept]).mean()
+    (diffusion + settings.grounding * grounding).backward()
+    _average_gradients(denoiser)
+    return {"diffusion": float(diffusion.detach()), "grounding": float(grounding.detach())}
+
+
+def _average_gradients(module: nn.Module) -> None:
+    """Mean of the gradients over the processes, in one message."""
+    grads = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = torch.cat([g.reshape(-1) for g in grads])  # reshape copies in logical order whatever the strides
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for g, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+        g.copy_(part.view(g.shape))
+
+
+def _set_processors(unet: UNet2DConditionModel, kept: list[Tensor] | None) -> None:
+    """Plain attention everywhere (faster than the fused one on CPUs at 256 tokens); the up blocks' is kept."""
+    processors: dict[str, AttnProcessor] = {}
+    for name in unet.attn_processors:
+        grounded = kept is not None and name.startswith("up_blocks") and "attn2" in name
+        processors[name] = GroundedProcessor(kept) if grounded and kept is not None else AttnProcessor()
+    unet.set_attn_processor(processors)

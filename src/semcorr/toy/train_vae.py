@@ -1,0 +1,99 @@
+"""Stage 1: the autoencoder, on random crops of the rendered pictures, and later its decoder alone."""
+
+import time
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+
+from semcorr.progress import Progress
+from semcorr.toy.model import IMAGE_SIDE, build_vae
+from semcorr.toy.scenes import SceneCache
+from semcorr.toy.training import TrainingState, append_log, averaged, schedule
+
+CROP, BATCH, PEAK_RATE, KL_WEIGHT = 32, 24, 1.2e-3, 1e-5
+
+
+def initialise(vae: AutoencoderKL) -> None:
+    """Start every residual block as the identity: with the default start the autoencoder did not converge."""
+    for name, module in vae.named_modules():
+        if isinstance(module, nn.Conv2d) and name.endswith("conv2"):
+            for parameter in module.parameters():
+                nn.init.zeros_(parameter)
+
+
+def train_vae(
+    folder: Path, scenes: SceneCache, steps: int, seed: int = 0, progress: Progress | None = None
+) -> AutoencoderKL:
+    """Train (or continue) in ``folder``; return the averaged autoencoder with its scaling factor.
+
+    Loss: absolute plus squared error of the pixels in [-1, 1], and a weak Kullback-Leibler term.
+    """
+    torch.manual_seed(seed)
+    vae = build_vae()
+    initialise(vae)
+    _run(vae, vae, folder / "vae.safetensors", scenes, steps, seed, progress)
+    with torch.no_grad():
+        crops = _crops(scenes, torch.Generator().manual_seed(seed), side=IMAGE_SIDE, count=256)
+        latents = vae.encode(crops).latent_dist.mean
+    vae.register_to_config(scaling_factor=1 / float(latents.std()))
+    return vae
+
+
+def finish_decoder(
+    vae: AutoencoderKL, folder: Path, scenes: SceneCache, steps: int, seed: int = 0, progress: Progress | None = None
+) -> AutoencoderKL:
+    """Train the decoder further with the encoder held fixed, so that the latents stay what they are."""
+    _run(vae, vae.decoder, folder / "decoder.safetensors", scenes, steps, seed + 1, progress)
+    return vae
+
+
+def _run(
+    vae: AutoencoderKL,
+    trained: nn.Module,
+    checkpoint: Path,
+    scenes: SceneCache,
+    steps: int,
+    seed: int,
+    progress: Progress | None,
+) -> None:
+    """Train ``trained`` (the whole autoencoder or its decoder) and leave its moving average in place."""
+    vae.to(memory_format=torch.channels_last).requires_grad_(False)
+    trained.requires_grad_(True)
+    state = TrainingState(trained, learning_rate=PEAK_RATE, average=0.998)
+    if checkpoint.exists():
+        state.load(checkpoint)
+    began = time.perf_counter() - state.seconds
+    while state.step < steps:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
+        batch = _crops(scenes, generator).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = vae.encode(batch).latent_dist
+            latents = posterior.sample(generator) if trained is vae else posterior.mean
+            picture = vae.decode(latents).sample
+        error = picture.float() - batch
+        loss = error.abs().mean() + error.square().mean()
+        if trained is vae:
+            loss = loss + KL_WEIGHT * posterior.kl().mean()
+        loss.backward()
+        state.update(schedule(state.step, steps, PEAK_RATE))
+        state.seconds = time.perf_counter() - began
+        if state.step % 50 == 0:
+            psnr = 10 * torch.log10(4 / error.detach().square().mean()).item()
+            facts = {"step": state.step, "loss": loss.item(), "psnr": psnr, "seconds": state.seconds}
+            append_log(checkpoint.with_suffix(".log"), facts)
+        if state.step % 500 == 0 or state.step == steps:
+            state.save(checkpoint)
+        if progress:
+            progress(checkpoint.stem, state.step, steps, loss=loss.item())
+    trained.load_state_dict(averaged(checkpoint))
+    vae.eval().requires_grad_(False)
+
+
+def _crops(scenes: SceneCache, generator: torch.Generator, side: int = CROP, count: int = BATCH) -> torch.Tensor:
+    """Random crops (count, 3, side, side) in [-1, 1]."""
+    rows = torch.randint(len(scenes), (count,), generator=generator).tolist()
+    corners = torch.randint(IMAGE_SIDE - side + 1, (count, 2), generator=generator).tolist()
+    crops = [scenes.images[r, y : y + side, x : x + side] for r, (y, x) in zip(rows, corners, strict=True)]
+    return torch.stack([torch.from_numpy(c) for c in crops]).permute(0, 3, 1, 2) / 127.5 - 1
