@@ -134,20 +134,17 @@ def place_badges(points: np.ndarray, avoid: np.ndarray, box: Box, style: Style) 
     placed: list[np.ndarray] = []
     reach = style.badge + style.dot
     angles = [math.radians(-60 + 30 * step) for step in range(12)]
-    steps = [
-        np.array([math.cos(angle), math.sin(angle)]) * reach * far for far in (1.25, 1.9, 2.7, 3.6) for angle in angles
-    ]
-    low = np.array(box[:2]) + style.badge
-    high = np.array(box[2:]) - style.badge
+    steps = reach * np.array(
+        [(far * math.cos(angle), far * math.sin(angle)) for far in (1.25, 1.9, 2.7, 3.6, 4.8) for angle in angles]
+    )
+    low, high = np.array(box[:2]) + style.badge, np.array(box[2:]) - style.badge
     for point in points:
-
-        def cost(place: np.ndarray, point: np.ndarray = point) -> float:
-            outside = float(np.maximum(low - place, 0).sum() + np.maximum(place - high, 0).sum())
-            dots = float(np.maximum(reach * 1.1 - np.linalg.norm(marks - place, axis=1), 0).sum())
-            badges = sum(max(0.0, 2.2 * style.badge - float(np.linalg.norm(other - place))) for other in placed)
-            return 5 * outside + 3 * dots + 5 * badges + 0.25 * float(np.linalg.norm(place - point))
-
-        placed.append(min((point + step for step in steps), key=cost))
+        places = np.clip(point + steps, low, high)
+        away = np.linalg.norm(places - point, axis=1)
+        on_marks = np.maximum(reach * 1.1 - np.linalg.norm(places[:, None] - marks, axis=-1), 0).sum(axis=1)
+        others = np.array(placed).reshape(-1, 2)
+        on_others = np.maximum(2.2 * style.badge - np.linalg.norm(places[:, None] - others, axis=-1), 0).sum(axis=1)
+        placed.append(places[np.argmin(3 * on_marks + 5 * on_others + 0.25 * away)])
     return np.array(placed).reshape(-1, 2)
 
 
