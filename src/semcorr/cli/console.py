@@ -18,6 +18,13 @@ _SECONDS_BETWEEN_LINES = 10.0
 """How often progress is told where no bar can be drawn, as in a log file."""
 
 
+class ResultConsole(Console):
+    """Standard output as rich writes it, but a reader that went away is an ordinary ``BrokenPipeError``."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def quiet_libraries() -> None:
     """Keep the host libraries' own bars and hints off the terminal; their errors still come through."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -43,7 +50,7 @@ def say(message: str = "") -> None:
 
 def show(table: Table) -> None:
     """A table of the result, on standard output; never cut to the width of a pipe."""
-    out = Console(file=sys.stdout, highlight=False, markup=False)
+    out = ResultConsole(file=sys.stdout, highlight=False, markup=False)
     if not out.is_terminal:
         out.width = 160
     out.print(table)

@@ -8,6 +8,7 @@ from cyclopts import App
 from rich.table import Table
 
 from semcorr.cli import console
+from semcorr.cli.options import Json
 
 if TYPE_CHECKING:
     from semcorr.evaluation.toy_table import TableRow
@@ -26,7 +27,7 @@ def toy(
     only: str | None = None,
     output: Path = Path("runs/toy"),
     workers: int = 1,
-    json_: bool = False,
+    json: Json = False,
 ) -> int:
     """The toy benchmark: the method, its ablations and the baselines, with 95 % bootstrap intervals.
 
@@ -42,7 +43,7 @@ def toy(
         only: Run only the variants whose name contains this.
         output: Folder of the results.
         workers: Processes, each with one thread and a model of its own.
-        json_: Print the table as JSON.
+        json: Print the table as JSON.
     """
     from semcorr.evaluation.toy_run import Benchmark, ablations, check_benchmark, run_baselines, run_variant
     from semcorr.evaluation.toy_table import build_table
@@ -53,7 +54,7 @@ def toy(
     with console.TerminalProgress() as progress:
         outcomes = [run_variant(benchmark, v, output, workers=workers, progress=progress) for v in variants]
     rows = build_table(benchmark.pairs(), [*outcomes, *run_baselines(benchmark)])
-    if json_:
+    if json:
         console.show_json({"benchmark": asdict(benchmark), "model": model, "rows": [asdict(row) for row in rows]})
     else:
         for table in tables(rows):

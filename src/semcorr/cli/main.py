@@ -23,6 +23,8 @@ app = App(
     help="Point at a spot in one image; find the same spot in others, with a frozen text-to-image diffusion model.",
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
+    console=console.ResultConsole(),
 )
 app.command(match, usage="Usage: semcorr match SOURCE TARGET... -p X Y [-p X Y ...] [OPTIONS]")
 app.command(describe, usage="Usage: semcorr describe IMAGE -p X Y [-p X Y ...] -o QUERY.safetensors [OPTIONS]")
@@ -44,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.quiet_libraries()
     try:
         status = app(tokens, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
         console.plain_error("Stopped." + "".join(f" {note}" for note in interrupt.args))
         return 130

@@ -193,7 +193,7 @@ def _background(canvas: _Canvas, rng: np.random.Generator) -> None:
     canvas.set_picture(corners.reshape(2, 2, 3))
     count = {"plain": 0, "gradient": 0, "clutter": 7, "spots": 16}[style]
     for _ in range(count):
-        centre, colour = rng.random(2), _jitter(tuple(muted()), rng)  # type: ignore[arg-type]
+        centre, colour = rng.random(2), _jitter(tuple(muted()), rng)
         corners_n = int(rng.integers(3, 6)) if style == "clutter" else 12
         radius = rng.uniform(0.05, 0.20) if style == "clutter" else rng.uniform(0.02, 0.05)
         turn = rng.uniform(0, 2 * math.pi) + np.linspace(0, 2 * math.pi, corners_n, endpoint=False)

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-Polygon = Float[np.ndarray, "vertices 2"]
+Polygon = Float[np.ndarray, "_ 2"]
 
 
 def ellipse(cx: float, cy: float, rx: float, ry: float, angle: float = 0.0, vertices: int = 24) -> Polygon:
