@@ -142,7 +142,7 @@ def _read_points(path: Path) -> Float[np.ndarray, "points 2"]:
         raise SemcorrError("Reading .mat annotations needs scipy. Install it: pip install 'semcorr[eval]'") from None
     try:
         content = scipy.io.loadmat(path, variable_names=["pts_coord"])
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # a broken file makes the reader raise whatever it stumbles over
         raise ImageError(f"{str(path)!r} cannot be read as a MATLAB 5 file: {error}.") from error
     points = np.asarray(content.get("pts_coord"), dtype=np.float64)
     if points.ndim != 2 or points.shape[0] != 2 or not np.isfinite(points).all():

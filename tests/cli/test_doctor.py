@@ -1,0 +1,24 @@
+import json
+
+import torch
+
+
+def test_says_what_there_is(semcorr):
+    ran = semcorr("doctor", "--json")
+    assert ran.status == 0
+    findings = {(entry["topic"], entry["name"]): entry for entry in json.loads(ran.out)["findings"]}
+    assert findings["software", "torch"]["detail"] == torch.__version__
+    assert findings["device", "cpu"]["usable"] is True
+    assert findings["precision", "float32 on cpu"]["usable"] is True
+    assert ("model", "toy") in findings
+    assert {name for topic, name in findings if topic == "extra"} == {"app", "ray", "eval"}
+
+
+def test_the_table_names_the_extras_to_install(semcorr):
+    ran = semcorr("doctor")
+    assert ran.status == 0
+    assert "float32 on cpu" in ran.out
+    # Square brackets are no markup.
+    for extra in ("app", "ray", "eval"):
+        assert extra in ran.out
+        assert f"pip install 'semcorr[{extra}]'" in ran.out or "missing" not in ran.out

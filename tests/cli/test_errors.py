@@ -1,0 +1,90 @@
+"""Bad input ends in one plain message and exit status 2, before anything slow begins."""
+
+import os
+import subprocess
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "at least one point, got none. Give each with -p X Y"),
+        (["-p", "nan", "3"], "finite"),
+        (["-p", "97", "3"], "outside"),
+        (["-p", "-1", "3"], "outside"),
+        (["-p", "one", "3"], 'unable to convert "one" into float'),
+        (["-p", "1", "3", "--set", "rounds"], "Expected --set name=value, got 'rounds'"),
+        (["-p", "1", "3", "--set", "=3"], "Expected --set name=value, got '=3'"),
+        (["-p", "1", "3", "--set", "seed=1", "--set", "seed=2"], "'seed' is given twice"),
+        (["-p", "1", "3", "--set", "round=1"], "Did you mean 'rounds'?"),
+        (["-p", "1", "3", "--set", "lr=many"], "Setting 'lr'"),
+        (["-p", "1", "3", "--set", 'layers=["up/3"]'], "up_blocks.1.attentions.0"),
+        (["-p", "1", "3", "--preset", "papre"], "Did you mean 'paper'?"),
+        (["-p", "1", "3", "--dtype", "float8"], "float8"),
+        (["-p", "1", "3", "--modle", "toy"], "Did you mean --model?"),
+    ],
+)
+def test_what_is_wrong_is_told(semcorr, pictures, quick, tmp_path, words, told):
+    ran = semcorr("match", *pictures[:2], *quick, *words, "-o", tmp_path / "out")
+    assert ran.status == 2
+    assert told in ran.err
+    assert ran.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_target(semcorr, pictures):
+    ran = semcorr("match", pictures[0], "-p", 1, 1)
+    assert ran.status == 2
+    assert "at least one target image, got none" in ran.err
+
+
+def test_images_are_looked_at_before_the_model_is(semcorr, pictures, tmp_path):
+    ran = semcorr("match", pictures[0], tmp_path / "none.png", "-p", 1, 1, "--model", "no/such-model")
+    assert ran.status == 2
+    assert "none.png" in ran.err
+    ran = semcorr("match", tmp_path / "nothing.png", pictures[0], "-p", 1, 1, "--model", "no/such-model")
+    assert ran.status == 2
+    assert "nothing.png" in ran.err
+
+
+def test_an_unknown_model_is_named(semcorr, pictures):
+    ran = semcorr("match", *pictures[:2], "-p", 1, 1, "--model", "tyo")
+    assert ran.status == 2
+    assert "'tyo'" in ran.err
+
+
+def test_an_unknown_command(semcorr):
+    ran = semcorr("mtach", "a.png")
+    assert ran.status == 2
+    assert 'Did you mean "match"?' in ran.err
+
+
+def test_a_query_file_is_safetensors(semcorr, pictures, quick, tmp_path):
+    ran = semcorr("describe", pictures[0], "-p", 1, 1, *quick, "-o", tmp_path / "query.pt")
+    assert ran.status == 2
+    assert "ends in .safetensors" in ran.err
+
+
+def test_a_file_that_is_no_query(semcorr, pictures, tmp_path, tiny_sd):
+    weights = tiny_sd / "vae" / "diffusion_pytorch_model.safetensors"
+    ran = semcorr("locate", weights, pictures[0])
+    assert ran.status == 2
+    assert "is no query file" in ran.err
+    ran = semcorr("locate", tmp_path / "none.safetensors", pictures[0])
+    assert ran.status == 2
+    assert "There is no query file" in ran.err
+
+
+def test_offline_the_default_for_photographs_ends_in_three_lines(semcorr_process, pictures, tmp_path):
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
+    process = semcorr_process(
+        "match", *pictures[:2], "-p", 1, 1, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert out == b""
+    lines = err.decode().splitlines()
+    assert len(lines) == 3, err.decode()
+    assert "CompVis/stable-diffusion-v1-4" in lines[0]
+    assert "toy" in lines[2]

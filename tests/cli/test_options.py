@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+from semcorr.cli.options import PictureNames, parse_settings
+from semcorr.errors import SettingsError
+
+
+def test_values_are_json_where_they_are_json():
+    assert parse_settings(["rounds=3", "lr=1e-2", "noise=uniform", 'layers=["up/4"]', "resolution=null"]) == {
+        "rounds": 3,
+        "lr": 0.01,
+        "noise": "uniform",
+        "layers": ["up/4"],
+        "resolution": None,
+    }
+
+
+def test_a_name_may_be_written_with_dashes_and_a_value_may_hold_an_equals_sign():
+    assert parse_settings(["locate-crops=8", "noise=a=b"]) == {"locate_crops": 8, "noise": "a=b"}
+
+
+@pytest.mark.parametrize("text", ["rounds", "=1", " =1"])
+def test_no_assignment(text):
+    with pytest.raises(SettingsError, match="name=value"):
+        parse_settings([text])
+
+
+def test_picture_names_never_repeat():
+    name = PictureNames(Path("out"), "a/cat.jpg")
+    given = [name("b/lion.jpg"), name("c/lion.png"), name("lion-2.png"), name("LION.png")]
+    assert [path.name for path in given] == [
+        "cat-to-lion.png",
+        "cat-to-lion-2.png",
+        "cat-to-lion-2-2.png",
+        "cat-to-LION-3.png",
+    ]

@@ -1,0 +1,81 @@
+"""Ctrl-C and a reader that goes away, with real processes and real signals."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import PIL.Image
+
+DEADLINE = 120.0
+
+
+def read_until(terminal: int, word: bytes) -> bytes:
+    """Read what a process shows on its terminal until a word appears."""
+    seen = b""
+    end = time.monotonic() + DEADLINE
+    while word not in seen:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
+        assert ready, f"{word!r} did not appear in {seen!r}"
+        seen += os.read(terminal, 4096)
+    return seen
+
+
+def wait_for(folder: Path, pattern: str, count: int) -> None:
+    """Wait until so many files are there."""
+    end = time.monotonic() + DEADLINE
+    while len(list(folder.glob(pattern))) < count:
+        assert time.monotonic() < end, f"not {count} of {pattern} in {folder}"
+        time.sleep(0.01)
+
+
+def test_stopped_while_learning(semcorr_process, pictures, quick, tmp_path):
+    leader, follower = pty.openpty()
+    words = ["match", *pictures[:2], "-p", 10, 20, *quick, "--set", "lr=0.01", "-o", tmp_path / "out"]
+    words[words.index("steps=2")] = "steps=100000"
+    process = semcorr_process(*words, stdout=subprocess.PIPE, stderr=follower)
+    try:
+        os.close(follower)
+        shown = read_until(leader, b"learn")
+        process.send_signal(signal.SIGINT)
+        shown += read_until(leader, b"Stopped.")
+        assert process.wait(timeout=DEADLINE) == 130
+        assert b"Traceback" not in shown
+        assert not (tmp_path / "out").exists()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        os.close(leader)
+
+
+def test_targets_that_are_done_stay(semcorr_process, pictures, quick, tmp_path):
+    targets = pictures[1:] * 8
+    words = ["match", pictures[0], *targets, "-p", 10, 20, *quick, "--json", "-o", tmp_path / "out"]
+    words[words.index("locate_crops=4")] = "locate_crops=16"
+    process = semcorr_process(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(tmp_path / "out", "*.png", 2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 130
+    (line,) = err.decode().splitlines()
+    document = json.loads(out)
+    done = [Path(target["picture"]) for target in document["targets"]]
+    assert 1 <= len(done) < len(targets)
+    assert line == f"Stopped. {len(done)} of {len(targets)} targets are done and stay."
+    for path in done:
+        with PIL.Image.open(path) as picture:
+            picture.load()
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_a_reader_that_goes_away(semcorr_process):
+    process = semcorr_process("--help", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=DEADLINE) == 141
