@@ -1,7 +1,7 @@
 """Record the attention that image positions pay to chosen tokens of the context."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -42,11 +42,12 @@ def recording(tokens: Sequence[int], latent_size: tuple[int, int]) -> Iterator[d
 
 
 class MapRecorder:
-    """An attention processor that computes the scores in the open and hands the active recording its tokens.
+    """An attention processor that works the scores out in the open and hands the active recording its tokens.
 
-    The scores and their softmax over the tokens are computed in float32 whatever the network's precision:
-    half precision overflows in some Stable Diffusion 2.x layers and flattens the peaks in all. With
-    ``last`` set nothing after the scores is computed, and the result means nothing.
+    What the network goes on with comes from the processor that was there before, so it is the same to the
+    last bit. The scores and their softmax over the tokens are computed in float32 whatever the network's
+    precision: half precision overflows in some Stable Diffusion 2.x layers and flattens the peaks in all.
+    With ``last`` set nothing but the scores is computed, and the result means nothing.
     """
 
     def __init__(self, layer: CrossAttentionLayer, attention: Attention) -> None:
@@ -58,6 +59,7 @@ class MapRecorder:
             )
         self.layer = layer
         self.last = False
+        self._before = attention.processor
 
     def __call__(
         self,
@@ -65,29 +67,26 @@ class MapRecorder:
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,  # noqa: ARG002 (the interface of a processor)
+        temb: Tensor | None = None,
     ) -> Tensor:
-        """Do what diffusers' own processors do for the plain attention of these families, and record."""
+        """Record, then do what was done before."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         if encoder_hidden_states is not None and attn.norm_cross:
             context = attn.norm_encoder_hidden_states(context)
-        probabilities = attention_probabilities(attn, hidden_states, context, attention_mask)
-        self._store(probabilities)
+        self._store(attention_probabilities(attn, hidden_states, context, attention_mask))
         if self.last:
             return hidden_states
-        value = _split_heads(attn.to_v(context), attn.heads)
-        mixed = (probabilities.to(value.dtype) @ value).transpose(1, 2).flatten(2)
-        mixed = attn.to_out[1](attn.to_out[0](mixed))
-        if attn.residual_connection:
-            mixed = mixed + hidden_states
-        return mixed / attn.rescale_output_factor
+        result: Tensor = self._before(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+        return result
 
     def _store(self, probabilities: Tensor) -> None:
         now = _ACTIVE.get()
         if now is None:
             return
         height, width = self.layer.map_size(*now.size)
-        chosen = probabilities[..., now.tokens].transpose(2, 3)
+        # Picked one by one, because picking by a list keeps a tensor for the backward pass, and a network with
+        # gradient checkpointing runs again without a recording and must then keep the same.
+        chosen = torch.stack([probabilities[..., token] for token in now.tokens], dim=2)
         now.maps[self.layer.name] = chosen.reshape(*chosen.shape[:3], height, width)
 
 
@@ -104,12 +103,16 @@ def attention_probabilities(
         query = attn.norm_q(query)
     if attn.norm_k is not None:
         key = attn.norm_k(key)
-    # Autocast would turn the product back into half precision.
-    with torch.autocast(query.device.type, enabled=False):
+    with _without_autocast(query.device.type):
         scores = query.float() @ key.float().transpose(-1, -2) * attn.scale
         if mask is not None:
             scores = scores + mask.float().unsqueeze(1)
         return torch.softmax(scores, dim=-1)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[object]:
+    """Keep autocast, where a device has it, from turning float32 products back into half precision."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def _split_heads(values: Float[Tensor, "batch positions _"], heads: int) -> Float[Tensor, "batch {heads} positions _"]:

@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import tqdm
+from huggingface_hub.utils.tqdm import tqdm
 
 from semcorr.diffusion.folder import WEIGHT_STEMS, missing
 from semcorr.diffusion.parts import choose_weights
@@ -161,7 +161,7 @@ def _reporting_bar(report: Callable[[int], None]) -> type[tqdm]:
     """
     reached = 0
 
-    class Bar(tqdm):  # type: ignore[misc]
+    class Bar(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
             super().__init__(*args, **{**kwargs, "disable": True})

@@ -77,8 +77,9 @@ def _block_with_recorders(block: Block, layers: Sequence[CrossAttentionLayer]) -
         _, j, k = layer.path
         transformer = _clone(block.attentions[j].transformer_blocks[k])
         transformer.attn2 = _clone(transformer.attn2)
+        recorder = MapRecorder(layer, transformer.attn2)
         transformer.attn2._modules.pop("processor", None)  # some processors are modules
-        transformer.attn2.processor = MapRecorder(layer, transformer.attn2)
+        transformer.attn2.processor = recorder
         block.attentions[j].transformer_blocks[k] = transformer
     return block
 
