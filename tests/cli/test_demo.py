@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -7,7 +9,6 @@ from semcorr.cli import demo as cli_demo
 from semcorr.demo.photos import read_pairs, with_banner
 from semcorr.demo.scoring import Score
 from semcorr.demo.toy import first_scenes
-from semcorr.diffusion.checkpoint import BUNDLED
 from semcorr.errors import ImageError, SettingsError
 
 
@@ -136,5 +137,10 @@ def test_photographs_with_the_bundled_model_say_that_it_does_not_know_them(semco
     assert "does not know photographs" in ran.out
 
 
-def test_the_bundled_models_are_named():
-    assert BUNDLED[0] == "toy"
+@pytest.mark.slow
+def test_most_points_are_right_with_the_bundled_model(semcorr, tmp_path):
+    ran = semcorr("demo", "-o", tmp_path / "demo.png")
+    assert ran.status == 0, ran.err
+    right, known = map(int, re.search(r"(\d+) of (\d+) points lie within", ran.out).groups())
+    assert known >= 15
+    assert right / known > 0.5

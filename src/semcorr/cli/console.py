@@ -22,6 +22,7 @@ class ResultConsole(Console):
     """Standard output as rich writes it, but a reader that went away is an ordinary ``BrokenPipeError``."""
 
     def on_broken_pipe(self) -> None:
+        """Called by rich, whose own way is to end the process."""
         raise BrokenPipeError
 
 
