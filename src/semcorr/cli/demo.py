@@ -49,6 +49,8 @@ def demo(
         raise SettingsError(f"Expected at least 1 target, got {targets}.")
     scenes = first_scenes(category, targets + 1, size=256)
     matcher = load_matcher(options)
+    seed, scene = scenes[0]
+    console.say(f"Points of {scene.kind}, test scene {seed}, looked for with {options.model!r} in {targets} others.\n")
     found: list[tuple[str, Score, PIL.Image.Image]] = []
     try:
         with console.TerminalProgress() as progress:
@@ -128,7 +130,9 @@ def _tell(
 def _table(title: str, score: "Score") -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("", justify="right")
-    table.add_column("point")
+    # Photographs' points have no names but their numbers, which stand there already.
+    named = any(name != str(index + 1) for index, name in enumerate(score.names))
+    table.add_column("point" if named else "")
     for heading in ("found x, y", "true x, y", "error, px", "of the object"):
         table.add_column(heading, justify="right")
     table.add_column("")
@@ -136,11 +140,11 @@ def _table(title: str, score: "Score") -> Table:
         place, truth = score.points[index], score.truth[index]
         found = f"{place[0]:.1f}, {place[1]:.1f}"
         if not score.known[index]:
-            table.add_row(str(index + 1), name, found, "hidden", "", "", "")
+            table.add_row(str(index + 1), name if named else "", found, "hidden", "", "", "")
             continue
         table.add_row(
             str(index + 1),
-            name,
+            name if named else "",
             found,
             f"{truth[0]:.1f}, {truth[1]:.1f}",
             f"{score.errors[index]:.1f}",

@@ -67,7 +67,7 @@ def read_pairs(data: Path, count: int) -> list[PhotoPair]:
     root = data / FOLDER if (data / FOLDER).is_dir() else data
     if not root.is_dir():
         raise ImageError(f"There is no folder {str(root)!r}. Name the one that holds {FOLDER!r}.")
-    groups = [_annotated(folder) for folder in sorted(root.iterdir()) if folder.is_dir()]
+    groups = [_annotated(folder) for folder in _classes_in_turn(sorted(root.iterdir())) if folder.is_dir()]
     pairs = []
     for nth in range(1, max(map(len, groups), default=0)):
         pairs += [_pair(files[0], files[nth]) for files in groups if len(files) > nth]
@@ -119,6 +119,17 @@ def _run(matcher: Matcher, pair: PhotoPair, progress: Progress | None) -> PhotoR
         source, target, pair.source_points, matches.points, heatmaps=matches.heatmaps, truth=pair.target_points
     )
     return PhotoResult(pair=pair, score=score, picture=picture)
+
+
+def _classes_in_turn(folders: Sequence[Path]) -> list[Path]:
+    """The first sub-class of every class, then the second ones: car(G), duck(S), ..., car(M), ...."""
+    seen: dict[str, int] = {}
+    turns = []
+    for folder in folders:
+        name = folder.name.partition("(")[0]
+        seen[name] = seen.get(name, -1) + 1
+        turns.append((seen[name], folder))
+    return [folder for _, folder in sorted(turns)]
 
 
 def _annotated(folder: Path) -> list[Path]:
