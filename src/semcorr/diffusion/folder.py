@@ -118,7 +118,7 @@ def _load_network(folder: Path, part: str, model_id: str, dtype: torch.dtype) ->
     with reading(part, model_id):
         saved_as = _json(folder / part / "config.json").get("_class_name", kind.__name__)
         if saved_as != kind.__name__:
-            raise ValueError(f"it is a {saved_as}, expected a {kind.__name__}")
+            raise ValueError(f"its configuration is of {saved_as}, expected {kind.__name__}")
         network, notes = kind.from_pretrained(
             folder,
             subfolder=part,

@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, hf_hub_download
+from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
-    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -79,8 +78,10 @@ def fetch(
 
 def _in_cache(repo_id: str, revision: str | None, parts: Sequence[str]) -> Path | None:
     try:
-        found = hf_hub_download(repo_id, "unet/config.json", revision=revision, local_files_only=True)
-    except (LocalEntryNotFoundError, HFValidationError):
+        found = try_to_load_from_cache(repo_id, "unet/config.json", revision=revision)
+    except HFValidationError:
+        return None
+    if not isinstance(found, str):
         return None
     folder = Path(found).parent.parent
     # A download that was broken off leaves a folder too.

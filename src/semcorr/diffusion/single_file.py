@@ -172,9 +172,8 @@ def _load_network(
         (Path(folder) / "config.json").write_text(json.dumps(config), encoding="utf-8")
         with safe_open(path, "pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
-        network = kind.from_single_file(weights, config=folder, torch_dtype=dtype, local_files_only=True)
-        # Weights that the file lacks stay without values.
-        absent = [name for name, value in network.state_dict().items() if value.is_meta]
-        if absent:
-            raise ValueError(f"{len(absent)} weights are missing, the first is {absent[0]}")
+        try:
+            network = kind.from_single_file(weights, config=folder, torch_dtype=dtype, local_files_only=True)
+        except NotImplementedError as error:  # weights that the file lacks stay without values, and cannot be moved
+            raise ValueError("some of its weights are missing") from error
     return network.eval().requires_grad_(False)
