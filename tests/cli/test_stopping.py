@@ -21,14 +21,18 @@ def read_until(terminal: int, word: bytes) -> bytes:
     while word not in seen:
         ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
         assert ready, f"{word!r} did not appear in {seen!r}"
-        seen += os.read(terminal, 4096)
+        try:
+            seen += os.read(terminal, 4096)
+        except OSError:  # nobody holds the other end any more
+            raise AssertionError(f"ended without {word!r}: {seen.decode()}") from None
     return seen
 
 
-def wait_for(folder: Path, pattern: str, count: int) -> None:
-    """Wait until so many files are there."""
+def wait_for(process: subprocess.Popen[bytes], folder: Path, pattern: str, count: int) -> None:
+    """Wait until a process has made so many files."""
     end = time.monotonic() + DEADLINE
     while len(list(folder.glob(pattern))) < count:
+        assert process.poll() is None, f"ended without {count} files: {process.communicate()}"
         assert time.monotonic() < end, f"not {count} of {pattern} in {folder}"
         time.sleep(0.01)
 
@@ -58,7 +62,7 @@ def test_targets_that_are_done_stay(semcorr_process, pictures, quick, tmp_path):
     words = ["match", pictures[0], *targets, "-p", 10, 20, *quick, "--json", "-o", tmp_path / "out"]
     words[words.index("locate_crops=4")] = "locate_crops=16"
     process = semcorr_process(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_for(tmp_path / "out", "*.png", 2)
+    wait_for(process, tmp_path / "out", "*.png", 2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130
