@@ -16,6 +16,8 @@ import pytest
 from diffusion.hub_stand_in import GATED, HubStandIn
 from diffusion.networks import make_unet
 from diffusion.test_checkpoint import add_text
+from semcorr.diffusion import DiffusionModel
+from semcorr.errors import ModelError
 
 CLIENT = """
 import json, sys, warnings
@@ -89,65 +91,64 @@ NEEDED = {
 }
 
 
+TEXT = {"text_encoder/model.safetensors", "tokenizer/tokenizer.json"}
+
+
 def test_downloaded_once_found_again_and_refused_when_absent(repositories: Path, tmp_path: Path) -> None:
     with HubStandIn(repositories) as hub:
-        (first,) = client(hub.address, tmp_path, {"model": "tiny/sd"})
-        files = hub.files_asked_for()
-        assert sorted(files) == sorted(NEEDED)
-        assert (first["id"], first["revision"], first["family"]) == ("tiny/sd", hub.commit("tiny/sd"), "sd1")
-
-        # Progress counts bytes over all files, without a step back, to the very end.
-        total = sum((repositories / "tiny/sd" / name).stat().st_size for name in NEEDED)
-        assert {(stage, in_all) for stage, _, in_all, _ in first["calls"]} == {("download", total)}
-        done = [call[1] for call in first["calls"]]
-        assert (done[0], done[-1]) == (0, total)
-        assert done == sorted(done)
-        assert {name for *_, name in first["calls"]} == NEEDED
-
-        # The cache is asked first: no request at all, by branch or by commit.
-        hub.requests.clear()
-        again = client(
-            hub.address, tmp_path, {"model": "tiny/sd"}, {"model": "tiny/sd", "revision": hub.commit("tiny/sd")}
+        commit = hub.commit("tiny/sd")
+        first, again, by_commit, prompted = client(
+            hub.address,
+            tmp_path,
+            {"model": "tiny/sd"},
+            {"model": "tiny/sd"},
+            {"model": "tiny/sd", "revision": commit},
+            {"model": "tiny/sd", "prompt": "a cat"},
         )
-        assert hub.requests == []
+    # Each needed file once and nothing else of the repository; the text encoder when it was wanted.
+    assert sorted(hub.files_asked_for()) == sorted(NEEDED | TEXT)
+    # One listing for the network and one for the text encoder: what is in the cache is not asked about.
+    assert sum(request.startswith("GET /api/models/tiny/sd") for request in hub.requests) == 2
+    assert prompted["text"] == [1, 32, 128]
 
-        # The text encoder comes when it is wanted, and then stays too.
-        (prompted,) = client(hub.address, tmp_path, {"model": "tiny/sd", "prompt": "a cat"})
-        assert prompted["text"] == [1, 32, 128]
-        assert set(hub.files_asked_for()) == {
-            "text_encoder/model.safetensors",
-            "tokenizer/tokenizer.json",
-        }
-        address = hub.address
+    # Progress counts bytes over all files, without a step back, to the very end.
+    total = sum((repositories / "tiny/sd" / name).stat().st_size for name in NEEDED)
+    assert {(stage, in_all) for stage, _, in_all, _ in first["calls"]} == {("download", total)}
+    done = [call[1] for call in first["calls"]]
+    assert (done[0], done[-1]) == (0, total)
+    assert done == sorted(done)
+    assert {name for *_, name in first["calls"]} == NEEDED
+    assert again["calls"] == []
 
     # The server is gone now.
-    offline = client(
-        address,
+    offline, absent, forbidden, other = client(
+        hub.address,
         tmp_path,
         {"model": "tiny/sd", "prompt": "a cat"},
         {"model": "tiny/absent"},
         {"model": "tiny/absent", "local_files_only": True},
         {"model": "tiny/sd", "revision": "v2"},
     )
-    for found in (*again, prompted, offline[0]):
+    for found in (first, again, by_commit, prompted, offline):
+        assert (found["id"], found["revision"], found["family"]) == ("tiny/sd", commit, "sd1")
         assert found["fingerprint"] == first["fingerprint"]
-        assert found["revision"] == first["revision"]
-    assert again[0]["calls"] == []
-    for found, wanted, reason in zip(
-        offline[1:],
-        ("tiny/absent", "tiny/absent", "tiny/sd at revision v2"),
-        ("ConnectError", "local_files_only", "ConnectError"),
-        strict=True,
+    for found, wanted, reason in (
+        (absent, "tiny/absent", "ConnectError"),
+        (forbidden, "tiny/absent", "no download was allowed (local_files_only)"),
+        (other, "tiny/sd at revision v2", "ConnectError"),
     ):
-        lines = found["error"].splitlines()
-        assert len(lines) == 3
-        assert lines[0] == f"The checkpoint {wanted} is not on this machine and could not be downloaded."
-        assert f"the cache {tmp_path}" in lines[1]
-        assert address in lines[1]
-        assert reason in lines[1]
-        assert "the bundled model 'toy'" in lines[2]
-    (told_so,) = client(address, tmp_path, {"model": "tiny/absent"}, HF_HUB_OFFLINE="1")
-    assert "HF_HUB_OFFLINE is set" in told_so["error"]
+        looked_for, where, how = found["error"].splitlines()
+        assert looked_for == f"The checkpoint {wanted} is not on this machine and could not be downloaded."
+        assert f"the cache {tmp_path}" in where
+        assert hub.address in where
+        assert reason in where
+        assert "the bundled model 'toy'" in how
+
+
+def test_offline_by_the_hubs_own_switch() -> None:
+    # It is set for all tests.
+    with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
+        DiffusionModel.from_pretrained("tiny/absent", device="cpu")
 
 
 def test_what_the_hub_refuses_and_what_is_refused_of_it(repositories: Path, tmp_path: Path) -> None:
