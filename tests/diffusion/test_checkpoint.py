@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from diffusion.networks import inputs, make_unet, save_checkpoint
+from diffusion.networks import UNETS, inputs, make_unet, save_checkpoint
 from semcorr.diffusion import DiffusionModel
 from semcorr.diffusion.checkpoint import bundled_folder
 from semcorr.errors import ModelError
@@ -131,6 +131,56 @@ def test_a_folder_that_is_no_checkpoint(tmp_path: Path, copy: Path) -> None:
     assert f"vae/{WEIGHTS} is missing" in refusal(copy)
     (copy / "unet" / "config.json").unlink()
     assert "unet/config.json is missing" in refusal(copy)
+
+
+def test_a_revision_of_what_is_here_already(copy: Path) -> None:
+    for model in (copy, "toy"):
+        with pytest.raises(ModelError, match="has no revision 'v2': only hub ids take a revision"):
+            DiffusionModel.from_pretrained(model, revision="v2")
+
+
+@torch.no_grad()
+def test_the_names_of_the_first_releases_are_understood(folders: dict[str, Path], copy: Path) -> None:
+    """Stable Diffusion 1.4's VAE was saved when its attention's weights had other names."""
+    file = copy / "vae" / WEIGHTS
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    weights = load_file(file)
+    for name in [name for name in weights if ".attentions." in name]:
+        renamed = name
+        for now, then in old.items():
+            renamed = renamed.replace(f".{now}.", f".{then}.")
+        weights[renamed] = weights.pop(name)
+    assert sum(".query." in name for name in weights) == 4
+    save_file(weights, file)
+    # Its configuration knew little of what has been added since.
+    config = json.loads((copy / "unet" / "config.json").read_text())
+    kept = {key: config[key] for key in UNETS["sd1"]} | {"_class_name": "UNet2DConditionModel", "sample_size": 16}
+    (copy / "unet" / "config.json").write_text(json.dumps(kept))
+    (copy / "scheduler" / "scheduler_config.json").write_text(
+        json.dumps(
+            {
+                "_class_name": "PNDMScheduler",
+                "beta_end": 0.012,
+                "beta_schedule": "scaled_linear",
+                "beta_start": 0.00085,
+                "num_train_timesteps": 1000,
+                "set_alpha_to_one": False,
+                "skip_prk_steps": True,
+                "steps_offset": 1,
+                "trained_betas": None,
+            }
+        )
+    )
+    images = torch.rand(1, 3, 64, 64)
+    now, then = load(folders["sd1"]), load(copy)
+    assert torch.equal(then.encode(images), now.encode(images))
+    noisy, context = inputs(now)
+    layers = now.select_layers()
+    expected = now.attention(noisy, 140, context, layers)
+    assert all(
+        torch.equal(found, expected[name]) for name, found in then.attention(noisy, 140, context, layers).items()
+    )
+    assert then.timestep(8) == 140
 
 
 class _Bomb:

@@ -39,10 +39,11 @@ def load_checkpoint(
     Raises:
         ModelError: nothing of that name is known, here or within reach; or what is there cannot be used.
     """
-    name = str(model)
+    name, path = str(model), Path(model).expanduser()
+    if revision is not None and (name in BUNDLED or path.exists()):
+        raise ModelError(f"{name} is on this machine and has no revision {revision!r}: only hub ids take a revision.")
     if name in BUNDLED:
         return load_folder(bundled_folder(name), name, dtype=dtype)
-    path = Path(model).expanduser()
     if path.is_dir():
         return load_folder(path, name, dtype=dtype)
     if path.is_file():

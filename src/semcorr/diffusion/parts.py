@@ -75,6 +75,8 @@ def check_supported(name: str, unet: UNet2DConditionModel, vae: AutoencoderKL) -
         wants.append(f"{config.addition_embed_type!r} conditions")
     if config.encoder_hid_dim_type is not None or not isinstance(config.cross_attention_dim, int):
         wants.append("another kind of context")
+    if not isinstance(config.sample_size, int):
+        wants.append("latents of no one size")
     if wants:
         raise ModelError(
             f"The U-Net of {name} takes {' and '.join(wants)}. Expected a text-to-image network of Stable "
