@@ -18,28 +18,28 @@ def correct(
     return np.linalg.norm(predicted - truth, axis=1) <= alpha * size
 
 
-def per_point(pairs: Sequence[Bool[np.ndarray, " points"]]) -> float:
+def per_point(pairs: Sequence[Bool[np.ndarray, " _"]]) -> float:
     """Correct points among all points of all pairs; NaN-free: no points give 0."""
     total = sum(len(pair) for pair in pairs)
     return sum(int(pair.sum()) for pair in pairs) / total if total else 0.0
 
 
-def per_image(pairs: Sequence[Bool[np.ndarray, " points"]]) -> float:
+def per_image(pairs: Sequence[Bool[np.ndarray, " _"]]) -> float:
     """Mean over pairs of each pair's fraction of correct points; pairs without points are left out."""
     fractions = [float(pair.mean()) for pair in pairs if len(pair)]
     return float(np.mean(fractions)) if fractions else 0.0
 
 
 def bootstrap(
-    pairs: Sequence[Bool[np.ndarray, " points"]], *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+    pairs: Sequence[Bool[np.ndarray, " _"]], *, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
     """Percentile interval of ``per_point`` when whole pairs are drawn with replacement."""
     return bootstrap_difference(pairs, [np.zeros(0, bool)] * len(pairs), resamples=resamples, level=level, seed=seed)
 
 
 def bootstrap_difference(
-    first: Sequence[Bool[np.ndarray, " points"]],
-    second: Sequence[Bool[np.ndarray, " points"]],
+    first: Sequence[Bool[np.ndarray, " _"]],
+    second: Sequence[Bool[np.ndarray, " _"]],
     *,
     resamples: int = 2000,
     level: float = 0.95,

@@ -67,7 +67,7 @@ def open_scenes(
     chunks = [(split, i, min(i + 256, count)) for i in range(done, count, 256)]
     if chunks:
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            results: Iterator = pool.imap(_render_chunk, chunks)
+            results: Iterator = pool.imap(render_chunk, chunks)
             for (_, first, last), chunk in zip(chunks, results, strict=True):
                 for name, values in chunk.items():
                     arrays[name][first:last] = values
@@ -77,7 +77,8 @@ def open_scenes(
     return SceneCache(**arrays)
 
 
-def _render_chunk(chunk: tuple[Split, int, int]) -> dict[str, np.ndarray]:
+def render_chunk(chunk: tuple[Split, int, int]) -> dict[str, np.ndarray]:
+    """The arrays of ``SceneCache`` for the seeds from the second up to the third of (split, first, last)."""
     split, first, last = chunk
     scenes = [render_scene(seed, IMAGE_SIDE, split=split) for seed in range(first, last)]
     tokenizer = build_tokenizer()

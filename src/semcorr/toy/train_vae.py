@@ -24,7 +24,13 @@ def initialise(vae: AutoencoderKL) -> None:
 
 
 def train_vae(
-    folder: Path, scenes: SceneCache, steps: int, seed: int = 0, progress: Progress | None = None
+    folder: Path,
+    scenes: SceneCache,
+    steps: int,
+    seed: int = 0,
+    progress: Progress | None = None,
+    *,
+    checkpoint_every: int = 500,
 ) -> AutoencoderKL:
     """Train (or continue) in ``folder``; return the averaged autoencoder with its scaling factor.
 
@@ -33,7 +39,7 @@ def train_vae(
     torch.manual_seed(seed)
     vae = build_vae()
     initialise(vae)
-    _run(vae, vae, folder / "vae.safetensors", scenes, steps, seed, progress)
+    _run(vae, vae, folder / "vae.safetensors", scenes, steps, seed, progress, checkpoint_every)
     with torch.no_grad():
         crops = _crops(scenes, torch.Generator().manual_seed(seed), side=IMAGE_SIDE, count=256)
         latents = vae.encode(crops).latent_dist.mean
@@ -57,6 +63,7 @@ def _run(
     steps: int,
     seed: int,
     progress: Progress | None,
+    checkpoint_every: int = 500,
 ) -> None:
     """Train ``trained`` (the whole autoencoder or its decoder) and leave its moving average in place."""
     vae.to(memory_format=torch.channels_last).requires_grad_(False)
@@ -83,7 +90,7 @@ def _run(
             psnr = 10 * torch.log10(4 / error.detach().square().mean()).item()
             facts = {"step": state.step, "loss": loss.item(), "psnr": psnr, "seconds": state.seconds}
             append_log(checkpoint.with_suffix(".log"), facts)
-        if state.step % 500 == 0 or state.step == steps:
+        if state.step % checkpoint_every == 0 or state.step == steps:
             state.save(checkpoint)
         if progress:
             progress(checkpoint.stem, state.step, steps, loss=loss.item())

@@ -1,0 +1,122 @@
+"""Training: every stage runs, goes on after a stop, and leaves a folder that loads."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from semcorr.diffusion import DiffusionModel
+from semcorr.errors import ModelError, SettingsError
+from semcorr.toy.scenes import open_scenes
+from semcorr.toy.train_vae import train_vae
+from semcorr.toy.training import TrainingState, averaged, schedule
+from semcorr.toy.training_run import Recipe, train
+
+
+class Stop(Exception):
+    """Stands for whatever ends a run early."""
+
+
+def test_schedule() -> None:
+    """Linear from 1/10 of the peak, the peak, half way down the cosine, and the floor."""
+    rates = [schedule(step, 110, 1.0, warm_up=10, floor=0.1) for step in (0, 9, 10, 60, 110)]
+    assert rates == pytest.approx([0.1, 1.0, 1.0, 0.55, 0.1])
+    assert schedule(5000, 110, 1.0, warm_up=10, anneal=False) == 1.0
+
+
+def test_update_is_adamw_with_clipped_gradients_and_a_moving_average() -> None:
+    torch.manual_seed(0)
+    module, twin = nn.Linear(3, 2), nn.Linear(3, 2)
+    twin.load_state_dict(module.state_dict())
+    start = module.weight.detach().clone()
+    state = TrainingState(module, learning_rate=0.1, average=0.5)
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.1, betas=(0.9, 0.99), weight_decay=0.01)
+    for m in (module, twin):
+        (1000 * m(torch.ones(4, 3)).square().sum()).backward()
+    nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+    state.update(0.1)
+    optimizer.step()
+    assert torch.equal(module.weight, twin.weight)
+    decay = 2 / 11  # (1 + step) / (10 + step) at step 1, below the 0.5 asked for
+    assert torch.allclose(state.average["weight"], decay * start + (1 - decay) * module.weight)
+
+
+def test_checkpoint_restores_everything(tmp_path: Path) -> None:
+    def run(state: TrainingState, steps: int) -> None:
+        while state.step < steps:
+            torch.manual_seed(state.step)
+            state.module(torch.randn(5, 3)).square().sum().backward()
+            state.update(0.05)
+
+    torch.manual_seed(1)
+    whole = TrainingState(nn.Linear(3, 2), learning_rate=0.05, average=0.9)
+    first, second = (TrainingState(nn.Linear(3, 2), learning_rate=0.05, average=0.9) for _ in range(2))
+    first.module.load_state_dict(whole.module.state_dict())
+    first.average = {name: p.detach().clone() for name, p in first.module.named_parameters()}
+    run(whole, 8)
+    run(first, 4)
+    first.save(tmp_path / "state.safetensors")
+    second.load(tmp_path / "state.safetensors")
+    run(second, 8)
+    for name, value in whole.module.state_dict().items():
+        assert torch.equal(value, second.module.state_dict()[name])
+        assert torch.equal(whole.average[name], second.average[name])
+    second.save(tmp_path / "end.safetensors")
+    assert torch.equal(averaged(tmp_path / "end.safetensors")["weight"], whole.average["weight"])
+
+
+def test_scene_cache_of_other_settings_is_refused(tmp_path: Path) -> None:
+    open_scenes(tmp_path, 4, "train", workers=1)
+    with pytest.raises(ModelError, match="other settings"):
+        open_scenes(tmp_path, 8, "train", workers=1)
+
+
+def test_autoencoder_stopped_and_continued_is_the_same(tmp_path: Path) -> None:
+    scenes = open_scenes(tmp_path / "scenes", 8, "train", workers=1)
+
+    def stop_at_two(stage: str, done: int, total: int, **info: object) -> None:
+        if done == 2:
+            raise Stop
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    train_vae(whole, scenes, 4)
+    with pytest.raises(Stop):
+        train_vae(parts, scenes, 4, progress=stop_at_two, checkpoint_every=2)
+    train_vae(parts, scenes, 4)
+    first, second = load_file(whole / "vae.safetensors"), load_file(parts / "vae.safetensors")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_another_recipe_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text(json.dumps({"scenes": 1}), encoding="utf-8")
+    with pytest.raises(SettingsError, match="other settings"):
+        train(tmp_path, Recipe())
+
+
+@pytest.mark.slow
+def test_all_stages_make_a_model_that_loads(tmp_path: Path) -> None:
+    recipe = Recipe(scenes=64, vae_steps=2, decoder_steps=1, unet_steps=2, grounded_steps=2)
+    stages: dict[str, int] = {}
+
+    def note(stage: str, done: int, total: int, **info: object) -> None:
+        assert done <= total
+        stages[stage] = done
+
+    folder = train(tmp_path, recipe, progress=note)
+    assert {"render", "vae", "encode", "decoder", "U-Net"} <= set(stages)
+    model = DiffusionModel.from_pretrained(folder, device="cpu")
+    assert (model.family, model.resolution, model.context_tokens, model.context_dim) == ("toy", 64, 32, 128)
+    assert model.encode_text(["a cat with a red tail"]).shape == (1, 32, 128)
+    maps = model.attention(
+        model.encode(torch.rand(1, 3, 64, 64)), 140, torch.randn(1, 32, 128), model.select_layers(["up/2", "up/1"])
+    )
+    assert {m.shape[-1] for m in maps.values()} == {8, 16}
+    assert sum(f.stat().st_size for f in folder.rglob("*.safetensors")) < 26e6
+    again: dict[str, int] = {}
+    train(tmp_path, recipe, progress=lambda stage, done, total, **info: again.update({stage: done}))
+    assert not again  # everything was there
