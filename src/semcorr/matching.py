@@ -1,4 +1,4 @@
-"""What every method takes and gives: a ``Query`` learnt once, and the ``Matches`` it has in further images."""
+"""What every method takes and gives: a ``Query`` learned once, and the ``Matches`` it has in further images."""
 
 import contextlib
 import dataclasses
@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import PIL.Image
@@ -43,7 +43,7 @@ class Query:
         names: a name for each point, or None.
         image_size: (width, height) of the source image.
         image_sha256: hash of the source image's content (:attr:`semcorr.images.Image.sha256`).
-        tensors: what the method learnt; "prompt" keeps "embeddings" (points, rounds, tokens, dim) and "losses"
+        tensors: what the method learned; "prompt" keeps "embeddings" (points, rounds, tokens, dim) and "losses"
             (points, rounds, steps).
     """
 
@@ -83,7 +83,7 @@ class Query:
         return _write(Path(path), "query", header, arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> "Query":
         """Read a query that :meth:`save` wrote.
 
         Raises:
@@ -147,9 +147,7 @@ class Matches:
         from semcorr.draw import match_figure  # here, because results are used without being drawn far more often
 
         shown: dict[str, Any] = {"heatmaps": self.heatmaps, "confidence": self.confidence, "names": self.names}
-        return match_figure(
-            load_image(source), load_image(target), self.query_points, self.points, **(shown | options)
-        )
+        return match_figure(load_image(source), load_image(target), self.query_points, self.points, **(shown | options))
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the heat maps as plain lists and numbers, for JSON."""
@@ -176,7 +174,7 @@ class Matches:
         return _write(Path(path), "matches", header, {name: getattr(self, name) for name in _MATCH_ARRAYS})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> "Matches":
         """Read matches that :meth:`save` wrote.
 
         Raises:
@@ -238,14 +236,15 @@ def _write(path: Path, kind: str, header: Mapping[str, Any], arrays: Mapping[str
     path.parent.mkdir(parents=True, exist_ok=True)
     # Under another name until it is whole: an interrupted run leaves the old file or none.
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    unfinished = Path(temporary)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         # mkstemp keeps the file to its owner; a result has the permissions any new file would have.
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        unfinished.chmod(0o666 & ~_umask())
+        unfinished.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise
     return path
 

@@ -28,7 +28,7 @@ def load_matcher(
         method: ``"prompt"``, the paper's.
         model: a bundled name, a folder, a ``.safetensors`` file or a hub id.
         preset: the method's settings by name.
-        options: passed on to the method's ``from_pretrained``: ``dtype``, ``device``, ``memory_budget``, settings to
+        **options: passed on to the method's ``from_pretrained``: ``dtype``, ``device``, ``memory_budget``, settings to
             replace, and so on.
 
     Raises:
@@ -57,11 +57,15 @@ def match(
     For several targets, or several sources, load a matcher once (:func:`load_matcher`) and use its two halves.
 
     Args:
-        source, target: images.
+        source: the image that the points are in.
+        target: the image that they are wanted in.
         points: (N, 2): x to the right, y down, in pixels of ``source``; (0, 0) is its top-left corner.
-        method, model, preset, options: as in :func:`load_matcher`.
+        method: as in :func:`load_matcher`.
+        model: as in :func:`load_matcher`.
+        preset: as in :func:`load_matcher`.
         names: a name for each point.
         progress: called with "download", "learn" and "locate"; raise from it to stop.
+        **options: as in :func:`load_matcher`.
 
     Raises:
         SemcorrError: as :func:`load_matcher`, and the method's ``describe`` and ``locate``.

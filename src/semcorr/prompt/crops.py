@@ -15,9 +15,6 @@ from semcorr.prompt.memory import in_batches
 CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 """The points (as fractions of the frame's side) that the first four crops keep when locating, in the authors' order."""
 
-_ENCODED_PIXELS = 2**20
-"""Pixels that one call of the VAE takes: four images of 512 x 512, some 3 GB of activations in float32."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CropRange:
@@ -51,7 +48,8 @@ def crop_range(x: float, y: float, *, resolution: int, fraction: float, margin: 
     which is ``margin=0``.
 
     Args:
-        x, y: the point in the model frame (continuous, pixels).
+        x: the point in the model frame (continuous, pixels).
+        y: the same, downwards.
         resolution: side of the model frame in pixels.
         fraction: side of the crop, as a fraction of the frame's.
         margin: distance kept from the crop's edge, as a fraction of the crop's side.
@@ -82,15 +80,19 @@ class CropLatents:
         self._model, self._frame, self._limit = model, frame, limit_bytes
         self._known: dict[Crop, Tensor] = {}
 
+    def __len__(self) -> int:
+        """How many latents are kept."""
+        return len(self._known)
+
     def __call__(self, crops: Sequence[Crop]) -> Float[Tensor, "crops channels height width"]:
         """Return the latent of each crop, resized to the frame's own side, scaled and without noise."""
         missing = [crop for crop in dict.fromkeys(crops) if crop not in self._known]
         if missing:
-            resolution = self._frame.shape[-1]
             self._make_room(len(missing), keep=set(crops))
-            images = max(1, _ENCODED_PIXELS // resolution**2)
-            for some, latents in in_batches(missing, images, self._encode, stage="encode"):
-                self._known.update(zip(some, latents, strict=True))
+            # One at a time: an image takes much memory, and its latent is then the same to the last bit whichever other
+            # crops are asked for with it.
+            for (crop,), latents in in_batches(missing, 1, self._encode, stage="encode"):
+                self._known[crop] = latents[0]
         return torch.stack([self._known[crop] for crop in crops])
 
     def _encode(self, crops: Sequence[Crop]) -> Float[Tensor, "crops channels height width"]:

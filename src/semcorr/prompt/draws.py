@@ -6,7 +6,7 @@ ran out) sees the same draws, and nothing depends on the order in which rows are
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from semcorr.prompt.crops import CropRange
 NoiseKind = Literal["gaussian", "uniform"]
 
 
+@runtime_checkable
 class DrawStream(Protocol):
     """The draws of one row in the order they are made: the embedding, then crop and noise by turns."""
 
@@ -35,12 +36,17 @@ class DrawStream(Protocol):
         ...
 
 
+@runtime_checkable
 class Draws(Protocol):
     """Makes the stream of a row: ``point`` and ``round_`` count from 0."""
 
-    def learning(self, point: int, round_: int) -> DrawStream: ...
+    def learning(self, point: int, round_: int) -> DrawStream:
+        """The stream of a row that is being learned."""
+        ...
 
-    def locating(self, point: int, round_: int) -> DrawStream: ...
+    def locating(self, point: int, round_: int) -> DrawStream:
+        """The stream of a row that is being located."""
+        ...
 
 
 class SeededDraws:
@@ -56,9 +62,11 @@ class SeededDraws:
         self._points = np.ascontiguousarray(points, dtype="<f8")
 
     def learning(self, point: int, round_: int) -> "SeededStream":
+        """The stream of a row that is being learned, from its start."""
         return self._stream("learn", point, round_)
 
     def locating(self, point: int, round_: int) -> "SeededStream":
+        """The stream of a row that is being located, from its start."""
         return self._stream("locate", point, round_)
 
     def _stream(self, stage: str, point: int, round_: int) -> "SeededStream":
@@ -84,6 +92,7 @@ class SeededStream:
         return allowed.crop(int(left), int(top))
 
     def noise(self, shape: Sequence[int], kind: NoiseKind) -> Float[Tensor, "..."]:
+        """Standard normal numbers, or uniform ones in [0, 1)."""
         draw = torch.randn if kind == "gaussian" else torch.rand
         return draw(tuple(shape), generator=self._generator)
 
@@ -117,9 +126,11 @@ class RecordedDraws:
         self.outside: set[int] = set()
 
     def learning(self, point: int, round_: int) -> "RecordedStream":
+        """The stream of a row that is being learned, from its start."""
         return RecordedStream(self, self._embeddings[point * self._rounds + round_], self._first(point, round_, False))
 
     def locating(self, point: int, round_: int) -> "RecordedStream":
+        """The stream of a row that is being located, from its start."""
         return RecordedStream(self, self._embeddings[point * self._rounds + round_], self._first(point, round_, True))
 
     def _first(self, point: int, round_: int, locating: bool) -> int:
@@ -141,17 +152,20 @@ class RecordedStream:
         self._record, self._embedding, self._next = record, embedding, first
 
     def embedding(self, tokens: int, dim: int) -> Float[Tensor, "tokens dim"]:
+        """The recorded start."""
         if self._embedding.shape != (tokens, dim):
             raise ValueError(f"The record holds embeddings {tuple(self._embedding.shape)}, not {(tokens, dim)}.")
         return self._embedding.clone()
 
     def crop(self, allowed: CropRange) -> Crop:
+        """The recorded crop, noted as outside if the rule does not allow it."""
         crop, _ = self._record.draw(self._next)
         if not allowed.contains(crop):
             self._record.outside.add(self._next)
         return crop
 
-    def noise(self, shape: Sequence[int], kind: NoiseKind) -> Float[Tensor, "..."]:
+    def noise(self, shape: Sequence[int], kind: NoiseKind) -> Float[Tensor, "..."]:  # noqa: ARG002  # as recorded
+        """The recorded noise; it ends the draw."""
         _, noise = self._record.draw(self._next)
         if noise.shape != tuple(shape):
             raise ValueError(f"The record holds noise {tuple(noise.shape)}, not {tuple(shape)}.")

@@ -68,7 +68,10 @@ def learn(
         embeddings.append(embedding)
         losses.append(loss)
     shape = (len(points), settings.rounds)
-    return Learned(embeddings=torch.cat(embeddings).unflatten(0, shape), losses=torch.cat(losses).unflatten(0, shape))
+    return Learned(
+        embeddings=torch.cat(embeddings).reshape(*shape, reader.model.context_tokens, reader.model.context_dim),
+        losses=torch.cat(losses).reshape(*shape, settings.steps),
+    )
 
 
 def row_losses(
@@ -110,7 +113,7 @@ def _learn_rows(
         target = _targets(centres.to(model.device), settings, reader.resolution)
         loss = row_losses(maps, target, settings.loss)
         # The sum, not the mean: a row's gradient must not know how many others there are.
-        (scale * loss.sum()).backward()
+        torch.autograd.backward(scale * loss.sum())
         if scale != 1.0 and embeddings.grad is not None:
             embeddings.grad /= scale
         optimizer.step()

@@ -1,4 +1,4 @@
-"""Locating: read learnt embeddings from crops of another image and take the peak (paper section 3.2, "Inference")."""
+"""Locating: read learned embeddings from crops of another image and take the peak (paper section 3.2, "Inference")."""
 
 from collections.abc import Iterator, Sequence
 

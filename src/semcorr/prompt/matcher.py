@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from semcorr.diffusion import DiffusionModel
 from semcorr.diffusion.model import Device, DType
-from semcorr.errors import QueryError, SettingsError, suggest
+from semcorr.errors import PointError, QueryError, SettingsError, suggest
 from semcorr.geometry import check_points, scale_points, squash
 from semcorr.images import ImageSource, load_image
 from semcorr.matching import Matches, Query
@@ -21,7 +20,7 @@ from semcorr.progress import Progress
 from semcorr.prompt.draws import SeededDraws
 from semcorr.prompt.learn import learn
 from semcorr.prompt.locate import locate_rows
-from semcorr.prompt.memory import batch_rows, default_budget
+from semcorr.prompt.memory import batch_rows, default_budget, is_out_of_memory
 from semcorr.prompt.presets import preset as preset_settings
 from semcorr.prompt.reading import Reader
 from semcorr.prompt.settings import PromptSettings, from_dict, override
@@ -30,15 +29,16 @@ from semcorr.prompt.summary import Found, Summary
 METHOD = "prompt"
 
 LOCATE_SETTINGS = ("noise", "locate_step", "steps_of", "locate_crop", "locate_crops", "crop_margin", "fusion", "seed")
-"""Settings that may differ from those a query was learnt with: they concern locating alone, or draws."""
+"""Settings that may differ from those a query was learned with: they concern locating alone, or draws."""
 
 
 class PromptMatcher:
-    """Semantic correspondence by learnt prompt embeddings.
+    """Semantic correspondence by learned prompt embeddings.
 
-    Hedlin et al., "Unsupervised Semantic Correspondence Using Stable Diffusion". The slow half, :meth:`describe`, learns
-    several embeddings for each point of one image; the fast half, :meth:`locate`, reads them in any other image. There is
-    no hidden state: the same matcher may be used for any number of images in any order, with the same results.
+    Hedlin et al., "Unsupervised Semantic Correspondence Using Stable Diffusion". The slow half, :meth:`describe`,
+    learns several embeddings for each point of one image; the fast half, :meth:`locate`, reads them in any other
+    image. There is no hidden state: the same matcher may be used for any number of images in any order, with the same
+    results.
 
     Args:
         model: the frozen network.
@@ -53,7 +53,6 @@ class PromptMatcher:
         self.model = model
         self.settings = settings
         self.memory_budget = memory_budget
-        self._bytes: dict[tuple[tuple[str, ...], int], int] = {}
         Reader(model, settings)  # a layer, head or token that is not there is an error now, not after an hour
 
     @classmethod
@@ -69,15 +68,20 @@ class PromptMatcher:
         memory_budget: int | None = None,
         progress: Progress | None = None,
         **overrides: object,
-    ) -> Self:
+    ) -> "PromptMatcher":
         """Load a model and make a matcher of it.
 
         Args:
-            model, revision, dtype, device, local_files_only, progress: as in
+            model: a bundled name, a folder, a ``.safetensors`` file or a hub id; see
                 :meth:`semcorr.diffusion.DiffusionModel.from_pretrained`.
             preset: ``"paper"`` or ``"reference"``.
+            revision: branch, tag or commit of a hub id.
+            dtype: precision of the network.
+            device: where it runs; ``"auto"`` takes a GPU if there is one.
+            local_files_only: use nothing but what is on this machine.
             memory_budget: as in the constructor.
-            overrides: settings of the preset to replace, by name.
+            progress: told about a download.
+            **overrides: settings of the preset to replace, by name.
 
         Raises:
             ModelError: the model cannot be found, read or used.
@@ -122,7 +126,7 @@ class PromptMatcher:
         source = load_image(image)
         checked = check_points(points, source.size)
         if names is not None and len(names) != len(checked):
-            raise QueryError(f"Expected one name for each of the {len(checked)} points, got {len(names)}.")
+            raise PointError(f"Expected one name for each of the {len(checked)} points, got {len(names)}.")
         reader = Reader(self.model, self.settings)
         side = (reader.resolution, reader.resolution)
         learned = learn(
@@ -157,7 +161,7 @@ class PromptMatcher:
             query: what :meth:`describe` gave, perhaps in another process.
             image: the target.
             progress: called as ``("locate", crops done, crops in all)``; raise from it to stop.
-            overrides: settings that concern locating alone (``LOCATE_SETTINGS``), to replace the query's.
+            **overrides: settings that concern locating alone (``LOCATE_SETTINGS``), to replace the query's.
 
         Raises:
             QueryError: the query belongs to another model or method.
@@ -214,7 +218,7 @@ class PromptMatcher:
             theirs = _model_name(query.model_id, query.model_revision, query.model_fingerprint)
             ours = _model_name(self.model.model_id, self.model.revision, self.model.fingerprint)
             raise QueryError(
-                f"The query was learnt with model {theirs}, but this is model {ours}. Embeddings of one model mean "
+                f"The query was learned with model {theirs}, but this is model {ours}. Embeddings of one model mean "
                 "nothing to another: load the query's model, or describe the points again."
             )
         embeddings = query.tensors.get("embeddings")
@@ -226,7 +230,13 @@ class PromptMatcher:
 
     def _batch(self, reader: Reader, points: int, *, learning: bool) -> int:
         budget = default_budget(self.model.device) if self.memory_budget is None else self.memory_budget
-        return batch_rows(budget, row_bytes(reader, learning=learning), points * reader.settings.rounds)
+        try:
+            each = row_bytes(reader, learning=learning)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return 1  # not even measuring fits; the work itself will fit, or say what to do
+        return batch_rows(budget, each, points * reader.settings.rounds)
 
 
 def row_bytes(reader: Reader, *, learning: bool) -> int:
@@ -236,7 +246,8 @@ def row_bytes(reader: Reader, *, learning: bool) -> int:
     pass through the network, whose passing activations are taken to be no more than what autograd would save.
     """
     map_bytes = 4 * reader.resolution**2
-    network = reader.model.saved_bytes_per_row(reader.layers, resolution=reader.resolution)
+    latent_side = reader.resolution // reader.model.vae_factor
+    network = reader.model.saved_bytes_per_row(reader.layers, latent_size=(latent_side, latent_side))
     # While learning each layer's enlarged map, its error and their gradients exist at once; while locating, each
     # layer's canvas, its enlarged map and a copy for the running mean.
     return network + (4 if learning else 3) * len(reader.layers) * map_bytes + 2 * map_bytes

@@ -13,6 +13,15 @@ from semcorr.errors import OutOfMemoryError
 FREE_SHARE = 0.5
 """The share of free memory that is used when no budget is given: the estimate below counts the large things only."""
 
+# The last two are oneDNN's, which does not say why; a smaller batch is worth trying.
+_SIGNS = (
+    "DefaultCPUAllocator",
+    "out of memory",
+    "std::bad_alloc",
+    "could not create a primitive",
+    "could not create a memory",
+)
+
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 
@@ -45,12 +54,10 @@ def batch_rows(budget: int, bytes_per_row: int, rows: int) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is a memory allocator's: torch says so in several ways."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError | torch.OutOfMemoryError | OutOfMemoryError):
         return True
     text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator" in text or "out of memory" in text or "std::bad_alloc" in text
-    )
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
 
 
 def in_batches(
@@ -69,8 +76,8 @@ def in_batches(
         batch = rows[start : start + size]
         try:
             result = work(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+        except (RuntimeError, MemoryError, OutOfMemoryError) as error:
+            if not is_out_of_memory(error) or (len(batch) == 1 and isinstance(error, OutOfMemoryError)):
                 raise
             if len(batch) == 1:
                 raise OutOfMemoryError(

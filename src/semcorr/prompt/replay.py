@@ -94,7 +94,7 @@ def replay(
     """Recompute a record with a model and return the values and their differences.
 
     Each stage starts from this implementation's own results, not from recorded ones: locating reads the embeddings
-    that were learnt here. Only ``attention/...`` starts from the recorded ``noisy`` and ``contexts``.
+    that were learned here. Only ``attention/...`` starts from the recorded ``noisy`` and ``contexts``.
 
     Args:
         model: the model the record was made with, in float32.
@@ -104,6 +104,7 @@ def replay(
 
     Raises:
         QueryError: the file cannot be read, or is no such record, or was made with another network or schedule.
+        SettingsError: the record was made with a number that no setting takes.
     """
     tensors, metadata = _read(Path(record))
     settings = record_settings(model, metadata)
@@ -126,13 +127,13 @@ def replay(
     maps = torch.stack([row_maps for _, row_maps in located])
     found["maps_every_8th"] = maps[..., ::8, ::8]
     found["argmax_per_map"] = maps.flatten(-2).argmax(-1)
-    fused = [fuse_layers(point.mean(dim=0), settings.fusion) for point in maps.split(settings.rounds)]
-    found["est_keypoints"] = heatmaps.peak(torch.stack(fused)).T
+    means = maps.reshape(-1, settings.rounds, *maps.shape[1:]).mean(dim=1)
+    found["est_keypoints"] = torch.stack([heatmaps.peak(fuse_layers(mean, settings.fusion)) for mean in means]).T
     found |= _whole_target(reader, tensors, target)
     return Replay(
         tensors={name: value.cpu().numpy() for name, value in found.items()},
         differences=_differences(found, tensors, side),
-        peak_leads=np.array([_lead(one) for one in fused]),
+        peak_leads=np.array([_lead(mean) for mean in means]),
         crops_outside=len(draws.outside),
         settings=settings,
     )
@@ -143,6 +144,7 @@ def record_settings(model: DiffusionModel, metadata: Mapping[str, str]) -> Promp
 
     Raises:
         QueryError: the metadata is incomplete, or was made with another noise schedule or with mirrored images.
+        SettingsError: a number that no setting takes.
     """
     try:
         numbers: dict[str, Any] = json.loads(metadata["hyperparameters"])
@@ -250,10 +252,11 @@ def _differences(found: Mapping[str, Tensor], recorded: Mapping[str, Tensor], si
     return result
 
 
-def _lead(fused: Float[Tensor, "side side"]) -> float:
-    """How far the peak leads all other pixels, in the unit of the attention maps.
+def _lead(maps: Float[Tensor, "layers side side"]) -> float:
+    """How far the peak of the softmax fusion leads all other pixels, in the unit of the attention maps.
 
-    The softmax's logarithm undoes it up to a constant, so that the difference of logarithms is one of attention.
+    The logarithm undoes the softmax up to a constant, so that a difference of logarithms is one of attention. In
+    float64, because float32 has no room left for it.
     """
-    first, second = fused.flatten().double().topk(2).values.tolist()
-    return float(np.log(first) - np.log(second))
+    first, second = fuse_layers(maps.double(), "softmax").log().flatten().topk(2).values.tolist()
+    return float(first - second)

@@ -34,7 +34,7 @@ class PromptSettings:
     Attributes:
         layers: cross-attention layers that are read, as names or rules (``"up/4"``; see
             :meth:`semcorr.diffusion.DiffusionModel.select_layers`). Paper section 3.3, "multi-scale attention".
-        rounds: embeddings learnt for each point, each from its own random start. Paper section 3.3.
+        rounds: embeddings learned for each point, each from its own random start. Paper section 3.3.
         steps: Adam steps a round.
         lr: Adam's learning rate. It belongs to the pair of model and preset, not to the method.
         token: the context position whose attention is read, counted from 0.
@@ -68,7 +68,7 @@ class PromptSettings:
     token: Annotated[int, Field(ge=0)] = 1
     heads: Annotated[HeadChoice, BeforeValidator(_split_numbers)] = "all"
     sigma: Annotated[float, Field(gt=0, le=1)] = 27.97853316316864 / 512
-    pixel_centre: Literal[0.0, 0.5] = 0.5
+    pixel_centre: Annotated[float, Field(ge=0, lt=1)] = 0.5
     loss: Literal["mean_map", "per_layer"] = "mean_map"
     fusion: Literal["mean", "softmax"] = "mean"
     noise: Literal["gaussian", "uniform"] = "gaussian"
@@ -83,12 +83,8 @@ class PromptSettings:
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     def __post_init__(self) -> None:
-        for name, adapter in _adapters().items():
-            value = getattr(self, name)
-            try:
-                object.__setattr__(self, name, adapter.validate_python(value))
-            except ValidationError as error:
-                raise SettingsError(_explain(name, value, error)) from None
+        for name, value in _checked(vars(self)).items():
+            object.__setattr__(self, name, value)
         for name in ("learn_step", "locate_step"):
             if getattr(self, name) > self.steps_of:
                 raise SettingsError(
@@ -105,10 +101,10 @@ class PromptSettings:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
-_ADAPTERS: dict[str, TypeAdapter[Any]] = {}
+_ADAPTERS: dict[str, Any] = {}
 
 
-def _adapters() -> dict[str, TypeAdapter[Any]]:
+def _adapters() -> dict[str, Any]:
     if not _ADAPTERS:
         hints = get_type_hints(PromptSettings, include_extras=True)
         _ADAPTERS.update({field.name: TypeAdapter(hints[field.name]) for field in dataclasses.fields(PromptSettings)})
@@ -121,12 +117,18 @@ def _explain(name: str, value: object, error: ValidationError) -> str:
     return f"Setting {name!r}: expected {' or '.join(wanted)}, got {value!r}."
 
 
-def _refuse_unknown(names: Mapping[str, object]) -> None:
-    for name in names:
-        if name not in _adapters():
-            raise SettingsError(
-                f"Unknown setting {name!r}.{suggest(name, _adapters())} Settings are: {', '.join(sorted(_adapters()))}."
-            )
+def _checked(values: Mapping[str, object]) -> dict[str, Any]:
+    """Return the values as their settings' types; refuse unknown names and values that do not fit."""
+    adapters, result = _adapters(), {}
+    for name, value in values.items():
+        if name not in adapters:
+            known = ", ".join(sorted(adapters))
+            raise SettingsError(f"Unknown setting {name!r}.{suggest(name, adapters)} Settings are: {known}.")
+        try:
+            result[name] = adapters[name].validate_python(value)
+        except ValidationError as error:
+            raise SettingsError(_explain(name, value, error)) from None
+    return result
 
 
 def override(settings: PromptSettings, **changes: object) -> PromptSettings:
@@ -137,8 +139,7 @@ def override(settings: PromptSettings, **changes: object) -> PromptSettings:
     Raises:
         SettingsError: an unknown name (with the nearest known one), or a value that does not fit.
     """
-    _refuse_unknown(changes)
-    return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]  # checked when constructed
+    return dataclasses.replace(settings, **_checked(changes))
 
 
 def from_dict(values: Mapping[str, object]) -> PromptSettings:
@@ -147,7 +148,7 @@ def from_dict(values: Mapping[str, object]) -> PromptSettings:
     Raises:
         SettingsError: an unknown name, a missing ``layers``, or a value that does not fit.
     """
-    _refuse_unknown(values)
+    checked = _checked(values)
     if "layers" not in values:
         raise SettingsError("Setting 'layers' is missing: expected the names or rules of the layers to read.")
-    return PromptSettings(**values)  # type: ignore[arg-type]  # checked when constructed
+    return PromptSettings(**checked)

@@ -11,7 +11,7 @@ from semcorr.prompt.locate import fuse_layers
 from semcorr.prompt.settings import PromptSettings
 
 AGREEMENT_SCALE = 0.05
-"""Distance, as a fraction of the frame's side, at which two rounds count as agreeing by 0.61 (one standard deviation)."""
+"""Distance, as a fraction of the frame's side, at which two rounds agree by 0.61: one standard deviation."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,8 @@ class Found:
 class Summary:
     """Takes the maps of (point, round) rows, point-major, and keeps only what is reported.
 
-    Maps are averaged over a point's embeddings, then over layers (``fusion``); the peak is the point (paper section 3.3).
+    Maps are averaged over a point's embeddings, then over layers (``fusion``); the peak is the point (paper section
+    3.3).
     """
 
     def __init__(self, settings: PromptSettings) -> None:
@@ -70,8 +71,8 @@ def first_confidence(
     """A first confidence in [0, 1]: the geometric mean of agreement and peak height. Not calibrated.
 
     Agreement is the mean over pairs of rounds of ``exp(-d^2 / 2 s^2)``, where d is the distance between where the two
-    rounds find the point and s is 5 % of the frame's side; a single round agrees with itself. Peak height is the largest
-    value of the mean attention map, between 0 and 1: what learning drives towards 1 at the query point.
+    rounds find the point and s is 5 % of the frame's side; a single round agrees with itself. Peak height is the
+    largest value of the mean attention map, between 0 and 1: what learning drives towards 1 at the query point.
     """
     together = heatmaps.agreement(round_points[None], AGREEMENT_SCALE * side)[0]
     return (together * peak_height.clamp(0, 1)).sqrt()

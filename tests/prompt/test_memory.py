@@ -1,0 +1,123 @@
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from semcorr.errors import OutOfMemoryError
+from semcorr.prompt.memory import _control_group_free, batch_rows, default_budget, in_batches, is_out_of_memory
+
+# More than any machine has: the real allocator refuses it at once.
+HUGE = 2**46
+
+
+def test_the_batch_is_what_fits_and_at_least_one():
+    assert batch_rows(1000, 100, 50) == 10
+    assert batch_rows(1000, 100, 7) == 7
+    assert batch_rows(10, 100, 7) == 1
+
+
+def test_the_default_budget_is_less_than_all_memory():
+    total = resource.getpagesize() * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < default_budget(torch.device("cpu")) < total
+
+
+def test_a_containers_limit_counts(tmp_path: Path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("400\n")
+    assert _control_group_free(tmp_path) == 600
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _control_group_free(tmp_path) > 2**62
+    assert _control_group_free(tmp_path / "missing") > 2**62
+
+
+def test_real_allocators_errors_are_known():
+    with pytest.raises(RuntimeError) as of_torch:
+        torch.empty(HUGE, dtype=torch.uint8)
+    with pytest.raises(MemoryError) as of_python:
+        bytearray(HUGE)
+    assert is_out_of_memory(of_torch.value)
+    assert is_out_of_memory(of_python.value)
+    with pytest.raises(RuntimeError) as of_shapes:
+        torch.zeros(2) @ torch.zeros(3)
+    assert not is_out_of_memory(of_shapes.value)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_the_smaller_size_kept():
+    tried = []
+
+    def work(rows: Sequence[int]) -> list[int]:
+        tried.append(len(rows))
+        torch.empty(HUGE if len(rows) > 3 else 1, dtype=torch.uint8)
+        return [row * row for row in rows]
+
+    done = list(in_batches(range(13), 13, work, stage="learn"))
+    assert tried == [13, 6, 3, 3, 3, 3, 1]
+    assert [row for rows, _ in done for row in rows] == list(range(13))
+    assert [value for _, values in done for value in values] == [row * row for row in range(13)]
+
+
+def test_a_single_row_that_does_not_fit_is_an_error_with_advice():
+    def work(rows: Sequence[int]) -> None:
+        torch.empty(HUGE, dtype=torch.uint8)
+
+    with pytest.raises(OutOfMemoryError, match=r"stage 'learn' with a single row.*'resolution'") as caught:
+        list(in_batches(range(4), 4, work, stage="learn"))
+    assert is_out_of_memory(caught.value.__cause__)
+
+
+def test_other_errors_pass_through():
+    def work(rows: Sequence[int]) -> None:
+        torch.zeros(2) @ torch.zeros(3)
+
+    with pytest.raises(RuntimeError, match=r"inconsistent tensor size|size mismatch"):
+        list(in_batches(range(4), 4, work, stage="learn"))
+
+
+PROGRAM = """
+import resource, sys, torch
+torch.set_num_threads(1)
+import numpy as np
+from semcorr.diffusion import DiffusionModel
+from semcorr.errors import OutOfMemoryError
+from semcorr.prompt import PromptMatcher, override, paper
+
+model = DiffusionModel.from_pretrained(sys.argv[1], device="cpu")
+settings = override(paper("sd1"), resolution=192, steps=1, rounds=24, locate_crops=4)
+matcher = PromptMatcher(model, settings, memory_budget=2**50)
+image = np.random.default_rng(0).random((64, 64, 3))
+small = PromptMatcher(model, override(settings, rounds=1), memory_budget=1).describe(image, [(20, 20)])
+sizes = []
+
+def progress(stage, done, total, **info):
+    sizes.append(done)
+
+
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, resource.RLIM_INFINITY))
+query = matcher.describe(image, [(20, 20)], progress=progress)
+same = np.abs(query.tensors["embeddings"][:, :1] - small.tensors["embeddings"]).max()
+print(sizes[0], same < 1e-4)
+try:
+    PromptMatcher(model, override(settings, resolution=1024), memory_budget=1).describe(image, [(20, 20)])
+except OutOfMemoryError as error:
+    print("refused:", error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits address space the Linux way")
+def test_learning_backs_off_under_a_real_limit_and_says_so_when_nothing_fits(tiny_sd: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tiny_sd)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.strip().splitlines()
+    batch, same = first.split()
+    # All 24 embeddings would run together: the budget says so, memory does not.
+    assert 1 <= int(batch) < 24
+    assert same == "True"
+    assert second.startswith("refused: Memory ran out in stage")
