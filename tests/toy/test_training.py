@@ -16,7 +16,7 @@ from semcorr.toy.training import TrainingState, averaged, schedule
 from semcorr.toy.training_run import Recipe, train
 
 
-class Stop(Exception):
+class StoppedError(Exception):
     """Stands for whatever ends a run early."""
 
 
@@ -79,13 +79,13 @@ def test_autoencoder_stopped_and_continued_is_the_same(tmp_path: Path) -> None:
 
     def stop_at_two(stage: str, done: int, total: int, **info: object) -> None:
         if done == 2:
-            raise Stop
+            raise StoppedError
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
     train_vae(whole, scenes, 4)
-    with pytest.raises(Stop):
+    with pytest.raises(StoppedError):
         train_vae(parts, scenes, 4, progress=stop_at_two, checkpoint_every=2)
     train_vae(parts, scenes, 4)
     first, second = load_file(whole / "vae.safetensors"), load_file(parts / "vae.safetensors")
@@ -100,7 +100,7 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_all_stages_make_a_model_that_loads(tmp_path: Path) -> None:
-    recipe = Recipe(scenes=64, vae_steps=2, decoder_steps=1, unet_steps=2, grounded_steps=2)
+    recipe = Recipe(scenes=64, vae_steps=2, unet_steps=2, final_steps=2)
     stages: dict[str, int] = {}
 
     def note(stage: str, done: int, total: int, **info: object) -> None:
@@ -108,7 +108,7 @@ def test_all_stages_make_a_model_that_loads(tmp_path: Path) -> None:
         stages[stage] = done
 
     folder = train(tmp_path, recipe, progress=note)
-    assert {"render", "vae", "encode", "decoder", "U-Net"} <= set(stages)
+    assert {"render", "autoencoder", "encode", "U-Net"} <= set(stages)
     model = DiffusionModel.from_pretrained(folder, device="cpu")
     assert (model.family, model.resolution, model.context_tokens, model.context_dim) == ("toy", 64, 32, 128)
     assert model.encode_text(["a cat with a red tail"]).shape == (1, 32, 128)

@@ -1,4 +1,4 @@
-"""Stage 1: the autoencoder, on random crops of the rendered pictures, and later its decoder alone."""
+"""Stage 1: the autoencoder, on random crops of the rendered pictures."""
 
 import time
 from pathlib import Path
@@ -39,36 +39,8 @@ def train_vae(
     torch.manual_seed(seed)
     vae = build_vae()
     initialise(vae)
-    _run(vae, vae, folder / "vae.safetensors", scenes, steps, seed, progress, checkpoint_every)
-    with torch.no_grad():
-        crops = _crops(scenes, torch.Generator().manual_seed(seed), side=IMAGE_SIDE, count=256)
-        latents = vae.encode(crops).latent_dist.mean
-    vae.register_to_config(scaling_factor=1 / float(latents.std()))
-    return vae
-
-
-def finish_decoder(
-    vae: AutoencoderKL, folder: Path, scenes: SceneCache, steps: int, seed: int = 0, progress: Progress | None = None
-) -> AutoencoderKL:
-    """Train the decoder further with the encoder held fixed, so that the latents stay what they are."""
-    _run(vae, vae.decoder, folder / "decoder.safetensors", scenes, steps, seed + 1, progress)
-    return vae
-
-
-def _run(
-    vae: AutoencoderKL,
-    trained: nn.Module,
-    checkpoint: Path,
-    scenes: SceneCache,
-    steps: int,
-    seed: int,
-    progress: Progress | None,
-    checkpoint_every: int = 500,
-) -> None:
-    """Train ``trained`` (the whole autoencoder or its decoder) and leave its moving average in place."""
-    vae.to(memory_format=torch.channels_last).requires_grad_(False)
-    trained.requires_grad_(True)
-    state = TrainingState(trained, learning_rate=PEAK_RATE, average=0.998)
+    vae.to(memory_format=torch.channels_last)
+    state, checkpoint = TrainingState(vae, learning_rate=PEAK_RATE, average=0.998), folder / "vae.safetensors"
     if checkpoint.exists():
         state.load(checkpoint)
     began = time.perf_counter() - state.seconds
@@ -77,25 +49,25 @@ def _run(
         batch = _crops(scenes, generator).to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             posterior = vae.encode(batch).latent_dist
-            latents = posterior.sample(generator) if trained is vae else posterior.mean
-            picture = vae.decode(latents).sample
+            picture = vae.decode(posterior.sample(generator)).sample
         error = picture.float() - batch
-        loss = error.abs().mean() + error.square().mean()
-        if trained is vae:
-            loss = loss + KL_WEIGHT * posterior.kl().mean()
+        loss = error.abs().mean() + error.square().mean() + KL_WEIGHT * posterior.kl().mean()
         loss.backward()
         state.update(schedule(state.step, steps, PEAK_RATE))
         state.seconds = time.perf_counter() - began
         if state.step % 50 == 0:
             psnr = 10 * torch.log10(4 / error.detach().square().mean()).item()
             facts = {"step": state.step, "loss": loss.item(), "psnr": psnr, "seconds": state.seconds}
-            append_log(checkpoint.with_suffix(".log"), facts)
+            append_log(folder / "vae.log", facts)
         if state.step % checkpoint_every == 0 or state.step == steps:
             state.save(checkpoint)
         if progress:
-            progress(checkpoint.stem, state.step, steps, loss=loss.item())
-    trained.load_state_dict(averaged(checkpoint))
-    vae.eval().requires_grad_(False)
+            progress("autoencoder", state.step, steps, loss=loss.item())
+    vae.load_state_dict(averaged(checkpoint))
+    vae.requires_grad_(False).eval()
+    crops = _crops(scenes, torch.Generator().manual_seed(seed), side=IMAGE_SIDE, count=256)
+    vae.register_to_config(scaling_factor=1 / float(vae.encode(crops).latent_dist.mean.std()))
+    return vae
 
 
 def _crops(scenes: SceneCache, generator: torch.Generator, side: int = CROP, count: int = BATCH) -> torch.Tensor:

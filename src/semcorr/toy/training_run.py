@@ -2,18 +2,19 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
 from semcorr.errors import SettingsError
 from semcorr.progress import Progress
 from semcorr.toy.model import build_scheduler, build_tokenizer
-from semcorr.toy.scenes import SceneCache, open_scenes
+from semcorr.toy.scenes import open_scenes
 from semcorr.toy.train_unet import Denoiser, UNetTraining, encode_scenes, train_unet
-from semcorr.toy.train_vae import finish_decoder, train_vae
+from semcorr.toy.train_vae import train_vae
 from semcorr.toy.training import averaged
 
 # Without these, page faults dominate the run at such sizes with glibc's allocator.
@@ -26,13 +27,17 @@ MALLOC = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a bundled model is made. The defaults are those of the shipped ``toy``."""
+    """How a bundled model is made. The defaults are those of the shipped ``toy``.
+
+    The U-Net and text encoder learn ``unet_steps`` at a constant rate with the diffusion loss alone, then
+    ``final_steps`` at a falling rate with ``grounding`` times the grounding loss beside it (0: without; that is
+    ``toy-plain``).
+    """
 
     scenes: int = 49_152
     vae_steps: int = 2500
-    decoder_steps: int = 2500
-    unet_steps: int = 4000
-    grounded_steps: int = 2000
+    unet_steps: int = 1800
+    final_steps: int = 1400
     grounding: float = 0.1
     seed: int = 0
 
@@ -40,33 +45,36 @@ class Recipe:
 def train(folder: Path, recipe: Recipe, *, progress: Progress | None = None) -> Path:
     """Train in ``folder``, continuing where an earlier run was stopped; return the finished model's folder.
 
-    Stages: render scenes, autoencoder, latents, U-Net with the diffusion loss alone, U-Net with grounding
-    (left out when ``grounded_steps`` is 0). Each writes its checkpoint under a temporary name and renames it.
+    Stages: render scenes, autoencoder, latents, the U-Net's two parts. Each writes its checkpoints under a
+    temporary name and renames them.
 
     Raises:
         SettingsError: the folder holds a run of another recipe.
     """
     _remember(folder, recipe)
     os.environ.update({k: v for k, v in MALLOC.items() if k not in os.environ})  # for the processes started below
-    torch.set_num_threads(torch.get_num_threads())
     scenes = open_scenes(folder / "scenes", recipe.scenes, "train", progress)
     vae = train_vae(folder, scenes, recipe.vae_steps, recipe.seed, progress)
     encode_scenes(vae, scenes, folder / "scenes", progress)
-    vae = finish_decoder(vae, folder, scenes, recipe.decoder_steps, recipe.seed, progress)
-    common = UNetTraining(
+    first = UNetTraining(
         scenes=folder / "scenes",
         count=recipe.scenes,
-        folder=folder / "plain",
+        folder=folder / "first",
         steps=recipe.unet_steps,
+        anneal=False,
         seed=recipe.seed,
     )
-    checkpoint = train_unet(common, progress)
-    if recipe.grounded_steps:
-        grounded = {**asdict(common), "folder": folder / "grounded", "steps": recipe.grounded_steps}
-        checkpoint = train_unet(
-            UNetTraining(**{**grounded, "grounding": recipe.grounding, "start": checkpoint}), progress
-        )
-    return save_model(folder / "model", vae, checkpoint, recipe)
+    start = train_unet(first, progress)
+    final = replace(
+        first,
+        folder=folder / "final",
+        steps=recipe.final_steps,
+        anneal=True,
+        grounding=recipe.grounding,
+        start=start,
+        seed=recipe.seed + 1,
+    )
+    return save_model(folder / "model", vae, train_unet(final, progress), recipe)
 
 
 def save_model(folder: Path, vae: AutoencoderKL, checkpoint: Path, recipe: Recipe) -> Path:
@@ -99,9 +107,9 @@ def _remember(folder: Path, recipe: Recipe) -> None:
     path.write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
 
 
-def psnr(vae: AutoencoderKL, scenes: SceneCache, count: int = 256) -> float:
-    """Mean reconstruction quality in dB over the first ``count`` scenes, from the posterior mean."""
-    images = torch.from_numpy(scenes.images[:count].copy()).permute(0, 3, 1, 2) / 127.5 - 1
+def psnr(vae: AutoencoderKL, images: np.ndarray) -> float:
+    """Mean reconstruction quality in dB of (count, side, side, 3) uint8 images, from the posterior mean."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.no_grad():
-        again = vae.decode(vae.encode(images).latent_dist.mean).sample.clamp(-1, 1)
-    return float((10 * torch.log10(4 / (again - images).square().mean((1, 2, 3)))).mean())
+        again = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
+    return float((10 * torch.log10(4 / (again - pixels).square().mean((1, 2, 3)))).mean())
