@@ -89,6 +89,12 @@ def averaged(path: Path) -> dict[str, torch.Tensor]:
         return {key.removeprefix("average/"): file.get_tensor(key) for key in file.keys() if key.startswith("average/")}  # noqa: SIM118
 
 
+def seconds_of(path: Path) -> float:
+    """The seconds of training behind a checkpoint."""
+    with safe_open(path, "pt") as file:
+        return float(file.metadata()["seconds"])
+
+
 def schedule(
     step: int, total: int, peak: float, *, warm_up: int = 100, anneal: bool = True, floor: float = 0.02
 ) -> float:

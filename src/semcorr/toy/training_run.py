@@ -2,20 +2,23 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from jaxtyping import UInt8
 
 from semcorr.errors import SettingsError
 from semcorr.progress import Progress
-from semcorr.toy.model import build_scheduler, build_tokenizer
+from semcorr.toy.model import IMAGE_SIDE, build_scheduler, build_tokenizer
+from semcorr.toy.render import render_scene
 from semcorr.toy.scenes import open_scenes
 from semcorr.toy.train_unet import Denoiser, UNetTraining, encode_scenes, train_unet
 from semcorr.toy.train_vae import train_vae
-from semcorr.toy.training import averaged
+from semcorr.toy.training import averaged, seconds_of
 
 # Without these, page faults dominate the run at such sizes with glibc's allocator.
 MALLOC = {
@@ -74,23 +77,49 @@ def train(folder: Path, recipe: Recipe, *, progress: Progress | None = None) -> 
         start=start,
         seed=recipe.seed + 1,
     )
-    return save_model(folder / "model", vae, train_unet(final, progress), recipe)
+    end = train_unet(final, progress)
+    checkpoints = {"autoencoder": folder / "vae.safetensors", "first": start, "final": end}
+    return save_model(folder / "model", vae, checkpoints, recipe)
 
 
-def save_model(folder: Path, vae: AutoencoderKL, checkpoint: Path, recipe: Recipe) -> Path:
-    """Write a diffusers folder in float16 safetensors: unet, vae, text_encoder, tokenizer, scheduler."""
+def save_model(folder: Path, vae: AutoencoderKL, checkpoints: Mapping[str, Path], recipe: Recipe) -> Path:
+    """Write a diffusers folder in float16 safetensors: unet, vae, text_encoder, tokenizer, scheduler.
+
+    The weights are the moving average of ``checkpoints["final"]``; ``semcorr.json`` keeps the recipe, the
+    seconds that each stage took, and the autoencoder's quality on validation scenes.
+    """
     denoiser = Denoiser()
-    denoiser.load_state_dict(averaged(checkpoint), strict=False)
+    denoiser.load_state_dict(averaged(checkpoints["final"]), strict=False)
     folder.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "family": "toy",
+        "recipe": asdict(recipe),
+        "autoencoder_psnr_db": round(psnr(vae, _validation_images(256)), 2),
+        "training_seconds": {stage: round(seconds_of(path)) for stage, path in checkpoints.items()},
+        "parameters": {
+            name: sum(p.numel() for p in module.parameters())
+            for name, module in (("unet", denoiser.unet), ("text_encoder", denoiser.text_encoder), ("vae", vae))
+        },
+    }
     denoiser.unet.half().save_pretrained(folder / "unet", safe_serialization=True)
     denoiser.text_encoder.half().save_pretrained(folder / "text_encoder", safe_serialization=True)
     vae.half().save_pretrained(folder / "vae", safe_serialization=True)
     build_tokenizer().save_pretrained(folder / "tokenizer")
     build_scheduler().save_pretrained(folder / "scheduler")
-    facts = {"family": "toy", "recipe": asdict(recipe)}
     (folder / "semcorr.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    vae.float()
     return folder
+
+
+def psnr(vae: AutoencoderKL, images: UInt8[np.ndarray, "images side side 3"]) -> float:
+    """Mean reconstruction quality in dB, from the posterior mean."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.no_grad():
+        again = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
+    return float((10 * torch.log10(4 / (again - pixels).square().mean((1, 2, 3)))).mean())
+
+
+def _validation_images(count: int) -> UInt8[np.ndarray, "images side side 3"]:
+    return np.stack([render_scene(seed, IMAGE_SIDE, split="val").image for seed in range(count)])
 
 
 def _remember(folder: Path, recipe: Recipe) -> None:
@@ -105,11 +134,3 @@ def _remember(folder: Path, recipe: Recipe) -> None:
                 "Continue with those settings or name another folder."
             )
     path.write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
-
-
-def psnr(vae: AutoencoderKL, images: np.ndarray) -> float:
-    """Mean reconstruction quality in dB of (count, side, side, 3) uint8 images, from the posterior mean."""
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
-    with torch.no_grad():
-        again = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
-    return float((10 * torch.log10(4 / (again - pixels).square().mean((1, 2, 3)))).mean())
