@@ -44,10 +44,10 @@ def recording(tokens: Sequence[int], latent_size: tuple[int, int]) -> Iterator[d
 class MapRecorder:
     """An attention processor that works the scores out in the open and hands the active recording its tokens.
 
-    What the network goes on with comes from the processor that was there before, so it is the same to the
-    last bit. The scores and their softmax over the tokens are computed in float32 whatever the network's
-    precision: half precision overflows in some Stable Diffusion 2.x layers and flattens the peaks in all.
-    With ``last`` set nothing but the scores is computed, and the result means nothing.
+    What the network goes on with comes from the processor that was there before, so nothing that follows
+    changes. The scores and their softmax over the tokens are computed in float32 whatever the network's
+    precision, as Stable Diffusion 2.1's own configuration (``upcast_attention``) asks for. With ``last``
+    set nothing but the scores is computed, and the result means nothing.
     """
 
     def __init__(self, layer: CrossAttentionLayer, attention: Attention) -> None:
