@@ -11,4 +11,5 @@ class Progress(Protocol):
     and ``info`` carries what is worth showing (a loss, an image's name).
     """
 
-    def __call__(self, stage: str, done: int, total: int, **info: object) -> None: ...
+    def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
+        """Take note of the work."""

@@ -161,7 +161,9 @@ def _worker(rank: int, settings: UNetTraining, port: int, reports: "SimpleQueue[
     scenes = open_scenes(settings.scenes, settings.count, "train")
     latents = np.load(settings.scenes / "latents.npy", mmap_mode="r")
     scheduler, began = build_scheduler(), time.perf_counter() - state.seconds
-    while state.step < settings.steps:
+    starter = multiprocessing.parent_process()
+    # A killed starter takes no process with it: each looks for itself, so that none trains on unseen.
+    while state.step < settings.steps and (starter is None or starter.is_alive()):
         loss = _step(denoiser, state, settings, rank, scenes, latents, scheduler, kept)
         rate = schedule(
             state.step, settings.steps, settings.peak_rate, warm_up=0 if settings.start else 100, anneal=settings.anneal

@@ -39,9 +39,9 @@ class Recipe:
 
     scenes: int = 49_152
     vae_steps: int = 2500
-    unet_steps: int = 1800
-    final_steps: int = 1400
-    grounding: float = 0.1
+    unet_steps: int = 1000
+    final_steps: int = 2400
+    grounding: float = 0.2
     seed: int = 0
 
 
