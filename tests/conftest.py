@@ -5,7 +5,13 @@ import os
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says more about the machine than about the code; and a run that is nobody's to look into
+# draws the same examples every time.
+hypothesis.settings.register_profile("semcorr", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("semcorr")
 
 # Before anything imports huggingface_hub, which reads these once.
 _HUB = tempfile.TemporaryDirectory(prefix="semcorr-hub-")
