@@ -248,9 +248,13 @@ def row_bytes(reader: Reader, *, learning: bool) -> int:
     map_bytes = 4 * reader.resolution**2
     latent_side = reader.resolution // reader.model.vae_factor
     network = reader.model.saved_bytes_per_row(reader.layers, latent_size=(latent_side, latent_side))
-    # While learning each layer's enlarged map, its error and their gradients exist at once; while locating, each
-    # layer's canvas, its enlarged map and a copy for the running mean.
-    return network + (4 if learning else 3) * len(reader.layers) * map_bytes + 2 * map_bytes
+    maps = len(reader.layers) * map_bytes
+    if learning:
+        # Each layer's enlarged map, its error and their gradients exist at once; a quarter more for what the backward
+        # pass needs on its way.
+        return (network + 4 * maps + 2 * map_bytes) * 5 // 4
+    # Each layer's canvas, its enlarged map and a copy for the running mean.
+    return network + 3 * maps + 2 * map_bytes
 
 
 def _model_name(model_id: str, revision: str | None, fingerprint: str) -> str:
