@@ -81,7 +81,7 @@ def test_offline_the_default_for_photographs_ends_in_three_lines(semcorr_process
     process = semcorr_process(
         "match", *pictures[:2], "-p", 1, 1, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     )
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 2
     assert out == b""
     lines = err.decode().splitlines()
