@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +41,19 @@ def semcorr(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
 
 
 @pytest.fixture
-def semcorr_process() -> Callable[..., subprocess.Popen[bytes]]:
-    """Start the command as a process of its own."""
+def semcorr_process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start the command as a process of its own; whatever becomes of the test, it ends with it."""
+    with ExitStack() as started:
 
-    def start(*argv: object, **options: object) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "semcorr", *map(str, argv)]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+        def start(*argv: object, **options: object) -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-m", "semcorr", *map(str, argv)]
+            process = started.enter_context(
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+            )
+            started.callback(process.kill)
+            return process
 
-    return start
+        yield start
 
 
 @pytest.fixture

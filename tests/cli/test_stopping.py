@@ -52,9 +52,6 @@ def test_stopped_while_learning(semcorr_process, pictures, quick, tmp_path):
         assert b"Traceback" not in shown
         assert not (tmp_path / "out").exists()
     finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
         os.close(leader)
 
 
