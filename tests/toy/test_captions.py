@@ -7,7 +7,7 @@ import torch
 from semcorr.toy.model import SPECIAL, build_text_encoder, build_tokenizer, build_unet, tokenize, vocabulary
 from semcorr.toy.render import render_scene
 from semcorr.toy.scenes import PHRASES, render_chunk
-from semcorr.toy.train_unet import grounding_loss
+from semcorr.toy.train_unet import drop_colours, grounding_loss
 
 
 def test_every_caption_word_is_known() -> None:
@@ -80,3 +80,31 @@ def test_grounding_loss_of_perfect_attention_is_nearly_nothing() -> None:
 
 def test_grounding_loss_ignores_parts_without_a_mask() -> None:
     assert _one_part(torch.full((16,), 0.5), torch.zeros(16)) == 0
+
+
+def _spoken(ids: torch.Tensor) -> str:
+    words = vocabulary()
+    return " ".join(words[i] for i in ids.tolist() if words[i] not in SPECIAL)
+
+
+def test_colours_can_be_dropped() -> None:
+    caption = "a boy with red hair, green left eye and pink nose"
+    tokens = tokenize(build_tokenizer(), [caption]).numpy().astype(np.uint8)
+    words = _words_of(tokens[0])
+    phrases = np.zeros((1, PHRASES, 32), np.uint8)
+    phrases[0, 0, words.index("hair")] = 1
+    phrases[0, 1, [words.index("left"), words.index("eye")]] = 1
+    phrases[0, 2, words.index("nose")] = 1
+    g = torch.Generator().manual_seed(0)
+    kept, same = drop_colours(tokens, phrases, 0.0, g)
+    assert _spoken(kept[0]) == "a boy with red hair , green left eye and pink nose"
+    assert (same.numpy() == phrases).all()
+    bare, moved = drop_colours(tokens, phrases, 1.0, g)
+    assert _spoken(bare[0]) == "a boy with hair , left eye and nose"
+    assert [_spoken(bare[0][row.bool()]) for row in moved[0][:3]] == ["hair", "left eye", "nose"]
+    assert not moved[0][3:].any()
+
+
+def _words_of(ids: np.ndarray) -> list[str]:
+    words = vocabulary()
+    return [words[i] for i in ids]

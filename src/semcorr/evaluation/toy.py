@@ -40,7 +40,7 @@ class ToyPair:
 
 
 def toy_pairs(
-    split: Split, *, sources: int = 20, targets: int = 4, size: int = 256, first_seed: int = 0
+    split: Split, *, sources: int = 10, targets: int = 8, size: int = 256, first_seed: int = 0
 ) -> list[ToyPair]:
     """``sources`` pictures of every category, each with ``targets`` others: 4 x sources x targets pairs.
 

@@ -42,8 +42,8 @@ class Benchmark:
     """Which pairs are measured: 4 categories x ``sources`` x ``targets`` of a split's held-out seeds."""
 
     split: Split = "test"
-    sources: int = 20
-    targets: int = 4
+    sources: int = 10
+    targets: int = 8
     picture_size: int = 256
 
     def pairs(self) -> list[ToyPair]:

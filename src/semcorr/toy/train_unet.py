@@ -18,7 +18,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
@@ -36,8 +36,10 @@ class UNetTraining:
     """Settings of one run of stage 2.
 
     ``grounding`` weighs the loss that asks the attention of part words to cover the rendered part masks (0:
-    the diffusion loss alone). ``start`` continues from the weights and the optimiser of another run's
-    checkpoint. ``anneal`` lets the learning rate fall to nearly 0; without it a later run can take over.
+    the diffusion loss alone). ``colourless`` is the chance that a named part loses its colour word: with all
+    colours in place, attention finds a part by its colour and learns little of what the part is. ``start``
+    continues from the weights and the optimiser of another run's checkpoint. ``anneal`` lets the learning rate
+    fall to nearly 0; without it a later run can take over.
     """
 
     scenes: Path
@@ -48,6 +50,7 @@ class UNetTraining:
     processes: int = 2
     peak_rate: float = 6e-4
     grounding: float = 0.0
+    colourless: float = 0.0
     start: Path | None = None
     anneal: bool = True
     seed: int = 0
@@ -106,6 +109,30 @@ def grounding_loss(
     inside = (maps * masks).sum(-1) / maps.sum(-1).clamp_min(1e-6)
     fill = F.binary_cross_entropy(maps.clamp(1e-5, 1 - 1e-5), masks.clamp(0, 1), reduction="none").mean(-1)
     return (((1 - inside) ** 2 + fill) * named).sum() / named.sum().clamp_min(1)
+
+
+def drop_colours(
+    tokens: UInt8[np.ndarray, "batch tokens"],
+    phrases: UInt8[np.ndarray, "batch parts tokens"],
+    chance: float,
+    generator: torch.Generator,
+) -> tuple[Int[Tensor, "batch tokens"], Float[Tensor, "batch parts tokens"]]:
+    """Remove the colour word before a part's name with some chance, and close the gaps.
+
+    ``phrases`` marks each named part's own tokens, not its colour; it moves along.
+    """
+    batch, parts, length = phrases.shape
+    dropped = torch.rand((batch, parts), generator=generator).numpy() < chance
+    out_tokens = torch.full((batch, length), SPECIAL.index("<pad>"))
+    out_phrases = torch.zeros((batch, parts, length))
+    for row in range(batch):
+        keep = np.ones(length, dtype=bool)
+        for part in np.flatnonzero(dropped[row] & phrases[row].any(1)):
+            keep[phrases[row, part].argmax() - 1] = False
+        kept = int(keep.sum())
+        out_tokens[row, :kept] = torch.from_numpy(tokens[row, keep].astype(np.int64))
+        out_phrases[row, :, :kept] = torch.from_numpy(phrases[row][:, keep].astype(np.float32))
+    return out_tokens, out_phrases
 
 
 def encode_scenes(vae: AutoencoderKL, scenes: SceneCache, folder: Path, progress: Progress | None = None) -> np.ndarray:
@@ -203,7 +230,7 @@ def _step(
     g = torch.Generator().manual_seed((settings.seed * 1_000_003 + state.step) * settings.processes + rank)
     rows = torch.randint(len(scenes), (settings.batch,), generator=g).numpy()
     clean = torch.from_numpy(np.stack([latents[r] for r in rows])).float()
-    tokens = torch.from_numpy(scenes.tokens[rows]).long()
+    tokens, phrases = drop_colours(scenes.tokens[rows], scenes.phrases[rows], settings.colourless, g)
     empty = torch.rand(settings.batch, generator=g) < EMPTY_CAPTIONS
     nothing = torch.zeros_like(tokens[0])
     nothing[0], nothing[1] = SPECIAL.index("<start>"), SPECIAL.index("<end>")
@@ -220,9 +247,8 @@ def _step(
     if settings.grounding:
         use = (~empty & (steps < GROUNDED_BELOW)).nonzero().flatten()
         if len(use):
-            phrases = torch.from_numpy(scenes.phrases[rows]).float()[use]
             coverage = torch.from_numpy(scenes.coverage[rows]).float()[use] / 255
-            grounding = torch.stack([grounding_loss(maps[use], phrases, coverage) for maps in kept]).mean()
+            grounding = torch.stack([grounding_loss(maps[use], phrases[use], coverage) for maps in kept]).mean()
     (diffusion + settings.grounding * grounding).backward()
     _average_gradients(denoiser)
     return {"diffusion": float(diffusion.detach()), "grounding": float(grounding.detach())}
