@@ -1,6 +1,7 @@
 """``semcorr eval``: measure a method on pairs whose truth is known."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -8,7 +9,7 @@ from cyclopts import App
 from rich.table import Table
 
 from semcorr.cli import console
-from semcorr.cli.options import Json
+from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
     from semcorr.evaluation.toy_table import TableRow
@@ -27,7 +28,7 @@ def toy(
     only: str | None = None,
     output: Path = Path("runs/toy"),
     workers: int = 1,
-    json: Json = False,
+    format: Literal["table", "markdown", "json"] = "table",  # noqa: A002  # the option's name
 ) -> int:
     """The toy benchmark: the method, its ablations and the baselines, with 95 % bootstrap intervals.
 
@@ -43,43 +44,74 @@ def toy(
         only: Run only the variants whose name contains this.
         output: Folder of the results.
         workers: Processes, each with one thread and a model of its own.
-        json: Print the table as JSON.
+        format: How the tables are printed.
     """
     from semcorr.evaluation.toy_run import Benchmark, ablations, check_benchmark, run_baselines, run_variant
     from semcorr.evaluation.toy_table import build_table
 
     benchmark = Benchmark(split=split, sources=sources, targets=targets)
     check_benchmark(benchmark)
-    variants = [v for v in ablations(model, preset) if only is None or only in v.name]
+    known = ablations(model, preset)
+    variants = [variant for variant in known if only is None or only in variant.name]
+    if not variants:
+        names = ", ".join(variant.name for variant in known)
+        raise SettingsError(f"No variant's name contains {only!r}. There are: {names}.")
     with console.TerminalProgress() as progress:
         outcomes = [run_variant(benchmark, v, output, workers=workers, progress=progress) for v in variants]
     rows = build_table(benchmark.pairs(), [*outcomes, *run_baselines(benchmark)])
-    if json:
+    if format == "json":
         console.show_json({"benchmark": asdict(benchmark), "model": model, "rows": [asdict(row) for row in rows]})
-    else:
-        for table in tables(rows):
-            console.show(table)
+    for sheet in sheets(rows) if format != "json" else ():
+        if format == "table":
+            console.show(sheet.rich())
+        else:
+            console.say(sheet.markdown())
     return 0
 
 
-def tables(rows: "list[TableRow]") -> list[Table]:
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """One table as text: a title, the headings, and rows of cells; the first column is to the left."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def rich(self) -> Table:
+        """For a terminal."""
+        table = Table(title=self.title, title_justify="left")
+        for index, heading in enumerate(self.headings):
+            table.add_column(heading, justify="right" if index else "left")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def markdown(self) -> str:
+        """For a document."""
+        rule = ("---", *("---:",) * (len(self.headings) - 1))
+        lines = ["| " + " | ".join(cells) + " |" for cells in (self.headings, rule, *self.rows)]
+        return "\n".join([self.title, "", *lines, ""])
+
+
+_OVERALL = (
+    "",
+    "PCK@.1",
+    "95 %",
+    "per image",
+    "PCK@.05",
+    "95 %",
+    "over same place in box",
+    "95 %",
+    "s/point",
+    "s/target",
+)
+
+
+def sheets(rows: "list[TableRow]") -> list[Sheet]:
     """The overall figures, and PCK@0.1 in groups."""
-    overall = Table(title=f"{rows[0].pairs} pairs, {rows[0].points} points; PCK in %", title_justify="left")
-    for heading in (
-        "",
-        "PCK@.1",
-        "95 %",
-        "per image",
-        "PCK@.05",
-        "95 %",
-        "over same place in box",
-        "95 %",
-        "s/point",
-        "s/target",
-    ):
-        overall.add_column(heading, justify="left" if not heading else "right")
-    for row in rows:
-        overall.add_row(
+    title = f"{rows[0].pairs} pairs, {rows[0].points} points; PCK in %, per point unless the heading says otherwise"
+    overall = [
+        (
             row.name,
             _percent(row.pck10),
             _interval(row.interval10),
@@ -91,13 +123,14 @@ def tables(rows: "list[TableRow]") -> list[Table]:
             _seconds(row.describe_seconds),
             _seconds(row.locate_seconds),
         )
-    grouped = Table(title="PCK@.1 by category, by the way the two objects face, by kind of point", title_justify="left")
-    grouped.add_column("")
-    for group in rows[0].groups:
-        grouped.add_column(group, justify="right")
-    for row in rows:
-        grouped.add_row(row.name, *(_percent(value) for value in row.groups.values()))
-    return [overall, grouped]
+        for row in rows
+    ]
+    grouped = [(row.name, *(_percent(value) for value in row.groups.values())) for row in rows]
+    groups = "PCK@.1 by category, by the way the two objects face, and by kind of point"
+    return [
+        Sheet(title=title, headings=_OVERALL, rows=overall),
+        Sheet(title=groups, headings=("", *rows[0].groups), rows=grouped),
+    ]
 
 
 def _percent(value: float) -> str:
