@@ -84,7 +84,7 @@ def demo_photos(
     if pairs < 1:
         raise SettingsError(f"Expected at least 1 pair, got {pairs}.")
     chosen = read_pairs(data, pairs)
-    bundled = options.model in ("toy", "toy-plain")
+    bundled = options.model == "toy"
     if bundled:
         console.say("\n".join(_NOT_FOR_PHOTOS) + "\n")
     matcher = load_matcher(options)

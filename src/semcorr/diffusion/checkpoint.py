@@ -16,7 +16,7 @@ from semcorr.diffusion.single_file import load_single_file
 from semcorr.errors import ModelError, suggest
 from semcorr.progress import Progress
 
-BUNDLED = ("toy", "toy-plain")
+BUNDLED = ("toy",)
 """Names of the models that may come with the package."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -85,7 +85,7 @@ class DiffusionModel:
         """Load a checkpoint, frozen.
 
         Args:
-            model: "toy" or "toy-plain" (bundled with the package), a folder as diffusers saves it, one
+            model: "toy" (bundled with the package), a folder as diffusers saves it, one
                 ``.safetensors`` file in the original layout, or a hub id such as
                 "CompVis/stable-diffusion-v1-4". Only safetensors are read, never pickles.
             revision: branch, tag or commit of a hub id.

@@ -65,18 +65,13 @@ class Outcome:
 
 
 def ablations(model: str = "toy", preset: str = "paper", layer: str = "up/1:0") -> list[Variant]:
-    """The method, and the paper's three design choices, each switched off (paper, section 3.3).
-
-    For the bundled ``toy``, also the method on ``toy-plain``, which was trained as long without grounding.
-    """
+    """The method, and the paper's three design choices, each switched off (paper, section 3.3)."""
     no_crops: dict[str, object] = {"learn_crop": 1.0, "locate_crop": 1.0, "locate_crops": 1}
-    plain_model = [Variant(name="the method on toy-plain", model="toy-plain", preset=preset)] if model == "toy" else []
     return [
         Variant(name="the method", model=model, preset=preset),
         Variant(name="no crops", model=model, preset=preset, overrides=no_crops),
         Variant(name="one embedding", model=model, preset=preset, overrides={"rounds": 1}),
         Variant(name=f"one layer ({layer})", model=model, preset=preset, overrides={"layers": (layer,)}),
-        *plain_model,
     ]
 
 

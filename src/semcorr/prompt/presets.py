@@ -11,7 +11,7 @@ from semcorr.prompt.settings import PromptSettings, override
 
 # The bundled toy model is small: its embedding needs larger steps, and fewer of them.
 _FAMILY_CHANGES: dict[str, dict[str, object]] = {
-    "toy": {"lr": 0.1, "steps": 80, "rounds": 3, "locate_crops": 8},
+    "toy": {"lr": 0.03, "steps": 30, "rounds": 3, "locate_crops": 6},
 }
 
 

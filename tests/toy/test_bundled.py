@@ -1,0 +1,77 @@
+"""The models that come along: they load, fit their size, and know what their card says."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from semcorr.diffusion import DiffusionModel
+from semcorr.toy.model import weights_folder
+from semcorr.toy.render import render_scene
+from semcorr.toy.training_run import Recipe, psnr
+
+NAMES = ("toy",)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(name: str) -> DiffusionModel:
+    return DiffusionModel.from_pretrained(name, device="cpu")
+
+
+def test_all_weights_together_are_at_most_40_mb() -> None:
+    files = list(weights_folder("toy").parent.rglob("*.safetensors"))
+    assert {f.parent.parent.name for f in files} == set(NAMES)
+    assert sum(f.stat().st_size for f in files) <= 40e6
+
+
+def test_the_shipped_recipe_is_the_default(name: str) -> None:
+    facts = json.loads((weights_folder(name) / "semcorr.json").read_text(encoding="utf-8"))
+    assert facts["recipe"] == asdict(Recipe())
+
+
+def test_a_card_comes_along(name: str) -> None:
+    card = (weights_folder(name) / "README.md").read_text(encoding="utf-8")
+    assert "photograph" in card
+
+
+def test_shape(model: DiffusionModel) -> None:
+    assert (model.family, model.resolution, model.vae_factor) == ("toy", 64, 4)
+    assert (model.context_tokens, model.context_dim, model.prediction_type) == (32, 128, "v_prediction")
+    assert [(layer.place, layer.scale) for layer in model.layers] == [
+        ("down", 1), ("down", 2), ("mid", 4), ("up", 2), ("up", 2), ("up", 1), ("up", 1),
+    ]  # fmt: skip
+
+
+def test_autoencoder_keeps_held_out_drawings(model: DiffusionModel) -> None:
+    images = np.stack([render_scene(seed, 64, split="test").image for seed in range(32)])
+    assert psnr(model.vae, images) >= 27
+
+
+def _latents(model: DiffusionModel, seeds: range) -> torch.Tensor:
+    images = np.stack([render_scene(seed, 64, split="test").image for seed in seeds])
+    return model.encode(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
+
+
+def test_unet_denoises_better_with_the_caption(model: DiffusionModel) -> None:
+    """Velocity v = sqrt(abar) eps - sqrt(1 - abar) z, computed here from the noise schedule's definition."""
+    seeds = range(32)
+    clean = _latents(model, seeds)
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    kept = torch.cumprod(1 - betas, 0)[600]
+    noisy, velocity = kept**0.5 * clean + (1 - kept) ** 0.5 * noise, kept**0.5 * noise - (1 - kept) ** 0.5 * clean
+    captions = [render_scene(seed, 64, split="test").caption for seed in seeds]
+    with torch.no_grad():
+        errors = {
+            kind: float((model.unet(noisy, 600, model.encode_text(text)).sample - velocity).square().mean())
+            for kind, text in (("own", captions), ("other", captions[1:] + captions[:1]), ("none", [""] * 32))
+        }
+    assert errors["own"] < errors["none"] < errors["other"]
+    assert errors["own"] < 0.6 * float(velocity.square().mean())
