@@ -33,7 +33,8 @@ class Recipe:
     """How a bundled model is made. The defaults are those of the shipped ``toy``.
 
     The U-Net and text encoder learn ``unet_steps`` at a constant rate with the diffusion loss alone, then
-    ``final_steps`` at a falling rate with ``grounding`` times the grounding loss beside it, each colour word of a caption dropped with chance ``colourless``.
+    ``final_steps`` at a falling rate with ``grounding`` times the grounding loss beside it, each colour word of a
+    caption dropped with chance ``colourless``.
     """
 
     scenes: int = 49_152
