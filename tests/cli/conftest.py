@@ -40,13 +40,20 @@ def semcorr(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     return run
 
 
+# As `python -m semcorr`, but listening to Ctrl-C: a test run in the background inherits that it is ignored.
+START = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('semcorr', run_name='__main__', alter_sys=True)"
+)
+
+
 @pytest.fixture
 def semcorr_process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start the command as a process of its own; whatever becomes of the test, it ends with it."""
     with ExitStack() as started:
 
         def start(*argv: object, **options: object) -> subprocess.Popen[bytes]:
-            command = [sys.executable, "-m", "semcorr", *map(str, argv)]
+            command = [sys.executable, "-c", START, *map(str, argv)]
             process = started.enter_context(
                 subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
             )
