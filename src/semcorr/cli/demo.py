@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from semcorr.cli import console
-from semcorr.cli.options import MatcherOptions
+from semcorr.cli.options import DemoOptions
 from semcorr.cli.run import load_matcher, save_picture
 from semcorr.errors import SettingsError
 
@@ -22,7 +22,7 @@ _NOT_FOR_PHOTOS = (
     "these figures show that the pipeline runs on them, not how well the method matches them.",
     "For photographs use a Stable Diffusion checkpoint: semcorr match SOURCE TARGET -p X Y",
 )
-_TOY = MatcherOptions(model="toy")
+_TOY = DemoOptions()
 _Picture = Annotated[Path, Parameter(name=("--output", "-o"))]
 
 
@@ -31,7 +31,7 @@ def demo(
     category: str = "animal",
     targets: int = 3,
     output: _Picture = Path("output/demo.png"),
-    options: MatcherOptions = _TOY,
+    options: DemoOptions = _TOY,
 ) -> int:
     """Find the key-points of one drawing in others, and print how far each lies from the truth.
 
@@ -67,7 +67,7 @@ def demo_photos(
     *,
     pairs: int = 4,
     output: _Picture = Path("output/demo-photos.png"),
-    options: MatcherOptions = _TOY,
+    options: DemoOptions = _TOY,
 ) -> int:
     """Match pairs of photographs of PF-WILLOW: a check of the pipeline with the bundled model, no measurement of it.
 

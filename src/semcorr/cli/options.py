@@ -54,6 +54,20 @@ class MatcherOptions:
         return changes
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions(MatcherOptions):
+    """The same, where drawings are what is matched.
+
+    A class of its own, because a default object would lose its model as soon as another option is given.
+
+    Attributes:
+        model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings.
+    """
+
+    model: str = "toy"
+
+
 def parse_settings(assignments: Sequence[str]) -> dict[str, object]:
     """Turn ``name=value`` texts into settings.
 
