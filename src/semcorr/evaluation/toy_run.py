@@ -102,16 +102,17 @@ def run_variant(
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     path = folder / f"{_slug(variant.name)}-{digest}.jsonl"
     path.with_suffix(".json").write_text(json.dumps({"name": variant.name, **key}, indent=2), encoding="utf-8")
-    done = _finished(path)
-    units = [(source, pairs) for source, pairs in groups(benchmark.pairs()) if source not in done]
+    done, pairs = _finished(path), benchmark.pairs()
+    units = [(source, of_source) for source, of_source in groups(pairs) if source not in done]
+    total = len(done) + len(units)
     with path.open("a", encoding="utf-8") as file:
         for record in _work(variant, units, workers):
             done[record["source"]] = record
             file.write(json.dumps(record) + "\n")
             file.flush()
             if progress:
-                progress(variant.name, len(done), len(done) + len(units) - sum(u[0] in done for u in units))
-    return _outcome(variant.name, benchmark.pairs(), done)
+                progress(variant.name, len(done), total)
+    return _outcome(variant.name, pairs, done)
 
 
 def _slug(name: str) -> str:
@@ -130,7 +131,10 @@ def _finished(path: Path) -> dict[int, dict]:
             continue
         done[record["source"]] = record
         whole.append(line)
-    path.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
+    # Under another name first: a second kill must not take what the first one left.
+    rewritten = path.with_suffix(".part")
+    rewritten.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
+    rewritten.replace(path)
     return done
 
 

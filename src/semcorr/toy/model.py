@@ -122,11 +122,6 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, captions: Iterable[str]) -> tor
     return encoded["input_ids"]
 
 
-def parameters(module: torch.nn.Module) -> float:
-    """Millions of parameters."""
-    return sum(p.numel() for p in module.parameters()) / 1e6
-
-
 def weights_folder(name: str = "toy") -> Path:
     """Where the bundled models live inside the package."""
     return Path(__file__).parent / "weights" / name
