@@ -17,7 +17,7 @@ from semcorr.diffusion.checkpoint import BUNDLED
 EXTRAS: dict[str, tuple[str, ...]] = {
     "app": ("gradio",),
     "ray": ("ray",),
-    "eval": ("polars", "pycocotools", "scipy"),
+    "eval": ("scipy",),
 }
 """The optional parts of the package and the distributions that each needs."""
 

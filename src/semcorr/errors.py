@@ -32,6 +32,14 @@ class QueryError(SemcorrError):
     """A query file is broken, or belongs to another model or method."""
 
 
+class RunError(SemcorrError):
+    """The folder of an evaluation cannot be written, holds something else, or is in use."""
+
+
+class DatasetError(SemcorrError):
+    """A benchmark is unknown, cannot be downloaded, or its folder is not what it should be."""
+
+
 class OutOfMemoryError(SemcorrError):
     """Not even the smallest batch fits into memory."""
 

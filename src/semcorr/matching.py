@@ -43,8 +43,8 @@ class Query:
         names: a name for each point, or None.
         image_size: (width, height) of the source image.
         image_sha256: hash of the source image's content (:attr:`semcorr.images.Image.sha256`).
-        tensors: what the method learned; "prompt" keeps "embeddings" (points, rounds, tokens, dim) and "losses"
-            (points, rounds, steps).
+        tensors: what the method learned, points first; "prompt" keeps "embeddings" (points, rounds, tokens, dim) and
+            "losses" (points, rounds, steps).
     """
 
     method: str
@@ -63,6 +63,16 @@ class Query:
         object.__setattr__(self, "tensors", {name: _read_only(value) for name, value in self.tensors.items()})
         if self.names is not None and len(self.names) != len(self.points):
             raise QueryError(f"Expected one name for each of the {len(self.points)} points, got {len(self.names)}.")
+
+    def take(self, indices: Sequence[int]) -> "Query":
+        """Return a query of some of the points, in the order given. What is found for them is the same."""
+        chosen = list(indices)
+        return dataclasses.replace(
+            self,
+            points=self.points[chosen],
+            names=None if self.names is None else tuple(self.names[index] for index in chosen),
+            tensors={name: value[chosen] for name, value in self.tensors.items()},
+        )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the query to a ``.safetensors`` file, whole or not at all, and return its path."""
@@ -121,6 +131,9 @@ class Matches:
         names: the query's names, or None.
         round_points: where each round alone finds the point, in pixels of the target.
         layer_points: where each layer alone finds it; ``layer_names`` says which layers.
+        after_rounds: where the first 1, 2, ... rounds together find it; the last is ``points``.
+        after_crops: where it would have been found after 1, 2, ... crops; without columns unless ``locate`` was asked
+            to trace them.
     """
 
     points: Float[np.ndarray, "points 2"]
@@ -133,8 +146,13 @@ class Matches:
     round_points: Float[np.ndarray, "points rounds 2"]
     layer_points: Float[np.ndarray, "points layers 2"]
     layer_names: tuple[str, ...]
+    after_rounds: Float[np.ndarray, "points traced_rounds 2"] | None = None
+    after_crops: Float[np.ndarray, "points traced_crops 2"] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("after_rounds", "after_crops"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.zeros((len(self.points), 0, 2)))
         for name in _MATCH_ARRAYS:
             kind = "float32" if name == "heatmaps" else "float64"
             object.__setattr__(self, name, _read_only(getattr(self, name), kind))
@@ -187,16 +205,22 @@ class Matches:
                 image_sha256=header["image_sha256"],
                 names=None if header["names"] is None else tuple(header["names"]),
                 layer_names=tuple(header["layer_names"]),
-                **{name: arrays[name] for name in _MATCH_ARRAYS},
+                **{name: arrays[name] for name in _MATCH_ARRAYS if name in arrays or name not in _LATER_ARRAYS},
             )
 
 
-_MATCH_ARRAYS = ("points", "confidence", "heatmaps", "query_points", "round_points", "layer_points")
+# Files of an earlier version lack these.
+_LATER_ARRAYS = ("after_rounds", "after_crops")
+_MATCH_ARRAYS = ("points", "confidence", "heatmaps", "query_points", "round_points", "layer_points", *_LATER_ARRAYS)
 
 
 @runtime_checkable
 class Matcher(Protocol):
     """A method: the slow half is done once for a source image, the fast half for every further image."""
+
+    def identity(self) -> dict[str, Any]:
+        """All that results depend on, as JSON holds it: ``model_id``, ``model_fingerprint``, ``settings``, ..."""
+        ...
 
     def describe(
         self,
@@ -209,8 +233,10 @@ class Matcher(Protocol):
         """Learn the points (x, y), in pixels of ``image``."""
         ...
 
-    def locate(self, query: Query, image: ImageSource, *, progress: Progress | None = None) -> Matches:
-        """Find a query's points in another image."""
+    def locate(
+        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
+    ) -> Matches:
+        """Find a query's points in another image; ``trace`` asks for ``Matches.after_crops`` where there are crops."""
         ...
 
 

@@ -115,7 +115,7 @@ def test_fingerprints_tell_models_apart(folders: dict[str, Path], copy: Path) ->
 
 def test_unknown_names() -> None:
     assert "Unknown model 'tyo'. Did you mean 'toy'?" in refusal("tyo")
-    assert "Expected a bundled model (toy), a folder that diffusers saved" in refusal("stable-diffusion")
+    assert "Expected a bundled model (toy, toy-plain), a folder that diffusers saved" in refusal("stable-diffusion")
     for path in ("./no/such", "no/such/folder", "sd.safetensors", Path("sd")):
         assert f"There is no model at {str(path)!r}: no such file or folder." in refusal(path)
 

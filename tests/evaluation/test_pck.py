@@ -1,7 +1,11 @@
 """Percentage of correct key-points, worked by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from semcorr.evaluation import pck
 
@@ -56,3 +60,113 @@ def test_bootstrap_is_seeded() -> None:
 def test_sides_must_match() -> None:
     with pytest.raises(ValueError, match="as many pairs"):
         pck.bootstrap_difference([np.array([True])], [])
+
+
+# --- counts of many pairs at many alphas ------------------------------------------------------------------------------
+
+ERRORS = np.array([0.05, 0.1, 0.11, 0.0, np.inf, 0.2])
+"""Pair 0: 0.05, 0.1, 0.11; pair 1: 0, infinite; pair 2: none; pair 3: 0.2."""
+PAIR = np.array([0, 0, 0, 1, 1, 3])
+
+
+def test_counts_of_three_alphas() -> None:
+    """At 0.05, 0.1 and 0.2: pair 0 has 1, 2, 3 of 3 right, pair 1 always 1 of 2, pair 3 is right at 0.2 alone."""
+    counts = pck.count(ERRORS, PAIR, 4, (0.05, 0.1, 0.2))
+    assert counts.right.tolist() == [[1, 2, 3], [1, 1, 1], [0, 0, 0], [0, 0, 1]]
+    assert counts.total.tolist() == [3, 2, 0, 1]
+
+
+def test_averages_of_three_alphas() -> None:
+    """Per image over the 3 pairs with points: (1/3 + 1/2 + 0) / 3, (2/3 + 1/2 + 0) / 3, (1 + 1/2 + 1) / 3."""
+    averages = pck.averages(pck.count(ERRORS, PAIR, 4, (0.05, 0.1, 0.2)))
+    np.testing.assert_allclose(averages.per_image, [5 / 18, 7 / 18, 5 / 6])
+    np.testing.assert_allclose(averages.per_point, [2 / 6, 3 / 6, 5 / 6])
+
+
+@pytest.mark.parametrize(("numerator", "size"), [(29, 100), (7, 100), (35, 70), (58, 200)])
+def test_rounding_cannot_push_a_point_off_the_threshold(numerator: int, size: int) -> None:
+    """0.29 · 100 is 28.999999999999996 in floating point; a distance of 29 is on the threshold all the same."""
+    alpha = numerator / size
+    assert pck.correct(np.array([[float(numerator), 0.0]]), np.zeros((1, 2)), float(size), alpha).all()
+    assert pck.count(np.array([numerator / size]), np.array([0]), 1, [alpha]).right.item() == 1
+
+
+def test_area_in_closed_form() -> None:
+    """To 0.2: 0.15 + 0.1 + 0.09 of pair 0, 0.2 + 0 of pair 1, 0 of pair 3, each divided by 0.2."""
+    image, point = pck.area(ERRORS, PAIR, 4, 0.2)
+    assert point == pytest.approx((0.15 + 0.1 + 0.09 + 0.2) / 6 / 0.2)
+    assert image == pytest.approx((0.34 / 3 + 0.1 + 0) / 3 / 0.2)
+    assert pck.area(np.zeros(0), np.zeros(0, np.int64), 3, 0.2) == (0.0, 0.0)
+
+
+errors_of_pairs = st.lists(st.lists(st.floats(0, 0.5) | st.just(float("inf")), max_size=6), min_size=1, max_size=12)
+
+
+def flattened(pairs: list[list[float]]) -> tuple[np.ndarray, np.ndarray, int]:
+    errors = np.array([error for pair in pairs for error in pair], dtype=np.float64)
+    return errors, np.repeat(np.arange(len(pairs)), [len(pair) for pair in pairs]), len(pairs)
+
+
+@given(errors_of_pairs)
+def test_area_is_the_mean_of_the_curve(pairs: list[list[float]]) -> None:
+    """A sum over 2,000 alphas is off by at most one step where the curve jumps."""
+    alphas = (np.arange(2000) + 0.5) / 2000 * 0.2
+    averages = pck.averages(pck.count(*flattened(pairs), alphas.tolist()))
+    image, point = pck.area(*flattened(pairs), 0.2)
+    assert image == pytest.approx(averages.per_image.mean(), abs=1e-3)
+    assert point == pytest.approx(averages.per_point.mean(), abs=1e-3)
+
+
+@given(errors_of_pairs, st.lists(st.floats(1e-3, 1), min_size=2, max_size=6))
+def test_pck_grows_with_alpha(pairs: list[list[float]], alphas: list[float]) -> None:
+    averages = pck.averages(pck.count(*flattened(pairs), sorted(alphas)))
+    for values in (averages.per_image, averages.per_point):
+        assert (np.diff(values) >= 0).all()
+        assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_intervals_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same draws, one pair after the other; and blocks of any size give the same."""
+    rng = np.random.default_rng(7)
+    first = [rng.uniform(0, 0.3, size).tolist() for size in (3, 1, 0, 5, 2, 4, 0)]
+    second = [rng.uniform(0, 0.3, len(pair)).tolist() for pair in first]
+    alphas = (0.1, 0.2)
+    drawn = np.random.default_rng(5).integers(len(first), size=(300, len(first)))
+    images, points = [], []
+    for row in drawn:
+        for found, average in ((images, plain_per_image), (points, plain_per_point)):
+            sample = [[pairs[i] for i in row] for pairs in (first, second)]
+            found.append([average(sample[0], alpha) - average(sample[1], alpha) for alpha in alphas])
+    counts = [pck.count(*flattened(pairs), alphas) for pairs in (first, second)]
+    for cells in (1 << 20, 20):
+        monkeypatch.setattr(pck, "_CELLS", cells)
+        ends = pck.intervals(*counts, resamples=300, seed=5)
+        np.testing.assert_allclose(ends.per_image, np.quantile(images, [0.025, 0.975], axis=0).T, atol=1e-12)
+        np.testing.assert_allclose(ends.per_point, np.quantile(points, [0.025, 0.975], axis=0).T, atol=1e-12)
+
+
+def plain_per_image(pairs: list[list[float]], alpha: float) -> float:
+    fractions = [sum(error <= alpha for error in pair) / len(pair) for pair in pairs if pair]
+    return sum(fractions) / len(fractions) if fractions else 0.0
+
+
+def plain_per_point(pairs: list[list[float]], alpha: float) -> float:
+    errors = [error for pair in pairs for error in pair]
+    return sum(error <= alpha for error in errors) / len(errors) if errors else 0.0
+
+
+def test_a_whole_benchmark_needs_little_memory() -> None:
+    """12,234 pairs: 2,000 resamples of them at once would be 200 MB for every array."""
+    pairs = 12_234
+    counts = pck.Counts(right=np.ones((pairs, 7), np.int64), total=np.full(pairs, 2))
+    tracemalloc.start()
+    ends = pck.intervals(counts, resamples=200)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6
+    np.testing.assert_allclose(ends.per_point, 0.5)
+
+
+def test_intervals_of_no_pairs() -> None:
+    ends = pck.intervals(pck.Counts(right=np.zeros((0, 2), np.int64), total=np.zeros(0, np.int64)))
+    assert ends.per_image.tolist() == ends.per_point.tolist() == [[0, 0], [0, 0]]

@@ -50,6 +50,29 @@ def test_locate_reports_in_the_targets_own_pixels(matcher: PromptMatcher, source
     assert ((matches.confidence >= 0) & (matches.confidence <= 1)).all()
 
 
+def test_a_trace_is_what_fewer_crops_and_rounds_find(
+    model: DiffusionModel, settings: PromptSettings, source: Image, target: Image
+):
+    matcher = PromptMatcher(model, override(settings, locate_crops=6))
+    query = matcher.describe(source, [POINT, (20, 20)])
+    traced = matcher.locate(query, target, trace=True)
+    assert matcher.locate(query, target).after_crops.shape == (2, 0, 2)
+    for crops in (4, 5, 6):
+        fewer = matcher.locate(query, target, locate_crops=crops)
+        np.testing.assert_allclose(traced.after_crops[:, crops - 1], fewer.points, atol=1e-4)
+    np.testing.assert_array_equal(traced.after_rounds[:, 0], traced.round_points[:, 0])
+    np.testing.assert_array_equal(traced.after_rounds[:, -1], traced.points)
+
+
+def test_some_points_of_a_query_are_found_where_all_are(matcher: PromptMatcher, source: Image, target: Image):
+    query = matcher.describe(source, [POINT, (20, 20), (100, 50)], names=["a", "b", "c"])
+    some = query.take([2, 0])
+    assert (some.names, some.points.tolist()) == (("c", "a"), [[100, 50], list(POINT)])
+    whole, part = matcher.locate(query, target), matcher.locate(some, target)
+    np.testing.assert_allclose(part.points, whole.points[[2, 0]], atol=1e-4)
+    np.testing.assert_allclose(part.heatmaps, whole.heatmaps[[2, 0]], atol=1e-4)
+
+
 def test_two_runs_are_identical_to_the_last_bit(matcher: PromptMatcher, source: Image, target: Image):
     first, second = (matcher.describe(source, [POINT]) for _ in range(2))
     assert _same(first, second)

@@ -12,7 +12,11 @@ from semcorr.toy.model import weights_folder
 from semcorr.toy.render import render_scene
 from semcorr.toy.training_run import Recipe, psnr
 
-NAMES = ("toy",)
+RECIPES = {
+    "toy": Recipe(),
+    "toy-plain": Recipe(grounding=0, colourless=0, final_steps=3300, again_steps=0, bottom=160),
+}
+NAMES = tuple(RECIPES)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -31,9 +35,12 @@ def test_all_weights_together_are_at_most_40_mb() -> None:
     assert sum(f.stat().st_size for f in files) <= 40e6
 
 
-def test_the_shipped_recipe_is_the_default(name: str) -> None:
+def test_recipes(name: str) -> None:
+    """What ships is what the default recipe makes, and the plain twin had as many steps of the U-Net."""
     facts = json.loads((weights_folder(name) / "semcorr.json").read_text(encoding="utf-8"))
-    assert facts["recipe"] == asdict(Recipe())
+    assert facts["recipe"] == asdict(RECIPES[name])
+    steps = [r.unet_steps + r.final_steps + r.again_steps for r in RECIPES.values()]
+    assert steps[0] == steps[1]
 
 
 def test_a_card_comes_along(name: str) -> None:

@@ -68,6 +68,20 @@ def test_checkpoint_restores_everything(tmp_path: Path) -> None:
     assert torch.equal(averaged(tmp_path / "end.safetensors")["weight"], whole.average["weight"])
 
 
+def test_restart_takes_the_average_and_nothing_else(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    old, new = (TrainingState(nn.Linear(3, 2), learning_rate=0.05, average=0.9) for _ in range(2))
+    for _ in range(3):
+        old.module(torch.randn(5, 3)).square().sum().backward()
+        old.update(0.05)
+    old.save(tmp_path / "state.safetensors")
+    new.restart(tmp_path / "state.safetensors")
+    assert (new.step, new.seconds, len(new.optimizer.state)) == (0, 0.0, 0)
+    assert torch.equal(new.module.weight, old.average["weight"])
+    assert torch.equal(new.average["weight"], old.average["weight"])
+    assert not torch.equal(old.module.weight, old.average["weight"])
+
+
 def test_scene_cache_of_other_settings_is_refused(tmp_path: Path) -> None:
     open_scenes(tmp_path, 4, "train", workers=1)
     with pytest.raises(ModelError, match="other settings"):
@@ -100,7 +114,7 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_all_stages_make_a_model_that_loads(tmp_path: Path) -> None:
-    recipe = Recipe(scenes=64, vae_steps=2, unet_steps=2, final_steps=2)
+    recipe = Recipe(scenes=64, vae_steps=2, unet_steps=2, final_steps=2, again_steps=2, bottom=160)
     stages: dict[str, int] = {}
 
     def note(stage: str, done: int, total: int, **info: object) -> None:

@@ -78,13 +78,14 @@ def demo_photos(
         options: What to match with.
     """
     from semcorr.demo.photos import PhotoResult, read_pairs, run_photo_demo, with_banner
+    from semcorr.diffusion import BUNDLED
 
     if data is None:
         raise SettingsError("Expected the folder that holds pf-willow: name it, or set SEMCORR_TEST_DATA to it.")
     if pairs < 1:
         raise SettingsError(f"Expected at least 1 pair, got {pairs}.")
     chosen = read_pairs(data, pairs)
-    bundled = options.model == "toy"
+    bundled = options.model in BUNDLED
     if bundled:
         console.say("\n".join(_NOT_FOR_PHOTOS) + "\n")
     matcher = load_matcher(options)

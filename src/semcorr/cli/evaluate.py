@@ -1,145 +1,302 @@
-"""``semcorr eval``: measure a method on pairs whose truth is known."""
+"""``semcorr eval``, ``ablate`` and ``merge``: run a method over a benchmark."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import os
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App
-from rich.table import Table
+from cyclopts import Parameter
 
 from semcorr.cli import console
+from semcorr.cli.options import PHOTO_MODEL, MatcherOptions, Output
+from semcorr.cli.report import Format, tell
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
-    from semcorr.evaluation.toy_table import TableRow
+    from collections.abc import Sequence
 
-evaluate_app = App(name="eval", help="Measure a method on pairs whose truth is known.")
+    from semcorr.datasets.base import Dataset
+    from semcorr.evaluation.records import Run
+    from semcorr.evaluation.run_folder import Shard
+    from semcorr.evaluation.runner import Method
+    from semcorr.progress import Progress
+
+_Repeated = Annotated[tuple[str, ...], Parameter(negative="")]
+_Alphas = Annotated[tuple[float, ...], Parameter(negative="")]
 
 
-@evaluate_app.command
-def toy(
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions(MatcherOptions):
+    """What is measured.
+
+    Attributes:
+        model: Hub id, diffusers folder, single .safetensors file, "toy" or "toy-plain". [default: toy for the toy
+            world, CompVis/stable-diffusion-v1-4 for photographs]
+        method: prompt (the paper's), or a baseline: same-position, same-box-position, random, oracle-grid.
+    """
+
+    model: str = ""
+    method: str = "prompt"
+
+    def chosen(self, dataset: str) -> "Method":
+        """The method, ready to load."""
+        from semcorr.evaluation.runner import Method
+
+        options = {"dtype": self.dtype, "device": self.device, "revision": self.revision, **self.overrides()}
+        model = self.model or ("toy" if dataset == "toy" else PHOTO_MODEL)
+        return Method(name=self.method, model=model, preset=self.preset, options=options)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which pairs.
+
+    Attributes:
+        data: The benchmark's folder, see `semcorr data`. The toy world needs none.
+        split: The benchmark's own default unless named.
+        setting: Which of several protocols of the benchmark.
+        category: Only pairs of this category; repeat for more.
+        limit: Only the first so many pairs.
+    """
+
+    data: Path | None = None
+    split: str | None = None
+    setting: str | None = None
+    category: _Repeated = ()
+    limit: int | None = None
+
+    def read(self, name: str) -> "Dataset":
+        """The pairs, with progress where files are read or drawn."""
+        from semcorr.datasets import registry
+
+        registry.find(name)  # an unknown name is told before a missing folder
+        with console.TerminalProgress() as progress:
+            return registry.load(
+                name,
+                self._place(name),
+                split=self.split,
+                setting=self.setting,
+                categories=self.category,
+                limit=self.limit,
+                progress=progress,
+            )
+
+    def _place(self, name: str) -> Path:
+        if self.data is not None:
+            return self.data
+        if name != "toy":
+            raise SettingsError(
+                f"Expected --data and the folder of {name}. To get one: semcorr data download {name}, or see semcorr "
+                "data list."
+            )
+        cache = os.environ.get("XDG_CACHE_HOME")
+        return (Path(cache) if cache else Path.home() / ".cache") / "semcorr" / "toy"
+
+
+_DATA = DataOptions()
+_METHOD = MethodOptions()
+
+
+def evaluate(
+    dataset: str,
+    /,
     *,
-    model: str = "toy",
-    preset: str = "paper",
-    split: Literal["test", "val"] = "test",
-    sources: int = 10,
-    targets: int = 8,
-    only: str | None = None,
-    output: Path = Path("runs/toy"),
+    output: Output | None = None,
+    shard: str = "1/1",
     workers: int = 1,
-    format: Literal["table", "markdown", "json"] = "table",  # noqa: A002  # the option's name
+    keep_queries: Annotated[bool, Parameter(negative="")] = False,
+    estimate: Annotated[bool, Parameter(negative="")] = False,
+    by: _Repeated = ("overall",),
+    alpha: _Alphas = (0.05, 0.1),
+    format: Format = "table",  # noqa: A002  # the option's name
+    data: DataOptions = _DATA,
+    method: MethodOptions = _METHOD,
 ) -> int:
-    """The toy benchmark: the method, its ablations and the baselines, with 95 % bootstrap intervals.
+    """Run a method over a benchmark, and print its figures beside the baselines'.
 
-    Pairs are held out: the split's pictures are never trained on, and settings were chosen on "val" alone.
-    Stopping it loses at most the source pictures in flight; the same command goes on.
+    A run is a folder. Stopped in whatever way, it loses the pair in flight at most, and the same command goes on; other
+    settings are refused. A pair that fails is noted, counted as wrong, and tried again by the same command.
 
     Args:
-        model: A bundled model, or any other checkpoint.
-        preset: The preset to measure.
-        split: Pictures of which split.
-        sources: Source pictures of each of the four categories.
-        targets: Targets of each source picture.
-        only: Run only the variants whose name contains this.
-        output: Folder of the results.
-        workers: Processes, each with one thread and a model of its own.
-        format: How the tables are printed.
+        dataset: One of those that `semcorr data list` shows.
+        output: Folder of the run. [default: runs/DATASET-METHOD]
+        shard: i/n: do only the i-th of n parts, here or on another machine; `semcorr merge` joins folders.
+        workers: Processes, each with a model of its own.
+        keep_queries: Keep what source pictures were described as.
+        estimate: Run nothing; time a few steps and print how many hours the run would take on this machine.
+        by: What to print, see `semcorr report`.
+        alpha: The part of the threshold's size within which a point is right; repeat for more.
+        format: How it is printed.
+        data: Which pairs.
+        method: What is measured.
     """
-    from semcorr.evaluation.toy_run import Benchmark, ablations, check_benchmark, run_baselines, run_variant
-    from semcorr.evaluation.toy_table import build_table
+    from semcorr.evaluation.runner import run
 
-    benchmark = Benchmark(split=split, sources=sources, targets=targets)
-    check_benchmark(benchmark)
-    known = ablations(model, preset)
-    variants = [variant for variant in known if only is None or only in variant.name]
-    if not variants:
-        names = ", ".join(variant.name for variant in known)
-        raise SettingsError(f"No variant's name contains {only!r}. There are: {names}.")
-    with console.TerminalProgress() as progress:
-        outcomes = [run_variant(benchmark, v, output, workers=workers, progress=progress) for v in variants]
-    rows = build_table(benchmark.pairs(), [*outcomes, *run_baselines(benchmark)])
-    if format == "json":
-        console.show_json({"benchmark": asdict(benchmark), "model": model, "rows": [asdict(row) for row in rows]})
-    for sheet in sheets(rows) if format != "json" else ():
-        if format == "table":
-            console.show(sheet.rich())
-        else:
-            console.say(sheet.markdown())
+    part, chosen = _shard(shard), method.chosen(dataset)  # what is misspelt is told before anything slow begins
+    pairs = data.read(dataset)
+    if estimate:
+        return _estimate(pairs, chosen)
+    folder = output or Path("runs") / f"{dataset}-{method.method}"
+    watch = _Watch()
+    try:
+        with console.TerminalProgress() as progress:
+            watch.progress = progress
+            found = run(
+                pairs,
+                chosen,
+                folder,
+                shard=part,
+                workers=workers,
+                keep_queries=keep_queries,
+                progress=watch,
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"What is done is in {folder}; the same command goes on.") from None
+    watch.tell(found, workers)
+    return _print([found], dataset, by, alpha, format)
+
+
+def ablate(
+    dataset: str,
+    /,
+    *,
+    output: Output | None = None,
+    crops_apart: Annotated[bool, Parameter(negative="")] = False,
+    workers: int = 1,
+    by: _Repeated = ("overall",),
+    alpha: _Alphas = (0.05, 0.1),
+    format: Format = "table",  # noqa: A002  # the option's name
+    data: DataOptions = _DATA,
+    method: MethodOptions = _METHOD,
+) -> int:
+    """The paper's ablation: the method, and without crops, with one embedding, with one layer.
+
+    Runs lie in folders of their own and are resumable as those of `semcorr eval`; `semcorr report FOLDER/method --by
+    layer` (or rounds, crops) shows more of the same run. With the bundled model, its plain twin stands beside it.
+
+    Args:
+        dataset: One of those that `semcorr data list` shows.
+        output: Folder of the runs. [default: runs/DATASET-ablation]
+        crops_apart: Switch crops off at learning alone and at locating alone as well: two more runs.
+        workers: Processes, each with a model of its own.
+        by: What to print, see `semcorr report`.
+        alpha: The part of the threshold's size within which a point is right; repeat for more.
+        format: How it is printed.
+        data: Which pairs.
+        method: What is measured.
+    """
+    from semcorr.evaluation.ablation import ablate as variants
+
+    pairs = data.read(dataset)
+    folder = output or Path("runs") / f"{dataset}-ablation"
+    try:
+        with console.TerminalProgress() as progress:
+            rows = variants(
+                pairs, method.chosen(dataset), folder, crops_apart=crops_apart, workers=workers, progress=progress
+            )
+            runs = list(rows)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"What is done is in {folder}; the same command goes on.") from None
+    return _print(runs, dataset, by, alpha, format)
+
+
+def merge(output: Path, /, *runs: Path) -> int:
+    """Join runs of the same settings, such as shards from several machines, into a new folder.
+
+    Args:
+        output: The new folder.
+        runs: Folders that `semcorr eval` wrote.
+    """
+    from semcorr.evaluation.run_folder import merge as join
+
+    if not runs:
+        raise SettingsError("Expected the folders of runs after the new folder's name, got none.")
+    joined = join(runs, output)
+    console.say(f"{output}: {len(joined.records)} of {joined.expected} pairs")
     return 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """One table as text: a title, the headings, and rows of cells; the first column is to the left."""
+class _Watch:
+    """Hands progress on, and measures what the kit adds to the time that the method takes."""
 
-    title: str
-    headings: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
+    def __init__(self) -> None:
+        self.progress: "Progress | None" = None
+        self._began = time.perf_counter()
+        self._seen = 0
 
-    def rich(self) -> Table:
-        """For a terminal."""
-        table = Table(title=self.title, title_justify="left")
-        for index, heading in enumerate(self.headings):
-            table.add_column(heading, justify="right" if index else "left")
-        for row in self.rows:
-            table.add_row(*row)
-        return table
+    def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
+        if stage == "pairs":
+            self._seen = done
+        if self.progress is not None:
+            self.progress(stage, done, total, **info)
 
-    def markdown(self) -> str:
-        """For a document."""
-        rule = ("---", *("---:",) * (len(self.headings) - 1))
-        lines = ["| " + " | ".join(cells) + " |" for cells in (self.headings, rule, *self.rows)]
-        return "\n".join([self.title, "", *lines, ""])
-
-
-_OVERALL = (
-    "",
-    "PCK@.1",
-    "95 %",
-    "per image",
-    "PCK@.05",
-    "95 %",
-    "over same place in box",
-    "95 %",
-    "s/point",
-    "s/target",
-)
+    def tell(self, run: "Run", workers: int) -> None:
+        """Where all pairs were done just now: seconds of the method, and of the whole with loading and writing."""
+        if self._seen == len(run.records) and self._seen:
+            spent = sum(record.describe_seconds + record.locate_seconds for record in run.records)
+            wall = time.perf_counter() - self._began
+            processes = "one process" if workers == 1 else f"{workers} processes"
+            console.note(f"The method took {spent:.1f} s of {wall * workers:.1f} s in {processes}, loading included.")
 
 
-def sheets(rows: "list[TableRow]") -> list[Sheet]:
-    """The overall figures, and PCK@0.1 in groups."""
-    title = f"{rows[0].pairs} pairs, {rows[0].points} points; PCK in %, per point unless the heading says otherwise"
-    overall = [
-        (
-            row.name,
-            _percent(row.pck10),
-            _interval(row.interval10),
-            _percent(row.pck10_per_image),
-            _percent(row.pck05),
-            _interval(row.interval05),
-            f"{100 * row.lead:+.1f}",
-            _interval(row.lead_interval),
-            _seconds(row.describe_seconds),
-            _seconds(row.locate_seconds),
+def _estimate(pairs: "Dataset", method: "Method") -> int:
+    from semcorr.evaluation.estimate import estimate
+
+    with console.TerminalProgress() as progress:
+        progress.busy("time")
+        told = estimate(pairs, method.load())
+    console.say(
+        f"{pairs.name} {pairs.split}, preset {method.preset}: {told.describe_points:,} points to describe, "
+        f"{told.steps_a_point:,} steps each at {1000 * told.step_seconds:.1f} ms: {told.describe_hours:.2f} h"
+    )
+    console.say(
+        f"{told.locate_points:,} points to locate, {told.crops_a_point:,} crops each at "
+        f"{1000 * told.crop_seconds:.1f} ms: {told.locate_hours:.2f} h"
+    )
+    console.say(f"Together {told.describe_hours + told.locate_hours:.2f} h in one process.")
+    return 0
+
+
+def _shard(text: str) -> "Shard":
+    from semcorr.evaluation.run_folder import Shard
+
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal()):
+        raise SettingsError(f"Expected --shard i/n, such as 1/4, got {text!r}.")
+    return Shard(number=int(number), count=int(count))
+
+
+def _print(
+    runs: "Sequence[Run]",
+    dataset: str,
+    by: tuple[str, ...],
+    alphas: tuple[float, ...],
+    format: Format,  # noqa: A002  # as the option
+) -> int:
+    """The report; the exit status says whether pairs failed."""
+    from semcorr.evaluation.measured import Wanted, with_baselines
+    from semcorr.evaluation.report import build_report
+
+    compared = with_baselines(runs)
+    boxes = any(run.name == "same-box-position" for run in compared)
+    sets = _toy_sets(runs) if dataset == "toy" else {}
+    baseline = "same-box-position" if boxes else "same-position"
+    wanted = Wanted(by=by, alphas=alphas, baseline=baseline, point_sets=sets)
+    tell(build_report(compared, wanted), format)
+    failed = sum(bool(record.error) for run in runs for record in run.records)
+    if failed:
+        first = next(record for run in runs for record in run.records if record.error)
+        console.plain_error(
+            f"{failed} pairs failed, the first ({first.pair}): {first.error} The same command tries them again."
         )
-        for row in rows
-    ]
-    grouped = [(row.name, *(_percent(value) for value in row.groups.values())) for row in rows]
-    groups = "PCK@.1 by category, by the way the two objects face, and by kind of point"
-    return [
-        Sheet(title=title, headings=_OVERALL, rows=overall),
-        Sheet(title=groups, headings=("", *rows[0].groups), rows=grouped),
-    ]
+    return 1 if failed else 0
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
+def _toy_sets(runs: "Sequence[Run]") -> dict[str, set[str]]:
+    from semcorr.datasets.toy_world import WORDLESS
 
-
-def _interval(interval: tuple[float, float]) -> str:
-    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
-
-
-def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    names = {name for run in runs for record in run.records for name in record.names}
+    return {"points with a word": names - WORDLESS, "points without a word": names & WORDLESS}

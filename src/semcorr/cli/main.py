@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from semcorr.cli import console
+from semcorr.cli.data import data_app
 from semcorr.cli.demo import demo, demo_photos
 from semcorr.cli.doctor import doctor
-from semcorr.cli.evaluate import evaluate_app
+from semcorr.cli.evaluate import ablate, evaluate, merge
 from semcorr.cli.match import describe, locate, match
+from semcorr.cli.report import report
 from semcorr.cli.toy import toy_app
 from semcorr.errors import SemcorrError
 
@@ -33,7 +35,11 @@ app.command(demo)
 app.command(demo_photos)
 app.command(doctor)
 app.command(toy_app)
-app.command(evaluate_app)
+app.command(data_app)
+app.command(evaluate, name="eval")
+app.command(ablate)
+app.command(merge)
+app.command(report)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

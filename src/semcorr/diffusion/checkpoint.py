@@ -16,8 +16,8 @@ from semcorr.diffusion.single_file import load_single_file
 from semcorr.errors import ModelError, suggest
 from semcorr.progress import Progress
 
-BUNDLED = ("toy",)
-"""Names of the models that may come with the package."""
+BUNDLED = ("toy", "toy-plain")
+"""Names of the models that come with the package; ``toy-plain`` was trained without part masks, to compare."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PICKLED = (".ckpt", ".pt", ".pth", ".bin")
@@ -43,7 +43,8 @@ def load_checkpoint(
     if revision is not None and (name in BUNDLED or path.exists()):
         raise ModelError(f"{name} is on this machine and has no revision {revision!r}: only hub ids take a revision.")
     if name in BUNDLED:
-        return load_folder(bundled_folder(name), name, dtype=dtype)
+        # One autoencoder serves both.
+        return load_folder(bundled_folder(name), name, dtype=dtype, vae_from=bundled_folder("toy"))
     if path.is_dir():
         return load_folder(path, name, dtype=dtype)
     if path.is_file():

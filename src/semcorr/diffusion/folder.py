@@ -32,27 +32,33 @@ _CLASSES: dict[str, Any] = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}
 
 
 def load_folder(
-    folder: Path, model_id: str, *, revision: str | None = None, dtype: torch.dtype = torch.float32
+    folder: Path,
+    model_id: str,
+    *,
+    revision: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    vae_from: Path | None = None,
 ) -> Checkpoint:
     """Load ``unet/`` and ``vae/``, and ``scheduler/`` where there is one.
 
-    Without a scheduler the noise schedule is Stable Diffusion 1.x's.
+    Without a scheduler the noise schedule is Stable Diffusion 1.x's. ``vae_from`` is another folder whose
+    ``vae/`` is used.
 
     Raises:
         ModelError: a part is missing, pickled, damaged, or of another kind of network.
     """
-    for part in _CLASSES:
-        reason = missing(folder, part)
+    places = {"unet": folder, "vae": vae_from or folder}
+    for part, place in places.items():
+        reason = missing(place, part)
         if reason:
-            raise ModelError(_what_is_missing(folder, model_id, reason))
-    unet = _load_network(folder, "unet", model_id, dtype)
-    vae = _load_network(folder, "vae", model_id, dtype)
+            raise ModelError(_what_is_missing(place, model_id, reason))
+    unet, vae = (_load_network(place, part, model_id, dtype) for part, place in places.items())
     check_supported(model_id, unet, vae)
     with reading("configuration", model_id):
         schedule = make_schedule(_json(folder / "scheduler" / "scheduler_config.json"))
         print_ = fingerprint(
-            [_json(folder / part / "config.json") for part in _CLASSES],
-            [file for part in _CLASSES for file in _weight_files(folder, part)],
+            [_json(place / part / "config.json") for part, place in places.items()],
+            [file for part, place in places.items() for file in _weight_files(place, part)],
         )
         family, tokens = _family(folder, unet), _context_tokens(folder)
     return Checkpoint(

@@ -1,40 +1,158 @@
-"""Percentage of correct key-points and its bootstrap interval, as pure functions.
+"""Percentage of correct key-points (PCK) and its bootstrap intervals, as pure functions.
 
-A predicted point is correct at ``alpha`` when its distance to the true one is at most ``alpha`` times a size;
-the caller says which (for the toy benchmark: the longer side of the target's true box). Distances and
-sizes are in the target's own pixels.
+A predicted point is correct at ``alpha`` when its distance to the true one is at most ``alpha`` times a size; which
+size, and in which frame, :mod:`semcorr.evaluation.protocol` says. There are two averages, which must not be mixed: per
+image (the mean over pairs of each pair's fraction of correct points) and per point (correct points among all points).
+
+The functions take errors: distances divided by that size, of all pairs' points one after the other, with ``pair``, the
+number of the pair (from 0) that each belongs to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Integer
+
+_SLACK = 1 + 1e-9
+"""On the threshold counts as right, also when the last bit of a scaled coordinate says otherwise."""
+
+_CELLS = 1 << 20
+"""So many draws are held at a time: tens of megabytes, however many pairs there are."""
 
 
 def correct(
     predicted: Float[np.ndarray, "points 2"], truth: Float[np.ndarray, "points 2"], size: float, alpha: float
 ) -> Bool[np.ndarray, " points"]:
     """Whether each point lies within ``alpha * size`` pixels of the truth (on the threshold counts as right)."""
-    return np.linalg.norm(predicted - truth, axis=1) <= alpha * size
+    return np.linalg.norm(predicted - truth, axis=1) <= alpha * size * _SLACK
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Counts:
+    """How many points of every pair are right at every alpha, and how many there are. Pairs may have none."""
+
+    right: Int[np.ndarray, "pairs alphas"]
+    total: Int[np.ndarray, " pairs"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Averages:
+    """Both averages at every alpha, from 0 to 1. No points give 0, never NaN."""
+
+    per_image: Float[np.ndarray, " alphas"]
+    per_point: Float[np.ndarray, " alphas"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Intervals:
+    """Lower and upper end for both averages at every alpha."""
+
+    per_image: Float[np.ndarray, "alphas 2"]
+    per_point: Float[np.ndarray, "alphas 2"]
+
+
+def count(
+    errors: Float[np.ndarray, " points"], pair: Integer[np.ndarray, " points"], pairs: int, alphas: Sequence[float]
+) -> Counts:
+    """Count the right points of each of ``pairs`` pairs at every alpha; an error of infinity is always wrong."""
+    columns = [np.bincount(pair[errors <= alpha * _SLACK], minlength=pairs) for alpha in alphas]
+    right = np.stack(columns, axis=1) if columns else np.zeros((pairs, 0), dtype=np.int64)
+    return Counts(right=right, total=np.bincount(pair, minlength=pairs))
+
+
+def averages(counts: Counts) -> Averages:
+    """Per image (pairs without points are left out) and per point."""
+    table, alphas = _table(counts), counts.right.shape[1]
+    image, point = _ratios(table.sum(axis=0, keepdims=True), alphas)
+    return Averages(per_image=image[0], per_point=point[0])
+
+
+def area(
+    errors: Float[np.ndarray, " points"], pair: Integer[np.ndarray, " points"], pairs: int, highest: float
+) -> tuple[float, float]:
+    """Area under the PCK curve for alpha from 0 to ``highest``, divided by ``highest``: per image and per point.
+
+    Exact, not over a grid: a point of error e is right for the alphas from e on, so it adds max(0, highest - e).
+    """
+    gain = np.clip(1 - errors / highest, 0, 1)
+    total = np.bincount(pair, minlength=pairs)
+    sums = np.bincount(pair, weights=gain, minlength=pairs)
+    seen = total > 0
+    return (float(np.mean(sums[seen] / total[seen])), float(np.mean(gain))) if seen.any() else (0.0, 0.0)
+
+
+def intervals(
+    first: Counts, second: Counts | None = None, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+) -> Intervals:
+    """Percentile intervals of both averages when whole pairs are drawn with replacement.
+
+    With ``second``, of ``first`` minus ``second``, the same pairs drawn for both: row i of either is the same pair.
+
+    Raises:
+        ValueError: ``second`` has another number of pairs.
+    """
+    pairs, alphas = first.right.shape
+    if second is not None and len(second.total) != pairs:
+        raise ValueError(f"expected as many pairs on both sides, got {pairs} and {len(second.total)}")
+    if not pairs:
+        return Intervals(per_image=np.zeros((alphas, 2)), per_point=np.zeros((alphas, 2)))
+    tables = [_table(counts) for counts in (first, second) if counts is not None]
+    drawn: list[np.ndarray] = []
+    for weights in _weights(pairs, resamples, seed):
+        values = [np.stack(_ratios(weights @ table, alphas)) for table in tables]
+        drawn.append(values[0] - values[1] if second is not None else values[0])
+    ends = np.quantile(np.concatenate(drawn, axis=1), [(1 - level) / 2, (1 + level) / 2], axis=1)
+    image, point = np.moveaxis(ends, 0, 2)
+    return Intervals(per_image=image, per_point=point)
+
+
+def _table(counts: Counts) -> Float[np.ndarray, "pairs columns"]:
+    """What is summed over pairs for both averages: right points, fractions, points, and 1 where there are any."""
+    total = counts.total[:, None]
+    fractions = np.divide(counts.right, total, out=np.zeros(counts.right.shape), where=total > 0)
+    return np.concatenate([fractions, counts.right, total > 0, total], axis=1)
+
+
+def _ratios(
+    sums: Float[np.ndarray, "rows columns"], alphas: int
+) -> tuple[Float[np.ndarray, "rows {alphas}"], Float[np.ndarray, "rows {alphas}"]]:
+    """Per image and per point of sums of ``_table``'s rows."""
+    results = []
+    for values, weight in ((sums[:, :alphas], sums[:, -2:-1]), (sums[:, alphas:-2], sums[:, -1:])):
+        results.append(np.divide(values, weight, out=np.zeros(values.shape), where=weight > 0))
+    return results[0], results[1]
+
+
+def _weights(pairs: int, resamples: int, seed: int) -> Iterator[Float[np.ndarray, "rows {pairs}"]]:
+    """How often each pair is drawn in each resample; the draws do not depend on how they are cut into blocks."""
+    rng = np.random.default_rng(seed)
+    block = max(1, _CELLS // pairs)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        cells = rng.integers(pairs, size=(rows, pairs)) + np.arange(rows)[:, None] * pairs
+        yield np.bincount(cells.ravel(), minlength=rows * pairs).reshape(rows, pairs).astype(np.float64)
+
+
+# --- one alpha, a list with the verdicts on every pair's points -------------------------------------------------------
 
 
 def per_point(pairs: Sequence[Bool[np.ndarray, " _"]]) -> float:
     """Correct points among all points of all pairs; NaN-free: no points give 0."""
-    total = sum(len(pair) for pair in pairs)
-    return sum(int(pair.sum()) for pair in pairs) / total if total else 0.0
+    return float(averages(_counts(pairs)).per_point[0])
 
 
 def per_image(pairs: Sequence[Bool[np.ndarray, " _"]]) -> float:
     """Mean over pairs of each pair's fraction of correct points; pairs without points are left out."""
-    fractions = [float(pair.mean()) for pair in pairs if len(pair)]
-    return float(np.mean(fractions)) if fractions else 0.0
+    return float(averages(_counts(pairs)).per_image[0])
 
 
 def bootstrap(
     pairs: Sequence[Bool[np.ndarray, " _"]], *, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
     """Percentile interval of ``per_point`` when whole pairs are drawn with replacement."""
-    return bootstrap_difference(pairs, [np.zeros(0, bool)] * len(pairs), resamples=resamples, level=level, seed=seed)
+    low, high = intervals(_counts(pairs), resamples=resamples, level=level, seed=seed).per_point[0]
+    return float(low), float(high)
 
 
 def bootstrap_difference(
@@ -46,17 +164,11 @@ def bootstrap_difference(
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile interval of ``per_point(first) - per_point(second)``, the same pairs drawn for both."""
-    if len(first) != len(second):
-        raise ValueError(f"expected as many pairs on both sides, got {len(first)} and {len(second)}")
-    if not first:
-        return 0.0, 0.0
-    draws = np.random.default_rng(seed).integers(len(first), size=(resamples, len(first)))
-    values = _resampled(first, draws) - _resampled(second, draws)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    ends = intervals(_counts(first), _counts(second), resamples=resamples, level=level, seed=seed)
+    low, high = ends.per_point[0]
     return float(low), float(high)
 
 
-def _resampled(pairs: Sequence[np.ndarray], draws: np.ndarray) -> np.ndarray:
-    right = np.array([pair.sum() for pair in pairs], dtype=np.float64)[draws].sum(1)
-    total = np.array([len(pair) for pair in pairs], dtype=np.float64)[draws].sum(1)
-    return np.divide(right, total, out=np.zeros_like(right), where=total > 0)
+def _counts(pairs: Sequence[Bool[np.ndarray, " _"]]) -> Counts:
+    right = np.array([int(pair.sum()) for pair in pairs], dtype=np.int64)
+    return Counts(right=right[:, None], total=np.array([len(pair) for pair in pairs], dtype=np.int64))

@@ -1,6 +1,6 @@
 """Locating: read learned embeddings from crops of another image and take the peak (paper section 3.2, "Inference")."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ def locate_rows(
     draws: Draws,
     *,
     batch: int,
+    on_crops: Callable[[Float[Tensor, "crops layers side side"]], None] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[Row, Float[Tensor, "layers side side"]]]:
     """Yield every row's maps over the whole image, point-major: each the mean over the crops that cover a pixel.
@@ -34,6 +35,7 @@ def locate_rows(
         embeddings: what :func:`semcorr.prompt.learn.learn` gave.
         draws: where random numbers come from.
         batch: rows that run together; halved when memory runs out.
+        on_crops: called before each row is yielded with its maps after 1, 2, ... crops.
         progress: called as ``("locate", crops done, crops in all)``.
 
     Raises:
@@ -45,19 +47,25 @@ def locate_rows(
     passes = reader.settings.locate_crops
     finished = 0
 
-    def work(batch_rows: Sequence[Row]) -> Float[Tensor, "rows layers side side"]:
+    def work(batch_rows: Sequence[Row]) -> tuple[Tensor, list[Tensor]]:
+        """Maps (rows, layers, side, side), and the same after each crop if they are wanted."""
         streams = [draws.locating(row.point, row.round_) for row in batch_rows]
         chosen = torch.stack([embeddings[row.point, row.round_] for row in batch_rows]).to(reader.model.device)
-        reading = _Reading(reader, latents, chosen, streams)
+        reading, history = _Reading(reader, latents, chosen, streams), []
         for number in range(passes):
             reading.read_crops(number)
+            if on_crops is not None:
+                history.append(reading.mean.mean().cpu())
             if progress is not None:
                 progress("locate", finished * passes + (number + 1) * len(batch_rows), len(rows) * passes)
-        return reading.mean.mean().cpu()
+        return reading.mean.mean().cpu(), history
 
-    for done, maps in in_batches(rows, batch, work, stage="locate"):
+    for done, (maps, history) in in_batches(rows, batch, work, stage="locate"):
         finished += len(done)
-        yield from zip(done, maps, strict=True)
+        for index, row in enumerate(done):
+            if on_crops is not None:
+                on_crops(torch.stack([after[index] for after in history]))
+            yield row, maps[index]
 
 
 class _Reading:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from semcorr.diffusion import DiffusionModel
 from semcorr.diffusion.model import Device, DType
 from semcorr.errors import PointError, QueryError, SettingsError, suggest
 from semcorr.geometry import check_points, scale_points, squash
-from semcorr.images import ImageSource, load_image
+from semcorr.images import Image, ImageSource, load_image
 from semcorr.matching import Matches, Query
 from semcorr.progress import Progress
 from semcorr.prompt.draws import SeededDraws
@@ -24,7 +25,7 @@ from semcorr.prompt.memory import batch_rows, default_budget, is_out_of_memory
 from semcorr.prompt.presets import preset as preset_settings
 from semcorr.prompt.reading import Reader
 from semcorr.prompt.settings import PromptSettings, from_dict, override
-from semcorr.prompt.summary import Found, Summary
+from semcorr.prompt.summary import CropTrace, Found, Summary
 
 METHOD = "prompt"
 
@@ -101,6 +102,16 @@ class PromptMatcher:
         settings = override(preset_settings(preset, network.family), **overrides)
         return cls(network, settings, memory_budget=memory_budget)
 
+    def identity(self) -> dict[str, Any]:
+        """The network and the complete settings, as JSON holds them."""
+        return {
+            "model_id": self.model.model_id,
+            "model_revision": self.model.revision,
+            "model_fingerprint": self.model.fingerprint,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "settings": self.settings.to_dict(),
+        }
+
     def describe(
         self,
         image: ImageSource,
@@ -151,7 +162,13 @@ class PromptMatcher:
         )
 
     def locate(
-        self, query: Query, image: ImageSource, *, progress: Progress | None = None, **overrides: object
+        self,
+        query: Query,
+        image: ImageSource,
+        *,
+        trace: bool = False,
+        progress: Progress | None = None,
+        **overrides: object,
     ) -> Matches:
         """Find a query's points in another image.
 
@@ -160,6 +177,7 @@ class PromptMatcher:
         Args:
             query: what :meth:`describe` gave, perhaps in another process.
             image: the target.
+            trace: keep where the points would have been found after fewer crops (``Matches.after_crops``).
             progress: called as ``("locate", crops done, crops in all)``; raise from it to stop.
             **overrides: settings that concern locating alone (``LOCATE_SETTINGS``), to replace the query's.
 
@@ -179,36 +197,39 @@ class PromptMatcher:
         settings = override(from_dict(query.settings), **overrides)
         target = load_image(image)
         reader = Reader(self.model, settings)
+        summary, crops = Summary(settings), CropTrace(settings) if trace else None
         located = locate_rows(
             reader,
             squash(target.tensor(), reader.resolution),
             embeddings,
             SeededDraws(settings.seed, target.sha256, query.points),
             batch=self._batch(reader, len(embeddings), learning=False),
+            on_crops=crops.add if crops else None,
             progress=progress,
         )
-        summary = Summary(settings)
         for _, maps in located:
             summary.add(maps)
-        return self._matches(query, summary.found(), reader, target.size, target.sha256)
+        return self._matches(query, summary.found(), crops, reader, target)
 
-    def _matches(self, query: Query, found: Found, reader: Reader, size: tuple[int, int], sha256: str) -> Matches:
+    def _matches(self, query: Query, found: Found, crops: CropTrace | None, reader: Reader, target: Image) -> Matches:
         side = (reader.resolution, reader.resolution)
 
         def in_target(points: Tensor) -> Float[np.ndarray, "..."]:
-            return scale_points(points.double().numpy(), side, size)
+            return scale_points(points.double().numpy(), side, target.size)
 
         return Matches(
             points=in_target(found.points),
             confidence=found.confidence.double().numpy(),
             heatmaps=found.heatmaps.numpy(),
-            image_size=size,
-            image_sha256=sha256,
+            image_size=target.size,
+            image_sha256=target.sha256,
             query_points=query.points,
             names=query.names,
             round_points=in_target(found.round_points),
             layer_points=in_target(found.layer_points),
             layer_names=tuple(layer.name for layer in reader.layers),
+            after_rounds=in_target(found.after_rounds),
+            after_crops=in_target(crops.points()) if crops else None,
         )
 
     def _embeddings(self, query: Query) -> Float[Tensor, "points rounds tokens dim"]:

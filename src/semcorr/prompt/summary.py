@@ -23,6 +23,7 @@ class Found:
     heatmaps: Float[Tensor, "points side side"]
     round_points: Float[Tensor, "points rounds 2"]
     layer_points: Float[Tensor, "points layers 2"]
+    after_rounds: Float[Tensor, "points rounds 2"]
 
 
 class Summary:
@@ -36,33 +37,65 @@ class Summary:
         self._settings = settings
         self._sum: Tensor | None = None
         self._rounds: list[Tensor] = []
-        self._points: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
+        self._after: list[Tensor] = []
+        self._points: list[tuple[Tensor, ...]] = []
 
     def add(self, maps: Float[Tensor, "layers side side"]) -> None:
         """Take the next row."""
         self._sum = maps.clone() if self._sum is None else self._sum + maps
         self._rounds.append(heatmaps.peak(fuse_layers(maps, self._settings.fusion)))
+        self._after.append(heatmaps.peak(fuse_layers(self._sum / len(self._rounds), self._settings.fusion)))
         if len(self._rounds) == self._settings.rounds:
             self._finish(self._sum / self._settings.rounds)
-            self._sum, self._rounds = None, []
+            self._sum, self._rounds, self._after = None, [], []
 
     def _finish(self, mean: Float[Tensor, "layers side side"]) -> None:
         fused = fuse_layers(mean, self._settings.fusion)
         round_points = torch.stack(self._rounds)
         height = heatmaps.peak_value(mean.mean(dim=0))
         confidence = first_confidence(round_points, height, side=fused.shape[-1])
-        self._points.append((heatmaps.peak(fused), confidence, fused, round_points, heatmaps.peak(mean)))
+        after = torch.stack(self._after)
+        self._points.append((heatmaps.peak(fused), confidence, fused, round_points, heatmaps.peak(mean), after))
 
     def found(self) -> Found:
         """The results of all points whose rounds are complete."""
-        points, confidence, fused, round_points, layer_points = map(torch.stack, zip(*self._points, strict=True))
+        points, confidence, fused, rounds, layers, after = map(torch.stack, zip(*self._points, strict=True))
         return Found(
             points=points,
             confidence=confidence,
             heatmaps=fused,
-            round_points=round_points,
-            layer_points=layer_points,
+            round_points=rounds,
+            layer_points=layers,
+            after_rounds=after,
         )
+
+
+class CropTrace:
+    """Where a point would have been found had locating ended after 1, 2, ... crops: an ablation from one run.
+
+    Takes each row's maps after every crop, point-major as :class:`Summary` does, and keeps peaks only.
+    """
+
+    def __init__(self, settings: PromptSettings) -> None:
+        self._settings = settings
+        self._sum: Tensor | None = None
+        self._seen = 0
+        self._points: list[Tensor] = []
+
+    def add(self, maps: Float[Tensor, "crops layers side side"]) -> None:
+        """Take the next row."""
+        self._sum = maps.clone() if self._sum is None else self._sum + maps
+        self._seen += 1
+        if self._seen == self._settings.rounds:
+            means = self._sum / self._settings.rounds
+            self._points.append(
+                torch.stack([heatmaps.peak(fuse_layers(mean, self._settings.fusion)) for mean in means])
+            )
+            self._sum, self._seen = None, 0
+
+    def points(self) -> Float[Tensor, "points crops 2"]:
+        """The peaks, in pixels of the model frame."""
+        return torch.stack(self._points)
 
 
 def first_confidence(

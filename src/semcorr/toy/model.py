@@ -85,13 +85,13 @@ def build_vae() -> AutoencoderKL:
     )
 
 
-def build_unet() -> UNet2DConditionModel:
-    """16² latents, cross-attention at 16², 8² and in the middle (4²), 4 heads; ~9 M parameters."""
+def build_unet(bottom: int = 192) -> UNet2DConditionModel:
+    """16² latents, cross-attention at 16², 8² and in the middle (4², ``bottom`` channels), 4 heads; ~9 M parameters."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIDE,
         in_channels=8,
         out_channels=8,
-        block_out_channels=(64, 128, 192),
+        block_out_channels=(64, 128, bottom),
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=1,

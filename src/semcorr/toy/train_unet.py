@@ -25,7 +25,7 @@ from torch.multiprocessing.spawn import spawn
 from semcorr.progress import Progress
 from semcorr.toy.model import SPECIAL, build_scheduler, build_text_encoder, build_unet
 from semcorr.toy.scenes import SceneCache, open_scenes
-from semcorr.toy.training import TrainingState, append_log, schedule
+from semcorr.toy.training import TrainingState, append_log, mixed_precision, schedule
 
 EMPTY_CAPTIONS = 0.1
 GROUNDED_BELOW = 600
@@ -38,8 +38,9 @@ class UNetTraining:
     ``grounding`` weighs the loss that asks the attention of part words to cover the rendered part masks (0:
     the diffusion loss alone). ``colourless`` is the chance that a named part loses its colour word: with all
     colours in place, attention finds a part by its colour and learns little of what the part is. ``start``
-    continues from the weights and the optimiser of another run's checkpoint. ``anneal`` lets the learning rate
-    fall to nearly 0; without it a later run can take over.
+    continues from the weights and the optimiser of another run's checkpoint; with ``fresh``, from its moving
+    average with a new optimiser. ``anneal`` lets the learning rate fall to nearly 0; without it a later run can
+    take over. ``bottom`` is the U-Net's width at its lowest resolution.
     """
 
     scenes: Path
@@ -52,6 +53,8 @@ class UNetTraining:
     grounding: float = 0.0
     colourless: float = 0.0
     start: Path | None = None
+    fresh: bool = False
+    bottom: int = 192
     anneal: bool = True
     seed: int = 0
 
@@ -59,9 +62,9 @@ class UNetTraining:
 class Denoiser(nn.Module):
     """U-Net and text encoder as one module, so that one optimiser and one average hold both."""
 
-    def __init__(self) -> None:
+    def __init__(self, bottom: int = 192) -> None:
         super().__init__()
-        self.unet: UNet2DConditionModel = build_unet()
+        self.unet: UNet2DConditionModel = build_unet(bottom)
         self.text_encoder = build_text_encoder()
 
     def forward(
@@ -143,7 +146,7 @@ def encode_scenes(vae: AutoencoderKL, scenes: SceneCache, folder: Path, progress
     latents = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=(len(scenes), 8, 16, 16))
     for first in range(0, len(scenes), 128):
         images = torch.from_numpy(scenes.images[first : first + 128]).permute(0, 3, 1, 2) / 127.5 - 1
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), mixed_precision():
             mean = vae.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist.mean
         latents[first : first + 128] = (mean.float() * vae.config.scaling_factor).half().numpy()
         if progress:
@@ -174,7 +177,7 @@ def _worker(rank: int, settings: UNetTraining, port: int, reports: "SimpleQueue[
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=settings.processes)
     torch.manual_seed(settings.seed)
-    denoiser = Denoiser()
+    denoiser = Denoiser(settings.bottom)
     denoiser.unet.to(memory_format=torch.channels_last)
     kept: list[Tensor] = []
     _set_processors(denoiser.unet, kept if settings.grounding else None)
@@ -182,6 +185,8 @@ def _worker(rank: int, settings: UNetTraining, port: int, reports: "SimpleQueue[
     checkpoint = settings.folder / "unet.safetensors"
     if checkpoint.exists():
         state.load(checkpoint)
+    elif settings.start and settings.fresh:
+        state.restart(settings.start)
     elif settings.start:
         state.load(settings.start)
         state.step, state.seconds = 0, 0.0
@@ -192,9 +197,8 @@ def _worker(rank: int, settings: UNetTraining, port: int, reports: "SimpleQueue[
     # A killed starter takes no process with it: each looks for itself, so that none trains on unseen.
     while state.step < settings.steps and (starter is None or starter.is_alive()):
         loss = _step(denoiser, state, settings, rank, scenes, latents, scheduler, kept)
-        rate = schedule(
-            state.step, settings.steps, settings.peak_rate, warm_up=0 if settings.start else 100, anneal=settings.anneal
-        )
+        warm_up = 0 if settings.start and not settings.fresh else 100
+        rate = schedule(state.step, settings.steps, settings.peak_rate, warm_up=warm_up, anneal=settings.anneal)
         state.update(rate)
         state.seconds = time.perf_counter() - began
         if rank == 0:
@@ -240,7 +244,7 @@ def _step(
     noisy = scheduler.add_noise(clean, noise, steps).contiguous(memory_format=torch.channels_last)
     wanted = scheduler.get_velocity(clean, noise, steps)
     kept.clear()
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         predicted = denoiser(noisy, steps, tokens)
     diffusion = F.mse_loss(predicted.float(), wanted)
     grounding = torch.zeros(())

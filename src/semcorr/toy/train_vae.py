@@ -10,7 +10,7 @@ from torch import nn
 from semcorr.progress import Progress
 from semcorr.toy.model import IMAGE_SIDE, build_vae
 from semcorr.toy.scenes import SceneCache
-from semcorr.toy.training import TrainingState, append_log, averaged, schedule
+from semcorr.toy.training import TrainingState, append_log, averaged, mixed_precision, schedule
 
 CROP, BATCH, PEAK_RATE, KL_WEIGHT = 32, 24, 1.2e-3, 1e-5
 
@@ -47,7 +47,7 @@ def train_vae(
     while state.step < steps:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
         batch = _crops(scenes, generator).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             posterior = vae.encode(batch).latent_dist
             picture = vae.decode(posterior.sample(generator)).sample
         error = picture.float() - batch

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -63,6 +64,14 @@ class TrainingState:
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata=facts)
         temporary.replace(path)
 
+    def restart(self, path: Path) -> None:
+        """Take the moving average of a checkpoint as the weights of a new run, at step 0 and with a new optimiser."""
+        weights = averaged(path)
+        with torch.no_grad():
+            for name, p in self.module.named_parameters():
+                p.copy_(weights[name])
+                self.average[name].copy_(weights[name])
+
     def load(self, path: Path) -> None:
         """Take up a checkpoint that ``save`` wrote."""
         with safe_open(path, "pt") as file:
@@ -81,6 +90,12 @@ class TrainingState:
                                 for k in ("exp_avg", "exp_avg_sq")
                             },
                         }
+
+
+def mixed_precision() -> AbstractContextManager[object]:
+    """bfloat16 where the processor has 512-bit vectors; elsewhere it is emulated, ten times slower than float32."""
+    native = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+    return torch.autocast("cpu", torch.bfloat16, enabled=native)
 
 
 def averaged(path: Path) -> dict[str, torch.Tensor]:

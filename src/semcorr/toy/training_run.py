@@ -27,6 +27,8 @@ MALLOC = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 
+AGAIN_RATE = 4e-4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -34,7 +36,8 @@ class Recipe:
 
     The U-Net and text encoder learn ``unet_steps`` at a constant rate with the diffusion loss alone, then
     ``final_steps`` at a falling rate with ``grounding`` times the grounding loss beside it, each colour word of a
-    caption dropped with chance ``colourless``.
+    caption dropped with chance ``colourless``. Then, from the average so far and with a new optimiser,
+    ``again_steps`` at another falling rate, dropping colours with chance ``again_colourless``.
     """
 
     scenes: int = 49_152
@@ -43,6 +46,9 @@ class Recipe:
     final_steps: int = 1800
     grounding: float = 0.3
     colourless: float = 0.6
+    again_steps: int = 1500
+    again_colourless: float = 0.8
+    bottom: int = 192
     seed: int = 0
 
 
@@ -66,6 +72,7 @@ def train(folder: Path, recipe: Recipe, *, progress: Progress | None = None) -> 
         folder=folder / "first",
         steps=recipe.unet_steps,
         anneal=False,
+        bottom=recipe.bottom,
         seed=recipe.seed,
     )
     start = train_unet(first, progress)
@@ -79,19 +86,30 @@ def train(folder: Path, recipe: Recipe, *, progress: Progress | None = None) -> 
         start=start,
         seed=recipe.seed + 1,
     )
-    end = train_unet(final, progress)
-    checkpoints = {"autoencoder": folder / "vae.safetensors", "first": start, "final": end}
+    checkpoints = {"autoencoder": folder / "vae.safetensors", "first": start, "final": train_unet(final, progress)}
+    if recipe.again_steps:
+        again = replace(
+            final,
+            folder=folder / "again",
+            steps=recipe.again_steps,
+            peak_rate=AGAIN_RATE,
+            colourless=recipe.again_colourless,
+            start=checkpoints["final"],
+            fresh=True,
+            seed=recipe.seed + 2,
+        )
+        checkpoints["again"] = train_unet(again, progress)
     return save_model(folder / "model", vae, checkpoints, recipe)
 
 
 def save_model(folder: Path, vae: AutoencoderKL, checkpoints: Mapping[str, Path], recipe: Recipe) -> Path:
     """Write a diffusers folder in float16 safetensors: unet, vae, text_encoder, tokenizer, scheduler.
 
-    The weights are the moving average of ``checkpoints["final"]``; ``semcorr.json`` keeps the recipe, the
+    The weights are the moving average of the last of ``checkpoints``; ``semcorr.json`` keeps the recipe, the
     seconds that each stage took, and the autoencoder's quality on validation scenes.
     """
-    denoiser = Denoiser()
-    denoiser.load_state_dict(averaged(checkpoints["final"]), strict=False)
+    denoiser = Denoiser(recipe.bottom)
+    denoiser.load_state_dict(averaged(list(checkpoints.values())[-1]), strict=False)
     folder.mkdir(parents=True, exist_ok=True)
     facts = {
         "family": "toy",

@@ -1,0 +1,129 @@
+"""``semcorr data``: list, download and check benchmarks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+from rich.table import Table
+
+from semcorr.cli import console
+from semcorr.cli.options import Json
+
+if TYPE_CHECKING:
+    from semcorr.datasets.check import Report
+
+data_app = App(name="data", help="List, download and check benchmarks.")
+
+
+@data_app.command(name="list")
+def list_(*, as_json: Json = False) -> int:
+    """The benchmarks by name: how many pairs each has, where it comes from, and under what terms.
+
+    Args:
+        as_json: Print one JSON document instead.
+    """
+    from semcorr.datasets.registry import SPECS
+
+    if as_json:
+        rows = [
+            {
+                "name": spec.name,
+                "title": spec.title,
+                "pairs": spec.pairs,
+                "splits": list(spec.splits),
+                "settings": [setting for setting in spec.settings if setting],
+                "threshold": spec.threshold,
+                "origin": spec.origin,
+                "addresses": [source.url for source in spec.sources],
+                "terms": spec.terms,
+            }
+            for spec in SPECS.values()
+        ]
+        console.show_json({"datasets": rows})
+        return 0
+    table = Table()
+    for heading in ("name", "title", "pairs", "from", "terms"):
+        table.add_column(heading, justify="right" if heading == "pairs" else "left")
+    for spec in SPECS.values():
+        pairs = "" if spec.pairs is None else str(spec.pairs)
+        table.add_row(spec.name, spec.title, pairs, spec.origin, spec.terms)
+    console.show(table)
+    return 0
+
+
+@data_app.command
+def download(name: str, /, *, to: Path = Path("data")) -> int:
+    """Download a benchmark; the same command goes on with a download that was cut off.
+
+    Args:
+        name: One of the names of semcorr data list.
+        to: The folder that data is kept in; the benchmark becomes a folder in it.
+    """
+    from semcorr.datasets.download import download
+    from semcorr.datasets.registry import find
+
+    spec = find(name)
+    if spec.sources:
+        console.note(f"{spec.title} from {spec.origin}. Terms: {spec.terms}.")
+    with console.TerminalProgress() as progress:
+        folder = download(name, to, progress=progress)
+    console.say(f"{spec.title}: {folder}   Check it: semcorr data check {name} {folder}")
+    return 0
+
+
+@data_app.command
+def check(
+    name: str,
+    path: Path,
+    /,
+    *,
+    split: str | None = None,
+    setting: str | None = None,
+    deep: bool = False,
+    as_json: Json = False,
+) -> int:
+    """Count what a copy of a benchmark holds and compare it with what is known. Exit status 1: it is not whole.
+
+    Args:
+        name: One of the names of semcorr data list.
+        path: The benchmark's folder, or the one that it lies in.
+        split: Which split; the one that figures are published on if not given.
+        setting: Which protocol of several.
+        deep: Also open every picture: finds broken ones and wrong sizes.
+        as_json: Print one JSON document instead.
+    """
+    from semcorr.datasets.check import check
+
+    with console.TerminalProgress() as progress:
+        report = check(name, path, split=split, setting=setting, deep=deep, progress=progress)
+    if as_json:
+        console.show_json(_document(report))
+    else:
+        _show(report)
+    return 0 if report.whole else 1
+
+
+def _document(report: "Report") -> dict[str, object]:
+    return {
+        "name": report.name,
+        "split": report.split,
+        "setting": report.setting,
+        "root": report.root,
+        "whole": report.whole,
+        "total": vars(report.total),
+        "categories": {category: vars(count) for category, count in report.categories.items()},
+        "findings": [vars(finding) for finding in report.findings],
+    }
+
+
+def _show(report: "Report") -> None:
+    table = Table()
+    for heading in ("category", "pairs", "points", "pictures"):
+        table.add_column(heading, justify="left" if heading == "category" else "right")
+    for category, count in {**report.categories, "all": report.total}.items():
+        table.add_row(category, str(count.pairs), str(count.points), str(count.pictures))
+    console.show(table)
+    for finding in report.findings:
+        console.say(("wrong: " if finding.broken else "note: ") + finding.message)
+    which = f"{report.name} {report.split}" + (f" {report.setting}" if report.setting else "")
+    console.say(f"{which} in {report.root}: " + ("nothing is missing." if report.whole else "not whole."))

@@ -1,0 +1,1 @@
+"""Benchmarks of semantic correspondence, one file each, all read into the same pairs."""

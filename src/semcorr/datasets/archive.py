@@ -1,0 +1,139 @@
+"""Unpack an archive from a stranger: nothing lands outside the folder, and nothing but files and folders in it."""
+
+import re
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semcorr.errors import DatasetError
+from semcorr.progress import Progress
+
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Member:
+    """A file of an archive, or a folder (then ``open`` is None)."""
+
+    parts: tuple[str, ...]
+    open: Callable[[], AbstractContextManager[Any]] | None
+
+
+def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> None:
+    """Unpack a tar (compressed or not) or zip archive into an existing, empty folder.
+
+    All members are judged before the first is written. What fails half-way stays half-written in ``folder``, which is
+    the caller's to remove.
+
+    Args:
+        archive: The file; what it is shows from its content.
+        folder: Where to.
+        progress: Called as ``("unpack", members done, members in all)``.
+
+    Raises:
+        DatasetError: it is no archive, incomplete, or holds an absolute path, "..", a link or a device.
+        OSError: the disk does not take it.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                _write(list(_zip_members(zipped)), folder, progress)
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tarred:
+                _write(list(_tar_members(tarred, folder)), folder, progress)
+        else:
+            raise DatasetError(
+                f"{_title(archive)}: expected a tar or zip archive, got something else, or only a part of one. "
+                "See what the address holds now."
+            )
+    # Broken archives make the decoders raise whatever they stumble over.
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise _broken(archive, error) from error
+    except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:  # a name that is a file and a folder
+        raise _broken(archive, error) from error
+    except OSError as error:
+        if error.errno is None:  # as gzip and bzip2 do for broken content
+            raise _broken(archive, error) from error
+        raise
+    except Exception as error:
+        if type(error).__module__ in ("zlib", "lzma", "_lzma"):
+            raise _broken(archive, error) from error
+        raise
+
+
+def _broken(archive: Path, error: Exception) -> DatasetError:
+    return DatasetError(f"{_title(archive)}: expected a whole archive, got a broken one: {error}. Download it again.")
+
+
+def _write(members: list[_Member], folder: Path, progress: Progress | None) -> None:
+    for number, member in enumerate(members):
+        path = folder.joinpath(*member.parts)
+        if member.open is None:
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with member.open() as content, path.open("wb") as out:
+                shutil.copyfileobj(content, out, 1 << 20)
+        if progress and number % 100 == 0:
+            progress("unpack", number, len(members))
+
+
+def _tar_members(archive: tarfile.TarFile, folder: Path) -> Iterator[_Member]:
+    for info in archive.getmembers():
+        if not (info.isreg() or info.isdir()):
+            kind = "a link" if info.issym() or info.islnk() else "a device"
+            raise _refused(archive.name, info.name, kind)
+        parts = _parts(archive.name, info.name)
+        # The library's own judgement as well, where this Python has it.
+        if hasattr(tarfile, "data_filter"):
+            try:
+                tarfile.data_filter(info, str(folder))
+            except tarfile.FilterError as error:
+                raise _refused(archive.name, info.name, str(error)) from error
+
+        def opened(info: tarfile.TarInfo = info) -> Any:
+            return archive.extractfile(info)
+
+        yield _Member(parts=parts, open=None if info.isdir() else opened)
+
+
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
+    for info in archive.infolist():
+        # The name as it stands in the file: ZipInfo cuts what follows a null character.
+        name = info.orig_filename
+        mode = stat.S_IFMT(info.external_attr >> 16)
+        if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise _refused(archive.filename, name, "a link" if mode == stat.S_IFLNK else "a device")
+
+        def opened(info: zipfile.ZipInfo = info) -> Any:
+            return archive.open(info)
+
+        yield _Member(parts=_parts(archive.filename, name), open=None if info.is_dir() else opened)
+
+
+def _parts(archive: object, name: str) -> tuple[str, ...]:
+    """The parts of a member's path; refused if it leads anywhere but down from the folder."""
+    if name.startswith(("/", "\\")) or _DRIVE.match(name):
+        raise _refused(archive, name, "an absolute path")
+    parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    if ".." in parts or any("\\" in part or "\0" in part for part in parts):
+        raise _refused(archive, name, "a path that leads out of the folder")
+    return parts
+
+
+def _refused(archive: object, name: str, what: str) -> DatasetError:
+    return DatasetError(
+        f"{_title(archive)}: expected plain files and folders, got {what}: {name!r}. "
+        "Nothing was unpacked: do not trust this file, and look at where it comes from."
+    )
+
+
+def _title(archive: object) -> str:
+    """The file's name as its address has it: while it is downloaded it ends in .part."""
+    return Path(str(archive)).name.removesuffix(".part")

@@ -1,0 +1,195 @@
+"""A folder of one's own: pictures, and their key-points as COCO writes them."""
+
+import csv
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from semcorr.datasets.base import Box, Dataset, Pair, Picture
+from semcorr.datasets.files import Folder, Names, corner_box, open_folder, pixel_points
+
+SETTINGS = ("all", "listed")
+LISTS = ("pairs.csv", "pairs.txt")
+"""Where the pairs of setting "listed" stand."""
+
+_ADVICE = "Correct it, and see whether anything else is wrong: semcorr data check own FOLDER."
+_VISIBLE = 2
+"""COCO's mark of a point that can be seen; 1 is one that is covered, 0 one that nobody marked."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Thing:
+    """One annotated object: all points of its category, and which of them can be seen."""
+
+    category: str
+    file: str
+    picture: Picture
+    names: tuple[str, ...]
+    visible: Bool[np.ndarray, " all"]
+
+
+def load(data: Path, split: str = "test", *, setting: str | None = None, annotations: Path | None = None) -> Dataset:
+    """Read one COCO key-points file and make pairs of the objects in it.
+
+    Pictures lie beside the .json file, or in the folder images, under their ``file_name``. Sizes are the file's
+    ``width`` and ``height`` where it has them. Common points are those that can be seen on both sides (v = 2).
+    Where a picture shows several objects of a category, the largest stands for them (by box, else by points).
+
+    "all": all ordered pairs of pictures that share a category. "listed": the pairs of pairs.csv or pairs.txt, one a
+    line: two file names between a comma, a tab or blanks; in every category they share. Without ``setting`` it is
+    "listed" if there is such a file.
+
+    Args:
+        data: The folder, or its .json file.
+        split: Goes into the result only.
+        setting: "all" or "listed".
+        annotations: The .json file, if the folder holds several.
+
+    Raises:
+        DatasetError: a file is missing or broken, or nothing makes a pair.
+    """
+    if annotations is None and data.suffix == ".json":
+        data, annotations = data.parent, data
+    folder = open_folder(
+        data, [], lambda root: bool(_candidates(root)), title="Own data", wanted="a .json file", advice=_ADVICE
+    )
+    found = _candidates(folder.root)
+    if annotations is None and len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise folder.wrong(f"expected one .json file in {str(data)!r}, got {names}: name the file itself instead.")
+    things = _things(folder, annotations or found[0])
+    lists = [folder.root / name for name in LISTS if (folder.root / name).is_file()]
+    setting = setting or ("listed" if lists else "all")
+    if setting == "listed" and not lists:
+        raise folder.wrong(f"expected {' or '.join(LISTS)} in {str(data)!r}, got neither.")
+    chosen = _listed(folder, lists[0], things) if setting == "listed" else _all(things)
+    unique = Names()
+    pairs = [_pair(source, target, unique) for source, target in chosen]
+    if not pairs:
+        raise folder.wrong(f"expected pictures that share a category in {str(annotations or found[0])!r}, got none.")
+    boxed = all(thing.picture.box is not None for thing in things)
+    threshold = "target-box" if boxed else "image"
+    return Dataset(name="own", split=split, pairs=pairs, threshold=threshold, root=folder.root, setting=setting)
+
+
+def _candidates(root: Path) -> list[Path]:
+    return sorted(root.glob("*.json")) or sorted((root / "annotations").glob("*.json"))
+
+
+def _things(folder: Folder, path: Path) -> list[_Thing]:
+    """The largest object of every category in every picture, in the order of the annotations."""
+    content = folder.json(path)
+    images = _by_id(folder, path, content, "images")
+    categories = _by_id(folder, path, content, "categories")
+    best: dict[tuple[str, str], tuple[float, _Thing]] = {}
+    for record in folder.field(content, "annotations", list, path):
+        if not isinstance(record, dict) or not record.get("keypoints"):
+            continue  # COCO files hold boxes and masks of objects without key-points too
+        image, category = images.get(record.get("image_id")), categories.get(record.get("category_id"))
+        if image is None or category is None:
+            which = f"image {record.get('image_id')!r}, category {record.get('category_id')!r}"
+            raise folder.wrong(f"expected every annotation's image and category in {str(path)!r}, got {which}.")
+        thing = _thing(folder, path, record, image, category)
+        x0, y0, x1, y1 = thing.picture.box or _extent(thing.picture.points[thing.visible])
+        key, area = (thing.category, thing.file), (x1 - x0) * (y1 - y0)
+        if key not in best or best[key][0] < area:
+            best[key] = (area, thing)
+    return [thing for _, thing in best.values()]
+
+
+def _by_id(folder: Folder, path: Path, content: dict[str, Any], key: str) -> dict[object, dict[str, Any]]:
+    records = folder.field(content, key, list, path)
+    return {record.get("id"): record for record in records if isinstance(record, dict)}
+
+
+def _thing(
+    folder: Folder, path: Path, record: dict[str, Any], image: dict[str, Any], category: dict[str, Any]
+) -> _Thing:
+    names = tuple(map(str, folder.field(category, "keypoints", list, path)))
+    values = folder.numbers(folder.field(record, "keypoints", list, path), 3 * len(names), "'keypoints'", path)
+    array = np.array(values).reshape(-1, 3)
+    file = folder.field(image, "file_name", str, path)
+    box: Box | None = None
+    if record.get("bbox"):
+        box = corner_box(*folder.numbers(folder.field(record, "bbox", list, path), 4, "'bbox'", path))
+    picture = _find(folder, file)
+    size = (image.get("width"), image.get("height"))
+    known = size if all(isinstance(side, int) and side > 0 for side in size) else folder.picture_size(picture)
+    width, height = (int(side) for side in known if side is not None)
+    points = pixel_points(array[:, :2], (width, height))
+    return _Thing(
+        category=str(folder.field(category, "name", str, path)),
+        file=file,
+        picture=Picture(path=picture, size=(width, height), points=points, box=box),
+        names=names,
+        visible=array[:, 2] == _VISIBLE,
+    )
+
+
+def _find(folder: Folder, file: str) -> Path:
+    if Path(file).is_absolute() or ".." in Path(file).parts:
+        raise folder.wrong(f"expected file_name below {str(folder.root)!r}, got {file!r}.")
+    beside, inside = folder.root / file, folder.root / "images" / file
+    return inside if inside.is_file() and not beside.is_file() else beside
+
+
+def _extent(points: Float[np.ndarray, "points 2"]) -> Box:
+    if not len(points):
+        return 0.0, 0.0, 0.0, 0.0
+    return (*map(float, points.min(axis=0)), *map(float, points.max(axis=0)))  # type: ignore[return-value]
+
+
+def _all(things: list[_Thing]) -> Iterator[tuple[_Thing, _Thing]]:
+    groups: dict[str, list[_Thing]] = {}
+    for thing in things:
+        groups.setdefault(thing.category, []).append(thing)
+    for group in groups.values():
+        yield from itertools.permutations(group, 2)
+
+
+def _listed(folder: Folder, path: Path, things: list[_Thing]) -> Iterator[tuple[_Thing, _Thing]]:
+    by_file: dict[str, dict[str, _Thing]] = {}
+    for thing in things:
+        by_file.setdefault(thing.file, {})[thing.category] = thing
+    for number, line in enumerate(folder.lines(path), start=1):
+        names = _columns(line)
+        if number == 1 and not any(name in by_file or Path(name).suffix for name in names):
+            continue  # a line of headings
+        unknown = [name for name in names if name not in by_file]
+        if len(names) != 2 or unknown:
+            came = f"{unknown[0]!r}, which has no key-points in the .json file" if len(names) == 2 else f"{line!r}"
+            raise folder.wrong(f"expected two file names in line {number} of {str(path)!r}, got {came}.")
+        first, second = (by_file[name] for name in names)
+        shared = [category for category in first if category in second]
+        if not shared:
+            raise folder.wrong(
+                f"expected pictures that share a category in line {number} of {str(path)!r}, got {line!r}."
+            )
+        yield from ((first[category], second[category]) for category in shared)
+
+
+def _columns(line: str) -> list[str]:
+    for separator in (",", "\t"):
+        if separator in line:
+            return [name.strip() for name in next(csv.reader([line], delimiter=separator))]
+    return line.split()
+
+
+def _pair(source: _Thing, target: _Thing, unique: Names) -> Pair:
+    common = source.visible & target.visible
+    sides = [
+        Picture(path=s.picture.path, size=s.picture.size, points=s.picture.points[common], box=s.picture.box)
+        for s in (source, target)
+    ]
+    return Pair(
+        id=unique(f"{source.file}-{target.file}:{source.category}"),
+        category=source.category,
+        source=sides[0],
+        target=sides[1],
+        names=tuple(source.names[number] for number in np.flatnonzero(common)),
+    )

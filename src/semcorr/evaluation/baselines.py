@@ -1,0 +1,54 @@
+"""Guesses that need no model: what any method must be judged by.
+
+Each takes a pair's record (truth included, which no method is given) and returns points in pixels of the target.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from semcorr.errors import RunError
+from semcorr.evaluation.records import PairRecord
+
+Guess = Callable[[PairRecord], Float[np.ndarray, "points 2"]]
+
+
+def same_position(pair: PairRecord) -> Float[np.ndarray, "points 2"]:
+    """The same relative place in the picture."""
+    return pair.source_points / np.array(pair.source_size) * np.array(pair.target_size)
+
+
+def same_box_position(pair: PairRecord) -> Float[np.ndarray, "points 2"]:
+    """The same relative place in the target's true box.
+
+    Raises:
+        RunError: the data set has no boxes.
+    """
+    if pair.source_box is None or pair.target_box is None:
+        raise RunError("same-box-position needs boxes, and this data set has none. Judge by same-position instead.")
+    (a0, b0, a1, b1), (x0, y0, x1, y1) = pair.source_box, pair.target_box
+    return (pair.source_points - (a0, b0)) / (a1 - a0, b1 - b0) * (x1 - x0, y1 - y0) + (x0, y0)
+
+
+def random_place(pair: PairRecord) -> Float[np.ndarray, "points 2"]:
+    """Uniform in the target's true box, or in the whole picture where there are no boxes; seeded by the pair."""
+    x0, y0, x1, y1 = pair.target_box or (0, 0, *pair.target_size)
+    seed = int.from_bytes(hashlib.sha256(pair.pair.encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).uniform((x0, y0), (x1, y1), size=(len(pair.truth), 2))
+
+
+def oracle_grid(pair: PairRecord, cells: int = 16) -> Float[np.ndarray, "points 2"]:
+    """The middle of the cell that holds the truth: the best that a map of cells x cells over the picture can say."""
+    cell = np.array(pair.target_size) / cells
+    return (np.clip(np.floor(pair.truth / cell), 0, cells - 1) + 0.5) * cell
+
+
+BASELINES: Mapping[str, Guess] = {
+    "same-position": same_position,
+    "same-box-position": same_box_position,
+    "random": random_place,
+    "oracle-grid": oracle_grid,
+}
+"""Every baseline by the name that ``--method`` takes."""

@@ -1,0 +1,90 @@
+"""What a run leaves behind: one record a pair, complete enough to be scored later under any protocol."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from semcorr.datasets.base import Box
+
+_ARRAYS = ("source_points", "truth", "predicted", "confidence")
+_ARRAY_MAPS = ("layers", "rounds", "crops")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairRecord:
+    """One pair's truth and what a method found.
+
+    Points are (x, y) in pixels of their own picture (see :class:`semcorr.datasets.base.Picture`). ``index`` is
+    the pair's place in the data set. ``layers`` maps a layer's name to the peaks of its map alone; ``rounds`` maps
+    "1" … "R" to the peaks after that many embeddings, ``crops`` "1" … "K" to those after that many crops: empty
+    for methods that have none. ``describe_seconds`` is what describing the source took, on the pair it was done for
+    (its other pairs have 0). ``error`` says why a pair failed; its ``predicted`` then has no rows.
+    """
+
+    index: int
+    pair: str
+    category: str
+    names: tuple[str, ...]
+    flags: Mapping[str, int | str] = field(default_factory=dict)
+    source: str
+    target: str
+    source_size: tuple[int, int]
+    target_size: tuple[int, int]
+    source_box: Box | None
+    target_box: Box | None
+    source_points: Float[np.ndarray, "points 2"]
+    truth: Float[np.ndarray, "points 2"]
+    predicted: Float[np.ndarray, "found 2"]
+    confidence: Float[np.ndarray, " found"]
+    layers: Mapping[str, Float[np.ndarray, "found 2"]] = field(default_factory=dict)
+    rounds: Mapping[str, Float[np.ndarray, "found 2"]] = field(default_factory=dict)
+    crops: Mapping[str, Float[np.ndarray, "found 2"]] = field(default_factory=dict)
+    describe_seconds: float = 0.0
+    locate_seconds: float = 0.0
+    error: str = ""
+
+    def to_json(self) -> str:
+        """One line of JSON; what was found keeps four decimals."""
+        row: dict[str, Any] = dict(self.__dict__)
+        # The points given keep all: draws are seeded by them, so that a pair can be done again.
+        row |= {name: row[name].tolist() for name in ("source_points", "truth")}
+        row |= {name: np.round(row[name], 4).tolist() for name in ("predicted", "confidence")}
+        row |= {name: {k: np.round(v, 4).tolist() for k, v in row[name].items()} for name in _ARRAY_MAPS}
+        row["flags"] = dict(self.flags)
+        return json.dumps(row, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str) -> "PairRecord":
+        """Read what ``to_json`` wrote; ``ValueError``, ``KeyError`` or ``TypeError`` when it is something else."""
+        row = json.loads(line)
+        for name in _ARRAYS:
+            row[name] = _array(row[name], flat=name == "confidence")
+        for name in _ARRAY_MAPS:
+            row[name] = {k: _array(v) for k, v in row[name].items()}
+        for name in ("source_size", "target_size", "source_box", "target_box", "names"):
+            row[name] = None if row[name] is None else tuple(row[name])
+        return cls(**row)
+
+
+def _array(values: list[Any], *, flat: bool = False) -> np.ndarray:
+    return np.array(values, dtype=np.float64).reshape((-1,) if flat else (-1, 2))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A run as read from its folder, finished or not.
+
+    ``settings`` holds ``dataset`` (name, split, setting, threshold, root, ...) and ``method`` (name, and what its
+    results depend on). ``records`` are in the data set's order; ``expected`` is how many there are when it is done.
+    """
+
+    name: str
+    folder: Path
+    settings: dict[str, Any]
+    records: list[PairRecord]
+    expected: int

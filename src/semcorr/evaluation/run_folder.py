@@ -1,0 +1,214 @@
+"""The folder of a run: its settings, and one line a finished pair, which a kill at any moment leaves readable.
+
+::
+
+    run.json            settings, their hash, the number of pairs
+    records/1-of-1.0.jsonl   lines of shard 1 of 1, written by one process; every start opens a new file
+    queries/            what sources were described as, while pairs of theirs are still to do
+
+Files are only ever appended to, and a line that a kill cut short is ignored, so nothing has to be repaired. Shards may
+write into one folder, or into folders of their own that are merged by copying ``records``.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from semcorr.errors import RunError
+from semcorr.evaluation.records import PairRecord, Run
+
+_FORMAT = 1
+PLACE = "root"
+"""The data set's setting that may differ between machines: where its pictures are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Part ``number`` of ``count``, from 1."""
+
+    number: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise RunError(f"Expected a shard as i/n with 1 <= i <= n, got {self.number}/{self.count}.")
+
+    def __str__(self) -> str:
+        return f"{self.number}-of-{self.count}"
+
+
+def open_run(folder: Path, settings: Mapping[str, Any], expected: int) -> None:
+    """Make the folder of a run, or check that it is this run's.
+
+    Raises:
+        RunError: it cannot be written, is something else, or holds a run with other settings.
+    """
+    path, settings = folder / "run.json", json.loads(json.dumps(settings))  # as it will be read again
+    with writing(folder):
+        (folder / "records").mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            document = {"format": _FORMAT, "hash": _hash(settings), "pairs": expected, "settings": settings}
+            temporary = folder / f".run.{os.getpid()}.part"
+            temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            temporary.replace(path)
+    found = _read_header(folder)
+    if found["hash"] != _hash(settings):
+        raise RunError(
+            f"{folder} holds a run with other settings ({_differences(found['settings'], settings)}). "
+            "Name another folder with -o, or use the settings it was made with."
+        )
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run, finished or not; records come in the data set's order.
+
+    Raises:
+        RunError: there is no run, or it was made by another version.
+    """
+    header = _read_header(folder)
+    best: dict[int, PairRecord] = {}
+    for record in _records(folder):
+        # A failed pair may have been tried again: what succeeded counts, and else the first message.
+        if record.index not in best or (best[record.index].error and not record.error):
+            best[record.index] = record
+    records = [best[index] for index in sorted(best)]
+    return Run(
+        name=folder.resolve().name,
+        folder=folder,
+        settings=header["settings"],
+        records=records,
+        expected=header["pairs"],
+    )
+
+
+def finished(folder: Path) -> set[int]:
+    """The places of the pairs that need not be done again: those that did not fail."""
+    return {record.index for record in _records(folder) if not record.error}
+
+
+def merge(sources: Sequence[Path], folder: Path) -> Run:
+    """Put the records of several runs of the same settings into a new folder.
+
+    Raises:
+        RunError: their settings differ, or ``folder`` exists.
+    """
+    headers = [_read_header(source) for source in sources]
+    for source, header in zip(sources, headers, strict=True):
+        if header["hash"] != headers[0]["hash"]:
+            differences = _differences(headers[0]["settings"], header["settings"])
+            raise RunError(f"{sources[0]} and {source} are runs with other settings ({differences}): not merged.")
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} is not empty: name a new folder, nothing is overwritten.")
+    open_run(folder, headers[0]["settings"], headers[0]["pairs"])
+    with writing(folder):
+        for number, source in enumerate(sources):
+            for path in sorted((source / "records").glob("*.jsonl")):
+                shutil.copyfile(path, folder / "records" / f"{number}.{path.name}")
+    return read_run(folder)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, shard: Shard) -> Iterator[None]:
+    """Keep a second process from doing the same shard at the same time. A killed process lets go by itself.
+
+    Raises:
+        RunError: another process is at it.
+    """
+    lock = FileLock(folder / f".{shard}.lock")
+    with writing(folder):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            part = "" if shard.count == 1 else f" shard {shard.number}/{shard.count} of"
+            raise RunError(
+                f"Another process is working on{part} {folder}. Wait for it, stop it, or use --shard i/n on both."
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def new_record_file(folder: Path, shard: Shard) -> Path:
+    """A file that no process has written to yet; it is made here, so that no other takes it."""
+    with writing(folder):
+        for number in itertools.count():
+            path = folder / "records" / f"{shard}.{number}.jsonl"
+            with contextlib.suppress(FileExistsError):
+                path.touch(exist_ok=False)
+                return path
+    raise AssertionError("unreachable")
+
+
+def append(path: Path, record: PairRecord) -> None:
+    """Add one line and wait until it is on the disk.
+
+    Raises:
+        RunError: the disk is full, or the folder cannot be written.
+    """
+    with writing(path), path.open("a", encoding="utf-8") as file:
+        file.write(record.to_json() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a full disk, missing rights and the like into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written: {error.strerror or error}. What is finished is kept; when there is room (or "
+            "with another -o), the same command goes on."
+        ) from error
+
+
+def _records(folder: Path) -> Iterator[PairRecord]:
+    for path in sorted((folder / "records").glob("*.jsonl")):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    yield PairRecord.from_json(line)
+
+
+def _read_header(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    if not path.is_file():
+        raise RunError(f"There is no run in {folder} (no run.json). Expected the folder that -o of semcorr eval named.")
+    try:
+        header: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if header["format"] != _FORMAT:
+            raise RunError(f"{path} has format {header['format']}, expected {_FORMAT}: use the version that wrote it.")
+        return {key: header[key] for key in ("hash", "pairs", "settings")}
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise RunError(f"{path} is broken ({type(error).__name__}: {error}). Name another folder with -o.") from error
+
+
+def _hash(settings: Mapping[str, Any]) -> str:
+    """Of everything but the place of the pictures, which may differ from machine to machine."""
+    dataset = {key: value for key, value in settings.get("dataset", {}).items() if key != PLACE}
+    text = json.dumps({**settings, "dataset": dataset}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> str:
+    """``name: this, that`` for what differs, deep inside."""
+    found: list[str] = []
+    for key in sorted({*first, *second}):
+        a, b = first.get(key), second.get(key)
+        name = f"{prefix}{key}"
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += [text] if (text := _differences(a, b, f"{name}.")) else []
+        elif a != b and name != f"dataset.{PLACE}":
+            found.append(f"{name}: {a!r} there, {b!r} here")
+    return "; ".join(found)

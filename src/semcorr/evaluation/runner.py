@@ -1,0 +1,357 @@
+"""Run a method over a data set: each source described once, one record a pair, resumable after any kill."""
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.errors import QueryError, RunError, SemcorrError, SettingsError, suggest
+from semcorr.evaluation import run_folder
+from semcorr.evaluation.baselines import BASELINES
+from semcorr.evaluation.records import PairRecord, Run
+from semcorr.evaluation.run_folder import Shard
+from semcorr.images import Image, load_image
+from semcorr.matching import Matcher, Query
+from semcorr.methods import METHODS, load_matcher
+from semcorr.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What is measured: a baseline by its name, or a method with its model, preset and further options.
+
+    Raises:
+        SettingsError: there is no method of the name.
+    """
+
+    name: str = "prompt"
+    model: str = "toy"
+    preset: str = "paper"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known = [*METHODS, *BASELINES]
+        if self.name not in known:
+            raise SettingsError(f"Unknown method {self.name!r}.{suggest(self.name, known)} Known: {', '.join(known)}.")
+
+    def load(self) -> Matcher | None:
+        """The matcher; None for a baseline, which needs none.
+
+        Raises:
+            SettingsError, ModelError: as :func:`semcorr.methods.load_matcher`.
+        """
+        if self.name in BASELINES:
+            return None
+        return load_matcher(self.name, self.model, self.preset, **self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """The pairs of one source picture that are still to do, and all points that any of its pairs asks for.
+
+    ``rows`` says for every pair which of ``points`` are its own. ``points`` do not depend on what is already done, so
+    a resumed run describes the same.
+    """
+
+    places: tuple[int, ...]
+    pairs: tuple[Pair, ...]
+    points: Float[np.ndarray, "points 2"]
+    rows: tuple[tuple[int, ...], ...]
+
+
+def run(
+    dataset: Dataset,
+    method: Method,
+    folder: Path,
+    *,
+    shard: Shard | None = None,
+    workers: int = 1,
+    keep_queries: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Do all pairs of a shard that ``folder`` does not hold yet, and return everything that it then holds.
+
+    A pair that cannot be done becomes a record with its error, and the run goes on; the same call tries it again.
+    Results depend on the data set, the method and its seed, never on order, shards, workers or stops.
+
+    Args:
+        dataset: The pairs.
+        method: What is measured.
+        folder: The run's folder, new or of the very same settings.
+        shard: Which part of the sources; all by default.
+        workers: Processes, each with a matcher of its own, and one thread if there are several.
+        keep_queries: Keep what sources were described as when their pairs are done.
+        progress: Called as ``("pairs", done, in all)``; raise from it to stop.
+
+    Raises:
+        RunError: the folder holds another run, is in use, or cannot be written.
+        SettingsError, ModelError: the method cannot be loaded.
+    """
+    shard = shard or Shard()
+    if workers < 1:
+        raise RunError(f"Expected at least 1 worker, got {workers}.")
+    matcher = method.load()
+    settings = {"dataset": _dataset_settings(dataset), "method": _identity(method, matcher)}
+    run_folder.open_run(folder, settings, len(dataset.pairs))
+    with run_folder.locked(folder, shard):
+        done = run_folder.finished(folder)
+        units = list(units_of(dataset, shard, done))
+        total = sum(len(unit.places) for unit in units)
+        if total:
+            work = _Work(method=method, folder=folder, shard=shard, root=dataset.root, keep_queries=keep_queries)
+            pairs = _alone(work, matcher, units, progress) if workers == 1 else _pool(work, units, workers)
+            try:
+                for count, _ in enumerate(pairs, start=1):
+                    if progress:
+                        progress("pairs", count, total)
+            except StoppedError as stop:
+                raise (stop.__cause__ or stop) from None
+    found = run_folder.read_run(folder)
+    if not keep_queries and len(run_folder.finished(folder)) == found.expected:
+        shutil.rmtree(folder / "queries", ignore_errors=True)  # what a kill at the wrong moment may have left
+    return found
+
+
+def units_of(dataset: Dataset, shard: Shard, done: set[int]) -> Iterator[Unit]:
+    """The shard's sources that have pairs left, in the data set's order."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, pair in enumerate(dataset.pairs):
+        groups.setdefault((str(pair.source.path), pair.category), []).append(place)
+    for places in list(groups.values())[shard.number - 1 :: shard.count]:
+        left = [place for place in places if place not in done]
+        if not left:
+            continue
+        index: dict[tuple[float, float], int] = {}
+        for place in places:
+            for point in _inside(dataset.pairs[place].source):
+                index.setdefault(point, len(index))
+        yield Unit(
+            places=tuple(left),
+            pairs=tuple(dataset.pairs[place] for place in left),
+            points=np.array(list(index), dtype=np.float64).reshape(-1, 2),
+            rows=tuple(tuple(index[point] for point in _inside(dataset.pairs[place].source)) for place in left),
+        )
+
+
+def _inside(picture: Picture) -> list[tuple[float, float]]:
+    """The points, those that annotators set just beyond the edge moved onto it."""
+    x_y = np.clip(picture.points, 0, picture.size)
+    return [(float(x), float(y)) for x, y in x_y]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What every process of a run needs to know."""
+
+    method: Method
+    folder: Path
+    shard: Shard
+    root: Path
+    keep_queries: bool
+
+    def pairs(self, matcher: Matcher | None, unit: Unit, file: Path, progress: Progress | None = None) -> Iterator[int]:
+        """Do a unit; yield the place of every pair when its record is on the disk."""
+        began, problem = time.perf_counter(), ""
+        stored, query = None, None
+        if matcher is not None and len(unit.points):
+            try:
+                image = load_image(unit.pairs[0].source.path)
+                stored = self.folder / "queries" / f"{_key(image.sha256, unit, matcher)}.safetensors"
+                query = self._describe(matcher, image, unit, stored, progress)
+            except RunError:
+                raise
+            except Exception as error:  # whatever a method raises, the other sources are done
+                problem = _tell(error)
+        seconds, failed = time.perf_counter() - began, False
+        for place, pair, rows in zip(unit.places, unit.pairs, unit.rows, strict=True):
+            record = self._blank(place, pair, describe_seconds=seconds, error=problem)
+            if not problem and rows:
+                record = self._predict(record, matcher, query, rows, pair)
+            run_folder.append(file, record)
+            seconds, failed = 0.0, failed or bool(record.error)
+            yield place
+        # A pair that failed is tried again; what its source was described as should then be there.
+        if stored is not None and not self.keep_queries and not failed:
+            stored.unlink(missing_ok=True)
+
+    def _describe(self, matcher: Matcher, image: Image, unit: Unit, stored: Path, progress: Progress | None) -> Query:
+        if stored.exists():
+            # One that another version wrote, or that is damaged, is made again.
+            with contextlib.suppress(QueryError):
+                return Query.load(stored)
+        query = matcher.describe(image, unit.points, progress=progress)
+        with run_folder.writing(self.folder):
+            query.save(stored)
+        return query
+
+    def _predict(
+        self, record: PairRecord, matcher: Matcher | None, query: Query | None, rows: Sequence[int], pair: Pair
+    ) -> PairRecord:
+        began = time.perf_counter()
+        try:
+            if matcher is None or query is None:
+                guess = BASELINES[self.method.name](record)
+                return replace(record, predicted=guess, confidence=np.zeros(len(guess)))
+            matches = matcher.locate(query.take(rows), load_image(pair.target.path), trace=True)
+        except Exception as error:  # whatever a method raises, the other pairs are done
+            return replace(record, error=_tell(error))
+        return replace(
+            record,
+            predicted=matches.points,
+            confidence=matches.confidence,
+            layers=dict(zip(matches.layer_names, matches.layer_points.swapaxes(0, 1), strict=True)),
+            rounds=_counted(matches.after_rounds),
+            crops=_counted(matches.after_crops),
+            locate_seconds=time.perf_counter() - began,
+        )
+
+    def _blank(self, place: int, pair: Pair, *, describe_seconds: float, error: str) -> PairRecord:
+        def name(path: Path) -> str:
+            return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
+
+        return PairRecord(
+            index=place,
+            pair=pair.id,
+            category=pair.category,
+            names=pair.names,
+            flags=pair.flags,
+            source=name(pair.source.path),
+            target=name(pair.target.path),
+            source_size=pair.source.size,
+            target_size=pair.target.size,
+            source_box=pair.source.box,
+            target_box=pair.target.box,
+            source_points=pair.source.points,
+            truth=pair.target.points,
+            predicted=np.zeros((0, 2)),
+            confidence=np.zeros(0),
+            describe_seconds=describe_seconds,
+            error=error,
+        )
+
+
+def _counted(points: Float[np.ndarray, "points count 2"] | None) -> dict[str, np.ndarray]:
+    """Peaks after 1, 2, ... of something, by that number."""
+    return {} if points is None else {str(n + 1): points[:, n] for n in range(points.shape[1])}
+
+
+def _key(image_sha256: str, unit: Unit, matcher: Matcher) -> str:
+    """Names what a source is described as: by the picture's content, the points, and all that results depend on."""
+    text = json.dumps([image_sha256, unit.points.tolist(), matcher.identity()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _tell(error: Exception) -> str:
+    return str(error) if isinstance(error, SemcorrError) else f"{type(error).__name__}: {error}"
+
+
+def _alone(work: _Work, matcher: Matcher | None, units: Sequence[Unit], progress: Progress | None) -> Iterator[int]:
+    file = run_folder.new_record_file(work.folder, work.shard)
+    for unit in units:
+        yield from work.pairs(matcher, unit, file, progress and _Stoppable(progress))
+
+
+class StoppedError(BaseException):
+    """Carries what a progress callback raised past the handler that makes failures into records."""
+
+
+@dataclass(frozen=True)
+class _Stoppable:
+    """A progress callback whose exceptions end the run, whatever they are."""
+
+    progress: Progress
+
+    def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
+        try:
+            self.progress(stage, done, total, **info)
+        except Exception as error:
+            raise StoppedError from error
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """In a worker process, called as work goes on: ends it when the run is stopped or its starter was killed."""
+
+    stop: Event
+
+    def __call__(self, stage: str, done: int, total: int, **info: object) -> None:  # noqa: ARG002  # as Progress has it
+        starter = multiprocessing.parent_process()
+        if self.stop.is_set() or (starter is not None and not starter.is_alive()):
+            raise StoppedError
+
+
+_PROCESS: list[tuple[_Work, Matcher | None, Path, _Watch, "SimpleQueue[int]"]] = []
+"""In a worker process: what its initializer left for its tasks. A process pool has no other place for it."""
+
+
+def _pool(work: _Work, units: Sequence[Unit], workers: int) -> Iterator[int]:
+    context = multiprocessing.get_context("spawn")
+    told: SimpleQueue[int] = context.SimpleQueue()
+    watch = _Watch(context.Event())
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(work, watch, told)) as pool:
+        waiting = {pool.submit(_do, unit) for unit in units}
+        try:
+            while waiting:
+                ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                while not told.empty():
+                    yield told.get()
+                for future in ready:
+                    future.result()
+            while not told.empty():
+                yield told.get()
+        except BaseException:
+            watch.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start(work: _Work, watch: _Watch, told: "SimpleQueue[int]") -> None:
+    torch.set_num_threads(1)
+    # Ctrl-C reaches the whole group; the starter decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _PROCESS.append((work, work.method.load(), run_folder.new_record_file(work.folder, work.shard), watch, told))
+
+
+def _do(unit: Unit) -> None:
+    work, matcher, file, watch, told = _PROCESS[-1]
+    for place in work.pairs(matcher, unit, file, watch):
+        watch("pairs", place, 0)
+        told.put(place)
+
+
+def _dataset_settings(dataset: Dataset) -> dict[str, Any]:
+    """What names the pairs: all of their numbers go into ``content``."""
+    digest = hashlib.sha256()
+    for pair in dataset.pairs:
+        sides = [[s.size, s.box, s.points.tolist()] for s in (pair.source, pair.target)]
+        digest.update(json.dumps([pair.id, pair.category, pair.names, sides]).encode())
+    return {
+        "name": dataset.name,
+        "split": dataset.split,
+        "setting": dataset.setting,
+        "threshold": dataset.threshold,
+        "pairs": len(dataset.pairs),
+        "content": digest.hexdigest()[:20],
+        run_folder.PLACE: str(dataset.root.resolve()),
+    }
+
+
+def _identity(method: Method, matcher: Matcher | None) -> dict[str, Any]:
+    if matcher is None:
+        return {"name": method.name}
+    return {"name": method.name, "preset": method.preset, **matcher.identity()}

@@ -1,0 +1,144 @@
+"""A folder of one's own, with COCO key-points."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from semcorr.datasets import own, registry
+from semcorr.errors import DatasetError
+
+NAMES = ["nose", "left ear", "right ear"]
+
+
+def thing(number, image, category, marks, box=None):
+    record = {"id": number, "image_id": image, "category_id": category, "keypoints": [v for m in marks for v in m]}
+    return {**record, "bbox": box} if box else record
+
+
+@pytest.fixture
+def content():
+    return {
+        "images": [
+            {"id": 1, "file_name": "a.png", "width": 40, "height": 30},
+            {"id": 2, "file_name": "b.png", "width": 50, "height": 30},
+            {"id": 3, "file_name": "c.jpg"},
+        ],
+        "categories": [
+            {"id": 7, "name": "cat", "keypoints": NAMES},
+            {"id": 8, "name": "dog", "keypoints": NAMES[:1]},
+        ],
+        "annotations": [
+            thing(1, 1, 7, [(1, 2, 2), (3, 4, 2), (5, 6, 1)], [0, 1, 10, 20]),
+            thing(2, 2, 7, [(7, 8, 2), (0, 0, 0), (9, 10, 2)], [5, 5, 20, 10]),
+            thing(3, 3, 7, [(1, 1, 2), (2, 2, 2), (3, 3, 2)], [0, 0, 4, 4]),
+            thing(4, 3, 7, [(11, 1, 2), (12, 2, 2), (13, 3, 2)], [9, 0, 6, 6]),  # the larger cat of that picture
+            thing(5, 3, 8, [(4, 4, 2)], [4, 4, 2, 2]),
+            {"id": 6, "image_id": 1, "category_id": 8, "bbox": [0, 0, 1, 1]},  # no key-points: not for us
+        ],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path, picture, content):
+    picture(tmp_path / "a.png", (40, 30))
+    picture(tmp_path / "images" / "b.png", (50, 30))
+    upright = PIL.Image.Exif()
+    upright[0x0112] = 6  # lies on its side: 25 x 35 for a person
+    picture(tmp_path / "c.jpg", (35, 25), exif=upright)
+    (tmp_path / "points.json").write_text(json.dumps(content), encoding="utf-8")
+    return tmp_path
+
+
+def test_all_ordered_pairs(folder):
+    dataset = registry.load("own", folder)
+    assert [pair.id for pair in dataset.pairs] == [
+        *("a.png-b.png:cat", "a.png-c.jpg:cat", "b.png-a.png:cat", "b.png-c.jpg:cat"),
+        *("c.jpg-a.png:cat", "c.jpg-b.png:cat"),
+    ]
+    assert (dataset.setting, dataset.threshold) == ("all", "target-box")
+    pair = dataset.pairs[0]
+    assert pair.names == ("nose",)  # the only point that can be seen in both
+    assert pair.target.path == folder / "images" / "b.png"
+    np.testing.assert_array_equal(pair.source.points, [[1.5, 2.5]])
+    np.testing.assert_array_equal(pair.target.points, [[7.5, 8.5]])
+    assert (pair.source.box, pair.target.box) == ((0, 1, 10, 21), (5, 5, 25, 15))
+    other = dataset.pairs[1]
+    assert other.names == ("nose", "left ear")
+    assert other.target.size == (25, 35)
+    np.testing.assert_array_equal(other.target.points, [[11.5, 1.5], [12.5, 2.5]])
+
+
+def test_the_file_itself_can_be_named(folder):
+    (folder / "other.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"expected one .json file in .*, got other.json, points.json"):
+        own.load(folder)
+    assert len(own.load(folder / "points.json").pairs) == 6
+
+
+@pytest.mark.parametrize("text", ["source,target\nb.png,a.png\nc.jpg, a.png\n", "b.png a.png\n\nc.jpg\ta.png\n"])
+def test_a_list_of_pairs(folder, text):
+    (folder / "pairs.csv").write_text(text, encoding="utf-8")
+    dataset = registry.load("own", folder)
+    assert dataset.setting == "listed"
+    assert [pair.id for pair in dataset.pairs] == ["b.png-a.png:cat", "c.jpg-a.png:cat"]
+    assert len(registry.load("own", folder, setting="all").pairs) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a.png b.png c.jpg", "expected two file names in line 1 of .* got 'a.png b.png c.jpg'"),
+        ("a.png b.png\na.png d.png", "in line 2 of .* got 'd.png', which has no key-points"),
+        ("z.png d.png", "in line 1 of .* got 'z.png'"),
+    ],
+)
+def test_a_broken_list_is_told(folder, text, told):
+    (folder / "pairs.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(DatasetError, match=told):
+        own.load(folder)
+
+
+def test_no_list_is_told(folder):
+    with pytest.raises(DatasetError, match=r"expected pairs\.csv or pairs\.txt in .* got neither"):
+        own.load(folder, setting="listed")
+
+
+def test_boxes_are_not_needed(folder, content):
+    for record in content["annotations"]:
+        record.pop("bbox", None)
+    (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
+    dataset = own.load(folder)
+    assert (dataset.threshold, dataset.pairs[0].target.box) == ("image", None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("annotations", None, "expected 'annotations' as a list in .* got None"),
+        ("categories", [], "expected every annotation's image and category in .* got image 1, category 7"),
+        ("annotations", [], "expected pictures that share a category"),
+        ("annotations", [thing(1, 1, 7, [(1, 2, 2)])], "expected 'keypoints' as 9 numbers"),
+        ("images", [{"id": 1, "file_name": "/a.png"}], "expected file_name below .* got '/a.png'"),
+        ("images", [{"id": 1, "file_name": "../a.png"}], "expected file_name below"),
+    ],
+)
+def test_a_broken_file_is_told(folder, content, key, value, told):
+    (folder / "points.json").write_text(json.dumps({**content, key: value}), encoding="utf-8")
+    with pytest.raises(DatasetError, match=told):
+        own.load(folder)
+
+
+def test_a_picture_without_a_size_must_be_readable(folder):
+    (folder / "c.jpg").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"expected a picture in '.*c.jpg', got something unreadable"):
+        own.load(folder)
+    (folder / "c.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"expected the picture '.*c.jpg', which is not there"):
+        own.load(folder)
+
+
+def test_no_file_is_told(tmp_path):
+    with pytest.raises(DatasetError, match=r"Own data: expected a .json file in"):
+        own.load(tmp_path)

@@ -1,0 +1,183 @@
+"""PF-WILLOW from its csv and from its raw folders, and PF-PASCAL."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import scipy.io
+
+from semcorr.datasets import pf_pascal, pf_willow, registry
+from semcorr.errors import DatasetError
+
+HEADINGS = ",".join(
+    ["imageA", "imageB", *(f"{axis}{number}" for axis in ("XA", "YA", "XB", "YB") for number in range(1, 11))]
+)
+
+
+@pytest.fixture
+def raw(tmp_path, picture):
+    """Two sub-classes, of three pictures and of two; point p of picture n lies at (n + p / 7, p / 3)."""
+    root = tmp_path / "data" / "pf-willow"
+    for number, name in enumerate(("car(G)/a", "car(G)/b", "car(G)/c", "duck(S)/a", "duck(S)/b")):
+        path = picture(root / f"{name}.png", (20 + number, 30))
+        steps = np.arange(10.0)
+        scipy.io.savemat(path.with_suffix(".mat"), {"pts_coord": np.stack([number + steps / 7, steps / 3])})
+    return root
+
+
+@pytest.fixture
+def table(raw):
+    """The same folder with a csv of two pairs, whose paths begin with the published folder's name."""
+    rows = [HEADINGS]
+    for a, b in (("car(G)/a.png", "car(G)/c.png"), ("duck(S)/b.png", "duck(S)/a.png")):
+        points = [scipy.io.loadmat((raw / name).with_suffix(".mat"))["pts_coord"] for name in (a, b)]
+        values = [repr(float(value)) for side in points for axis in side for value in axis]
+        rows.append(",".join([f"PF-dataset/{a}", f"PF-dataset/{b}", *values]))
+    path = raw / "test_pairs_pf.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_raw_folders(raw):
+    dataset = pf_willow.load(raw)
+    assert [pair.id for pair in dataset.pairs] == [
+        *("car(G)/a-b", "car(G)/a-c", "car(G)/b-a", "car(G)/b-c", "car(G)/c-a", "car(G)/c-b"),
+        *("duck(S)/a-b", "duck(S)/b-a"),
+    ]
+    assert dataset.threshold == "keypoints"
+    pair = dataset.pairs[1]
+    assert (pair.category, pair.source.size, pair.target.size) == ("car(G)", (20, 30), (22, 30))
+    assert pair.names == tuple(str(number) for number in range(1, 11))
+    # Real numbers, as they are.
+    np.testing.assert_array_equal(pair.target.points, np.stack([2 + np.arange(10.0) / 7, np.arange(10.0) / 3], 1))
+    assert pair.target.box is None
+
+
+def test_the_csv_and_the_folders_agree(raw, table):
+    listed = pf_willow.load(raw).pairs
+    table.unlink()
+    every = {pair.id: pair for pair in pf_willow.load(raw).pairs}
+    assert [pair.id for pair in listed] == ["car(G)/a-c", "duck(S)/b-a"]
+    for pair in listed:
+        other = every[pair.id]
+        for one, two in ((pair.source, other.source), (pair.target, other.target)):
+            assert (one.path, one.size) == (two.path, two.size)
+            np.testing.assert_array_equal(one.points, two.points)
+
+
+def test_the_folder_above_does_too_whatever_else_lies_there(raw):
+    (raw.parent / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    assert pf_willow.load(raw.parent).root == raw
+
+
+def test_a_pair_listed_twice_has_two_ids(raw, table):
+    lines = table.read_text(encoding="utf-8").splitlines()
+    table.write_text("\n".join([*lines, lines[1]]), encoding="utf-8")
+    assert [pair.id for pair in pf_willow.load(raw).pairs] == ["car(G)/a-c", "duck(S)/b-a", "car(G)/a-c#2"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text.replace(",", ";", 200).replace(HEADINGS.replace(",", ";"), HEADINGS), "expected 42 columns"),
+        (lambda text: text.replace("0.0", "none", 1), r"expected line 2 as 40 numbers .*test_pairs_pf.csv"),
+        (lambda text: text.splitlines()[0], "expected a line of headings and then pairs"),
+        (lambda text: text.replace("car(G)/a.png", "../a.png"), r"expected the path of a picture below"),
+        (lambda text: text.replace("car(G)/a.png", "car(G)/z.png"), r"expected the picture '.*z.png', which is not"),
+    ],
+)
+def test_a_broken_csv_is_told(raw, table, change, told):
+    table.write_text(change(table.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(DatasetError, match=told):
+        pf_willow.load(raw)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"pts_coord": np.zeros((2, 9))}, r"'pts_coord' as 2 x 10 numbers .* got float64 of shape \(2, 9\)"),
+        ({"other": np.zeros((2, 10))}, "got none"),
+        ({"pts_coord": np.full((2, 10), np.nan)}, "as a list of x, y"),
+        (None, "expected a MATLAB 5 file"),
+    ],
+)
+def test_a_broken_mat_is_told(raw, content, told):
+    path = raw / "car(G)" / "b.mat"
+    if content is None:
+        path.write_bytes(path.read_bytes()[:150])
+    else:
+        scipy.io.savemat(path, content)
+    with pytest.raises(DatasetError, match=told):
+        pf_willow.load(raw)
+
+
+def test_no_such_folder_is_told(tmp_path):
+    with pytest.raises(DatasetError, match=r"PF-WILLOW: expected a \.csv of pairs.*semcorr data download pf-willow"):
+        pf_willow.load(tmp_path)
+
+
+def test_the_real_one(photographs):
+    dataset = registry.load("pf-willow", photographs)
+    assert len(dataset.pairs) == 900
+    assert set(Counter(pair.category for pair in dataset.pairs).values()) == {90}
+    assert len({pair.category for pair in dataset.pairs}) == 10
+    assert len({pair.id for pair in dataset.pairs}) == 900
+    assert {(len(pair.names), *pair.source.points.shape, *pair.target.points.shape) for pair in dataset.pairs} == {
+        (10, 10, 2, 10, 2)
+    }
+    for pair in dataset.pairs[::97]:
+        for side in (pair.source, pair.target):
+            coordinates = scipy.io.loadmat(side.path.with_suffix(".mat"))["pts_coord"]
+            assert tuple(side.points[0]) == (coordinates[0, 0], coordinates[1, 0])
+            assert tuple(side.points[9]) == (coordinates[0, 9], coordinates[1, 9])
+            assert (side.points >= 0).all()
+            assert (side.points <= side.size).all()
+
+
+@pytest.fixture
+def pascal(tmp_path, picture):
+    root = tmp_path / "PF-dataset-PASCAL"
+    for name, size in (("a", (40, 30)), ("b", (30, 40))):
+        picture(root / "JPEGImages" / f"{name}.jpg", size)
+    lines = [
+        "source_image,target_image,class,XA,YA,XB,YB",
+        "PF-dataset-PASCAL/JPEGImages/a.jpg,PF-dataset-PASCAL/JPEGImages/b.jpg,1,1.5;3;9,2;4;8,5;6;7,8;9;10.25",
+        "PF-dataset-PASCAL/JPEGImages/b.jpg,PF-dataset-PASCAL/JPEGImages/a.jpg,20,1,2,3,4",
+    ]
+    (root / "test_pairs_pf_pascal.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root
+
+
+def test_pf_pascal(pascal):
+    dataset = registry.load("pf-pascal", pascal.parent)
+    first, second = dataset.pairs
+    assert (dataset.threshold, dataset.root) == ("image", pascal)
+    assert (first.id, first.category, second.category) == ("aeroplane/a-b", "aeroplane", "tvmonitor")
+    assert (first.source.size, first.target.size) == ((40, 30), (30, 40))
+    assert first.source.path == pascal / "JPEGImages" / "a.jpg"
+    np.testing.assert_array_equal(first.source.points, [[2, 2.5], [3.5, 4.5], [9.5, 8.5]])
+    np.testing.assert_array_equal(first.target.points, [[5.5, 8.5], [6.5, 9.5], [7.5, 10.75]])
+    assert (first.names, second.names) == (("1", "2", "3"), ("1",))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (",20,", ",21,", "expected a class from 1 to 20 in line 3 .* got 21"),
+        (",20,", ",cat,", "got cat"),
+        ("1.5;3;9", "1.5;3", "expected as many x as y in line 2 .* got 2 and 3"),
+        (",1,2,3,4", ",1,2,3;5,4;6", "expected as many points on both sides in line 3 .* got 1 and 2"),
+        (",1,2,3,4", ",1,2,3", "expected 7 columns in line 3 .* got 6"),
+        (",1,2,3,4", ",1,x,3,4", "expected line 3 as 2 numbers"),
+    ],
+)
+def test_a_broken_csv_of_pf_pascal_is_told(pascal, old, new, told):
+    path = pascal / "test_pairs_pf_pascal.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    with pytest.raises(DatasetError, match=told):
+        pf_pascal.load(pascal)
+
+
+def test_no_list_of_pf_pascal_is_told(pascal):
+    with pytest.raises(DatasetError, match=r"expected the file val_pairs_pf_pascal.csv"):
+        pf_pascal.load(pascal, "val")

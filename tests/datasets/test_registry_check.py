@@ -1,0 +1,105 @@
+"""Benchmarks by name, and the check of a copy."""
+
+import pytest
+
+from semcorr.datasets import registry
+from semcorr.datasets.check import check
+from semcorr.errors import DatasetError
+
+# The table of the field: classes in alphabetical order.
+SPAIR_COUNTS = [690, 650, 702, 702, 870, 644, 564, 600, 646, 640, 600, 600, 702, 650, 862, 664, 756, 692]
+
+
+def test_what_is_known():
+    spair = registry.SPECS["spair"].known["test", ""]
+    assert [spair.by_category[category] for category in sorted(spair.by_category)] == SPAIR_COUNTS
+    assert sum(SPAIR_COUNTS) == spair.pairs == 12_234
+    assert {name: spec.pairs for name, spec in registry.SPECS.items() if spec.pairs} == {
+        "spair": 12_234,
+        "pf-willow": 900,
+        "pf-pascal": 299,
+        "toy": 312,
+    }
+    (source,) = registry.SPECS["spair"].sources
+    assert (source.file, source.size) == ("SPair-71k.tar.gz", 226_961_117)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("spiar", {}, r"Unknown data set 'spiar'. Did you mean 'spair'\? Known: spair, spair-u,"),
+        ("spair", {"split": "tset"}, r"SPair-71k has no split 'tset'. Did you mean 'test'\? Known: test, val, trn"),
+        ("cub", {"setting": "asci"}, r"CUB-200-2011 has no setting 'asci'. Did you mean 'asic'\? Known: released"),
+        ("spair", {"setting": "asic"}, r"SPair-71k has no setting 'asic'. It has no settings"),
+        ("spair", {"categories": ["aeroplan"]}, r"has no category 'aeroplan'. Did you mean 'aeroplane'\?"),
+        ("spair", {"limit": 0}, "Expected a limit of at least 1 pair, got 0"),
+    ],
+)
+def test_unknown_names_are_told(spair_copy, name, options, told):
+    with pytest.raises(DatasetError, match=told):
+        registry.load(name, spair_copy, **options)
+
+
+def test_limit(cub_copy):
+    whole = registry.load("cub", cub_copy, setting="asic")
+    some = registry.load("cub", cub_copy, setting="asic", limit=1)
+    assert [pair.id for pair in some.pairs] == [whole.pairs[0].id]
+    assert (some.setting, some.root) == ("asic", whole.root)
+
+
+def messages(report):
+    return [finding.message for finding in report.findings if finding.broken]
+
+
+def test_a_small_copy_is_not_whole(spair_copy):
+    report = check("spair", spair_copy.parent)
+    assert (report.total.pairs, report.total.points, report.total.pictures) == (1, 3, 2)
+    assert vars(report.categories["aeroplane"]) == {"pairs": 1, "points": 3, "pictures": 2}
+    assert not report.whole
+    told = messages(report)
+    assert told[:2] == ["Expected 12234 pairs, got 1.", "Expected 18 categories, got 1."]
+    assert "aeroplane: expected 690 pairs, got 1." in told
+    assert "bird: expected 702 pairs, got 0." in told
+    assert told[-1] == "Expected 1800 files JPEGImages/*/*.jpg, got 2."
+
+
+def test_missing_empty_broken_and_resized_pictures(spair_copy, picture, literal, write_pairs):
+    first = spair_copy / "JPEGImages" / "aeroplane" / "2008_002719.jpg"
+    other = first.with_name("2008_004100.jpg")
+    first.unlink()
+    assert "1 of 2 pictures are not there: JPEGImages/aeroplane/2008_002719.jpg." in messages(
+        check("spair", spair_copy)
+    )
+    first.write_bytes(b"")
+    assert "1 of 2 pictures are empty: JPEGImages/aeroplane/2008_002719.jpg." in messages(check("spair", spair_copy))
+    first.write_bytes(other.read_bytes()[:300])
+    picture(other, (20, 10))
+    assert not any("pictures" in message for message in messages(check("spair", spair_copy)))
+    told = messages(check("spair", spair_copy, deep=True))
+    assert "1 pictures cannot be read: JPEGImages/aeroplane/2008_002719.jpg." in told
+    assert any("2008_004100.jpg (20 x 10, not 500 x 332)" in message for message in told)
+
+
+def test_what_is_worth_knowing(spair_copy, literal, write_pairs):
+    bare = {**literal, "filename": "2:aeroplane", "src_kps": [], "trg_kps": [], "kps_ids": []}
+    write_pairs(spair_copy, [{**literal, "src_kps": [[600, 2], [1, 1], [2, 2]]}, bare])
+    told = [finding.message for finding in check("spair", spair_copy).findings if not finding.broken]
+    assert told[0] == "1 pairs have no common points and count in no figure."
+    assert told[1].startswith("1 pairs have points outside their picture, which cannot be run: 000001-2008_002719")
+
+
+def test_nothing_known_is_said(tmp_path, literal, write_pairs, picture):
+    write_pairs(tmp_path / "SPair-U", [literal])
+    for name, size in (("2008_002719", (500, 333)), ("2008_004100", (500, 332))):
+        picture(tmp_path / "SPair-U" / "JPEGImages" / "aeroplane" / f"{name}.jpg", size)
+    report = check("spair-u", tmp_path, deep=True)
+    assert report.whole
+    assert [finding.message for finding in report.findings] == [
+        "How many pairs there should be is not known here: only what is there was checked."
+    ]
+
+
+def test_the_real_pf_willow_is_whole(photographs):
+    report = check("pf-willow", photographs, deep=True)
+    assert report.findings == []
+    assert (report.total.pairs, report.total.points, report.total.pictures) == (900, 9000, 100)

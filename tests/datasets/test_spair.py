@@ -1,0 +1,183 @@
+"""SPair-71k's layout."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from semcorr.datasets import registry, spair
+from semcorr.errors import DatasetError
+from semcorr.toy.spair import keypoint_names, write_spair
+
+
+def test_the_published_pair(spair_copy):
+    dataset = spair.load(spair_copy)
+    assert (dataset.name, dataset.split, dataset.threshold, dataset.setting) == ("spair", "test", "target-box", "")
+    (pair,) = dataset.pairs
+    assert (pair.id, pair.category) == ("000001-2008_002719-2008_004100:aeroplane", "aeroplane")
+    assert pair.names == ("0", "7", "11")
+    assert pair.flags == {"viewpoint": 0, "scale": 0, "truncation": 2, "occlusion": 2, "mirror": 0}
+    assert pair.source.path == spair_copy / "JPEGImages" / "aeroplane" / "2008_002719.jpg"
+    assert (pair.source.size, pair.target.size) == ((500, 333), (500, 332))
+    # Boxes are the raw numbers; points are the middles of the pixels that the annotation counts.
+    assert (pair.source.box, pair.target.box) == ((210, 34, 475, 250), (36, 92, 500, 200))
+    np.testing.assert_array_equal(pair.source.points, [[212.5, 153.5], [300.5, 130.5], [330.5, 127.5]])
+    np.testing.assert_array_equal(pair.target.points, [[39.5, 145.5], [364.5, 171.5], [416.5, 173.5]])
+
+
+def test_the_folder_above_does_too(spair_copy):
+    assert spair.load(spair_copy.parent).root == spair_copy
+
+
+def test_no_picture_is_needed(spair_copy):
+    for path in spair_copy.glob("JPEGImages/*/*"):
+        path.unlink()
+    assert len(spair.load(spair_copy).pairs) == 1
+
+
+def test_swapping_sides_swaps_everything(spair_copy, literal, write_pairs):
+    swapped = {key.replace("src_", "?").replace("trg_", "src_").replace("?", "trg_"): v for key, v in literal.items()}
+    swapped["filename"] = "000002-2008_004100-2008_002719:aeroplane"
+    write_pairs(spair_copy, [literal, swapped])
+    there, back = spair.load(spair_copy).pairs
+    for one, other in ((there.source, back.target), (there.target, back.source)):
+        assert (one.path, one.size, one.box) == (other.path, other.size, other.box)
+        np.testing.assert_array_equal(one.points, other.points)
+    # 464 x 108 and 265 x 216: what the threshold is a part of differs.
+    sides = [max(np.subtract(pair.target.box[2:], pair.target.box[:2])) for pair in (there, back)]
+    assert sides == [464, 265]
+
+
+def test_pairs_without_common_points_stay(spair_copy, literal, write_pairs):
+    write_pairs(spair_copy, [{**literal, "src_kps": [], "trg_kps": [], "kps_ids": []}])
+    (pair,) = spair.load(spair_copy).pairs
+    assert pair.names == ()
+    assert pair.source.points.shape == pair.target.points.shape == (0, 2)
+
+
+def test_a_point_on_the_last_row_is_inside(spair_copy, literal, write_pairs):
+    # Annotations that count from 1 reach 500 in a picture of 500 columns; far outside stays far outside.
+    write_pairs(spair_copy, [{**literal, "trg_kps": [[500, 332], [0, 0], [700, 10]]}])
+    points = spair.load(spair_copy).pairs[0].target.points
+    np.testing.assert_array_equal(points, [[500, 332], [0.5, 0.5], [700.5, 10.5]])
+
+
+def test_the_toy_world_under_official_names(tmp_path):
+    counts = write_spair(tmp_path / "SPair-71k", images=3, size=64)
+    for split in ("trn", "val", "test"):
+        dataset = registry.load("spair", tmp_path, split=split)
+        assert len(dataset.pairs) == counts[split]
+        assert all(pair.source.path.is_file() and pair.target.path.is_file() for pair in dataset.pairs)
+    dataset = registry.load("spair", tmp_path)
+    folder = tmp_path / "SPair-71k" / "PairAnnotation" / "test"
+    for pair in dataset.pairs:
+        record = json.loads((folder / f"{pair.id}.json").read_text(encoding="utf-8"))
+        np.testing.assert_array_equal(pair.target.points, np.array(record["trg_kps"]) + 0.5)
+        names = keypoint_names(pair.category)
+        assert all(int(name) < len(names) for name in pair.names)
+        assert pair.flags["truncation"] == record["truncation"]
+        assert pair.flags["viewpoint"] == record["viewpoint_variation"]
+    birds = registry.load("spair", tmp_path, categories=["bird"])
+    assert {pair.category for pair in birds.pairs} == {"bird"}
+    assert len(birds.pairs) == sum(pair.category == "bird" for pair in dataset.pairs)
+
+
+def test_spair_u_has_the_same_layout(tmp_path, literal, write_pairs):
+    write_pairs(tmp_path / "SPair-U", [literal])
+    dataset = registry.load("spair-u", tmp_path)
+    assert (dataset.name, len(dataset.pairs)) == ("spair-u", 1)
+
+
+def test_another_folder_is_told(tmp_path):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(
+        DatasetError, match=r"SPair-71k: expected the folder Layout/large in .*are photos.*data download"
+    ):
+        spair.load(tmp_path)
+    with pytest.raises(DatasetError, match=r"there is no such folder"):
+        spair.load(tmp_path / "nowhere")
+    (tmp_path / "photos").rmdir()
+    with pytest.raises(DatasetError, match=r"in it is nothing"):
+        spair.load(tmp_path)
+
+
+def test_a_missing_annotation_is_told(spair_copy):
+    path = next((spair_copy / "PairAnnotation" / "test").iterdir())
+    path.unlink()
+    with pytest.raises(DatasetError, match=r"expected the file '.*2008_004100:aeroplane.json', which is not there"):
+        spair.load(spair_copy)
+    with pytest.raises(DatasetError, match=r"expected the file '.*val.txt', which is not there"):
+        spair.load(spair_copy, "val")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"src_kps": [[1, 2]]}, r"as many src_kps and trg_kps as kps_ids .* got 1, 3 and 3"),
+        ({"src_kps": [[1, 2, 3]] * 3}, r"expected src_kps as a list of x, y"),
+        ({"src_kps": "none"}, r"expected 'src_kps' as a list .* got 'none'"),
+        ({"trg_bndbox": [1, 2, 3]}, r"expected trg_bndbox as 4 numbers .* got \[1, 2, 3\]"),
+        ({"trg_bndbox": [1, 2, 3, "x"]}, r"expected trg_bndbox as 4 numbers"),
+        ({"trg_imsize": []}, r"expected trg_imsize as 2 numbers"),
+        ({"category": None}, r"expected 'category' as a text .* got None"),
+    ],
+)
+def test_a_broken_annotation_is_told(spair_copy, literal, write_pairs, changes, told):
+    write_pairs(spair_copy, [{**literal, **changes}])
+    with pytest.raises(DatasetError, match=told):
+        spair.load(spair_copy)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'{"pair_id": 1, ', "expected JSON in"),
+        (b"[1, 2]", "expected a JSON object in .* got a list"),
+        (b"\xff\xfe\x00", "expected text"),
+        (b"{}", "expected 'category' as a text in .* got nothing"),
+    ],
+)
+def test_a_file_of_something_else_is_told(spair_copy, content, told):
+    next((spair_copy / "PairAnnotation" / "test").iterdir()).write_bytes(content)
+    with pytest.raises(DatasetError, match=told):
+        spair.load(spair_copy)
+
+
+def test_an_empty_list_is_told(spair_copy, write_pairs):
+    write_pairs(spair_copy, [])
+    with pytest.raises(DatasetError, match=r"expected pairs in 'Layout/large/test\.txt', got none"):
+        spair.load(spair_copy)
+
+
+_MEASURE = """
+import resource, sys, time
+from pathlib import Path
+began = time.monotonic()
+from semcorr.datasets.registry import load
+dataset = load("spair", Path(sys.argv[1]))
+print(len(dataset.pairs), time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_layout_as_large_as_the_real_one(tmp_path, literal, write_pairs):
+    counts = registry.SPECS["spair"].known["test", ""].by_category
+    assert sum(counts.values()) == 12_234
+    records = []
+    for category, count in counts.items():
+        for _ in range(count):
+            number = len(records) + 1
+            source, target = f"2008_{number % 100:06d}", f"2009_{number // 100:06d}"
+            filename = f"{number:06d}-{source}-{target}:{category}"
+            own = {"pair_id": number, "src_imname": f"{source}.jpg", "trg_imname": f"{target}.jpg"}
+            records.append({**literal, **own, "filename": filename, "category": category})
+    write_pairs(tmp_path / "SPair-71k", records)
+    ran = subprocess.run(
+        [sys.executable, "-c", _MEASURE, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
+    )
+    pairs, seconds, megabytes = map(float, ran.stdout.split())
+    assert pairs == 12_234
+    assert seconds < 10
+    assert megabytes < 1000

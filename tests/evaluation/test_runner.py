@@ -1,0 +1,197 @@
+"""Runs: each pair once, the same result whatever stops, shards and workers, and clear refusals."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semcorr.datasets.base import Dataset, Pair
+from semcorr.errors import RunError
+from semcorr.evaluation import run_folder
+from semcorr.evaluation.records import PairRecord
+from semcorr.evaluation.run_folder import Shard, merge, read_run
+from semcorr.evaluation.runner import Method, run, units_of
+
+QUICK = Method(options={"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"})
+GUESS = Method(name="same-position")
+
+
+class StopHereError(Exception):
+    """Stands for whatever a caller stops a run with."""
+
+
+@pytest.fixture(scope="session")
+def whole(birds: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Sequence[PairRecord]:
+    """An uninterrupted run of the paper's method with few steps."""
+    return run(birds, QUICK, tmp_path_factory.mktemp("whole") / "run").records
+
+
+def untimed(records: Sequence[PairRecord]) -> list[str]:
+    return [dataclasses.replace(r, describe_seconds=0.0, locate_seconds=0.0).to_json() for r in records]
+
+
+def lines(folder: Path) -> list[str]:
+    return [line for path in sorted((folder / "records").iterdir()) for line in path.read_text().splitlines()]
+
+
+def test_a_record_holds_the_pair_and_what_was_found(birds: Dataset, whole: Sequence[PairRecord]) -> None:
+    assert [record.pair for record in whole] == [pair.id for pair in birds.pairs]
+    for pair, record in zip(birds.pairs, whole, strict=True):
+        assert (record.source, record.target) == (pair.source.path.name, pair.target.path.name)
+        np.testing.assert_allclose(record.truth, pair.target.points, atol=1e-4)
+        assert record.predicted.shape == pair.target.points.shape
+        assert not record.error
+    first = whole[0]
+    assert sorted(first.rounds) == ["1", "2"]
+    assert sorted(first.crops) == ["1", "2", "3", "4", "5"]
+    assert set(first.layers) == {f"up_blocks.{block}.attentions.{n}" for block in (1, 2) for n in (0, 1)}
+    # With all rounds, or all crops, the answer is the answer.
+    assert np.array_equal(first.rounds["2"], first.predicted)
+    assert np.array_equal(first.crops["5"], first.predicted)
+    assert not np.array_equal(first.crops["1"], first.predicted)
+
+
+def test_a_point_is_found_where_it_is_found_alone(birds: Dataset, whole: Sequence[PairRecord]) -> None:
+    matcher = QUICK.load()
+    assert matcher is not None
+    pair = birds.pairs[3]
+    alone = matcher.locate(matcher.describe(pair.source.path, pair.source.points), pair.target.path)
+    np.testing.assert_allclose(whole[3].predicted, alone.points, atol=1e-4)
+
+
+def test_sources_are_described_once_for_all_their_pairs(birds: Dataset, whole: Sequence[PairRecord]) -> None:
+    units = list(units_of(birds, Shard(), set()))
+    assert [unit.places for unit in units] == [(0, 1), (2, 3), (4, 5)]
+    assert [record.describe_seconds > 0 for record in whole] == [True, False, True, False, True, False]
+
+
+def test_a_resumed_run_describes_the_same_points(birds: Dataset) -> None:
+    (unit, *_), (left, *_) = list(units_of(birds, Shard(), set())), list(units_of(birds, Shard(), {0}))
+    assert left.places == (1,)
+    assert np.array_equal(left.points, unit.points)
+    assert left.rows == unit.rows[1:]
+
+
+def test_stopped_and_continued_is_the_same(birds: Dataset, whole: Sequence[PairRecord], tmp_path: Path) -> None:
+    def stop(stage: str, done: int, total: int, **info: object) -> None:
+        if stage == "pairs":
+            raise StopHereError
+
+    for left in range(len(birds.pairs) - 1, -1, -1):
+        with pytest.raises(StopHereError):
+            run(birds, QUICK, tmp_path / "run", progress=stop)
+        assert len(birds.pairs) - len(lines(tmp_path / "run")) == left
+    told: list[str] = []
+    result = run(birds, QUICK, tmp_path / "run", progress=lambda stage, *_, **__: told.append(stage))
+    assert not told
+    assert untimed(result.records) == untimed(whole)
+    assert not (tmp_path / "run" / "queries").exists()
+
+
+def test_stopping_within_a_source_is_no_failure(birds: Dataset, tmp_path: Path) -> None:
+    def stop(stage: str, done: int, total: int, **info: object) -> None:
+        if stage == "learn":
+            raise StopHereError
+
+    with pytest.raises(StopHereError):
+        run(birds, QUICK, tmp_path / "run", progress=stop)
+    assert not lines(tmp_path / "run")
+
+
+def test_a_line_cut_short_is_done_again(birds: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    expected = run(birds, GUESS, folder).records
+    (path,) = (folder / "records").iterdir()
+    text = path.read_text()
+    path.write_text(text[: len(text) - 40])
+    assert len(read_run(folder).records) == 5
+    assert untimed(run(birds, GUESS, folder).records) == untimed(expected)
+
+
+def test_two_processes_give_what_one_gives(birds: Dataset, whole: Sequence[PairRecord], tmp_path: Path) -> None:
+    counts: list[tuple[int, int]] = []
+
+    def note(stage: str, done: int, total: int, **info: object) -> None:
+        counts.append((done, total))
+
+    result = run(birds, QUICK, tmp_path / "run", workers=2, progress=note)
+    assert counts == [(n, 6) for n in range(1, 7)]
+    for one, two in zip(whole, result.records, strict=True):
+        np.testing.assert_allclose(one.predicted, two.predicted, atol=1e-3)
+
+
+def test_merged_shards_are_the_whole(birds: Dataset, whole: Sequence[PairRecord], tmp_path: Path) -> None:
+    parts = [tmp_path / "a", tmp_path / "b"]
+    for number, part in enumerate(parts, start=1):
+        run(birds, QUICK, part, shard=Shard(number=number, count=2))
+    assert [len(read_run(part).records) for part in parts] == [4, 2]
+    assert untimed(merge(parts, tmp_path / "both").records) == untimed(whole)
+    with pytest.raises(RunError, match="not empty"):
+        merge(parts, tmp_path / "both")
+
+
+def test_runs_of_other_settings_are_neither_continued_nor_merged(birds: Dataset, tmp_path: Path) -> None:
+    run(birds, GUESS, tmp_path / "a")
+    with pytest.raises(RunError, match=r"other settings \(method.name: 'same-position' there, 'random' here\)"):
+        run(birds, Method(name="random"), tmp_path / "a")
+    fewer = dataclasses.replace(birds, pairs=birds.pairs[:2])
+    with pytest.raises(RunError, match=r"dataset\.pairs: 6 there, 2 here"):
+        run(fewer, GUESS, tmp_path / "a")
+    run(birds, Method(name="random"), tmp_path / "b")
+    with pytest.raises(RunError, match="not merged"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
+
+
+def test_pictures_may_lie_elsewhere(birds: Dataset, tmp_path: Path) -> None:
+    run(birds, GUESS, tmp_path / "run")
+    moved = dataclasses.replace(birds, root=birds.root.parent)
+    run(moved, GUESS, tmp_path / "run")
+
+
+def test_a_failed_pair_is_a_record_and_is_tried_again(birds: Dataset, tmp_path: Path) -> None:
+    """A missing target fails one pair; a missing source fails all of its pairs."""
+
+    def without(side: str, pair: Pair) -> Pair:
+        picture = dataclasses.replace(getattr(pair, side), path=birds.root / "gone.png")
+        return dataclasses.replace(pair, **{side: picture})
+
+    pairs = (without("target", birds.pairs[0]), birds.pairs[1], *(without("source", p) for p in birds.pairs[2:4]))
+    broken = dataclasses.replace(birds, pairs=pairs)
+    result = run(broken, QUICK, tmp_path / "run")
+    assert ["gone.png" in record.error for record in result.records] == [True, False, True, True]
+    assert [len(record.predicted) for record in result.records] == [0, 3, 0, 0]
+    told: set[tuple[str, int]] = set()
+    run(broken, QUICK, tmp_path / "run", progress=lambda stage, done, total, **_: told.add((stage, total)))
+    assert told == {("pairs", 3)}  # the first pair's source is not described again
+
+
+def test_baselines_run_like_methods(birds: Dataset, tmp_path: Path) -> None:
+    result = run(birds, GUESS, tmp_path / "run")
+    for pair, record in zip(birds.pairs, result.records, strict=True):
+        np.testing.assert_allclose(record.predicted, pair.source.points, atol=1e-4)  # pictures of one size
+
+
+def test_a_second_process_on_the_same_shard_is_refused(birds: Dataset, tmp_path: Path) -> None:
+    run(birds, GUESS, tmp_path / "run")
+    with run_folder.locked(tmp_path / "run", Shard()), pytest.raises(RunError, match="Another process is working on"):
+        run(birds, GUESS, tmp_path / "run")
+
+
+@pytest.mark.parametrize(("number", "count"), [(0, 2), (3, 2), (1, 0)])
+def test_shards_that_are_not(number: int, count: int) -> None:
+    with pytest.raises(RunError, match="shard as i/n"):
+        Shard(number=number, count=count)
+
+
+def test_no_run_there(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run in"):
+        read_run(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(RunError, match="broken"):
+        read_run(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(RunError, match="format 99"):
+        read_run(tmp_path)
