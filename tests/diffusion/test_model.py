@@ -159,7 +159,8 @@ def test_rows_with_different_contexts_share_a_pass(model: DiffusionModel) -> Non
         for row in range(3):
             alone = model.attention(noisy[[row]], 140, context[[row]], layers)
             for name, found in alone.items():
-                torch.testing.assert_close(found[0], together[name][row], rtol=0, atol=1e-6)
+                # A batch of another size takes other kernels; what they round differs between processors.
+                torch.testing.assert_close(found[0], together[name][row], rtol=0, atol=5e-6)
 
 
 def test_contexts_and_tokens_that_do_not_fit(models: dict[str, DiffusionModel]) -> None:
