@@ -25,7 +25,7 @@ for _name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-_HOOK = install_import_hook("semcorr", "runtime_types.checker")
+_HOOK = install_import_hook(["semcorr", "benchmarks"], "runtime_types.checker")
 
 import torch  # noqa: E402
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from semcorr.geometry import Crop
 from semcorr.heatmaps import (
     CoverageMean,
+    CropPaste,
     agreement,
     fuse_mean,
     gaussian,
@@ -208,3 +209,19 @@ def test_what_does_not_fit_the_canvas_is_refused() -> None:
         canvas.add(torch.zeros(2, 4, 5, 5), Crop(1, 0, 6, 6))
     with pytest.raises(ValueError, match=r"must be \(rows, \.\.\., height, width\), got \(6, 6\)"):
         CoverageMean((6, 6))
+
+
+def test_pasting_gives_the_mean_over_the_crops_that_cover_a_pixel():
+    """Two maps of three crops on a canvas of 8, enlarged pixel by pixel and put into their places by hand."""
+    crops = [Crop(left=0, top=0, width=5, height=6), Crop(left=3, top=2, width=5, height=6)]
+    crops.append(Crop(left=1, top=1, width=3, height=4))
+    maps = torch.rand(3, 2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    pasted = CropPaste(crops, 8)
+    for count in (1, 3):
+        total, covered = np.zeros((2, 8, 8)), np.zeros((8, 8))
+        for crop, pair in zip(crops[:count], maps, strict=False):
+            for index in range(2):
+                total[(index, *crop.slices)] += bilinear(pair[index].numpy(), crop.width, crop.height)
+            covered[crop.slices] += 1
+        expected = total / np.maximum(covered, 1)
+        np.testing.assert_allclose(pasted.mean(maps[:count]).numpy(), expected, atol=1e-12)

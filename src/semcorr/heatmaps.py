@@ -128,3 +128,47 @@ class CoverageMean:
     def covered(self) -> Float[Tensor, "rows height width"]:
         """How many crops have covered each pixel."""
         return self._coverage.clone()
+
+
+class CropPaste:
+    """The mean of one :class:`CoverageMean` canvas for maps of the same crops, as matrix products.
+
+    Enlarging a map bilinearly and putting it in its place is linear along each axis, so all crops of a map are put into
+    the canvas by one product with all their matrices side by side, and the canvas is written once. ``side`` is the
+    canvas's, in model-frame pixels.
+    """
+
+    def __init__(self, crops: Sequence[Crop], side: int) -> None:
+        self._crops, self._side = tuple(crops), side
+        # By the maps' size: the same for all calls.
+        self._matrices: dict[tuple[int, int, torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
+
+    def mean(self, maps: Float[Tensor, "crops batch h w"]) -> Float[Tensor, "batch side side"]:
+        """Return the mean over the first ``len(maps)`` crops, where they cover; 0 where none has been."""
+        count = len(maps)
+        down, across = (matrices[:count] for matrices in self._enlarging(maps))
+        wide = maps @ across[:, None].transpose(-1, -2)  # (crops, batch, h, side)
+        total = down.movedim(0, 1).flatten(1) @ wide.movedim(0, 1).flatten(1, 2)
+        covered = maps.new_zeros(self._side, self._side)
+        for crop in self._crops[:count]:
+            covered[crop.slices] += 1
+        return total / covered.clamp(min=1)
+
+    def _enlarging(self, maps: Tensor) -> tuple[Float[Tensor, "crops side h"], Float[Tensor, "crops side w"]]:
+        """For every crop, the matrices that enlarge a map to it within the canvas: downwards and across."""
+        height, width = maps.shape[-2:]
+        key = (height, width, maps.dtype, maps.device)
+        if key not in self._matrices:
+            down = self._axis(height, maps, [(crop.top, crop.height) for crop in self._crops])
+            across = self._axis(width, maps, [(crop.left, crop.width) for crop in self._crops])
+            self._matrices[key] = down, across
+        return self._matrices[key]
+
+    def _axis(self, length: int, like: Tensor, spans: Sequence[tuple[int, int]]) -> Float[Tensor, "crops side _"]:
+        """For each (first pixel, pixels) the matrix that enlarges ``length`` values to them within the canvas."""
+        placed = like.new_zeros(len(spans), self._side, length)
+        unit = torch.eye(length, dtype=like.dtype, device=like.device)[None]
+        for matrix, (first, pixels) in zip(placed, spans, strict=True):
+            enlarged = F.interpolate(unit, size=pixels, mode="linear", align_corners=False)
+            matrix[first : first + pixels] = enlarged[0].T
+        return placed

@@ -10,9 +10,15 @@ from semcorr.errors import SettingsError, suggest
 from semcorr.images import ImageSource
 from semcorr.matching import Matcher, Matches
 from semcorr.progress import Progress
-from semcorr.prompt import PromptMatcher
 
-METHODS: Mapping[str, Callable[..., Matcher]] = {"prompt": PromptMatcher.from_pretrained}
+
+def _prompt(*args: Any, **options: Any) -> Matcher:
+    from semcorr.prompt import PromptMatcher  # Late: diffusers takes seconds, and names alone need none of it.
+
+    return PromptMatcher.from_pretrained(*args, **options)
+
+
+METHODS: Mapping[str, Callable[..., Matcher]] = {"prompt": _prompt}
 """Every method by name, as the function that loads it: ``(model, preset, **options) -> Matcher``."""
 
 

@@ -37,7 +37,7 @@ def test_checking_a_small_copy(semcorr, tmp_path):
     assert ran.status == 1
     assert "wrong: Expected 12234 pairs, got 8." in ran.out
     assert ran.out.splitlines()[-1] == f"spair test in {tmp_path / 'SPair-71k'}: not whole."
-    document = json.loads(semcorr("data", "check", "spair", tmp_path, "--split", "val", "--json").out)
+    document = json.loads(semcorr("data", "check", tmp_path / "SPair-71k", "--split", "val", "--json").out)
     assert document["split"] == "val"
     assert document["total"]["pairs"] == 8
     assert document["whole"] is False

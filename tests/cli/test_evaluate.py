@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.conftest import Ran
+from semcorr.evaluation import ablation, runner
+from semcorr.evaluation import estimate as estimating
+from semcorr.evaluation.estimate import Estimate
 from semcorr.toy.spair import write_spair
 
 Semcorr = Callable[..., Ran]
@@ -20,8 +24,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def annotations(data: Path) -> list[Path]:
+    """The test pairs' files."""
+    lines = (data / "Layout" / "large" / "test.txt").read_text().split()
+    return [data / "PairAnnotation" / "test" / f"{line}.json" for line in lines]
+
+
 def test_a_run_prints_its_figures_beside_the_baselines(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
-    ran = semcorr("eval", "spair", "--data", data, "-o", tmp_path / "mine", *GUESS, "--format", "json")
+    ran = semcorr("eval", "spair", "--data", data, "-o", tmp_path / "mine", *GUESS, "--json")
     assert ran.status == 0, ran.err
     sheet = json.loads(ran.out)["sheets"][0]
     assert [row["name"] for row in sheet["rows"] if not row["quoted"]] == [
@@ -31,6 +41,15 @@ def test_a_run_prints_its_figures_beside_the_baselines(semcorr: Semcorr, data: P
         "oracle-grid",
     ]
     assert (tmp_path / "mine" / "run.json").exists()
+
+
+def test_pairs_of_one_difficulty(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
+    files = annotations(data)
+    same = sum(json.loads(file.read_text())["viewpoint_variation"] == 0 for file in files)
+    assert 0 < same < len(files)
+    words = ("eval", "spair", "--data", data, "--flag", "viewpoint=0", "-o", tmp_path / "run", *GUESS, "--json")
+    sheets = json.loads(semcorr(*words).out)["sheets"]
+    assert sheets[-1]["rows"][0]["values"]["pairs"] == same
 
 
 def test_a_run_of_other_settings_is_refused(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
@@ -65,6 +84,41 @@ def test_failed_pairs_are_told_and_the_status_is_1(semcorr: Semcorr, data: Path,
     assert "The same command tries them again." in ran.err
 
 
+def test_the_ablation_is_one_commands_output(semcorr: Semcorr, data: Path, tmp_path: Path, quick: list[str]) -> None:
+    """Every choice switched off, and of the method's own run each layer, each number of embeddings and of crops."""
+    words = ("ablate", "spair", "--data", data, "--category", "car", "--limit", 1, "-o", tmp_path / "runs", *quick)
+    words = tuple("rounds=2" if word == "rounds=1" else word for word in words)
+    ran = semcorr(*words, "--alpha", 0.1, "--crops-apart", "--json")
+    assert ran.status == 0, ran.err
+    tables = {sheet["by"]: sheet for sheet in reversed(json.loads(ran.out)["sheets"])}
+    names = {by: [row["name"] for row in sheet["rows"]] for by, sheet in tables.items()}
+    assert list(reversed(names)) == ["overall", "layer", "rounds", "crops"]
+    guesses = ["same-position", "same-box-position", "random", "oracle-grid"]
+    without = ["no crops", "no crops at learning", "no crops at locating"]
+    ours = [name for name in names["overall"] if not name.startswith(("quoted", "one layer"))]
+    assert ours == ["the method", "one embedding", *without, *guesses]
+    *layers, together = names["layer"]
+    assert len(layers) == 4
+    assert together == "the run's own"
+    assert names["rounds"] == ["1", "2", "the run's own"]
+    assert names["crops"] == ["1", "2", "3", "4", "the run's own"]
+    runs = [column["heading"] for column in tables["layer"]["columns"]]
+    assert runs == ["points", "the method", *guesses]
+
+
+@pytest.mark.parametrize("command", ["eval", "ablate"])
+def test_stopping_says_where_what_is_done_lies(
+    semcorr: Semcorr, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner if command == "eval" else ablation, "run", stop)
+    ran = semcorr(command, "spair", "--data", data, "-o", tmp_path / "run", "--model", "toy")
+    assert ran.status == 130
+    assert ran.err == f"Stopped. What is done is in {tmp_path / 'run'}; the same command goes on.\n"
+
+
 def test_only_the_papers_method_is_ablated(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
     ran = semcorr("ablate", "spair", "--data", data, "-o", tmp_path / "run", "--method", "random")
     assert ran.status == 2
@@ -78,6 +132,7 @@ def test_only_the_papers_method_is_ablated(semcorr: Semcorr, data: Path, tmp_pat
         (("eval", "spair"), "Expected --data and the folder of spair"),
         (("eval", "spair", "--data", "nowhere"), "nowhere"),
         (("eval", "toy", "--shard", "half"), "Expected --shard i/n"),
+        (("eval", "spair", "--data", ".", "--flag", "viewpoint"), "Expected --flag NAME=VALUE"),
         (("eval", "toy", "--method", "same-positon"), "Unknown method 'same-positon'. Did you mean 'same-position'?"),
         (("merge", "new"), "Expected the folders of runs"),
         (("merge", "new", "nowhere"), "There is no run in nowhere"),
@@ -98,11 +153,44 @@ def test_an_estimate_runs_nothing(
 ) -> None:
     """Every pair's points are located; each picture is the source of one pair here, so as many are described."""
     monkeypatch.chdir(tmp_path)
-    lines = (data / "Layout" / "large" / "test.txt").read_text().split()
-    files = [data / "PairAnnotation" / "test" / f"{line}.json" for line in lines]
+    files = annotations(data)
     points = sum(len(json.loads(file.read_text())["src_kps"]) for file in files)
     ran = semcorr("eval", "spair", "--data", data, "--model", "toy", "--estimate")
     assert ran.status == 0, ran.err
     assert f"{points} points to describe, 90 steps each" in ran.out
     assert f"{points} points to locate, 18 crops each" in ran.out
     assert not list(tmp_path.iterdir())
+
+
+def test_an_estimate_of_frozen_queries_counts_pictures_once(semcorr: Semcorr, data: Path) -> None:
+    """A picture's shared crops go through the network once; a step and a reading are products, and far cheaper."""
+    ran = semcorr("eval", "spair", "--data", data, "--model", "toy", "--preset", "fast", "--estimate", "--json")
+    assert ran.status == 0, ran.err
+    told = json.loads(ran.out)
+    pairs = len((data / "Layout" / "large" / "test.txt").read_text().split())
+    assert (told["sources"], told["targets"]) == (pairs, pairs)
+    assert 0 < told["step_seconds"] < told["source_seconds"]
+    assert 0 < told["crop_seconds"] < told["target_seconds"]
+
+
+def test_an_estimate_as_json(semcorr: Semcorr, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """3,600 points of 10 steps of a tenth of a second: 1 h; 7,200 of 5 crops of a fifth: 2 h."""
+    known = Estimate(
+        sources=900,
+        targets=1200,
+        describe_points=3600,
+        locate_points=7200,
+        source_seconds=0.0,
+        target_seconds=0.0,
+        step_seconds=0.1,
+        crop_seconds=0.2,
+        steps_a_point=10,
+        crops_a_point=5,
+    )
+    monkeypatch.setattr(estimating, "estimate", lambda pairs, matcher: known)
+    ran = semcorr("eval", "spair", "--data", data, "--model", "toy", "--estimate", "--json")
+    told = json.loads(ran.out)
+    assert (told["describe_points"], told["describe_hours"], told["locate_hours"]) == (3600, 1, 2)
+    # 900 pictures of 2 s and 1,200 targets of 3 s once each: half an hour and an hour more.
+    once = replace(known, source_seconds=2.0, target_seconds=3.0)
+    assert (once.describe_hours, once.locate_hours) == (1.5, 3)

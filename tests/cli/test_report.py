@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from cyclopts import App
 
-from semcorr.cli.report import report
+from evaluation.handmade import pair_record, run_of
+from semcorr.cli.report import TableOptions, report
 from semcorr.errors import RunError, SettingsError
 from semcorr.evaluation import run_folder
 from semcorr.evaluation.records import PairRecord
@@ -26,23 +26,16 @@ def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[str, str]:
 
 
 def record(index: int, offset: float) -> PairRecord:
-    truth = np.array([[10.0, 20.0], [30.0, 20.0]])
-    return PairRecord(
-        index=index,
-        pair=f"pair-{index}",
+    return pair_record(
+        index,
+        [[10, 20], [30, 20]],
+        [[offset, 0], [0, 0]],
         category=("cat", "dog")[index % 2],
-        names=("eye", "tail"),
         flags={"viewpoint": index % 3},
-        source="a.png",
-        target="b.png",
         source_size=(60, 40),
         target_size=(60, 40),
         source_box=(0.0, 0.0, 40.0, 40.0),
         target_box=(0.0, 0.0, 50.0, 40.0),
-        source_points=truth,
-        truth=truth,
-        predicted=truth + np.array([[offset, 0], [0, 0]]),
-        confidence=np.zeros(2),
         locate_seconds=1.0,
     )
 
@@ -54,8 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def write(folder: Path, records: list[PairRecord], **method: Any) -> Path:
-    dataset = {"name": "toy", "split": "test", "setting": "", "threshold": "target-box", "root": str(folder)}
-    settings = {"dataset": dataset, "method": {"name": "prompt", **method}}
+    settings = run_of(folder.name, records, dataset={"root": str(folder)}, method=method).settings
     run_folder.open_run(folder, settings, len(records))
     file = run_folder.new_record_file(folder, run_folder.Shard())
     file.write_text("".join(one.to_json() + "\n" for one in records))
@@ -109,6 +101,10 @@ def test_texts(form: str, start: str, folder: Path, capsys: pytest.CaptureFixtur
     assert out == call(capsys, folder, "--format", form)[0]
 
 
+def test_json_is_a_format(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, folder, "--json") == call(capsys, folder, "--format", "json")
+
+
 def test_plots(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = call(capsys, folder, "--plots", tmp_path / "plots")
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == [
@@ -126,6 +122,8 @@ def test_errors(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="Expected at least one run"):
         report()
     with pytest.raises(SettingsError, match="Unknown grouping"):
-        report(folder, by=("categories",))
+        report(folder, tables=TableOptions(by=("categories",)))
+    with pytest.raises(SettingsError, match="Expected --plots"):
+        report(folder, heatmaps=True)
     with pytest.raises(SettingsError, match="Unknown threshold"):
         report(folder, threshold="box")

@@ -32,12 +32,39 @@ def test_what_is_known():
         ("cub", {"setting": "asci"}, r"CUB-200-2011 has no setting 'asci'. Did you mean 'asic'\? Known: released"),
         ("spair", {"setting": "asic"}, r"SPair-71k has no setting 'asic'. It has no settings"),
         ("spair", {"categories": ["aeroplan"]}, r"has no category 'aeroplan'. Did you mean 'aeroplane'\?"),
+        ("spair", {"flags": {"viewpont": ["0"]}}, r"has no flag 'viewpont'. Did you mean 'viewpoint'\?"),
+        ("spair", {"flags": {"viewpoint": ["0", "3"]}}, r"has no viewpoint '3'\. Known: 0"),
+        ("cub", {"flags": {"viewpoint": ["0"]}}, r"has no flag 'viewpoint'. It has no flags"),
         ("spair", {"limit": 0}, "Expected a limit of at least 1 pair, got 0"),
     ],
 )
-def test_unknown_names_are_told(spair_copy, name, options, told):
+def test_unknown_names_are_told(spair_copy, cub_copy, name, options, told):
     with pytest.raises(DatasetError, match=told):
-        registry.load(name, spair_copy, **options)
+        registry.load(name, cub_copy if name == "cub" else spair_copy, **options)
+
+
+def test_flags_choose_pairs(spair_copy, literal, write_pairs):
+    """Values of one flag are alternatives, of two flags all must hold."""
+    flags = [(0, 0), (1, 0), (2, 0), (2, 1), (1, 1)]
+    records = [
+        {**literal, "filename": f"{n}:aeroplane", "viewpoint_variation": viewpoint, "scale_variation": scale}
+        for n, (viewpoint, scale) in enumerate(flags)
+    ]
+    write_pairs(spair_copy, records)
+
+    def chosen(**wanted):
+        return [pair.id.partition(":")[0] for pair in registry.load("spair", spair_copy, flags=wanted).pairs]
+
+    assert chosen() == ["0", "1", "2", "3", "4"]
+    assert chosen(viewpoint=["1", "2"]) == ["1", "2", "3", "4"]
+    assert chosen(viewpoint=["1", "2"], scale=["1"]) == ["3", "4"]
+
+
+@pytest.mark.parametrize(("folder", "name"), [("SPair-71k", "spair"), ("pf-willow", "pf-willow"), ("cub", "cub")])
+def test_a_benchmark_by_its_folder(tmp_path, folder, name):
+    assert registry.find_by_folder(tmp_path / folder).name == name
+    with pytest.raises(DatasetError, match=r"No benchmark's folder is called 'photos' \(SPair-71k, .* as well"):
+        registry.find_by_folder(tmp_path / "photos")
 
 
 def test_limit(cub_copy):
@@ -85,7 +112,9 @@ def test_what_is_worth_knowing(spair_copy, literal, write_pairs):
     write_pairs(spair_copy, [{**literal, "src_kps": [[600, 2], [1, 1], [2, 2]]}, bare])
     told = [finding.message for finding in check("spair", spair_copy).findings if not finding.broken]
     assert told[0] == "1 pairs have no common points and count in no figure."
-    assert told[1].startswith("1 pairs have points outside their picture, which cannot be run: 000001-2008_002719")
+    assert told[1].startswith(
+        "1 pairs have points outside their picture; a run moves a source's onto its edge: 000001-2008_002719"
+    )
 
 
 def test_nothing_known_is_said(tmp_path, literal, write_pairs, picture):

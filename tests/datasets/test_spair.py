@@ -1,8 +1,6 @@
 """SPair-71k's layout."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -149,35 +147,3 @@ def test_an_empty_list_is_told(spair_copy, write_pairs):
     write_pairs(spair_copy, [])
     with pytest.raises(DatasetError, match=r"expected pairs in 'Layout/large/test\.txt', got none"):
         spair.load(spair_copy)
-
-
-_MEASURE = """
-import resource, sys, time
-from pathlib import Path
-began = time.monotonic()
-from semcorr.datasets.registry import load
-dataset = load("spair", Path(sys.argv[1]))
-print(len(dataset.pairs), time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-"""
-
-
-@pytest.mark.slow
-def test_a_layout_as_large_as_the_real_one(tmp_path, literal, write_pairs):
-    counts = registry.SPECS["spair"].known["test", ""].by_category
-    assert sum(counts.values()) == 12_234
-    records = []
-    for category, count in counts.items():
-        for _ in range(count):
-            number = len(records) + 1
-            source, target = f"2008_{number % 100:06d}", f"2009_{number // 100:06d}"
-            filename = f"{number:06d}-{source}-{target}:{category}"
-            own = {"pair_id": number, "src_imname": f"{source}.jpg", "trg_imname": f"{target}.jpg"}
-            records.append({**literal, **own, "filename": filename, "category": category})
-    write_pairs(tmp_path / "SPair-71k", records)
-    ran = subprocess.run(
-        [sys.executable, "-c", _MEASURE, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
-    )
-    pairs, seconds, megabytes = map(float, ran.stdout.split())
-    assert pairs == 12_234
-    assert seconds < 10
-    assert megabytes < 1000

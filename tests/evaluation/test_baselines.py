@@ -5,25 +5,19 @@ import dataclasses
 import numpy as np
 import pytest
 
+from evaluation.handmade import pair_record
 from semcorr.errors import RunError
 from semcorr.evaluation.baselines import BASELINES, oracle_grid, random_place, same_box_position, same_position
 from semcorr.evaluation.records import PairRecord
 
-PAIR = PairRecord(
-    index=0,
-    pair="a-b",
-    category="cat",
-    names=("nose", "tail", "paw"),
-    source="a.png",
-    target="b.png",
+PAIR = pair_record(
+    0,
+    [[0, 0], [299.9, 99.9], [150, 51]],
+    source_points=np.array([[10.0, 20.0], [50.0, 120.0], [20.0, 70.0]]),
     source_size=(100, 200),
     target_size=(300, 100),
     source_box=(10, 20, 50, 120),
     target_box=(100, 10, 180, 60),
-    source_points=np.array([[10.0, 20.0], [50.0, 120.0], [20.0, 70.0]]),
-    truth=np.array([[0.0, 0.0], [299.9, 99.9], [150.0, 51.0]]),
-    predicted=np.zeros((0, 2)),
-    confidence=np.zeros(0),
 )
 
 

@@ -9,61 +9,6 @@ from hypothesis import strategies as st
 
 from semcorr.evaluation import pck
 
-
-def test_threshold_counts_as_right() -> None:
-    """Size 50 at alpha 0.1 allows 5 pixels: distances 5 (a 3-4-5 triangle), 0 and 5.001."""
-    truth = np.array([[10.0, 10.0], [0.0, 0.0], [20.0, 20.0]])
-    predicted = np.array([[13.0, 14.0], [0.0, 0.0], [20.0, 25.001]])
-    assert pck.correct(predicted, truth, 50.0, 0.1).tolist() == [True, True, False]
-
-
-def test_both_averages() -> None:
-    """Pairs with 1 of 1, 1 of 4 and no points: per image (1 + 1/4) / 2, per point 2 / 5."""
-    pairs = [np.array([True]), np.array([True, False, False, False]), np.zeros(0, dtype=bool)]
-    assert pck.per_image(pairs) == pytest.approx(0.625)
-    assert pck.per_point(pairs) == pytest.approx(0.4)
-
-
-def test_no_points_give_zero_not_nan() -> None:
-    empty = [np.zeros(0, dtype=bool)]
-    assert pck.per_point(empty) == pck.per_image(empty) == 0.0
-    assert pck.bootstrap(empty) == (0.0, 0.0)
-    assert pck.bootstrap([]) == (0.0, 0.0)
-
-
-def test_interval_of_a_coin() -> None:
-    """400 pairs of one point, half of them right: the normal interval is 0.5 ± 1.96 · 0.5 / 20 = 0.451 to 0.549."""
-    pairs = [np.array([i % 2 == 0]) for i in range(400)]
-    low, high = pck.bootstrap(pairs, resamples=4000)
-    assert low == pytest.approx(0.451, abs=0.006)
-    assert high == pytest.approx(0.549, abs=0.006)
-
-
-def test_pairs_are_drawn_whole() -> None:
-    """100 pairs of 10 equal points vary as 100 draws, not as 1,000: ± 1.96 · 0.5 / 10."""
-    pairs = [np.full(10, i % 2 == 0) for i in range(100)]
-    low, high = pck.bootstrap(pairs, resamples=4000)
-    assert high - low == pytest.approx(2 * 1.96 * 0.05, abs=0.025)
-
-
-def test_difference_uses_the_same_pairs() -> None:
-    """Where one method is right exactly when the other is, the difference is 0 in every resample."""
-    pairs = [np.array([i % 3 == 0, i % 2 == 0]) for i in range(60)]
-    assert pck.bootstrap_difference(pairs, pairs) == (0.0, 0.0)
-
-
-def test_bootstrap_is_seeded() -> None:
-    pairs = [np.array([i % 3 == 0]) for i in range(50)]
-    assert pck.bootstrap(pairs, seed=1) == pck.bootstrap(pairs, seed=1)
-
-
-def test_sides_must_match() -> None:
-    with pytest.raises(ValueError, match="as many pairs"):
-        pck.bootstrap_difference([np.array([True])], [])
-
-
-# --- counts of many pairs at many alphas ------------------------------------------------------------------------------
-
 ERRORS = np.array([0.05, 0.1, 0.11, 0.0, np.inf, 0.2])
 """Pair 0: 0.05, 0.1, 0.11; pair 1: 0, infinite; pair 2: none; pair 3: 0.2."""
 PAIR = np.array([0, 0, 0, 1, 1, 3])
@@ -83,12 +28,26 @@ def test_averages_of_three_alphas() -> None:
     np.testing.assert_allclose(averages.per_point, [2 / 6, 3 / 6, 5 / 6])
 
 
-@pytest.mark.parametrize(("numerator", "size"), [(29, 100), (7, 100), (35, 70), (58, 200)])
-def test_rounding_cannot_push_a_point_off_the_threshold(numerator: int, size: int) -> None:
-    """0.29 · 100 is 28.999999999999996 in floating point; a distance of 29 is on the threshold all the same."""
-    alpha = numerator / size
-    assert pck.correct(np.array([[float(numerator), 0.0]]), np.zeros((1, 2)), float(size), alpha).all()
-    assert pck.count(np.array([numerator / size]), np.array([0]), 1, [alpha]).right.item() == 1
+def test_rounding_cannot_push_a_point_off_the_threshold() -> None:
+    """0.1 + 0.2 is 0.30000000000000004 in floating point, and on the threshold of 0.3; a billionth more is not."""
+    errors = np.array([0.1 + 0.2, 0.3 * (1 + 1e-8)])
+    assert errors[0] > 0.3
+    assert pck.count(errors, np.array([0, 1]), 2, [0.3]).right.tolist() == [[1], [0]]
+
+
+def test_both_averages() -> None:
+    """Pairs with 1 of 1, 1 of 4 and no points: per image (1 + 1/4) / 2, per point 2 / 5."""
+    averages = pck.averages(pck.Counts(right=np.array([[1], [1], [0]]), total=np.array([1, 4, 0])))
+    assert averages.per_image[0] == pytest.approx(0.625)
+    assert averages.per_point[0] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("pairs", [0, 1])
+def test_no_points_give_zero_not_nan(pairs: int) -> None:
+    empty = pck.Counts(right=np.zeros((pairs, 2), np.int64), total=np.zeros(pairs, np.int64))
+    averages, ends = pck.averages(empty), pck.intervals(empty)
+    assert averages.per_point.tolist() == averages.per_image.tolist() == [0, 0]
+    assert ends.per_point.tolist() == ends.per_image.tolist() == [[0, 0], [0, 0]]
 
 
 def test_area_in_closed_form() -> None:
@@ -98,6 +57,47 @@ def test_area_in_closed_form() -> None:
     assert image == pytest.approx((0.34 / 3 + 0.1 + 0) / 3 / 0.2)
     assert pck.area(np.zeros(0), np.zeros(0, np.int64), 3, 0.2) == (0.0, 0.0)
 
+
+# --- intervals --------------------------------------------------------------------------------------------------------
+
+
+def right_of(right: list[int], points: int = 1) -> pck.Counts:
+    """So many right points, at one alpha, of pairs with ``points`` each."""
+    return pck.Counts(right=np.array(right, dtype=np.int64)[:, None], total=np.full(len(right), points))
+
+
+def test_interval_of_a_coin() -> None:
+    """400 pairs of one point, half of them right: the normal interval is 0.5 ± 1.96 · 0.5 / 20 = 0.451 to 0.549."""
+    ((low, high),) = pck.intervals(right_of([i % 2 for i in range(400)]), resamples=4000).per_point
+    assert low == pytest.approx(0.451, abs=0.006)
+    assert high == pytest.approx(0.549, abs=0.006)
+
+
+def test_pairs_are_drawn_whole() -> None:
+    """100 pairs of 10 equal points vary as 100 draws, not as 1,000: ± 1.96 · 0.5 / 10."""
+    ((low, high),) = pck.intervals(right_of([10 * (i % 2) for i in range(100)], 10), resamples=4000).per_point
+    assert high - low == pytest.approx(2 * 1.96 * 0.05, abs=0.025)
+
+
+def test_difference_uses_the_same_pairs() -> None:
+    """Where one method is right exactly when the other is, the difference is 0 in every resample."""
+    counts = right_of([(i % 3 == 0) + (i % 2 == 0) for i in range(60)], 2)
+    assert pck.intervals(counts).per_point[0, 0] > 0
+    assert pck.intervals(counts, counts).per_point.tolist() == [[0, 0]]
+
+
+def test_draws_are_seeded() -> None:
+    counts = right_of([i % 3 == 0 for i in range(50)])
+    first, second, other = (pck.intervals(counts, seed=seed).per_point.tolist() for seed in (1, 1, 2))
+    assert first == second != other
+
+
+def test_sides_must_match() -> None:
+    with pytest.raises(ValueError, match="as many pairs"):
+        pck.intervals(right_of([1]), right_of([]))
+
+
+# --- many pairs, drawn by chance --------------------------------------------------------------------------------------
 
 errors_of_pairs = st.lists(st.lists(st.floats(0, 0.5) | st.just(float("inf")), max_size=6), min_size=1, max_size=12)
 
@@ -165,8 +165,3 @@ def test_a_whole_benchmark_needs_little_memory() -> None:
     tracemalloc.stop()
     assert peak < 100e6
     np.testing.assert_allclose(ends.per_point, 0.5)
-
-
-def test_intervals_of_no_pairs() -> None:
-    ends = pck.intervals(pck.Counts(right=np.zeros((0, 2), np.int64), total=np.zeros(0, np.int64)))
-    assert ends.per_image.tolist() == ends.per_point.tolist() == [[0, 0], [0, 0]]

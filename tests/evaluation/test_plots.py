@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from evaluation.handmade import pair_record, run_of
 from semcorr.errors import RunError
 from semcorr.evaluation.measured import Wanted, measure, with_baselines
 from semcorr.evaluation.plots import categories, choose, curves, pair_sheet, write_plots
@@ -20,24 +21,16 @@ from semcorr.evaluation.scores import score
 
 def record(index: int, offset: float | None, category: str = "cat", points: int = 2) -> PairRecord:
     """Every point ``offset`` pixels to the right of the truth, in pictures of 60 x 40; None for a failed pair."""
-    truth = np.stack([10.0 + 10 * np.arange(points), np.full(points, 20.0)], axis=1).reshape(-1, 2)
-    found = np.zeros((0, 2)) if offset is None else truth + np.array([offset, 0.0])
-    return PairRecord(
-        index=index,
-        pair=f"pair-{index}",
+    return pair_record(
+        index,
+        [(10 + 10 * number, 20) for number in range(points)],
+        None if offset is None else [(offset, 0)] * points,
         category=category,
-        names=tuple(f"point {i}" for i in range(points)),
         source="there.png",
         target="missing.png" if index == 1 else "there.png",
         source_size=(60, 40),
         target_size=(60, 40),
-        source_box=None,
         target_box=(0.0, 0.0, 50.0, 40.0),
-        source_points=truth,
-        truth=truth,
-        predicted=found,
-        confidence=np.zeros(len(found)),
-        error="broken" if offset is None else "",
     )
 
 
@@ -53,16 +46,7 @@ def make(tmp_path: Path) -> Callable[..., Run]:
     PIL.Image.new("RGB", (60, 40), (200, 30, 30)).save(tmp_path / "there.png")
 
     def run(name: str = "mine", records: list[PairRecord] = RECORDS, **dataset: Any) -> Run:
-        return Run(
-            name=name,
-            folder=tmp_path / name,
-            settings={
-                "dataset": {"name": "toy", "threshold": "target-box", "root": str(tmp_path), **dataset},
-                "method": {"name": "prompt"},
-            },
-            records=records,
-            expected=len(records),
-        )
+        return run_of(name, records, dataset={"split": "", "root": str(tmp_path), **dataset})
 
     return run
 

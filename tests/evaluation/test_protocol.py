@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evaluation.handmade import pair_record
 from semcorr.errors import SettingsError
-from semcorr.evaluation.protocol import Protocol, in_frame, named, threshold_size, threshold_sizes
+from semcorr.evaluation.protocol import Protocol, named, target_scales, threshold_sizes
 from semcorr.evaluation.records import PairRecord
 from semcorr.evaluation.scores import score
 
@@ -15,22 +16,17 @@ from semcorr.evaluation.scores import score
 def record(**changes: Any) -> PairRecord:
     """A source of 400 x 200 with a box of 200 x 50, a target of 100 x 50 with a box of 40 x 40, two points."""
     fields: dict[str, Any] = {
-        "index": 0,
-        "pair": "a-b",
-        "category": "cat",
-        "names": ("eye", "tail"),
-        "source": "a.png",
-        "target": "b.png",
         "source_size": (400, 200),
         "target_size": (100, 50),
         "source_box": (10.0, 10.0, 210.0, 60.0),
         "target_box": (10.0, 5.0, 50.0, 45.0),
         "source_points": np.array([[20.0, 20.0], [200.0, 50.0]]),
-        "truth": np.array([[20.0, 10.0], [80.0, 45.0]]),
-        "predicted": np.array([[20.0, 10.0], [80.0, 45.0]]),
-        "confidence": np.zeros(2),
     }
-    return PairRecord(**(fields | changes))
+    return pair_record(0, [[20, 10], [80, 45]], **(fields | changes))
+
+
+def threshold_size(one: PairRecord, protocol: Protocol) -> float:
+    return threshold_sizes([one], protocol).item()
 
 
 @pytest.mark.parametrize(
@@ -86,11 +82,10 @@ def test_swapping_source_and_target_swaps_their_boxes() -> None:
 RULES = ("target-box", "source-box", "image", "keypoints", "reference-spair", "reference-willow", "reference-cub")
 
 
-def test_points_in_a_frame() -> None:
-    points = np.array([[20.0, 10.0], [100.0, 50.0]])
-    assert in_frame(points, (100, 50), Protocol()).tolist() == points.tolist()
-    squashed = in_frame(points, (100, 50), Protocol(frame="squash"))
-    np.testing.assert_allclose(squashed, [[102.4, 102.4], [512, 512]])
+def test_scales_of_a_frame() -> None:
+    """A target of 100 x 50."""
+    assert target_scales([record()], Protocol()).tolist() == [[1, 1]]
+    np.testing.assert_allclose(target_scales([record()], Protocol(frame="squash")), [[5.12, 10.24]])
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -155,7 +150,7 @@ def test_names() -> None:
 @pytest.mark.parametrize(("rule", "side"), [("target-box", "target"), ("source-box", "source")])
 def test_a_missing_box_says_which_rule_fits(rule: str, side: str) -> None:
     bare = record(source_box=None, target_box=None)
-    with pytest.raises(SettingsError, match=f"{side}'s box, and the pair a-b has none.*keypoints.*image"):
+    with pytest.raises(SettingsError, match=f"{side}'s box, and the pair pair-0 has none.*keypoints.*image"):
         threshold_size(bare, named(rule))
     assert threshold_size(bare, named("image")) == 100
 

@@ -5,7 +5,6 @@ import io
 import json
 import random
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from evaluation.handmade import pair_record, run_of
 from semcorr.errors import SettingsError
 from semcorr.evaluation import pck
 from semcorr.evaluation.measured import Wanted, with_baselines
 from semcorr.evaluation.published import PUBLISHED, quoted
-from semcorr.evaluation.records import PairRecord, Run
+from semcorr.evaluation.records import PairRecord
 from semcorr.evaluation.report import build_report
 from semcorr.evaluation.sheets import Report
 
@@ -29,44 +29,24 @@ def record(index: int, category: str, offsets: list[float] | None, **changes: An
     The target's box is 100 long, so that offsets are percents of the threshold's size.
     """
     count = 2 if offsets is None else len(offsets)
-    truth = np.stack([10.0 * np.arange(1, count + 1), np.full(count, 50.0)], axis=1).reshape(-1, 2)
-    found = np.zeros((0, 2)) if offsets is None else truth + np.stack([np.array(offsets), np.zeros(count)], axis=1)
     fields: dict[str, Any] = {
-        "index": index,
-        "pair": f"pair-{index}",
         "category": category,
         "names": ("eye", "tail", "paw")[:count],
         "source": f"{index}.png",
-        "target": f"{index}-target.png",
         "source_size": (200, 100),
         "target_size": (200, 100),
         "source_box": (0.0, 0.0, 100.0, 50.0),
         "target_box": (0.0, 0.0, 100.0, 50.0),
-        "source_points": truth,
-        "truth": truth,
-        "predicted": found,
-        "confidence": np.zeros(len(found)),
         "describe_seconds": 2.0,
         "locate_seconds": 0.5,
-        "error": "broken" if offsets is None else "",
     }
-    return PairRecord(**(fields | changes))
-
-
-def run(name: str, records: list[PairRecord], *, expected: int | None = None, **changes: Any) -> Run:
-    dataset = {"name": "toy", "split": "test", "setting": "", "threshold": "target-box", "root": f"somewhere/{name}"}
-    method = {"name": "prompt", "preset": "paper", "settings": {"rounds": 5}}
-    return Run(
-        name=name,
-        folder=Path(name),
-        settings={"dataset": dataset | changes.pop("dataset", {}), "method": method | changes.pop("method", {})},
-        records=records,
-        expected=len(records) if expected is None else expected,
-    )
+    truth = [(10 * number, 50) for number in range(1, count + 1)]
+    found = None if offsets is None else [(offset, 0) for offset in offsets]
+    return pair_record(index, truth, found, **(fields | changes))
 
 
 # At 0.1: cat 1 of 2 and 1 of 1, dog 0 of 2; at 0.05 cat 0 of 2 and 1 of 1. A pair of dogs has no points.
-GOOD = run(
+GOOD = run_of(
     "good",
     [
         record(0, "cat", [10, 11], flags={"viewpoint": 0}),
@@ -74,9 +54,10 @@ GOOD = run(
         record(2, "dog", [40, 30], flags={"viewpoint": 2}),
         record(3, "dog", [], flags={"viewpoint": 0}),
     ],
+    method={"settings": {"rounds": 5}},
 )
 # The same pairs: 0 of 2, 1 of 1, failed.
-BAD = run(
+BAD = run_of(
     "bad",
     [
         record(0, "cat", [20, 20], flags={"viewpoint": 0}),
@@ -84,6 +65,7 @@ BAD = run(
         record(2, "dog", None, flags={"viewpoint": 2}),
         record(3, "dog", [], flags={"viewpoint": 0}),
     ],
+    method={"settings": {"rounds": 5}},
 )
 
 
@@ -111,8 +93,9 @@ def test_overall_by_hand() -> None:
 
 
 def test_intervals_are_those_of_pck() -> None:
-    right = [np.array([True, False]), np.array([True]), np.array([False, False]), np.zeros(0, bool)]
-    low, high = pck.bootstrap(right)
+    """At 0.1 1 of 2, 1 of 1 and 0 of 2 points are right, and a pair has none."""
+    counts = pck.Counts(right=np.array([[1], [1], [0], [0]]), total=np.array([2, 1, 2, 0]))
+    ((low, high),) = pck.intervals(counts).per_point
     assert values(build_report([GOOD]), "pck@0.1 per point 95%")["good"] == pytest.approx([100 * low, 100 * high])
 
 
@@ -255,7 +238,7 @@ def test_warnings() -> None:
     moved = replace(GOOD, name="moved", records=[replace(r, truth=r.truth + 1) for r in GOOD.records])
     # The pair without points is the same in both.
     assert "(1 in common)" in build_report([GOOD, moved]).warnings[0]
-    other = run("other", GOOD.records, dataset={"threshold": "image"})
+    other = run_of("other", GOOD.records, dataset={"threshold": "image"})
     assert build_report([GOOD, other]).warnings == (
         "good and other have other settings of the data set (threshold: target-box and image).",
     )
@@ -263,7 +246,7 @@ def test_warnings() -> None:
 
 
 def test_data_sets_have_tables_of_their_own() -> None:
-    report = build_report([GOOD, run("val", GOOD.records, dataset={"split": "val"})])
+    report = build_report([GOOD, run_of("val", GOOD.records, dataset={"split": "val"})])
     assert [sheet.dataset for sheet in report.sheets] == ["toy test", "toy test", "toy val", "toy val"]
     assert report.warnings == (
         "The runs are of different data sets, whose figures are not comparable: toy test; toy val.",
@@ -271,7 +254,7 @@ def test_data_sets_have_tables_of_their_own() -> None:
 
 
 def test_each_data_set_has_its_own_rule() -> None:
-    willow = run("willow", GOOD.records, dataset={"name": "pf-willow", "threshold": "keypoints"})
+    willow = run_of("willow", GOOD.records, dataset={"name": "pf-willow", "threshold": "keypoints"})
     report = build_report([GOOD, willow])
     protocols = {sheet.dataset: sheet.protocol for sheet in report.sheets}
     assert protocols["pf-willow test"] == "extent of the key-points, original pixels"
@@ -285,8 +268,8 @@ def test_each_data_set_has_its_own_rule() -> None:
 
 
 def test_settings_in_which_runs_of_a_method_differ() -> None:
-    one = run("one", GOOD.records, method={"settings": {"rounds": 1}})
-    baseline = run("same", GOOD.records, method={"name": "same-position"})
+    one = run_of("one", GOOD.records, method={"settings": {"rounds": 1}})
+    baseline = run_of("same", GOOD.records, method={"name": "same-position"})
     assert build_report([GOOD, one, baseline]).notes == ("Runs of prompt differ in settings.rounds: good 5, one 1.",)
 
 
@@ -300,13 +283,13 @@ def test_baselines_beside_a_run() -> None:
     assert values(report, "failed pairs")["same-position"] == 0
     boxless = replace(BAD, records=[replace(r, source_box=None, target_box=None) for r in BAD.records])
     assert [one.name for one in with_baselines([boxless])] == ["bad", "same-position", "random", "oracle-grid"]
-    there = [GOOD, run("mine", GOOD.records, method={"name": "random"})]
+    there = [GOOD, run_of("mine", GOOD.records, method={"name": "random"})]
     assert [one.name for one in with_baselines(there)].count("random") == 0
 
 
 # --- quoted figures ---------------------------------------------------------------------------------------------------
 
-SPAIR = run("mine", GOOD.records, dataset={"name": "spair-71k"})
+SPAIR = run_of("mine", GOOD.records, dataset={"name": "spair-71k"})
 
 
 def quoted_rows(report: Report, key: str) -> dict[str, Any]:
@@ -370,7 +353,7 @@ def test_figures_of_cub_stand_under_their_own_protocol() -> None:
     """The paper's with its pairs, per image; ASIC's with its own, per point; the others' protocol is not stated."""
     tables = {}
     for setting in ("released", "asic"):
-        one = run("mine", GOOD.records, dataset={"name": "cub", "setting": setting})
+        one = run_of("mine", GOOD.records, dataset={"name": "cub", "setting": setting})
         report = build_report([one], Wanted(alphas=(0.1,)))
         tables[setting] = [quoted_rows(report, f"pck@0.1 {average}") for average in ("per image", "per point")]
         assert "(protocol not stated): VGG+MLS; DINO+MLS; DINO+NN." in "\n".join(report.warnings)

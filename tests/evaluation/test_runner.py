@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,6 +111,64 @@ def test_a_line_cut_short_is_done_again(birds: Dataset, tmp_path: Path) -> None:
     path.write_text(text[: len(text) - 40])
     assert len(read_run(folder).records) == 5
     assert untimed(run(birds, GUESS, folder).records) == untimed(expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": [1]},
+        {"index": "0"},
+        {"pair": 1},
+        {"truth": None},
+        {"predicted": [[1, 2, 3]]},
+        {"source_box": "none"},
+        {"rounds": {"1": {"x": 1}}},
+        {"describe_seconds": "long"},
+        {"names": 3},
+        {"more": 1},
+    ],
+)
+def test_a_line_of_something_else_is_done_again(birds: Dataset, tmp_path: Path, change: dict[str, Any]) -> None:
+    folder = tmp_path / "run"
+    expected = run(birds, GUESS, folder).records
+    (path,) = (folder / "records").iterdir()
+    first, *others = path.read_text().splitlines()
+    lines = [json.dumps(json.loads(first) | change), "[1, 2]", "3", *others]
+    path.write_text("\n".join(lines))
+    assert [record.index for record in read_run(folder).records] == [1, 2, 3, 4, 5]
+    assert untimed(run(birds, GUESS, folder).records) == untimed(expected)
+
+
+def test_records_are_read_once_at_the_start_and_once_at_the_end(
+    birds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, from_json = [], PairRecord.from_json
+
+    def counted(line: str) -> PairRecord:
+        read.append(line)
+        return from_json(line)
+
+    monkeypatch.setattr(PairRecord, "from_json", counted)
+    run(birds, GUESS, tmp_path / "run")
+    assert len(read) == 6
+    run(birds, GUESS, tmp_path / "run")
+    assert len(read) == 12
+    (path,) = (tmp_path / "run" / "records").iterdir()
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
+    run(birds, GUESS, tmp_path / "run")
+    assert len(read) == 12 + 4 + 6
+
+
+def test_lines_reach_the_disk_a_source_at_a_time(
+    birds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every line is in the file when its pair is told; the disk is waited for after each source's two pairs."""
+    settled: list[int] = []
+    told: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda _: settled.append(len(lines(tmp_path / "run"))))
+    run(birds, GUESS, tmp_path / "run", progress=lambda *_, **__: told.append(len(lines(tmp_path / "run"))))
+    assert told == [1, 2, 3, 4, 5, 6]
+    assert settled == [2, 4, 6]
 
 
 def test_two_processes_give_what_one_gives(birds: Dataset, whole: Sequence[PairRecord], tmp_path: Path) -> None:

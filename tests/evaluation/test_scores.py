@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation.handmade import pair_record
 from semcorr.errors import RunError
 from semcorr.evaluation.protocol import Protocol, named
 from semcorr.evaluation.records import PairRecord
@@ -27,26 +28,12 @@ from semcorr.evaluation.scores import (
 
 def record(index: int, truth: Any, offsets: Any, **changes: Any) -> PairRecord:
     """A source of 100 x 100 with a box of 80 x 20, a target of 200 x 100 with a box of 40 x 20."""
-    points = np.array(truth, dtype=np.float64).reshape(-1, 2)
-    found = np.zeros((0, 2)) if offsets is None else points + np.array(offsets, dtype=np.float64).reshape(-1, 2)
     fields: dict[str, Any] = {
-        "index": index,
-        "pair": f"pair-{index}",
-        "category": "cat",
-        "names": tuple("abcdefg"[: len(points)]),
-        "source": "a.png",
-        "target": "b.png",
-        "source_size": (100, 100),
         "target_size": (200, 100),
         "source_box": (10.0, 10.0, 90.0, 30.0),
         "target_box": (100.0, 30.0, 140.0, 50.0),
-        "source_points": points,
-        "truth": points,
-        "predicted": found,
-        "confidence": np.zeros(len(found)),
-        "error": "ImageError: broken" if offsets is None else "",
     }
-    return PairRecord(**(fields | changes))
+    return pair_record(index, truth, offsets, **(fields | changes))
 
 
 # Pair 0: 4, 6 and 15 pixels off along x. Pair 1: 8 and 20 off along y. Pair 2 has no points. Pair 3 failed.
@@ -87,6 +74,15 @@ def test_every_rule_by_hand(threshold: str, frame: str | None, right: list[int])
     averages = scores.averages([0.1])
     assert averages.per_image[0] == pytest.approx((right[0] / 3 + right[1] / 2 + right[3] / 2) / 3)
     assert averages.per_point[0] == pytest.approx(sum(right) / 7)
+
+
+def test_on_the_threshold_is_right() -> None:
+    """A box of 100 at alpha 0.05 allows 5 pixels: distances 5 (a 3-4-5 triangle), 0, 5.001, and 5 with rounding."""
+    box = (0.0, 0.0, 100.0, 20.0)
+    places = [([10, 10], [3, 4]), ([0, 0], [0, 0]), ([20, 20], [0, 5.001]), ([3.3, 0], [5, 0])]
+    pairs = [record(index, [truth], [offset], target_box=box) for index, (truth, offset) in enumerate(places)]
+    assert pairs[3].predicted[0, 0] - 3.3 > 5
+    assert score(pairs, Protocol()).counts([0.05]).right[:, 0].tolist() == [1, 1, 0, 1]
 
 
 def test_summary_by_hand() -> None:

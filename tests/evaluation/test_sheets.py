@@ -3,8 +3,9 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
-from semcorr.evaluation.sheets import Column, Report, Row, Sheet
+from semcorr.evaluation.sheets import Column, Report, Row, Sheet, joined
 
 SHEET = Sheet(
     title="50 % & more_",
@@ -83,3 +84,11 @@ def test_json_parsed_back() -> None:
     assert document == REPORT.document()
     assert document["sheets"][0]["rows"][0]["values"]["pck 95%"] == [-1.0, 60.26]
     assert document["sheets"][0]["rows"][1]["quoted"] is True
+
+
+def test_joined_reports_say_everything_once() -> None:
+    other = Report(sheets=(replace(SHEET, by="layer"),), warnings=("careful, 100 %", "more"), notes=("by the way",))
+    both = joined([REPORT, other])
+    assert [sheet.by for sheet in both.sheets] == ["overall", "layer"]
+    assert both.warnings == ("careful, 100 %", "more")
+    assert both.notes == ("by the way",)

@@ -20,6 +20,7 @@ def test_the_presets_differ_in_the_known_deviations_and_in_nothing_else():
         "fusion": ("mean", "softmax"),
         "crop_margin": (0.0, 0.15),
         "pixel_centre": (0.5, 0.0),
+        "learn_crops": (64, None),
     }
 
 

@@ -74,7 +74,7 @@ def download(name: str, /, *, to: Path = Path("data")) -> int:
 @data_app.command
 def check(
     name: str,
-    path: Path,
+    path: Path | None = None,
     /,
     *,
     split: str | None = None,
@@ -85,7 +85,7 @@ def check(
     """Count what a copy of a benchmark holds and compare it with what is known. Exit status 1: it is not whole.
 
     Args:
-        name: One of the names of semcorr data list.
+        name: One of the names of semcorr data list; may be left out where the folder has the benchmark's own name.
         path: The benchmark's folder, or the one that it lies in.
         split: Which split; the one that figures are published on if not given.
         setting: Which protocol of several.
@@ -93,7 +93,11 @@ def check(
         as_json: Print one JSON document instead.
     """
     from semcorr.datasets.check import check
+    from semcorr.datasets.registry import find_by_folder
 
+    if path is None:
+        path = Path(name)
+        name = find_by_folder(path).name
     with console.TerminalProgress() as progress:
         report = check(name, path, split=split, setting=setting, deep=deep, progress=progress)
     if as_json:

@@ -1,7 +1,9 @@
 """``semcorr eval``, ``ablate`` and ``merge``: run a method over a benchmark."""
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,21 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
-from semcorr.cli.options import PHOTO_MODEL, MatcherOptions, Output
-from semcorr.cli.report import Format, tell
+from semcorr.cli.options import PHOTO_MODEL, MatcherOptions, Output, Repeated
+from semcorr.cli.report import TableOptions
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from semcorr.datasets.base import Dataset
     from semcorr.evaluation.records import Run
     from semcorr.evaluation.run_folder import Shard
     from semcorr.evaluation.runner import Method
     from semcorr.progress import Progress
-
-_Repeated = Annotated[tuple[str, ...], Parameter(negative="")]
-_Alphas = Annotated[tuple[float, ...], Parameter(negative="")]
 
 
 @Parameter(name="*")
@@ -37,7 +34,7 @@ class MethodOptions(MatcherOptions):
         method: prompt (the paper's), or a baseline: same-position, same-box-position, random, oracle-grid.
     """
 
-    model: str = ""
+    model: Annotated[str, Parameter(show_default=False)] = ""
     method: str = "prompt"
 
     def chosen(self, dataset: str) -> "Method":
@@ -59,13 +56,15 @@ class DataOptions:
         split: The benchmark's own default unless named.
         setting: Which of several protocols of the benchmark.
         category: Only pairs of this category; repeat for more.
+        flag: NAME=VALUE: only pairs of this difficulty, such as viewpoint=2; repeat for more.
         limit: Only the first so many pairs.
     """
 
     data: Path | None = None
     split: str | None = None
     setting: str | None = None
-    category: _Repeated = ()
+    category: Repeated = ()
+    flag: Repeated = ()
     limit: int | None = None
 
     def read(self, name: str) -> "Dataset":
@@ -80,9 +79,19 @@ class DataOptions:
                 split=self.split,
                 setting=self.setting,
                 categories=self.category,
+                flags=self._flags(),
                 limit=self.limit,
                 progress=progress,
             )
+
+    def _flags(self) -> dict[str, list[str]]:
+        wanted: dict[str, list[str]] = {}
+        for text in self.flag:
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise SettingsError(f"Expected --flag NAME=VALUE, such as viewpoint=2, got {text!r}.")
+            wanted.setdefault(name, []).append(value)
+        return wanted
 
     def _place(self, name: str) -> Path:
         if self.data is not None:
@@ -96,8 +105,24 @@ class DataOptions:
         return (Path(cache) if cache else Path.home() / ".cache") / "semcorr" / "toy"
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class AblationTables(TableOptions):
+    """The same, where all of the ablation is what one wants to see.
+
+    A class of its own, because a default object would lose its tables as soon as another option is given.
+
+    Attributes:
+        by: As for semcorr report; layer, rounds and crops are of the method's own run.
+    """
+
+    by: Repeated = ("overall", "layer", "rounds", "crops")
+
+
 _DATA = DataOptions()
 _METHOD = MethodOptions()
+_TABLES = TableOptions()
+_ABLATION = AblationTables()
 
 
 def evaluate(
@@ -109,9 +134,7 @@ def evaluate(
     workers: int = 1,
     keep_queries: Annotated[bool, Parameter(negative="")] = False,
     estimate: Annotated[bool, Parameter(negative="")] = False,
-    by: _Repeated = ("overall",),
-    alpha: _Alphas = (0.05, 0.1),
-    format: Format = "table",  # noqa: A002  # the option's name
+    tables: TableOptions = _TABLES,
     data: DataOptions = _DATA,
     method: MethodOptions = _METHOD,
 ) -> int:
@@ -127,9 +150,7 @@ def evaluate(
         workers: Processes, each with a model of its own.
         keep_queries: Keep what source pictures were described as.
         estimate: Run nothing; time a few steps and print how many hours the run would take on this machine.
-        by: What to print, see `semcorr report`.
-        alpha: The part of the threshold's size within which a point is right; repeat for more.
-        format: How it is printed.
+        tables: Which tables are printed, and how.
         data: Which pairs.
         method: What is measured.
     """
@@ -138,25 +159,14 @@ def evaluate(
     part, chosen = _shard(shard), method.chosen(dataset)  # what is misspelt is told before anything slow begins
     pairs = data.read(dataset)
     if estimate:
-        return _estimate(pairs, chosen)
+        return _estimate(pairs, chosen, json=tables.json)
     folder = output or Path("runs") / f"{dataset}-{method.method}"
-    watch = _Watch()
-    try:
-        with console.TerminalProgress() as progress:
-            watch.progress = progress
-            found = run(
-                pairs,
-                chosen,
-                folder,
-                shard=part,
-                workers=workers,
-                keep_queries=keep_queries,
-                progress=watch,
-            )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"What is done is in {folder}; the same command goes on.") from None
+    with running(folder) as progress:
+        watch = _Stopwatch(progress)
+        found = run(pairs, chosen, folder, shard=part, workers=workers, keep_queries=keep_queries, progress=watch)
     watch.tell(found, workers)
-    return _print([found], dataset, by, alpha, format)
+    _print([found], dataset, tables)
+    return _status([found])
 
 
 def ablate(
@@ -166,41 +176,34 @@ def ablate(
     output: Output | None = None,
     crops_apart: Annotated[bool, Parameter(negative="")] = False,
     workers: int = 1,
-    by: _Repeated = ("overall",),
-    alpha: _Alphas = (0.05, 0.1),
-    format: Format = "table",  # noqa: A002  # the option's name
+    tables: AblationTables = _ABLATION,
     data: DataOptions = _DATA,
     method: MethodOptions = _METHOD,
 ) -> int:
     """The paper's ablation: the method, and without crops, with one embedding, with one layer.
 
-    Runs lie in folders of their own and are resumable as those of `semcorr eval`; `semcorr report FOLDER/method --by
-    layer` (or rounds, crops) shows more of the same run. With the bundled model, its plain twin stands beside it.
+    Then, from the method's own run: layers one by one and together, after 1, 2, ... embeddings, after 1, 2, ... crops.
+    Runs lie in folders of their own and are resumable as those of `semcorr eval`. With the bundled model, its plain
+    twin stands beside it.
 
     Args:
         dataset: One of those that `semcorr data list` shows.
         output: Folder of the runs. [default: runs/DATASET-ablation]
         crops_apart: Switch crops off at learning alone and at locating alone as well: two more runs.
         workers: Processes, each with a model of its own.
-        by: What to print, see `semcorr report`.
-        alpha: The part of the threshold's size within which a point is right; repeat for more.
-        format: How it is printed.
+        tables: Which tables are printed, and how.
         data: Which pairs.
         method: What is measured.
     """
     from semcorr.evaluation.ablation import ablate as variants
 
+    chosen = method.chosen(dataset)
     pairs = data.read(dataset)
     folder = output or Path("runs") / f"{dataset}-ablation"
-    try:
-        with console.TerminalProgress() as progress:
-            rows = variants(
-                pairs, method.chosen(dataset), folder, crops_apart=crops_apart, workers=workers, progress=progress
-            )
-            runs = list(rows)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"What is done is in {folder}; the same command goes on.") from None
-    return _print(runs, dataset, by, alpha, format)
+    with running(folder) as progress:
+        runs = list(variants(pairs, chosen, folder, crops_apart=crops_apart, workers=workers, progress=progress))
+    _print(runs, dataset, tables)
+    return _status(runs)
 
 
 def merge(output: Path, /, *runs: Path) -> int:
@@ -219,42 +222,55 @@ def merge(output: Path, /, *runs: Path) -> int:
     return 0
 
 
-class _Watch:
+@contextlib.contextmanager
+def running(folder: Path) -> "Iterator[Progress]":
+    """Shows progress; Ctrl-C says where that is which is done."""
+    try:
+        with console.TerminalProgress() as progress:
+            yield progress
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"What is done is in {folder}; the same command goes on.") from None
+
+
+class _Stopwatch:
     """Hands progress on, and measures what the kit adds to the time that the method takes."""
 
-    def __init__(self) -> None:
-        self.progress: "Progress | None" = None
-        self._began = time.perf_counter()
+    def __init__(self, progress: "Progress") -> None:
+        self._progress, self._began = progress, time.perf_counter()
         self._seen = 0
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
         if stage == "pairs":
             self._seen = done
-        if self.progress is not None:
-            self.progress(stage, done, total, **info)
+        self._progress(stage, done, total, **info)
 
     def tell(self, run: "Run", workers: int) -> None:
         """Where all pairs were done just now: seconds of the method, and of the whole with loading and writing."""
-        if self._seen == len(run.records) and self._seen:
-            spent = sum(record.describe_seconds + record.locate_seconds for record in run.records)
+        spent = sum(record.describe_seconds + record.locate_seconds for record in run.records)
+        if spent and self._seen == len(run.records):  # a guess takes no time
             wall = time.perf_counter() - self._began
             processes = "one process" if workers == 1 else f"{workers} processes"
             console.note(f"The method took {spent:.1f} s of {wall * workers:.1f} s in {processes}, loading included.")
 
 
-def _estimate(pairs: "Dataset", method: "Method") -> int:
+def _estimate(pairs: "Dataset", method: "Method", *, json: bool) -> int:
     from semcorr.evaluation.estimate import estimate
 
     with console.TerminalProgress() as progress:
         progress.busy("time")
         told = estimate(pairs, method.load())
+    if json:
+        console.show_json({**vars(told), "describe_hours": told.describe_hours, "locate_hours": told.locate_hours})
+        return 0
     console.say(
         f"{pairs.name} {pairs.split}, preset {method.preset}: {told.describe_points:,} points to describe, "
-        f"{told.steps_a_point:,} steps each at {1000 * told.step_seconds:.1f} ms: {told.describe_hours:.2f} h"
+        f"{told.steps_a_point:,} steps each at {1000 * told.step_seconds:.1f} ms, and {told.source_seconds:.2f} s for "
+        f"each of {told.sources:,} pictures: {told.describe_hours:.2f} h"
     )
     console.say(
         f"{told.locate_points:,} points to locate, {told.crops_a_point:,} crops each at "
-        f"{1000 * told.crop_seconds:.1f} ms: {told.locate_hours:.2f} h"
+        f"{1000 * told.crop_seconds:.1f} ms, and {told.target_seconds:.2f} s for each of {told.targets:,} targets: "
+        f"{told.locate_hours:.2f} h"
     )
     console.say(f"Together {told.describe_hours + told.locate_hours:.2f} h in one process.")
     return 0
@@ -269,33 +285,39 @@ def _shard(text: str) -> "Shard":
     return Shard(number=int(number), count=int(count))
 
 
-def _print(
-    runs: "Sequence[Run]",
-    dataset: str,
-    by: tuple[str, ...],
-    alphas: tuple[float, ...],
-    format: Format,  # noqa: A002  # as the option
-) -> int:
-    """The report; the exit status says whether pairs failed."""
+def _print(runs: Sequence["Run"], dataset: str, tables: TableOptions) -> None:
+    """All runs beside the baselines; what a run holds of its layers, embeddings and crops is of the first alone."""
     from semcorr.evaluation.measured import Wanted, with_baselines
-    from semcorr.evaluation.report import build_report
+    from semcorr.evaluation.report import WITHIN_A_RUN, build_report
+    from semcorr.evaluation.sheets import joined
 
-    compared = with_baselines(runs)
-    boxes = any(run.name == "same-box-position" for run in compared)
+    parts: list[tuple[Sequence[Run], tuple[str, ...]]] = [(runs, tables.by)]
+    if len(runs) > 1:
+        within = tuple(name for name in tables.by if name in WITHIN_A_RUN)
+        parts = [(runs, tuple(name for name in tables.by if name not in within)), (runs[:1], within)]
     sets = _toy_sets(runs) if dataset == "toy" else {}
-    baseline = "same-box-position" if boxes else "same-position"
-    wanted = Wanted(by=by, alphas=alphas, baseline=baseline, point_sets=sets)
-    tell(build_report(compared, wanted), format)
-    failed = sum(bool(record.error) for run in runs for record in run.records)
+    reports = []
+    for some, by in parts:
+        compared = with_baselines(some)
+        boxes = any(run.name == "same-box-position" for run in compared)
+        baseline = "same-box-position" if boxes else "same-position"
+        wanted = Wanted(by=by, alphas=tables.alpha, baseline=baseline, point_sets=sets)
+        reports += [build_report(compared, wanted)] if by else []
+    tables.tell(joined(reports))
+
+
+def _status(runs: Sequence["Run"]) -> int:
+    """Whether pairs failed, which is also told."""
+    failed = [record for run in runs for record in run.records if record.error]
     if failed:
-        first = next(record for run in runs for record in run.records if record.error)
         console.plain_error(
-            f"{failed} pairs failed, the first ({first.pair}): {first.error} The same command tries them again."
+            f"{len(failed)} pairs failed, the first ({failed[0].pair}): {failed[0].error} The same command tries them "
+            "again."
         )
     return 1 if failed else 0
 
 
-def _toy_sets(runs: "Sequence[Run]") -> dict[str, set[str]]:
+def _toy_sets(runs: Sequence["Run"]) -> dict[str, set[str]]:
     from semcorr.datasets.toy_world import WORDLESS
 
     names = {name for run in runs for record in run.records for name in record.names}

@@ -48,6 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, see the top of this file.
     """
+    return run(app, argv, see="See: semcorr --help")
+
+
+def run(app: App, argv: Sequence[str] | None, *, see: str) -> int:
+    """Run a command, whose own it need not be; ``see`` is where a misspelt option is explained.
+
+    Returns:
+        The exit status, see the top of this file.
+    """
     tokens = list(sys.argv[1:] if argv is None else argv)
     console.quiet_libraries()
     try:
@@ -57,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.plain_error("Stopped." + "".join(f" {note}" for note in interrupt.args))
         return 130
     except CycloptsError as error:
-        console.plain_error(f"{error} See: semcorr --help")
+        console.plain_error(f"{error} {see}")
         return 2
     except SemcorrError as error:
         console.plain_error(str(error))

@@ -21,6 +21,7 @@ DType = Literal["float32", "float16", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
 Json = Annotated[bool, Parameter(name="--json", negative="")]
+Repeated = Annotated[tuple[str, ...], Parameter(negative="")]
 
 
 @Parameter(name="*")
@@ -31,7 +32,7 @@ class MatcherOptions:
     Attributes:
         model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings.
         revision: Branch, tag or commit of a hub id.
-        preset: "paper" (the text's settings) or "reference" (the authors' code with its quirks).
+        preset: "paper" (the text's settings), "reference" (the authors' code with its quirks), "fast" (frozen queries).
         set: NAME=VALUE, repeated: changes one setting of the preset, for instance --set rounds=1.
         dtype: Precision of the network.
         device: Where it runs; auto takes a GPU if there is one.

@@ -154,7 +154,8 @@ def _points(dataset: Dataset) -> Iterator[Finding]:
         if any(((s.points < 0) | (s.points > np.array(s.size))).any() for s in (pair.source, pair.target))
     ]
     if outside:
-        message = f"{len(outside)} pairs have points outside their picture, which cannot be run: {_few(outside)}."
+        message = f"{len(outside)} pairs have points outside their picture; a run moves a source's onto its edge: "
+        message += f"{_few(outside)}."
         yield Finding(message=message, broken=False)
 
 

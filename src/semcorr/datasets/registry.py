@@ -228,6 +228,20 @@ def find(name: str) -> Spec:
     raise DatasetError(f"Unknown data set {name!r}.{suggest(name, SPECS)} Known: {', '.join(SPECS)}.")
 
 
+def find_by_folder(folder: Path) -> Spec:
+    """The benchmark whose folder is called so.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    name = folder.resolve().name.lower()
+    for spec in SPECS.values():
+        if name and name in (spec.name, spec.folder.lower()):
+            return spec
+    known = ", ".join(spec.folder for spec in SPECS.values() if spec.folder)
+    raise DatasetError(f"No benchmark's folder is called {folder.name!r} ({known} are): name the benchmark as well.")
+
+
 def load(
     name: str,
     data: Path,
@@ -235,6 +249,7 @@ def load(
     split: str | None = None,
     setting: str | None = None,
     categories: Collection[str] = (),
+    flags: Mapping[str, Collection[str]] | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -247,11 +262,13 @@ def load(
         split: The benchmark's own default if None.
         setting: Which of several protocols; the benchmark's own default if None.
         categories: Only pairs of these; all if empty.
+        flags: Only pairs that have, for each of these flags, one of its values (as text): {"viewpoint": ("1", "2")}.
         limit: Only the first so many of them.
         progress: Called while files are read or drawings drawn.
 
     Raises:
-        DatasetError: an unknown name, split, setting or category, or a folder that is not what it should be.
+        DatasetError: an unknown name, split, setting, category, flag or value, or a folder that is not what it should
+            be.
     """
     spec = find(name)
     chosen = _known(spec, "split", split or spec.default_split, spec.splits)
@@ -265,6 +282,11 @@ def load(
         for category in categories:
             _known(spec, "category", category, there)
         pairs = [pair for pair in pairs if pair.category in categories]
+    for flag, wanted in (flags or {}).items():
+        _known(spec, "flag", flag, sorted({name for pair in pairs for name in pair.flags}))
+        for value in wanted:
+            _known(spec, flag, value, sorted({str(pair.flags[flag]) for pair in pairs if flag in pair.flags}))
+        pairs = [pair for pair in pairs if flag in pair.flags and str(pair.flags[flag]) in wanted]
     return dataset if pairs is dataset.pairs and limit is None else replace(dataset, pairs=pairs[:limit])
 
 

@@ -1,4 +1,4 @@
-"""Record the attention that image positions pay to chosen tokens of the context."""
+"""Record what image positions ask of the context: their attention to chosen tokens, or their queries."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,27 +16,28 @@ from semcorr.errors import LayerError
 
 @dataclass(kw_only=True)
 class _Recording:
-    tokens: list[int]
+    tokens: list[int] | None
     size: tuple[int, int]
-    maps: dict[str, Tensor] = field(default_factory=dict)
+    found: dict[str, Tensor] = field(default_factory=dict)
 
 
-# The maps belong to the call that wants them, not to the network: nothing is left behind when a call
+# What is found belongs to the call that wants it, not to the network: nothing is left behind when a call
 # fails, and two threads, or a recording inside a recording, do not see each other's.
 _ACTIVE: ContextVar[_Recording | None] = ContextVar("semcorr_recording", default=None)
 
 
 @contextmanager
-def recording(tokens: Sequence[int], latent_size: tuple[int, int]) -> Iterator[dict[str, Tensor]]:
-    """Collect the maps of ``tokens`` from every recording processor that runs inside the ``with`` block.
+def recording(tokens: Sequence[int] | None, latent_size: tuple[int, int]) -> Iterator[dict[str, Tensor]]:
+    """Collect from every recording processor that runs inside the ``with`` block.
 
-    ``latent_size`` is the (height, width) of the latent the U-Net is called with. The dictionary that is
-    given fills with ``layer name -> Float[Tensor, "batch heads tokens height width"]``.
+    The dictionary that is given fills with the maps of ``tokens``, ``layer name -> Float[Tensor, "batch heads tokens
+    height width"]``; or, if ``tokens`` is None, with the queries, ``layer name -> Float[Tensor, "batch heads height
+    width dim"]``. ``latent_size`` is the (height, width) of the latent the U-Net is called with.
     """
-    now = _Recording(tokens=list(tokens), size=latent_size)
+    now = _Recording(tokens=None if tokens is None else list(tokens), size=latent_size)
     before = _ACTIVE.set(now)
     try:
-        yield now.maps
+        yield now.found
     finally:
         _ACTIVE.reset(before)
 
@@ -73,41 +74,71 @@ class MapRecorder:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         if encoder_hidden_states is not None and attn.norm_cross:
             context = attn.norm_encoder_hidden_states(context)
-        self._store(attention_probabilities(attn, hidden_states, context, attention_mask))
+        self._store(attn, hidden_states, context, attention_mask)
         if self.last:
             return hidden_states
         result: Tensor = self._before(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         return result
 
-    def _store(self, probabilities: Tensor) -> None:
+    def _store(self, attn: Attention, hidden_states: Tensor, context: Tensor, mask: Tensor | None) -> None:
         now = _ACTIVE.get()
-        if now is None:
+        query = project_queries(attn, hidden_states)
+        if now is not None and now.tokens is None:
+            now.found[self.layer.name] = query.unflatten(2, self.layer.map_size(*now.size))
             return
-        height, width = self.layer.map_size(*now.size)
-        # Picked one by one, because picking by a list keeps a tensor for the backward pass, and a network with
-        # gradient checkpointing runs again without a recording and must then keep the same.
-        chosen = torch.stack([probabilities[..., token] for token in now.tokens], dim=2)
-        now.maps[self.layer.name] = chosen.reshape(*chosen.shape[:3], height, width)
+        # Worked out even when nobody reads it: a network with gradient checkpointing runs again without a recording,
+        # and must then keep the same tensors for the backward pass.
+        probabilities = attention_probabilities(query, project_keys(attn, context), attn.scale, mask)
+        if now is not None and now.tokens is not None:
+            # Picked one by one, because picking by a list keeps a tensor of its own.
+            chosen = torch.stack([probabilities[..., token] for token in now.tokens], dim=2)
+            now.found[self.layer.name] = chosen.unflatten(3, self.layer.map_size(*now.size))
+
+
+def project_queries(
+    attn: Attention, hidden_states: Float[Tensor, "batch positions _"]
+) -> Float[Tensor, "batch heads positions dim"]:
+    """What every image position asks for."""
+    query = _split_heads(attn.to_q(hidden_states), attn.heads)
+    return query if attn.norm_q is None else attn.norm_q(query)
+
+
+def project_keys(attn: Attention, context: Float[Tensor, "batch tokens _"]) -> Float[Tensor, "batch heads tokens dim"]:
+    """What every token of the context answers to."""
+    key = _split_heads(attn.to_k(context), attn.heads)
+    return key if attn.norm_k is None else attn.norm_k(key)
 
 
 def attention_probabilities(
-    attn: Attention,
-    hidden_states: Float[Tensor, "batch queries _"],
-    context: Float[Tensor, "batch tokens dim"],
+    query: Float[Tensor, "batch heads positions dim"],
+    key: Float[Tensor, "batch heads tokens dim"],
+    scale: float,
     mask: Tensor | None = None,
-) -> Float[Tensor, "batch heads queries tokens"]:
+) -> Float[Tensor, "batch heads positions tokens"]:
     """Return softmax over tokens of Q K^T / sqrt(d) in float32 (method of the paper, section 3)."""
-    query = _split_heads(attn.to_q(hidden_states), attn.heads)
-    key = _split_heads(attn.to_k(context), attn.heads)
-    if attn.norm_q is not None:
-        query = attn.norm_q(query)
-    if attn.norm_k is not None:
-        key = attn.norm_k(key)
     with _without_autocast(query.device.type):
-        scores = query.float() @ key.float().transpose(-1, -2) * attn.scale
+        scores = query.float() @ key.float().transpose(-1, -2) * scale
         if mask is not None:
             scores = scores + mask.float().unsqueeze(1)
         return torch.softmax(scores, dim=-1)
+
+
+def attention_to(
+    token: int,
+    queries: Float[Tensor, "heads height width dim"],
+    keys: Float[Tensor, "contexts heads tokens dim"],
+) -> Float[Tensor, "contexts heads height width"]:
+    """Return the attention that one image's positions pay to one token of each of several contexts, in float32.
+
+    ``keys`` are divided by sqrt(d) already (:meth:`semcorr.diffusion.DiffusionModel.keys`). All contexts go through one
+    matrix product a head.
+    """
+    contexts, heads, tokens, dim = keys.shape
+    height, width = queries.shape[1:3]
+    together = keys.permute(1, 3, 0, 2).reshape(heads, dim, contexts * tokens)
+    with _without_autocast(queries.device.type):
+        scores = (queries.flatten(1, 2).float() @ together.float()).unflatten(2, (contexts, tokens))
+        return torch.softmax(scores, dim=-1)[..., token].unflatten(1, (height, width)).movedim(3, 0)
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:

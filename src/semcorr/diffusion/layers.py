@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
 from torch import nn
 
 from semcorr.errors import LayerError, suggest
@@ -53,6 +54,13 @@ class CrossAttentionLayer:
 def cross_attention_layers(unet: UNet2DConditionModel) -> tuple[CrossAttentionLayer, ...]:
     """Return the U-Net's cross-attention layers in the order it runs them: down, middle, up."""
     return tuple(_walk(unet))
+
+
+def cross_attention_module(unet: UNet2DConditionModel, layer: CrossAttentionLayer) -> Attention:
+    """Return the module of one of ``unet``'s layers."""
+    index, j, k = layer.path
+    block = unet.mid_block if index is None else getattr(unet, f"{layer.place}_blocks")[index]
+    return block.attentions[j].transformer_blocks[k].attn2
 
 
 def _walk(unet: UNet2DConditionModel) -> Iterator[CrossAttentionLayer]:

@@ -11,13 +11,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from semcorr.diffusion import latents as _latents
-from semcorr.diffusion.attention import recording
+from semcorr.diffusion.attention import project_keys, recording
 from semcorr.diffusion.checkpoint import load_checkpoint
 from semcorr.diffusion.layers import (
     DEFAULT_LAYERS,
     CrossAttentionLayer,
     Family,
     cross_attention_layers,
+    cross_attention_module,
     select_layers,
 )
 from semcorr.diffusion.parts import Checkpoint
@@ -102,7 +103,7 @@ class DiffusionModel:
         checkpoint = load_checkpoint(
             model, revision=revision, dtype=_dtype(dtype), local_files_only=local_files_only, progress=progress
         )
-        return cls(checkpoint, _device(device))
+        return cls(checkpoint, find_device(device))
 
     @property
     def default_layers(self) -> tuple[str, ...]:
@@ -147,13 +148,56 @@ class DiffusionModel:
         the layer's name. Token 1, the first after the start token, is the one the paper reads. Gradients
         reach ``context`` (and ``noisy``); the network is frozen. The U-Net is run up to the last of ``layers``.
         """
-        unet = self._unet_for(layers)
         self._check_context(context, tokens)
+        return self._record(noisy, t, context, layers, tokens)
+
+    @torch.no_grad()
+    def queries(
+        self,
+        noisy: Float[Tensor, "batch channels latent_height latent_width"],
+        t: int,
+        context: Float[Tensor, "batch tokens dim"],
+        layers: Sequence[CrossAttentionLayer],
+    ) -> dict[str, Float[Tensor, "batch _heads _height _width _dim"]]:
+        """Return what every image position asks of the context at some layers, under the layer's name.
+
+        The image's side of :meth:`attention`, without a gradient: ``context`` has its effect through what the network
+        makes of it before each layer. :meth:`keys` is the other half.
+        """
+        self._check_context(context, (0,))
+        return self._record(noisy, t, context, layers, None)
+
+    def keys(
+        self, context: Float[Tensor, "batch tokens dim"], layers: Sequence[CrossAttentionLayer]
+    ) -> dict[str, Float[Tensor, "batch _heads tokens _dim"]]:
+        """Return what every token of a context answers to at some layers, divided by sqrt(d), under the layer's name.
+
+        No pass of the network; gradients reach ``context``. The context's side of :meth:`attention`, for
+        :func:`semcorr.diffusion.attention.attention_to`.
+        """
+        self._check_context(context, (0,))
+        context = context.to(self.device, self.dtype)
+        found = {}
+        for layer in layers:
+            attn = cross_attention_module(self.unet, layer)
+            normed = attn.norm_encoder_hidden_states(context) if attn.norm_cross else context
+            found[layer.name] = project_keys(attn, normed).float() * attn.scale
+        return found
+
+    def _record(
+        self,
+        noisy: Float[Tensor, "batch channels latent_height latent_width"],
+        t: int,
+        context: Float[Tensor, "batch tokens dim"],
+        layers: Sequence[CrossAttentionLayer],
+        tokens: Sequence[int] | None,
+    ) -> dict[str, Tensor]:
+        unet = self._unet_for(layers)
         noisy = noisy.to(self.device, self.dtype)
         context = context.to(self.device, self.dtype)
-        with recording(tokens, (noisy.shape[2], noisy.shape[3])) as maps:
+        with recording(tokens, (noisy.shape[2], noisy.shape[3])) as found:
             unet(noisy, t, context, added_cond_kwargs=self._added_conditions(noisy), return_dict=False)
-        return {layer.name: maps[layer.name] for layer in layers}
+        return {layer.name: found[layer.name] for layer in layers}
 
     def encode_text(self, prompts: Sequence[str]) -> Float[Tensor, "batch tokens dim"]:
         """Encode prompts into float32 contexts with the checkpoint's own text encoder, loaded on first use.
@@ -241,7 +285,12 @@ def _dtype(name: DType) -> torch.dtype:
     return known[name]
 
 
-def _device(name: Device) -> torch.device:
+def find_device(name: Device) -> torch.device:
+    """Return the device of a name; "auto" takes cuda, then mps, then cpu.
+
+    Raises:
+        ModelError: no such name, or torch does not find it here.
+    """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from semcorr.errors import RunError, SettingsError
-from semcorr.evaluation.baselines import BASELINES, Guess
+from semcorr.evaluation.baselines import BASELINES, guessed
 from semcorr.evaluation.protocol import Protocol, named
-from semcorr.evaluation.records import PairRecord, Run
+from semcorr.evaluation.records import Run
 from semcorr.evaluation.scores import Scores, score
 
 
@@ -112,23 +112,9 @@ def with_baselines(runs: Sequence[Run]) -> list[Run]:
             if name in there:
                 continue
             try:
-                records = [_guessed(record, guess) for record in run.records]
+                records = [guessed(record, guess) for record in run.records]
             except RunError:  # No boxes in this data set.
                 continue
             settings = {**run.settings, "method": {"name": name}}
             found.append(replace(run, name=name, settings=settings, records=records, expected=len(records)))
     return found
-
-
-def _guessed(record: PairRecord, guess: Guess) -> PairRecord:
-    return replace(
-        record,
-        predicted=guess(record),
-        confidence=np.zeros(len(record.truth)),
-        layers={},
-        rounds={},
-        crops={},
-        describe_seconds=0.0,
-        locate_seconds=0.0,
-        error="",
-    )

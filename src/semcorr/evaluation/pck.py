@@ -12,20 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Integer
+from jaxtyping import Float, Int, Integer
 
 _SLACK = 1 + 1e-9
 """On the threshold counts as right, also when the last bit of a scaled coordinate says otherwise."""
 
 _CELLS = 1 << 20
 """So many draws are held at a time: tens of megabytes, however many pairs there are."""
-
-
-def correct(
-    predicted: Float[np.ndarray, "points 2"], truth: Float[np.ndarray, "points 2"], size: float, alpha: float
-) -> Bool[np.ndarray, " points"]:
-    """Whether each point lies within ``alpha * size`` pixels of the truth (on the threshold counts as right)."""
-    return np.linalg.norm(predicted - truth, axis=1) <= alpha * size * _SLACK
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,43 +125,3 @@ def _weights(pairs: int, resamples: int, seed: int) -> Iterator[Float[np.ndarray
         rows = min(block, resamples - start)
         cells = rng.integers(pairs, size=(rows, pairs)) + np.arange(rows)[:, None] * pairs
         yield np.bincount(cells.ravel(), minlength=rows * pairs).reshape(rows, pairs).astype(np.float64)
-
-
-# --- one alpha, a list with the verdicts on every pair's points -------------------------------------------------------
-
-
-def per_point(pairs: Sequence[Bool[np.ndarray, " _"]]) -> float:
-    """Correct points among all points of all pairs; NaN-free: no points give 0."""
-    return float(averages(_counts(pairs)).per_point[0])
-
-
-def per_image(pairs: Sequence[Bool[np.ndarray, " _"]]) -> float:
-    """Mean over pairs of each pair's fraction of correct points; pairs without points are left out."""
-    return float(averages(_counts(pairs)).per_image[0])
-
-
-def bootstrap(
-    pairs: Sequence[Bool[np.ndarray, " _"]], *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile interval of ``per_point`` when whole pairs are drawn with replacement."""
-    low, high = intervals(_counts(pairs), resamples=resamples, level=level, seed=seed).per_point[0]
-    return float(low), float(high)
-
-
-def bootstrap_difference(
-    first: Sequence[Bool[np.ndarray, " _"]],
-    second: Sequence[Bool[np.ndarray, " _"]],
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Percentile interval of ``per_point(first) - per_point(second)``, the same pairs drawn for both."""
-    ends = intervals(_counts(first), _counts(second), resamples=resamples, level=level, seed=seed)
-    low, high = ends.per_point[0]
-    return float(low), float(high)
-
-
-def _counts(pairs: Sequence[Bool[np.ndarray, " _"]]) -> Counts:
-    right = np.array([int(pair.sum()) for pair in pairs], dtype=np.int64)
-    return Counts(right=right[:, None], total=np.array([len(pair) for pair in pairs], dtype=np.int64))

@@ -1,5 +1,6 @@
 """Pictures of a report: PCK curves, bars by category, and sheets of the best, worst and random pairs."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -170,6 +171,7 @@ def _legend(figure: "Figure", axes: "Axes") -> None:
     handles, labels = axes.get_legend_handles_labels()
     longest = max(len(label) for label in labels)
     columns = max(1, min(len(labels), 120 // (longest + 8)))
+    columns = math.ceil(len(labels) / math.ceil(len(labels) / columns))  # Rows of one length, as far as they go.
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
 
 
@@ -221,7 +223,8 @@ def choose(scores: Scores, each: int = _EACH, seed: int = 0) -> Chosen:
 def pair_sheet(member: Member, alpha: float, heatmap: Heatmap | None = None) -> PIL.Image.Image | None:
     """The best, worst and random pairs of a run in three rows; None where nothing was found.
 
-    Dots are what was found, rings the truth.
+    Dots are what was found, rings the truth. Above each target: how many points are right at ``alpha``, and the mean
+    error as a part of the threshold's size.
     """
     chosen = choose(member.scores)
     rows = [(what, places) for what, places in vars(chosen).items() if places]
@@ -235,7 +238,8 @@ def pair_sheet(member: Member, alpha: float, heatmap: Heatmap | None = None) -> 
         tiles = [_on_paper(tile, tile.width, highest) for tile in tiles]
         strips.append(_headed(draw.gallery(tiles, columns=len(tiles)), f"{what} pairs"))
     width = max(strip.width for strip in strips)
-    title = f"{member.name}: dots are what was found, rings the truth; {member.scores.protocol}"
+    rule = f"right at {alpha:g} and mean error by {member.scores.protocol}"
+    title = f"{member.name}: dots are what was found, rings the truth; {rule}"
     sheet = draw.gallery([_on_paper(strip, width, strip.height) for strip in strips])
     sheet, edge = _headed(sheet, title), 12
     return _on_paper(sheet, sheet.width + 2 * edge, sheet.height + 2 * edge, (edge, edge))
@@ -249,7 +253,7 @@ def _tile(scores: Scores, place: int, alpha: float, root: Path, heatmap: Heatmap
     )
     errors = scores.errors[scores.pair == place]
     right = int(pck.count(errors, np.zeros(len(errors), np.int64), 1, [alpha]).right[0, 0])
-    told = f"{right} of {len(errors)} right at {alpha:g}, mean error {_mean_errors(scores)[place]:.2f}"
+    told = f"{right} of {len(errors)} right, error {_mean_errors(scores)[place]:.2f}: {Path(record.target).name}"
     # Where the pictures have been resized since, the points go with them.
     scale = np.array(target.size) / record.target_size
     return draw.match_figure(

@@ -100,29 +100,15 @@ def named(threshold: str, frame: str | None = None, *, side: int = 512) -> Proto
     raise SettingsError(f"Unknown {wrong} {value!r}.{suggest(value, names)} Known: {', '.join(names)}.")
 
 
-def threshold_size(record: PairRecord, protocol: Protocol) -> float:
-    """The size that alpha is multiplied by, in pixels of the protocol's frame.
-
-    Raises:
-        SettingsError: the rule needs a box that the pair does not have.
-    """
-    return float(threshold_sizes([record], protocol)[0])
-
-
-def in_frame(
-    points: Float[np.ndarray, "points 2"], picture_size: tuple[int, int], protocol: Protocol
-) -> Float[np.ndarray, "points 2"]:
-    """Points of a picture of ``picture_size`` (width, height) in the protocol's frame."""
-    return points * _scales([picture_size], protocol)
-
-
 def target_scales(records: Sequence[PairRecord], protocol: Protocol) -> Float[np.ndarray, "pairs 2"]:
     """What x and y of every target are multiplied by to be in the protocol's frame."""
     return _scales([record.target_size for record in records], protocol)
 
 
 def threshold_sizes(records: Sequence[PairRecord], protocol: Protocol) -> Float[np.ndarray, " pairs"]:
-    """``threshold_size`` of many pairs at once; 0 for the key-point rules where a pair has no points.
+    """The size that alpha is multiplied by for every pair, in pixels of the protocol's frame.
+
+    It is 0 for the key-point rules where a pair has no points.
 
     Raises:
         SettingsError: the rule needs a box that a pair does not have.

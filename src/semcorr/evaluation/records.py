@@ -3,7 +3,9 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,14 @@ from jaxtyping import Float
 
 from semcorr.datasets.base import Box
 
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "index": int,
+    **dict.fromkeys(("pair", "category", "source", "target", "error"), str),
+    **dict.fromkeys(("names", "source_size", "target_size"), list),
+    **dict.fromkeys(("source_box", "target_box"), (list, NoneType)),
+    **dict.fromkeys(("describe_seconds", "locate_seconds"), (int, float)),
+    **dict.fromkeys(("flags", "layers", "rounds", "crops"), dict),
+}
 _ARRAYS = ("source_points", "truth", "predicted", "confidence")
 _ARRAY_MAPS = ("layers", "rounds", "crops")
 
@@ -22,8 +32,9 @@ class PairRecord:
     Points are (x, y) in pixels of their own picture (see :class:`semcorr.datasets.base.Picture`). ``index`` is
     the pair's place in the data set. ``layers`` maps a layer's name to the peaks of its map alone; ``rounds`` maps
     "1" … "R" to the peaks after that many embeddings, ``crops`` "1" … "K" to those after that many crops: empty
-    for methods that have none. ``describe_seconds`` is what describing the source took, on the pair it was done for
-    (its other pairs have 0). ``error`` says why a pair failed; its ``predicted`` then has no rows.
+    for methods that have none. ``describe_seconds`` is what describing the source took, on the first pair that was
+    done after it (the others have 0); both seconds are the method's own, without reading pictures. ``error`` says why
+    a pair failed; its ``predicted`` then has no rows.
     """
 
     index: int
@@ -62,6 +73,9 @@ class PairRecord:
     def from_json(cls, line: str) -> "PairRecord":
         """Read what ``to_json`` wrote; ``ValueError``, ``KeyError`` or ``TypeError`` when it is something else."""
         row = json.loads(line)
+        for name, kind in _KINDS.items():
+            if not isinstance(row[name], kind):
+                raise TypeError(f"{name} is {row[name]!r}")
         for name in _ARRAYS:
             row[name] = _array(row[name], flat=name == "confidence")
         for name in _ARRAY_MAPS:
@@ -88,3 +102,8 @@ class Run:
     settings: dict[str, Any]
     records: list[PairRecord]
     expected: int
+
+    @cached_property
+    def done(self) -> set[int]:
+        """The places of the pairs that need not be done again: those that did not fail."""
+        return {record.index for record in self.records if not record.error}

@@ -27,8 +27,9 @@ from semcorr.evaluation.scores import (
 )
 from semcorr.evaluation.sheets import Column, Report, Row, Sheet, Value
 
-_ALTERNATIVES: dict[str, Alternative] = {"layer": "layers", "rounds": "rounds", "crops": "crops"}
-_KNOWN = ("overall", "category", "difficulty", "point", "sets", *_ALTERNATIVES)
+WITHIN_A_RUN: dict[str, Alternative] = {"layer": "layers", "rounds": "rounds", "crops": "crops"}
+"""Groupings by what a run holds besides its result."""
+_KNOWN = ("overall", "category", "difficulty", "point", "sets", *WITHIN_A_RUN)
 _ALPHAS_A_SHEET = 2
 """More do not fit beside each other on a terminal."""
 _AVERAGES: tuple[Averaging, ...] = get_args(Averaging)
@@ -244,8 +245,8 @@ def _averages_by(scores: Scores, wanted: Wanted, by: str) -> _Table:
     """For every group its number of points and both averages."""
     points = len(scores.errors)
     own = scores.averages(wanted.alphas)
-    if by in _ALTERNATIVES:
-        kind = _ALTERNATIVES[by]
+    if by in WITHIN_A_RUN:
+        kind = WITHIN_A_RUN[by]
         table = {}
         for name in alternatives(scores.records, kind):
             other = score(scores.records, scores.protocol, alternative(kind, name))

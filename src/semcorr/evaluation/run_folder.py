@@ -90,11 +90,6 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def finished(folder: Path) -> set[int]:
-    """The places of the pairs that need not be done again: those that did not fail."""
-    return {record.index for record in _records(folder) if not record.error}
-
-
 def merge(sources: Sequence[Path], folder: Path) -> Run:
     """Put the records of several runs of the same settings into a new folder.
 
@@ -150,14 +145,22 @@ def new_record_file(folder: Path, shard: Shard) -> Path:
 
 
 def append(path: Path, record: PairRecord) -> None:
-    """Add one line and wait until it is on the disk.
+    """Add one line. The system has it then: a process that is killed does not lose it.
 
     Raises:
         RunError: the disk is full, or the folder cannot be written.
     """
     with writing(path), path.open("a", encoding="utf-8") as file:
         file.write(record.to_json() + "\n")
-        file.flush()
+
+
+def settle(path: Path) -> None:
+    """Wait until all lines of a record file are on the disk: a power cut does not lose them.
+
+    Raises:
+        RunError: the disk is full, or broken.
+    """
+    with writing(path), path.open("rb+") as file:
         os.fsync(file.fileno())
 
 

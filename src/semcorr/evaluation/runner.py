@@ -4,11 +4,14 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
+import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Event
@@ -22,7 +25,7 @@ from jaxtyping import Float
 from semcorr.datasets.base import Dataset, Pair, Picture
 from semcorr.errors import QueryError, RunError, SemcorrError, SettingsError, suggest
 from semcorr.evaluation import run_folder
-from semcorr.evaluation.baselines import BASELINES
+from semcorr.evaluation.baselines import BASELINES, guessed
 from semcorr.evaluation.records import PairRecord, Run
 from semcorr.evaluation.run_folder import Shard
 from semcorr.images import Image, load_image
@@ -87,7 +90,8 @@ def run(
     """Do all pairs of a shard that ``folder`` does not hold yet, and return everything that it then holds.
 
     A pair that cannot be done becomes a record with its error, and the run goes on; the same call tries it again.
-    Results depend on the data set, the method and its seed, never on order, shards, workers or stops.
+    Results depend on the data set, the method and its seed, never on order, shards, workers or stops; but for
+    rounding, where other threads or other free memory make a method add up its numbers in another order.
 
     Args:
         dataset: The pairs.
@@ -99,7 +103,7 @@ def run(
         progress: Called as ``("pairs", done, in all)``; raise from it to stop.
 
     Raises:
-        RunError: the folder holds another run, is in use, or cannot be written.
+        RunError: the folder holds another run, is in use, or cannot be written; or a worker was killed.
         SettingsError, ModelError: the method cannot be loaded.
     """
     shard = shard or Shard()
@@ -108,9 +112,11 @@ def run(
     matcher = method.load()
     settings = {"dataset": _dataset_settings(dataset), "method": _identity(method, matcher)}
     run_folder.open_run(folder, settings, len(dataset.pairs))
+    if workers > 1:
+        matcher = None  # Each process loads its own; this one only had to say what it is.
     with run_folder.locked(folder, shard):
-        done = run_folder.finished(folder)
-        units = list(units_of(dataset, shard, done))
+        found = run_folder.read_run(folder)
+        units = list(units_of(dataset, shard, found.done))
         total = sum(len(unit.places) for unit in units)
         if total:
             work = _Work(method=method, folder=folder, shard=shard, root=dataset.root, keep_queries=keep_queries)
@@ -121,8 +127,8 @@ def run(
                         progress("pairs", count, total)
             except StoppedError as stop:
                 raise (stop.__cause__ or stop) from None
-    found = run_folder.read_run(folder)
-    if not keep_queries and len(run_folder.finished(folder)) == found.expected:
+            found = run_folder.read_run(folder)
+    if not keep_queries and len(found.done) == found.expected:
         shutil.rmtree(folder / "queries", ignore_errors=True)  # what a kill at the wrong moment may have left
     return found
 
@@ -165,19 +171,18 @@ class _Work:
     keep_queries: bool
 
     def pairs(self, matcher: Matcher | None, unit: Unit, file: Path, progress: Progress | None = None) -> Iterator[int]:
-        """Do a unit; yield the place of every pair when its record is on the disk."""
-        began, problem = time.perf_counter(), ""
-        stored, query = None, None
+        """Do a unit; yield the place of every pair when its record is written."""
+        stored, query, seconds, problem = None, None, 0.0, ""
         if matcher is not None and len(unit.points):
             try:
                 image = load_image(unit.pairs[0].source.path)
                 stored = self.folder / "queries" / f"{_key(image.sha256, unit, matcher)}.safetensors"
-                query = self._describe(matcher, image, unit, stored, progress)
+                query, seconds = self._describe(matcher, image, unit, stored, progress)
             except RunError:
                 raise
             except Exception as error:  # whatever a method raises, the other sources are done
                 problem = _tell(error)
-        seconds, failed = time.perf_counter() - began, False
+        failed = False
         for place, pair, rows in zip(unit.places, unit.pairs, unit.rows, strict=True):
             record = self._blank(place, pair, describe_seconds=seconds, error=problem)
             if not problem and rows:
@@ -185,29 +190,37 @@ class _Work:
             run_folder.append(file, record)
             seconds, failed = 0.0, failed or bool(record.error)
             yield place
+        # Once a unit: a killed process loses nothing that it wrote, only a power cut does, and then no more than this.
+        run_folder.settle(file)
         # A pair that failed is tried again; what its source was described as should then be there.
         if stored is not None and not self.keep_queries and not failed:
             stored.unlink(missing_ok=True)
 
-    def _describe(self, matcher: Matcher, image: Image, unit: Unit, stored: Path, progress: Progress | None) -> Query:
+    def _describe(
+        self, matcher: Matcher, image: Image, unit: Unit, stored: Path, progress: Progress | None
+    ) -> tuple[Query, float]:
+        """What the source is described as, and the seconds that the method took for it just now."""
         if stored.exists():
             # One that another version wrote, or that is damaged, is made again.
             with contextlib.suppress(QueryError):
-                return Query.load(stored)
+                return Query.load(stored), 0.0
+        began = time.perf_counter()
         query = matcher.describe(image, unit.points, progress=progress)
+        seconds = time.perf_counter() - began
         with run_folder.writing(self.folder):
             query.save(stored)
-        return query
+        return query, seconds
 
     def _predict(
         self, record: PairRecord, matcher: Matcher | None, query: Query | None, rows: Sequence[int], pair: Pair
     ) -> PairRecord:
-        began = time.perf_counter()
         try:
             if matcher is None or query is None:
-                guess = BASELINES[self.method.name](record)
-                return replace(record, predicted=guess, confidence=np.zeros(len(guess)))
-            matches = matcher.locate(query.take(rows), load_image(pair.target.path), trace=True)
+                return guessed(record, BASELINES[self.method.name])
+            image, own = load_image(pair.target.path), query.take(rows)
+            began = time.perf_counter()
+            matches = matcher.locate(own, image, trace=True)
+            seconds = time.perf_counter() - began
         except Exception as error:  # whatever a method raises, the other pairs are done
             return replace(record, error=_tell(error))
         return replace(
@@ -217,7 +230,7 @@ class _Work:
             layers=dict(zip(matches.layer_names, matches.layer_points.swapaxes(0, 1), strict=True)),
             rounds=_counted(matches.after_rounds),
             crops=_counted(matches.after_crops),
-            locate_seconds=time.perf_counter() - began,
+            locate_seconds=seconds,
         )
 
     def _blank(self, place: int, pair: Pair, *, describe_seconds: float, error: str) -> PairRecord:
@@ -284,25 +297,24 @@ class _Stoppable:
 
 
 @dataclass(frozen=True)
-class _Watch:
-    """In a worker process, called as work goes on: ends it when the run is stopped or its starter was killed."""
+class _UntilStopped:
+    """In a worker process, called as work goes on: ends it when the run is stopped."""
 
     stop: Event
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:  # noqa: ARG002  # as Progress has it
-        starter = multiprocessing.parent_process()
-        if self.stop.is_set() or (starter is not None and not starter.is_alive()):
+        if self.stop.is_set():
             raise StoppedError
 
 
-_PROCESS: list[tuple[_Work, Matcher | None, Path, _Watch, "SimpleQueue[int]"]] = []
+_PROCESS: list[tuple[_Work, Matcher | None, Path, _UntilStopped, "SimpleQueue[int]"]] = []
 """In a worker process: what its initializer left for its tasks. A process pool has no other place for it."""
 
 
 def _pool(work: _Work, units: Sequence[Unit], workers: int) -> Iterator[int]:
     context = multiprocessing.get_context("spawn")
     told: SimpleQueue[int] = context.SimpleQueue()
-    watch = _Watch(context.Event())
+    watch = _UntilStopped(context.Event())
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(work, watch, told)) as pool:
         waiting = {pool.submit(_do, unit) for unit in units}
         try:
@@ -314,17 +326,31 @@ def _pool(work: _Work, units: Sequence[Unit], workers: int) -> Iterator[int]:
                     future.result()
             while not told.empty():
                 yield told.get()
+        except BrokenProcessPool as error:
+            raise RunError(
+                "A worker process was killed, or could not start: memory may have run out. What is finished is kept; "
+                "the same command goes on, perhaps with fewer --workers."
+            ) from error
         except BaseException:
             watch.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _start(work: _Work, watch: _Watch, told: "SimpleQueue[int]") -> None:
+def _start(work: _Work, watch: _UntilStopped, told: "SimpleQueue[int]") -> None:
     torch.set_num_threads(1)
     # Ctrl-C reaches the whole group; the starter decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_starter, daemon=True).start()
     _PROCESS.append((work, work.method.load(), run_folder.new_record_file(work.folder, work.shard), watch, told))
+
+
+def _end_with_starter() -> None:
+    """Without this a worker waits for work for ever when its starter was killed, and keeps its model in memory."""
+    starter = multiprocessing.parent_process()
+    if starter is not None:
+        starter.join()
+        os._exit(1)  # Wherever it is: a line cut short is ignored.
 
 
 def _do(unit: Unit) -> None:

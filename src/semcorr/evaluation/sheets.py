@@ -165,6 +165,15 @@ class Report:
         return (*(f"Warning: {warning}" for warning in self.warnings), *self.notes)
 
 
+def joined(reports: Sequence[Report]) -> Report:
+    """All sheets one after the other, and every remark once."""
+    return Report(
+        sheets=tuple(sheet for report in reports for sheet in report.sheets),
+        warnings=tuple(dict.fromkeys(warning for report in reports for warning in report.warnings)),
+        notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
+    )
+
+
 def _plain(value: Value) -> Any:
     return list(value) if isinstance(value, tuple) else value
 

@@ -1,7 +1,7 @@
 """The paper's method: learn prompt embeddings for points of one image, find them in others."""
 
 from semcorr.prompt.matcher import PromptMatcher
-from semcorr.prompt.presets import PRESETS, paper, preset, reference
+from semcorr.prompt.presets import PRESETS, fast, paper, preset, reference
 from semcorr.prompt.replay import Replay, replay
 from semcorr.prompt.settings import PromptSettings, override
 
@@ -10,6 +10,7 @@ __all__ = [
     "PromptMatcher",
     "PromptSettings",
     "Replay",
+    "fast",
     "override",
     "paper",
     "preset",

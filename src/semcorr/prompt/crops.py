@@ -30,6 +30,11 @@ class CropRange:
         """Return the crop at one position."""
         return Crop(left=left, top=top, width=self.side, height=self.side)
 
+    def at(self, across: float, down: float) -> Crop:
+        """Return the crop at a place in [0, 1) of the range: uniform places give every allowed crop the same chance."""
+        columns, rows = self.left_max - self.left_min + 1, self.top_max - self.top_min + 1
+        return self.crop(self.left_min + math.floor(across * columns), self.top_min + math.floor(down * rows))
+
     def contains(self, crop: Crop) -> bool:
         """Whether a crop is one of those that the rule allows."""
         return (
@@ -54,8 +59,7 @@ def crop_range(x: float, y: float, *, resolution: int, fraction: float, margin: 
         fraction: side of the crop, as a fraction of the frame's.
         margin: distance kept from the crop's edge, as a fraction of the crop's side.
     """
-    # The small term keeps a fraction such as 29/100 of 100 pixels from losing a pixel to binary rounding.
-    side = int(resolution * fraction + 1e-9)
+    side = _side(resolution, fraction)
     inset = int(side * margin + 1e-9)
     last = resolution - side
 
@@ -67,6 +71,17 @@ def crop_range(x: float, y: float, *, resolution: int, fraction: float, margin: 
 
     (left_min, left_max), (top_min, top_max) = bounds(x), bounds(y)
     return CropRange(left_min=left_min, left_max=left_max, top_min=top_min, top_max=top_max, side=side)
+
+
+def anywhere(*, resolution: int, fraction: float) -> CropRange:
+    """Return all crops of a size within the frame, whatever they contain; sizes as for :func:`crop_range`."""
+    side = _side(resolution, fraction)
+    return CropRange(left_min=0, left_max=resolution - side, top_min=0, top_max=resolution - side, side=side)
+
+
+def _side(resolution: int, fraction: float) -> int:
+    # The small term keeps a fraction such as 29/100 of 100 pixels from losing a pixel to binary rounding.
+    return int(resolution * fraction + 1e-9)
 
 
 class CropLatents:

@@ -17,11 +17,15 @@ from semcorr.geometry import Crop
 from semcorr.prompt.crops import CropRange
 
 NoiseKind = Literal["gaussian", "uniform"]
+Stage = Literal["learn", "locate"]
 
 
 @runtime_checkable
 class DrawStream(Protocol):
-    """The draws of one row in the order they are made: the embedding, then crop and noise by turns."""
+    """The draws of one row in the order they are made: the embedding, then crop and noise by turns.
+
+    Where crops are shared by an image's rows, an image has a stream too: of places, and with frozen queries of noise.
+    """
 
     def embedding(self, tokens: int, dim: int) -> Float[Tensor, "tokens dim"]:
         """The embedding that learning starts from."""
@@ -35,6 +39,14 @@ class DrawStream(Protocol):
         """The noise that goes with that crop, on the CPU in float32."""
         ...
 
+    def place(self) -> tuple[float, float]:
+        """The next shared crop's place, across and down, each in [0, 1) of what is allowed."""
+        ...
+
+    def pick(self, count: int) -> int:
+        """Which of ``count`` shared crops is next."""
+        ...
+
 
 @runtime_checkable
 class Draws(Protocol):
@@ -46,6 +58,10 @@ class Draws(Protocol):
 
     def locating(self, point: int, round_: int) -> DrawStream:
         """The stream of a row that is being located."""
+        ...
+
+    def shared(self, stage: Stage) -> DrawStream:
+        """The stream of what all rows of an image share."""
         ...
 
 
@@ -69,8 +85,15 @@ class SeededDraws:
         """The stream of a row that is being located, from its start."""
         return self._stream("locate", point, round_)
 
+    def shared(self, stage: Stage) -> "SeededStream":
+        """The stream of what all rows of an image share, from its start."""
+        return self._seeded(f"shared-{stage}|{self._seed}|{self._image}".encode())
+
     def _stream(self, stage: str, point: int, round_: int) -> "SeededStream":
         key = f"{stage}|{self._seed}|{self._image}|{round_}|".encode() + self._points[point].tobytes()
+        return self._seeded(key)
+
+    def _seeded(self, key: bytes) -> "SeededStream":
         # 63 bits: torch takes a signed 64-bit seed.
         return SeededStream(int.from_bytes(hashlib.sha256(key).digest()[:8], "little") >> 1)
 
@@ -95,6 +118,15 @@ class SeededStream:
         """Standard normal numbers, or uniform ones in [0, 1)."""
         draw = torch.randn if kind == "gaussian" else torch.rand
         return draw(tuple(shape), generator=self._generator)
+
+    def place(self) -> tuple[float, float]:
+        """Uniform in the unit square."""
+        across, down = torch.rand(2, generator=self._generator, dtype=torch.float64).tolist()
+        return across, down
+
+    def pick(self, count: int) -> int:
+        """Each with equal chance."""
+        return int(torch.randint(count, (), generator=self._generator))
 
 
 class RecordedDraws:
@@ -132,6 +164,10 @@ class RecordedDraws:
     def locating(self, point: int, round_: int) -> "RecordedStream":
         """The stream of a row that is being located, from its start."""
         return RecordedStream(self, self._embeddings[point * self._rounds + round_], self._first(point, round_, True))
+
+    def shared(self, stage: Stage) -> "RecordedStream":  # noqa: ARG002  # as Draws has it
+        """There is none: ``ValueError``."""
+        raise ValueError("A record holds a fresh crop for every step, and none that are shared.")
 
     def _first(self, point: int, round_: int, locating: bool) -> int:
         first = point * self._rounds * (self._steps + self._locate_crops)
@@ -171,3 +207,11 @@ class RecordedStream:
             raise ValueError(f"The record holds noise {tuple(noise.shape)}, not {tuple(shape)}.")
         self._next += 1
         return noise
+
+    def place(self) -> tuple[float, float]:
+        """There is none: ``ValueError``."""
+        raise ValueError("A record holds no shared crops.")
+
+    def pick(self, count: int) -> int:  # noqa: ARG002  # as DrawStream has it
+        """There is none: ``ValueError``."""
+        raise ValueError("A record holds no shared crops.")

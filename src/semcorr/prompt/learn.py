@@ -8,9 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semcorr import heatmaps
+from semcorr.geometry import Crop
 from semcorr.progress import Progress
-from semcorr.prompt.crops import CropLatents
+from semcorr.prompt.crops import CropLatents, CropRange
 from semcorr.prompt.draws import Draws, DrawStream
+from semcorr.prompt.frozen import FrozenMaps, frozen_crops
 from semcorr.prompt.memory import in_batches
 from semcorr.prompt.reading import Reader, Row, rows_of, stack_noise
 from semcorr.prompt.settings import PromptSettings
@@ -22,6 +24,45 @@ class Learned:
 
     embeddings: Float[Tensor, "points rounds tokens dim"]
     losses: Float[Tensor, "points rounds steps"]
+
+
+Read = Callable[
+    [Sequence[DrawStream], Sequence[Float[Tensor, "2"]], Float[Tensor, "rows tokens dim"]],
+    tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]],
+]
+"""One look of every row at the source: from streams, points and embeddings to maps, and the points in what was read."""
+
+
+class LiveMaps:
+    """A crop, noise of its own and a pass of the network for every row."""
+
+    def __init__(self, reader: Reader, frame: Float[Tensor, "3 side side"], draws: Draws) -> None:
+        self._reader = reader
+        self._latents = CropLatents(reader.model, frame)
+        shared = None if reader.settings.learn_crops is None else draws.shared("learn")
+        self._places = [shared.place() for _ in range(reader.settings.learn_crops or 0)] if shared else []
+
+    def __call__(
+        self,
+        streams: Sequence[DrawStream],
+        points: Sequence[Float[Tensor, "2"]],
+        embeddings: Float[Tensor, "rows tokens dim"],
+    ) -> tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]]:
+        """Return every row's maps, one tensor a layer, and where its point lies in its resized crop."""
+        reader = self._reader
+        ranges = [reader.learn_range(*point.tolist()) for point in points]
+        crops = [self._crop(stream, allowed) for stream, allowed in zip(streams, ranges, strict=True)]
+        clean = self._latents(crops)
+        noise = [stream.noise(clean.shape[1:], reader.settings.noise) for stream in streams]
+        maps = reader.maps(clean, stack_noise(noise, clean), reader.learn_t, embeddings)
+        centres = [crop.to_crop(point, reader.resolution) for crop, point in zip(crops, points, strict=True)]
+        return maps, torch.stack(centres)
+
+    def _crop(self, stream: DrawStream, allowed: CropRange) -> Crop:
+        """A fresh crop; or a shared place within what this point allows, the same crop for most points."""
+        if not self._places:
+            return stream.crop(allowed)
+        return allowed.at(*self._places[stream.pick(len(self._places))])
 
 
 def learn(
@@ -51,7 +92,10 @@ def learn(
     """
     settings = reader.settings
     rows = rows_of(len(points), settings.rounds)
-    latents = CropLatents(reader.model, frame)
+    if settings.queries == "frozen":
+        read: Read = FrozenMaps(reader, frozen_crops(reader, frame, "learn", draws, progress=progress))
+    else:
+        read = LiveMaps(reader, frame, draws)
     finished = 0
 
     def work(batch_rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
@@ -60,7 +104,7 @@ def learn(
                 done = finished * settings.steps + step * len(batch_rows)
                 progress("learn", done, len(rows) * settings.steps, loss=loss)
 
-        return _learn_rows(reader, latents, batch_rows, points, draws, report)
+        return _learn_rows(reader, read, batch_rows, points, draws, report)
 
     embeddings, losses = [], []
     for done, (embedding, loss) in in_batches(rows, batch, work, stage="learn"):
@@ -69,7 +113,7 @@ def learn(
         losses.append(loss)
     shape = (len(points), settings.rounds)
     return Learned(
-        embeddings=torch.cat(embeddings).reshape(*shape, reader.model.context_tokens, reader.model.context_dim),
+        embeddings=torch.cat(embeddings).reshape(*shape, reader.context_length, reader.model.context_dim),
         losses=torch.cat(losses).reshape(*shape, settings.steps),
     )
 
@@ -91,7 +135,7 @@ def row_losses(
 
 def _learn_rows(
     reader: Reader,
-    latents: CropLatents,
+    read: Read,
     rows: Sequence[Row],
     points: Float[Tensor, "points 2"],
     draws: Draws,
@@ -99,7 +143,7 @@ def _learn_rows(
 ) -> tuple[Float[Tensor, "rows tokens dim"], Float[Tensor, "rows steps"]]:
     settings, model = reader.settings, reader.model
     streams = [draws.learning(row.point, row.round_) for row in rows]
-    start = [stream.embedding(model.context_tokens, model.context_dim) for stream in streams]
+    start = [stream.embedding(reader.context_length, model.context_dim) for stream in streams]
     embeddings = torch.stack(start).to(model.device, torch.float32).requires_grad_()
     # Adam works on every number by itself, so one optimiser over the batch is one optimiser for each row.
     optimizer = torch.optim.Adam([embeddings], lr=settings.lr)
@@ -108,8 +152,7 @@ def _learn_rows(
     losses = []
     for step in range(settings.steps):
         row_points = [points[row.point] for row in rows]
-        clean, noise, centres = _draw_crops(reader, latents, streams, row_points)
-        maps = reader.maps(clean, noise, reader.learn_t, embeddings)
+        maps, centres = read(streams, row_points, embeddings)
         target = _targets(centres.to(model.device), settings, reader.resolution)
         loss = row_losses(maps, target, settings.loss)
         # The sum, not the mean: a row's gradient must not know how many others there are.
@@ -121,18 +164,6 @@ def _learn_rows(
         losses.append(loss.detach())
         report(step + 1, float(losses[-1].mean()))
     return embeddings.detach().cpu(), torch.stack(losses, dim=1).cpu()
-
-
-def _draw_crops(
-    reader: Reader, latents: CropLatents, streams: Sequence[DrawStream], points: Sequence[Float[Tensor, "2"]]
-) -> tuple[Float[Tensor, "rows channels h w"], Float[Tensor, "rows channels h w"], Float[Tensor, "rows 2"]]:
-    """Draw each row's crop and noise; also return where its point lies in the resized crop."""
-    ranges = [reader.learn_range(*point.tolist()) for point in points]
-    crops = [stream.crop(allowed) for stream, allowed in zip(streams, ranges, strict=True)]
-    clean = latents(crops)
-    noise = [stream.noise(clean.shape[1:], reader.settings.noise) for stream in streams]
-    centres = [crop.to_crop(point, reader.resolution) for crop, point in zip(crops, points, strict=True)]
-    return clean, stack_noise(noise, clean), torch.stack(centres)
 
 
 def _targets(

@@ -10,8 +10,18 @@ from semcorr import heatmaps
 from semcorr.progress import Progress
 from semcorr.prompt.crops import CORNERS, CropLatents
 from semcorr.prompt.draws import Draws, DrawStream
+from semcorr.prompt.frozen import FrozenRows, frozen_crops
 from semcorr.prompt.memory import in_batches
 from semcorr.prompt.reading import Reader, Row, rows_of, stack_noise
+
+Report = Callable[[int], None]
+"""Told how many crops every row of a batch has been read from."""
+
+ReadRows = Callable[
+    [Sequence[Row], Float[Tensor, "rows tokens dim"], bool, Report],
+    tuple[Float[Tensor, "rows layers side side"], list[Tensor]],
+]
+"""Reads a batch of rows with their embeddings: their maps, and the same after each crop if those are wanted."""
 
 
 def locate_rows(
@@ -27,7 +37,7 @@ def locate_rows(
     """Yield every row's maps over the whole image, point-major: each the mean over the crops that cover a pixel.
 
     The first four crops are the corners; the others keep the row's running peak, which is that of the mean over
-    layers of what has been read so far.
+    layers of what has been read so far. Rows with frozen queries share their crops instead.
 
     Args:
         reader: the model and settings.
@@ -36,29 +46,27 @@ def locate_rows(
         draws: where random numbers come from.
         batch: rows that run together; halved when memory runs out.
         on_crops: called before each row is yielded with its maps after 1, 2, ... crops.
-        progress: called as ``("locate", crops done, crops in all)``.
+        progress: called as ``("locate", crops done, crops in all)``, after ``"queries"`` where they are frozen.
 
     Raises:
+        SettingsError: frozen queries want an empty prompt that the model cannot encode.
         OutOfMemoryError: not even one row fits into memory.
     """
-    points, rounds = embeddings.shape[:2]
-    rows = rows_of(points, rounds)
-    latents = CropLatents(reader.model, frame)
+    rows = rows_of(*embeddings.shape[:2])
     passes = reader.settings.locate_crops
+    if reader.settings.queries == "frozen":
+        read: ReadRows = FrozenRows(reader, frozen_crops(reader, frame, "locate", draws, progress=progress))
+    else:
+        read = _LiveRows(reader, frame, draws)
     finished = 0
 
     def work(batch_rows: Sequence[Row]) -> tuple[Tensor, list[Tensor]]:
-        """Maps (rows, layers, side, side), and the same after each crop if they are wanted."""
-        streams = [draws.locating(row.point, row.round_) for row in batch_rows]
-        chosen = torch.stack([embeddings[row.point, row.round_] for row in batch_rows]).to(reader.model.device)
-        reading, history = _Reading(reader, latents, chosen, streams), []
-        for number in range(passes):
-            reading.read_crops(number)
-            if on_crops is not None:
-                history.append(reading.mean.mean().cpu())
+        def report(crops: int) -> None:
             if progress is not None:
-                progress("locate", finished * passes + (number + 1) * len(batch_rows), len(rows) * passes)
-        return reading.mean.mean().cpu(), history
+                progress("locate", finished * passes + crops * len(batch_rows), len(rows) * passes)
+
+        chosen = torch.stack([embeddings[row.point, row.round_] for row in batch_rows]).to(reader.model.device)
+        return read(batch_rows, chosen, on_crops is not None, report)
 
     for done, (maps, history) in in_batches(rows, batch, work, stage="locate"):
         finished += len(done)
@@ -66,6 +74,27 @@ def locate_rows(
             if on_crops is not None:
                 on_crops(torch.stack([after[index] for after in history]))
             yield row, maps[index]
+
+
+class _LiveRows:
+    """Every row with crops of its own: the corners, then around its running peak."""
+
+    def __init__(self, reader: Reader, frame: Float[Tensor, "3 side side"], draws: Draws) -> None:
+        self._reader, self._draws = reader, draws
+        self._latents = CropLatents(reader.model, frame)
+
+    def __call__(
+        self, rows: Sequence[Row], embeddings: Float[Tensor, "rows tokens dim"], keep: bool, report: Report
+    ) -> tuple[Float[Tensor, "rows layers side side"], list[Tensor]]:
+        """Return a batch's maps, and if ``keep`` the same after each crop."""
+        streams = [self._draws.locating(row.point, row.round_) for row in rows]
+        reading, history = _Reading(self._reader, self._latents, embeddings, streams), []
+        for number in range(self._reader.settings.locate_crops):
+            reading.read_crops(number)
+            if keep:
+                history.append(reading.mean.mean().cpu())
+            report(number + 1)
+        return reading.mean.mean().cpu(), history
 
 
 class _Reading:

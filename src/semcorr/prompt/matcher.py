@@ -19,6 +19,7 @@ from semcorr.images import Image, ImageSource, load_image
 from semcorr.matching import Matches, Query
 from semcorr.progress import Progress
 from semcorr.prompt.draws import SeededDraws
+from semcorr.prompt.frozen import frozen_row_bytes
 from semcorr.prompt.learn import learn
 from semcorr.prompt.locate import locate_rows
 from semcorr.prompt.memory import batch_rows, default_budget, is_out_of_memory
@@ -75,7 +76,7 @@ class PromptMatcher:
         Args:
             model: a bundled name, a folder, a ``.safetensors`` file or a hub id; see
                 :meth:`semcorr.diffusion.DiffusionModel.from_pretrained`.
-            preset: ``"paper"`` or ``"reference"``.
+            preset: ``"paper"``, ``"reference"`` or ``"fast"``.
             revision: branch, tag or commit of a hub id.
             dtype: precision of the network.
             device: where it runs; ``"auto"`` takes a GPU if there is one.
@@ -127,7 +128,8 @@ class PromptMatcher:
             points: (N, 2): x to the right, y down, in pixels of the image as a person sees it; (0, 0) is its top-left
                 corner.
             names: a name for each point.
-            progress: called as ``("learn", steps done, steps in all, loss=mean)``; raise from it to stop.
+            progress: called as ``("learn", steps done, steps in all, loss=mean)``, and before that as ``("queries",
+                crops done, crops in all)`` where queries are frozen; raise from it to stop.
 
         Raises:
             ImageError: the image cannot be used.
@@ -178,7 +180,8 @@ class PromptMatcher:
             query: what :meth:`describe` gave, perhaps in another process.
             image: the target.
             trace: keep where the points would have been found after fewer crops (``Matches.after_crops``).
-            progress: called as ``("locate", crops done, crops in all)``; raise from it to stop.
+            progress: called as ``("locate", crops done, crops in all)``, all embeddings' counted, and before that as
+                ``("queries", crops done, crops in all)`` where queries are frozen; raise from it to stop.
             **overrides: settings that concern locating alone (``LOCATE_SETTINGS``), to replace the query's.
 
         Raises:
@@ -243,7 +246,8 @@ class PromptMatcher:
                 "nothing to another: load the query's model, or describe the points again."
             )
         embeddings = query.tensors.get("embeddings")
-        shape = (len(query.points), query.settings.get("rounds"), self.model.context_tokens, self.model.context_dim)
+        tokens = query.settings.get("context_length") or self.model.context_tokens
+        shape = (len(query.points), query.settings.get("rounds"), tokens, self.model.context_dim)
         if embeddings is None or embeddings.shape != shape:
             got = "none" if embeddings is None else str(embeddings.shape)
             raise QueryError(f"The query's embeddings: expected shape {shape}, got {got}. Describe the points again.")
@@ -264,11 +268,15 @@ def row_bytes(reader: Reader, *, learning: bool) -> int:
     """Estimate the bytes that one more row in a batch takes.
 
     Learning keeps what autograd saves for the backward pass, and the enlarged maps; locating keeps the canvases. Both
-    pass through the network, whose passing activations are taken to be no more than what autograd would save.
+    pass through the network, whose passing activations are taken to be no more than what autograd would save; with
+    frozen queries only the scores of the tokens are a row's own.
     """
     map_bytes = 4 * reader.resolution**2
     latent_side = reader.resolution // reader.model.vae_factor
-    network = reader.model.saved_bytes_per_row(reader.layers, latent_size=(latent_side, latent_side))
+    if reader.settings.queries == "frozen":
+        network = frozen_row_bytes(reader, learning=learning)
+    else:
+        network = reader.model.saved_bytes_per_row(reader.layers, latent_size=(latent_side, latent_side))
     maps = len(reader.layers) * map_bytes
     if learning:
         # Each layer's enlarged map, its error and their gradients exist at once; a quarter more for what the backward

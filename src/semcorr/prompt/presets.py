@@ -1,4 +1,4 @@
-"""The two complete settings: what the paper's text says, and what its authors' code does.
+"""Complete settings: what the paper's text says, what its authors' code does, and a fast variant.
 
 Each is a function of the model's family, since layers and optimisation numbers belong to the pair of model and preset.
 """
@@ -11,7 +11,19 @@ from semcorr.prompt.settings import PromptSettings, override
 
 # The bundled toy model is small: its embedding needs larger steps, and fewer of them.
 _FAMILY_CHANGES: dict[str, dict[str, object]] = {
-    "toy": {"lr": 0.03, "steps": 30, "rounds": 3, "locate_crops": 6},
+    # Its frame has 36 places for a crop in all: there is nothing to save by sharing some.
+    "toy": {"lr": 0.03, "steps": 30, "rounds": 3, "locate_crops": 6, "learn_crops": None},
+}
+
+# Steps and embeddings ask for no pass of the network with frozen queries; every crop asks for one.
+_FAST: dict[str, object] = {
+    "queries": "frozen",
+    "context_length": 16,
+    "learn_crops": 8,
+    "locate_crops": 6,
+    "rounds": 8,
+    "steps": 15,
+    "lr": 0.06,
 }
 
 
@@ -20,16 +32,18 @@ def paper(family: str = "sd1") -> PromptSettings:
 
     Gaussian noise, the same diffusion step in both stages, all heads, crops that merely contain the point, one mean
     map against one Gaussian, layers fused by their mean. Numbers the text does not give (learning rate, sigma, crop
-    size, repetitions) are the authors' released ones; family ``"toy"`` has its own.
+    size, repetitions) are the authors' released ones; family ``"toy"`` has its own. 64 crops are drawn an image and
+    shared by its points and rounds, since encoding one costs about as much as a step.
     """
-    return override(PromptSettings(layers=_default_layers(family)), **_FAMILY_CHANGES.get(family, {}))
+    return override(PromptSettings(layers=_default_layers(family), learn_crops=64), **_FAMILY_CHANGES.get(family, {}))
 
 
 def reference(family: str = "sd1") -> PromptSettings:
     """The authors' released code with its deviations from the text; the published figures were made with it.
 
     Uniform noise, step 3 while locating, the upper half of the heads, a crop margin of 15 %, one comparison for
-    each layer, softmax over pixels before layers are averaged, the target Gaussian on integer pixel centres.
+    each layer, softmax over pixels before layers are averaged, the target Gaussian on integer pixel centres, a fresh
+    crop at every step.
     """
     return override(
         paper(family),
@@ -40,10 +54,20 @@ def reference(family: str = "sd1") -> PromptSettings:
         loss="per_layer",
         fusion="softmax",
         pixel_centre=0.0,
+        learn_crops=None,
     )
 
 
-PRESETS: dict[str, Callable[[str], PromptSettings]] = {"paper": paper, "reference": reference}
+def fast(family: str = "sd1") -> PromptSettings:
+    """``paper`` with frozen queries: the network runs once a crop, whatever the number of points, rounds and steps.
+
+    Its numbers were chosen on the toy world, not all of them on validation drawings alone (``docs/performance.md``); no
+    checkpoint for photographs has been measured.
+    """
+    return override(paper(family), **_FAST)
+
+
+PRESETS: dict[str, Callable[[str], PromptSettings]] = {"paper": paper, "reference": reference, "fast": fast}
 """The presets by name; each takes a model family ("sd1", "sd2", "sdxl", "toy")."""
 
 

@@ -1,13 +1,14 @@
 """What learning and locating share: which network, layers, time step and frame a setting stands for, and one pass."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from semcorr.diffusion import CrossAttentionLayer, DiffusionModel
+from semcorr.diffusion.attention import attention_to
 from semcorr.errors import SettingsError
 from semcorr.prompt.crops import CropRange, crop_range
 from semcorr.prompt.settings import PromptSettings
@@ -39,10 +40,11 @@ class Reader:
         self.layers: tuple[CrossAttentionLayer, ...] = model.select_layers(settings.layers)
         self.resolution = settings.resolution or model.resolution
         self._heads = {layer.name: _head_slice(layer, settings) for layer in self.layers}
-        if settings.token >= model.context_tokens:
+        self.context_length = settings.context_length or model.context_tokens
+        if settings.token >= self.context_length:
             raise SettingsError(
-                f"Setting 'token': expected less than the {model.context_tokens} tokens of {model.model_id!r}, "
-                f"got {settings.token}."
+                f"Setting 'token': expected less than the {self.context_length} tokens of a context of "
+                f"{model.model_id!r}, got {settings.token}."
             )
         if self.resolution % model.vae_factor:
             raise SettingsError(
@@ -85,6 +87,18 @@ class Reader:
         noisy = self.model.add_noise(latents, noise.to(latents), t)
         found = self.model.attention(noisy, t, embeddings, self.layers, tokens=(self.settings.token,))
         return [found[layer.name][:, self._heads[layer.name], 0].mean(dim=1) for layer in self.layers]
+
+    def frozen_maps(
+        self,
+        queries: Mapping[str, Float[Tensor, "heads _h _w _dim"]],
+        keys: Mapping[str, Float[Tensor, "rows heads tokens _dim"]],
+    ) -> list[Float[Tensor, "rows _h _w"]]:
+        """The same for one crop with frozen queries: every row's map of it. Both mappings are by layer."""
+        return [
+            attention_to(self.settings.token, queries[layer.name][heads], keys[layer.name][:, heads]).mean(dim=1)
+            for layer in self.layers
+            for heads in [self._heads[layer.name]]
+        ]
 
 
 def stack_noise(noises: Sequence[Float[Tensor, "channels h w"]], like: Tensor) -> Float[Tensor, "rows channels h w"]:

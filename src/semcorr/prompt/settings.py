@@ -52,6 +52,15 @@ class PromptSettings:
         learn_step: diffusion step while learning, counted from the clean end of ``steps_of`` steps.
         locate_step: the same while locating; the authors' code uses 3 whatever ``learn_step`` is.
         steps_of: number of steps that the two above are counted in.
+        queries: the image's side of the attention. ``"live"``: worked out at every step, under the embedding that is
+            learned (paper). ``"frozen"``: worked out once a crop, under the context ``neutral``; no step of learning,
+            no further point and no further embedding then asks for a pass of the network.
+        neutral: the context that frozen queries are worked out under: ``"empty"``, the empty prompt through the
+            model's own text encoder, or ``"zeros"``.
+        context_length: positions of the context that are learned and compete in the attention; ``None`` is the model's
+            own number (77).
+        learn_crops: crops of the source image that are drawn once and shared by all its points and rounds; ``None``
+            draws a fresh one at every step. Frozen queries need a number: the corners first, then anywhere.
         learn_crop: side of the random crops while learning, as a fraction of the frame's side; 1 is no cropping.
         locate_crop: the same while locating; at least 0.5, so that the four corner crops cover the frame.
         locate_crops: crops averaged while locating: the four corners, then around the running peak.
@@ -75,6 +84,10 @@ class PromptSettings:
     learn_step: Annotated[int, Field(ge=1)] = 8
     locate_step: Annotated[int, Field(ge=1)] = 8
     steps_of: Annotated[int, Field(ge=1, le=1000)] = 50
+    queries: Literal["live", "frozen"] = "live"
+    neutral: Literal["empty", "zeros"] = "empty"
+    context_length: Annotated[int, Field(ge=2)] | None = None
+    learn_crops: Annotated[int, Field(ge=1)] | None = None
     learn_crop: Annotated[float, Field(ge=0.1, le=1)] = 0.9316549294381423
     locate_crop: Annotated[float, Field(ge=0.5, le=1)] = 0.9316549294381423
     locate_crops: Annotated[int, Field(ge=1)] = 20
@@ -94,6 +107,12 @@ class PromptSettings:
             raise SettingsError(
                 f"Setting 'locate_crops': expected at least 4, since the four corner crops must cover the image, "
                 f"got {self.locate_crops}. Raise it, or set locate_crop to 1 to read the whole image."
+            )
+
+        if self.queries == "frozen" and (self.learn_crops or 0) < (1 if self.learn_crop == 1 else 4):
+            raise SettingsError(
+                "Setting 'learn_crops': frozen queries need at least 4, since the four corner crops must cover the "
+                f"image (1 if learn_crop is 1), got {self.learn_crops}."
             )
 
     def to_dict(self) -> dict[str, Any]:

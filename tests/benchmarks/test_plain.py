@@ -1,0 +1,97 @@
+"""The plain procedure and the package compute the same numbers: an independent check of both."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.command import picture, places
+from benchmarks.plain import PlainMatcher
+from prompt.conftest import blobs
+from semcorr.diffusion import DiffusionModel
+from semcorr.errors import ModelError, SettingsError
+from semcorr.images import Image
+from semcorr.prompt import PromptMatcher, PromptSettings, override, preset
+
+POINTS = [(41.3, 62.9), (110.0, 20.5)]
+
+
+@pytest.fixture(scope="module")
+def source() -> Image:
+    return blobs(0, (150, 100))
+
+
+@pytest.fixture(scope="module")
+def target() -> Image:
+    return blobs(1, (90, 120))
+
+
+def _agree(model: DiffusionModel, settings: PromptSettings, source: Image, target: Image, points: object) -> None:
+    plain, matcher = PlainMatcher(model, settings), PromptMatcher(model, settings)
+    described, query = plain.describe(source, points), matcher.describe(source, points)
+    embeddings, losses = query.tensors["embeddings"], query.tensors["losses"]
+    assert np.abs(described.embeddings.numpy() - embeddings).max() <= 1e-4 * np.abs(embeddings).max()
+    np.testing.assert_allclose(described.losses.numpy(), losses, rtol=1e-4)
+    found, matches = plain.locate(described, target), matcher.locate(query, target)
+    np.testing.assert_allclose(found.heatmaps.numpy(), matches.heatmaps, atol=1e-4 * matches.heatmaps.max())
+    np.testing.assert_allclose(found.points, matches.points)
+
+
+@pytest.mark.parametrize("name", ["paper", "reference"])
+def test_the_package_computes_what_the_plain_procedure_does(
+    tiny_model: DiffusionModel, source: Image, target: Image, name: str
+):
+    settings = override(preset(name, "sd1"), resolution=128, steps=3, rounds=2, locate_crops=6, learn_crops=None)
+    _agree(tiny_model, settings, source, target, POINTS)
+
+
+def test_it_does_on_the_bundled_model_too(toy_model: DiffusionModel):
+    settings = override(preset("paper", "toy"), steps=6, rounds=2)
+    scenes = [picture(toy_model, seed) for seed in (3, 4)]
+    _agree(toy_model, settings, *scenes, places(2, scenes[0].size))
+
+
+def test_the_network_is_left_as_it_was(tiny_model: DiffusionModel, source: Image):
+    before = dict(tiny_model.unet.attn_processors), dict(tiny_model.vae.attn_processors)
+    settings = override(preset("paper", "sd1"), resolution=64, steps=1, rounds=1)
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        PlainMatcher(tiny_model, settings).describe(source, POINTS, progress=stop)
+    assert dict(tiny_model.unet.attn_processors) == before[0]
+    assert dict(tiny_model.vae.attn_processors) == before[1]
+
+
+def test_progress_is_told_by_step_and_by_crop(tiny_model: DiffusionModel, source: Image, target: Image):
+    told = []
+    plain = PlainMatcher(tiny_model, override(preset("paper", "sd1"), resolution=64, steps=2, rounds=2, locate_crops=4))
+    described = plain.describe(source, POINTS[:1], progress=lambda *step, **_: told.append(step))
+    plain.locate(described, target, progress=lambda *step, **_: told.append(step))
+    assert told[:4] == [("learn", done, 4) for done in (1, 2, 3, 4)]
+    assert told[4:] == [("locate", done, 8) for done in range(1, 9)]
+
+
+def test_frozen_queries_are_not_the_plain_procedure(tiny_model: DiffusionModel):
+    with pytest.raises(SettingsError, match="live queries, got 'frozen'"):
+        PlainMatcher(tiny_model, preset("fast", "sd1"))
+
+
+def test_a_short_context_is_learned_as_it_is(tiny_model: DiffusionModel, source: Image, target: Image):
+    settings = override(
+        preset("paper", "sd1"), resolution=64, steps=2, rounds=1, locate_crops=4, context_length=5, learn_crops=2
+    )
+    _agree(tiny_model, settings, source, target, POINTS)
+
+
+def test_half_precision_is_not_the_plain_procedure(tiny_model_bf16: DiffusionModel):
+    with pytest.raises(ModelError, match=r"float32.*got .* in torch\.bfloat16"):
+        PlainMatcher(tiny_model_bf16, preset("paper", "sd1"))
+
+
+def test_chosen_heads_are_read(tiny_model: DiffusionModel, source: Image, target: Image):
+    settings = override(
+        preset("paper", "sd1"), resolution=64, steps=1, rounds=1, locate_crops=4, heads=(0, 3), learn_crops=None
+    )
+    _agree(tiny_model, settings, source, target, POINTS[:1])
+    assert torch.get_default_dtype() == torch.float32

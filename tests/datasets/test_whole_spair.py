@@ -1,0 +1,109 @@
+"""A benchmark as large as SPair-71k: it is checked and started in seconds, in a process of its own."""
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semcorr.datasets import registry
+from semcorr.evaluation.run_folder import read_run
+
+pytestmark = pytest.mark.slow
+
+PAIRS = 12_234
+PICTURES_A_CLASS = 100
+
+# What a process starts with counts as its own peak, and the tests' process is large; this one is small.
+LAUNCHER = """
+import resource, subprocess, sys
+status = subprocess.run([sys.executable, "-m", "semcorr", *sys.argv[1:]]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished command: what it printed, its seconds, its peak memory, and when something was there."""
+
+    out: str
+    seconds: float
+    megabytes: float
+    first: float
+
+
+def measured(*words: object, there: Callable[[], bool] = lambda: True) -> Measured:
+    began, first = time.monotonic(), 0.0
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and not first:
+        first = time.monotonic() - began if there() else 0.0
+        time.sleep(0.01)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return Measured(out, time.monotonic() - began, float(err.split()[-1]), first)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real number of pairs and pictures of every class, as many pairs a picture as there really are, 8 points each.
+
+    The pictures are one small file under 1,800 names.
+    """
+    counts = registry.SPECS["spair"].known["test", ""].by_category
+    assert sum(counts.values()) == PAIRS
+    root = tmp_path_factory.mktemp("data") / "SPair-71k"
+    pairs, layout = root / "PairAnnotation" / "test", root / "Layout" / "large"
+    for folder in (pairs, layout):
+        folder.mkdir(parents=True)
+    points = [[10 * number, 5 * number] for number in range(8)]
+    names = []
+    for category, count in counts.items():
+        pictures = root / "JPEGImages" / category
+        pictures.mkdir(parents=True)
+        for number in range(PICTURES_A_CLASS):
+            (pictures / f"2008_{number:06d}.jpg").write_bytes(b"no command here opens it")
+        tested = next(n for n in itertools.count(2) if n * (n - 1) >= count)
+        for source, target in itertools.islice(itertools.permutations(range(tested), 2), count):
+            names.append(f"{len(names) + 1:06d}-2008_{source:06d}-2008_{target:06d}:{category}")
+            record: dict[str, Any] = {"category": category, "kps_ids": [str(number) for number in range(8)]}
+            for side, number in (("src", source), ("trg", target)):
+                record |= {f"{side}_imname": f"2008_{number:06d}.jpg", f"{side}_imsize": [100, 80, 3]}
+                record |= {f"{side}_bndbox": [0, 0, 90, 60], f"{side}_kps": points}
+            (pairs / f"{names[-1]}.json").write_text(json.dumps(record), encoding="utf-8")
+    (layout / "test.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return root
+
+
+def test_it_is_listed_and_checked_in_seconds(whole: Path) -> None:
+    for ran in (measured("data", "list"), measured("data", "check", "spair", whole)):
+        assert ran.seconds < 10
+        assert ran.megabytes < 1000
+    assert "nothing is missing" in ran.out
+
+
+def test_a_run_starts_in_seconds_and_a_guess_takes_few_more(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def first_record() -> bool:
+        return any(b"\n" in path.read_bytes() for path in folder.glob("records/*.jsonl"))
+
+    words = ("eval", "spair", "--data", whole, "--method", "same-position", "-o", folder)
+    ran = measured(*words, there=first_record)
+    assert 0 < ran.first < 10
+    assert ran.seconds < 60
+    assert ran.megabytes < 1000
+    assert len(read_run(folder).done) == PAIRS
+    # All is done: the same command only reads and prints.
+    again = measured(*words)
+    assert again.out == ran.out
+    assert again.seconds < 60
+    assert len(list(folder.glob("records/*.jsonl"))) == 1
