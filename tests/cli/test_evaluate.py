@@ -60,6 +60,14 @@ def test_a_run_of_other_settings_is_refused(semcorr: Semcorr, data: Path, tmp_pa
     assert "holds a run with other settings (method.name: 'same-position' there, 'random' here)" in ran.err
 
 
+@pytest.mark.parametrize("command", ["eval", "ablate"])
+def test_a_misspelt_grouping_is_told_before_the_run(semcorr: Semcorr, data: Path, tmp_path: Path, command: str) -> None:
+    ran = semcorr(command, "spair", "--data", data, "-o", tmp_path / "run", "--by", "viewpont")
+    assert ran.status == 2
+    assert "Unknown grouping 'viewpont'. Did you mean 'viewpoint'" in ran.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_shards_merge(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
     words = ("eval", "spair", "--data", data, *GUESS, "--format", "csv")
     whole = semcorr(*words, "-o", tmp_path / "one" / "run")

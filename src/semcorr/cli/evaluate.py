@@ -157,7 +157,7 @@ def evaluate(
     from semcorr.evaluation.runner import run
 
     part, chosen = _shard(shard), method.chosen(dataset)  # what is misspelt is told before anything slow begins
-    pairs = data.read(dataset)
+    pairs = _read(data, dataset, tables)
     if estimate:
         return _estimate(pairs, chosen, json=tables.json)
     folder = output or Path("runs") / f"{dataset}-{method.method}"
@@ -198,7 +198,7 @@ def ablate(
     from semcorr.evaluation.ablation import ablate as variants
 
     chosen = method.chosen(dataset)
-    pairs = data.read(dataset)
+    pairs = _read(data, dataset, tables)
     folder = output or Path("runs") / f"{dataset}-ablation"
     with running(folder) as progress:
         runs = list(variants(pairs, chosen, folder, crops_apart=crops_apart, workers=workers, progress=progress))
@@ -220,6 +220,15 @@ def merge(output: Path, /, *runs: Path) -> int:
     joined = join(runs, output)
     console.say(f"{output}: {len(joined.records)} of {joined.expected} pairs")
     return 0
+
+
+def _read(data: DataOptions, name: str, tables: TableOptions) -> "Dataset":
+    """The pairs, once it is known that they have the groups that tables are wanted by."""
+    from semcorr.evaluation.report import check_groupings
+
+    pairs = data.read(name)
+    check_groupings(tables.by, (flag for pair in pairs.pairs for flag in pair.flags))
+    return pairs
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Runs side by side: which tables there are, and what stands in them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import get_args
 
 import numpy as np
@@ -66,12 +66,20 @@ def build_report(runs: Sequence[Run], wanted: Wanted | None = None) -> Report:
     return Report(sheets=tuple(sheets), warnings=tuple(dict.fromkeys(warnings)), notes=tuple(dict.fromkeys(notes)))
 
 
-def _check(groups: Sequence[Group], wanted: Wanted) -> None:
-    found = [flag for group in groups for one in group.members for flag in flags(one.scores)]
+def check_groupings(by: Sequence[str], found: Iterable[str]) -> None:
+    """See that every name is a grouping: one that all data sets have, or one of the flags that were ``found``.
+
+    Raises:
+        SettingsError: one is not.
+    """
     known = list(dict.fromkeys([*_KNOWN, *found]))
-    for by in wanted.by:
-        if by not in known:
-            raise SettingsError(f"Unknown grouping {by!r}.{suggest(by, known)} Known: {', '.join(known)}.")
+    for name in by:
+        if name not in known:
+            raise SettingsError(f"Unknown grouping {name!r}.{suggest(name, known)} Known: {', '.join(known)}.")
+
+
+def _check(groups: Sequence[Group], wanted: Wanted) -> None:
+    check_groupings(wanted.by, (flag for group in groups for one in group.members for flag in flags(one.scores)))
     names = [one.name for group in groups for one in group.members]
     if wanted.baseline is not None and wanted.baseline not in names:
         raise SettingsError(
