@@ -90,7 +90,7 @@ class Contestant:
         of = 1
         for count in sorted(set(counts)):
             draws, peak, others = self.draws(stage, count), None, 0.0
-            if before is not None and (self.plain or self._least_seconds(before, draws) > longest):
+            if before is not None and (self.plain or self._too_long(before, draws, longest)):
                 cost = before.cost(draws, before.total * count // of)
             else:
                 (before, result), of = self._follow(stage, count, draws, longest, count_flops, progress), count
@@ -103,10 +103,15 @@ class Contestant:
         # The first reading holds what is done once; after the shared crops there must be two.
         return 1 if self.plain else draws.shared + 2
 
-    def _least_seconds(self, trace: Trace, draws: Draws) -> float:
-        """How long it takes until the rest can be worked out, when a row takes what it took."""
+    def _too_long(self, trace: Trace, draws: Draws, longest: float) -> bool:
+        """Whether the rest could not even be worked out by then, when a row takes what it took.
+
+        A trace of one step does not tell what a row takes: all that is done once is in it too.
+        """
+        if trace.readings[0].done == trace.readings[-1].done:
+            return False
         needed = draws.rows * self._least_readings(draws)
-        return trace.cost(draws, needed).seconds if trace.readings[-1].done else 0.0
+        return trace.cost(draws, needed).seconds > longest
 
     def _follow(
         self,

@@ -71,7 +71,8 @@ def test_work_is_counted_as_it_is_done(contestants: list[Contestant]):
 
 
 def test_what_takes_too_long_is_worked_out_from_a_few_steps(contestants: list[Contestant]):
-    plain, paper, _ = contestants
+    plain, paper, fast = contestants
+    list(paper.measure("describe", (1,), longest=0))  # what a row takes of memory is measured once, by a pass
     whole = {m.points: m for m in paper.measure("describe", (1,), longest=600, count_flops=True)}
     few = {m.points: m for m in paper.measure("describe", (1, 3), longest=0, count_flops=True)}
     assert (few[1].cost.timed, few[1].cost.units, few[1].cost.whole) == (4, 6, False)
@@ -81,6 +82,8 @@ def test_what_takes_too_long_is_worked_out_from_a_few_steps(contestants: list[Co
     assert rest == pytest.approx(all_, rel=0.3)  # but for the number of different crops, which is a guess
     (one,) = plain.measure("locate", (1,), longest=0)
     assert (one.cost.timed, one.cost.units, one.cost.passes) == (1, 10, 10)
+    # All rows are read in one step after the passes, which must not be taken for each row's own.
+    assert [m.cost.passes for m in fast.measure("locate", (1, 3), longest=0)] == [5, 5]
 
 
 def test_stopped_it_prints_the_finished_repeats(

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from semcorr.progress import Progress
 from semcorr.prompt.crops import CropLatents, CropRange
 from semcorr.prompt.draws import Draws, DrawStream
 from semcorr.prompt.frozen import FrozenMaps, frozen_crops
+from semcorr.prompt.least_squares import solve_token
 from semcorr.prompt.memory import in_batches
 from semcorr.prompt.reading import Reader, Row, rows_of, stack_noise
 from semcorr.prompt.settings import PromptSettings
@@ -31,6 +33,10 @@ Read = Callable[
     tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]],
 ]
 """One look of every row at the source: from streams, points and embeddings to maps, and the points in what was read."""
+
+
+Begin = Callable[[Sequence[Float[Tensor, "2"]], Float[Tensor, "rows tokens dim"]], Float[Tensor, "rows tokens dim"]]
+"""From every row's point and the embedding drawn for it to the one that learning starts from."""
 
 
 class LiveMaps:
@@ -92,8 +98,12 @@ def learn(
     """
     settings = reader.settings
     rows = rows_of(len(points), settings.rounds)
+    begin: Begin = _as_drawn
     if settings.queries == "frozen":
-        read: Read = FrozenMaps(reader, frozen_crops(reader, frame, "learn", draws, progress=progress))
+        shared = frozen_crops(reader, frame, "learn", draws, progress=progress)
+        read: Read = FrozenMaps(reader, shared)
+        if settings.start == "least_squares":
+            begin = partial(solve_token, reader, shared)
     else:
         read = LiveMaps(reader, frame, draws)
     finished = 0
@@ -104,7 +114,7 @@ def learn(
                 done = finished * settings.steps + step * len(batch_rows)
                 progress("learn", done, len(rows) * settings.steps, loss=loss)
 
-        return _learn_rows(reader, read, batch_rows, points, draws, report)
+        return _learn_rows(reader, begin, read, batch_rows, points, draws, report)
 
     embeddings, losses = [], []
     for done, (embedding, loss) in in_batches(rows, batch, work, stage="learn"):
@@ -133,8 +143,17 @@ def row_losses(
     return torch.stack(errors).mean(dim=0)
 
 
+def _as_drawn(
+    points: Sequence[Float[Tensor, "2"]],  # noqa: ARG001  # as Begin has it
+    drawn: Float[Tensor, "rows tokens dim"],
+) -> Float[Tensor, "rows tokens dim"]:
+    """The random start (paper section 3.3)."""
+    return drawn
+
+
 def _learn_rows(
     reader: Reader,
+    begin: Begin,
     read: Read,
     rows: Sequence[Row],
     points: Float[Tensor, "points 2"],
@@ -143,15 +162,15 @@ def _learn_rows(
 ) -> tuple[Float[Tensor, "rows tokens dim"], Float[Tensor, "rows steps"]]:
     settings, model = reader.settings, reader.model
     streams = [draws.learning(row.point, row.round_) for row in rows]
-    start = [stream.embedding(reader.context_length, model.context_dim) for stream in streams]
-    embeddings = torch.stack(start).to(model.device, torch.float32).requires_grad_()
+    row_points = [points[row.point] for row in rows]
+    drawn = [stream.embedding(reader.context_length, model.context_dim) for stream in streams]
+    embeddings = begin(row_points, torch.stack(drawn).to(model.device, torch.float32)).requires_grad_()
     # Adam works on every number by itself, so one optimiser over the batch is one optimiser for each row.
     optimizer = torch.optim.Adam([embeddings], lr=settings.lr)
     # float16 would round small gradients to zero on their way through the network.
     scale = 4096.0 if model.dtype == torch.float16 else 1.0
     losses = []
     for step in range(settings.steps):
-        row_points = [points[row.point] for row in rows]
         maps, centres = read(streams, row_points, embeddings)
         target = _targets(centres.to(model.device), settings, reader.resolution)
         loss = row_losses(maps, target, settings.loss)

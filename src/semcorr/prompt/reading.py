@@ -39,7 +39,7 @@ class Reader:
         self.model, self.settings = model, settings
         self.layers: tuple[CrossAttentionLayer, ...] = model.select_layers(settings.layers)
         self.resolution = settings.resolution or model.resolution
-        self._heads = {layer.name: _head_slice(layer, settings) for layer in self.layers}
+        self.heads = {layer.name: _head_slice(layer, settings) for layer in self.layers}
         self.context_length = settings.context_length or model.context_tokens
         if settings.token >= self.context_length:
             raise SettingsError(
@@ -86,7 +86,7 @@ class Reader:
         """
         noisy = self.model.add_noise(latents, noise.to(latents), t)
         found = self.model.attention(noisy, t, embeddings, self.layers, tokens=(self.settings.token,))
-        return [found[layer.name][:, self._heads[layer.name], 0].mean(dim=1) for layer in self.layers]
+        return [found[layer.name][:, self.heads[layer.name], 0].mean(dim=1) for layer in self.layers]
 
     def frozen_maps(
         self,
@@ -97,7 +97,7 @@ class Reader:
         return [
             attention_to(self.settings.token, queries[layer.name][heads], keys[layer.name][:, heads]).mean(dim=1)
             for layer in self.layers
-            for heads in [self._heads[layer.name]]
+            for heads in [self.heads[layer.name]]
         ]
 
 

@@ -59,6 +59,8 @@ class PromptSettings:
             model's own text encoder, or ``"zeros"``.
         context_length: positions of the context that are learned and compete in the attention; ``None`` is the model's
             own number (77).
+        start: where an embedding starts: ``"random"`` (paper); or ``"least_squares"``, where the token that is read is
+            worked out in closed form from frozen queries, the others being random.
         learn_crops: crops of the source image that are drawn once and shared by all its points and rounds; ``None``
             draws a fresh one at every step. Frozen queries need a number: the corners first, then anywhere.
         learn_crop: side of the random crops while learning, as a fraction of the frame's side; 1 is no cropping.
@@ -87,6 +89,7 @@ class PromptSettings:
     queries: Literal["live", "frozen"] = "live"
     neutral: Literal["empty", "zeros"] = "empty"
     context_length: Annotated[int, Field(ge=2)] | None = None
+    start: Literal["random", "least_squares"] = "random"
     learn_crops: Annotated[int, Field(ge=1)] | None = None
     learn_crop: Annotated[float, Field(ge=0.1, le=1)] = 0.9316549294381423
     locate_crop: Annotated[float, Field(ge=0.5, le=1)] = 0.9316549294381423
@@ -108,7 +111,10 @@ class PromptSettings:
                 f"Setting 'locate_crops': expected at least 4, since the four corner crops must cover the image, "
                 f"got {self.locate_crops}. Raise it, or set locate_crop to 1 to read the whole image."
             )
-
+        if self.start == "least_squares" and self.queries != "frozen":
+            raise SettingsError(
+                "Setting 'start': least_squares needs frozen queries. Set queries=frozen or start=random."
+            )
         if self.queries == "frozen" and (self.learn_crops or 0) < (1 if self.learn_crop == 1 else 4):
             raise SettingsError(
                 "Setting 'learn_crops': frozen queries need at least 4, since the four corner crops must cover the "
