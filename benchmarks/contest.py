@@ -70,7 +70,11 @@ class Contestant:
             positions=None if self.plain else positions,
             rows=points * settings.rounds,
             shared=0 if alone else corners(fraction),
+            noise_shared=stage == "describe" and not self.plain and self._remembers_prefix(),
         )
+
+    def _remembers_prefix(self) -> bool:
+        return self.settings.queries == "live" and self.settings.learn_noise == "shared"
 
     def measure(
         self,

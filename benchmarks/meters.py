@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from benchmarks.command import synchronise
 from semcorr.diffusion import DiffusionModel
+from semcorr.diffusion.prefix import prefix_modules
 
 _SAMPLE_SECONDS = 0.01
 _Shape = Sequence[int]
@@ -44,7 +45,11 @@ def _fused_attention_backward(
 
 @dataclass(kw_only=True)
 class Counts:
-    """What the networks have done so far: images encoded, in seconds and operations, and rows passed by the U-Net."""
+    """What the networks have done so far: images encoded, in seconds and operations, and rows passed by the U-Net.
+
+    Where the U-Net's part before its first cross-attention is remembered with an encoded image, its seconds and
+    operations are among the encoding's.
+    """
 
     encodes: int = 0
     encode_seconds: float = 0.0
@@ -53,7 +58,9 @@ class Counts:
 
 
 @contextmanager
-def counting(model: DiffusionModel, flops: FlopCounterMode | None = None) -> Iterator[Counts]:
+def counting(
+    model: DiffusionModel, flops: FlopCounterMode | None = None, *, prefix_remembered: bool = False
+) -> Iterator[Counts]:
     """Count while the block runs, whoever calls the networks and however much of the U-Net is left of it.
 
     A cut U-Net shares its first convolution with the whole one, so that is where rows are counted.
@@ -65,8 +72,11 @@ def counting(model: DiffusionModel, flops: FlopCounterMode | None = None) -> Ite
         began[:] = time.perf_counter(), flops.get_total_flops() if flops else 0
 
     def after_encoding(_module: nn.Module, images: tuple[Tensor, ...], _result: object) -> None:
-        synchronise(model.device)
         counts.encodes += len(images[0])
+        after_prefix()
+
+    def after_prefix(*_: object) -> None:
+        synchronise(model.device)
         counts.encode_seconds += time.perf_counter() - began[0]
         counts.encode_flops += int((flops.get_total_flops() if flops else 0) - began[1])
 
@@ -78,6 +88,11 @@ def counting(model: DiffusionModel, flops: FlopCounterMode | None = None) -> Ite
         model.vae.encoder.register_forward_hook(after_encoding),
         model.unet.conv_in.register_forward_hook(after_first_convolution),
     ]
+    for module in prefix_modules(model.unet) if prefix_remembered else ():
+        hooks += [
+            module.register_forward_pre_hook(before_encoding),
+            module.register_forward_hook(after_prefix),
+        ]
     try:
         yield counts
     finally:

@@ -82,6 +82,9 @@ class PlainMatcher:
         draws = SeededDraws(self.settings.seed, source.sha256, checked)
         shared = [draws.shared("learn")] if self.settings.learn_crops else []
         places = [stream.place() for stream in shared for _ in range(self.settings.learn_crops or 0)]
+        latent = (self.model.vae.config.latent_channels, *(self.side // self.model.vae_factor,) * 2)
+        always = [stream.noise(latent, self.settings.noise) for stream in shared for _ in places]
+        bank = list(zip(places, always if self.settings.learn_noise == "shared" else [None] * len(places), strict=True))
         rows = [(point, round_) for point in range(len(checked)) for round_ in range(self.settings.rounds)]
         total, found = len(rows) * self.settings.steps, []
         with _in_the_open(self.model, self.layers) as kept:
@@ -91,7 +94,7 @@ class PlainMatcher:
                 embedding = start[None].to(self.model.device).requires_grad_()
                 adam = torch.optim.Adam([embedding], lr=self.settings.lr)
                 for step in range(self.settings.steps):
-                    loss = self._learn_step(frame, in_frame[point], stream, places, embedding, kept)
+                    loss = self._learn_step(frame, in_frame[point], stream, bank, embedding, kept)
                     loss.backward()
                     adam.step()
                     adam.zero_grad()
@@ -132,15 +135,16 @@ class PlainMatcher:
         frame: Float[Tensor, "3 side side"],
         point: Float[np.ndarray, "2"],
         stream: SeededStream,
-        places: Sequence[tuple[float, float]],
+        bank: Sequence[tuple[tuple[float, float], Tensor | None]],
         embedding: Float[Tensor, "1 tokens dim"],
         kept: dict[str, Tensor],
     ) -> Float[Tensor, ""]:
-        """One crop (at one of the image's shared places, if it has any), one pass, one loss."""
+        """One crop (at one of the image's shared places, if it has any, perhaps with its noise), one pass, one loss."""
         settings = self.settings
         allowed = self._allowed(point, settings.learn_crop)
-        crop = allowed.at(*places[stream.pick(len(places))]) if places else stream.crop(allowed)
-        self._pass(frame, crop, settings.learn_step, stream, embedding, kept)
+        place, noise = bank[stream.pick(len(bank))] if bank else (None, None)
+        crop = allowed.at(*place) if place else stream.crop(allowed)
+        self._pass(frame, crop, settings.learn_step, stream, embedding, kept, noise)
         x, y = crop.to_crop(point, self.side).tolist()
         target = self._gaussian(x, y).to(self.model.device)
         maps = [_enlarged(one, self.side) for one in self._token_maps(kept)]
@@ -181,13 +185,14 @@ class PlainMatcher:
         stream: SeededStream,
         embedding: Float[Tensor, "1 tokens dim"],
         kept: dict[str, Tensor],
+        noise: Tensor | None = None,
     ) -> None:
         """Cut, resize, encode, add noise, run the whole U-Net; ``kept`` then holds its cross-attention."""
         model, kind = self.model, self.settings.noise
         pixels = crop.cut(frame, self.side)[None].to(model.device)
         with torch.no_grad():
             latent = model.vae.encode(2 * pixels - 1).latent_dist.mean * model.vae.config.scaling_factor
-        noise = stream.noise(latent.shape[1:], kind)[None].to(latent)
+        noise = (stream.noise(latent.shape[1:], kind) if noise is None else noise)[None].to(latent)
         t = model.timestep(step, self.settings.steps_of)
         noisy = model.scheduler.add_noise(latent, noise, torch.tensor([t], device=latent.device))
         kept.clear()

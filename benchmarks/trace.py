@@ -43,11 +43,14 @@ class Draws:
 
     ``positions`` is the number of places that a crop can have, None where nothing is remembered. ``shared`` is how many
     units of every row have crops that all rows have (the corners, when locating), ``rows`` the number of rows.
+    ``noise_shared`` says that a crop comes with its noise, and so with what the U-Net does before its first
+    cross-attention.
     """
 
     positions: int | None
     rows: int
     shared: int = 0
+    noise_shared: bool = False
 
     def different(self, units: int) -> float:
         """The number of different crops to expect in ``units`` draws of ``rows`` rows.
@@ -179,7 +182,7 @@ def follow(
     seen = 0
     with ExitStack() as stack:
         flops = stack.enter_context(flop_counter()) if count_flops else None
-        counts = stack.enter_context(counting(model, flops))
+        counts = stack.enter_context(counting(model, flops, prefix_remembered=draws.noise_shared))
         peak = stack.enter_context(PeakMemory(model.device))
         others = stack.enter_context(OtherWork())
         began = perf_counter()

@@ -12,6 +12,7 @@ from semcorr.errors import ModelError, SettingsError
 from semcorr.images import Image
 from semcorr.prompt import PromptMatcher, PromptSettings, override, preset
 
+FRESH: dict[str, object] = {"learn_crops": None, "learn_noise": "fresh"}
 POINTS = [(41.3, 62.9), (110.0, 20.5)]
 
 
@@ -40,7 +41,7 @@ def _agree(model: DiffusionModel, settings: PromptSettings, source: Image, targe
 def test_the_package_computes_what_the_plain_procedure_does(
     tiny_model: DiffusionModel, source: Image, target: Image, name: str
 ):
-    settings = override(preset(name, "sd1"), resolution=128, steps=3, rounds=2, locate_crops=6, learn_crops=None)
+    settings = override(preset(name, "sd1"), resolution=128, steps=3, rounds=2, locate_crops=6, **FRESH)
     _agree(tiny_model, settings, source, target, POINTS)
 
 
@@ -72,6 +73,17 @@ def test_progress_is_told_by_step_and_by_crop(tiny_model: DiffusionModel, source
     assert told[4:] == [("locate", done, 8) for done in range(1, 9)]
 
 
+@pytest.mark.parametrize("noise", ["fresh", "shared"])
+def test_shared_crops_are_the_same_with_fresh_noise_and_with_their_own(
+    tiny_model: DiffusionModel, source: Image, target: Image, noise: str
+):
+    """Two crops are seen again within twelve steps, and the second point is near an edge: its crops are others."""
+    settings = override(
+        preset("paper", "sd1"), resolution=64, steps=6, rounds=2, locate_crops=4, learn_crops=2, learn_noise=noise
+    )
+    _agree(tiny_model, settings, source, target, [POINTS[0], (147.0, 3.0)])
+
+
 def test_frozen_queries_are_not_the_plain_procedure(tiny_model: DiffusionModel):
     with pytest.raises(SettingsError, match="live queries, got 'frozen'"):
         PlainMatcher(tiny_model, preset("fast", "sd1"))
@@ -90,8 +102,6 @@ def test_half_precision_is_not_the_plain_procedure(tiny_model_bf16: DiffusionMod
 
 
 def test_chosen_heads_are_read(tiny_model: DiffusionModel, source: Image, target: Image):
-    settings = override(
-        preset("paper", "sd1"), resolution=64, steps=1, rounds=1, locate_crops=4, heads=(0, 3), learn_crops=None
-    )
+    settings = override(preset("paper", "sd1"), resolution=64, steps=1, rounds=1, locate_crops=4, heads=(0, 3), **FRESH)
     _agree(tiny_model, settings, source, target, POINTS[:1])
     assert torch.get_default_dtype() == torch.float32

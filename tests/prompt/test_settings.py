@@ -20,8 +20,14 @@ def test_the_presets_differ_in_the_known_deviations_and_in_nothing_else():
         "fusion": ("mean", "softmax"),
         "crop_margin": (0.0, 0.15),
         "pixel_centre": (0.5, 0.0),
-        "learn_crops": (64, None),
+        "learn_crops": (12, None),
+        "learn_noise": ("shared", "fresh"),
     }
+
+
+def test_shared_noise_needs_shared_crops():
+    with pytest.raises(SettingsError, match=r"learn_noise.*Set learn_crops to a number, or learn_noise=fresh"):
+        override(paper("sd1"), learn_crops=None)
 
 
 def test_the_paper_preset_has_the_published_numbers():

@@ -10,6 +10,7 @@ from torch import nn
 
 from semcorr.diffusion.attention import MapRecorder
 from semcorr.diffusion.layers import CrossAttentionLayer, cross_attention_layers
+from semcorr.diffusion.prefix import remember_prefix
 from semcorr.errors import LayerError
 
 M = TypeVar("M", bound=nn.Module)
@@ -30,7 +31,8 @@ def trimmed_unet(unet: UNet2DConditionModel, layers: Sequence[CrossAttentionLaye
     The view shares every parameter with ``unet`` and runs through diffusers' own ``forward``; what it
     returns as ``sample`` means nothing. Its maps equal the whole U-Net's. ``unet`` itself is not changed:
     the modules on the way to a layer are shallow clones, and only theirs have a recording processor.
-    Read the maps with :func:`semcorr.diffusion.attention.recording`.
+    Read the maps with :func:`semcorr.diffusion.attention.recording`; what comes before the first cross-attention can be
+    remembered with :class:`semcorr.diffusion.prefix.PrefixMemory`.
 
     Raises ``LayerError`` when ``layers`` is empty or holds a layer that ``unet`` does not have.
     """
@@ -49,6 +51,7 @@ def trimmed_unet(unet: UNet2DConditionModel, layers: Sequence[CrossAttentionLaye
     if in_middle:
         view.mid_block = _block_with_recorders(unet.mid_block, in_middle)
     _cut(view, ordered[-1])
+    remember_prefix(view, _clone)
     return view
 
 

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semcorr import heatmaps
-from semcorr.geometry import Crop
+from semcorr.diffusion import PrefixMemory
 from semcorr.progress import Progress
-from semcorr.prompt.crops import CropLatents, CropRange
+from semcorr.prompt.crops import CropLatents
 from semcorr.prompt.draws import Draws, DrawStream
 from semcorr.prompt.frozen import FrozenMaps, frozen_crops
 from semcorr.prompt.least_squares import solve_token
@@ -40,13 +40,16 @@ Begin = Callable[[Sequence[Float[Tensor, "2"]], Float[Tensor, "rows tokens dim"]
 
 
 class LiveMaps:
-    """A crop, noise of its own and a pass of the network for every row."""
+    """A crop, noise and a pass of the network for every row: of its own, or one of those that an image's rows share."""
 
     def __init__(self, reader: Reader, frame: Float[Tensor, "3 side side"], draws: Draws) -> None:
         self._reader = reader
         self._latents = CropLatents(reader.model, frame)
-        shared = None if reader.settings.learn_crops is None else draws.shared("learn")
-        self._places = [shared.place() for _ in range(reader.settings.learn_crops or 0)] if shared else []
+        self._shared = None if reader.settings.learn_crops is None else draws.shared("learn")
+        count = reader.settings.learn_crops or 0
+        self._places = [self._shared.place() for _ in range(count)] if self._shared else []
+        self._noise: list[Tensor] = []
+        self._prefixes = PrefixMemory()
 
     def __call__(
         self,
@@ -57,18 +60,31 @@ class LiveMaps:
         """Return every row's maps, one tensor a layer, and where its point lies in its resized crop."""
         reader = self._reader
         ranges = [reader.learn_range(*point.tolist()) for point in points]
-        crops = [self._crop(stream, allowed) for stream, allowed in zip(streams, ranges, strict=True)]
+        picks: list[int] = []
+        if self._places:
+            # A shared place is taken within what the point allows, which is the same crop for most points.
+            picks = [stream.pick(len(self._places)) for stream in streams]
+            crops = [allowed.at(*self._places[pick]) for pick, allowed in zip(picks, ranges, strict=True)]
+        else:
+            crops = [stream.crop(allowed) for stream, allowed in zip(streams, ranges, strict=True)]
         clean = self._latents(crops)
-        noise = [stream.noise(clean.shape[1:], reader.settings.noise) for stream in streams]
-        maps = reader.maps(clean, stack_noise(noise, clean), reader.learn_t, embeddings)
+        shape, kind = clean.shape[1:], reader.settings.noise
+        if reader.settings.learn_noise == "shared":
+            bank = self._shared_noise(shape)
+            noise = stack_noise([bank[pick] for pick in picks], clean)
+            with self._prefixes.use(list(zip(crops, picks, strict=True))):
+                maps = reader.maps(clean, noise, reader.learn_t, embeddings)
+        else:
+            noise = stack_noise([stream.noise(shape, kind) for stream in streams], clean)
+            maps = reader.maps(clean, noise, reader.learn_t, embeddings)
         centres = [crop.to_crop(point, reader.resolution) for crop, point in zip(crops, points, strict=True)]
         return maps, torch.stack(centres)
 
-    def _crop(self, stream: DrawStream, allowed: CropRange) -> Crop:
-        """A fresh crop; or a shared place within what this point allows, the same crop for most points."""
-        if not self._places:
-            return stream.crop(allowed)
-        return allowed.at(*self._places[stream.pick(len(self._places))])
+    def _shared_noise(self, shape: Sequence[int]) -> list[Tensor]:
+        """Each shared place's noise, drawn after all the places."""
+        if not self._noise and self._shared is not None:
+            self._noise = [self._shared.noise(shape, self._reader.settings.noise) for _ in self._places]
+        return self._noise
 
 
 def learn(

@@ -12,18 +12,18 @@ from semcorr.prompt.settings import PromptSettings, override
 # The bundled toy model is small: its embedding needs larger steps, and fewer of them.
 _FAMILY_CHANGES: dict[str, dict[str, object]] = {
     # Its frame has 36 places for a crop in all: there is nothing to save by sharing some.
-    "toy": {"lr": 0.03, "steps": 30, "rounds": 3, "locate_crops": 6, "learn_crops": None},
+    "toy": {"lr": 0.03, "steps": 30, "rounds": 3, "locate_crops": 6, "learn_crops": None, "learn_noise": "fresh"},
 }
 
-# Steps and embeddings ask for no pass of the network with frozen queries; every crop asks for one.
+# With frozen queries every crop asks for a pass of the network, and nothing else does.
 _FAST: dict[str, object] = {
     "queries": "frozen",
-    "context_length": 16,
+    "start": "least_squares",
     "learn_crops": 8,
     "locate_crops": 6,
-    "rounds": 8,
-    "steps": 15,
-    "lr": 0.06,
+    "rounds": 1,
+    "steps": 20,
+    "lr": 0.03,
 }
 
 
@@ -32,10 +32,11 @@ def paper(family: str = "sd1") -> PromptSettings:
 
     Gaussian noise, the same diffusion step in both stages, all heads, crops that merely contain the point, one mean
     map against one Gaussian, layers fused by their mean. Numbers the text does not give (learning rate, sigma, crop
-    size, repetitions) are the authors' released ones; family ``"toy"`` has its own. 64 crops are drawn an image and
-    shared by its points and rounds, since encoding one costs about as much as a step.
+    size, repetitions) are the authors' released ones; family ``"toy"`` has its own. 12 crops, each with its noise, are
+    drawn an image and shared by its points and rounds, since encoding one costs about as much as a step.
     """
-    return override(PromptSettings(layers=_default_layers(family), learn_crops=64), **_FAMILY_CHANGES.get(family, {}))
+    shared = PromptSettings(layers=_default_layers(family), learn_crops=12, learn_noise="shared")
+    return override(shared, **_FAMILY_CHANGES.get(family, {}))
 
 
 def reference(family: str = "sd1") -> PromptSettings:
@@ -55,6 +56,7 @@ def reference(family: str = "sd1") -> PromptSettings:
         fusion="softmax",
         pixel_centre=0.0,
         learn_crops=None,
+        learn_noise="fresh",
     )
 
 

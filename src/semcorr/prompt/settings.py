@@ -63,6 +63,9 @@ class PromptSettings:
             worked out in closed form from frozen queries, the others being random.
         learn_crops: crops of the source image that are drawn once and shared by all its points and rounds; ``None``
             draws a fresh one at every step. Frozen queries need a number: the corners first, then anywhere.
+        learn_noise: ``"fresh"`` draws noise at every step (paper); ``"shared"`` draws it once for each shared crop, so
+            that the network's part before its first cross-attention is worked out once for each, too. With frozen
+            queries it is always shared.
         learn_crop: side of the random crops while learning, as a fraction of the frame's side; 1 is no cropping.
         locate_crop: the same while locating; at least 0.5, so that the four corner crops cover the frame.
         locate_crops: crops averaged while locating: the four corners, then around the running peak.
@@ -91,6 +94,7 @@ class PromptSettings:
     context_length: Annotated[int, Field(ge=2)] | None = None
     start: Literal["random", "least_squares"] = "random"
     learn_crops: Annotated[int, Field(ge=1)] | None = None
+    learn_noise: Literal["fresh", "shared"] = "fresh"
     learn_crop: Annotated[float, Field(ge=0.1, le=1)] = 0.9316549294381423
     locate_crop: Annotated[float, Field(ge=0.5, le=1)] = 0.9316549294381423
     locate_crops: Annotated[int, Field(ge=1)] = 20
@@ -110,6 +114,11 @@ class PromptSettings:
             raise SettingsError(
                 f"Setting 'locate_crops': expected at least 4, since the four corner crops must cover the image, "
                 f"got {self.locate_crops}. Raise it, or set locate_crop to 1 to read the whole image."
+            )
+        if self.queries == "live" and self.learn_noise == "shared" and self.learn_crops is None:
+            raise SettingsError(
+                "Setting 'learn_noise': shared noise belongs to shared crops. Set learn_crops to a number, or "
+                "learn_noise=fresh."
             )
         if self.start == "least_squares" and self.queries != "frozen":
             raise SettingsError(
