@@ -180,6 +180,7 @@ def draw(found: Sequence[Place]) -> "Figure":
     """PCK with its interval against seconds a described point and a located target, time on a logarithmic axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -196,7 +197,10 @@ def draw(found: Sequence[Place]) -> "Figure":
             axes.errorbar([time], [one.pck], yerr=[[below], [above]], fmt="o", color="#0072B2", capsize=3)
             axes.annotate(one.name, (time, one.pck), xytext=(6, 4), textcoords="offset points", fontsize=9)
         axes.set(xscale="log", xlabel=label)
-        axes.margins(x=0.2)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())  # its labels run into each other
+        axes.margins(x=0.25)
         axes.grid(visible=True, color="#dddddd")
     left.set_ylabel(f"PCK@{ALPHA:g} per point, %, with 95 % intervals")
     return figure
