@@ -27,7 +27,7 @@ from semcorr.evaluation.records import Run
 from semcorr.evaluation.report import build_report
 from semcorr.evaluation.runner import Method, run
 from semcorr.evaluation.sheets import Value
-from semcorr.methods import METHODS
+from semcorr.methods import methods as all_methods
 from semcorr.progress import Progress
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def frontier(
     options = {"dtype": dtype, "device": device}
     methods = {name: Method(model=model, preset=name, options=options) for name in names}
     if not presets:
-        methods |= {name: Method(name=name, model=model, options=options) for name in METHODS if name != "prompt"}
+        methods |= {name: Method(name=name, model=model, options=options) for name in all_methods() if name != "prompt"}
     with running(output) as progress:
         runs = list(run_all(dataset, methods, output, workers=workers, progress=progress))
     found = places(runs)

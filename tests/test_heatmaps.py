@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semcorr import heatmaps
 from semcorr.geometry import Crop
 from semcorr.heatmaps import (
     CoverageMean,
@@ -225,3 +226,34 @@ def test_pasting_gives_the_mean_over_the_crops_that_cover_a_pixel():
             covered[crop.slices] += 1
         expected = total / np.maximum(covered, 1)
         np.testing.assert_allclose(pasted.mean(maps[:count]).numpy(), expected, atol=1e-12)
+
+
+@given(
+    top=st.tuples(st.floats(2.1, 5.9), st.floats(2.1, 5.9)),
+    bend=st.tuples(st.floats(0.1, 3), st.floats(0.1, 3)),
+)
+def test_the_parabola_finds_the_top_of_a_paraboloid(top: tuple[float, float], bend: tuple[float, float]):
+    columns, rows = torch.arange(8, dtype=torch.float64) + 0.5, torch.arange(9, dtype=torch.float64)[:, None] + 0.5
+    values = -bend[0] * (columns - top[0]) ** 2 - bend[1] * (rows - top[1]) ** 2
+    np.testing.assert_allclose(heatmaps.parabola_peak(values), top, atol=1e-4)
+
+
+def test_a_parabola_at_the_edge_stays_at_the_pixel():
+    values = torch.zeros(2, 3, 4)
+    values[0, 0, 3], values[1, 2, 0] = 1.0, 1.0
+    assert heatmaps.parabola_peak(values).tolist() == [[3.5, 0.5], [0.5, 2.5]]
+    assert heatmaps.parabola_peak(torch.ones(1, 1)).tolist() == [0.5, 0.5]
+
+
+def test_the_soft_peak_is_the_weighted_mean_of_a_window():
+    values = torch.zeros(1, 5, 7)
+    values[0, 2, 3], values[0, 2, 4], values[0, 0, 6] = 2.0, 1.0, 1.9
+    weights = {(x, y): np.exp(float(values[0, y, x]) / 0.5) for x in (2, 3, 4) for y in (1, 2, 3)}
+    total = sum(weights.values())
+    expected = [sum(w * (place[axis] + 0.5) for place, w in weights.items()) / total for axis in (0, 1)]
+    np.testing.assert_allclose(heatmaps.soft_peak(values, 1, 0.5)[0], expected, atol=1e-5)
+
+
+def test_a_cold_soft_peak_is_the_peak():
+    values = torch.rand(4, 6, 5, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(heatmaps.soft_peak(values, 2, 1e-6), heatmaps.peak(values), atol=1e-4)

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from semcorr.diffusion.checkpoint import BUNDLED
+from semcorr.methods import methods
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "app": ("gradio",),
@@ -30,7 +31,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        topic: "software", "device", "precision", "model" or "extra".
+        topic: "software", "device", "precision", "model", "method" or "extra".
         name: What was looked at.
         usable: Whether semcorr can use it.
         detail: Version, size, or how to get it.
@@ -48,7 +49,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; nothing is downloaded and no network is touched."""
-    return [*_software(), *_devices(), *_precisions(), *_models(), *_extras()]
+    return [*_software(), *_devices(), *_precisions(), *_models(), *_methods(), *_extras()]
 
 
 def _software() -> Iterator[Finding]:
@@ -118,6 +119,12 @@ def _models() -> Iterator[Finding]:
     offline = "; offline mode is on" if huggingface_hub.constants.HF_HUB_OFFLINE else ""
     where = Path(huggingface_hub.constants.HF_HUB_CACHE)
     yield Finding(topic="model", name="hub cache", usable=True, detail=f"at {where}{offline}")
+
+
+def _methods() -> Iterator[Finding]:
+    for name, method in methods().items():
+        presets = f"presets {', '.join(method.presets)}" if method.presets else f"added by {method.loader}"
+        yield Finding(topic="method", name=name, usable=True, detail=presets)
 
 
 def _extras() -> Iterator[Finding]:

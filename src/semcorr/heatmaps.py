@@ -3,7 +3,7 @@
 A map is a tensor (..., height, width). Points are (x, y) in the frame of ``semcorr.geometry``, in pixels of the map.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -172,3 +172,44 @@ class CropPaste:
             enlarged = F.interpolate(unit, size=pixels, mode="linear", align_corners=False)
             matrix[first : first + pixels] = enlarged[0].T
         return placed
+
+
+def parabola_peak(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch 2"]:
+    """The peak (x, y) to a part of a pixel: along each axis, the top of the parabola through it and its neighbours.
+
+    At the edge, where a neighbour is missing, the pixel's centre stays; the top is at most half a pixel from it.
+    """
+    height, width = maps.shape[-2:]
+    flat = maps.reshape(-1, height, width)
+    index = flat.flatten(1).argmax(1)
+    column, row, number = index % width, index // width, torch.arange(len(flat), device=maps.device)
+
+    def shift(place: Tensor, last: int, at: Callable[[Tensor], Tensor]) -> Tensor:
+        before, top, after = at((place - 1).clamp(min=0)), at(place), at((place + 1).clamp(max=last))
+        bend = before - 2 * top + after
+        inside = (place > 0) & (place < last) & (bend < 0)
+        return torch.where(inside, 0.5 * (before - after) / torch.where(inside, bend, -1.0), 0.0)
+
+    across = shift(column, width - 1, lambda at: flat[number, row, at])
+    down = shift(row, height - 1, lambda at: flat[number, at, column])
+    found = torch.stack((column + 0.5 + across, row + 0.5 + down), dim=-1).to(torch.float32)
+    return found.reshape(*maps.shape[:-2], 2)
+
+
+def soft_peak(maps: Float[Tensor, "*batch height width"], radius: int, temperature: float) -> Float[Tensor, "*batch 2"]:
+    """The mean place (x, y) under a softmax over the pixels at most ``radius`` from the largest, along both axes.
+
+    ``temperature`` is in the maps' own unit: the lower it is, the more the largest pixel counts.
+    """
+    height, width = maps.shape[-2:]
+    flat = maps.reshape(-1, height, width)
+    index = flat.flatten(1).argmax(1)
+    columns = torch.arange(width, device=maps.device)
+    rows = torch.arange(height, device=maps.device)
+    near_columns = ((columns - (index % width)[:, None]).abs() <= radius)[:, None, :]
+    near_rows = ((rows - (index // width)[:, None]).abs() <= radius)[:, :, None]
+    outside = ~(near_columns & near_rows)
+    weights = (flat / temperature).masked_fill(outside, -torch.inf).flatten(1).softmax(1).reshape(flat.shape)
+    across = (weights.sum(dim=1) * (columns + 0.5)).sum(dim=1)
+    down = (weights.sum(dim=2) * (rows + 0.5)).sum(dim=1)
+    return torch.stack((across, down), dim=-1).to(torch.float32).reshape(*maps.shape[:-2], 2)

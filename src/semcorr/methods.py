@@ -1,7 +1,10 @@
 """Methods by name, and both halves of a match in one call."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -11,29 +14,64 @@ from semcorr.images import ImageSource
 from semcorr.matching import Matcher, Matches
 from semcorr.progress import Progress
 
-
-def _prompt(*args: Any, **options: Any) -> Matcher:
-    from semcorr.prompt import PromptMatcher  # Late: diffusers takes seconds, and names alone need none of it.
-
-    return PromptMatcher.from_pretrained(*args, **options)
+PLUGINS = "semcorr.methods"
+"""The entry-point group under which another package adds methods."""
 
 
-METHODS: Mapping[str, Callable[..., Matcher]] = {"prompt": _prompt}
-"""Every method by name, as the function that loads it: ``(model, preset, **options) -> Matcher``."""
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """Where a method is found: ``"module:function"``, imported when it is loaded, and its presets, the usual one first.
+
+    The function is called as ``(model, preset=..., **options)`` and returns a :class:`semcorr.matching.Matcher`.
+    """
+
+    loader: str
+    presets: tuple[str, ...] = ()
+
+
+# A method's own file, and its line here.
+_OWN: Mapping[str, Method] = {
+    "prompt": Method(loader="semcorr.prompt:PromptMatcher.from_pretrained", presets=("paper", "reference", "fast")),
+    "dift": Method(loader="semcorr.features:DiftMatcher.from_pretrained", presets=("published",)),
+}
+
+
+@cache
+def methods() -> Mapping[str, Method]:
+    """Every method by name: the package's own, and those that other installed packages add.
+
+    A package adds one by an entry point of the group ``semcorr.methods`` whose value is a :class:`Method`'s ``loader``.
+    It cannot take the place of an own one.
+    """
+    added = {point.name: Method(loader=point.value) for point in entry_points(group=PLUGINS)}
+    return {**added, **_OWN}
+
+
+def find_method(name: str, *, also: Iterable[str] = ()) -> Method | None:
+    """Return the method of a name; None for one of ``also``.
+
+    Raises:
+        SettingsError: there is neither.
+    """
+    others = list(also)
+    known = [*methods(), *others]
+    if name not in known:
+        raise SettingsError(f"Unknown method {name!r}.{suggest(name, known)} Methods are: {', '.join(known)}.")
+    return methods().get(name)
 
 
 def load_matcher(
     method: str = "prompt",
     model: str | os.PathLike[str] = "toy",
-    preset: str = "paper",
+    preset: str | None = None,
     **options: Any,
 ) -> Matcher:
     """Load a method by name.
 
     Args:
-        method: ``"prompt"``, the paper's.
+        method: ``"prompt"``, the paper's; ``"dift"``; or whatever :func:`methods` has.
         model: a bundled name, a folder, a ``.safetensors`` file or a hub id.
-        preset: the method's settings by name.
+        preset: the method's settings by name; its usual ones by default.
         **options: passed on to the method's ``from_pretrained``: ``dtype``, ``device``, ``memory_budget``, settings to
             replace, and so on.
 
@@ -41,9 +79,12 @@ def load_matcher(
         SettingsError: unknown method, preset or setting.
         ModelError: the model cannot be found, read or used.
     """
-    if method not in METHODS:
-        raise SettingsError(f"Unknown method {method!r}.{suggest(method, METHODS)} Methods are: {', '.join(METHODS)}.")
-    return METHODS[method](model, preset, **options)
+    found = find_method(method)
+    assert found is not None  # noqa: S101  # an unknown one is an error
+    # Late: diffusers takes seconds, and names alone need none of it.
+    load = EntryPoint(name=method, value=found.loader, group=PLUGINS).load()
+    chosen = preset or next(iter(found.presets), None)
+    return load(model, **({} if chosen is None else {"preset": chosen}), **options)
 
 
 def match(
@@ -53,7 +94,7 @@ def match(
     *,
     method: str = "prompt",
     model: str | os.PathLike[str] = "toy",
-    preset: str = "paper",
+    preset: str | None = None,
     names: Sequence[str] | None = None,
     progress: Progress | None = None,
     **options: Any,

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from semcorr.errors import SettingsError
 from semcorr.prompt.presets import paper, preset, reference
-from semcorr.prompt.settings import PromptSettings, from_dict, override
+from semcorr.prompt.settings import PromptSettings
+from semcorr.settings import override
 
 
 def test_the_presets_differ_in_the_known_deviations_and_in_nothing_else():
@@ -64,7 +65,7 @@ def test_an_unknown_setting_names_the_nearest():
     with pytest.raises(SettingsError, match=r"Unknown setting 'round'. Did you mean 'rounds'\?"):
         override(paper(), round=3)
     with pytest.raises(SettingsError, match=r"Unknown setting 'learning_rate'.*lr"):
-        from_dict({**paper().to_dict(), "learning_rate": 1})
+        PromptSettings.from_dict({**paper().to_dict(), "learning_rate": 1})
 
 
 @pytest.mark.parametrize(
@@ -114,14 +115,14 @@ def test_settings_cannot_be_changed_in_place():
 )
 def test_settings_survive_json(rounds: int, lr: float, heads: object, seed: int):
     settings = override(paper("sd1"), rounds=rounds, lr=lr, heads=heads, seed=seed)
-    assert from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    assert PromptSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 
 def test_settings_without_layers_are_refused():
     values = paper().to_dict()
     del values["layers"]
     with pytest.raises(SettingsError, match="'layers' is missing"):
-        from_dict(values)
+        PromptSettings.from_dict(values)
 
 
 def test_every_setting_is_documented():

@@ -31,11 +31,11 @@ class MethodOptions(MatcherOptions):
     Attributes:
         model: Hub id, diffusers folder, single .safetensors file, "toy" or "toy-plain". [default: toy for the toy
             world, CompVis/stable-diffusion-v1-4 for photographs]
-        method: prompt (the paper's), or a baseline: same-position, same-box-position, random, oracle-grid.
+        method: prompt (the paper's), dift, another method that `semcorr doctor` lists, or a baseline: same-position,
+            same-box-position, random, oracle-grid.
     """
 
     model: Annotated[str, Parameter(show_default=False)] = ""
-    method: str = "prompt"
 
     def chosen(self, dataset: str) -> "Method":
         """The method, ready to load."""

@@ -110,13 +110,14 @@ def locate(
     settings = [f"{name}={_as_text(value)}" for name, value in saved.settings.items()]
     options = MatcherOptions(
         model=model or saved.model_id,
+        method=saved.method,
         revision=None if model else saved.model_revision,
         set=settings,
         dtype=dtype,
         device=device,
     )
     run = TargetRun(
-        matcher=load_matcher(options, saved.method),
+        matcher=load_matcher(options),
         query=saved,
         source=image,
         pictures=PictureNames(output, source or ""),

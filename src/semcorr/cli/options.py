@@ -31,8 +31,10 @@ class MatcherOptions:
 
     Attributes:
         model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings.
+        method: "prompt" (the paper's), "dift", or another of `semcorr doctor`'s list.
         revision: Branch, tag or commit of a hub id.
-        preset: "paper" (the text's settings), "reference" (the authors' code with its quirks), "fast" (frozen queries).
+        preset: The method's settings by name. For prompt: "paper" (the text's), "reference" (the authors' code with its
+            quirks), "fast" (frozen queries). [default: the method's first]
         set: NAME=VALUE, repeated: changes one setting of the preset, for instance --set rounds=1.
         dtype: Precision of the network.
         device: Where it runs; auto takes a GPU if there is one.
@@ -40,8 +42,9 @@ class MatcherOptions:
     """
 
     model: str = PHOTO_MODEL
+    method: str = "prompt"
     revision: str | None = None
-    preset: str = "paper"
+    preset: Annotated[str | None, Parameter(show_default=False)] = None
     set: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None
     dtype: DType = "float32"
     device: Device = "auto"

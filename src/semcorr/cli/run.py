@@ -52,14 +52,14 @@ def readable_targets(targets: Sequence[str]) -> tuple[list[str], dict[str, str]]
     return [target for target in targets if target not in broken], broken
 
 
-def load_matcher(options: MatcherOptions, method: str = "prompt") -> "Matcher":
+def load_matcher(options: MatcherOptions) -> "Matcher":
     """Load what the options name, showing that it goes on."""
     from semcorr.methods import load_matcher as load
 
     with console.TerminalProgress() as progress:
         progress.busy("load")
         return load(
-            method,
+            options.method,
             options.model,
             preset=options.preset,
             revision=options.revision,

@@ -23,7 +23,7 @@ from semcorr.diffusion.layers import (
 )
 from semcorr.diffusion.parts import Checkpoint
 from semcorr.diffusion.text import TextEncoder
-from semcorr.diffusion.trim import trimmed_unet
+from semcorr.diffusion.trim import trimmed_unet, unet_up_to
 from semcorr.errors import ModelError
 from semcorr.progress import Progress
 
@@ -71,6 +71,7 @@ class DiffusionModel:
         self._text_encoder: TextEncoder | None = None
         self._saved_bytes: dict[tuple[object, ...], int] = {}
         self._trimmed: dict[tuple[str, ...], UNet2DConditionModel] = {}
+        self._up_to: dict[int, UNet2DConditionModel] = {}
 
     @classmethod
     def from_pretrained(
@@ -198,6 +199,30 @@ class DiffusionModel:
         with recording(tokens, (noisy.shape[2], noisy.shape[3])) as found:
             unet(noisy, t, context, added_cond_kwargs=self._added_conditions(noisy), return_dict=False)
         return {layer.name: found[layer.name] for layer in layers}
+
+    @torch.no_grad()
+    def features(
+        self,
+        noisy: Float[Tensor, "batch channels latent_height latent_width"],
+        t: int,
+        context: Float[Tensor, "batch tokens dim"],
+        block: int,
+    ) -> Float[Tensor, "batch _dim _height _width"]:
+        """Return what a decoder block, counted from 0 at the bottom of the U-Net, gives to the next, in float32.
+
+        The features of DIFT (Tang et al., 2023). Nothing after the block is run.
+
+        Raises:
+            LayerError: there is no such block.
+        """
+        self._check_context(context, (0,))
+        if block not in self._up_to:
+            self._up_to[block] = unet_up_to(self.unet, block)
+        noisy = noisy.to(self.device, self.dtype)
+        context = context.to(self.device, self.dtype)
+        added = self._added_conditions(noisy)
+        (found,) = self._up_to[block](noisy, t, context, added_cond_kwargs=added, return_dict=False)
+        return found.float()
 
     def encode_text(self, prompts: Sequence[str]) -> Float[Tensor, "batch tokens dim"]:
         """Encode prompts into float32 contexts with the checkpoint's own text encoder, loaded on first use.

@@ -55,6 +55,35 @@ def trimmed_unet(unet: UNet2DConditionModel, layers: Sequence[CrossAttentionLaye
     return view
 
 
+class _End(nn.Module):
+    """An upsampling block without a part: the one before it then knows, as in the whole network, what size is next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList()
+
+    def forward(self, hidden_states: torch.Tensor, **_: object) -> torch.Tensor:
+        return hidden_states
+
+
+def unet_up_to(unet: UNet2DConditionModel, block: int) -> UNet2DConditionModel:
+    """Return a view of ``unet`` whose ``sample`` is what its decoder's ``block``-th block, from 0, gives to the next.
+
+    It shares every parameter with ``unet``, which is not changed, and runs nothing after that block.
+
+    Raises ``LayerError`` when there is no such block.
+    """
+    count = len(unet.up_blocks)
+    if not 0 <= block < count:
+        raise LayerError(f"Expected a decoder block of this U-Net, from 0 to {count - 1}, got {block}.")
+    view = _clone(unet)
+    ends = [] if block == count - 1 else [_End()]
+    view.up_blocks = nn.ModuleList([*unet.up_blocks[: block + 1], *ends])
+    view.conv_norm_out = None
+    view.conv_out = _PassThrough()
+    return view
+
+
 def _clone(module: M) -> M:
     """Copy a module object but none of its children, parameters or buffers."""
     twin = copy.copy(module)

@@ -15,7 +15,7 @@ from semcorr.evaluation.runner import units_of
 from semcorr.images import Image
 from semcorr.progress import Progress
 from semcorr.prompt import PromptMatcher
-from semcorr.prompt.settings import override
+from semcorr.settings import override
 
 Result = TypeVar("Result")
 

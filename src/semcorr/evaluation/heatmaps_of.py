@@ -12,7 +12,7 @@ from semcorr.evaluation.records import PairRecord, Run
 from semcorr.images import load_image
 from semcorr.matching import Query
 from semcorr.prompt import PromptMatcher
-from semcorr.prompt.settings import from_dict
+from semcorr.prompt.settings import PromptSettings
 
 
 class HeatmapsOf:
@@ -38,7 +38,7 @@ class HeatmapsOf:
             raise RunError(
                 f"{method['model_id']!r} is not the model that {run.name} was made with: its weights differ."
             )
-        self._matcher = PromptMatcher(model, from_dict(method["settings"]))
+        self._matcher = PromptMatcher(model, PromptSettings.from_dict(method["settings"]))
         self._maps: dict[int, np.ndarray] = {}
 
     def __call__(self, record: PairRecord, index: int) -> np.ndarray | None:

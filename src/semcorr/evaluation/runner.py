@@ -23,14 +23,14 @@ import torch
 from jaxtyping import Float
 
 from semcorr.datasets.base import Dataset, Pair, Picture
-from semcorr.errors import QueryError, RunError, SemcorrError, SettingsError, suggest
+from semcorr.errors import QueryError, RunError, SemcorrError
 from semcorr.evaluation import run_folder
 from semcorr.evaluation.baselines import BASELINES, guessed
 from semcorr.evaluation.records import PairRecord, Run
 from semcorr.evaluation.run_folder import Shard
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher, Query
-from semcorr.methods import METHODS, load_matcher
+from semcorr.methods import find_method, load_matcher
 from semcorr.progress import Progress
 
 
@@ -44,13 +44,13 @@ class Method:
 
     name: str = "prompt"
     model: str = "toy"
-    preset: str = "paper"
+    preset: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        known = [*METHODS, *BASELINES]
-        if self.name not in known:
-            raise SettingsError(f"Unknown method {self.name!r}.{suggest(self.name, known)} Known: {', '.join(known)}.")
+        found = find_method(self.name, also=BASELINES)
+        if found is not None and not self.preset:
+            object.__setattr__(self, "preset", next(iter(found.presets), None))
 
     def load(self) -> Matcher | None:
         """The matcher; None for a baseline, which needs none.

@@ -3,7 +3,8 @@
 from semcorr.prompt.matcher import PromptMatcher
 from semcorr.prompt.presets import PRESETS, fast, paper, preset, reference
 from semcorr.prompt.replay import Replay, replay
-from semcorr.prompt.settings import PromptSettings, override
+from semcorr.prompt.settings import PromptSettings
+from semcorr.settings import override
 
 __all__ = [
     "PRESETS",

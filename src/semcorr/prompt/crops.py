@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semcorr.diffusion import DiffusionModel
 from semcorr.geometry import Crop
-from semcorr.prompt.memory import in_batches
+from semcorr.memory import in_batches
 
 CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 """The points (as fractions of the frame's side) that the first four crops keep when locating, in the authors' order."""

@@ -16,10 +16,10 @@ from torch import Tensor
 from semcorr import heatmaps
 from semcorr.errors import ModelError, SettingsError
 from semcorr.geometry import Crop
+from semcorr.memory import in_batches
 from semcorr.progress import Progress
 from semcorr.prompt.crops import CORNERS, CropLatents, anywhere
 from semcorr.prompt.draws import Draws, DrawStream, Stage
-from semcorr.prompt.memory import in_batches
 from semcorr.prompt.reading import Reader, Row, stack_noise
 
 _PASSES = 4

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from semcorr import heatmaps
 from semcorr.diffusion import PrefixMemory
+from semcorr.memory import in_batches
 from semcorr.progress import Progress
 from semcorr.prompt.crops import CropLatents
 from semcorr.prompt.draws import Draws, DrawStream
 from semcorr.prompt.frozen import FrozenMaps, frozen_crops
 from semcorr.prompt.least_squares import solve_token
-from semcorr.prompt.memory import in_batches
 from semcorr.prompt.reading import Reader, Row, rows_of, stack_noise
 from semcorr.prompt.settings import PromptSettings
 

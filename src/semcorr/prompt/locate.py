@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semcorr import heatmaps
+from semcorr.memory import in_batches
 from semcorr.progress import Progress
 from semcorr.prompt.crops import CORNERS, CropLatents
 from semcorr.prompt.draws import Draws, DrawStream
 from semcorr.prompt.frozen import FrozenRows, frozen_crops
-from semcorr.prompt.memory import in_batches
 from semcorr.prompt.reading import Reader, Row, rows_of, stack_noise
 
 Report = Callable[[int], None]

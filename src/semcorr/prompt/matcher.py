@@ -13,20 +13,21 @@ from torch import Tensor
 
 from semcorr.diffusion import DiffusionModel
 from semcorr.diffusion.model import Device, DType
-from semcorr.errors import PointError, QueryError, SettingsError, suggest
+from semcorr.errors import QueryError, SettingsError, suggest
 from semcorr.geometry import check_points, scale_points, squash
 from semcorr.images import Image, ImageSource, load_image
-from semcorr.matching import Matches, Query
+from semcorr.matching import Matches, ModelIdentity, Query, check_names
+from semcorr.memory import batch_rows, default_budget, is_out_of_memory
 from semcorr.progress import Progress
 from semcorr.prompt.draws import SeededDraws
 from semcorr.prompt.frozen import frozen_row_bytes
 from semcorr.prompt.learn import learn
 from semcorr.prompt.locate import locate_rows
-from semcorr.prompt.memory import batch_rows, default_budget, is_out_of_memory
 from semcorr.prompt.presets import preset as preset_settings
 from semcorr.prompt.reading import Reader
-from semcorr.prompt.settings import PromptSettings, from_dict, override
+from semcorr.prompt.settings import PromptSettings
 from semcorr.prompt.summary import CropTrace, Found, Summary
+from semcorr.settings import override
 
 METHOD = "prompt"
 
@@ -105,13 +106,7 @@ class PromptMatcher:
 
     def identity(self) -> dict[str, Any]:
         """The network and the complete settings, as JSON holds them."""
-        return {
-            "model_id": self.model.model_id,
-            "model_revision": self.model.revision,
-            "model_fingerprint": self.model.fingerprint,
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "settings": self.settings.to_dict(),
-        }
+        return {**ModelIdentity.of(self.model).to_dict(), "settings": self.settings.to_dict()}
 
     def describe(
         self,
@@ -138,8 +133,7 @@ class PromptMatcher:
         """
         source = load_image(image)
         checked = check_points(points, source.size)
-        if names is not None and len(names) != len(checked):
-            raise PointError(f"Expected one name for each of the {len(checked)} points, got {len(names)}.")
+        check_names(names, len(checked))
         reader = Reader(self.model, self.settings)
         side = (reader.resolution, reader.resolution)
         learned = learn(
@@ -197,7 +191,7 @@ class PromptMatcher:
                     f"Setting {name!r} cannot be changed when locating.{suggest(name, LOCATE_SETTINGS)} "
                     f"Those that can are: {', '.join(LOCATE_SETTINGS)}; the others belong to the query."
                 )
-        settings = override(from_dict(query.settings), **overrides)
+        settings = override(PromptSettings.from_dict(query.settings), **overrides)
         target = load_image(image)
         reader = Reader(self.model, settings)
         summary, crops = Summary(settings), CropTrace(settings) if trace else None
@@ -236,15 +230,7 @@ class PromptMatcher:
         )
 
     def _embeddings(self, query: Query) -> Float[Tensor, "points rounds tokens dim"]:
-        if query.method != METHOD:
-            raise QueryError(f"The query was made by method {query.method!r}, expected {METHOD!r}.")
-        if query.model_fingerprint != self.model.fingerprint:
-            theirs = _model_name(query.model_id, query.model_revision, query.model_fingerprint)
-            ours = _model_name(self.model.model_id, self.model.revision, self.model.fingerprint)
-            raise QueryError(
-                f"The query was learned with model {theirs}, but this is model {ours}. Embeddings of one model mean "
-                "nothing to another: load the query's model, or describe the points again."
-            )
+        ModelIdentity.of(self.model).check(query, METHOD)
         embeddings = query.tensors.get("embeddings")
         tokens = query.settings.get("context_length") or self.model.context_tokens
         shape = (len(query.points), query.settings.get("rounds"), tokens, self.model.context_dim)
@@ -284,8 +270,3 @@ def row_bytes(reader: Reader, *, learning: bool) -> int:
         return (network + 4 * maps + 2 * map_bytes) * 5 // 4
     # Each layer's canvas, its enlarged map and a copy for the running mean.
     return network + 3 * maps + 2 * map_bytes
-
-
-def _model_name(model_id: str, revision: str | None, fingerprint: str) -> str:
-    at = f" at {revision}" if revision else ""
-    return f"{model_id!r}{at} (fingerprint {fingerprint[:12]})"

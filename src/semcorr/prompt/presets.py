@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from semcorr.diffusion import DEFAULT_LAYERS
 from semcorr.errors import SettingsError, suggest
-from semcorr.prompt.settings import PromptSettings, override
+from semcorr.prompt.settings import PromptSettings
+from semcorr.settings import override
 
 # The bundled toy model is small: its embedding needs larger steps, and fewer of them.
 _FAMILY_CHANGES: dict[str, dict[str, object]] = {

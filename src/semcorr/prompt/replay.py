@@ -57,7 +57,8 @@ from semcorr.prompt.learn import learn
 from semcorr.prompt.locate import fuse_layers, locate_rows
 from semcorr.prompt.presets import reference
 from semcorr.prompt.reading import Reader
-from semcorr.prompt.settings import PromptSettings, override
+from semcorr.prompt.settings import PromptSettings
+from semcorr.settings import override
 
 _NEEDED = ("src_kps", "context_init", "crop", "noise", "loss", "contexts", "maps_every_8th", "argmax_per_map")
 

@@ -5,12 +5,12 @@ named values, and the presets (:mod:`semcorr.prompt.presets`) choose between the
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field
 
-from semcorr.errors import SettingsError, suggest
+from semcorr.errors import SettingsError
+from semcorr.settings import Settings
 
 HeadChoice = Literal["all", "upper_half"] | tuple[Annotated[int, Field(ge=0)], ...]
 
@@ -28,8 +28,8 @@ def _split_numbers(value: object) -> object:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PromptSettings:
-    """What the prompt method does, completely: two runs with equal settings do the same thing.
+class PromptSettings(Settings):
+    """What the prompt method does, completely.
 
     Attributes:
         layers: cross-attention layers that are read, as names or rules (``"up/4"``; see
@@ -103,8 +103,7 @@ class PromptSettings:
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     def __post_init__(self) -> None:
-        for name, value in _checked(vars(self)).items():
-            object.__setattr__(self, name, value)
+        super().__post_init__()
         for name in ("learn_step", "locate_step"):
             if getattr(self, name) > self.steps_of:
                 raise SettingsError(
@@ -129,60 +128,3 @@ class PromptSettings:
                 "Setting 'learn_crops': frozen queries need at least 4, since the four corner crops must cover the "
                 f"image (1 if learn_crop is 1), got {self.learn_crops}."
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as a dictionary that JSON can hold."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
-
-
-_ADAPTERS: dict[str, Any] = {}
-
-
-def _adapters() -> dict[str, Any]:
-    if not _ADAPTERS:
-        hints = get_type_hints(PromptSettings, include_extras=True)
-        _ADAPTERS.update({field.name: TypeAdapter(hints[field.name]) for field in dataclasses.fields(PromptSettings)})
-    return _ADAPTERS
-
-
-def _explain(name: str, value: object, error: ValidationError) -> str:
-    # A union reports one complaint for each of its members; all of them together say what would fit.
-    wanted = dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in error.errors())
-    return f"Setting {name!r}: expected {' or '.join(wanted)}, got {value!r}."
-
-
-def _checked(values: Mapping[str, object]) -> dict[str, Any]:
-    """Return the values as their settings' types; refuse unknown names and values that do not fit."""
-    adapters, result = _adapters(), {}
-    for name, value in values.items():
-        if name not in adapters:
-            known = ", ".join(sorted(adapters))
-            raise SettingsError(f"Unknown setting {name!r}.{suggest(name, adapters)} Settings are: {known}.")
-        try:
-            result[name] = adapters[name].validate_python(value)
-        except ValidationError as error:
-            raise SettingsError(_explain(name, value, error)) from None
-    return result
-
-
-def override(settings: PromptSettings, **changes: object) -> PromptSettings:
-    """Return ``settings`` with some values replaced.
-
-    Values are checked, and text is read as the command line gives it (``rounds="3"``).
-
-    Raises:
-        SettingsError: an unknown name (with the nearest known one), or a value that does not fit.
-    """
-    return dataclasses.replace(settings, **_checked(changes))
-
-
-def from_dict(values: Mapping[str, object]) -> PromptSettings:
-    """Rebuild settings from :meth:`PromptSettings.to_dict`.
-
-    Raises:
-        SettingsError: an unknown name, a missing ``layers``, or a value that does not fit.
-    """
-    checked = _checked(values)
-    if "layers" not in values:
-        raise SettingsError("Setting 'layers' is missing: expected the names or rules of the layers to read.")
-    return PromptSettings(**checked)

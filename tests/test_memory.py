@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from semcorr.errors import OutOfMemoryError
-from semcorr.prompt.memory import _control_group_free, batch_rows, default_budget, in_batches, is_out_of_memory
+from semcorr.memory import _control_group_free, batch_rows, default_budget, in_batches, is_out_of_memory
 
 # More than any machine has: the real allocator refuses it at once.
 HUGE = 2**46

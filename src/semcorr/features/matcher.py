@@ -1,0 +1,171 @@
+"""Nearest neighbours among features, behind the interface that all methods share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from semcorr import heatmaps
+from semcorr.errors import QueryError
+from semcorr.features.settings import FeatureSettings
+from semcorr.features.similarity import Similarity, unit, vectors_at
+from semcorr.geometry import Size, check_points, scale_points
+from semcorr.images import Image, ImageSource, load_image
+from semcorr.matching import Matches, ModelIdentity, Query, check_names
+from semcorr.progress import Progress
+
+S = TypeVar("S", bound=FeatureSettings)
+
+HEATMAP_SIDE = 512
+"""The longer side, in pixels, of the heat maps that are handed out; points are found in the target's own pixels."""
+
+
+class FeatureMatcher(ABC, Generic[S]):
+    """A method that is complete once it says what the features of a picture are.
+
+    A point is described as the feature there, and found where a target's features are most similar to it by their
+    cosine. There is no hidden state, and a result depends on the settings, the two pictures and the point alone.
+
+    Args:
+        settings: complete settings.
+    """
+
+    method: ClassVar[str]
+    """The method's name, as ``--method`` takes it."""
+
+    settings_type: type[S]
+    """What its settings are made of."""
+
+    def __init__(self, settings: S) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def network(self) -> ModelIdentity:
+        """What the features come from."""
+
+    @abstractmethod
+    def features(
+        self, image: Image, settings: S, progress: Progress | None = None
+    ) -> Float[Tensor, "_dim _height _width"]:
+        """Return a map of features that covers the whole picture, whatever its proportions, in float32.
+
+        ``progress`` is called as ``("features", done, in all)``.
+        """
+
+    def identity(self) -> dict[str, Any]:
+        """The network and the complete settings, as JSON holds them."""
+        return {**self.network().to_dict(), "settings": self.settings.to_dict()}
+
+    def describe(
+        self,
+        image: ImageSource,
+        points: ArrayLike,
+        *,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Query:
+        """Read the features at points of an image.
+
+        Args:
+            image: a path, a PIL image, an array or a tensor; see :func:`semcorr.images.load_image`.
+            points: (N, 2): x to the right, y down, in pixels of the image as a person sees it; (0, 0) is its top-left
+                corner.
+            names: a name for each point.
+            progress: called as ``("features", done, in all)``; raise from it to stop.
+
+        Raises:
+            ImageError: the image cannot be used.
+            PointError: no points, or a point that is not finite or outside the image.
+            OutOfMemoryError: not even one pass of the network fits into memory.
+        """
+        source = load_image(image)
+        checked = check_points(points, source.size)
+        check_names(names, len(checked))
+        features = self.features(source, self.settings, progress)
+        found = vectors_at(features, torch.from_numpy(checked).float(), source.size)
+        network = self.network()
+        return Query(
+            method=self.method,
+            model_id=network.model_id,
+            model_revision=network.model_revision,
+            model_fingerprint=network.model_fingerprint,
+            settings=self.settings.to_dict(),
+            points=checked,
+            names=None if names is None else tuple(names),
+            image_size=source.size,
+            image_sha256=source.sha256,
+            tensors={"vectors": found.cpu().numpy()},
+        )
+
+    def locate(
+        self,
+        query: Query,
+        image: ImageSource,
+        *,
+        trace: bool = False,  # noqa: ARG002  # there are no crops to trace
+        progress: Progress | None = None,
+    ) -> Matches:
+        """Find a query's points in another image, with the query's own settings.
+
+        Args:
+            query: what :meth:`describe` gave, perhaps in another process.
+            image: the target.
+            trace: as other methods have it; there is nothing to trace.
+            progress: as for :meth:`describe`.
+
+        Raises:
+            QueryError: the query belongs to another model or method.
+            ImageError: the image cannot be used.
+            OutOfMemoryError: not even one pass of the network fits into memory.
+        """
+        self.network().check(query, self.method)
+        settings = self.settings_type.from_dict(query.settings)
+        target = load_image(image)
+        features = self.features(target, settings, progress)
+        vectors = query.tensors.get("vectors")
+        if vectors is None or vectors.shape != (len(query.points), len(features)):
+            got = "none" if vectors is None else str(vectors.shape)
+            raise QueryError(
+                f"The query's vectors: expected shape {(len(query.points), len(features))}, got {got}. Describe the "
+                "points again."
+            )
+        similarity = Similarity(features, unit(torch.from_numpy(np.array(vectors)).to(features)))
+        points, height = find_peaks(similarity, settings, target.size)
+        places = points.double().cpu().numpy()
+        return Matches(
+            points=places,
+            confidence=height.double().clamp(0, 1).cpu().numpy(),
+            heatmaps=similarity.enlarged(heatmap_size(target.size)).cpu().numpy(),
+            image_size=target.size,
+            image_sha256=target.sha256,
+            query_points=query.points,
+            names=query.names,
+            round_points=places[:, None],
+            layer_points=np.zeros((len(places), 0, 2)),
+            layer_names=(),
+        )
+
+
+def find_peaks(
+    similarity: Similarity, settings: FeatureSettings, size: Size
+) -> tuple[Float[Tensor, "points 2"], Float[Tensor, " points"]]:
+    """Return the points, in pixels of a picture of ``size``, and the cosines there."""
+    if settings.peak == "pixel":
+        return similarity.peaks(size)
+    cells = similarity.of_cells()
+    if settings.peak == "parabola":
+        points = heatmaps.parabola_peak(cells)
+    else:
+        points = heatmaps.soft_peak(cells, settings.window, settings.temperature)
+    return scale_points(points, (cells.shape[2], cells.shape[1]), size), heatmaps.peak_value(cells)
+
+
+def heatmap_size(size: Size) -> Size:
+    """The size of a picture's heat maps: its own, or in its proportions with the longer side ``HEATMAP_SIDE``."""
+    shrink = min(1.0, HEATMAP_SIDE / max(size))
+    return max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))

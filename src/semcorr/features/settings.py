@@ -1,0 +1,57 @@
+"""Settings of the methods that look for the nearest neighbour among features."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from semcorr.errors import SettingsError
+from semcorr.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureSettings(Settings):
+    """What all of them share: how a heat map becomes a point.
+
+    Attributes:
+        peak: ``"pixel"``: the target's own pixel whose interpolated features are most similar (DIFT). ``"parabola"``:
+            the most similar cell, and along each axis the top of the parabola through it and its neighbours.
+            ``"soft"``: the mean place under a softmax over the cells around it.
+        window: cells from the most similar one that ``"soft"`` takes in, each way.
+        temperature: of that softmax, in units of the cosine.
+    """
+
+    peak: Literal["pixel", "parabola", "soft"] = "pixel"
+    window: Annotated[int, Field(ge=1)] = 2
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiftSettings(FeatureSettings):
+    """DIFT: a diffusion network's decoder features (Tang et al., 2023, "Emergent Correspondence from Image Diffusion").
+
+    Attributes:
+        block: the decoder block whose output is read, counted from 0 at the bottom.
+        t: the time step, of 0 to 999, whose noise is added.
+        samples: noise samples whose features are averaged.
+        noise: ``"gaussian"``; or ``"none"`` for networks that were trained to take pictures as they are at any time
+            step (CleanDIFT; Stracke et al., 2024).
+        prompt: what the network is told the picture shows; None is a context of zeros, which needs no text encoder.
+        resolution: side in pixels of the square that a picture is resized to; None is the model's own.
+        seed: start of every random draw.
+    """
+
+    block: Annotated[int, Field(ge=0)] = 1
+    t: Annotated[int, Field(ge=0)] = 261
+    samples: Annotated[int, Field(ge=1)] = 8
+    noise: Literal["gaussian", "none"] = "gaussian"
+    prompt: str | None = ""
+    resolution: Annotated[int, Field(ge=8)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.noise == "none" and self.samples != 1:
+            raise SettingsError(
+                f"Setting 'samples': without noise all samples are the same, expected 1, got {self.samples}."
+            )

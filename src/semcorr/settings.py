@@ -1,0 +1,79 @@
+"""What every method's settings share: values that are checked, names that are checked, JSON there and back."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from semcorr.errors import SettingsError, suggest
+
+S = TypeVar("S", bound="Settings")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of a method's settings: a frozen dataclass whose annotations, pydantic's included, say what fits.
+
+    Two runs with equal settings do the same thing.
+    """
+
+    def __post_init__(self) -> None:
+        for name, value in _checked(type(self), vars(self)).items():
+            object.__setattr__(self, name, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a dictionary that JSON can hold."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls: type[S], values: Mapping[str, object]) -> S:
+        """Rebuild settings from :meth:`to_dict`.
+
+        Raises:
+            SettingsError: an unknown name, a missing one without a default, or a value that does not fit.
+        """
+        checked = _checked(cls, values)
+        for field in dataclasses.fields(cls):
+            if field.name not in checked and field.default is dataclasses.MISSING:
+                raise SettingsError(f"Setting {field.name!r} is missing: expected all that a method was run with.")
+        return cls(**checked)
+
+
+def override(settings: S, **changes: object) -> S:
+    """Return ``settings`` with some values replaced.
+
+    Values are checked, and text is read as the command line gives it (``rounds="3"``).
+
+    Raises:
+        SettingsError: an unknown name (with the nearest known one), or a value that does not fit.
+    """
+    return dataclasses.replace(settings, **_checked(type(settings), changes))
+
+
+@cache
+def _adapters(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: TypeAdapter(hints[field.name]) for field in dataclasses.fields(kind)}
+
+
+def _explain(name: str, value: object, error: ValidationError) -> str:
+    # A union reports one complaint for each of its members; all of them together say what would fit.
+    wanted = dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in error.errors())
+    return f"Setting {name!r}: expected {' or '.join(wanted)}, got {value!r}."
+
+
+def _checked(kind: type[Settings], values: Mapping[str, object]) -> dict[str, Any]:
+    """Return the values as their settings' types; refuse unknown names and values that do not fit."""
+    hashable: Any = kind
+    adapters, result = _adapters(hashable), {}
+    for name, value in values.items():
+        if name not in adapters:
+            known = ", ".join(sorted(adapters))
+            raise SettingsError(f"Unknown setting {name!r}.{suggest(name, adapters)} Settings are: {known}.")
+        try:
+            result[name] = adapters[name].validate_python(value)
+        except ValidationError as error:
+            raise SettingsError(_explain(name, value, error)) from None
+    return result
