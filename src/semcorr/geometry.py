@@ -64,6 +64,11 @@ def scale_points(points: Points, from_size: Size, to_size: Size) -> Points:
     return _affine(points, scale, (0.0, 0.0))
 
 
+def mirror_points(points: Points, size: Size) -> Points:
+    """Carry points (..., 2) of an image of ``size`` into the image with left and right exchanged, or back."""
+    return _affine(points, (-1.0, 1.0), (float(size[0]), 0.0))
+
+
 def squash(image: Float[Tensor, "3 height width"], resolution: int) -> Float[Tensor, "3 {resolution} {resolution}"]:
     """Resize to a square without keeping the aspect ratio: the model frame.
 

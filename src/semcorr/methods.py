@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from semcorr.errors import SettingsError, suggest
 from semcorr.images import ImageSource
 from semcorr.matching import Matcher, Matches
+from semcorr.pose import PoseAligned
 from semcorr.progress import Progress
 
 PLUGINS = "semcorr.methods"
@@ -64,6 +65,8 @@ def load_matcher(
     method: str = "prompt",
     model: str | os.PathLike[str] = "toy",
     preset: str | None = None,
+    *,
+    align_pose: bool = False,
     **options: Any,
 ) -> Matcher:
     """Load a method by name.
@@ -72,6 +75,7 @@ def load_matcher(
         method: ``"prompt"``, the paper's; ``"dift"``; or whatever :func:`methods` has.
         model: a bundled name, a folder, a ``.safetensors`` file or a hub id.
         preset: the method's settings by name; its usual ones by default.
+        align_pose: look in each target's mirror image as well, and keep the better (:class:`semcorr.pose.PoseAligned`).
         **options: passed on to the method's ``from_pretrained``: ``dtype``, ``device``, ``memory_budget``, settings to
             replace, and so on.
 
@@ -84,7 +88,8 @@ def load_matcher(
     # Late: diffusers takes seconds, and names alone need none of it.
     load = EntryPoint(name=method, value=found.loader, group=PLUGINS).load()
     chosen = preset or next(iter(found.presets), None)
-    return load(model, **({} if chosen is None else {"preset": chosen}), **options)
+    matcher: Matcher = load(model, **({} if chosen is None else {"preset": chosen}), **options)
+    return PoseAligned(matcher) if align_pose else matcher
 
 
 def match(

@@ -42,6 +42,7 @@ class MethodOptions(MatcherOptions):
         from semcorr.evaluation.runner import Method
 
         options = {"dtype": self.dtype, "device": self.device, "revision": self.revision, **self.overrides()}
+        options |= {"align_pose": True} if self.align_pose else {}
         model = self.model or ("toy" if dataset == "toy" else PHOTO_MODEL)
         return Method(name=self.method, model=model, preset=self.preset, options=options)
 

@@ -39,6 +39,7 @@ class MatcherOptions:
         dtype: Precision of the network.
         device: Where it runs; auto takes a GPU if there is one.
         seed: Seed of every random draw.
+        align_pose: Look in each target's mirror image as well, and keep the better.
     """
 
     model: str = PHOTO_MODEL
@@ -49,6 +50,7 @@ class MatcherOptions:
     dtype: DType = "float32"
     device: Device = "auto"
     seed: int | None = None
+    align_pose: Annotated[bool, Parameter(negative="")] = False
 
     def overrides(self) -> dict[str, object]:
         """The preset's settings that ``--set`` and ``--seed`` change."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -66,7 +66,8 @@ def load_matcher(options: MatcherOptions) -> "Matcher":
             dtype=options.dtype,
             device=options.device,
             progress=progress,
-            **options.overrides(),
+            align_pose=options.align_pose,
+            **dict[str, Any](options.overrides()),
         )
 
 

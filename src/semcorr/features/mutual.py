@@ -1,0 +1,91 @@
+"""Matches between two images without a query: what each image has that the other has too."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from semcorr.errors import SettingsError
+from semcorr.features.buddies import best_buddies
+from semcorr.features.matcher import FeatureMatcher
+from semcorr.geometry import scale_points
+from semcorr.images import ImageSource, load_image
+from semcorr.progress import Progress
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class MutualMatches:
+    """Pairs of places that are each other's best match.
+
+    Attributes:
+        source: (x, y) in pixels of the source image; the middles of feature cells.
+        target: the same in pixels of the target image.
+        similarity: the cosine of each pair's features; not a probability.
+        source_size, target_size: (width, height).
+    """
+
+    source: Float[np.ndarray, "pairs 2"]
+    target: Float[np.ndarray, "pairs 2"]
+    similarity: Float[np.ndarray, " pairs"]
+    source_size: tuple[int, int]
+    target_size: tuple[int, int]
+
+    def most_similar(self, count: int) -> "MutualMatches":
+        """The ``count`` most similar pairs, the best first."""
+        order = np.argsort(-self.similarity, kind="stable")[:count]
+        return dataclasses.replace(
+            self, source=self.source[order], target=self.target[order], similarity=self.similarity[order]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain lists and numbers, for JSON."""
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else list(value) for name, value in vars(self).items()
+        }
+
+
+def mutual_matches(
+    matcher: object,
+    source: ImageSource,
+    target: ImageSource,
+    *,
+    levels: int = 1,
+    radius: int = 1,
+    progress: Progress | None = None,
+) -> MutualMatches:
+    """Return the cells of two images that are mutual nearest neighbours among a method's features.
+
+    Args:
+        matcher: a method on features, such as DIFT.
+        source: one image.
+        target: the other.
+        levels: as for :func:`semcorr.features.buddies.best_buddies`.
+        radius: the same.
+        progress: as for :meth:`FeatureMatcher.describe`, once for each image.
+
+    Raises:
+        SettingsError: the method has no features; or ``levels`` or ``radius`` is out of range.
+        ImageError: an image cannot be used.
+    """
+    if not isinstance(matcher, FeatureMatcher):
+        raise SettingsError(
+            "Mutual matches need a method on features: without a query there is nothing to optimise a prompt for. "
+            "Choose one, for instance --method dift."
+        )
+    if levels < 1 or radius < 0:
+        raise SettingsError(f"Expected at least 1 level and a radius of at least 0, got {levels} and {radius}.")
+    images = [load_image(one) for one in (source, target)]
+    first, second = (matcher.features(one, matcher.settings, progress) for one in images)
+    found = best_buddies(first, second, levels=levels, radius=radius)
+    places = [
+        scale_points(cells.double().cpu().numpy() + 0.5, (features.shape[2], features.shape[1]), image.size)
+        for cells, features, image in zip((found.source, found.target), (first, second), images, strict=True)
+    ]
+    return MutualMatches(
+        source=places[0],
+        target=places[1],
+        similarity=found.similarity.double().cpu().numpy(),
+        source_size=images[0].size,
+        target_size=images[1].size,
+    )
