@@ -33,6 +33,9 @@ class Method:
 # A method's own file, and its line here.
 _OWN: Mapping[str, Method] = {
     "prompt": Method(loader="semcorr.prompt:PromptMatcher.from_pretrained", presets=("paper", "reference", "fast")),
+    "attention-dift": Method(
+        loader="semcorr.fusion:AttentionDiftMatcher.from_pretrained", presets=("fast", "paper", "reference")
+    ),
     "dift": Method(loader="semcorr.features:DiftMatcher.from_pretrained", presets=("published",)),
 }
 

@@ -1,10 +1,13 @@
 """``semcorr match``, ``describe`` and ``locate``: points of one image in others."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.options import Device, DType, Json, MatcherOptions, Output, PictureNames, Points, require_points
-from semcorr.cli.run import TargetRun, checked_source, load_matcher, readable_targets
+from semcorr.cli.run import MutualRun, TargetRun, checked_source, load_matcher, readable_targets
 from semcorr.errors import QueryError, SemcorrError, SettingsError
 
 _DEFAULT_OPTIONS = MatcherOptions()
@@ -16,28 +19,39 @@ def match(
     /,
     *targets: str,
     points: Points = None,
+    mutual: Annotated[bool, Parameter(negative="")] = False,
+    most: int = 50,
     output: Output = _DEFAULT_OUTPUT,
     json: Json = False,
     options: MatcherOptions = _DEFAULT_OPTIONS,
 ) -> int:
     """Find points of SOURCE in every TARGET; print where they are and write a picture for each.
 
+    With --mutual no points are asked for: what the two images have in common is matched, by a method on features.
+
     Args:
         source: The image that the points are in.
         targets: The images to find them in.
         points: X Y in pixels of SOURCE from its top-left corner; repeat for more points.
+        mutual: Match places that are each other's best match, without points.
+        most: With --mutual, the number of pairs that are kept, the most similar ones.
         output: Folder for the pictures.
         json: Print one JSON document instead of tables.
         options: What to match with.
     """
+    if mutual:
+        if points:
+            raise SettingsError("With --mutual there are no points to give. Leave out -p, or leave out --mutual.")
+        run = MutualRun(most=most, pictures=PictureNames(output, source), json=json, options=options)
+        return run.over(source, targets)
     given = require_points(points)
     image = checked_source(source, given)
     readable, broken = readable_targets(targets)
     matcher = load_matcher(options)
     with console.TerminalProgress() as progress:
         query = matcher.describe(image, given, progress=progress)
-    run = TargetRun(matcher=matcher, query=query, source=image, pictures=PictureNames(output, source), json=json)
-    return run.over(readable, broken)
+    pictures = PictureNames(output, source)
+    return TargetRun(matcher=matcher, query=query, source=image, pictures=pictures, json=json).over(readable, broken)
 
 
 def describe(

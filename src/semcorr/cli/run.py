@@ -10,7 +10,7 @@ from rich.table import Table
 
 from semcorr.cli import console
 from semcorr.cli.options import MatcherOptions, PictureNames
-from semcorr.errors import ImageError, SemcorrError
+from semcorr.errors import ImageError, SemcorrError, SettingsError
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -141,6 +141,56 @@ class TargetRun:
             "targets": list(done),
             "broken": [{"target": target, "error": message} for target, message in broken.items()],
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MutualRun:
+    """Goes over targets without a query: what source and target have in common.
+
+    Attributes:
+        most: Pairs that are kept, the most similar ones.
+        pictures: Names the pictures.
+        json: Print one JSON document instead of lines.
+        options: What to match with.
+    """
+
+    most: int
+    pictures: PictureNames
+    json: bool
+    options: MatcherOptions
+
+    def over(self, source: str, targets: Sequence[str]) -> int:
+        """Do all targets.
+
+        Returns:
+            The exit status: 0, or 1 if there are targets that cannot be read.
+
+        Raises:
+            SettingsError: The method has no features, or no pairs are asked for.
+            ImageError: The source or all targets cannot be read.
+        """
+        from semcorr.draw import match_figure
+        from semcorr.features.mutual import mutual_matches
+        from semcorr.images import load_image
+
+        if self.most < 1:
+            raise SettingsError(f"Expected --most to be at least 1, got {self.most}.")
+        image = load_image(source)
+        readable, broken = readable_targets(targets)
+        matcher, done = load_matcher(self.options), []
+        for target in readable:
+            other = load_image(target)
+            with console.TerminalProgress() as progress:
+                found = mutual_matches(matcher, image, other, progress=progress).most_similar(self.most)
+            picture = self.pictures(target)
+            save_picture(match_figure(image, other, found.source, found.target), picture)
+            done.append({"target": target, "picture": str(picture), **found.to_dict()})
+            if not self.json:
+                console.say(f"{target}: {len(found.source)} pairs\nPicture: {picture}\n")
+        if self.json:
+            failed = [{"target": target, "error": message} for target, message in broken.items()]
+            console.show_json({"method": self.options.method, "targets": done, "broken": failed})
+        return 1 if broken else 0
 
 
 def save_picture(picture: "PIL.Image.Image", path: Path) -> None:

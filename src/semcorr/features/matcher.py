@@ -123,18 +123,9 @@ class FeatureMatcher(ABC, Generic[S]):
             ImageError: the image cannot be used.
             OutOfMemoryError: not even one pass of the network fits into memory.
         """
-        self.network().check(query, self.method)
-        settings = self.settings_type.from_dict(query.settings)
         target = load_image(image)
-        features = self.features(target, settings, progress)
-        vectors = query.tensors.get("vectors")
-        if vectors is None or vectors.shape != (len(query.points), len(features)):
-            got = "none" if vectors is None else str(vectors.shape)
-            raise QueryError(
-                f"The query's vectors: expected shape {(len(query.points), len(features))}, got {got}. Describe the "
-                "points again."
-            )
-        similarity = Similarity(features, unit(torch.from_numpy(np.array(vectors)).to(features)))
+        similarity = self.similarity(query, target, progress)
+        settings = self.settings_type.from_dict(query.settings)
         points, height = find_peaks(similarity, settings, target.size)
         places = points.double().cpu().numpy()
         return Matches(
@@ -149,6 +140,19 @@ class FeatureMatcher(ABC, Generic[S]):
             layer_points=np.zeros((len(places), 0, 2)),
             layer_names=(),
         )
+
+    def similarity(self, query: Query, target: Image, progress: Progress | None = None) -> Similarity:
+        """Return how similar every place of an image is to a query's points; errors as for :meth:`locate`."""
+        self.network().check(query, self.method)
+        features = self.features(target, self.settings_type.from_dict(query.settings), progress)
+        vectors = query.tensors.get("vectors")
+        if vectors is None or vectors.shape != (len(query.points), len(features)):
+            got = "none" if vectors is None else str(vectors.shape)
+            raise QueryError(
+                f"The query's vectors: expected shape {(len(query.points), len(features))}, got {got}. Describe the "
+                "points again."
+            )
+        return Similarity(features, unit(torch.from_numpy(np.array(vectors)).to(features)))
 
 
 def find_peaks(
