@@ -22,6 +22,7 @@ from semcorr.progress import Progress
 
 _VERSION = 1
 _PREFIX = "tensor."
+_SHARED = "shared."
 
 
 def _read_only(array: ArrayLike, dtype: str | None = None) -> np.ndarray:
@@ -45,6 +46,7 @@ class Query:
         image_sha256: hash of the source image's content (:attr:`semcorr.images.Image.sha256`).
         tensors: what the method learned, points first; "prompt" keeps "embeddings" (points, rounds, tokens, dim) and
             "losses" (points, rounds, steps).
+        shared: what it keeps of the whole image, whatever the points.
     """
 
     method: str
@@ -57,10 +59,12 @@ class Query:
     image_size: tuple[int, int]
     image_sha256: str
     tensors: Mapping[str, np.ndarray]
+    shared: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", _read_only(self.points, "float64"))
-        object.__setattr__(self, "tensors", {name: _read_only(value) for name, value in self.tensors.items()})
+        for kind in ("tensors", "shared"):
+            object.__setattr__(self, kind, {name: _read_only(value) for name, value in getattr(self, kind).items()})
         if self.names is not None and len(self.names) != len(self.points):
             raise QueryError(f"Expected one name for each of the {len(self.points)} points, got {len(self.names)}.")
 
@@ -89,7 +93,7 @@ class Query:
                 "image_sha256",
             )
         }
-        arrays = {"points": self.points, **{_PREFIX + name: value for name, value in self.tensors.items()}}
+        arrays = {"points": self.points, **_prefixed(_PREFIX, self.tensors), **_prefixed(_SHARED, self.shared)}
         return _write(Path(path), "query", header, arrays)
 
     @classmethod
@@ -111,9 +115,8 @@ class Query:
                 names=None if header["names"] is None else tuple(header["names"]),
                 image_size=_size(header["image_size"]),
                 image_sha256=header["image_sha256"],
-                tensors={
-                    name.removeprefix(_PREFIX): value for name, value in arrays.items() if name.startswith(_PREFIX)
-                },
+                tensors=_with_prefix(_PREFIX, arrays),
+                shared=_with_prefix(_SHARED, arrays),
             )
 
 
@@ -304,6 +307,14 @@ def _complete(path: Path, kind: str) -> Iterator[None]:
         raise QueryError(
             f"{str(path)!r} is an incomplete {kind} file ({type(error).__name__}: {error}). Make it again."
         ) from error
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {prefix + name: value for name, value in arrays.items()}
+
+
+def _with_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 
 def _size(values: Sequence[int]) -> tuple[int, int]:

@@ -37,6 +37,7 @@ _OWN: Mapping[str, Method] = {
         loader="semcorr.fusion:AttentionDiftMatcher.from_pretrained", presets=("fast", "paper", "reference")
     ),
     "dift": Method(loader="semcorr.features:DiftMatcher.from_pretrained", presets=("published",)),
+    "nbb": Method(loader="semcorr.features:DiftBuddyMatcher.from_pretrained", presets=("published",)),
 }
 
 

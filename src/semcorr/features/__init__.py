@@ -2,6 +2,16 @@
 
 from semcorr.features.dift import DiftMatcher
 from semcorr.features.matcher import FeatureMatcher
-from semcorr.features.settings import DiftSettings, FeatureSettings
+from semcorr.features.nbb import BuddyMatcher, DiftBuddyMatcher
+from semcorr.features.settings import BuddySettings, DiftBuddySettings, DiftSettings, FeatureSettings
 
-__all__ = ["DiftMatcher", "DiftSettings", "FeatureMatcher", "FeatureSettings"]
+__all__ = [
+    "BuddyMatcher",
+    "BuddySettings",
+    "DiftBuddyMatcher",
+    "DiftBuddySettings",
+    "DiftMatcher",
+    "DiftSettings",
+    "FeatureMatcher",
+    "FeatureSettings",
+]

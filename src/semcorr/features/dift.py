@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,9 @@ from semcorr.memory import in_batches
 from semcorr.progress import Progress
 from semcorr.settings import override
 
+D = TypeVar("D", bound=DiftSettings)
+M = TypeVar("M", bound="DiftMatcher")
+
 PRESETS = ("published",)
 
 # Block, time step and samples are those that DIFT was published with, for Stable Diffusion 2.1 at 768 pixels; for the
@@ -37,7 +41,7 @@ def published(family: str = "sd2") -> DiftSettings:
     return override(DiftSettings(), **_FAMILIES.get(family, {}))
 
 
-class DiftMatcher(FeatureMatcher[DiftSettings]):
+class DiftMatcher(FeatureMatcher[D]):
     """Nearest neighbours among a diffusion network's decoder features.
 
     Args:
@@ -49,9 +53,9 @@ class DiftMatcher(FeatureMatcher[DiftSettings]):
     """
 
     method = "dift"
-    settings_type = DiftSettings
+    settings_type: type[D] = DiftSettings  # type: ignore[assignment]  # a sub-class has its own
 
-    def __init__(self, model: DiffusionModel, settings: DiftSettings) -> None:
+    def __init__(self, model: DiffusionModel, settings: D) -> None:
         super().__init__(settings)
         self.model = model
         side = settings.resolution or model.resolution
@@ -68,7 +72,7 @@ class DiftMatcher(FeatureMatcher[DiftSettings]):
 
     @classmethod
     def from_pretrained(
-        cls,
+        cls: type[M],
         model: str | os.PathLike[str] = "toy",
         preset: str = "published",
         *,
@@ -78,7 +82,7 @@ class DiftMatcher(FeatureMatcher[DiftSettings]):
         local_files_only: bool = False,
         progress: Progress | None = None,
         **overrides: object,
-    ) -> "DiftMatcher":
+    ) -> M:
         """Load a model and make a matcher of it; as :meth:`semcorr.PromptMatcher.from_pretrained`.
 
         Raises:
@@ -87,7 +91,9 @@ class DiftMatcher(FeatureMatcher[DiftSettings]):
         """
         if preset not in PRESETS:
             raise SettingsError(f"Unknown preset {preset!r}.{suggest(preset, PRESETS)} Presets are: published.")
-        override(published(), **overrides)  # a misspelt name is found before gigabytes are loaded
+        override(
+            cls.settings_type(**vars(published())), **overrides
+        )  # a misspelt name is found before gigabytes are loaded
         network = DiffusionModel.from_pretrained(
             Path(model) if isinstance(model, os.PathLike) else model,
             revision=revision,
@@ -96,14 +102,15 @@ class DiftMatcher(FeatureMatcher[DiftSettings]):
             local_files_only=local_files_only,
             progress=progress,
         )
-        return cls(network, override(published(network.family), **overrides))
+        settings = cls.settings_type(**vars(published(network.family)))
+        return cls(network, override(settings, **overrides))
 
     def network(self) -> ModelIdentity:
         """The diffusion network."""
         return ModelIdentity.of(self.model)
 
     def features(
-        self, image: Image, settings: DiftSettings, progress: Progress | None = None
+        self, image: Image, settings: D, progress: Progress | None = None
     ) -> Float[Tensor, "_dim _height _width"]:
         """Return the decoder block's output, averaged over noise samples.
 

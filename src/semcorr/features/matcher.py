@@ -1,7 +1,7 @@
 """Nearest neighbours among features, behind the interface that all methods share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -100,7 +100,12 @@ class FeatureMatcher(ABC, Generic[S]):
             image_size=source.size,
             image_sha256=source.sha256,
             tensors={"vectors": found.cpu().numpy()},
+            shared=self.kept(features),
         )
+
+    def kept(self, features: Float[Tensor, "dim height width"]) -> Mapping[str, np.ndarray]:  # noqa: ARG002  # for others
+        """What a query keeps of the whole image (``Query.shared``): nothing, unless a method says otherwise."""
+        return {}
 
     def locate(
         self,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from semcorr.errors import SettingsError
+from semcorr.mls import MlsKind
 from semcorr.settings import Settings
 
 
@@ -24,6 +25,25 @@ class FeatureSettings(Settings):
     peak: Literal["pixel", "parabola", "soft"] = "pixel"
     window: Annotated[int, Field(ge=1)] = 2
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuddySettings(FeatureSettings):
+    """Best buddies and what carries points between them.
+
+    Attributes:
+        levels: of averaging, from coarse to fine; 1 matches the features as they are.
+        radius: cells by which a finer match may leave its coarser one.
+        least: the cosine that a pair must have to count.
+        mls: the map that is fitted around every point: "affine", "similarity" or "rigid".
+        alpha: how fast a pair's weight falls with its distance from the point.
+    """
+
+    levels: Annotated[int, Field(ge=1, le=8)] = 2
+    radius: Annotated[int, Field(ge=0)] = 1
+    least: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    mls: MlsKind = "similarity"
+    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,3 +75,8 @@ class DiftSettings(FeatureSettings):
             raise SettingsError(
                 f"Setting 'samples': without noise all samples are the same, expected 1, got {self.samples}."
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiftBuddySettings(BuddySettings, DiftSettings):
+    """Best buddies among DIFT's features: the settings of both."""
