@@ -67,13 +67,14 @@ class Method:
 class Unit:
     """The pairs of one source picture that are still to do, and all points that any of its pairs asks for.
 
-    ``rows`` says for every pair which of ``points`` are its own. ``points`` do not depend on what is already done, so
-    a resumed run describes the same.
+    ``rows`` says for every pair which of ``points`` are its own; ``names`` are the points'. ``points`` do not depend on
+    what is already done, so a resumed run describes the same.
     """
 
     places: tuple[int, ...]
     pairs: tuple[Pair, ...]
     points: Float[np.ndarray, "points 2"]
+    names: tuple[str, ...]
     rows: tuple[tuple[int, ...], ...]
 
 
@@ -143,13 +144,17 @@ def units_of(dataset: Dataset, shard: Shard, done: set[int]) -> Iterator[Unit]:
         if not left:
             continue
         index: dict[tuple[float, float], int] = {}
+        names: list[str] = []
         for place in places:
-            for point in _inside(dataset.pairs[place].source):
-                index.setdefault(point, len(index))
+            pair = dataset.pairs[place]
+            for point, name in zip(_inside(pair.source), pair.names, strict=True):
+                if index.setdefault(point, len(index)) == len(names):
+                    names.append(name)
         yield Unit(
             places=tuple(left),
             pairs=tuple(dataset.pairs[place] for place in left),
             points=np.array(list(index), dtype=np.float64).reshape(-1, 2),
+            names=tuple(names),
             rows=tuple(tuple(index[point] for point in _inside(dataset.pairs[place].source)) for place in left),
         )
 
@@ -205,7 +210,7 @@ class _Work:
             with contextlib.suppress(QueryError):
                 return Query.load(stored), 0.0
         began = time.perf_counter()
-        query = matcher.describe(image, unit.points, progress=progress)
+        query = matcher.describe(image, unit.points, names=unit.names, progress=progress)
         seconds = time.perf_counter() - began
         with run_folder.writing(self.folder):
             query.save(stored)
