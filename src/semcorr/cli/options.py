@@ -37,6 +37,7 @@ class MatcherOptions:
         dtype: Precision of the network.
         device: Where it runs; auto takes a GPU if there is one.
         seed: Seed of every random draw.
+        gradient_checkpointing: Learn in less memory and more time; results stay the same.
     """
 
     model: str = PHOTO_MODEL
@@ -46,6 +47,7 @@ class MatcherOptions:
     dtype: DType = "float32"
     device: Device = "auto"
     seed: int | None = None
+    gradient_checkpointing: Annotated[bool, Parameter(negative="")] = False
 
     def overrides(self) -> dict[str, object]:
         """The preset's settings that ``--set`` and ``--seed`` change."""
@@ -53,6 +55,11 @@ class MatcherOptions:
         if self.seed is not None:
             changes["seed"] = self.seed
         return changes
+
+    def resources(self) -> dict[str, object]:
+        """What is asked for that changes time or memory but no result, by the names that a method loads with."""
+        # Only what is asked for, because not every method has all of it.
+        return {"gradient_checkpointing": True} if self.gradient_checkpointing else {}
 
 
 @Parameter(name="*")

@@ -66,6 +66,7 @@ def load_matcher(options: MatcherOptions, method: str = "prompt") -> "Matcher":
             dtype=options.dtype,
             device=options.device,
             progress=progress,
+            **options.resources(),
             **options.overrides(),
         )
 

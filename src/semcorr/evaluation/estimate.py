@@ -89,7 +89,12 @@ def _live(matcher: PromptMatcher, picture: Image, places: np.ndarray, rows: int)
         # With one shared crop nothing is encoded after the first step; fresh ones are encoded with their steps.
         shared = None if settings.learn_crops is None else 1
         few = override(settings, steps=steps, locate_crops=crops, learn_crops=shared)
-        quick = PromptMatcher(matcher.model, few, memory_budget=matcher.memory_budget)
+        quick = PromptMatcher(
+            matcher.model,
+            few,
+            memory_budget=matcher.memory_budget,
+            gradient_checkpointing=matcher.gradient_checkpointing,
+        )
         query, learning = _seconds(lambda: quick.describe(picture, places))
         _, locating = _seconds(lambda: quick.locate(query, picture))
         return learning, locating

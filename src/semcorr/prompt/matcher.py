@@ -47,14 +47,24 @@ class PromptMatcher:
         settings: complete settings; see :func:`semcorr.prompt.preset`.
         memory_budget: bytes that a batch may take; ``None`` is a share of what is free. It decides how many embeddings
             run together and changes results by rounding only.
+        gradient_checkpointing: learn in less memory and more time: what the network had in between is worked out again
+            for the gradient. It changes nothing where queries are frozen, and results by rounding only.
     """
 
-    def __init__(self, model: DiffusionModel, settings: PromptSettings, *, memory_budget: int | None = None) -> None:
+    def __init__(
+        self,
+        model: DiffusionModel,
+        settings: PromptSettings,
+        *,
+        memory_budget: int | None = None,
+        gradient_checkpointing: bool = False,
+    ) -> None:
         if memory_budget is not None and memory_budget < 1:
             raise SettingsError(f"memory_budget: expected a positive number of bytes or None, got {memory_budget}.")
         self.model = model
         self.settings = settings
         self.memory_budget = memory_budget
+        self.gradient_checkpointing = gradient_checkpointing
         Reader(model, settings)  # a layer, head or token that is not there is an error now, not after an hour
 
     @classmethod
@@ -68,6 +78,7 @@ class PromptMatcher:
         device: Device = "auto",
         local_files_only: bool = False,
         memory_budget: int | None = None,
+        gradient_checkpointing: bool = False,
         progress: Progress | None = None,
         **overrides: object,
     ) -> "PromptMatcher":
@@ -82,6 +93,7 @@ class PromptMatcher:
             device: where it runs; ``"auto"`` takes a GPU if there is one.
             local_files_only: use nothing but what is on this machine.
             memory_budget: as in the constructor.
+            gradient_checkpointing: as in the constructor.
             progress: told about a download.
             **overrides: settings of the preset to replace, by name.
 
@@ -101,7 +113,7 @@ class PromptMatcher:
             progress=progress,
         )
         settings = override(preset_settings(preset, network.family), **overrides)
-        return cls(network, settings, memory_budget=memory_budget)
+        return cls(network, settings, memory_budget=memory_budget, gradient_checkpointing=gradient_checkpointing)
 
     def identity(self) -> dict[str, Any]:
         """The network and the complete settings, as JSON holds them."""
@@ -140,7 +152,7 @@ class PromptMatcher:
         checked = check_points(points, source.size)
         if names is not None and len(names) != len(checked):
             raise PointError(f"Expected one name for each of the {len(checked)} points, got {len(names)}.")
-        reader = Reader(self.model, self.settings)
+        reader = Reader(self.model, self.settings, gradient_checkpointing=self.gradient_checkpointing)
         side = (reader.resolution, reader.resolution)
         learned = learn(
             reader,
@@ -268,15 +280,19 @@ def row_bytes(reader: Reader, *, learning: bool) -> int:
     """Estimate the bytes that one more row in a batch takes.
 
     Learning keeps what autograd saves for the backward pass, and the enlarged maps; locating keeps the canvases. Both
-    pass through the network, whose passing activations are taken to be no more than what autograd would save; with
-    frozen queries only the scores of the tokens are a row's own.
+    pass through the network, whose passing activations are taken to be no more than what autograd would save without
+    checkpoints; with frozen queries only the scores of the tokens are a row's own.
     """
     map_bytes = 4 * reader.resolution**2
     latent_side = reader.resolution // reader.model.vae_factor
     if reader.settings.queries == "frozen":
         network = frozen_row_bytes(reader, learning=learning)
     else:
-        network = reader.model.saved_bytes_per_row(reader.layers, latent_size=(latent_side, latent_side))
+        network = reader.model.saved_bytes_per_row(
+            reader.layers,
+            latent_size=(latent_side, latent_side),
+            gradient_checkpointing=learning and reader.gradient_checkpointing,
+        )
     maps = len(reader.layers) * map_bytes
     if learning:
         # Each layer's enlarged map, its error and their gradients exist at once; a quarter more for what the backward
