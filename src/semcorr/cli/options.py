@@ -38,6 +38,7 @@ class MatcherOptions:
         device: Where it runs; auto takes a GPU if there is one.
         seed: Seed of every random draw.
         gradient_checkpointing: Learn in less memory and more time; results stay the same.
+        latents_cache: Folder to keep encoded crops in, for later runs on the same images; results stay the same.
     """
 
     model: str = PHOTO_MODEL
@@ -48,6 +49,7 @@ class MatcherOptions:
     device: Device = "auto"
     seed: int | None = None
     gradient_checkpointing: Annotated[bool, Parameter(negative="")] = False
+    latents_cache: Path | None = None
 
     def overrides(self) -> dict[str, object]:
         """The preset's settings that ``--set`` and ``--seed`` change."""
@@ -58,8 +60,9 @@ class MatcherOptions:
 
     def resources(self) -> dict[str, object]:
         """What is asked for that changes time or memory but no result, by the names that a method loads with."""
+        asked = {"gradient_checkpointing": self.gradient_checkpointing, "latents_cache": self.latents_cache}
         # Only what is asked for, because not every method has all of it.
-        return {"gradient_checkpointing": True} if self.gradient_checkpointing else {}
+        return {name: value for name, value in asked.items() if value}
 
 
 @Parameter(name="*")

@@ -18,8 +18,10 @@ from semcorr.geometry import check_points, scale_points, squash
 from semcorr.images import Image, ImageSource, load_image
 from semcorr.matching import Matches, Query
 from semcorr.progress import Progress
+from semcorr.prompt.crops import CropLatents
 from semcorr.prompt.draws import SeededDraws
 from semcorr.prompt.frozen import frozen_row_bytes
+from semcorr.prompt.latents_cache import LatentsCache
 from semcorr.prompt.learn import learn
 from semcorr.prompt.locate import locate_rows
 from semcorr.prompt.memory import batch_rows, default_budget, is_out_of_memory
@@ -49,6 +51,8 @@ class PromptMatcher:
             run together and changes results by rounding only.
         gradient_checkpointing: learn in less memory and more time: what the network had in between is worked out again
             for the gradient. It changes nothing where queries are frozen, and results by rounding only.
+        latents_cache: a folder in which the latents of crops are kept for other calls and runs; results are the same
+            with and without. See :class:`semcorr.prompt.latents_cache.LatentsCache`.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class PromptMatcher:
         *,
         memory_budget: int | None = None,
         gradient_checkpointing: bool = False,
+        latents_cache: str | os.PathLike[str] | None = None,
     ) -> None:
         if memory_budget is not None and memory_budget < 1:
             raise SettingsError(f"memory_budget: expected a positive number of bytes or None, got {memory_budget}.")
@@ -65,6 +70,7 @@ class PromptMatcher:
         self.settings = settings
         self.memory_budget = memory_budget
         self.gradient_checkpointing = gradient_checkpointing
+        self.latents_cache = None if latents_cache is None else LatentsCache(latents_cache)
         Reader(model, settings)  # a layer, head or token that is not there is an error now, not after an hour
 
     @classmethod
@@ -79,6 +85,7 @@ class PromptMatcher:
         local_files_only: bool = False,
         memory_budget: int | None = None,
         gradient_checkpointing: bool = False,
+        latents_cache: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
         **overrides: object,
     ) -> "PromptMatcher":
@@ -94,16 +101,19 @@ class PromptMatcher:
             local_files_only: use nothing but what is on this machine.
             memory_budget: as in the constructor.
             gradient_checkpointing: as in the constructor.
+            latents_cache: as in the constructor.
             progress: told about a download.
             **overrides: settings of the preset to replace, by name.
 
         Raises:
             ModelError: the model cannot be found, read or used.
             LayerError: a layer that was asked for is not in the model.
-            SettingsError: unknown preset, unknown setting, or a value that does not fit.
+            SettingsError: unknown preset, unknown setting, a value that does not fit, or a folder that cannot be made.
         """
         preset_settings(preset)  # a misspelt name is found before gigabytes are loaded
         override(preset_settings(preset), **overrides)
+        if latents_cache is not None:
+            LatentsCache(latents_cache)
         network = DiffusionModel.from_pretrained(
             Path(model) if isinstance(model, os.PathLike) else model,
             revision=revision,
@@ -113,7 +123,13 @@ class PromptMatcher:
             progress=progress,
         )
         settings = override(preset_settings(preset, network.family), **overrides)
-        return cls(network, settings, memory_budget=memory_budget, gradient_checkpointing=gradient_checkpointing)
+        return cls(
+            network,
+            settings,
+            memory_budget=memory_budget,
+            gradient_checkpointing=gradient_checkpointing,
+            latents_cache=latents_cache,
+        )
 
     def identity(self) -> dict[str, Any]:
         """The network and the complete settings, as JSON holds them."""
@@ -156,7 +172,7 @@ class PromptMatcher:
         side = (reader.resolution, reader.resolution)
         learned = learn(
             reader,
-            squash(source.tensor(), reader.resolution),
+            self._latents(source, reader.resolution),
             torch.from_numpy(scale_points(checked, source.size, side)),
             SeededDraws(self.settings.seed, source.sha256, checked),
             batch=self._batch(reader, len(checked), learning=True),
@@ -215,7 +231,7 @@ class PromptMatcher:
         summary, crops = Summary(settings), CropTrace(settings) if trace else None
         located = locate_rows(
             reader,
-            squash(target.tensor(), reader.resolution),
+            self._latents(target, reader.resolution),
             embeddings,
             SeededDraws(settings.seed, target.sha256, query.points),
             batch=self._batch(reader, len(embeddings), learning=False),
@@ -264,6 +280,11 @@ class PromptMatcher:
             got = "none" if embeddings is None else str(embeddings.shape)
             raise QueryError(f"The query's embeddings: expected shape {shape}, got {got}. Describe the points again.")
         return torch.from_numpy(np.array(embeddings, dtype=np.float32))
+
+    def _latents(self, image: Image, resolution: int) -> CropLatents:
+        cache = self.latents_cache
+        kept = None if cache is None else cache.of(self.model, image.sha256, resolution)
+        return CropLatents(self.model, squash(image.tensor(), resolution), kept=kept)
 
     def _batch(self, reader: Reader, points: int, *, learning: bool) -> int:
         budget = default_budget(self.model.device) if self.memory_budget is None else self.memory_budget
