@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from semcorr.errors import PointError, QueryError
+from semcorr.files import write_whole
 from semcorr.images import ImageSource, load_image
 from semcorr.progress import Progress
 
@@ -325,26 +325,8 @@ def _size(values: Sequence[int]) -> tuple[int, int]:
 def _write(path: Path, kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Path:
     described = {"semcorr": kind, "version": _VERSION, **header}
     data = to_safetensors(dict(arrays), metadata={"semcorr": json.dumps(described)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name until it is whole: an interrupted run leaves the old file or none.
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    unfinished = Path(temporary)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        # mkstemp keeps the file to its owner; a result has the permissions any new file would have.
-        unfinished.chmod(0o666 & ~_umask())
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    write_whole(path, data)
     return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

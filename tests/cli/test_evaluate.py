@@ -43,6 +43,25 @@ def test_a_run_prints_its_figures_beside_the_baselines(semcorr: Semcorr, data: P
     assert (tmp_path / "mine" / "run.json").exists()
 
 
+def test_a_baseline_takes_no_harm_from_resources_that_it_has_no_use_for(
+    semcorr: Semcorr, data: Path, tmp_path: Path
+) -> None:
+    resources = ("--gradient-checkpointing", "--latents-cache", tmp_path / "cache")
+    ran = semcorr("eval", "spair", "--data", data, "-o", tmp_path / "mine", *GUESS, *resources, "--json")
+    assert ran.status == 0, ran.err
+    assert not (tmp_path / "cache").exists()
+
+
+def test_an_evaluation_hands_resources_on_and_is_the_same_run_without(
+    semcorr: Semcorr, data: Path, tmp_path: Path, quick: list[str]
+) -> None:
+    words = ("eval", "spair", "--data", data, "-o", tmp_path / "mine", "--limit", 1, *quick)
+    ran = semcorr(*words, "--gradient-checkpointing", "--latents-cache", tmp_path / "cache")
+    assert ran.status == 0, ran.err
+    assert list((tmp_path / "cache").rglob("*.safetensors"))
+    assert semcorr(*words).status == 0
+
+
 def test_pairs_of_one_difficulty(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
     files = annotations(data)
     same = sum(json.loads(file.read_text())["viewpoint_variation"] == 0 for file in files)

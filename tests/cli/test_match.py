@@ -60,6 +60,22 @@ def test_describe_then_locate_is_match(semcorr, pictures, quick, tmp_path):
     )
 
 
+def test_resources_change_no_result_and_a_cache_of_latents_is_used_by_both_halves(semcorr, pictures, quick, tmp_path):
+    whole = semcorr("match", *pictures[:2], *POINTS, *quick, "--json", "-o", tmp_path / "a")
+    cache, query = tmp_path / "cache", tmp_path / "query.safetensors"
+    resources = ["--latents-cache", cache, "--gradient-checkpointing"]
+    assert semcorr("describe", pictures[0], *POINTS, *quick, *resources, "-o", query).status == 0
+    described = set(cache.rglob("*.safetensors"))
+    assert described
+    located = semcorr("locate", query, pictures[1], "--device", "cpu", "--latents-cache", cache, "--json")
+    assert located.status == 0
+    assert set(cache.rglob("*.safetensors")) > described
+    first, second = (json.loads(ran.out) for ran in (whole, located))
+    assert first["settings"] == second["settings"]
+    for one, other in zip(first["targets"][0]["points"], second["targets"][0]["points"], strict=True):
+        np.testing.assert_allclose(other["target"], one["target"], atol=1e-3)
+
+
 def test_locate_without_the_source_finds_but_draws_nothing(semcorr, pictures, quick, tmp_path):
     query = tmp_path / "query.safetensors"
     semcorr("describe", pictures[0], "-p", "10", "20", *quick, "-o", query)

@@ -10,7 +10,7 @@ from semcorr.errors import SettingsError
 from semcorr.geometry import Crop, squash
 from semcorr.images import Image
 from semcorr.prompt import PromptMatcher, PromptSettings, fast, override, paper
-from semcorr.prompt.crops import crop_range
+from semcorr.prompt.crops import CropLatents, crop_range
 from semcorr.prompt.draws import SeededDraws, SeededStream
 from semcorr.prompt.frozen import FrozenCrops, frozen_crops, shared_crops
 from semcorr.prompt.learn import learn
@@ -60,7 +60,7 @@ def test_a_row_learns_what_it_learns_written_out(model: DiffusionModel, frozen: 
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededDraws(7, "image", points.numpy())
-    learned = learn(reader, frame, points, draws, batch=4)
+    learned = learn(reader, CropLatents(model, frame), points, draws, batch=4)
 
     shared = draws.shared("learn")
     crops = [Crop(left=left, top=top, width=119, height=119) for left, top in [(0, 0), (0, 9), (9, 0), (9, 9)]]
@@ -127,9 +127,8 @@ def test_located_maps_are_the_mean_over_the_shared_crops(
     query = matcher.describe(source, POINTS[:1])
     matches = matcher.locate(query, target)
     reader, model = Reader(matcher.model, frozen), matcher.model
-    shared = frozen_crops(
-        reader, squash(target.tensor(), 128), "locate", SeededDraws(frozen.seed, target.sha256, query.points)
-    )
+    latents = CropLatents(model, squash(target.tensor(), 128))
+    shared = frozen_crops(reader, latents, "locate", SeededDraws(frozen.seed, target.sha256, query.points))
     assert [(crop.left, crop.top) for crop in shared.crops[:4]] == [(0, 0), (0, 9), (9, 0), (9, 9)]
     total, count = torch.zeros(128, 128), torch.zeros(128, 128)
     for crop, queries in zip(shared.crops, shared.queries, strict=True):

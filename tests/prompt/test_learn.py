@@ -8,6 +8,7 @@ from semcorr.diffusion import DiffusionModel
 from semcorr.geometry import squash
 from semcorr.images import Image
 from semcorr.prompt import PromptMatcher, PromptSettings, override
+from semcorr.prompt.crops import CropLatents
 from semcorr.prompt.draws import SeededDraws
 from semcorr.prompt.learn import learn, row_losses
 from semcorr.prompt.reading import Reader
@@ -59,7 +60,7 @@ def test_a_batch_learns_what_its_rows_learn_alone_with_their_own_adam(
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededDraws(7, "image", points.numpy())
-    learned = learn(reader, frame, points, draws, batch=4)
+    learned = learn(reader, CropLatents(model, frame), points, draws, batch=4)
 
     stream = draws.learning(1, 1)
     embedding = stream.embedding(77, 64)[None].requires_grad_()
@@ -94,7 +95,7 @@ def test_the_batch_size_changes_rounding_only(
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededDraws(0, "image", points.numpy())
-    whole, parts = (learn(reader, frame, points, draws, batch=size) for size in (4, batch))
+    whole, parts = (learn(reader, CropLatents(model, frame), points, draws, batch=size) for size in (4, batch))
     torch.testing.assert_close(parts.embeddings, whole.embeddings, rtol=0, atol=1e-4)
     torch.testing.assert_close(parts.losses, whole.losses, rtol=1e-4, atol=0)
 
@@ -109,7 +110,8 @@ def test_progress_counts_up_to_its_total(model: DiffusionModel, settings: Prompt
 
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededDraws(0, "image", points.numpy())
-    learn(Reader(model, settings), squash(source.tensor(), 128), points, draws, batch=3, progress=progress)
+    latents = CropLatents(model, squash(source.tensor(), 128))
+    learn(Reader(model, settings), latents, points, draws, batch=3, progress=progress)
     assert seen == [(3, 12), (6, 12), (9, 12), (10, 12), (11, 12), (12, 12)]
 
 

@@ -7,6 +7,7 @@ from semcorr.errors import SettingsError
 from semcorr.geometry import squash
 from semcorr.images import Image
 from semcorr.prompt import PromptMatcher, PromptSettings, fast, override, paper
+from semcorr.prompt.crops import CropLatents
 from semcorr.prompt.draws import SeededDraws
 from semcorr.prompt.frozen import frozen_crops
 from semcorr.prompt.least_squares import solve_token
@@ -23,7 +24,7 @@ def test_the_token_solves_the_problem_written_out(model: DiffusionModel, setting
     """One equation a crop, layer, head and position, given to numpy's least squares."""
     reader = Reader(model, settings)
     draws = SeededDraws(0, "image", np.zeros((1, 2)))
-    shared = frozen_crops(reader, squash(source.tensor(), 128), "learn", draws)
+    shared = frozen_crops(reader, CropLatents(reader.model, squash(source.tensor(), 128)), "learn", draws)
     points = [torch.tensor([30.0, 40.0]), torch.tensor([3.0, 126.0])]
     embeddings = torch.randn(2, 4, model.context_dim, generator=torch.Generator().manual_seed(1))
     solved = solve_token(reader, shared, points, embeddings)

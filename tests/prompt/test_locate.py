@@ -5,6 +5,7 @@ from semcorr.diffusion import DiffusionModel
 from semcorr.geometry import Crop, squash
 from semcorr.images import Image
 from semcorr.prompt import PromptSettings, override
+from semcorr.prompt.crops import CropLatents
 from semcorr.prompt.draws import SeededDraws, SeededStream
 from semcorr.prompt.locate import fuse_layers, locate_rows
 from semcorr.prompt.reading import Reader
@@ -46,7 +47,7 @@ def test_maps_are_the_mean_over_crops_and_crops_follow_the_running_peak(
     reader = Reader(model, settings)
     frame = squash(target.tensor(), 128)
     draws = ListedDraws()
-    rows = list(locate_rows(reader, frame, embeddings, draws, batch=3))
+    rows = list(locate_rows(reader, CropLatents(model, frame), embeddings, draws, batch=3))
     assert [(row.point, row.round_) for row, _ in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     for row, maps in rows:
         crops = draws.crops[row.point, row.round_]

@@ -9,6 +9,8 @@ from semcorr.errors import LayerError, PointError, QueryError, SettingsError
 from semcorr.images import Image
 from semcorr.matching import Matcher, Query
 from semcorr.prompt import PromptMatcher, PromptSettings, override
+from semcorr.prompt.matcher import row_bytes
+from semcorr.prompt.reading import Reader
 
 POINT = (41.3, 62.9)
 
@@ -118,6 +120,25 @@ def test_the_memory_budget_changes_rounding_only(
         for budget in (1, 2**40)
     ]
     np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, {"learn_crops": 3, "learn_noise": "shared"}, {"queries": "frozen"}], ids=str)
+def test_gradient_checkpointing_changes_rounding_only(
+    model: DiffusionModel, settings: PromptSettings, source: Image, target: Image, changes: dict[str, object]
+):
+    chosen = override(settings, **{"learn_crops": 4, "neutral": "zeros", **changes})
+    plain, saving = (PromptMatcher(model, chosen, gradient_checkpointing=choice) for choice in (False, True))
+    queries = [matcher.describe(source, [POINT, (20, 20)]) for matcher in (plain, saving)]
+    for name in ("embeddings", "losses"):
+        np.testing.assert_allclose(queries[1].tensors[name], queries[0].tensors[name], atol=1e-5)
+    assert plain.identity() == saving.identity()
+    np.testing.assert_array_equal(saving.locate(queries[0], target).heatmaps, plain.locate(queries[0], target).heatmaps)
+
+
+def test_more_rows_fit_with_gradient_checkpointing(model: DiffusionModel, settings: PromptSettings):
+    plain, saving = (Reader(model, settings, gradient_checkpointing=choice) for choice in (False, True))
+    assert row_bytes(saving, learning=True) < 0.75 * row_bytes(plain, learning=True)
+    assert row_bytes(saving, learning=False) == row_bytes(plain, learning=False)
 
 
 def test_a_saved_and_reloaded_query_gives_identical_matches(

@@ -41,7 +41,8 @@ class MethodOptions(MatcherOptions):
         """The method, ready to load."""
         from semcorr.evaluation.runner import Method
 
-        options = {"dtype": self.dtype, "device": self.device, "revision": self.revision, **self.overrides()}
+        where = {"dtype": self.dtype, "device": self.device, "revision": self.revision}
+        options = {**where, **self.resources(), **self.overrides()}
         options |= {"align_pose": True} if self.align_pose else {}
         model = self.model or ("toy" if dataset == "toy" else PHOTO_MODEL)
         return Method(name=self.method, model=model, preset=self.preset, options=options)

@@ -98,6 +98,7 @@ def locate(
     json: Json = False,
     dtype: DType = "float32",
     device: Device = "auto",
+    latents_cache: Path | None = None,
 ) -> int:
     """Find the points that `semcorr describe` saved in QUERY in every TARGET.
 
@@ -110,6 +111,7 @@ def locate(
         json: Print one JSON document instead of tables.
         dtype: Precision of the network.
         device: Where it runs; auto takes a GPU if there is one.
+        latents_cache: Folder to keep encoded crops in, for later runs on the same images; results stay the same.
     """
     from semcorr.images import load_image
     from semcorr.matching import Query
@@ -129,6 +131,7 @@ def locate(
         set=settings,
         dtype=dtype,
         device=device,
+        latents_cache=latents_cache,
     )
     run = TargetRun(
         matcher=load_matcher(options),

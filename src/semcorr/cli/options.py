@@ -40,6 +40,8 @@ class MatcherOptions:
         device: Where it runs; auto takes a GPU if there is one.
         seed: Seed of every random draw.
         align_pose: Look in each target's mirror image as well, and keep the better.
+        gradient_checkpointing: Learn in less memory and more time; results stay the same.
+        latents_cache: Folder to keep encoded crops in, for later runs on the same images; results stay the same.
     """
 
     model: str = PHOTO_MODEL
@@ -51,6 +53,8 @@ class MatcherOptions:
     device: Device = "auto"
     seed: int | None = None
     align_pose: Annotated[bool, Parameter(negative="")] = False
+    gradient_checkpointing: Annotated[bool, Parameter(negative="")] = False
+    latents_cache: Path | None = None
 
     def overrides(self) -> dict[str, object]:
         """The preset's settings that ``--set`` and ``--seed`` change."""
@@ -58,6 +62,12 @@ class MatcherOptions:
         if self.seed is not None:
             changes["seed"] = self.seed
         return changes
+
+    def resources(self) -> dict[str, object]:
+        """What is asked for that changes time or memory but no result, by the names that a method loads with."""
+        asked = {"gradient_checkpointing": self.gradient_checkpointing, "latents_cache": self.latents_cache}
+        # Only what is asked for, because not every method has all of it.
+        return {name: value for name, value in asked.items() if value}
 
 
 @Parameter(name="*")

@@ -67,7 +67,7 @@ def load_matcher(options: MatcherOptions) -> "Matcher":
             device=options.device,
             progress=progress,
             align_pose=options.align_pose,
-            **dict[str, Any](options.overrides()),
+            **dict[str, Any]({**options.resources(), **options.overrides()}),
         )
 
 

@@ -1,7 +1,6 @@
 """The frozen network as the methods see it."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +21,7 @@ from semcorr.diffusion.layers import (
     select_layers,
 )
 from semcorr.diffusion.parts import Checkpoint
+from semcorr.diffusion.recompute import SavedBytes, recomputed
 from semcorr.diffusion.text import TextEncoder
 from semcorr.diffusion.trim import trimmed_unet, unet_up_to
 from semcorr.errors import ModelError
@@ -70,7 +70,7 @@ class DiffusionModel:
         self._fetch = checkpoint.fetch
         self._text_encoder: TextEncoder | None = None
         self._saved_bytes: dict[tuple[object, ...], int] = {}
-        self._trimmed: dict[tuple[str, ...], UNet2DConditionModel] = {}
+        self._trimmed: dict[tuple[tuple[str, ...], bool], UNet2DConditionModel] = {}
         self._up_to: dict[int, UNet2DConditionModel] = {}
 
     @classmethod
@@ -142,15 +142,18 @@ class DiffusionModel:
         layers: Sequence[CrossAttentionLayer],
         *,
         tokens: Sequence[int] = (1,),
+        gradient_checkpointing: bool = False,
     ) -> dict[str, Float[Tensor, "batch _heads _tokens _height _width"]]:
         """Return the attention that every image position pays to some tokens, at some layers.
 
         Softmax over all tokens of Q K^T / sqrt(d), in float32, one map per head and asked-for token, under
         the layer's name. Token 1, the first after the start token, is the one the paper reads. Gradients
         reach ``context`` (and ``noisy``); the network is frozen. The U-Net is run up to the last of ``layers``.
+        With ``gradient_checkpointing`` the backward pass takes less memory and runs most of the network again.
         """
         self._check_context(context, tokens)
-        return self._record(noisy, t, context, layers, tokens)
+        unet = self._unet_for(layers, gradient_checkpointing and torch.is_grad_enabled())
+        return self._record(unet, noisy, t, context, layers, tokens)
 
     @torch.no_grad()
     def queries(
@@ -166,7 +169,7 @@ class DiffusionModel:
         makes of it before each layer. :meth:`keys` is the other half.
         """
         self._check_context(context, (0,))
-        return self._record(noisy, t, context, layers, None)
+        return self._record(self._unet_for(layers), noisy, t, context, layers, None)
 
     def keys(
         self, context: Float[Tensor, "batch tokens dim"], layers: Sequence[CrossAttentionLayer]
@@ -187,13 +190,13 @@ class DiffusionModel:
 
     def _record(
         self,
+        unet: UNet2DConditionModel,
         noisy: Float[Tensor, "batch channels latent_height latent_width"],
         t: int,
         context: Float[Tensor, "batch tokens dim"],
         layers: Sequence[CrossAttentionLayer],
         tokens: Sequence[int] | None,
     ) -> dict[str, Tensor]:
-        unet = self._unet_for(layers)
         noisy = noisy.to(self.device, self.dtype)
         context = context.to(self.device, self.dtype)
         with recording(tokens, (noisy.shape[2], noisy.shape[3])) as found:
@@ -238,30 +241,38 @@ class DiffusionModel:
         return self._text_encoder(prompts, self.context_tokens)
 
     def saved_bytes_per_row(
-        self, layers: Sequence[CrossAttentionLayer], *, latent_size: tuple[int, int] | None = None
+        self,
+        layers: Sequence[CrossAttentionLayer],
+        *,
+        latent_size: tuple[int, int] | None = None,
+        gradient_checkpointing: bool = False,
     ) -> int:
         """Measure the bytes that autograd keeps for one row of :meth:`attention` until its backward pass.
 
         ``latent_size`` is (height, width), the native one if not given. The first call for a set of layers
-        and a size runs the network once on one row; what the weights take is not counted.
+        and a size runs the network once on one row; what the weights take is not counted. With
+        ``gradient_checkpointing``, what is worked out again in one part of the network counts as well.
         """
         height, width = latent_size or (self.unet.config.sample_size,) * 2
-        key = (*(layer.name for layer in layers), height, width)
+        key = (*(layer.name for layer in layers), height, width, gradient_checkpointing)
         if key not in self._saved_bytes:
             latent = torch.zeros(1, self.unet.config.in_channels, height, width)
             context = torch.zeros(1, self.context_tokens, self.context_dim, requires_grad=True)
-            weights = {weight.untyped_storage().data_ptr() for weight in self.unet.parameters()}
-            with torch.enable_grad(), _counting_saved_bytes(weights) as saved:
-                # What is saved lives as long as the result, so no address is counted for two tensors.
-                maps = self.attention(latent, 1, context, layers)
+            saved = SavedBytes({weight.untyped_storage().data_ptr() for weight in self.unet.parameters()})
+            unet = trimmed_unet(self.unet, layers, run_parts=saved.run) if gradient_checkpointing else None
+            with torch.enable_grad(), saved:
+                maps = self._record(unet or self._unet_for(layers), latent, 1, context, layers, (1,))
             del maps
-            self._saved_bytes[key] = sum(saved.values())
+            self._saved_bytes[key] = saved.bytes
         return self._saved_bytes[key]
 
-    def _unet_for(self, layers: Sequence[CrossAttentionLayer]) -> UNet2DConditionModel:
-        key = tuple(layer.name for layer in layers)
+    def _unet_for(
+        self, layers: Sequence[CrossAttentionLayer], gradient_checkpointing: bool = False
+    ) -> UNet2DConditionModel:
+        key = tuple(layer.name for layer in layers), gradient_checkpointing
         if key not in self._trimmed:
-            self._trimmed[key] = trimmed_unet(self.unet, layers)
+            run_parts = recomputed if gradient_checkpointing else None
+            self._trimmed[key] = trimmed_unet(self.unet, layers, run_parts=run_parts)
         return self._trimmed[key]
 
     def _check_context(self, context: Tensor, tokens: Sequence[int]) -> None:
@@ -286,21 +297,6 @@ class DiffusionModel:
             "text_embeds": noisy.new_zeros(len(noisy), pooled),
             "time_ids": ids.to(noisy.dtype).expand(len(noisy), 6),
         }
-
-
-@contextmanager
-def _counting_saved_bytes(ignored: Collection[int]) -> Iterator[dict[int, int]]:
-    """Collect {address: bytes} of the storages that autograd saves inside the block."""
-    saved: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in ignored:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield saved
 
 
 def _dtype(name: DType) -> torch.dtype:

@@ -1,8 +1,8 @@
 """What a U-Net does before its first cross-attention: no context reaches it, so it is worked out once for a latent."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-_ACTIVE: ContextVar[Callable[..., Tensor] | None] = ContextVar("semcorr_prefix", default=None)
+_Rows = Callable[..., Tensor] | None
+
+_ACTIVE: ContextVar[_Rows] = ContextVar("semcorr_prefix", default=None)
 
 
 class PrefixMemory:
@@ -23,18 +25,13 @@ class PrefixMemory:
         self._left = limit_bytes
         self._known: dict[tuple[Hashable, int], Tensor] = {}
 
-    @contextmanager
-    def use(self, keys: Sequence[Hashable]) -> Iterator[None]:
+    def use(self, keys: Sequence[Hashable]) -> AbstractContextManager[None]:
         """Have the passes inside the ``with`` block look here first.
 
         ``keys`` name their rows: equal keys promise equal noisy latents. Rows must not ask for a gradient to the
         latents.
         """
-        before = _ACTIVE.set(partial(self._rows, keys))
-        try:
-            yield
-        finally:
-            _ACTIVE.reset(before)
+        return _Looking(partial(self._rows, keys))
 
     @torch.no_grad()
     def _rows(self, keys: Sequence[Hashable], module: nn.Module, inputs: Tensor, *rest: Any) -> Tensor:
@@ -49,6 +46,24 @@ class PrefixMemory:
                 self._known[keys[row], id(module)] = values.clone()  # a view would hold the whole batch
                 self._left -= values.nbytes
         return torch.stack(rows)
+
+
+class _Looking(AbstractContextManager[None]):
+    """Inside the ``with`` block passes look into these rows; it may be entered again once it was left."""
+
+    def __init__(self, rows: _Rows) -> None:
+        self._rows = rows
+
+    def __enter__(self) -> None:
+        self._before: Token[_Rows] = _ACTIVE.set(self._rows)
+
+    def __exit__(self, *_: object) -> None:
+        _ACTIVE.reset(self._before)
+
+
+def same_memory() -> AbstractContextManager[None]:
+    """Return a context with the memory and the rows that are active now, for a pass that is repeated later."""
+    return _Looking(_ACTIVE.get())
 
 
 def prefix_modules(unet: UNet2DConditionModel) -> list[nn.Module]:

@@ -11,6 +11,7 @@ from torch import nn
 from semcorr.diffusion.attention import MapRecorder
 from semcorr.diffusion.layers import CrossAttentionLayer, cross_attention_layers
 from semcorr.diffusion.prefix import remember_prefix
+from semcorr.diffusion.recompute import RunPart, run_parts_through
 from semcorr.errors import LayerError
 
 M = TypeVar("M", bound=nn.Module)
@@ -25,14 +26,17 @@ class _PassThrough(nn.Module):
         return hidden_states
 
 
-def trimmed_unet(unet: UNet2DConditionModel, layers: Sequence[CrossAttentionLayer]) -> UNet2DConditionModel:
+def trimmed_unet(
+    unet: UNet2DConditionModel, layers: Sequence[CrossAttentionLayer], *, run_parts: RunPart | None = None
+) -> UNet2DConditionModel:
     """Return a view of ``unet`` that ends after the last of ``layers`` and records the attention of all of them.
 
     The view shares every parameter with ``unet`` and runs through diffusers' own ``forward``; what it
     returns as ``sample`` means nothing. Its maps equal the whole U-Net's. ``unet`` itself is not changed:
     the modules on the way to a layer are shallow clones, and only theirs have a recording processor.
     Read the maps with :func:`semcorr.diffusion.attention.recording`; what comes before the first cross-attention can be
-    remembered with :class:`semcorr.diffusion.prefix.PrefixMemory`.
+    remembered with :class:`semcorr.diffusion.prefix.PrefixMemory`. With ``run_parts``
+    (:func:`semcorr.diffusion.recompute.recomputed`) its parts are checkpointed.
 
     Raises ``LayerError`` when ``layers`` is empty or holds a layer that ``unet`` does not have.
     """
@@ -52,7 +56,7 @@ def trimmed_unet(unet: UNet2DConditionModel, layers: Sequence[CrossAttentionLaye
         view.mid_block = _block_with_recorders(unet.mid_block, in_middle)
     _cut(view, ordered[-1])
     remember_prefix(view, _clone)
-    return view
+    return view if run_parts is None else run_parts_through(view, run_parts, _clone)
 
 
 class _End(nn.Module):

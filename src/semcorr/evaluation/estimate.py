@@ -64,6 +64,13 @@ def estimate(dataset: Dataset, matcher: object, *, points: int = 4) -> Estimate:
     """
     if not isinstance(matcher, PromptMatcher):
         raise SettingsError("Only the paper's method ('prompt') takes long enough to be estimated.")
+    # Without a cache of latents: the times are those of images that are met for the first time.
+    matcher = PromptMatcher(
+        matcher.model,
+        matcher.settings,
+        memory_budget=matcher.memory_budget,
+        gradient_checkpointing=matcher.gradient_checkpointing,
+    )
     settings, side = matcher.settings, 256
     picture = Image(pixels=np.random.default_rng(0).integers(256, size=(side, side, 3), dtype=np.uint8))
     places = np.random.default_rng(1).uniform(side * 0.3, side * 0.7, size=(points, 2))
@@ -89,7 +96,12 @@ def _live(matcher: PromptMatcher, picture: Image, places: np.ndarray, rows: int)
         # With one shared crop nothing is encoded after the first step; fresh ones are encoded with their steps.
         shared = None if settings.learn_crops is None else 1
         few = override(settings, steps=steps, locate_crops=crops, learn_crops=shared)
-        quick = PromptMatcher(matcher.model, few, memory_budget=matcher.memory_budget)
+        quick = PromptMatcher(
+            matcher.model,
+            few,
+            memory_budget=matcher.memory_budget,
+            gradient_checkpointing=matcher.gradient_checkpointing,
+        )
         query, learning = _seconds(lambda: quick.describe(picture, places))
         _, locating = _seconds(lambda: quick.locate(query, picture))
         return learning, locating

@@ -11,6 +11,7 @@ from torch import Tensor
 from semcorr.diffusion import DiffusionModel
 from semcorr.geometry import Crop
 from semcorr.memory import in_batches
+from semcorr.prompt.latents_cache import KeptLatents
 
 CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 """The points (as fractions of the frame's side) that the first four crops keep when locating, in the authors' order."""
@@ -89,10 +90,23 @@ class CropLatents:
 
     Points and rounds share most of their crops (there are only ``(resolution - side + 1) ** 2`` positions), and
     encoding costs more than a pass of the U-Net.
+
+    Args:
+        model: whose VAE encodes.
+        frame: the image in the model frame, values in [0, 1].
+        kept: where latents of this image are looked for before they are made, and kept for other runs.
+        limit_bytes: what may be in memory.
     """
 
-    def __init__(self, model: DiffusionModel, frame: Float[Tensor, "3 side side"], *, limit_bytes: int = 2**28) -> None:
-        self._model, self._frame, self._limit = model, frame, limit_bytes
+    def __init__(
+        self,
+        model: DiffusionModel,
+        frame: Float[Tensor, "3 side side"],
+        *,
+        kept: KeptLatents | None = None,
+        limit_bytes: int = 2**28,
+    ) -> None:
+        self._model, self._frame, self._kept, self._limit = model, frame, kept, limit_bytes
         self._known: dict[Crop, Tensor] = {}
 
     def __len__(self) -> int:
@@ -106,13 +120,19 @@ class CropLatents:
             self._make_room(len(missing), keep=set(crops))
             # One at a time: an image takes much memory, and its latent is then the same to the last bit whichever other
             # crops are asked for with it.
-            for (crop,), latents in in_batches(missing, 1, self._encode, stage="encode"):
-                self._known[crop] = latents[0]
+            for (crop,), latent in in_batches(missing, 1, self._make, stage="encode"):
+                self._known[crop] = latent
         return torch.stack([self._known[crop] for crop in crops])
 
-    def _encode(self, crops: Sequence[Crop]) -> Float[Tensor, "crops channels height width"]:
-        resolution = self._frame.shape[-1]
-        return self._model.encode(torch.stack([crop.cut(self._frame, resolution) for crop in crops]))
+    def _make(self, crops: Sequence[Crop]) -> Float[Tensor, "channels height width"]:
+        (crop,) = crops
+        latent = None if self._kept is None else self._kept.get(crop)
+        if latent is not None:
+            return latent.to(self._model.device)
+        latent = self._model.encode(crop.cut(self._frame, self._frame.shape[-1])[None])[0]
+        if self._kept is not None:
+            self._kept.put(crop, latent)
+        return latent
 
     def _make_room(self, wanted: int, keep: set[Crop]) -> None:
         each = next((latent.nbytes for latent in self._known.values()), 0)

@@ -41,7 +41,7 @@ class FrozenCrops:
 
 
 def frozen_crops(
-    reader: Reader, frame: Float[Tensor, "3 side side"], stage: Stage, draws: Draws, *, progress: Progress | None = None
+    reader: Reader, latents: CropLatents, stage: Stage, draws: Draws, *, progress: Progress | None = None
 ) -> FrozenCrops:
     """Draw an image's shared crops and noise, and work their queries out under the neutral context.
 
@@ -57,9 +57,9 @@ def frozen_crops(
     fraction = settings.learn_crop if learning else settings.locate_crop
     t = reader.learn_t if learning else reader.locate_t
     crops = shared_crops(stream, count or 0, resolution=reader.resolution, fraction=fraction)
-    latents = CropLatents(reader.model, frame)(crops)
-    noise = stack_noise([stream.noise(latents.shape[1:], settings.noise) for _ in crops], latents)
-    noisy = reader.model.add_noise(latents, noise, t)
+    clean = latents(crops)
+    noise = stack_noise([stream.noise(clean.shape[1:], settings.noise) for _ in crops], clean)
+    noisy = reader.model.add_noise(clean, noise, t)
     context = _neutral_context(reader, settings.neutral)
 
     def work(numbers: Sequence[int]) -> list[dict[str, Tensor]]:

@@ -42,9 +42,8 @@ Begin = Callable[[Sequence[Float[Tensor, "2"]], Float[Tensor, "rows tokens dim"]
 class LiveMaps:
     """A crop, noise and a pass of the network for every row: of its own, or one of those that an image's rows share."""
 
-    def __init__(self, reader: Reader, frame: Float[Tensor, "3 side side"], draws: Draws) -> None:
-        self._reader = reader
-        self._latents = CropLatents(reader.model, frame)
+    def __init__(self, reader: Reader, latents: CropLatents, draws: Draws) -> None:
+        self._reader, self._latents = reader, latents
         self._shared = None if reader.settings.learn_crops is None else draws.shared("learn")
         count = reader.settings.learn_crops or 0
         self._places = [self._shared.place() for _ in range(count)] if self._shared else []
@@ -89,7 +88,7 @@ class LiveMaps:
 
 def learn(
     reader: Reader,
-    frame: Float[Tensor, "3 side side"],
+    latents: CropLatents,
     points: Float[Tensor, "points 2"],
     draws: Draws,
     *,
@@ -103,7 +102,7 @@ def learn(
 
     Args:
         reader: the model and settings.
-        frame: the source image in the model frame, values in [0, 1].
+        latents: the source image's.
         points: query points in the model frame (continuous, pixels).
         draws: where random numbers come from.
         batch: rows that run together; halved when memory runs out.
@@ -116,12 +115,12 @@ def learn(
     rows = rows_of(len(points), settings.rounds)
     begin: Begin = _as_drawn
     if settings.queries == "frozen":
-        shared = frozen_crops(reader, frame, "learn", draws, progress=progress)
+        shared = frozen_crops(reader, latents, "learn", draws, progress=progress)
         read: Read = FrozenMaps(reader, shared)
         if settings.start == "least_squares":
             begin = partial(solve_token, reader, shared)
     else:
-        read = LiveMaps(reader, frame, draws)
+        read = LiveMaps(reader, latents, draws)
     finished = 0
 
     def work(batch_rows: Sequence[Row]) -> tuple[Tensor, Tensor]:

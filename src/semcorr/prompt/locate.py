@@ -26,7 +26,7 @@ ReadRows = Callable[
 
 def locate_rows(
     reader: Reader,
-    frame: Float[Tensor, "3 side side"],
+    latents: CropLatents,
     embeddings: Float[Tensor, "points rounds tokens dim"],
     draws: Draws,
     *,
@@ -41,7 +41,7 @@ def locate_rows(
 
     Args:
         reader: the model and settings.
-        frame: the target image in the model frame, values in [0, 1].
+        latents: the target image's.
         embeddings: what :func:`semcorr.prompt.learn.learn` gave.
         draws: where random numbers come from.
         batch: rows that run together; halved when memory runs out.
@@ -55,9 +55,9 @@ def locate_rows(
     rows = rows_of(*embeddings.shape[:2])
     passes = reader.settings.locate_crops
     if reader.settings.queries == "frozen":
-        read: ReadRows = FrozenRows(reader, frozen_crops(reader, frame, "locate", draws, progress=progress))
+        read: ReadRows = FrozenRows(reader, frozen_crops(reader, latents, "locate", draws, progress=progress))
     else:
-        read = _LiveRows(reader, frame, draws)
+        read = _LiveRows(reader, latents, draws)
     finished = 0
 
     def work(batch_rows: Sequence[Row]) -> tuple[Tensor, list[Tensor]]:
@@ -79,9 +79,8 @@ def locate_rows(
 class _LiveRows:
     """Every row with crops of its own: the corners, then around its running peak."""
 
-    def __init__(self, reader: Reader, frame: Float[Tensor, "3 side side"], draws: Draws) -> None:
-        self._reader, self._draws = reader, draws
-        self._latents = CropLatents(reader.model, frame)
+    def __init__(self, reader: Reader, latents: CropLatents, draws: Draws) -> None:
+        self._reader, self._latents, self._draws = reader, latents, draws
 
     def __call__(
         self, rows: Sequence[Row], embeddings: Float[Tensor, "rows tokens dim"], keep: bool, report: Report

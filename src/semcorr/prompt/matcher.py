@@ -19,8 +19,10 @@ from semcorr.images import Image, ImageSource, load_image
 from semcorr.matching import Matches, ModelIdentity, Query, check_names
 from semcorr.memory import batch_rows, default_budget, is_out_of_memory
 from semcorr.progress import Progress
+from semcorr.prompt.crops import CropLatents
 from semcorr.prompt.draws import SeededDraws
 from semcorr.prompt.frozen import frozen_row_bytes
+from semcorr.prompt.latents_cache import LatentsCache
 from semcorr.prompt.learn import learn
 from semcorr.prompt.locate import locate_rows
 from semcorr.prompt.presets import preset as preset_settings
@@ -48,14 +50,28 @@ class PromptMatcher:
         settings: complete settings; see :func:`semcorr.prompt.preset`.
         memory_budget: bytes that a batch may take; ``None`` is a share of what is free. It decides how many embeddings
             run together and changes results by rounding only.
+        gradient_checkpointing: learn in less memory and more time: what the network had in between is worked out again
+            for the gradient. It changes nothing where queries are frozen, and results by rounding only.
+        latents_cache: a folder in which the latents of crops are kept for other calls and runs; results are the same
+            with and without. See :class:`semcorr.prompt.latents_cache.LatentsCache`.
     """
 
-    def __init__(self, model: DiffusionModel, settings: PromptSettings, *, memory_budget: int | None = None) -> None:
+    def __init__(
+        self,
+        model: DiffusionModel,
+        settings: PromptSettings,
+        *,
+        memory_budget: int | None = None,
+        gradient_checkpointing: bool = False,
+        latents_cache: str | os.PathLike[str] | None = None,
+    ) -> None:
         if memory_budget is not None and memory_budget < 1:
             raise SettingsError(f"memory_budget: expected a positive number of bytes or None, got {memory_budget}.")
         self.model = model
         self.settings = settings
         self.memory_budget = memory_budget
+        self.gradient_checkpointing = gradient_checkpointing
+        self.latents_cache = None if latents_cache is None else LatentsCache(latents_cache)
         Reader(model, settings)  # a layer, head or token that is not there is an error now, not after an hour
 
     @classmethod
@@ -69,6 +85,8 @@ class PromptMatcher:
         device: Device = "auto",
         local_files_only: bool = False,
         memory_budget: int | None = None,
+        gradient_checkpointing: bool = False,
+        latents_cache: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
         **overrides: object,
     ) -> "PromptMatcher":
@@ -83,16 +101,20 @@ class PromptMatcher:
             device: where it runs; ``"auto"`` takes a GPU if there is one.
             local_files_only: use nothing but what is on this machine.
             memory_budget: as in the constructor.
+            gradient_checkpointing: as in the constructor.
+            latents_cache: as in the constructor.
             progress: told about a download.
             **overrides: settings of the preset to replace, by name.
 
         Raises:
             ModelError: the model cannot be found, read or used.
             LayerError: a layer that was asked for is not in the model.
-            SettingsError: unknown preset, unknown setting, or a value that does not fit.
+            SettingsError: unknown preset, unknown setting, a value that does not fit, or a folder that cannot be made.
         """
         preset_settings(preset)  # a misspelt name is found before gigabytes are loaded
         override(preset_settings(preset), **overrides)
+        if latents_cache is not None:
+            LatentsCache(latents_cache)
         network = DiffusionModel.from_pretrained(
             Path(model) if isinstance(model, os.PathLike) else model,
             revision=revision,
@@ -102,7 +124,13 @@ class PromptMatcher:
             progress=progress,
         )
         settings = override(preset_settings(preset, network.family), **overrides)
-        return cls(network, settings, memory_budget=memory_budget)
+        return cls(
+            network,
+            settings,
+            memory_budget=memory_budget,
+            gradient_checkpointing=gradient_checkpointing,
+            latents_cache=latents_cache,
+        )
 
     def identity(self) -> dict[str, Any]:
         """The network and the complete settings, as JSON holds them."""
@@ -134,11 +162,11 @@ class PromptMatcher:
         source = load_image(image)
         checked = check_points(points, source.size)
         check_names(names, len(checked))
-        reader = Reader(self.model, self.settings)
+        reader = Reader(self.model, self.settings, gradient_checkpointing=self.gradient_checkpointing)
         side = (reader.resolution, reader.resolution)
         learned = learn(
             reader,
-            squash(source.tensor(), reader.resolution),
+            self._latents(source, reader.resolution),
             torch.from_numpy(scale_points(checked, source.size, side)),
             SeededDraws(self.settings.seed, source.sha256, checked),
             batch=self._batch(reader, len(checked), learning=True),
@@ -197,7 +225,7 @@ class PromptMatcher:
         summary, crops = Summary(settings), CropTrace(settings) if trace else None
         located = locate_rows(
             reader,
-            squash(target.tensor(), reader.resolution),
+            self._latents(target, reader.resolution),
             embeddings,
             SeededDraws(settings.seed, target.sha256, query.points),
             batch=self._batch(reader, len(embeddings), learning=False),
@@ -239,6 +267,11 @@ class PromptMatcher:
             raise QueryError(f"The query's embeddings: expected shape {shape}, got {got}. Describe the points again.")
         return torch.from_numpy(np.array(embeddings, dtype=np.float32))
 
+    def _latents(self, image: Image, resolution: int) -> CropLatents:
+        cache = self.latents_cache
+        kept = None if cache is None else cache.of(self.model, image.sha256, resolution)
+        return CropLatents(self.model, squash(image.tensor(), resolution), kept=kept)
+
     def _batch(self, reader: Reader, points: int, *, learning: bool) -> int:
         budget = default_budget(self.model.device) if self.memory_budget is None else self.memory_budget
         try:
@@ -254,15 +287,19 @@ def row_bytes(reader: Reader, *, learning: bool) -> int:
     """Estimate the bytes that one more row in a batch takes.
 
     Learning keeps what autograd saves for the backward pass, and the enlarged maps; locating keeps the canvases. Both
-    pass through the network, whose passing activations are taken to be no more than what autograd would save; with
-    frozen queries only the scores of the tokens are a row's own.
+    pass through the network, whose passing activations are taken to be no more than what autograd would save without
+    checkpoints; with frozen queries only the scores of the tokens are a row's own.
     """
     map_bytes = 4 * reader.resolution**2
     latent_side = reader.resolution // reader.model.vae_factor
     if reader.settings.queries == "frozen":
         network = frozen_row_bytes(reader, learning=learning)
     else:
-        network = reader.model.saved_bytes_per_row(reader.layers, latent_size=(latent_side, latent_side))
+        network = reader.model.saved_bytes_per_row(
+            reader.layers,
+            latent_size=(latent_side, latent_side),
+            gradient_checkpointing=learning and reader.gradient_checkpointing,
+        )
     maps = len(reader.layers) * map_bytes
     if learning:
         # Each layer's enlarged map, its error and their gradients exist at once; a quarter more for what the backward

@@ -30,13 +30,17 @@ def rows_of(points: int, rounds: int) -> list[Row]:
 class Reader:
     """Settings bound to a model: reads the chosen token's maps from noisy latents.
 
+    With ``gradient_checkpointing`` a backward pass works out again what the network had in between.
+
     Raises:
         LayerError: a layer of the settings is not in the model.
         SettingsError: a head, token or resolution of the settings does not fit the model.
     """
 
-    def __init__(self, model: DiffusionModel, settings: PromptSettings) -> None:
-        self.model, self.settings = model, settings
+    def __init__(
+        self, model: DiffusionModel, settings: PromptSettings, *, gradient_checkpointing: bool = False
+    ) -> None:
+        self.model, self.settings, self.gradient_checkpointing = model, settings, gradient_checkpointing
         self.layers: tuple[CrossAttentionLayer, ...] = model.select_layers(settings.layers)
         self.resolution = settings.resolution or model.resolution
         self.heads = {layer.name: _head_slice(layer, settings) for layer in self.layers}
@@ -85,7 +89,14 @@ class Reader:
         Averaging heads before a map is enlarged gives what averaging after it would: both are linear.
         """
         noisy = self.model.add_noise(latents, noise.to(latents), t)
-        found = self.model.attention(noisy, t, embeddings, self.layers, tokens=(self.settings.token,))
+        found = self.model.attention(
+            noisy,
+            t,
+            embeddings,
+            self.layers,
+            tokens=(self.settings.token,),
+            gradient_checkpointing=self.gradient_checkpointing,
+        )
         return [found[layer.name][:, self.heads[layer.name], 0].mean(dim=1) for layer in self.layers]
 
     def frozen_maps(

@@ -52,6 +52,7 @@ from semcorr import heatmaps
 from semcorr.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.errors import QueryError
 from semcorr.progress import Progress
+from semcorr.prompt.crops import CropLatents
 from semcorr.prompt.draws import RecordedDraws
 from semcorr.prompt.learn import learn
 from semcorr.prompt.locate import fuse_layers, locate_rows
@@ -122,9 +123,11 @@ def replay(
     points = tensors["src_kps"].T.double()
     source, target = (_frame(tensors, name, side) for name in ("source_", "target_"))
     found: dict[str, Tensor] = {}
-    learned = learn(reader, source, points, draws, batch=batch, progress=progress)
+    learned = learn(reader, CropLatents(model, source), points, draws, batch=batch, progress=progress)
     found["loss"], found["contexts"] = learned.losses.flatten(), learned.embeddings[:, :, None]
-    located = list(locate_rows(reader, target, learned.embeddings, draws, batch=batch, progress=progress))
+    located = list(
+        locate_rows(reader, CropLatents(model, target), learned.embeddings, draws, batch=batch, progress=progress)
+    )
     maps = torch.stack([row_maps for _, row_maps in located])
     found["maps_every_8th"] = maps[..., ::8, ::8]
     found["argmax_per_map"] = maps.flatten(-2).argmax(-1)
