@@ -82,5 +82,3 @@ def test_a_misspelt_setting_is_told(installed: Path):
     done = semcorr(installed, "eval", "toy", "--method", "colour", "--set", "reech=1")
     assert done.returncode == 2
     assert "Did you mean 'reach'?" in done.stderr
-    done = semcorr(installed, "eval", "toy", "--method", "color")
-    assert "Did you mean 'colour'?" in done.stderr

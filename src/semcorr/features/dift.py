@@ -29,11 +29,10 @@ PRESETS = ("published",)
 
 # Block, time step and samples are those that DIFT was published with, for Stable Diffusion 2.1 at 768 pixels; for the
 # other families they are taken over.
-_FAMILIES: dict[str, dict[str, object]] = {
-    "sd2": {"resolution": 768},
-    # Its decoder has three blocks, and its pictures little that noise could hide.
-    "toy": {},
-}
+_FAMILIES: dict[str, dict[str, object]] = {"sd2": {"resolution": 768}}
+
+_TOGETHER = 4
+"""Noise samples that go through the network together, at most."""
 
 
 def published(family: str = "sd2") -> DiftSettings:
@@ -151,10 +150,6 @@ def dift_features(
             progress("features", done, settings.samples)
     assert total is not None  # noqa: S101  # there is a sample at least
     return total / settings.samples
-
-
-_TOGETHER = 4
-"""Noise samples that go through the network together, at most."""
 
 
 def _context(model: DiffusionModel, prompt: str | None) -> Float[Tensor, "1 tokens dim"]:
