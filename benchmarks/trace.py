@@ -142,8 +142,10 @@ class Trace:
         rate = (last.encodes - first.encodes) / max(1, last.done - first.done)
         if rate > _OWN:
             return draws.different(units)
-        # Nothing, or one encoding for all rows, so that their number does not matter.
-        return last.encodes * (max(1.0, self.total / last.done) if rate > 0 else 1.0)
+        # Nothing, or one encoding for all rows, so that their number does not matter. More than there are different
+        # crops it cannot be: while few steps are known, all crops look new.
+        grown = last.encodes * (max(1.0, self.total / last.done) if rate > 0 else 1.0)
+        return grown if draws.positions is None else max(last.encodes, min(grown, draws.different(units)))
 
 
 class _EnoughError(Exception):

@@ -54,6 +54,14 @@ def test_a_bank_is_encoded_once_however_many_units_follow():
     assert trace.cost(NONE).seconds == pytest.approx(60 + 7 + 2 * 100)
 
 
+def test_a_few_steps_do_not_make_more_crops_than_there_are():
+    # Twelve crops for all rows: six of the first ten steps' crops are new, and there are at most six more to come.
+    readings = [Reading(done=5 * (n + 1), seconds=float(n), encodes=min(n + 1, 6)) for n in range(10)]
+    trace = Trace(readings=tuple(readings), total=5000, finished=False)
+    assert trace.cost(Draws(positions=12, rows=5)).encodes == pytest.approx(12)
+    assert trace.cost(Draws(positions=4, rows=5)).encodes == 6  # never fewer than were seen
+
+
 def test_crops_that_all_rows_share_are_encoded_once_for_all():
     # 50 rows: four corners, one encoding each; then one for each row, or one for all rows.
     def locating(each: int) -> Trace:
