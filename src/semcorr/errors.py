@@ -25,7 +25,7 @@ class ModelError(SemcorrError):
 
 
 class LayerError(ModelError):
-    """A cross-attention layer was asked for that the U-Net does not have."""
+    """A layer was asked for that the network does not have."""
 
 
 class QueryError(SemcorrError):

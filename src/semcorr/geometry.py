@@ -70,12 +70,27 @@ def mirror_points(points: Points, size: Size) -> Points:
 
 
 def squash(image: Float[Tensor, "3 height width"], resolution: int) -> Float[Tensor, "3 {resolution} {resolution}"]:
-    """Resize to a square without keeping the aspect ratio: the model frame.
+    """Resize to a square without keeping the aspect ratio: the model frame."""
+    return resize(image, (resolution, resolution))
+
+
+def resize(image: Float[Tensor, "3 height width"], size: Size) -> Float[Tensor, "3 {size[1]} {size[0]}"]:
+    """Resize to ``size`` (width, height), edge to edge.
 
     Bilinear; along an axis that shrinks, the kernel widens with the factor, so that fine texture does not alias.
     """
-    size = (resolution, resolution)
-    return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+    width, height = size
+    return F.interpolate(image[None], size=(height, width), mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def patch_grid(size: Size, resolution: int, patch: int) -> Size:
+    """Return how many (columns, rows) of whole patches an image of ``size`` has, its longer side being ``resolution``.
+
+    Each side is rounded to the nearest number of patches, half a patch up, and has at least one.
+    """
+    longer = max(size)
+    columns, rows = (max(1, (2 * side * resolution + longer * patch) // (2 * longer * patch)) for side in size)
+    return columns, rows
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ from semcorr.matching import Matcher, Matches
 from semcorr.pose import PoseAligned
 from semcorr.progress import Progress
 
+PHOTO_MODEL = "CompVis/stable-diffusion-v1-4"
+"""The paper's checkpoint: what photographs are matched with unless another is named."""
+
 PLUGINS = "semcorr.methods"
 """The entry-point group under which another package adds methods."""
 
@@ -24,11 +27,15 @@ class Method:
     """Where a method is found: ``"module:function"``, imported when it is loaded, and its presets, the usual one first.
 
     The function is called as ``(model, preset=..., **options)`` and returns a :class:`semcorr.matching.Matcher`.
+    ``photo_model`` is what photographs are matched with unless another model is named.
     """
 
     loader: str
     presets: tuple[str, ...] = ()
+    photo_model: str = PHOTO_MODEL
 
+
+_DINO = "facebook/dinov2-base"
 
 # A method's own file, and its line here.
 _OWN: Mapping[str, Method] = {
@@ -37,7 +44,12 @@ _OWN: Mapping[str, Method] = {
         loader="semcorr.fusion:AttentionDiftMatcher.from_pretrained", presets=("fast", "paper", "reference")
     ),
     "dift": Method(loader="semcorr.features:DiftMatcher.from_pretrained", presets=("published",)),
+    "dino": Method(loader="semcorr.features:DinoMatcher.from_pretrained", presets=("published",), photo_model=_DINO),
+    "sd-dino": Method(loader="semcorr.fusion:SdDinoMatcher.from_pretrained", presets=("published",)),
     "nbb": Method(loader="semcorr.features:DiftBuddyMatcher.from_pretrained", presets=("published",)),
+    "nbb-dino": Method(
+        loader="semcorr.features:DinoBuddyMatcher.from_pretrained", presets=("published",), photo_model=_DINO
+    ),
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from diffusion.networks import inputs, make_scheduler, whole_unet_maps
+from semcorr.checkpoints.device import find_device, find_dtype
 from semcorr.diffusion import DiffusionModel
-from semcorr.diffusion.model import _dtype, find_device
 from semcorr.diffusion.parts import make_schedule
 from semcorr.errors import ModelError, SettingsError
 
@@ -186,7 +186,7 @@ def test_saved_bytes_grow_with_the_size_and_the_layers(models: dict[str, Diffusi
 
 def test_devices_and_precisions_that_are_not_there(folders: dict[str, Path]) -> None:
     # Below the check of types that the tests add, and that a caller does not have.
-    device, dtype = (inspect.unwrap(function) for function in (find_device, _dtype))
+    device, dtype = (inspect.unwrap(function) for function in (find_device, find_dtype))
     with pytest.raises(ModelError, match=r"Unknown device 'tpu'. Expected auto, cpu, cuda or mps"):
         device("tpu")
     with pytest.raises(ModelError, match=r"Unknown precision 'int8'. Expected one of float32, float16, bfloat16"):

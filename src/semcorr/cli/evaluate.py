@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
-from semcorr.cli.options import PHOTO_MODEL, MatcherOptions, Output, Repeated
+from semcorr.cli.options import MatcherOptions, Output, Repeated
 from semcorr.cli.report import TableOptions
 from semcorr.errors import SettingsError
 
@@ -40,11 +40,13 @@ class MethodOptions(MatcherOptions):
     def chosen(self, dataset: str) -> "Method":
         """The method, ready to load."""
         from semcorr.evaluation.runner import Method
+        from semcorr.methods import PHOTO_MODEL, methods
 
         where = {"dtype": self.dtype, "device": self.device, "revision": self.revision}
         options = {**where, **self.resources(), **self.overrides()}
         options |= {"align_pose": True} if self.align_pose else {}
-        model = self.model or ("toy" if dataset == "toy" else PHOTO_MODEL)
+        known = methods().get(self.method)  # a baseline is none
+        model = self.model or ("toy" if dataset == "toy" else known.photo_model if known else PHOTO_MODEL)
         return Method(name=self.method, model=model, preset=self.preset, options=options)
 
 

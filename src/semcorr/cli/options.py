@@ -10,9 +10,6 @@ from cyclopts import Parameter
 
 from semcorr.errors import PointError, SettingsError
 
-PHOTO_MODEL = "CompVis/stable-diffusion-v1-4"
-"""The paper's checkpoint: what photographs are matched with unless another is named."""
-
 Points = Annotated[list[tuple[float, float]] | None, Parameter(name=("--point", "-p"), negative="")]
 """Repeated ``-p X Y``: pixels of the source image, x right, y down, (0, 0) its top-left corner."""
 
@@ -30,7 +27,9 @@ class MatcherOptions:
     """What to match with.
 
     Attributes:
-        model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings.
+        model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings. For dino
+            a vision transformer: hub id or transformers folder. [default: CompVis/stable-diffusion-v1-4; for dino
+            facebook/dinov2-base]
         method: "prompt" (the paper's), "dift", or another of `semcorr doctor`'s list.
         revision: Branch, tag or commit of a hub id.
         preset: The method's settings by name. For prompt: "paper" (the text's), "reference" (the authors' code with its
@@ -44,7 +43,7 @@ class MatcherOptions:
         latents_cache: Folder to keep encoded crops in, for later runs on the same images; results stay the same.
     """
 
-    model: str = PHOTO_MODEL
+    model: Annotated[str, Parameter(show_default=False)] = ""
     method: str = "prompt"
     revision: str | None = None
     preset: Annotated[str | None, Parameter(show_default=False)] = None
@@ -55,6 +54,17 @@ class MatcherOptions:
     align_pose: Annotated[bool, Parameter(negative="")] = False
     gradient_checkpointing: Annotated[bool, Parameter(negative="")] = False
     latents_cache: Path | None = None
+
+    def named_model(self) -> str:
+        """The model, or what the method takes for photographs where none is named.
+
+        Raises:
+            SettingsError: No such method.
+        """
+        from semcorr.methods import PHOTO_MODEL, find_method
+
+        found = find_method(self.method)
+        return self.model or (PHOTO_MODEL if found is None else found.photo_model)
 
     def overrides(self) -> dict[str, object]:
         """The preset's settings that ``--set`` and ``--seed`` change."""

@@ -60,7 +60,7 @@ def load_matcher(options: MatcherOptions) -> "Matcher":
         progress.busy("load")
         return load(
             options.method,
-            options.model,
+            options.named_model(),
             preset=options.preset,
             revision=options.revision,
             dtype=options.dtype,

@@ -1,6 +1,5 @@
 """Find a checkpoint by whatever it is called, and load it."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,18 +8,18 @@ from pathlib import Path
 
 import torch
 
-from semcorr.diffusion import hub
+from semcorr.checkpoints import hub
+from semcorr.checkpoints.names import is_hub_id, looks_like_a_path
+from semcorr.checkpoints.weights import PICKLED
 from semcorr.diffusion.folder import load_folder
 from semcorr.diffusion.parts import Checkpoint
+from semcorr.diffusion.repository import NETWORK, needed
 from semcorr.diffusion.single_file import load_single_file
 from semcorr.errors import ModelError, suggest
 from semcorr.progress import Progress
 
 BUNDLED = ("toy", "toy-plain")
 """Names of the models that come with the package; ``toy-plain`` was trained without part masks, to compare."""
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 
 
 def load_checkpoint(
@@ -50,9 +49,9 @@ def load_checkpoint(
     if path.is_file():
         _check_file(path)
         return load_single_file(path, name, dtype=dtype)
-    if isinstance(model, Path) or _looks_like_a_path(name):
+    if isinstance(model, Path) or looks_like_a_path(name):
         raise ModelError(f"There is no model at {name!r}: no such file or folder.{_EXPECTED}")
-    if _HUB_ID.fullmatch(name):
+    if is_hub_id(name):
         return _load_from_hub(name, revision, dtype, local_files_only, progress)
     raise ModelError(f"Unknown model {name!r}.{suggest(name, BUNDLED)}{_EXPECTED}")
 
@@ -72,7 +71,7 @@ def bundled_folder(name: str) -> Path:
 
 
 def _check_file(path: Path) -> None:
-    if path.suffix.lower() in _PICKLED:
+    if path.suffix.lower() in PICKLED:
         raise ModelError(
             f"{path} is a pickle, which can run any code when it is read; only safetensors are. "
             "Use the model's .safetensors file."
@@ -81,18 +80,14 @@ def _check_file(path: Path) -> None:
         raise ModelError(f"{path} is not a model: expected a folder or a .safetensors file.")
 
 
-def _looks_like_a_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or name.endswith(".safetensors")
-
-
 def _load_from_hub(
     repo_id: str, revision: str | None, dtype: torch.dtype, local_files_only: bool, progress: Progress | None
 ) -> Checkpoint:
     fetch = partial(hub.fetch, repo_id, local_files_only=local_files_only)
-    folder = fetch(revision=revision, progress=progress)
+    folder = fetch(needed(), revision=revision, progress=progress)
     checkpoint = load_folder(folder, repo_id, revision=folder.name, dtype=dtype)
 
     def more(parts: Sequence[str]) -> Path:
-        return fetch(revision=folder.name, parts=[*hub.NETWORK, *parts])
+        return fetch(needed([*NETWORK, *parts]), revision=folder.name)
 
     return replace(checkpoint, fetch=more)

@@ -1,6 +1,5 @@
 """Load a checkpoint from a folder in the layout that diffusers saves."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,16 +8,15 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from semcorr.diffusion.fingerprint import fingerprint
+from semcorr.checkpoints.fingerprint import fingerprint
+from semcorr.checkpoints.weights import PICKLED, choose_weights, read_json, reading
 from semcorr.diffusion.layers import Family
 from semcorr.diffusion.parts import (
     CONTEXT_TOKENS,
     Checkpoint,
     check_supported,
-    choose_weights,
     family_of,
     make_schedule,
-    reading,
 )
 from semcorr.errors import ModelError
 
@@ -55,9 +53,9 @@ def load_folder(
     unet, vae = (_load_network(place, part, model_id, dtype) for part, place in places.items())
     check_supported(model_id, unet, vae)
     with reading("configuration", model_id):
-        schedule = make_schedule(_json(folder / "scheduler" / "scheduler_config.json"))
+        schedule = make_schedule(read_json(folder / "scheduler" / "scheduler_config.json"))
         print_ = fingerprint(
-            [_json(place / part / "config.json") for part, place in places.items()],
+            [read_json(place / part / "config.json") for part, place in places.items()],
             [file for part, place in places.items() for file in _weight_files(place, part)],
         )
         family, tokens = _family(folder, unet), _context_tokens(folder)
@@ -85,7 +83,7 @@ def missing(folder: Path, part: str) -> str:
         return f"{part}/config.json is missing"
     if choose_weights(names, WEIGHT_STEMS[part]) is not None:
         return ""
-    pickled = sorted(name for name in names if name.endswith((".bin", ".ckpt", ".pt", ".pth")))
+    pickled = sorted(name for name in names if name.endswith(PICKLED))
     if pickled:
         return f"the weights in {part}/ are pickled ({pickled[0]})"
     return f"{part}/{WEIGHT_STEMS[part]}.safetensors is missing"
@@ -122,7 +120,7 @@ def _load_network(folder: Path, part: str, model_id: str, dtype: torch.dtype) ->
     kind = _CLASSES[part]
     chosen = choose_weights([file.name for file in (folder / part).iterdir()], WEIGHT_STEMS[part])
     with reading(part, model_id):
-        saved_as = _json(folder / part / "config.json").get("_class_name", kind.__name__)
+        saved_as = read_json(folder / part / "config.json").get("_class_name", kind.__name__)
         if saved_as != kind.__name__:
             raise ValueError(f"its configuration is of {saved_as}, expected {kind.__name__}")
         network, notes = kind.from_pretrained(
@@ -142,7 +140,7 @@ def _load_network(folder: Path, part: str, model_id: str, dtype: torch.dtype) ->
 
 
 def _family(folder: Path, unet: UNet2DConditionModel) -> Family:
-    return "toy" if _json(folder / "semcorr.json").get("family") == "toy" else family_of(unet.config)
+    return "toy" if read_json(folder / "semcorr.json").get("family") == "toy" else family_of(unet.config)
 
 
 def _context_tokens(folder: Path) -> int:
@@ -150,13 +148,7 @@ def _context_tokens(folder: Path) -> int:
         ("text_encoder/config.json", "max_position_embeddings"),
         ("tokenizer/tokenizer_config.json", "model_max_length"),
     ):
-        length = _json(folder / file).get(key)
+        length = read_json(folder / file).get(key)
         if isinstance(length, int) and 2 <= length < 10_000:  # "no limit" is written as a huge number
             return length
     return CONTEXT_TOKENS
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """Read a JSON object; an empty one where there is no such file."""
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return found

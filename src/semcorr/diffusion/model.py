@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from diffusers import UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from semcorr.checkpoints.device import Device, DType, find_device, find_dtype
 from semcorr.diffusion import latents as _latents
 from semcorr.diffusion.attention import project_keys, recording
 from semcorr.diffusion.checkpoint import load_checkpoint
@@ -27,8 +27,7 @@ from semcorr.diffusion.trim import trimmed_unet, unet_up_to
 from semcorr.errors import ModelError
 from semcorr.progress import Progress
 
-DType = Literal["float32", "float16", "bfloat16"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
+__all__ = ["DType", "Device", "DiffusionModel", "find_device"]
 
 
 class DiffusionModel:
@@ -102,7 +101,7 @@ class DiffusionModel:
                 Stable Diffusion 1.x, 2.x or SDXL.
         """
         checkpoint = load_checkpoint(
-            model, revision=revision, dtype=_dtype(dtype), local_files_only=local_files_only, progress=progress
+            model, revision=revision, dtype=find_dtype(dtype), local_files_only=local_files_only, progress=progress
         )
         return cls(checkpoint, find_device(device))
 
@@ -297,27 +296,3 @@ class DiffusionModel:
             "text_embeds": noisy.new_zeros(len(noisy), pooled),
             "time_ids": ids.to(noisy.dtype).expand(len(noisy), 6),
         }
-
-
-def _dtype(name: DType) -> torch.dtype:
-    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    if name not in known:
-        raise ModelError(f"Unknown precision {name!r}. Expected one of {', '.join(known)}.")
-    return known[name]
-
-
-def find_device(name: Device) -> torch.device:
-    """Return the device of a name; "auto" takes cuda, then mps, then cpu.
-
-    Raises:
-        ModelError: no such name, or torch does not find it here.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
-    if name not in available:
-        raise ModelError(f"Unknown device {name!r}. Expected auto, cpu, cuda or mps.")
-    if not available[name]:
-        here = ", ".join(kind for kind, there in available.items() if there)
-        raise ModelError(f"Device {name!r} was asked for, but torch finds only {here} here.")
-    return torch.device(name)

@@ -1,14 +1,11 @@
 """What a loaded checkpoint consists of, and the checks that every way of loading shares."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
 
 from semcorr.diffusion.layers import Family
 from semcorr.errors import ModelError
@@ -82,40 +79,3 @@ def check_supported(name: str, unet: UNet2DConditionModel, vae: AutoencoderKL) -
             f"The U-Net of {name} takes {' and '.join(wants)}. Expected a text-to-image network of Stable "
             "Diffusion 1.x, 2.x or SDXL (base); inpainting, upscaling and other variants are not supported."
         )
-
-
-def choose_weights(names: Collection[str], stem: str) -> tuple[str | None, list[str]] | None:
-    """Choose the safetensors files to read from a part's file names.
-
-    Returns the variant (None or "fp16") and the files: one, or an index followed by its shards. Full
-    precision is preferred. None when there is no complete set.
-    """
-    for variant in (None, "fp16"):
-        base, tail = (stem, "") if variant is None else (f"{stem}.{variant}", f".{variant}")
-        if f"{base}.safetensors" in names:
-            return variant, [f"{base}.safetensors"]
-        shards = sorted(name for name in names if name.startswith(f"{base}-") and name.endswith(".safetensors"))
-        index = f"{stem}.safetensors.index{tail}.json"
-        if index in names and shards and shards[0].endswith(f"-of-{len(shards):05d}.safetensors"):
-            return variant, [index, *shards]
-    return None
-
-
-@contextmanager
-def reading(what: str, where: str) -> Iterator[None]:
-    """Turn what goes wrong inside libraries while weights are read into one ``ModelError``, and keep them quiet."""
-    level, bars = diffusers_logging.get_verbosity(), diffusers_logging.is_progress_bar_enabled()
-    diffusers_logging.set_verbosity(diffusers_logging.CRITICAL)
-    diffusers_logging.disable_progress_bar()
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines() or [""]
-        raise ModelError(
-            f"The {what} of {where} cannot be read: {type(error).__name__}: {reason[0]}\n"
-            "Its files are damaged, incomplete or of another kind of network; fetch them again."
-        ) from error
-    finally:
-        diffusers_logging.set_verbosity(level)
-        if bars:
-            diffusers_logging.enable_progress_bar()

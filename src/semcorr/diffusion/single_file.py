@@ -12,9 +12,10 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import safe_open
 
-from semcorr.diffusion.fingerprint import fingerprint
+from semcorr.checkpoints.fingerprint import fingerprint
+from semcorr.checkpoints.weights import reading
 from semcorr.diffusion.layers import Family
-from semcorr.diffusion.parts import CONTEXT_TOKENS, Checkpoint, check_supported, make_schedule, reading
+from semcorr.diffusion.parts import CONTEXT_TOKENS, Checkpoint, check_supported, make_schedule
 from semcorr.errors import ModelError
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."

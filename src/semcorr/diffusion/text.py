@@ -8,10 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
-from transformers.utils import logging as transformers_logging
 
+from semcorr.checkpoints.weights import reading
 from semcorr.diffusion.layers import Family
-from semcorr.diffusion.parts import reading
 
 _PARTS: dict[bool, tuple[tuple[str, str, Any], ...]] = {
     False: (("tokenizer", "text_encoder", CLIPTextModel),),
@@ -29,17 +28,11 @@ class TextEncoder:
         self._device = device
         self._sdxl = family == "sdxl"
         self._pairs: list[tuple[Any, Any]] = []
-        bars = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()
-        try:
-            for tokenizer, encoder, kind in _PARTS[self._sdxl]:
-                with reading("text encoder", model_id):
-                    network = kind.from_pretrained(folder / encoder, use_safetensors=True, local_files_only=True)
-                    words = AutoTokenizer.from_pretrained(folder / tokenizer, local_files_only=True)
-                self._pairs.append((words, network.float().to(device).eval().requires_grad_(False)))
-        finally:
-            if bars:
-                transformers_logging.enable_progress_bar()
+        for tokenizer, encoder, kind in _PARTS[self._sdxl]:
+            with reading("text encoder", model_id):
+                network = kind.from_pretrained(folder / encoder, use_safetensors=True, local_files_only=True)
+                words = AutoTokenizer.from_pretrained(folder / tokenizer, local_files_only=True)
+            self._pairs.append((words, network.float().to(device).eval().requires_grad_(False)))
 
     @staticmethod
     def parts(family: Family) -> list[str]:

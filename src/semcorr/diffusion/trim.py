@@ -1,20 +1,19 @@
 """Cut a U-Net after the last layer that is needed, without copying its weights or its forward pass."""
 
-import copy
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
+from semcorr.checkpoints.views import shallow_clone
 from semcorr.diffusion.attention import MapRecorder
 from semcorr.diffusion.layers import CrossAttentionLayer, cross_attention_layers
 from semcorr.diffusion.prefix import remember_prefix
 from semcorr.diffusion.recompute import RunPart, run_parts_through
 from semcorr.errors import LayerError
 
-M = TypeVar("M", bound=nn.Module)
 # torch types a module's attribute as "Tensor or Module"; the blocks' lists are known by diffusers' convention.
 Block = Any
 
@@ -48,15 +47,15 @@ def trimmed_unet(
             "Choose them with select_layers on the same model."
         )
     ordered = [layer for layer in own if layer in layers]
-    view = _clone(unet)
+    view = shallow_clone(unet)
     for place, blocks in (("down", "down_blocks"), ("up", "up_blocks")):
         setattr(view, blocks, _with_recorders(getattr(unet, blocks), [x for x in ordered if x.place == place]))
     in_middle = [layer for layer in ordered if layer.place == "mid"]
     if in_middle:
         view.mid_block = _block_with_recorders(unet.mid_block, in_middle)
     _cut(view, ordered[-1])
-    remember_prefix(view, _clone)
-    return view if run_parts is None else run_parts_through(view, run_parts, _clone)
+    remember_prefix(view, shallow_clone)
+    return view if run_parts is None else run_parts_through(view, run_parts, shallow_clone)
 
 
 class _End(nn.Module):
@@ -80,20 +79,12 @@ def unet_up_to(unet: UNet2DConditionModel, block: int) -> UNet2DConditionModel:
     count = len(unet.up_blocks)
     if not 0 <= block < count:
         raise LayerError(f"Expected a decoder block of this U-Net, from 0 to {count - 1}, got {block}.")
-    view = _clone(unet)
+    view = shallow_clone(unet)
     ends = [] if block == count - 1 else [_End()]
     view.up_blocks = nn.ModuleList([*unet.up_blocks[: block + 1], *ends])
     view.conv_norm_out = None
     view.conv_out = _PassThrough()
     return view
-
-
-def _clone(module: M) -> M:
-    """Copy a module object but none of its children, parameters or buffers."""
-    twin = copy.copy(module)
-    for registry in ("_modules", "_parameters", "_buffers", "_forward_hooks", "_forward_pre_hooks"):
-        twin.__dict__[registry] = copy.copy(module.__dict__[registry])
-    return twin
 
 
 def _with_recorders(blocks: nn.ModuleList, layers: Sequence[CrossAttentionLayer]) -> nn.ModuleList:
@@ -105,14 +96,14 @@ def _with_recorders(blocks: nn.ModuleList, layers: Sequence[CrossAttentionLayer]
 
 
 def _block_with_recorders(block: Block, layers: Sequence[CrossAttentionLayer]) -> Block:
-    block = _clone(block)
-    block.attentions = nn.ModuleList(_clone(attention) for attention in block.attentions)
+    block = shallow_clone(block)
+    block.attentions = nn.ModuleList(shallow_clone(attention) for attention in block.attentions)
     for attention in block.attentions:
         attention.transformer_blocks = nn.ModuleList(attention.transformer_blocks)
     for layer in layers:
         _, j, k = layer.path
-        transformer = _clone(block.attentions[j].transformer_blocks[k])
-        transformer.attn2 = _clone(transformer.attn2)
+        transformer = shallow_clone(block.attentions[j].transformer_blocks[k])
+        transformer.attn2 = shallow_clone(transformer.attn2)
         recorder = MapRecorder(layer, transformer.attn2)
         transformer.attn2._modules.pop("processor", None)  # some processors are modules
         transformer.attn2.processor = recorder

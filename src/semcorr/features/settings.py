@@ -8,6 +8,7 @@ from pydantic import Field
 from semcorr.errors import SettingsError
 from semcorr.mls import MlsKind
 from semcorr.settings import Settings
+from semcorr.vision import Facet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,3 +81,26 @@ class DiftSettings(FeatureSettings):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiftBuddySettings(BuddySettings, DiftSettings):
     """Best buddies among DIFT's features: the settings of both."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DinoSettings(FeatureSettings):
+    """DINO: a vision transformer's features.
+
+    Attributes:
+        layer: a block, counted from 0, or from the end with -1 for the last.
+        facet: ``"token"``: what the block puts out; ``"key"``, ``"query"``, ``"value"``: the projections in its
+            attention.
+        norm: whether the last block's tokens go through the network's final norm.
+        resolution: the picture's longer side in pixels, in its own proportions; None is the checkpoint's own.
+    """
+
+    layer: int = -1
+    facet: Facet = "token"
+    norm: bool = False
+    resolution: Annotated[int, Field(ge=1)] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DinoBuddySettings(BuddySettings, DinoSettings):
+    """Best buddies among DINO's features: the settings of both."""

@@ -1,5 +1,6 @@
-"""Methods that put attention and features together."""
+"""Methods that put attention and features together, or features of two networks."""
 
 from semcorr.fusion.attention_dift import AttentionDiftMatcher, AttentionDiftSettings
+from semcorr.fusion.sd_dino import SdDinoMatcher, SdDinoSettings
 
-__all__ = ["AttentionDiftMatcher", "AttentionDiftSettings"]
+__all__ = ["AttentionDiftMatcher", "AttentionDiftSettings", "SdDinoMatcher", "SdDinoSettings"]

@@ -1,0 +1,1 @@
+"""What every frozen network needs: names, devices, the hub, weight files and their fingerprint, views of it."""

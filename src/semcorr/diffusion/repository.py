@@ -1,0 +1,63 @@
+"""Which files of a hub repository make a Stable Diffusion checkpoint."""
+
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+
+from semcorr.checkpoints.hub import Needed
+from semcorr.checkpoints.weights import PICKLED, choose_weights
+from semcorr.diffusion.folder import WEIGHT_STEMS, missing
+from semcorr.errors import ModelError
+
+NETWORK = ("unet", "vae")
+# Small files that say how the network is to be used; a repository may lack any of them.
+_NOTES = (
+    "model_index.json",
+    "semcorr.json",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "tokenizer/tokenizer_config.json",
+)
+
+
+def needed(parts: Sequence[str] = NETWORK) -> Needed:
+    """The configuration and safetensors weights of ``parts``, and what says how they are to be used."""
+    return Needed(
+        marker="unet/config.json",
+        choose=partial(_choose, parts),
+        missing=partial(_missing, parts),
+        otherwise="pass a folder or .safetensors file that you have; to try semcorr without a download use the "
+        "bundled model 'toy'",
+    )
+
+
+def _missing(parts: Sequence[str], folder: Path) -> str:
+    return next((reason for reason in (missing(folder, part) for part in parts) if reason), "")
+
+
+def _choose(parts: Sequence[str], repo_id: str, names: Collection[str]) -> list[str]:
+    small = [name for name in _NOTES if name in names]
+    large: list[str] = []
+    for part in parts:
+        inside = [name.removeprefix(f"{part}/") for name in names if name.startswith(f"{part}/")]
+        if part not in WEIGHT_STEMS:
+            small += [f"{part}/{name}" for name in inside if name.endswith((".json", ".txt", ".model"))]
+            continue
+        chosen = choose_weights(inside, WEIGHT_STEMS[part])
+        if chosen is None or "config.json" not in inside:
+            raise ModelError(_lacking(repo_id, part, inside))
+        small.append(f"{part}/config.json")
+        large += [f"{part}/{name}" for name in chosen[1]]
+    return [*dict.fromkeys(small), *large]
+
+
+def _lacking(repo_id: str, part: str, inside: Sequence[str]) -> str:
+    if any(name.endswith(PICKLED) for name in inside):
+        return (
+            f"{repo_id} has the weights of its {part} only as a pickle, which can run any code when it is read; "
+            "only safetensors are. Ask for a revision that has them, or use another copy of the model."
+        )
+    return (
+        f"{repo_id} is not a Stable Diffusion checkpoint as diffusers saves it: it has no {part}/ with "
+        "config.json and safetensors weights. Expected Stable Diffusion 1.x, 2.x or SDXL."
+    )
