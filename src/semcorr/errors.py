@@ -32,6 +32,10 @@ class QueryError(SemcorrError):
     """A query file is broken, or belongs to another model or method."""
 
 
+class FlowError(SemcorrError):
+    """The parts of a dense match do not fit together, or its file is broken."""
+
+
 class RunError(SemcorrError):
     """The folder of an evaluation cannot be written, holds something else, or is in use."""
 

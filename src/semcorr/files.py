@@ -5,8 +5,10 @@ import tempfile
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, its folder included; what was there before stays until the new one is whole.
+def write_whole(path: Path, data: bytes) -> Path:
+    """Write a file whole or not at all, its folder included, and return its path.
+
+    What was there before stays until the new one is whole.
 
     Raises:
         OSError: the folder or the file cannot be written.
@@ -24,6 +26,7 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+    return path
 
 
 def _umask() -> int:

@@ -69,6 +69,39 @@ def mirror_points(points: Points, size: Size) -> Points:
     return _affine(points, (-1.0, 1.0), (float(size[0]), 0.0))
 
 
+def lattice(size: Size, step: int) -> Float[np.ndarray, "height width 2"]:
+    """A grid of points ((column + 0.5) step, (row + 0.5) step), as many as lie inside an image of ``size``.
+
+    With ``step`` 1 they are the pixel centres. No point lies on the right or lower edge: each is in a pixel. There are
+    none where ``step`` is twice a side or more.
+    """
+    axes = [(np.arange((2 * length + step - 1) // (2 * step)) + 0.5) * step for length in size]
+    return np.stack(np.meshgrid(*axes), axis=-1)
+
+
+def enlarge(
+    grid: Float[Tensor, "channels height width"], step: int, size: Size, *, nearest: bool = False
+) -> Float[Tensor, "channels _ _"]:
+    """Values at the points of ``lattice(size, step)`` as values at the centres of all pixels of an image of ``size``.
+
+    Bilinear, or that of the nearest point; beyond the outermost points it stays the same.
+    """
+    mode = "nearest" if nearest else "bilinear"
+    fine = F.interpolate(grid[None], scale_factor=step, mode=mode, align_corners=None if nearest else False)
+    missing = [max(0, length - have) for length, have in zip(size, (fine.shape[-1], fine.shape[-2]), strict=True)]
+    width, height = size
+    return F.pad(fine, (0, missing[0], 0, missing[1]), mode="replicate")[0, :, :height, :width]
+
+
+def sample(
+    image: Float[Tensor, "channels height width"], points: Float[Tensor, "rows columns 2"]
+) -> Float[Tensor, "channels rows columns"]:
+    """The image at points in its own pixels: bilinear between pixel centres, and outside as at the nearest edge."""
+    height, width = image.shape[-2:]
+    unit = scale_points(points, (width, height), (2, 2)) - 1  # what grid_sample calls the corners
+    return F.grid_sample(image[None], unit[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
+
+
 def squash(image: Float[Tensor, "3 height width"], resolution: int) -> Float[Tensor, "3 {resolution} {resolution}"]:
     """Resize to a square without keeping the aspect ratio: the model frame."""
     return resize(image, (resolution, resolution))

@@ -325,8 +325,7 @@ def _size(values: Sequence[int]) -> tuple[int, int]:
 def _write(path: Path, kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Path:
     described = {"semcorr": kind, "version": _VERSION, **header}
     data = to_safetensors(dict(arrays), metadata={"semcorr": json.dumps(described)})
-    write_whole(path, data)
-    return path
+    return write_whole(path, data)
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

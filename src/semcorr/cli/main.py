@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError
 from semcorr.cli import console
 from semcorr.cli.data import data_app
 from semcorr.cli.demo import demo, demo_photos
+from semcorr.cli.dense import dense
 from semcorr.cli.doctor import doctor
 from semcorr.cli.evaluate import ablate, evaluate, merge
 from semcorr.cli.match import describe, locate, match
@@ -31,6 +32,7 @@ app = App(
 app.command(match, usage="Usage: semcorr match SOURCE TARGET... -p X Y [-p X Y ...] [OPTIONS]")
 app.command(describe, usage="Usage: semcorr describe IMAGE -p X Y [-p X Y ...] -o QUERY.safetensors [OPTIONS]")
 app.command(locate, usage="Usage: semcorr locate QUERY.safetensors TARGET... [OPTIONS]")
+app.command(dense, usage="Usage: semcorr dense SOURCE TARGET... [OPTIONS]")
 app.command(demo)
 app.command(demo_photos)
 app.command(doctor)

@@ -94,6 +94,18 @@ class DemoOptions(MatcherOptions):
     model: str = "toy"
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DenseOptions(MatcherOptions):
+    """The same, where thousands of points are looked for.
+
+    Attributes:
+        method: "dift", "dino", or another of `semcorr doctor`'s list.
+    """
+
+    method: str = "dift"
+
+
 def parse_settings(assignments: Sequence[str]) -> dict[str, object]:
     """Turn ``name=value`` texts into settings.
 

@@ -1,7 +1,8 @@
 """Nearest neighbours among features, behind the interface that all methods share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -21,8 +22,20 @@ from semcorr.progress import Progress
 
 S = TypeVar("S", bound=FeatureSettings)
 
+_POINTS = 512
+"""Points that are looked for together: what they take grows with the map and not with how many there are in all."""
+
 HEATMAP_SIDE = 512
 """The longer side, in pixels, of the heat maps that are handed out; points are found in the target's own pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Where points are, how sure that is, and what draws their heat maps at a size (width, height)."""
+
+    points: Float[np.ndarray, "points 2"]
+    confidence: Float[np.ndarray, " points"]
+    heatmaps: Callable[[Size], Float[np.ndarray, "points _h _w"]]
 
 
 class FeatureMatcher(ABC, Generic[S]):
@@ -129,21 +142,38 @@ class FeatureMatcher(ABC, Generic[S]):
             OutOfMemoryError: not even one pass of the network fits into memory.
         """
         target = load_image(image)
-        similarity = self.similarity(query, target, progress)
-        settings = self.settings_type.from_dict(query.settings)
-        points, height = find_peaks(similarity, settings, target.size)
-        places = points.double().cpu().numpy()
+        found = self._find(query, target, progress)
         return Matches(
-            points=places,
-            confidence=height.double().clamp(0, 1).cpu().numpy(),
-            heatmaps=similarity.enlarged(heatmap_size(target.size)).cpu().numpy(),
+            points=found.points,
+            confidence=found.confidence,
+            heatmaps=found.heatmaps(heatmap_size(target.size)),
             image_size=target.size,
             image_sha256=target.sha256,
             query_points=query.points,
             names=query.names,
-            round_points=places[:, None],
-            layer_points=np.zeros((len(places), 0, 2)),
+            round_points=found.points[:, None],
+            layer_points=np.zeros((len(found.points), 0, 2)),
             layer_names=(),
+        )
+
+    def places(
+        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+    ) -> tuple[Float[np.ndarray, "points 2"], Float[np.ndarray, " points"]]:
+        """Return the points and confidence of :meth:`locate` alone: without heat maps, points may be many thousands.
+
+        Args and errors are those of :meth:`locate`.
+        """
+        found = self._find(query, load_image(image), progress)
+        return found.points, found.confidence
+
+    def _find(self, query: Query, target: Image, progress: Progress | None) -> Found:
+        similarity = self.similarity(query, target, progress)
+        settings = self.settings_type.from_dict(query.settings)
+        parts = [find_peaks(part, settings, target.size) for part in similarity.split(_POINTS)]
+        return Found(
+            points=torch.cat([points for points, _ in parts]).double().cpu().numpy(),
+            confidence=torch.cat([height for _, height in parts]).double().clamp(0, 1).cpu().numpy(),
+            heatmaps=lambda size: similarity.enlarged(size).cpu().numpy(),
         )
 
     def similarity(self, query: Query, target: Image, progress: Progress | None = None) -> Similarity:

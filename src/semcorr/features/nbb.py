@@ -14,15 +14,18 @@ from semcorr import heatmaps
 from semcorr.errors import QueryError
 from semcorr.features.buddies import Buddies, best_buddies
 from semcorr.features.dift import DiftMatcher
-from semcorr.features.matcher import FeatureMatcher, heatmap_size
+from semcorr.features.matcher import FeatureMatcher, Found
 from semcorr.features.settings import BuddySettings, DiftBuddySettings
-from semcorr.geometry import scale_points
-from semcorr.images import ImageSource, load_image
-from semcorr.matching import Matches, Query
+from semcorr.geometry import Size, scale_points
+from semcorr.images import Image
+from semcorr.matching import Query
 from semcorr.mls import moving_least_squares
 from semcorr.progress import Progress
 
 B = TypeVar("B", bound=BuddySettings)
+
+_POINTS = 512
+"""Points whose distances to all pairs exist at once."""
 
 _WIDTH = 0.05
 """Standard deviation of a heat map's Gaussian, as a part of the target's longer side: there is no map but the point."""
@@ -38,25 +41,17 @@ class BuddyMatcher(FeatureMatcher[B]):
         """The whole map."""
         return {"features": features.cpu().numpy()}
 
-    def locate(
-        self,
-        query: Query,
-        image: ImageSource,
-        *,
-        trace: bool = False,  # noqa: ARG002  # there are no crops to trace
-        progress: Progress | None = None,
-    ) -> Matches:
+    def _find(self, query: Query, target: Image, progress: Progress | None) -> Found:
         """Find best buddies of a query's image and another, and carry the query's points with them.
 
         The confidence is the mean cosine of the pairs, each weighted as for the point.
 
         Raises:
             QueryError: the query belongs to another model or method, or the images have no pair in common.
-            ImageError: the image cannot be used.
             OutOfMemoryError: not even one pass of the network fits into memory.
         """
         self.network().check(query, self.method)
-        settings, target = self.settings_type.from_dict(query.settings), load_image(image)
+        settings = self.settings_type.from_dict(query.settings)
         theirs = query.shared.get("features")
         ours = self.features(target, settings, progress)
         if theirs is None or theirs.ndim != 3 or len(theirs) != len(ours):
@@ -74,17 +69,11 @@ class BuddyMatcher(FeatureMatcher[B]):
         moved = scale_points(cells[1], sizes[1], target.size)
         points = moving_least_squares(query.points, controls, moved, kind=settings.mls, alpha=settings.alpha)
         points = np.clip(points, 0, target.size)
-        return Matches(
+        similar = found.similarity.double().cpu().numpy()
+        return Found(
             points=points,
-            confidence=_trust(query.points, controls, found.similarity.double().cpu().numpy(), settings.alpha),
-            heatmaps=_around(points, target.size),
-            image_size=target.size,
-            image_sha256=target.sha256,
-            query_points=query.points,
-            names=query.names,
-            round_points=points[:, None],
-            layer_points=np.zeros((len(points), 0, 2)),
-            layer_names=(),
+            confidence=_trust(query.points, controls, similar, settings.alpha),
+            heatmaps=lambda size: _around(points, target.size, size),
         )
 
 
@@ -107,14 +96,17 @@ def _trust(
     alpha: float,
 ) -> Float[np.ndarray, " points"]:
     """The pairs' mean cosine around each point, between 0 and 1."""
-    squared = ((points[:, None] - controls) ** 2).sum(axis=-1)
-    nearest = np.maximum(squared.min(axis=1, keepdims=True), 1e-12)
-    weight = (np.maximum(squared, nearest) / nearest) ** -alpha
-    trust: Float[np.ndarray, " points"] = np.clip(weight @ similarity / weight.sum(axis=1), 0, 1)
-    return trust
+
+    def around(some: np.ndarray) -> np.ndarray:
+        squared = ((some[:, None] - controls) ** 2).sum(axis=-1)
+        nearest = np.maximum(squared.min(axis=1, keepdims=True), 1e-12)
+        weight = (np.maximum(squared, nearest) / nearest) ** -alpha
+        return np.clip(weight @ similarity / weight.sum(axis=1), 0, 1)
+
+    parts = [around(points[first : first + _POINTS]) for first in range(0, len(points), _POINTS)]
+    return np.concatenate(parts)
 
 
-def _around(points: Float[np.ndarray, "points 2"], size: tuple[int, int]) -> Float[np.ndarray, "points _h _w"]:
-    shown = heatmap_size(size)
+def _around(points: Float[np.ndarray, "points 2"], size: Size, shown: Size) -> Float[np.ndarray, "points _h _w"]:
     centres = torch.from_numpy(scale_points(points, size, shown)).float()
     return heatmaps.gaussian(centres, _WIDTH * max(shown), shown).numpy()

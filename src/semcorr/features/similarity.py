@@ -9,6 +9,7 @@ its top-left corner, as everywhere (:mod:`semcorr.geometry`).
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -50,9 +51,17 @@ class Similarity:
     """
 
     def __init__(self, features: Float[Tensor, "dim height width"], vectors: Float[Tensor, "points dim"]) -> None:
-        self._features = features
-        self.cells: Float[Tensor, "points height width"] = torch.einsum("pd,dhw->phw", vectors, features)
+        self._features, self._vectors = features, vectors
+
+    @cached_property
+    def cells(self) -> Float[Tensor, "points height width"]:
         """Products with the cells' own features, which are not of length 1."""
+        return torch.einsum("pd,dhw->phw", self._vectors, self._features)
+
+    def split(self, points: int) -> Iterator["Similarity"]:
+        """The same for so many points at a time."""
+        for part in self._vectors.split(points):
+            yield Similarity(self._features, part)
 
     def of_cells(self) -> Float[Tensor, "points height width"]:
         """The cosine with every cell."""

@@ -1,0 +1,103 @@
+"""``semcorr dense``: a grid of points of one image in others, kept as a flow and drawn."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from cyclopts import Parameter
+
+from semcorr.cli import console
+from semcorr.cli.options import DenseOptions, Json, Output, PictureNames
+from semcorr.cli.run import load_matcher, readable_targets, save_picture
+from semcorr.errors import SemcorrError
+
+if TYPE_CHECKING:
+    from semcorr.flow import Flow
+    from semcorr.images import Image
+    from semcorr.matching import Matcher
+
+_DEFAULT_OUTPUT = Path("output")
+_DEFAULT_OPTIONS = DenseOptions()
+_WHITE = 128
+
+
+def dense(
+    source: str,
+    /,
+    *targets: str,
+    step: int | None = None,
+    mask: str | None = None,
+    flo: Annotated[bool, Parameter(negative="")] = False,
+    output: Output = _DEFAULT_OUTPUT,
+    json: Json = False,
+    options: DenseOptions = _DEFAULT_OPTIONS,
+) -> int:
+    """Find a grid of points all over SOURCE in every TARGET.
+
+    Writes a flow for each target (an .npz file), a picture of it as colours, and the target warped into SOURCE's frame.
+    Methods on features are made for this; prompt learns every point of the grid.
+
+    Args:
+        source: The image that the grid lies on.
+        targets: The images to find its points in.
+        step: Distance of the grid's points in pixels of SOURCE. [default: 64 points along the longer side]
+        mask: An image of SOURCE's size: only points where it is white are looked for.
+        flo: Write the flow as a .flo file too (Middlebury), with a vector for each pixel.
+        output: Folder for flows and pictures.
+        json: Print one JSON document instead of lines.
+        options: What to match with.
+    """
+    from semcorr.images import load_image
+
+    image = load_image(source)
+    inside = None if mask is None else load_image(mask).pixels.mean(axis=2) >= _WHITE
+    _check_grid(image, step, inside)
+    readable, broken = readable_targets(targets)
+    matcher, names, done = load_matcher(options), PictureNames(output, source), []
+    for target in readable:
+        flow = _flow(matcher, image, load_image(target), step, inside)
+        files = _write(flow, load_image(target), names(target), flo=flo)
+        done.append({"target": target, "points": int(flow.known.sum()), "step": flow.step, "files": files})
+        if not json:
+            sure = float(flow.confidence[flow.known].mean())
+            console.say(f"{target}: {int(flow.known.sum())} points, mean confidence {sure:.2f}")
+            console.say("\n".join(files) + "\n")
+    if json:
+        failed = [{"target": target, "error": message} for target, message in broken.items()]
+        console.show_json({"method": options.method, "targets": done, "broken": failed})
+    return 1 if broken else 0
+
+
+def _check_grid(image: "Image", step: int | None, mask: np.ndarray | None) -> None:
+    """Find out before gigabytes are loaded whether the grid has points."""
+    from semcorr.dense import step_of
+    from semcorr.flow import grid_points
+
+    grid_points(image.size, step_of(image.size, step), mask)
+
+
+def _flow(matcher: "Matcher", source: "Image", target: "Image", step: int | None, mask: np.ndarray | None) -> "Flow":
+    from semcorr.dense import dense_flow
+
+    with console.TerminalProgress() as progress:
+        return dense_flow(matcher, source, target, step=step, mask=mask, progress=progress)
+
+
+def _write(flow: "Flow", target: "Image", base: Path, *, flo: bool) -> list[str]:
+    from semcorr.draw_flow import colour_wheel, warp
+
+    kept = [base.with_suffix(".npz"), *([base.with_suffix(".flo")] if flo else [])]
+    try:
+        for path in kept:
+            (flow.dense() if path.suffix == ".flo" else flow).save(path)
+    except OSError as error:
+        raise SemcorrError(
+            f"{str(kept[0])!r} cannot be written: {error.strerror or error}. Choose another -o."
+        ) from error
+    pictures = {
+        base.with_name(f"{base.stem}-flow.png"): colour_wheel(flow, legend=True),
+        base.with_name(f"{base.stem}-warped.png"): warp(target, flow),
+    }
+    for path, picture in pictures.items():
+        save_picture(picture, path)
+    return [str(path) for path in (*kept, *pictures)]
