@@ -25,7 +25,7 @@ from semcorr.features.matcher import FeatureMatcher
 from semcorr.features.mutual import mutual_matches
 from semcorr.geometry import mirror_points
 from semcorr.images import Image, load_image
-from semcorr.matching import Matcher
+from semcorr.matching import Matcher, innermost
 from semcorr.methods import load_matcher
 from semcorr.pose import mirror
 from semcorr.toy.render import render_scene
@@ -131,7 +131,7 @@ def measure(
         there = np.isfinite(truth).all(axis=1)
         found = matcher.locate(matcher.describe(image, points[there]), other).points
         dense.append(_errors(found, truth[there], other.size))
-        if isinstance(matcher, FeatureMatcher):
+        if isinstance(innermost(matcher), FeatureMatcher):
             pairs = mutual_matches(matcher, image, other)
             mutual.append(_errors(pairs.target, change.points(pairs.source, image.size), other.size))
     for mode, parts in (("dense", dense), ("mutual", mutual)):

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
+from semcorr.calibration import CalibratedMatcher
 from semcorr.features import FeatureMatcher
 from semcorr.flow import Flow, grid_points
 from semcorr.geometry import Size, mirror_points
@@ -67,6 +68,9 @@ def step_of(size: Size, step: int | None) -> int:
 
 
 def _find(matcher: Matcher, query: Query, target: Image, progress: Progress | None) -> Found:
+    if isinstance(matcher, CalibratedMatcher):
+        found, confidence = _find(matcher.matcher, query, target, progress)
+        return found, matcher.calibration.apply(confidence)
     if isinstance(matcher, PoseAligned):
         straight = _find(matcher.matcher, query, target, progress)
         mirrored = _find(matcher.matcher, query, mirror(target), progress)

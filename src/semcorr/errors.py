@@ -32,6 +32,10 @@ class QueryError(SemcorrError):
     """A query file is broken, or belongs to another model or method."""
 
 
+class CalibrationError(SemcorrError):
+    """A calibration cannot be read or fitted, or belongs to another method, model or setting."""
+
+
 class FlowError(SemcorrError):
     """The parts of a dense match do not fit together, or its file is broken."""
 

@@ -126,8 +126,9 @@ class Matches:
 
     Attributes:
         points: (x, y) in pixels of the target image (continuous; (0, 0) is its top-left corner).
-        confidence: a number in [0, 1] for each point, to sort results by. It is not calibrated: 0.8 does not mean
-            right in 8 of 10 cases.
+        confidence: a number in [0, 1] for each point, to sort results by. With a ``calibration`` it is the probability
+            that the point is right (within 0.1 of the object's size, if nothing else is said there); without one, 0.8
+            does not mean right in 8 of 10 cases.
         heatmaps: one map a point; each covers the whole target, whatever the target's own proportions.
         image_size, image_sha256: the target's (width, height) and the hash of its content.
         query_points: the query's own points, in pixels of the source.
@@ -137,6 +138,7 @@ class Matches:
         after_rounds: where the first 1, 2, ... rounds together find it; the last is ``points``.
         after_crops: where it would have been found after 1, 2, ... crops; without columns unless ``locate`` was asked
             to trace them.
+        calibration: what the confidence was calibrated on, in words; None if it is not calibrated.
     """
 
     points: Float[np.ndarray, "points 2"]
@@ -151,6 +153,7 @@ class Matches:
     layer_names: tuple[str, ...]
     after_rounds: Float[np.ndarray, "points traced_rounds 2"] | None = None
     after_crops: Float[np.ndarray, "points traced_crops 2"] | None = None
+    calibration: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("after_rounds", "after_crops"):
@@ -176,6 +179,7 @@ class Matches:
             "image_size": list(self.image_size),
             "image_sha256": self.image_sha256,
             "layer_names": list(self.layer_names),
+            "calibration": self.calibration or "uncalibrated",
             "points": [
                 {
                     "name": self.names[index] if self.names else None,
@@ -191,7 +195,7 @@ class Matches:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the matches to a ``.safetensors`` file, whole or not at all, and return its path."""
-        header = {name: getattr(self, name) for name in ("image_size", "image_sha256", "names", "layer_names")}
+        header = {name: getattr(self, name) for name in (*_MATCH_WORDS, "calibration")}
         return _write(Path(path), "matches", header, {name: getattr(self, name) for name in _MATCH_ARRAYS})
 
     @classmethod
@@ -208,10 +212,12 @@ class Matches:
                 image_sha256=header["image_sha256"],
                 names=None if header["names"] is None else tuple(header["names"]),
                 layer_names=tuple(header["layer_names"]),
+                calibration=header.get("calibration"),  # files of an earlier version lack it
                 **{name: arrays[name] for name in _MATCH_ARRAYS if name in arrays or name not in _LATER_ARRAYS},
             )
 
 
+_MATCH_WORDS = ("image_size", "image_sha256", "names", "layer_names")
 # Files of an earlier version lack these.
 _LATER_ARRAYS = ("after_rounds", "after_crops")
 _MATCH_ARRAYS = ("points", "confidence", "heatmaps", "query_points", "round_points", "layer_points", *_LATER_ARRAYS)
@@ -296,6 +302,13 @@ class Matcher(Protocol):
     ) -> Matches:
         """Find a query's points in another image; ``trace`` asks for ``Matches.after_crops`` where there are crops."""
         ...
+
+
+def innermost(matcher: object) -> object:
+    """The method itself, without what is around it (:mod:`semcorr.pose`, :mod:`semcorr.calibration`)."""
+    while hasattr(matcher, "matcher"):
+        matcher = matcher.matcher
+    return matcher
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from semcorr.calibration import calibrated
 from semcorr.errors import SettingsError, suggest
 from semcorr.images import ImageSource
 from semcorr.matching import Matcher, Matches
@@ -83,6 +84,7 @@ def load_matcher(
     preset: str | None = None,
     *,
     align_pose: bool = False,
+    calibration: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Matcher:
     """Load a method by name.
@@ -92,12 +94,15 @@ def load_matcher(
         model: a bundled name, a folder, a ``.safetensors`` file or a hub id.
         preset: the method's settings by name; its usual ones by default.
         align_pose: look in each target's mirror image as well, and keep the better (:class:`semcorr.pose.PoseAligned`).
+        calibration: what makes its confidence a probability (:mod:`semcorr.calibration`): a file; the package's own by
+            default, if it has one for this very method, model and settings; ``"none"`` for none.
         **options: passed on to the method's ``from_pretrained``: ``dtype``, ``device``, ``memory_budget``, settings to
             replace, and so on.
 
     Raises:
         SettingsError: unknown method, preset or setting.
         ModelError: the model cannot be found, read or used.
+        CalibrationError: the calibration cannot be read, or is another's.
     """
     found = find_method(method)
     assert found is not None  # noqa: S101  # an unknown one is an error
@@ -105,7 +110,7 @@ def load_matcher(
     load = EntryPoint(name=method, value=found.loader, group=PLUGINS).load()
     chosen = preset or next(iter(found.presets), None)
     matcher: Matcher = load(model, **({} if chosen is None else {"preset": chosen}), **options)
-    return PoseAligned(matcher) if align_pose else matcher
+    return calibrated(PoseAligned(matcher) if align_pose else matcher, method, calibration)
 
 
 def match(

@@ -64,7 +64,7 @@ def test_targets_that_are_done_stay(semcorr_process, pictures, quick, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130
-    (line,) = err.decode().splitlines()
+    *_, line = err.decode().splitlines()  # a slow machine shows progress before
     document = json.loads(out)
     done = [Path(target["picture"]) for target in document["targets"]]
     assert 1 <= len(done) < len(targets)

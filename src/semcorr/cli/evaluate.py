@@ -45,6 +45,7 @@ class MethodOptions(MatcherOptions):
         where = {"dtype": self.dtype, "device": self.device, "revision": self.revision}
         options = {**where, **self.resources(), **self.overrides()}
         options |= {"align_pose": True} if self.align_pose else {}
+        options |= {"calibration": self.calibration} if self.calibration else {}
         known = methods().get(self.method)  # a baseline is none
         model = self.model or ("toy" if dataset == "toy" else known.photo_model if known else PHOTO_MODEL)
         return Method(name=self.method, model=model, preset=self.preset, options=options)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from semcorr.cli import console
+from semcorr.cli.calibrate import calibrate
 from semcorr.cli.data import data_app
 from semcorr.cli.demo import demo, demo_photos
 from semcorr.cli.dense import dense
@@ -40,6 +41,7 @@ app.command(toy_app)
 app.command(data_app)
 app.command(evaluate, name="eval")
 app.command(ablate)
+app.command(calibrate)
 app.command(merge)
 app.command(report)
 

@@ -98,6 +98,7 @@ def locate(
     json: Json = False,
     dtype: DType = "float32",
     device: Device = "auto",
+    calibration: str | None = None,
     latents_cache: Path | None = None,
 ) -> int:
     """Find the points that `semcorr describe` saved in QUERY in every TARGET.
@@ -111,6 +112,7 @@ def locate(
         json: Print one JSON document instead of tables.
         dtype: Precision of the network.
         device: Where it runs; auto takes a GPU if there is one.
+        calibration: File that `semcorr calibrate` wrote for the query's method, model and settings, or "none".
         latents_cache: Folder to keep encoded crops in, for later runs on the same images; results stay the same.
     """
     from semcorr.images import load_image
@@ -131,6 +133,7 @@ def locate(
         set=settings,
         dtype=dtype,
         device=device,
+        calibration=calibration,
         latents_cache=latents_cache,
     )
     run = TargetRun(

@@ -39,6 +39,8 @@ class MatcherOptions:
         device: Where it runs; auto takes a GPU if there is one.
         seed: Seed of every random draw.
         align_pose: Look in each target's mirror image as well, and keep the better.
+        calibration: File that `semcorr calibrate` wrote for this method, model and settings, or "none". [default: the
+            package's own, if it has one]
         gradient_checkpointing: Learn in less memory and more time; results stay the same.
         latents_cache: Folder to keep encoded crops in, for later runs on the same images; results stay the same.
     """
@@ -52,6 +54,7 @@ class MatcherOptions:
     device: Device = "auto"
     seed: int | None = None
     align_pose: Annotated[bool, Parameter(negative="")] = False
+    calibration: Annotated[str | None, Parameter(show_default=False)] = None
     gradient_checkpointing: Annotated[bool, Parameter(negative="")] = False
     latents_cache: Path | None = None
 

@@ -67,6 +67,7 @@ def load_matcher(options: MatcherOptions) -> "Matcher":
             device=options.device,
             progress=progress,
             align_pose=options.align_pose,
+            calibration=options.calibration,
             **dict[str, Any]({**options.resources(), **options.overrides()}),
         )
 
@@ -216,7 +217,8 @@ def _table(target: str, query: "Query", matches: "Matches") -> Table:
     table.add_column("point", justify="right")
     table.add_column("source x, y", justify="right")
     table.add_column("target x, y", justify="right")
-    table.add_column("confidence", justify="right")
+    told = "confidence" if matches.calibration else "confidence (uncalibrated)"
+    table.add_column(told, justify="right")
     names = query.names or [str(number + 1) for number in range(len(query.points))]
     for name, start, end, confidence in zip(names, query.points, matches.points, matches.confidence, strict=True):
         table.add_row(name, f"{start[0]:.1f}, {start[1]:.1f}", f"{end[0]:.1f}, {end[1]:.1f}", f"{confidence:.2f}")

@@ -13,6 +13,7 @@ from semcorr.errors import SettingsError
 from semcorr.evaluation.run_folder import Shard
 from semcorr.evaluation.runner import units_of
 from semcorr.images import Image
+from semcorr.matching import innermost
 from semcorr.progress import Progress
 from semcorr.prompt import PromptMatcher
 from semcorr.settings import override
@@ -62,6 +63,7 @@ def estimate(dataset: Dataset, matcher: object, *, points: int = 4) -> Estimate:
     Raises:
         SettingsError: another method than the paper's.
     """
+    matcher = innermost(matcher)
     if not isinstance(matcher, PromptMatcher):
         raise SettingsError("Only the paper's method ('prompt') takes long enough to be estimated.")
     # Without a cache of latents: the times are those of images that are met for the first time.

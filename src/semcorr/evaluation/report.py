@@ -6,7 +6,8 @@ from typing import get_args
 import numpy as np
 
 from semcorr.errors import SettingsError, suggest
-from semcorr.evaluation import pck
+from semcorr.evaluation import pck, trust
+from semcorr.evaluation.baselines import BASELINES
 from semcorr.evaluation.measured import Group, Member, Wanted, measure
 from semcorr.evaluation.published import Averaging, Published, quoted
 from semcorr.evaluation.records import Run
@@ -30,6 +31,8 @@ from semcorr.evaluation.sheets import Column, Report, Row, Sheet, Value
 WITHIN_A_RUN: dict[str, Alternative] = {"layer": "layers", "rounds": "rounds", "crops": "crops"}
 """Groupings by what a run holds besides its result."""
 _KNOWN = ("overall", "category", "difficulty", "point", "sets", *WITHIN_A_RUN)
+_RIGHT = 0.1
+"""What confidence is calibrated to: a point is right within this part of the threshold's size."""
 _ALPHAS_A_SHEET = 2
 """More do not fit beside each other on a terminal."""
 _AVERAGES: tuple[Averaging, ...] = get_args(Averaging)
@@ -116,7 +119,43 @@ def _overall(group: Group, wanted: Wanted, figures: Sequence[Published]) -> list
         f"{group.title}: errors of found points as parts of the threshold's size, area under the PCK curve for alpha "
         f"up to {wanted.highest:g} in %, {group.protocol}"
     )
-    return [*sheets, _sheet(group, title, _other_columns(wanted), rows)]
+    return [*sheets, _sheet(group, title, _other_columns(wanted), rows), *_trust(group)]
+
+
+def _trust(group: Group) -> list[Sheet]:
+    """How far confidence can be trusted, of the runs that have one."""
+    rows = []
+    for one in group.members:
+        if str(one.run.settings.get("method", {}).get("name")) in BASELINES or not len(one.scores.errors):
+            continue
+        confidence, right = one.scores.confidence(), one.scores.errors <= _RIGHT
+        half, all_ = trust.confident_half(confidence, right), float(right.mean())
+        rows.append(
+            Row(
+                name=one.name,
+                values=(
+                    round(trust.calibration_error(confidence, right), 6),
+                    "yes" if "calibration" in one.run.settings["method"] else "no",
+                    round(trust.risk_coverage_area(confidence, right), 6),
+                    _percent(all_),
+                    _percent(half),
+                    _percent(half - all_),
+                ),
+            )
+        )
+    title = (
+        f"{group.title}: confidence, a point being right within {_RIGHT:g}, {group.protocol}; calibration error in "
+        f"{trust.BINS} bins, area under the risk-coverage curve (0 is best)"
+    )
+    columns = (
+        Column(key="calibration error", heading="calibration error", kind="fraction"),
+        Column(key="calibrated", heading="calibrated", kind="text"),
+        Column(key="risk-coverage area", heading="risk-coverage area", kind="fraction"),
+        Column(key="pck all", heading=f"PCK@{_RIGHT:g}, all points", kind="percent"),
+        Column(key="pck confident half", heading="the more confident half", kind="percent"),
+        Column(key="gain of confident half", heading="gain", kind="gain"),
+    )
+    return [_sheet(group, title, columns, rows)] if rows else []
 
 
 def _sheet(group: Group, title: str, columns: Sequence[Column], rows: Sequence[Row], by: str = "overall") -> Sheet:

@@ -43,6 +43,14 @@ class Scores:
         errors, pair = (self.errors, self.pair) if group is None else (self.errors[group], self.pair[group])
         return pck.count(errors, pair, len(self.records), alphas)
 
+    def confidence(self) -> Float[np.ndarray, " points"]:
+        """Every point's confidence, 0 where the pair failed or has none."""
+        parts = [
+            record.confidence if len(record.confidence) == total else np.zeros(total)
+            for record, total in zip(self.records, self.totals, strict=True)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
     def averages(self, alphas: Sequence[float], group: Bool[np.ndarray, " points"] | None = None) -> pck.Averages:
         """PCK of all points, or of a group: its pairs are those with points in it."""
         return pck.averages(self.counts(alphas, group))

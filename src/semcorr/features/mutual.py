@@ -11,6 +11,7 @@ from semcorr.features.buddies import best_buddies
 from semcorr.features.matcher import FeatureMatcher
 from semcorr.geometry import scale_points
 from semcorr.images import ImageSource, load_image
+from semcorr.matching import innermost
 from semcorr.progress import Progress
 
 
@@ -68,6 +69,7 @@ def mutual_matches(
         SettingsError: the method has no features; or ``levels`` or ``radius`` is out of range.
         ImageError: an image cannot be used.
     """
+    matcher = innermost(matcher)
     if not isinstance(matcher, FeatureMatcher):
         raise SettingsError(
             "Mutual matches need a method on features: without a query there is nothing to optimise a prompt for. "

@@ -1,0 +1,50 @@
+"""``semcorr calibrate``: make a method's confidence a probability."""
+
+from pathlib import Path
+from typing import Literal
+
+from semcorr.cli import console
+from semcorr.cli.options import Output
+from semcorr.errors import SemcorrError, SettingsError
+
+
+def calibrate(
+    run: Path,
+    /,
+    *,
+    output: Output,
+    kind: Literal["auto", "platt", "isotonic"] = "auto",
+    alpha: float = 0.1,
+    threshold: str | None = None,
+) -> int:
+    """Fit a calibration to a run, for --calibration of the same method, model and settings.
+
+    The run is one of `semcorr eval ... --calibration none`, of pairs that are not those one wants figures for. With it,
+    a confidence is the probability that a point is right.
+
+    Args:
+        run: Folder that `semcorr eval` wrote.
+        output: The file to write, ending in .json.
+        kind: platt: a logistic curve; isotonic: steps, which want more points; auto: whichever errs less on pairs
+            that it was not fitted to.
+        alpha: A point is right within this part of the threshold's size.
+        threshold: The rule for that size, as for `semcorr report`; the data set's own unless named.
+    """
+    from semcorr.evaluation.calibrate import calibrate as fit
+    from semcorr.evaluation.run_folder import read_run
+
+    if output.suffix != ".json":
+        raise SettingsError(f"Expected a file name that ends in .json after -o, got {str(output)!r}.")
+    found = fit(read_run(run), kind=kind, alpha=alpha, threshold=threshold)
+    try:
+        found.save(output)
+    except OSError as error:
+        raise SemcorrError(
+            f"{str(output)!r} cannot be written: {error.strerror or error}. Choose another -o."
+        ) from error
+    apart = found.source["calibration_error_of_folds"]
+    console.say(
+        f"{output}: {found.method}, {found}, {found.source['fit']}; calibration error in five folds {apart:.3f}"
+    )
+    console.say(f"Use it with: --method {found.method} --calibration {output}")
+    return 0

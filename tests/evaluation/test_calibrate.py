@@ -1,0 +1,185 @@
+"""Calibrations are fitted to what was drawn, kept, and used for what they were made for alone."""
+
+import dataclasses
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluation.handmade import pair_record, run_of
+from semcorr.calibration import CalibratedMatcher, Calibration, bundled, calibrated, key_of
+from semcorr.cli.main import main
+from semcorr.dense import dense_flow
+from semcorr.errors import CalibrationError
+from semcorr.evaluation.calibrate import calibrate
+from semcorr.evaluation.records import Run
+from semcorr.evaluation.report import build_report
+from semcorr.evaluation.trust import calibration_error
+from semcorr.matching import Matches, innermost
+from semcorr.methods import load_matcher
+from semcorr.toy.scenes import render_scene
+
+METHOD = {
+    "name": "dift", "model_id": "toy", "model_fingerprint": "f", "preset": "published", "settings": {"t": 1, "seed": 0},
+}  # fmt: skip
+
+
+def drawn(pairs: int = 400, *, seed: int = 0, method: dict[str, Any] | None = None) -> Run:
+    """Pairs of ten points that are right as often as the square of their confidence says."""
+    rng = np.random.default_rng(seed)
+    records = []
+    for index in range(pairs):
+        confidence = rng.random(10)
+        wrong = rng.random(10) >= confidence**2
+        truth = rng.uniform(10, 90, (10, 2))
+        offsets = np.where(wrong[:, None], [30.0, 0.0], [1.0, 0.0])
+        more = {"confidence": confidence, "target_box": (0, 0, 100, 100), "names": tuple("abcdefghij")}
+        records.append(pair_record(index, truth, offsets, **more))
+    return run_of("drawn", records, method=METHOD | (method or {}))
+
+
+@pytest.mark.parametrize(("kind", "within"), [("platt", 0.1), ("isotonic", 0.1), ("auto", 0.1)])
+def test_a_curve_finds_what_confidence_is_worth(kind: Any, within: float) -> None:
+    found = calibrate(drawn(), kind=kind)
+    asked = np.linspace(0.05, 0.95, 19)
+    assert np.abs(found.apply(asked) - asked**2).max() < within
+    other = np.random.default_rng(5)
+    confidence = other.random(5000)
+    right = other.random(5000) < confidence**2
+    assert calibration_error(found.apply(confidence), right) < 0.05 < calibration_error(confidence, right)
+    assert found.source["points"] == 4000
+    # A logistic curve is no square.
+    assert found.source["fit"] == ("isotonic" if kind == "auto" else kind)
+    assert (found.source["dataset"], found.source["split"], found.source["model"]) == ("toy", "test", "toy")
+
+
+def test_a_calibration_is_kept_whole(tmp_path: Path) -> None:
+    found = calibrate(drawn(40))
+    again = Calibration.load(found.save(tmp_path / "folder" / "a.json"))
+    assert again == found
+    for broken in ("", "[]", "{}", '{"semcorr": "query", "version": 1}'):
+        (tmp_path / "broken.json").write_text(broken)
+        with pytest.raises(CalibrationError, match="Expected a file that `semcorr calibrate` wrote"):
+            Calibration.load(tmp_path / "broken.json")
+    document = json.loads((tmp_path / "folder" / "a.json").read_text())
+    for change in (
+        {"probability": [0.5]},
+        {"confidence": [1.0, 0.0], "probability": [0.1, 0.2]},
+        {"probability": None},
+    ):
+        (tmp_path / "broken.json").write_text(json.dumps(document | change))
+        with pytest.raises(CalibrationError, match="Cannot read the calibration"):
+            Calibration.load(tmp_path / "broken.json")
+    with pytest.raises(CalibrationError, match="FileNotFoundError"):
+        Calibration.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        (drawn(5), "has 50 points"),
+        (drawn(40, method={"name": "random"}), "has no confidence"),
+        (drawn(40, method={"calibration": "abc"}), "calibrated already. Make the run again with --calibration none"),
+        (dataclasses.replace(drawn(40), expected=50), "40 of 50 pairs: finish it"),
+        (
+            dataclasses.replace(
+                drawn(40), records=[dataclasses.replace(r, confidence=1 - r.confidence) for r in drawn(40).records]
+            ),
+            "the less often it was right",
+        ),
+    ],
+)
+def test_what_cannot_be_calibrated_is_told(run: Run, told: str) -> None:
+    with pytest.raises(CalibrationError, match=told):
+        calibrate(run)
+
+
+def test_the_key_is_of_all_that_counts() -> None:
+    identity = {"model_fingerprint": "f", "settings": {"t": 1, "seed": 0}, "dtype": "float32"}
+    same = [
+        identity | {"settings": {"seed": 7, "t": 1}},
+        identity | {"dtype": "bfloat16"},
+        identity | {"model_id": "x"},
+    ]
+    assert {key_of("dift", one) for one in same} == {key_of("dift", identity)}
+    others = [
+        identity | {"model_fingerprint": "g"},
+        identity | {"settings": {"t": 2, "seed": 0}},
+        identity | {"align_pose": True},
+    ]
+    assert len({key_of("dift", one) for one in [identity, *others]} | {key_of("nbb", identity)}) == 5
+
+
+def test_a_bundled_one_is_used_for_its_own_settings_alone(tmp_path: Path) -> None:
+    scene, other = (render_scene(seed, 96, split="test").image for seed in (0, 1))
+    points = [(30.0, 40.0), (60.0, 50.0)]
+    usual = load_matcher("dift", "toy", device="cpu")
+    raw = load_matcher("dift", "toy", device="cpu", calibration="none")
+    changed = load_matcher("dift", "toy", device="cpu", t=200)
+    assert isinstance(usual, CalibratedMatcher)
+    assert type(innermost(usual)) is type(raw) is type(changed)
+    query = usual.describe(scene, points)
+    found, plain = usual.locate(query, other), raw.locate(query, other)
+    assert found.calibration is not None
+    assert found.calibration.endswith("points of toy val")
+    assert (plain.calibration, plain.to_dict()["calibration"]) == (None, "uncalibrated")
+    np.testing.assert_allclose(found.confidence, usual.calibration.apply(plain.confidence))
+    np.testing.assert_array_equal(found.points, plain.points)
+    assert Matches.load(found.save(tmp_path / "m.safetensors")).calibration == found.calibration
+    assert usual.identity()["calibration"]
+    assert "calibration" not in raw.identity()
+    flow = dense_flow(usual, scene, other, step=40)
+    _, alone = raw.places(raw.describe(scene, flow.points().reshape(-1, 2)), other)
+    np.testing.assert_allclose(flow.confidence.ravel(), usual.calibration.apply(alone), atol=1e-6)
+    # Elsewhere it is refused, with a reason.
+    file = usual.calibration.save(tmp_path / "dift.json")
+    assert isinstance(calibrated(raw, "dift", file), CalibratedMatcher)
+    with pytest.raises(CalibrationError, match="another method, model or setting"):
+        load_matcher("dift", "toy", device="cpu", t=200, calibration=file)
+
+
+def test_every_bundled_one_is_sound() -> None:
+    folder = Path(str(resources.files("semcorr"))) / "calibrations"
+    files = sorted(folder.glob("*.json"))
+    assert files
+    for file in files:
+        found = Calibration.load(file)
+        assert file.name == f"{found.method}-{found.key}.json"
+        assert (found.source["dataset"], found.source["split"]) == ("toy", "val")
+        assert found.source["calibration_error_of_folds"] <= 0.05
+        assert bundled(found.method, found.key) == found
+
+
+def test_a_report_tells_what_confidence_is_worth() -> None:
+    guess = run_of("random", drawn(40).records, method={"name": "random"})
+    report = build_report([drawn(400), dataclasses.replace(guess, name="random")])
+    sheet = next(sheet for sheet in report.sheets if "confidence" in sheet.title)
+    assert [row.name for row in sheet.rows] == ["drawn"]
+    error, is_calibrated, area, everything, half, gain = sheet.rows[0].values
+    # Right with the probability c^2: c is 1/6 too much on average, 1/3 are right, 7/12 of those with c > 1/2.
+    assert error == pytest.approx(1 / 6, abs=0.02)
+    assert is_calibrated == "no"
+    assert (everything, half, gain) == pytest.approx((100 / 3, 700 / 12, 25), abs=2)
+    # The k-th part's c^2 from the top: 1 - (1 - (1 - k)^3) / 3k, over k from 0 to 1.
+    shares = (np.arange(4000) + 1) / 4000
+    assert area == pytest.approx(float(np.mean(1 - (1 - (1 - shares) ** 3) / (3 * shares))), abs=0.02)
+
+
+def test_the_command_fits_a_run_and_its_file_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["-o", str(tmp_path / "run")]
+    asked = ["eval", "toy", "--method", "dift", "--set", "samples=1", "--limit", "30", "--device", "cpu", *where]
+    assert main(asked) == 0
+    file = tmp_path / "dift.json"
+    assert main(["calibrate", str(tmp_path / "run"), "-o", str(file)]) == 0
+    assert f"Use it with: --method dift --calibration {file}" in capsys.readouterr().out
+    again = [*asked[:-1], str(tmp_path / "again"), "--calibration", str(file), "--json"]
+    assert main(again) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert "calibration error" in json.dumps(document)
+    assert main(["calibrate", str(tmp_path / "again"), "-o", str(file)]) == 2
+    assert "calibrated already" in capsys.readouterr().err
+    assert main(["calibrate", str(tmp_path / "run"), "-o", "x.txt"]) == 2
+    assert "ends in .json" in capsys.readouterr().err
