@@ -3,7 +3,8 @@
 ``python -m benchmarks.frontier [--limit N] [--presets paper ...] [-o runs/frontier] [--plot docs/images/frontier.png]``
 
 Runs are folders, as those of ``semcorr eval``: the same command goes on with what a stop left. Other methods than the
-paper's are measured too where there are any.
+paper's are measured too where there are any; those that want a vision transformer get a small one with random weights,
+which shows what they cost here and not what they find.
 """
 
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.table import Table
 
+from benchmarks import random_dino
 from benchmarks.command import EXACT, chosen_presets, main, new_app, save_figure, save_json, use_threads
 from benchmarks.verdict import short
 from semcorr.cli import console
@@ -27,6 +29,7 @@ from semcorr.evaluation.records import Run
 from semcorr.evaluation.report import build_report
 from semcorr.evaluation.runner import Method, run
 from semcorr.evaluation.sheets import Value
+from semcorr.methods import PHOTO_MODEL
 from semcorr.methods import methods as all_methods
 from semcorr.progress import Progress
 
@@ -89,7 +92,7 @@ def frontier(
     options = {"dtype": dtype, "device": device}
     methods = {name: Method(model=model, preset=name, options=options) for name in names}
     if not presets:
-        methods |= {name: Method(name=name, model=model, options=options) for name in all_methods() if name != "prompt"}
+        methods |= others(model, options, output)
     with running(output) as progress:
         runs = list(run_all(dataset, methods, output, workers=workers, progress=progress))
     found = places(runs)
@@ -105,6 +108,22 @@ def frontier(
     return 0
 
 
+def others(model: str, options: Mapping[str, Any], folder: Path) -> dict[str, Method]:
+    """Every method but the paper's; in the names of those whose vision transformer is random it says so."""
+    found = {}
+    for name, known in all_methods().items():
+        if name == "prompt":
+            continue
+        vision = str(random_dino.write(folder / "random-dino")) if "dino" in name else None
+        if vision is None:
+            found[name] = Method(name=name, model=model, options=options)
+        elif known.photo_model != PHOTO_MODEL:
+            found[f"{name}, random"] = Method(name=name, model=vision, options=options)
+        else:
+            found[f"{name}, random"] = Method(name=name, model=model, options={**options, "vision": vision})
+    return found
+
+
 def run_all(
     dataset: Dataset,
     methods: Mapping[str, Method],
@@ -116,7 +135,9 @@ def run_all(
     """Run each method in a folder of its own, or read what is there."""
     for name, method in methods.items():
         console.note(f"{name} ...")
-        yield replace(run(dataset, method, folder / name, workers=workers, progress=progress), name=name)
+        yield replace(
+            run(dataset, method, folder / name.replace(", ", "-"), workers=workers, progress=progress), name=name
+        )
 
 
 def places(runs: Sequence[Run]) -> list[Place]:

@@ -44,10 +44,10 @@ _OWN: Mapping[str, Method] = {
     "attention-dift": Method(
         loader="semcorr.fusion:AttentionDiftMatcher.from_pretrained", presets=("fast", "paper", "reference")
     ),
-    "dift": Method(loader="semcorr.features:DiftMatcher.from_pretrained", presets=("published",)),
+    "dift": Method(loader="semcorr.features:DiftMatcher.from_pretrained", presets=("published", "clean")),
     "dino": Method(loader="semcorr.features:DinoMatcher.from_pretrained", presets=("published",), photo_model=_DINO),
     "sd-dino": Method(loader="semcorr.fusion:SdDinoMatcher.from_pretrained", presets=("published",)),
-    "nbb": Method(loader="semcorr.features:DiftBuddyMatcher.from_pretrained", presets=("published",)),
+    "nbb": Method(loader="semcorr.features:DiftBuddyMatcher.from_pretrained", presets=("published", "clean")),
     "nbb-dino": Method(
         loader="semcorr.features:DinoBuddyMatcher.from_pretrained", presets=("published",), photo_model=_DINO
     ),

@@ -27,8 +27,8 @@ class MatcherOptions:
     """What to match with.
 
     Attributes:
-        model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings. For dino
-            a vision transformer: hub id or transformers folder. [default: CompVis/stable-diffusion-v1-4; for dino
+        model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings; any of
+            these +FILE.safetensors takes its U-Net from a file. For dino a vision transformer: hub id or folder. [default: CompVis/stable-diffusion-v1-4; for dino
             facebook/dinov2-base]
         method: "prompt" (the paper's), "dift", or another of `semcorr doctor`'s list.
         revision: Branch, tag or commit of a hub id.

@@ -12,6 +12,7 @@ from semcorr.checkpoints import hub
 from semcorr.checkpoints.names import is_hub_id, looks_like_a_path
 from semcorr.checkpoints.weights import PICKLED
 from semcorr.diffusion.folder import load_folder
+from semcorr.diffusion.other_unet import split_name, with_unet
 from semcorr.diffusion.parts import Checkpoint
 from semcorr.diffusion.repository import NETWORK, needed
 from semcorr.diffusion.single_file import load_single_file
@@ -33,11 +34,18 @@ def load_checkpoint(
     """Load a bundled model by name, a diffusers folder, an original-layout ``.safetensors`` file or a hub id.
 
     In that order: a folder ``CompVis/stable-diffusion-v1-4`` below the working directory goes before the
-    hub's repository of that name.
+    hub's repository of that name. ``"NAME+FILE.safetensors"`` is any of these with the U-Net of a file
+    (:mod:`semcorr.diffusion.other_unet`).
 
     Raises:
         ModelError: nothing of that name is known, here or within reach; or what is there cannot be used.
     """
+    parts = split_name(str(model))
+    if parts is not None:
+        base = load_checkpoint(
+            parts[0], revision=revision, dtype=dtype, local_files_only=local_files_only, progress=progress
+        )
+        return with_unet(base, Path(parts[1]).expanduser(), str(model))
     name, path = str(model), Path(model).expanduser()
     if revision is not None and (name in BUNDLED or path.exists()):
         raise ModelError(f"{name} is on this machine and has no revision {revision!r}: only hub ids take a revision.")

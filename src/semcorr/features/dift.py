@@ -25,7 +25,7 @@ from semcorr.settings import override
 D = TypeVar("D", bound=DiftSettings)
 M = TypeVar("M", bound="DiftMatcher")
 
-PRESETS = ("published",)
+PRESETS = ("published", "clean")
 
 # Block, time step and samples are those that DIFT was published with, for Stable Diffusion 2.1 at 768 pixels; for the
 # other families they are taken over.
@@ -38,6 +38,11 @@ _TOGETHER = 4
 def published(family: str = "sd2") -> DiftSettings:
     """The published settings: decoder block 1, t = 261, 8 noise samples; the empty prompt, since none is known."""
     return override(DiftSettings(), **_FAMILIES.get(family, {}))
+
+
+def clean(family: str = "sd2") -> DiftSettings:
+    """For CleanDIFT's networks, which take pictures without noise: one pass, and the rest as DIFT has it."""
+    return override(published(family), noise="none", samples=1)
 
 
 class DiftMatcher(FeatureMatcher[D]):
@@ -89,10 +94,11 @@ class DiftMatcher(FeatureMatcher[D]):
             SettingsError: unknown preset, unknown setting, or a value that does not fit.
         """
         if preset not in PRESETS:
-            raise SettingsError(f"Unknown preset {preset!r}.{suggest(preset, PRESETS)} Presets are: published.")
-        override(
-            cls.settings_type(**vars(published())), **overrides
-        )  # a misspelt name is found before gigabytes are loaded
+            told = ", ".join(PRESETS)
+            raise SettingsError(f"Unknown preset {preset!r}.{suggest(preset, PRESETS)} Presets are: {told}.")
+        settings_of = {"published": published, "clean": clean}[preset]
+        # A misspelt name is found before gigabytes are loaded.
+        override(cls.settings_type(**vars(settings_of())), **overrides)
         network = DiffusionModel.from_pretrained(
             Path(model) if isinstance(model, os.PathLike) else model,
             revision=revision,
@@ -101,7 +107,7 @@ class DiftMatcher(FeatureMatcher[D]):
             local_files_only=local_files_only,
             progress=progress,
         )
-        settings = cls.settings_type(**vars(published(network.family)))
+        settings = cls.settings_type(**vars(settings_of(network.family)))
         return cls(network, override(settings, **overrides))
 
     def network(self) -> ModelIdentity:
