@@ -28,8 +28,8 @@ class MatcherOptions:
 
     Attributes:
         model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings; any of
-            these +FILE.safetensors takes its U-Net from a file. For dino a vision transformer: hub id or folder. [default: CompVis/stable-diffusion-v1-4; for dino
-            facebook/dinov2-base]
+            these +FILE.safetensors takes its U-Net from a file. For dino a vision transformer: hub id or folder.
+            [default: CompVis/stable-diffusion-v1-4; for dino facebook/dinov2-base]
         method: "prompt" (the paper's), "dift", or another of `semcorr doctor`'s list.
         revision: Branch, tag or commit of a hub id.
         preset: The method's settings by name. For prompt: "paper" (the text's), "reference" (the authors' code with its

@@ -16,9 +16,9 @@ BETWEEN = "+"
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """The checkpoint's name and the U-Net file's in ``"CHECKPOINT+FILE.safetensors"``; None where it is not of the form.
+    """Return the checkpoint's name and the U-Net file's of ``"CHECKPOINT+FILE.safetensors"``.
 
-    What is a file or folder as it is, has no second part.
+    None where it is not of the form, or is a file or folder as it is.
     """
     base, between, file = name.rpartition(BETWEEN)
     if not (base and between) or Path(name).expanduser().exists():
