@@ -1,6 +1,6 @@
 """A small vision transformer of DINOv2's kind with random weights: shows that methods on it run, and nothing else.
 
-``python -m benchmarks.random_dino FOLDER`` writes it as transformers saves a model, for ``--method dino --model FOLDER``.
+``python -m benchmarks.random_dino FOLDER`` writes it as transformers saves a model, for ``--method dino --model ...``.
 """
 
 import sys

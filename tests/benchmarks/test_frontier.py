@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import PIL.Image
@@ -69,3 +70,25 @@ def test_the_table_says_what_is_as_good_as_paper(tmp_path: Path):
     frontier.save_figure(draw(found), tmp_path / "deep" / "frontier.png")
     with PIL.Image.open(tmp_path / "deep" / "frontier.png") as written:
         assert written.size[0] > 500
+
+
+def test_every_other_method_is_in_the_table_and_random_networks_say_so(tmp_path: Path):
+    found = frontier.others("toy", {"device": "cpu"}, tmp_path)
+    assert list(found) == [
+        "attention-dift",
+        "dift",
+        "dino, random",
+        "sd-dino, random",
+        "nbb",
+        "nbb-dino, random",
+    ]
+    dataset = toy_world.load(tmp_path / "toy", sources=1, targets=1)
+    small = {
+        "dino, random": {"resolution": 112},
+        "sd-dino, random": {"dino_resolution": 112, "samples": 1},
+        "nbb-dino, random": {"resolution": 112},
+    }
+    methods = {name: replace(found[name], options={**found[name].options, **more}) for name, more in small.items()}
+    assert {
+        (one.name, one.pairs, one.failed) for one in places(list(run_all(dataset, methods, tmp_path / "runs")))
+    } == {(name, 4, 0) for name in small}

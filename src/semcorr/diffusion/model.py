@@ -151,7 +151,7 @@ class DiffusionModel:
         With ``gradient_checkpointing`` the backward pass takes less memory and runs most of the network again.
         """
         self._check_context(context, tokens)
-        unet = self._unet_for(layers, gradient_checkpointing and torch.is_grad_enabled())
+        unet = self.trimmed(layers, gradient_checkpointing=gradient_checkpointing and torch.is_grad_enabled())
         return self._record(unet, noisy, t, context, layers, tokens)
 
     @torch.no_grad()
@@ -168,7 +168,7 @@ class DiffusionModel:
         makes of it before each layer. :meth:`keys` is the other half.
         """
         self._check_context(context, (0,))
-        return self._record(self._unet_for(layers), noisy, t, context, layers, None)
+        return self._record(self.trimmed(layers), noisy, t, context, layers, None)
 
     def keys(
         self, context: Float[Tensor, "batch tokens dim"], layers: Sequence[CrossAttentionLayer]
@@ -260,14 +260,18 @@ class DiffusionModel:
             saved = SavedBytes({weight.untyped_storage().data_ptr() for weight in self.unet.parameters()})
             unet = trimmed_unet(self.unet, layers, run_parts=saved.run) if gradient_checkpointing else None
             with torch.enable_grad(), saved:
-                maps = self._record(unet or self._unet_for(layers), latent, 1, context, layers, (1,))
+                maps = self._record(unet or self.trimmed(layers), latent, 1, context, layers, (1,))
             del maps
             self._saved_bytes[key] = saved.bytes
         return self._saved_bytes[key]
 
-    def _unet_for(
-        self, layers: Sequence[CrossAttentionLayer], gradient_checkpointing: bool = False
+    def trimmed(
+        self, layers: Sequence[CrossAttentionLayer], *, gradient_checkpointing: bool = False
     ) -> UNet2DConditionModel:
+        """The U-Net cut after the last of ``layers``, as :meth:`attention` runs it: one object for every choice.
+
+        See :func:`semcorr.diffusion.trim.trimmed_unet`.
+        """
         key = tuple(layer.name for layer in layers), gradient_checkpointing
         if key not in self._trimmed:
             run_parts = recomputed if gradient_checkpointing else None
