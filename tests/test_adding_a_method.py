@@ -82,3 +82,14 @@ def test_a_misspelt_setting_is_told(installed: Path):
     done = semcorr(installed, "eval", "toy", "--method", "colour", "--set", "reech=1")
     assert done.returncode == 2
     assert "Did you mean 'reach'?" in done.stderr
+
+
+def test_a_package_whose_method_is_not_there_is_named(tmp_path: Path):
+    about = tmp_path / "gone-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: gone\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[semcorr.methods]\ngone = no_such_module:Matcher\n")
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    done = semcorr(tmp_path, "match", *[str(tmp_path / "a.png")] * 2, "-p", "1", "1", "--method", "gone")
+    assert done.returncode == 2
+    assert "Method 'gone' cannot be loaded from 'no_such_module:Matcher': ModuleNotFoundError" in done.stderr

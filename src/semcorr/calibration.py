@@ -100,8 +100,9 @@ def key_of(method: str, identity: Mapping[str, Any]) -> str:
     ``identity`` is what :meth:`semcorr.matching.Matcher.identity` returns. Precision does not count: it changes
     confidence less than pictures do.
     """
-    settings = {name: value for name, value in identity["settings"].items() if name != "seed"}
-    parts = [method, identity["model_fingerprint"], settings, bool(identity.get("align_pose", False))]
+    # Another package's method may say less of itself.
+    settings = {name: value for name, value in identity.get("settings", {}).items() if name != "seed"}
+    parts = [method, identity.get("model_fingerprint"), settings, bool(identity.get("align_pose", False))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

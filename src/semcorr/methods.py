@@ -107,7 +107,15 @@ def load_matcher(
     found = find_method(method)
     assert found is not None  # noqa: S101  # an unknown one is an error
     # Late: diffusers takes seconds, and names alone need none of it.
-    load = EntryPoint(name=method, value=found.loader, group=PLUGINS).load()
+    try:
+        load = EntryPoint(name=method, value=found.loader, group=PLUGINS).load()
+    except (ImportError, AttributeError, ValueError) as error:
+        if method in _OWN:
+            raise
+        raise SettingsError(
+            f"Method {method!r} cannot be loaded from {found.loader!r}: {type(error).__name__}: {error}. Expected "
+            "'module:function'; update or remove the package that adds it."
+        ) from error
     chosen = preset or next(iter(found.presets), None)
     matcher: Matcher = load(model, **({} if chosen is None else {"preset": chosen}), **options)
     return calibrated(PoseAligned(matcher) if align_pose else matcher, method, calibration)
