@@ -72,6 +72,7 @@ def test_the_table_says_what_is_as_good_as_paper(tmp_path: Path):
         assert written.size[0] > 500
 
 
+@pytest.mark.slow
 def test_every_other_method_is_in_the_table_and_random_networks_say_so(tmp_path: Path):
     found = frontier.others("toy", {"device": "cpu"}, tmp_path)
     assert list(found) == [

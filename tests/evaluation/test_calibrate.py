@@ -168,6 +168,7 @@ def test_a_report_tells_what_confidence_is_worth() -> None:
     assert area == pytest.approx(float(np.mean(1 - (1 - (1 - shares) ** 3) / (3 * shares))), abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_command_fits_a_run_and_its_file_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["-o", str(tmp_path / "run")]
     asked = ["eval", "toy", "--method", "dift", "--set", "samples=1", "--limit", "30", "--device", "cpu", *where]
