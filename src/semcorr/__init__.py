@@ -14,9 +14,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from semcorr.dense import dense_flow
     from semcorr.diffusion import DiffusionModel
     from semcorr.draw import match_figure
     from semcorr.errors import (
+        CalibrationError,
+        FlowError,
         ImageError,
         LayerError,
         ModelError,
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
         SemcorrError,
         SettingsError,
     )
+    from semcorr.flow import Flow
     from semcorr.images import Image, load_image
     from semcorr.matching import Matcher, Matches, Query
     from semcorr.methods import load_matcher, match
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from semcorr.prompt import PromptMatcher, PromptSettings
 
 _ERRORS = (
+    "CalibrationError",
+    "FlowError",
     "ImageError",
     "LayerError",
     "ModelError",
@@ -44,6 +50,7 @@ _ERRORS = (
 )
 _HOMES = {
     "DiffusionModel": "semcorr.diffusion",
+    "Flow": "semcorr.flow",
     "Image": "semcorr.images",
     "Matcher": "semcorr.matching",
     "Matches": "semcorr.matching",
@@ -51,6 +58,7 @@ _HOMES = {
     "PromptMatcher": "semcorr.prompt",
     "PromptSettings": "semcorr.prompt",
     "Query": "semcorr.matching",
+    "dense_flow": "semcorr.dense",
     "load_image": "semcorr.images",
     "load_matcher": "semcorr.methods",
     "match": "semcorr.methods",
@@ -59,7 +67,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "CalibrationError",
     "DiffusionModel",
+    "Flow",
+    "FlowError",
     "Image",
     "ImageError",
     "LayerError",
@@ -75,6 +86,7 @@ __all__ = [
     "QueryError",
     "SemcorrError",
     "SettingsError",
+    "dense_flow",
     "load_image",
     "load_matcher",
     "match",
