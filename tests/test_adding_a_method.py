@@ -60,6 +60,7 @@ def test_it_matches(installed: Path, tmp_path: Path):
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
 
 
+@pytest.mark.slow
 def test_it_is_measured_and_listed(installed: Path, tmp_path: Path):
     options = [
         "--method",

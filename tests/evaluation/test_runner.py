@@ -171,6 +171,7 @@ def test_lines_reach_the_disk_a_source_at_a_time(
     assert settled == [2, 4, 6]
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(birds: Dataset, whole: Sequence[PairRecord], tmp_path: Path) -> None:
     counts: list[tuple[int, int]] = []
 

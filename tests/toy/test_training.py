@@ -88,6 +88,7 @@ def test_scene_cache_of_other_settings_is_refused(tmp_path: Path) -> None:
         open_scenes(tmp_path, 8, "train", workers=1)
 
 
+@pytest.mark.slow
 def test_autoencoder_stopped_and_continued_is_the_same(tmp_path: Path) -> None:
     scenes = open_scenes(tmp_path / "scenes", 8, "train", workers=1)
 
