@@ -257,3 +257,25 @@ def test_the_soft_peak_is_the_weighted_mean_of_a_window():
 def test_a_cold_soft_peak_is_the_peak():
     values = torch.rand(4, 6, 5, generator=torch.Generator().manual_seed(0))
     np.testing.assert_allclose(heatmaps.soft_peak(values, 2, 1e-6), heatmaps.peak(values), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(60, 40), (30, 40), (600, 400)])
+def test_the_second_peak_is_the_highest_place_away_from_the_first(size: tuple[int, int]) -> None:
+    maps = torch.zeros(3, 40, 60)
+    maps[:, 10, 10] = 2.0  # around it lies what is no second peak
+    maps[:, 11, 11] = 1.9
+    maps[0, 30, 50], maps[1, 30, 50] = 0.8, 2.0
+    second = heatmaps.second_peak(maps, size)
+    torch.testing.assert_close(second, torch.tensor([0.4, 1.0, 0.0]))
+    # Heights count from the median, whatever the scale.
+    torch.testing.assert_close(heatmaps.second_peak(3 * maps - 7, size), second)
+
+
+def test_away_is_a_part_of_the_pictures_longer_side() -> None:
+    maps = torch.zeros(1, 10, 10)
+    maps[0, 5, 0], maps[0, 5, 4] = 1.0, 0.5
+    # Four of ten columns are 0.4 of a wide picture, and 0.1 of one four times as high as wide.
+    assert heatmaps.second_peak(maps, (200, 100)).item() == pytest.approx(0.5)
+    assert heatmaps.second_peak(maps, (100, 400)).item() == 0
+    assert heatmaps.second_peak(maps, (100, 400), apart=0.05).item() == pytest.approx(0.5)
+    assert heatmaps.second_peak(torch.ones(1, 10, 10), (10, 10)).item() == 1

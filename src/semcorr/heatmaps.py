@@ -213,3 +213,25 @@ def soft_peak(maps: Float[Tensor, "*batch height width"], radius: int, temperatu
     across = (weights.sum(dim=1) * (columns + 0.5)).sum(dim=1)
     down = (weights.sum(dim=2) * (rows + 0.5)).sum(dim=1)
     return torch.stack((across, down), dim=-1).to(torch.float32).reshape(*maps.shape[:-2], 2)
+
+
+def second_peak(
+    maps: Float[Tensor, "points height width"], size: Size, *, apart: float = 0.15
+) -> Float[Tensor, " points"]:
+    """Return how high a map is away from its peak: 0 is its median, 1 as high as the peak. 1 for a flat map.
+
+    Args:
+        maps: each covers the whole picture.
+        size: (width, height) of the picture, in its own pixels.
+        apart: how far from the peak "away" begins, as a part of the picture's longer side.
+    """
+    height, width = maps.shape[1:]
+    shape = maps.new_tensor([size[0] / width, size[1] / height]) / max(size)
+    at = peak(maps) * shape
+    across = (torch.arange(width, device=maps.device) + 0.5) * shape[0]
+    down = (torch.arange(height, device=maps.device) + 0.5) * shape[1]
+    distance = torch.hypot(across - at[:, 0, None, None], down[:, None] - at[:, 1, None, None])
+    low = maps.flatten(1).median(dim=1).values
+    away = maps.masked_fill(distance <= apart, -torch.inf).flatten(1).amax(dim=1)
+    span = peak_value(maps) - low
+    return torch.where(span > 0, (away - low) / span, 1.0).clamp(0, 1)

@@ -171,7 +171,8 @@ class AttentionDiftMatcher:
     ) -> Matches:
         """Find a query's points in another image, with the query's own settings.
 
-        Rounds, layers and crops are told of the attention alone.
+        Rounds, layers and crops are told of the attention alone. The confidence is how much lower the heat map is
+        everywhere but around its peak: whatever looks and attends nearly as well elsewhere makes it less.
 
         Raises:
             QueryError: the query belongs to another model or method.
@@ -190,7 +191,7 @@ class AttentionDiftMatcher:
         return dataclasses.replace(
             attention,
             points=found,
-            confidence=heatmaps.peak_value(together).double().clamp(0, 1).numpy() * attention.confidence,
+            confidence=1 - heatmaps.second_peak(together, target.size).double().numpy(),
             heatmaps=together.numpy(),
             after_rounds=None,
         )
