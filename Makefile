@@ -8,7 +8,11 @@ STAMP := $(VENV)/.semcorr-installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: help setup demo demo-photos test test-slow lint format clean
+# Another environment, for one slow test: Label Studio's and CVAT's own readers.
+IMPORTERS := $(VENV)-importers
+IMPORTERS_STAMP := $(IMPORTERS)/.semcorr-installed
+
+.PHONY: help setup importers demo demo-photos test test-slow lint format clean
 
 help:
 	@echo "make setup        install everything into $(VENV)"
@@ -26,6 +30,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $(STAMP)
 
+importers: $(IMPORTERS_STAMP)
+
+$(IMPORTERS_STAMP): tests/annotations/importers.txt
+	$(PYTHON) -m venv $(IMPORTERS)
+	$(IMPORTERS)/bin/python -m pip install --quiet --no-deps --requirement tests/annotations/importers.txt
+	@touch $(IMPORTERS_STAMP)
+
 demo: setup
 	$(BIN)/semcorr demo --output output/demo.png
 
@@ -36,8 +47,8 @@ test: setup
 	$(PYTEST)
 
 # Exit status 5 is pytest's for "nothing was selected".
-test-slow: setup
-	$(PYTEST) -m slow || [ $$? -eq 5 ]
+test-slow: setup importers
+	SEMCORR_IMPORTERS_PYTHON=$(abspath $(IMPORTERS))/bin/python $(PYTEST) -m slow || [ $$? -eq 5 ]
 
 lint: setup
 	$(BIN)/ruff check .
@@ -50,4 +61,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(IMPORTERS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from semcorr.annotations import TransferRecord, read_annotations, transfer
     from semcorr.dense import dense_flow
     from semcorr.diffusion import DiffusionModel
     from semcorr.draw import match_figure
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         QueryError,
         SemcorrError,
         SettingsError,
+        TransferError,
     )
     from semcorr.flow import Flow
     from semcorr.images import Image, load_image
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from semcorr.methods import load_matcher, match
     from semcorr.progress import Progress
     from semcorr.prompt import PromptMatcher, PromptSettings
+    from semcorr.words import WordMaps, word_maps
 
 _ERRORS = (
     "CalibrationError",
@@ -47,6 +50,7 @@ _ERRORS = (
     "QueryError",
     "SemcorrError",
     "SettingsError",
+    "TransferError",
 )
 _HOMES = {
     "DiffusionModel": "semcorr.diffusion",
@@ -58,11 +62,16 @@ _HOMES = {
     "PromptMatcher": "semcorr.prompt",
     "PromptSettings": "semcorr.prompt",
     "Query": "semcorr.matching",
+    "TransferRecord": "semcorr.annotations",
+    "WordMaps": "semcorr.words",
     "dense_flow": "semcorr.dense",
     "load_image": "semcorr.images",
     "load_matcher": "semcorr.methods",
     "match": "semcorr.methods",
     "match_figure": "semcorr.draw",
+    "read_annotations": "semcorr.annotations",
+    "transfer": "semcorr.annotations",
+    "word_maps": "semcorr.words",
     **dict.fromkeys(_ERRORS, "semcorr.errors"),
 }
 
@@ -86,11 +95,17 @@ __all__ = [
     "QueryError",
     "SemcorrError",
     "SettingsError",
+    "TransferError",
+    "TransferRecord",
+    "WordMaps",
     "dense_flow",
     "load_image",
     "load_matcher",
     "match",
     "match_figure",
+    "read_annotations",
+    "transfer",
+    "word_maps",
 ]
 
 

@@ -17,6 +17,8 @@ from semcorr.marks import (
     HAIRLINE,
     INK,
     PAPER,
+    PEAK,
+    WIDE_RING,
     Box,
     Colour,
     Mark,
@@ -81,17 +83,51 @@ def match_figure(
 
 
 def heatmap_overlay(
-    image: Image, heatmap: ArrayLike, opacity: float = 0.6, *, colormap: str = "inferno"
+    image: Image,
+    heatmap: ArrayLike,
+    opacity: float = 0.6,
+    *,
+    colormap: str = "inferno",
+    peak: bool | Sequence[float] | np.ndarray = False,
+    colour: Colour = PEAK,
 ) -> PIL.Image.Image:
     """The image, of its own size, under one heat map (h, w) of any resolution that covers all of it.
 
     The map is stretched to its own range; where it is low the image shows, paler and darker than it is, and where it is
-    high the colour does, with ``opacity`` at the peak. ``colormap`` is the name of a matplotlib colour map.
+    high the colour does, with ``opacity`` at the peak. ``colormap`` is the name of a matplotlib colour map; inferno is
+    perceptually uniform: equal steps of heat look equally large. ``peak`` marks the map's largest pixel, or another
+    place (x, y) in pixels of the image, with a dot of ``colour``.
     """
     heat = np.asarray(heatmap, dtype=np.float64)
     if heat.ndim != 2:
         raise ValueError(f"A heat map must be (height, width), got shape {heat.shape}.")
-    return _blend(image.pil(), _strongest(heat[None], image.size), opacity, colormap)
+    overlay = _blend(image.pil(), _strongest(heat[None], image.size), opacity, colormap)
+    if isinstance(peak, bool):
+        return dotted(overlay, peak_of(heat, image.size), colour) if peak else overlay
+    return dotted(overlay, _pairs([peak], "peak")[0], colour)
+
+
+def peak_of(heatmap: ArrayLike, size: tuple[int, int]) -> Float[np.ndarray, "2"]:
+    """The centre (x, y) of a map's largest pixel, the first in reading order, in pixels of the image it covers."""
+    heat = np.asarray(heatmap)
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    centre = np.array([column + 0.5, row + 0.5])
+    return scale_points(centre, (heat.shape[1], heat.shape[0]), size)
+
+
+def dotted(
+    picture: PIL.Image.Image, place: np.ndarray, colour: Colour, *, ring: np.ndarray | None = None
+) -> PIL.Image.Image:
+    """The picture with a dot at ``place`` (x, y), and a ring around another place, tied to the dot if they differ."""
+    marked, layer = picture.copy(), PIL.Image.new("RGBA", (picture.width * FINER, picture.height * FINER))
+    style = Style.of(picture.height)
+    pen = Pen(PIL.ImageDraw.Draw(layer), style, ring=WIDE_RING)
+    if ring is not None:
+        pen.tie(place, ring, colour)
+        pen.ring(ring, colour)
+    pen.disc(place, style.dot, colour)
+    lay_over(marked, layer, (0, 0))
+    return marked
 
 
 def gallery(

@@ -40,6 +40,10 @@ class FlowError(SemcorrError):
     """The parts of a dense match do not fit together, or its file is broken."""
 
 
+class TransferError(SemcorrError):
+    """There is nothing to carry points over from or to, or a result cannot be written."""
+
+
 class RunError(SemcorrError):
     """The folder of an evaluation cannot be written, holds something else, or is in use."""
 

@@ -1,14 +1,18 @@
 """Writing files so that nobody ever sees half of one."""
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write a file whole or not at all, its folder included, and return its path.
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BufferedIOBase]:
+    """A file to write, which takes its place when the ``with`` block ends, and never if that fails.
 
-    What was there before stays until the new one is whole.
+    Its folder is made; what was there before stays until the new one is whole.
 
     Raises:
         OSError: the folder or the file cannot be written.
@@ -19,13 +23,19 @@ def write_whole(path: Path, data: bytes) -> Path:
     unfinished = Path(temporary)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
         # mkstemp keeps the file to its owner; a result has the permissions any new file would have.
         unfinished.chmod(0o666 & ~_umask())
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, data: bytes) -> Path:
+    """Write a file whole or not at all, its folder included, and return its path; see :func:`whole_file`."""
+    with whole_file(path) as file:
+        file.write(data)
     return path
 
 

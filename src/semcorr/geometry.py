@@ -169,6 +169,29 @@ class Crop:
         return _affine(points, (self.width / resolution, self.height / resolution), (float(self.left), float(self.top)))
 
 
+def crop_around(box: tuple[float, float, float, float], margin: float, size: Size) -> Crop:
+    """A square around a box (x0, y0, x1, y1), as far as an image of ``size`` (width, height) goes.
+
+    Its side is the box's longer one and ``margin`` of it on both ends. A square, because the model's frame is one: what
+    is in it keeps its proportions.
+
+    Raises ``PointError`` when no pixel of the image is in the box.
+    """
+    (x0, y0, x1, y1), (width, height) = box, size
+    if not (np.isfinite(box).all() and min(x1, width) > max(x0, 0) and min(y1, height) > max(y0, 0)):
+        raise PointError(
+            f"Box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) has no part in the image, which is {width} x {height} pixels."
+        )
+    half = (0.5 + margin) * max(x1 - x0, y1 - y0)
+    edges = []
+    for low, high, length in ((x0, x1, width), (y0, y1, height)):
+        middle = (low + high) / 2
+        first = min(max(int(np.floor(middle - half)), 0), length - 1)
+        edges.append((first, max(min(int(np.ceil(middle + half)), length) - first, 1)))
+    (left, across), (top, down) = edges
+    return Crop(left=left, top=top, width=across, height=down)
+
+
 def _affine(points: Points, scale: Sequence[float], shift: Sequence[float]) -> Points:
     if isinstance(points, Tensor):
         if not points.is_floating_point():

@@ -19,6 +19,7 @@ INK: Colour = (30, 34, 40)
 FAINT: Colour = (105, 112, 122)
 HAIRLINE: Colour = (205, 210, 216)
 PAPER: Colour = (255, 255, 255)
+PEAK: Colour = (0, 200, 255)  # no heat has it: inferno goes from black by red to yellow
 # Ten hues that stay apart from each other, also on photographs; later points go on around the hue circle.
 PALETTE: tuple[Colour, ...] = (
     (255, 209, 0),
@@ -32,6 +33,7 @@ PALETTE: tuple[Colour, ...] = (
     (190, 224, 60),
     (240, 150, 240),
 )
+WIDE_RING = 3.2  # radius of a ring, in those of a dot, that may have a dot in its middle
 # Markers are drawn so many times larger and scaled down, because Pillow's circles have stairs.
 FINER = 3
 
@@ -81,11 +83,11 @@ class Style:
 class Pen:
     """Draws in pixels of the figure on a layer that is FINER times as large; every mark has a dark edge."""
 
-    def __init__(self, draw: PIL.ImageDraw.ImageDraw, style: Style) -> None:
+    def __init__(self, draw: PIL.ImageDraw.ImageDraw, style: Style, *, ring: float = 2.3) -> None:
         self._draw = draw
         self._style = style
         self._edge = style.dot / 3
-        self.ring_radius = 2.3 * style.dot
+        self.ring_radius = ring * style.dot
 
     def line(self, start: np.ndarray, end: np.ndarray, colour: Colour, width: float) -> None:
         """A line with a dark edge."""

@@ -8,7 +8,8 @@ class Progress(Protocol):
     """Called as work goes on; raise from it to cancel the work.
 
     ``stage`` names the work ("learn", "locate", "download"), ``done`` of ``total`` steps are behind,
-    and ``info`` carries what is worth showing (a loss, an image's name).
+    and ``info`` carries what is worth showing (a loss, an image's name); what can be called among it (``look``) is
+    worked out only for a callback that calls it.
     """
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:

@@ -122,7 +122,9 @@ class TerminalProgress:
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
         """The library's callback: ``done`` of ``total`` steps of ``stage`` are behind."""
-        told = ", ".join(f"{name} {_short(value)}" for name, value in info.items() if value is not None)
+        # What can be called is there to be asked, by whoever shows pictures.
+        shown = {name: value for name, value in info.items() if value is not None and not callable(value)}
+        told = ", ".join(f"{name} {_short(value)}" for name, value in shown.items())
         if self._bars is None:
             self._log.tell(stage, done, total, told)
             return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
+from semcorr.cli.keypoints import compare
 from semcorr.cli.options import MatcherOptions, Output, Repeated
 from semcorr.cli.report import TableOptions
 from semcorr.errors import SettingsError
@@ -139,28 +140,37 @@ def evaluate(
     workers: int = 1,
     keep_queries: Annotated[bool, Parameter(negative="")] = False,
     estimate: Annotated[bool, Parameter(negative="")] = False,
+    truth: Path | None = None,
+    sigma: float | None = None,
     tables: TableOptions = _TABLES,
     data: DataOptions = _DATA,
     method: MethodOptions = _METHOD,
 ) -> int:
     """Run a method over a benchmark, and print its figures beside the baselines'.
 
+    With --truth nothing is run: DATASET is a COCO file of found key-points, as `semcorr transfer` writes it, and is
+    compared with the true ones.
+
     A run is a folder. Stopped in whatever way, it loses the pair in flight at most, and the same command goes on; other
     settings are refused. A pair that fails is noted, counted as wrong, and tried again by the same command.
 
     Args:
-        dataset: One of those that `semcorr data list` shows.
+        dataset: One of those that `semcorr data list` shows; with --truth, a COCO file.
         output: Folder of the run. [default: runs/DATASET-METHOD]
         shard: i/n: do only the i-th of n parts, here or on another machine; `semcorr merge` joins folders.
         workers: Processes, each with a model of its own.
         keep_queries: Keep what source pictures were described as.
         estimate: Run nothing; time a few steps and print how many hours the run would take on this machine.
+        truth: COCO file of true key-points to compare those of DATASET with.
+        sigma: With --truth, COCO's constant for how far apart is alike, the same for all key-points. [default: 0.05]
         tables: Which tables are printed, and how.
         data: Which pairs.
         method: What is measured.
     """
     from semcorr.evaluation.runner import run
 
+    if truth is not None:
+        return compare(Path(dataset), truth, sigma, json=tables.json)
     part, chosen = _shard(shard), method.chosen(dataset)  # what is misspelt is told before anything slow begins
     pairs = _read(data, dataset, tables)
     if estimate:

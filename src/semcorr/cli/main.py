@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from semcorr.cli import console
+from semcorr.cli.app import app_page
+from semcorr.cli.attend import attend
 from semcorr.cli.calibrate import calibrate
 from semcorr.cli.data import data_app
 from semcorr.cli.demo import demo, demo_photos
@@ -20,6 +22,7 @@ from semcorr.cli.evaluate import ablate, evaluate, merge
 from semcorr.cli.match import describe, locate, match
 from semcorr.cli.report import report
 from semcorr.cli.toy import toy_app
+from semcorr.cli.transfer import transfer
 from semcorr.errors import SemcorrError
 
 app = App(
@@ -34,6 +37,9 @@ app.command(match, usage="Usage: semcorr match SOURCE TARGET... -p X Y [-p X Y .
 app.command(describe, usage="Usage: semcorr describe IMAGE -p X Y [-p X Y ...] -o QUERY.safetensors [OPTIONS]")
 app.command(locate, usage="Usage: semcorr locate QUERY.safetensors TARGET... [OPTIONS]")
 app.command(dense, usage="Usage: semcorr dense SOURCE TARGET... [OPTIONS]")
+app.command(attend, usage='Usage: semcorr attend IMAGE "PROMPT" [OPTIONS]')
+app.command(transfer, usage="Usage: semcorr transfer ANNOTATIONS [TARGET...] --images DIR -o OUT.json [OPTIONS]")
+app.command(app_page, name="app")
 app.command(demo)
 app.command(demo_photos)
 app.command(doctor)

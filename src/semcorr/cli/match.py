@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.options import Device, DType, Json, MatcherOptions, Output, PictureNames, Points, require_points
+from semcorr.cli.pictures import ExtraPictures, Extras, FigureName
 from semcorr.cli.run import MutualRun, TargetRun, checked_source, load_matcher, readable_targets
 from semcorr.errors import QueryError, SemcorrError, SettingsError
 
@@ -21,6 +22,8 @@ def match(
     points: Points = None,
     mutual: Annotated[bool, Parameter(negative="")] = False,
     most: int = 50,
+    layers: Annotated[bool, Parameter(negative="")] = False,
+    figure: FigureName | None = None,
     output: Output = _DEFAULT_OUTPUT,
     json: Json = False,
     options: MatcherOptions = _DEFAULT_OPTIONS,
@@ -35,23 +38,32 @@ def match(
         points: X Y in pixels of SOURCE from its top-left corner; repeat for more points.
         mutual: Match places that are each other's best match, without points.
         most: With --mutual, the number of pairs that are kept, the most similar ones.
+        layers: Write a picture of every layer's own heat maps beside each; reads each target once more.
+        figure: "many": one picture of all targets with their heat maps. "method": for each target one of how the first
+            point is learned and found.
         output: Folder for the pictures.
         json: Print one JSON document instead of tables.
         options: What to match with.
     """
+    extras = Extras(layers=layers, figure=figure)
     if mutual:
+        if extras != Extras():
+            raise SettingsError("With --mutual there are no --layers and no --figure: they show points that are given.")
         if points:
             raise SettingsError("With --mutual there are no points to give. Leave out -p, or leave out --mutual.")
         run = MutualRun(most=most, pictures=PictureNames(output, source), json=json, options=options)
         return run.over(source, targets)
     given = require_points(points)
+    extras.check(options.method, align_pose=options.align_pose)
     image = checked_source(source, given)
     readable, broken = readable_targets(targets)
     matcher = load_matcher(options)
     with console.TerminalProgress() as progress:
         query = matcher.describe(image, given, progress=progress)
     pictures = PictureNames(output, source)
-    return TargetRun(matcher=matcher, query=query, source=image, pictures=pictures, json=json).over(readable, broken)
+    further = ExtraPictures(wanted=extras, matcher=matcher, query=query, source=image, names=pictures)
+    targeted = TargetRun(matcher=matcher, query=query, source=image, pictures=pictures, json=json, extras=further)
+    return targeted.over(readable, broken)
 
 
 def describe(

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from semcorr.cli import console
 from semcorr.cli.options import MatcherOptions, PictureNames
+from semcorr.cli.pictures import ExtraPictures
 from semcorr.errors import ImageError, SemcorrError, SettingsError
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class TargetRun:
         source: The source image for the pictures; without it none are written.
         pictures: Names the pictures.
         json: Print one JSON document at the end instead of tables on the way.
+        extras: Draws what else is wanted, if anything.
     """
 
     matcher: "Matcher"
@@ -89,6 +91,7 @@ class TargetRun:
     source: "Image | None"
     pictures: PictureNames
     json: bool
+    extras: ExtraPictures | None = None
 
     def over(self, targets: Sequence[str], broken: dict[str, str]) -> int:
         """Do all targets; what is done stays when one fails or the user stops.
@@ -102,6 +105,7 @@ class TargetRun:
         """
         broken = dict(broken)
         done: list[dict[str, object]] = []
+        figure = None
         try:
             for target in targets:
                 try:
@@ -109,11 +113,15 @@ class TargetRun:
                 except ImageError as error:  # It could be read at the start and has changed since.
                     broken[target] = str(error)
                     console.plain_error(str(error))
+            figure = None if self.extras is None else self.extras.of_all()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{len(done)} of {len(targets)} targets are done and stay.") from None
         finally:
             if self.json:
-                console.show_json(self._document(done, broken))
+                document = self._document(done, broken)
+                console.show_json(document if figure is None else document | {"figure": figure})
+        if figure is not None and not self.json:
+            console.say(f"Figure: {figure}")
         return 1 if broken else 0
 
     def _one(self, target: str) -> dict[str, object]:
@@ -126,11 +134,12 @@ class TargetRun:
         if self.source is not None:
             picture = self.pictures(target)
             save_picture(matches.draw(self.source, image), picture)
+        further = {} if self.extras is None else self.extras.of(target, image, matches)
         if not self.json:
             console.show(_table(target, self.query, matches))
             if picture is not None:
-                console.say(f"Picture: {picture}\n")
-        return {"target": target, "picture": None if picture is None else str(picture), **matches.to_dict()}
+                console.say("\n".join([f"Picture: {path}" for path in (picture, *further.values())]) + "\n")
+        return {"target": target, "picture": None if picture is None else str(picture), **further, **matches.to_dict()}
 
     def _document(self, done: Sequence[dict[str, object]], broken: dict[str, str]) -> dict[str, object]:
         return {

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from semcorr.cli import console
-from semcorr.cli.options import parse_settings
+from semcorr.cli.options import Repeated, parse_settings
 from semcorr.errors import SettingsError, suggest
 
 if TYPE_CHECKING:
@@ -33,6 +33,51 @@ def render(output: Path, /, *, images: int = 20, size: int = 256) -> int:
     with console.TerminalProgress() as progress:
         pairs = write_spair(output, images=images, size=size, progress=progress)
     console.say(f"{output}: " + ", ".join(f"{count} {split} pairs" for split, count in pairs.items()))
+    return 0
+
+
+@toy_app.command
+def coco(
+    output: Path,
+    /,
+    *,
+    category: Repeated = (),
+    support: int = 5,
+    targets: int = 200,
+    size: int = 256,
+    split: Literal["train", "val", "test"] = "test",
+    boxes: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Write drawings as COCO key-points: a few annotated ones, and others to carry the points over to.
+
+    annotations.json is what `semcorr transfer` takes; truth.json holds the others' points, for `semcorr eval`.
+
+    Args:
+        output: A new folder.
+        category: Only this category; repeat for more.
+        support: Annotated pictures of each category.
+        targets: Others of each.
+        size: Side of the pictures in pixels.
+        split: Which drawings; splits share none.
+        boxes: Annotate the others' boxes, too.
+    """
+    from semcorr.annotations.toy_world import write_coco
+
+    with console.TerminalProgress() as progress:
+        made = write_coco(
+            output,
+            categories=category,
+            support=support,
+            targets=targets,
+            size=size,
+            split=split,
+            boxes=boxes,
+            progress=progress,
+        )
+    found = output / "found.json"
+    console.say(f"Written: {made.annotations}, {made.truth}, and pictures in {made.images}")
+    console.say(f"Try: semcorr transfer {made.annotations} --images {made.images} --model toy -o {found}")
+    console.say(f"     semcorr eval {found} --truth {made.truth}")
     return 0
 
 

@@ -57,16 +57,24 @@ class Folder:
         """
         return [line.strip() for line in self.text(path).splitlines() if line.strip()]
 
+    def content(self, path: Path) -> Any:
+        """What a JSON file holds.
+
+        Raises:
+            DatasetError: as :meth:`text`, or it is not JSON.
+        """
+        try:
+            return json.loads(self.text(path), parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:  # the latter of brackets in brackets in brackets
+            raise self.wrong(f"expected JSON in {str(path)!r}, got something else: {error}.") from error
+
     def json(self, path: Path) -> dict[str, Any]:
         """The object that a JSON file holds.
 
         Raises:
-            DatasetError: as :meth:`text`, or it is not a JSON object.
+            DatasetError: as :meth:`content`, or it is not a JSON object.
         """
-        try:
-            content = json.loads(self.text(path))
-        except ValueError as error:
-            raise self.wrong(f"expected JSON in {str(path)!r}, got something else: {error}.") from error
+        content = self.content(path)
         if not isinstance(content, dict):
             raise self.wrong(f"expected a JSON object in {str(path)!r}, got a {type(content).__name__}.")
         return content
@@ -208,6 +216,11 @@ def _kind(kind: type | tuple[type, ...]) -> str:
     words = {list: "a list", str: "a text", dict: "an object", int: "a whole number", float: "a number"}
     kinds: Iterable[type] = kind if isinstance(kind, tuple) else (kind,)
     return " or ".join(words[one] for one in kinds)
+
+
+def _no_number(name: str) -> Any:
+    """Python reads NaN and Infinity, which JSON does not have."""
+    raise ValueError(f"{name} is no JSON")
 
 
 def _listing(folder: Path, most: int = 4) -> str:

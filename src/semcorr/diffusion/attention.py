@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import torch
-from diffusers.models.attention_processor import Attention
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from jaxtyping import Float
 from torch import Tensor
 
@@ -45,10 +45,10 @@ def recording(tokens: Sequence[int] | None, latent_size: tuple[int, int]) -> Ite
 class MapRecorder:
     """An attention processor that works the scores out in the open and hands the active recording its tokens.
 
-    What the network goes on with comes from the processor that was there before, so nothing that follows
-    changes. The scores and their softmax over the tokens are computed in float32 whatever the network's
-    precision, as Stable Diffusion 2.1's own configuration (``upcast_attention``) asks for. With ``last``
-    set nothing but the scores is computed, and the result means nothing.
+    What the network goes on with is the values under the same scores, as diffusers' own processors make it, but for
+    rounding; any other processor that was there before makes it itself. The scores and their softmax over the tokens
+    are computed in float32 whatever the network's precision, as Stable Diffusion 2.1's own configuration
+    (``upcast_attention``) asks for. With ``last`` set nothing but the scores is computed, and the result means nothing.
     """
 
     def __init__(self, layer: CrossAttentionLayer, attention: Attention) -> None:
@@ -61,6 +61,8 @@ class MapRecorder:
         self.layer = layer
         self.last = False
         self._before = attention.processor
+        plain = type(self._before) in (AttnProcessor, AttnProcessor2_0)
+        self._own_values = plain and not attention.residual_connection and attention.rescale_output_factor == 1
 
     def __call__(
         self,
@@ -74,18 +76,25 @@ class MapRecorder:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         if encoder_hidden_states is not None and attn.norm_cross:
             context = attn.norm_encoder_hidden_states(context)
-        self._store(attn, hidden_states, context, attention_mask)
+        probabilities = self._store(attn, hidden_states, context, attention_mask)
         if self.last:
             return hidden_states
+        if self._own_values and probabilities is not None:
+            value = _split_heads(attn.to_v(context), attn.heads)
+            mixed = (probabilities.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+            for layer in attn.to_out:
+                mixed = layer(mixed)
+            return mixed
         result: Tensor = self._before(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         return result
 
-    def _store(self, attn: Attention, hidden_states: Tensor, context: Tensor, mask: Tensor | None) -> None:
+    def _store(self, attn: Attention, hidden_states: Tensor, context: Tensor, mask: Tensor | None) -> Tensor | None:
+        """Record, and return the probabilities if they had to be worked out."""
         now = _ACTIVE.get()
         query = project_queries(attn, hidden_states)
         if now is not None and now.tokens is None:
             now.found[self.layer.name] = query.unflatten(2, self.layer.map_size(*now.size))
-            return
+            return None
         # Worked out even when nobody reads it: a network with gradient checkpointing runs again without a recording,
         # and must then keep the same tensors for the backward pass.
         probabilities = attention_probabilities(query, project_keys(attn, context), attn.scale, mask)
@@ -93,6 +102,7 @@ class MapRecorder:
             # Picked one by one, because picking by a list keeps a tensor of its own.
             chosen = torch.stack([probabilities[..., token] for token in now.tokens], dim=2)
             now.found[self.layer.name] = chosen.unflatten(3, self.layer.map_size(*now.size))
+        return probabilities
 
 
 def project_queries(

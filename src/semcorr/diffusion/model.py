@@ -234,10 +234,14 @@ class DiffusionModel:
         Raises:
             ModelError: the checkpoint has no text encoder or tokenizer, or they are not to be had.
         """
+        return self.text_encoder()(prompts, self.context_tokens)
+
+    def text_encoder(self) -> TextEncoder:
+        """The checkpoint's own text encoder, loaded on first use; errors are those of :meth:`encode_text`."""
         if self._text_encoder is None:
             folder = self._fetch(TextEncoder.parts(self.family))
             self._text_encoder = TextEncoder(folder, self.model_id, self.family, self.device)
-        return self._text_encoder(prompts, self.context_tokens)
+        return self._text_encoder
 
     def saved_bytes_per_row(
         self,

@@ -1,6 +1,7 @@
 """Encode prompts into contexts with a checkpoint's own text encoders."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,22 @@ _PARTS: dict[bool, tuple[tuple[str, str, Any], ...]] = {
         ("tokenizer_2", "text_encoder_2", CLIPTextModelWithProjection),
     ),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPiece:
+    """One token of a prompt.
+
+    ``position`` is its place in the context, counted from 0 with the start token; ``start`` and ``end`` are the
+    characters of the prompt that it stands for, the latter not included. ``known`` is false for a word that the
+    vocabulary lacks, ``kept`` for a token that the context has no room for.
+    """
+
+    position: int
+    start: int
+    end: int
+    known: bool = True
+    kept: bool = True
 
 
 class TextEncoder:
@@ -52,3 +69,25 @@ class TextEncoder:
             output = network(ids["input_ids"].to(self._device), output_hidden_states=self._sdxl)
             found.append(output.hidden_states[-2] if self._sdxl else output.last_hidden_state)
         return torch.cat(found, dim=-1)
+
+    def pieces(self, prompt: str, tokens: int) -> tuple[TextPiece, ...]:
+        """What a prompt is cut into, without start, end and padding, where it is encoded into ``tokens`` tokens.
+
+        SDXL's two tokenizers have one vocabulary and cut alike.
+        """
+        words, _ = self._pairs[0]
+        wants = {"return_offsets_mapping": True, "return_special_tokens_mask": True, "verbose": False}
+        found = words(prompt, **wants)
+        special = [bool(mark) for mark in found["special_tokens_mask"]]
+        after = special[::-1].index(False) if False in special else 0  # the end token keeps its place
+        unknown = words.unk_token_id
+        return tuple(
+            TextPiece(position=at, start=start, end=end, known=token != unknown, kept=at < tokens - after)
+            for at, (token, (start, end)) in enumerate(zip(found["input_ids"], found["offset_mapping"], strict=True))
+            if not special[at]
+        )
+
+    def vocabulary(self) -> list[str]:
+        """Every piece that the tokenizer knows, as it writes it, in its own order."""
+        numbers: dict[str, int] = self._pairs[0][0].get_vocab()
+        return sorted(numbers, key=numbers.__getitem__)

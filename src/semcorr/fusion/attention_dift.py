@@ -196,6 +196,17 @@ class AttentionDiftMatcher:
             after_rounds=None,
         )
 
+    def layer_heatmaps(
+        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+    ) -> Float[np.ndarray, "points layers height width"]:
+        """Return each layer's own heat map of each point, of the attention alone: features have no layers.
+
+        See :meth:`semcorr.PromptMatcher.layer_heatmaps`, also for arguments and errors.
+        """
+        ModelIdentity.of(self.model).check(query, METHOD)
+        settings = AttentionDiftSettings.from_dict(query.settings)
+        return self._prompt.layer_heatmaps(_part(query, "prompt", settings.prompt()), image, progress=progress)
+
 
 def blend(
     attention: Float[Tensor, "points height width"],

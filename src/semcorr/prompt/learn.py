@@ -16,6 +16,7 @@ from semcorr.prompt.crops import CropLatents
 from semcorr.prompt.draws import Draws, DrawStream
 from semcorr.prompt.frozen import FrozenMaps, frozen_crops
 from semcorr.prompt.least_squares import solve_token
+from semcorr.prompt.look import Look, frozen_whole, live_whole, look_at
 from semcorr.prompt.reading import Reader, Row, rows_of, stack_noise
 from semcorr.prompt.settings import PromptSettings
 
@@ -106,7 +107,8 @@ def learn(
         points: query points in the model frame (continuous, pixels).
         draws: where random numbers come from.
         batch: rows that run together; halved when memory runs out.
-        progress: called as ``("learn", steps done, steps in all, loss=mean)``.
+        progress: called as ``("learn", steps done, steps in all, loss=mean, look=...)``; ``look`` is a
+            :class:`semcorr.prompt.look.Look`, which works out the maps over the source if it is called.
 
     Raises:
         OutOfMemoryError: not even one row fits into memory.
@@ -117,17 +119,20 @@ def learn(
     if settings.queries == "frozen":
         shared = frozen_crops(reader, latents, "learn", draws, progress=progress)
         read: Read = FrozenMaps(reader, shared)
+        whole = frozen_whole(reader, shared)
         if settings.start == "least_squares":
             begin = partial(solve_token, reader, shared)
     else:
         read = LiveMaps(reader, latents, draws)
+        whole = live_whole(reader, latents)
     finished = 0
 
     def work(batch_rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-        def report(step: int, loss: float) -> None:
+        def report(step: int, loss: float, embeddings: Tensor) -> None:
             if progress is not None:
                 done = finished * settings.steps + step * len(batch_rows)
-                progress("learn", done, len(rows) * settings.steps, loss=loss)
+                look: Look = look_at(batch_rows, embeddings, whole)
+                progress("learn", done, len(rows) * settings.steps, loss=loss, look=look)
 
         return _learn_rows(reader, begin, read, batch_rows, points, draws, report)
 
@@ -173,7 +178,7 @@ def _learn_rows(
     rows: Sequence[Row],
     points: Float[Tensor, "points 2"],
     draws: Draws,
-    report: Callable[[int, float], None],
+    report: Callable[[int, float, Tensor], None],
 ) -> tuple[Float[Tensor, "rows tokens dim"], Float[Tensor, "rows steps"]]:
     settings, model = reader.settings, reader.model
     streams = [draws.learning(row.point, row.round_) for row in rows]
@@ -196,7 +201,7 @@ def _learn_rows(
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.detach())
-        report(step + 1, float(losses[-1].mean()))
+        report(step + 1, float(losses[-1].mean()), embeddings)
     return embeddings.detach().cpu(), torch.stack(losses, dim=1).cpu()
 
 

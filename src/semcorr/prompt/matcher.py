@@ -223,18 +223,65 @@ class PromptMatcher:
         target = load_image(image)
         reader = Reader(self.model, settings)
         summary, crops = Summary(settings), CropTrace(settings) if trace else None
+        self._read(query, embeddings, reader, target, summary, crops=crops, progress=progress)
+        return self._matches(query, summary.found(), crops, reader, target)
+
+    def layer_heatmaps(
+        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+    ) -> Float[np.ndarray, "points layers height width"]:
+        """Return each layer's own heat map of each of a query's points in another image: float32, the whole target.
+
+        The mean over crops, rounds and heads, before layers are fused; layers are in the order of
+        ``Matches.layer_names``, and each map's peak is that of ``Matches.layer_points``. It takes as long as
+        :meth:`locate`.
+
+        Args:
+            query: what :meth:`describe` gave, perhaps in another process.
+            image: the target.
+            progress: as :meth:`locate` calls it.
+
+        Raises:
+            QueryError: the query belongs to another model or method.
+            ImageError: the image cannot be used.
+            OutOfMemoryError: not even one embedding fits into memory.
+        """
+        embeddings, target = self._embeddings(query), load_image(image)
+        reader = Reader(self.model, PromptSettings.from_dict(query.settings))
+        side = reader.resolution
+        # Filled in place: stacking a list of its rows would hold everything twice.
+        found = np.empty((len(embeddings), len(reader.layers), side, side), dtype=np.float32)
+        rows = iter(found)
+
+        def keep(maps: Float[Tensor, "layers side side"]) -> None:
+            next(rows)[:] = maps.numpy()
+
+        summary = Summary(reader.settings, on_layers=keep)
+        self._read(query, embeddings, reader, target, summary, progress=progress)
+        return found
+
+    def _read(
+        self,
+        query: Query,
+        embeddings: Float[Tensor, "points rounds tokens dim"],
+        reader: Reader,
+        target: Image,
+        summary: Summary,
+        *,
+        crops: CropTrace | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Read every row of the query from the target, and hand its maps to what sums them up."""
         located = locate_rows(
             reader,
             self._latents(target, reader.resolution),
             embeddings,
-            SeededDraws(settings.seed, target.sha256, query.points),
+            SeededDraws(reader.settings.seed, target.sha256, query.points),
             batch=self._batch(reader, len(embeddings), learning=False),
             on_crops=crops.add if crops else None,
             progress=progress,
         )
         for _, maps in located:
             summary.add(maps)
-        return self._matches(query, summary.found(), crops, reader, target)
 
     def _matches(self, query: Query, found: Found, crops: CropTrace | None, reader: Reader, target: Image) -> Matches:
         side = (reader.resolution, reader.resolution)

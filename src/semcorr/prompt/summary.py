@@ -1,6 +1,7 @@
 """From every embedding's maps to one point, one heat map and one confidence for each query point."""
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -30,11 +31,16 @@ class Summary:
     """Takes the maps of (point, round) rows, point-major, and keeps only what is reported.
 
     Maps are averaged over a point's embeddings, then over layers (``fusion``); the peak is the point (paper section
-    3.3).
+    3.3). ``on_layers`` is given each point's maps in between, before layers are fused, in the points' order.
     """
 
-    def __init__(self, settings: PromptSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: PromptSettings,
+        *,
+        on_layers: Callable[[Float[Tensor, "layers side side"]], None] | None = None,
+    ) -> None:
+        self._settings, self._on_layers = settings, on_layers
         self._sum: Tensor | None = None
         self._rounds: list[Tensor] = []
         self._after: list[Tensor] = []
@@ -50,6 +56,8 @@ class Summary:
             self._sum, self._rounds, self._after = None, [], []
 
     def _finish(self, mean: Float[Tensor, "layers side side"]) -> None:
+        if self._on_layers is not None:
+            self._on_layers(mean)
         fused = fuse_layers(mean, self._settings.fusion)
         round_points = torch.stack(self._rounds)
         height = heatmaps.peak_value(mean.mean(dim=0))

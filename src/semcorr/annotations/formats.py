@@ -1,0 +1,28 @@
+"""Which reader a file of annotations is for."""
+
+from pathlib import Path
+
+from semcorr.annotations import coco, label_studio, points_csv
+from semcorr.annotations.base import ADVICE, Annotations
+from semcorr.datasets.files import Folder
+
+
+def read_annotations(path: Path, images: Path | None = None) -> Annotations:
+    """Read COCO key-points (.json), a Label Studio export (.json) or a table (.csv).
+
+    Args:
+        path: The file.
+        images: Folder of the pictures that it names; the file's own folder, or images in it, are looked in as well.
+
+    Raises:
+        DatasetError: it is missing, broken, or none of these.
+    """
+    folder = Folder(root=path.parent, title="Annotations", advice=ADVICE)
+    if images is not None and not images.is_dir():
+        raise folder.wrong(f"expected a folder of pictures, got {str(images)!r}, which is none.")
+    if path.suffix.lower() == ".csv":
+        return points_csv.read(path, images)
+    if path.suffix.lower() != ".json":
+        raise folder.wrong(f"expected COCO or Label Studio (.json) or a table (.csv), got {str(path)!r}.")
+    content = folder.content(path)
+    return label_studio.read(path, images) if isinstance(content, list) else coco.read(path, images)

@@ -1,0 +1,115 @@
+"""The folder of a transfer under way: what it depends on, and one line a finished target.
+
+A kill at any moment leaves it readable: files are only ever appended to, every start writes to a new one, and a line
+that was cut short is ignored.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from semcorr.annotations.records import TransferRecord
+from semcorr.annotations.targets import Target
+from semcorr.errors import TransferError
+from semcorr.evaluation.run_folder import Shard, locked, new_record_file, settle, writing
+from semcorr.files import write_whole
+
+_LINES_BETWEEN_SETTLING = 50
+
+
+class Journal:
+    """Finished targets on disk. In memory is only where each one's line is.
+
+    Args:
+        folder: Made if it is not there.
+        identity: All that results depend on; a folder of another is refused.
+
+    Raises:
+        TransferError: the folder is another transfer's.
+        RunError: it cannot be written, or another process is at it (on :meth:`open`).
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        header = folder / "transfer.json"
+        with writing(folder):
+            (folder / "records").mkdir(parents=True, exist_ok=True)
+            (folder / "supports").mkdir(exist_ok=True)
+            if not header.exists():
+                write_whole(header, json.dumps({"key": key, "identity": identity}, indent=1).encode())
+        try:
+            found = json.loads(header.read_text(encoding="utf-8"))["key"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TransferError(
+                f"{str(header)!r} is broken ({error}). Delete {str(folder)!r} to begin anew."
+            ) from error
+        if found != key:
+            raise TransferError(
+                f"{str(folder)!r} holds a transfer from other annotations or with other settings, begun and not "
+                "finished. Finish it with its own, name another -o, or delete that folder."
+            )
+        self._lines: dict[str, tuple[Path, int]] = {}
+
+    @property
+    def supports(self) -> Path:
+        """Where descriptions of supports are kept."""
+        return self.folder / "supports"
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator["Journal"]:
+        """Keep other processes out, and read what is there."""
+        with locked(self.folder, Shard()):
+            self._file = new_record_file(self.folder, Shard())
+            self._unsettled = 0
+            for path in sorted((self.folder / "records").glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns):
+                self._read(path)
+            yield self
+
+    def done(self, target: Target) -> bool:
+        """Whether a target is finished. One that could not be read is tried again."""
+        return target.file in self._lines
+
+    def add(self, record: TransferRecord) -> None:
+        """Add a finished target: the system has it then, and the disk every now and then.
+
+        Raises:
+            RunError: the disk is full.
+        """
+        with writing(self._file), self._file.open("ab") as file:
+            start = file.seek(0, os.SEEK_END)
+            file.write(record.to_json().encode() + b"\n")
+        if record.error is None:
+            self._lines[record.file] = (self._file, start)
+        self._unsettled += 1
+        if self._unsettled >= _LINES_BETWEEN_SETTLING:
+            settle(self._file)
+            self._unsettled = 0
+
+    def records(self, targets: Sequence[Target]) -> Iterator[TransferRecord]:
+        """The finished ones of ``targets``, in their order, one after the other."""
+        for target in targets:
+            if target.file in self._lines:
+                path, start = self._lines[target.file]
+                with path.open("rb") as file:
+                    file.seek(start)
+                    yield TransferRecord.from_json(file.readline().decode())
+
+    def remove(self) -> None:
+        """Delete the folder: everything is in the result."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _read(self, path: Path) -> None:
+        with path.open("rb") as file:
+            start = 0
+            for line in file:
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    record = TransferRecord.from_json(line.decode())
+                    if record.error is None:
+                        self._lines[record.file] = (path, start)
+                start += len(line)

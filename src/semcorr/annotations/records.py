@@ -1,0 +1,142 @@
+"""What a transfer finds, picture by picture, and how it is kept as one line of JSON."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from semcorr.datasets.base import Box
+
+if TYPE_CHECKING:
+    import supervision
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoundObject:
+    """The key-points of one thing, found in a picture.
+
+    Attributes:
+        category: its category's name.
+        names: the category's key-points.
+        points: where each was found, in pixels of the picture (continuous; (0, 0) is its top-left corner); NaN where no
+            support shows it.
+        confidence: of each, in [0, 1]; 0 where no support shows it.
+        box: (x0, y0, x1, y1): where it was looked for; None: in the whole picture.
+        id: the annotation that had the box, if there was one.
+    """
+
+    category: str
+    names: tuple[str, ...]
+    points: Float[np.ndarray, "keypoints 2"]
+    confidence: Float[np.ndarray, " keypoints"]
+    box: Box | None = None
+    id: int | None = None
+
+    @property
+    def score(self) -> float:
+        """The mean confidence of the points that were looked for."""
+        known = np.isfinite(self.points).all(axis=1)
+        return float(self.confidence[known].mean()) if known.any() else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TransferRecord:
+    """One target picture: what was found in it, or why nothing could be.
+
+    Attributes:
+        file: its name in the output.
+        path: where it lies.
+        size: (width, height); (0, 0) if it could not be read.
+        objects: what was found.
+        error: a message, or None.
+    """
+
+    file: str
+    path: Path
+    size: tuple[int, int] = (0, 0)
+    objects: tuple[FoundObject, ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(
+            {
+                "file": self.file,
+                "path": str(self.path),
+                "size": list(self.size),
+                "error": self.error,
+                "objects": [_object_dict(found) for found in self.objects],
+            },
+            allow_nan=False,
+        )
+
+    @classmethod
+    def from_json(cls, line: str) -> "TransferRecord":
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: the line is cut short or something else.
+        """
+        record = json.loads(line)
+        return cls(
+            file=str(record["file"]),
+            path=Path(record["path"]),
+            size=(int(record["size"][0]), int(record["size"][1])),
+            objects=tuple(_object(found) for found in record["objects"]),
+            error=record["error"],
+        )
+
+    def to_supervision(self) -> "supervision.KeyPoints":
+        """All things as ``supervision.KeyPoints``; categories with fewer key-points than others are filled with zeros.
+
+        ``class_id`` counts the categories of this record in the order of their first thing; ``data["class_name"]``
+        names them.
+
+        Raises:
+            ImportError: the package supervision is not installed.
+        """
+        import supervision
+
+        if not self.objects:
+            return supervision.KeyPoints.empty()
+        most = max(len(found.names) for found in self.objects)
+        places = np.zeros((len(self.objects), most, 2), dtype=np.float32)
+        sure = np.zeros((len(self.objects), most), dtype=np.float32)
+        for row, found in enumerate(self.objects):
+            places[row, : len(found.names)] = np.nan_to_num(found.points, nan=0.0)
+            sure[row, : len(found.names)] = found.confidence
+        kinds = list(dict.fromkeys(found.category for found in self.objects))
+        return supervision.KeyPoints(
+            xy=places,
+            keypoint_confidence=sure,
+            class_id=np.array([kinds.index(found.category) for found in self.objects]),
+            data={"class_name": np.array([found.category for found in self.objects])},
+        )
+
+
+def _object_dict(found: FoundObject) -> dict[str, Any]:
+    return {
+        "category": found.category,
+        "names": list(found.names),
+        "points": [[None, None] if math.isnan(x) else [x, y] for x, y in found.points.tolist()],
+        "confidence": found.confidence.tolist(),
+        "box": None if found.box is None else list(found.box),
+        "id": found.id,
+    }
+
+
+def _object(record: dict[str, Any]) -> FoundObject:
+    points = [[np.nan if value is None else float(value) for value in point] for point in record["points"]]
+    box = record["box"]
+    return FoundObject(
+        category=str(record["category"]),
+        names=tuple(map(str, record["names"])),
+        points=np.array(points, dtype=np.float64).reshape(-1, 2),
+        confidence=np.array(record["confidence"], dtype=np.float64),
+        box=None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+        id=record["id"],
+    )

@@ -1,0 +1,74 @@
+"""How much one user may ask for, and how a picture that was sent becomes one that can be used."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from semcorr.errors import ImageError, SettingsError
+from semcorr.images import Image, load_image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What is refused with a message.
+
+    Attributes:
+        megabytes: of one file that is sent, in millions of bytes.
+        megapixels: of one picture, in millions; checked in its header, before anything is decoded.
+        targets: pictures that are looked in at a time.
+        points: points of a source.
+        waiting: jobs that wait, of all users together.
+        sessions: users at a time; the one that was idle longest makes room.
+    """
+
+    megabytes: float = 20.0
+    megapixels: float = 25.0
+    targets: int = 6
+    points: int = 40
+    waiting: int = 20
+    sessions: int = 100
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise SettingsError(f"Limit {name!r}: expected a positive number, got {value!r}.")
+
+    @property
+    def bytes(self) -> int:
+        """Of one file that is sent."""
+        return int(self.megabytes * 1e6)
+
+
+def read_upload(path: str, name: str, folder: Path, limits: Limits) -> Image:
+    """Read a picture that was sent, and remove its file.
+
+    Args:
+        path: where the server put it.
+        name: what the user calls it.
+        folder: the only folder that files are read from and removed in.
+        limits: what is refused.
+
+    Raises:
+        ImageError: it is no picture, too large, or a file elsewhere.
+    """
+    file = Path(path).resolve()
+    if not file.is_relative_to(folder.resolve()) or not file.is_file():
+        raise ImageError("Expected a picture that was sent just now, got a file that was not. Send it again.")
+    try:
+        size = file.stat().st_size
+        if size > limits.bytes:
+            raise ImageError(
+                f"{name!r} has {size / 1e6:.1f} MB, more than the {limits.megabytes:g} MB that are taken here. Scale "
+                "it down, or save it as JPEG."
+            )
+        return _named(file, name, limits)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _named(file: Path, name: str, limits: Limits) -> Image:
+    try:
+        return load_image(file, name=name, max_megapixels=limits.megapixels)
+    except ImageError as error:
+        # Where the server keeps its files is nobody's business, and the argument's name nobody's help.
+        told = str(error).replace(str(file), name).replace(", or raise max_megapixels", "")
+        raise ImageError(told) from error

@@ -1,0 +1,160 @@
+"""Runs of the benchmark kit: which there are, which pairs are of interest, and a pair's pictures and maps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from semcorr.app.work import layer_maps
+from semcorr.app.workspace import Found
+from semcorr.errors import ImageError, RunError
+from semcorr.evaluation.protocol import named
+from semcorr.evaluation.records import PairRecord, Run
+from semcorr.evaluation.run_folder import read_run
+from semcorr.evaluation.scores import Scores, score
+from semcorr.images import Image, load_image
+from semcorr.methods import load_matcher, methods
+from semcorr.progress import Progress
+
+ALPHA = 0.1
+"""A point is right within this part of the size that the run's benchmark measures by."""
+
+Outcome = Literal["all", "all right", "some wrong", "all wrong", "failed"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+EVERY = "all"
+
+_DEEPEST = 3
+"""Levels below the folder of runs that are looked through."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenRun:
+    """A run with what became of every pair. ``right`` is by point, in the records' order."""
+
+    run: Run
+    records: tuple[PairRecord, ...]
+    right: tuple[Bool[np.ndarray, " _"], ...]
+
+    @property
+    def categories(self) -> list[str]:
+        """All categories, by name."""
+        return sorted({record.category for record in self.records})
+
+
+def list_runs(folder: Path) -> list[str]:
+    """The runs below a folder, as names relative to it; none leads out of it."""
+    root = folder.resolve()
+    if not root.is_dir():
+        return []
+    headers = [header for depth in range(1, _DEEPEST + 1) for header in root.glob("*/" * depth + "run.json")]
+    return sorted(header.parent.relative_to(root).as_posix() for header in headers if _below(header, root))
+
+
+def _below(path: Path, root: Path) -> bool:
+    """Whether a path is in the folder, whatever links it leads through."""
+    return path.resolve().is_relative_to(root)
+
+
+def open_run(folder: Path, name: str) -> OpenRun:
+    """Read a run that :func:`list_runs` named, and no other.
+
+    Raises:
+        RunError: it is not one of them, or broken.
+        SettingsError: its protocol is unknown.
+    """
+    if name not in list_runs(folder):
+        raise RunError(f"Expected one of the runs in the list, got {name!r}. Reload the list.")
+    run = read_run(folder.resolve() / name)
+    scores = score(run.records, named(str(run.settings["dataset"]["threshold"])))
+    return OpenRun(run=run, records=scores.records, right=_right(scores))
+
+
+def select(opened: OpenRun, category: str = EVERY, outcome: Outcome = "all") -> list[int]:
+    """The places (in ``records``) of the pairs of a category and outcome."""
+    return [
+        place
+        for place, record in enumerate(opened.records)
+        if category in (EVERY, record.category) and outcome in ("all", outcome_of(record, opened.right[place]))
+    ]
+
+
+def outcome_of(record: PairRecord, right: Bool[np.ndarray, " points"]) -> Outcome:
+    """What became of a pair; one without common points is right."""
+    if record.error:
+        return "failed"
+    if right.all():
+        return "all right"
+    return "some wrong" if right.any() else "all wrong"
+
+
+def label_of(opened: OpenRun, place: int) -> str:
+    """A pair in a list."""
+    record, right = opened.records[place], opened.right[place]
+    found = "failed" if record.error else f"{int(right.sum())} of {len(right)} right"
+    return f"{record.pair} · {record.category} · {found}"
+
+
+def pictures_of(opened: OpenRun, place: int) -> tuple[Image, Image]:
+    """Source and target of a pair.
+
+    Raises:
+        ImageError: a picture is missing, or not below the folder that the run names.
+    """
+    root = Path(opened.run.settings["dataset"]["root"]).resolve()
+    record = opened.records[place]
+    images = []
+    for name in (record.source, record.target):
+        path = (root / name).resolve()
+        if not path.is_relative_to(root) or not path.is_file():
+            raise ImageError(f"The picture {name!r} is not where the run was made. Bring its data set back there.")
+        images.append(load_image(path))
+    return images[0], images[1]
+
+
+def maps_of(opened: OpenRun, place: int, progress: Progress) -> Found:
+    """Do a pair again with the run's own method, model and settings, for its heat maps.
+
+    Raises:
+        RunError: the run is of a guess that has no maps, the pair failed, or the model is another now.
+        SemcorrError: as the method does.
+    """
+    record, method = opened.records[place], opened.run.settings["method"]
+    if "settings" not in method or method.get("name") not in methods():
+        raise RunError(f"There are no heat maps: {method.get('name')!r} is a guess, and looks at nothing.")
+    if record.error:
+        raise RunError(f"This pair failed in the run: {record.error}")
+    matcher = load_matcher(str(method["name"]), str(method["model_id"]), **_options(method))
+    now = matcher.identity().get("model_fingerprint")
+    if now != method.get("model_fingerprint"):
+        raise RunError(f"{method['model_id']!r} is not the model that the run was made with: its weights differ.")
+    source, target = pictures_of(opened, place)
+    points = np.clip(record.source_points, 0, record.source_size)
+    query = matcher.describe(source, points, names=record.names, progress=progress)
+    matches = matcher.locate(query, target, progress=progress)
+    layers = layer_maps(matcher, query, target, progress) if len(matches.layer_names) > 1 else None
+    return Found(image=target, matches=matches, layers=layers)
+
+
+def _options(method: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "revision": method.get("model_revision"),
+        "dtype": method.get("dtype", "float32"),
+        "align_pose": bool(method.get("align_pose")),
+        "local_files_only": True,
+        **method["settings"],
+    }
+
+
+def _right(scores: Scores) -> tuple[Bool[np.ndarray, " _"], ...]:
+    right: Bool[np.ndarray, " points"] = scores.errors <= ALPHA * (1 + 1e-9)
+    return tuple(right[scores.pair == number] for number in range(len(scores.records)))
+
+
+def distances(record: PairRecord) -> Float[np.ndarray, " points"]:
+    """How far each found point lies from the truth, in pixels of the target; NaN where the pair failed."""
+    if record.error or len(record.predicted) != len(record.truth):
+        return np.full(len(record.truth), np.nan)
+    return np.linalg.norm(record.predicted - record.truth, axis=1)

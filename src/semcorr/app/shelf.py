@@ -1,0 +1,90 @@
+"""Pictures and files for the browser, in memory and under names that nobody guesses: nothing is served from disk."""
+
+import hashlib
+import io
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import PIL.Image
+
+PREFIX = "/semcorr/"
+"""Where the browser asks for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """Something to serve. With a ``filename`` the browser saves it instead of showing it."""
+
+    data: bytes
+    media_type: str
+    filename: str | None = None
+
+
+class Shelf:
+    """What all sessions have put up, by token."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, Item] = {}
+        self._lock = threading.Lock()
+
+    def get(self, token: str) -> Item | None:
+        """What was put up under a token."""
+        with self._lock:
+            return self._items.get(token)
+
+    def put(self, item: Item) -> str:
+        """Put something up; return its token."""
+        token = secrets.token_urlsafe(18)
+        with self._lock:
+            self._items[token] = item
+        return token
+
+    def drop(self, token: str) -> None:
+        """Take something down."""
+        with self._lock:
+            self._items.pop(token, None)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class OwnShelf:
+    """One session's part of the shelf: the same content has the same address, and the oldest goes when it is too much.
+
+    Args:
+        shelf: everybody's.
+        limit_bytes: what one session may have up.
+    """
+
+    def __init__(self, shelf: Shelf, limit_bytes: int = 160_000_000) -> None:
+        self._shelf, self._limit = shelf, limit_bytes
+        self._tokens: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, data: bytes, media_type: str, filename: str | None = None) -> str:
+        """Put bytes up; return the address, relative to the page."""
+        key = hashlib.sha256(data + media_type.encode() + (filename or "").encode()).hexdigest()
+        with self._lock:
+            if key not in self._tokens:
+                item = Item(data=data, media_type=media_type, filename=filename)
+                self._tokens[key] = self._shelf.put(item), len(data)
+            self._tokens.move_to_end(key)
+            while len(self._tokens) > 1 and sum(size for _, size in self._tokens.values()) > self._limit:
+                _, (token, _) = self._tokens.popitem(last=False)
+                self._shelf.drop(token)
+            return PREFIX.lstrip("/") + self._tokens[key][0]
+
+    def picture(self, picture: PIL.Image.Image) -> str:
+        """Put a picture up as PNG, without loss."""
+        stream = io.BytesIO()
+        picture.save(stream, format="PNG", compress_level=1)
+        return self.put(stream.getvalue(), "image/png")
+
+    def clear(self) -> None:
+        """Take everything of this session down."""
+        with self._lock:
+            for token, _ in self._tokens.values():
+                self._shelf.drop(token)
+            self._tokens.clear()

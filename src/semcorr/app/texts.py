@@ -1,0 +1,98 @@
+"""What the page says, as HTML whose every word from outside is escaped: progress, results, links."""
+
+import html
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from semcorr.app.jobs import Status
+from semcorr.app.workspace import Workspace
+
+_CHART = (220, 56)
+
+
+def step(number: int, title: str, hint: str = "") -> str:
+    """A heading that says what to do next."""
+    return f'<div class="sc-step"><b>{number}</b>{html.escape(title)}<small>{html.escape(hint)}</small></div>'
+
+
+def bad(message: str) -> str:
+    """Something that did not work."""
+    return f'<div class="sc-live"><span class="sc-bad" role="alert">{html.escape(message)}</span></div>'
+
+
+def note(message: str) -> str:
+    """Something worth knowing."""
+    return f'<div class="sc-live"><span>{html.escape(message)}</span></div>'
+
+
+def live(status: Status) -> str:
+    """How far a job is: stage, bar, time left, and the curve of the loss."""
+    if status.state == "waiting":
+        others = "1 job is" if status.ahead == 1 else f"{status.ahead} jobs are"
+        return note(f"Waiting: {others} before yours." if status.ahead else "Waiting for a moment …")
+    if not status.total:
+        return note("Loading the model …")
+    words = f"{html.escape(status.stage)}, {status.done} of {status.total}"
+    if status.seconds_left is not None:
+        words += f" · about {duration(status.seconds_left)} left"
+    if status.losses:
+        words += f" · loss {status.losses[-1][1]:.3g}"
+    share = min(status.done / status.total, 1)
+    return (
+        f'<div class="sc-live"><div class="sc-words"><div>{words}</div>'
+        f'<div class="sc-progress" role="progressbar" aria-valuemax="{status.total}" aria-valuenow="{status.done}">'
+        f'<div style="width: {share:.0%}"></div></div></div>{chart(status.losses)}</div>'
+    )
+
+
+def chart(losses: Sequence[tuple[int, float]]) -> str:
+    """The loss as a curve, on a logarithmic scale, as SVG."""
+    known = [(step, loss) for step, loss in losses if loss > 0]
+    if len(known) < 2:
+        return ""
+    width, height = _CHART
+    steps, logs = np.array([one for one, _ in known], dtype=float), np.log([loss for _, loss in known])
+    across = (steps - steps[0]) / max(steps[-1] - steps[0], 1)
+    down = (logs.max() - logs) / max(logs.max() - logs.min(), 1e-9)
+    every = max(1, len(known) // 200)
+    places = " ".join(
+        f"{4 + x * (width - 8):.1f},{14 + y * (height - 18):.1f}"
+        for x, y in zip(across[::every], down[::every], strict=True)
+    )
+    return (
+        f'<svg width="{width}" height="{height}" role="img" aria-label="loss while learning">'
+        f'<text x="4" y="11" font-size="11" fill="currentColor" opacity="0.65">loss (log scale)</text>'
+        f'<polyline points="{places}" fill="none" stroke="var(--primary-600)" stroke-width="2"/></svg>'
+    )
+
+
+def table(work: Workspace) -> str:
+    """Every match in numbers."""
+    if work.result is None:
+        return ""
+    rows = []
+    for found in work.result.found:
+        for index, ((x, y), name) in enumerate(zip(found.points.tolist(), work.labels, strict=True)):
+            told = "by hand" if index in found.moved else f"{found.matches.confidence[index]:.2f}"
+            words = "".join(f"<td>{html.escape(word)}</td>" for word in (found.image.name, str(index + 1), name))
+            numbers = "".join(f'<td class="sc-number">{number}</td>' for number in (f"{x:.1f}", f"{y:.1f}", told))
+            rows.append(f"<tr>{words}{numbers}</tr>")
+    heads = "".join(f"<th>{head}</th>" for head in ("target", "point", "name", "x", "y", "confidence"))
+    return f'<table class="sc-table"><tr>{heads}</tr>{"".join(rows)}</table>'
+
+
+def links(files: Mapping[str, str]) -> str:
+    """Files to save, by name and address."""
+    shown = "".join(
+        f'<a href="{html.escape(address)}" download="{html.escape(name)}">{html.escape(name)}</a>'
+        for name, address in files.items()
+    )
+    return f'<div class="sc-files">{shown}</div>'
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

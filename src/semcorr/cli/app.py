@@ -1,0 +1,73 @@
+"""``semcorr app``: the page for the browser."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from cyclopts import Parameter
+
+from semcorr.cli import console
+from semcorr.cli.options import DemoOptions
+from semcorr.errors import SettingsError
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class AppOptions(DemoOptions):
+    """What the page matches with when it opens.
+
+    Attributes:
+        method: What is chosen when the page opens; the page offers the others as well.
+    """
+
+    method: str = "attention-dift"
+
+
+_OPTIONS = AppOptions()
+_RUNS = Path("runs")
+
+
+def app_page(
+    *,
+    port: int = 7860,
+    host: str = "127.0.0.1",
+    runs: Path = _RUNS,
+    max_megabytes: float = 20.0,
+    max_megapixels: float = 25.0,
+    options: AppOptions = _OPTIONS,
+) -> int:
+    """Open a page in the browser: click points, see matches and heat maps, put wrong ones right, export.
+
+    It is for this machine alone unless --host says otherwise, and needs no network. Ctrl-C ends it.
+
+    Args:
+        port: Where the page listens; 0 takes any port that is free.
+        host: The address it listens at; 0.0.0.0 lets everyone in who can reach this machine: there is no password.
+        runs: Folder whose runs (of `semcorr eval`) the page may show.
+        max_megabytes: Larger files are refused.
+        max_megapixels: Pictures with more pixels are refused, before they are decoded.
+        options: What to match with.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise SettingsError('The page needs Gradio, which is not installed. Type: pip install "semcorr[app]"')
+    from semcorr.app.limits import Limits
+    from semcorr.app.models import Choice
+    from semcorr.app.serve import Address, serve
+
+    choice = Choice(
+        model=options.named_model(),
+        method=options.method,
+        preset=options.preset,
+        options={"dtype": options.dtype, "device": options.device, "revision": options.revision},
+        changes=options.overrides(),
+    )
+    limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels)
+    serve(choice, limits, runs, Address(host=host, port=port), _told)
+    return 0
+
+
+def _told(host: str, port: int) -> None:
+    shown = "localhost" if host in ("127.0.0.1", "::1") else host
+    console.say(f"The page is at http://{shown}:{port} (Ctrl-C ends it).")
+    if shown == host and host != "localhost":
+        console.note("Everyone who can reach this machine can use the page: it has no password.")

@@ -1,0 +1,118 @@
+"""``semcorr attend``: where the network looks for each word of a prompt."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from cyclopts import Parameter
+from rich.table import Table
+
+from semcorr.cli import console
+from semcorr.cli.options import Device, DType, Json, Output
+from semcorr.cli.run import save_picture
+from semcorr.errors import SettingsError
+
+if TYPE_CHECKING:
+    from semcorr.diffusion import DiffusionModel
+    from semcorr.words import WordMaps
+
+_DEFAULT_OUTPUT = Path("output")
+
+
+def attend(
+    image: str,
+    prompt: str,
+    /,
+    *,
+    word: Annotated[str | None, Parameter(show_default=False)] = None,
+    model: Annotated[str, Parameter(show_default=False)] = "",
+    output: Output = _DEFAULT_OUTPUT,
+    json: Json = False,
+    revision: str | None = None,
+    dtype: DType = "float32",
+    device: Device = "auto",
+    seed: int = 0,
+    samples: int = 8,
+) -> int:
+    """Show where in IMAGE the network looks for each word of PROMPT, a sentence that says what the image shows.
+
+    Writes one picture: IMAGE under each word's heat map, words that name nothing ("a", "with") left out.
+
+    Args:
+        image: The image to look at.
+        prompt: What it shows, in quotes: "a cat with a red tail".
+        word: Draw this word's map alone; in quotes several words that follow each other, "front leg".
+        model: Hub id, diffusers folder, or "toy" for the bundled model of drawings; it needs its text encoder.
+            [default: CompVis/stable-diffusion-v1-4]
+        output: Folder for the picture, or a file ending in .png.
+        json: Print one JSON document instead of a table.
+        revision: Branch, tag or commit of a hub id.
+        dtype: Precision of the network.
+        device: Where it runs; auto takes a GPU if there is one.
+        seed: Seed of the noise.
+        samples: Noise samples that are averaged.
+    """
+    from semcorr.images import load_image
+    from semcorr.words import check_words, word_maps
+
+    picture = load_image(image)
+    check_words(prompt, word)  # before gigabytes are loaded
+    if samples < 1:
+        raise SettingsError(f"Expected --samples to be at least 1, got {samples}.")
+    network = _load(model, revision, dtype, device)
+    with console.TerminalProgress() as progress:
+        maps = word_maps(network, picture, prompt, samples=samples, seed=seed, progress=progress)
+    path = _path(output, image, word)
+    save_picture(maps.draw(picture, word), path)
+    if json:
+        console.show_json(
+            {
+                "model": network.model_id,
+                "revision": network.revision,
+                "image": image,
+                "image_size": maps.image_size,
+                "prompt": prompt,
+                "layer_names": maps.layer_names,
+                "picture": str(path),
+                "words": [_told(maps, number) for number in range(len(maps.words))],
+            }
+        )
+        return 0
+    console.show(_table(image, maps))
+    console.say(f"Picture: {path}")
+    return 0
+
+
+def _load(model: str, revision: str | None, dtype: DType, device: Device) -> "DiffusionModel":
+    from semcorr.diffusion import DiffusionModel
+    from semcorr.methods import PHOTO_MODEL
+
+    with console.TerminalProgress() as progress:
+        progress.busy("load")
+        return DiffusionModel.from_pretrained(
+            model or PHOTO_MODEL, revision=revision, dtype=dtype, device=device, progress=progress
+        )
+
+
+def _path(output: Path, image: str, word: str | None) -> Path:
+    """The file that was asked for, or one in the folder that was, named by the image and the word."""
+    if output.suffix.lower() == ".png":
+        return output
+    what = "words" if word is None else "-".join("".join(c if c.isalnum() else " " for c in word).split())
+    return output / f"{Path(image).stem}-{what}.png"
+
+
+def _told(maps: "WordMaps", number: int) -> dict[str, object]:
+    x, y = maps.peak_of(number)
+    return {"word": maps.words[number], "peak": [x, y], "attention": float(np.max(maps.heatmaps[number]))}
+
+
+def _table(image: str, maps: "WordMaps") -> Table:
+    table = Table(title=image, title_justify="left")
+    table.add_column("word")
+    table.add_column("highest at x, y", justify="right")
+    table.add_column("attention there", justify="right")
+    for number, word in enumerate(maps.words):
+        x, y = maps.peak_of(number)
+        table.add_row(word, f"{x:.1f}, {y:.1f}", f"{np.max(maps.heatmaps[number]):.2f}")
+    return table

@@ -1,0 +1,224 @@
+"""``semcorr transfer``: the key-points of a few annotated pictures, found in all the others."""
+
+import glob
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from semcorr.cli import console
+from semcorr.cli.options import Json, MatcherOptions, Output, Repeated
+from semcorr.cli.run import load_matcher
+from semcorr.errors import SettingsError, TransferError
+
+if TYPE_CHECKING:
+    from semcorr.annotations import Annotations
+    from semcorr.annotations.journal import Journal
+    from semcorr.annotations.outputs import Format
+    from semcorr.annotations.running import Outcome
+    from semcorr.annotations.targets import Target
+
+_BROKEN_SHOWN = 20
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TransferMatcherOptions(MatcherOptions):
+    """The same, where many pictures are matched.
+
+    Attributes:
+        method: "attention-dift", "prompt", or another of `semcorr doctor`'s list.
+    """
+
+    method: str = "attention-dift"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TransferOptions:
+    """How points are carried over.
+
+    Attributes:
+        support: Annotated things of each category that points are taken from, at most.
+        margin: Room around a box, on every side, as a part of its longer side.
+        min_confidence: From where on a point is marked as visible; others are kept apart.
+        category: Only this category; repeat for more.
+    """
+
+    support: int = 5
+    margin: float = 0.2
+    min_confidence: float = 0.5
+    category: Repeated = ()
+
+
+_MATCHER = TransferMatcherOptions()
+_OPTIONS = TransferOptions()
+
+
+def transfer(
+    annotations: Path,
+    /,
+    *targets: str,
+    images: Path | None = None,
+    output: Output,
+    formats: Annotated[tuple[Literal["coco", "label-studio", "cvat"], ...], Parameter(name="--format", negative="")] = (
+        "coco",
+    ),
+    review: Path | None = None,
+    replace: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+    how: TransferOptions = _OPTIONS,
+    options: TransferMatcherOptions = _MATCHER,
+) -> int:
+    """Find the key-points of the annotated pictures in ANNOTATIONS in all others.
+
+    ANNOTATIONS is a COCO key-points file, a Label Studio export, or a table (.csv: image, name, x, y, category).
+    Targets are the files, folders or patterns named; without any, the annotations' own pictures without points, or else
+    every other picture of --images. Where the annotations have a box without points, the points are looked for there.
+
+    What is found is written down as it goes, in a folder beside the output: stopped in whatever way, the same command
+    goes on.
+
+    Args:
+        annotations: The file of annotations. It is never written to.
+        targets: Pictures to find the points in: files, folders, or patterns such as 'new/*.jpg'.
+        images: Folder of the pictures that ANNOTATIONS names.
+        output: The file to write.
+        formats: What the output is: coco, label-studio or cvat. Repeat for more: further ones lie beside it.
+        review: Also write this page (.html): all targets with their points, the least certain first.
+        replace: Write the output even if there is a file of that name.
+        json: Print one JSON document instead of lines.
+        how: How points are carried over.
+        options: What to match with.
+    """
+    from semcorr.annotations import read_annotations
+    from semcorr.annotations.journal import Journal
+    from semcorr.annotations.outputs import paths_of
+    from semcorr.annotations.running import run
+    from semcorr.annotations.targets import find_targets
+    from semcorr.annotations.transferrer import Transferrer, TransferSettings, wanted_categories
+
+    settings = TransferSettings(support=how.support, margin=how.margin, categories=how.category)
+    if not 0 <= how.min_confidence <= 1:
+        raise SettingsError(f"Expected --min-confidence from 0 to 1, got {how.min_confidence}.")
+    paths = paths_of(output, formats)
+    known = read_annotations(annotations, images)
+    places = find_targets(known, wanted_categories(known, settings), images=images, paths=list(_expanded(targets)))
+    folder = output.with_name(f"{output.name}.work")
+    _check_outputs(
+        [*paths.values(), *([review] if review else [])], annotations, places, resumed=folder, replace=replace
+    )
+    matcher = load_matcher(options)
+    work = Transferrer(matcher, known, settings, folder=folder / "supports")
+    journal = Journal(folder, work.identity())
+    with journal.open():
+        with _stoppable(output), console.TerminalProgress() as progress:
+            outcome = run(work, places, journal, progress=progress)
+        info = {"method": options.method, **work.identity(), "supports": dict(work.supports_of)}
+        files = _write(paths, known, journal, places, info=info, how=how)
+        if review is not None:
+            files.append(_write_review(review, known, journal, places, outcome, how=how))
+    journal.remove()
+    _tell(files, outcome, places, json=json)
+    return 1 if outcome.broken else 0
+
+
+def _expanded(targets: Sequence[str]) -> Iterator[Path]:
+    """Patterns that the shell left as they are."""
+    for target in targets:
+        if Path(target).exists() or not glob.has_magic(target):
+            yield Path(target)
+            continue
+        found = sorted(glob.glob(target, recursive=True))  # noqa: PTH207  # a pattern may begin anywhere
+        if not found:
+            raise TransferError(f"Expected pictures for the pattern {target!r}, got none. Check it, or name a folder.")
+        yield from map(Path, found)
+
+
+def _check_outputs(
+    outputs: Sequence[Path], annotations: Path, targets: Sequence["Target"], *, resumed: Path, replace: bool
+) -> None:
+    """Refuse to write over what is read, and over what is there, before anything slow begins."""
+    read = {annotations.resolve(), *(target.path.resolve() for target in targets)}
+    for path in outputs:
+        if path.resolve() in read:
+            raise TransferError(f"{str(path)!r} is read from and cannot be written to. Choose another name.")
+        if path.is_dir():
+            raise TransferError(f"Expected a file to write, got the folder {str(path)!r}.")
+        if path.exists() and not replace and not resumed.exists():
+            raise TransferError(f"{str(path)!r} exists. Choose another name, or write over it with --replace.")
+
+
+@contextmanager
+def _stoppable(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"What was found is kept: the same command goes on ({output}.work).") from None
+
+
+def _write(
+    paths: Mapping["Format", Path],
+    known: "Annotations",
+    journal: "Journal",
+    targets: Sequence["Target"],
+    *,
+    info: Mapping[str, Any],
+    how: TransferOptions,
+) -> list[Path]:
+    from semcorr.annotations.outputs import write
+
+    files = []
+    for name, path in paths.items():
+        files += write(
+            name, path, known, lambda: journal.records(targets), min_confidence=how.min_confidence, info=info
+        )
+    return files
+
+
+def _write_review(
+    path: Path,
+    known: "Annotations",
+    journal: "Journal",
+    targets: Sequence["Target"],
+    outcome: "Outcome",
+    *,
+    how: TransferOptions,
+) -> Path:
+    from semcorr.annotations.review import write
+
+    with console.TerminalProgress() as progress:
+        return write(
+            path,
+            known,
+            lambda: journal.records(targets),
+            support=how.support,
+            min_confidence=how.min_confidence,
+            broken=outcome.broken,
+            total=len(targets),
+            progress=progress,
+        )
+
+
+def _tell(files: Sequence[Path], outcome: "Outcome", targets: Sequence["Target"], *, json: bool) -> None:
+    for file, error in outcome.broken[:_BROKEN_SHOWN]:
+        console.plain_error(f"{file}: {error}")
+    if len(outcome.broken) > _BROKEN_SHOWN:
+        console.plain_error(f"... and {len(outcome.broken) - _BROKEN_SHOWN} more that could not be read.")
+    if json:
+        console.show_json(
+            {
+                "files": [str(path) for path in files],
+                "targets": len(targets),
+                "found": outcome.found + outcome.before,
+                "broken": [{"image": file, "error": error} for file, error in outcome.broken],
+            }
+        )
+        return
+    before = f" ({outcome.before} of them before)" if outcome.before else ""
+    console.say(f"Points found in {outcome.found + outcome.before} of {len(targets)} pictures{before}.")
+    for path in files:
+        console.say(f"Written: {path}")

@@ -1,0 +1,247 @@
+"""Found key-points against true ones, both COCO files: average precision, PCK, and what confidence is worth."""
+
+import contextlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from semcorr.errors import DatasetError, SettingsError
+from semcorr.evaluation import pck, trust
+
+ALPHAS = (0.05, 0.1)
+SIGMA = 0.05
+"""COCO's per-point constant for every key-point of any category: its own lie between 0.025 (eyes) and 0.107 (hips)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeypointScores:
+    """How well key-points were found.
+
+    Attributes:
+        precision: COCO's key-point average precision over object key-point similarities of 0.5 to 0.95, 0.5 and 0.75,
+            and its average recall, by name; the mean over categories.
+        pck: by alpha, the share of true visible points within alpha times the longer side of the true box; per point.
+        per_image: the mean over things of each one's share.
+        points: true visible points, ``found`` of them have an answer.
+        risk: area under the risk-coverage curve at alpha 0.1: 0 is the best there is, ``overall_risk`` what no order
+        gives. error: of confidence as a probability at alpha 0.1 (expected calibration error).
+    """
+
+    precision: Mapping[str, float]
+    pck: Mapping[float, float]
+    per_image: Mapping[float, float]
+    things: int
+    points: int
+    found: int
+    risk: float
+    overall_risk: float
+    error: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            **vars(self),
+            "precision": dict(self.precision),
+            "pck": {str(alpha): value for alpha, value in self.pck.items()},
+            "per_image": {str(alpha): value for alpha, value in self.per_image.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Thing:
+    """A true thing and what was found for it; an error is a distance as a part of the true box's longer side."""
+
+    errors: Float[np.ndarray, " visible"]
+    confidence: Float[np.ndarray, " visible"]
+
+
+def score(found: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointScores:
+    """Compare two COCO files; pictures are matched by file name, categories by name.
+
+    Found points are those of ``keypoints_found`` where a thing has it (``semcorr transfer`` writes it), whatever their
+    confidence, else ``keypoints``. For PCK a true thing is compared with the thing of its category in the same picture
+    that overlaps it most, or is its only one.
+
+    Args:
+        found: what was found.
+        truth: what is true.
+        sigma: COCO's constant, the same for every key-point.
+
+    Raises:
+        DatasetError: a file is missing or broken, or nothing in the two belongs together.
+        SettingsError: ``sigma`` is not above 0.
+    """
+    if not sigma > 0:
+        raise SettingsError(f"Expected a sigma above 0, got {sigma}.")
+    ours, real = _read(found), _read(truth)
+    pairs = _pairs(ours, real)
+    if not pairs:
+        raise DatasetError(
+            f"Nothing in {str(found)!r} belongs to anything in {str(truth)!r}: expected pictures of the same file "
+            "names and categories of the same names with the same key-points."
+        )
+    things = [thing for _, other, true in pairs if (thing := _compare(other, true)) is not None]
+    errors = np.concatenate([thing.errors for thing in things])
+    confidence = np.concatenate([thing.confidence for thing in things])
+    pair = np.repeat(np.arange(len(things)), [len(thing.errors) for thing in things])
+    counts = pck.count(errors, pair, len(things), ALPHAS)
+    both = pck.averages(counts)
+    right = _right(errors, 0.1)
+    return KeypointScores(
+        precision=_precision(ours, real, sigma),
+        pck=dict(zip(ALPHAS, both.per_point.tolist(), strict=True)),
+        per_image=dict(zip(ALPHAS, both.per_image.tolist(), strict=True)),
+        things=len(things),
+        points=len(errors),
+        found=int(np.isfinite(errors).sum()),
+        risk=trust.risk_coverage_area(confidence, right),
+        overall_risk=float(1 - right.mean()),
+        error=trust.calibration_error(confidence, right),
+    )
+
+
+def _right(errors: Float[np.ndarray, " points"], alpha: float) -> Bool[np.ndarray, " points"]:
+    return errors <= alpha * (1 + 1e-9)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
+        kinds = {kind["id"]: (str(kind["name"]), tuple(kind.get("keypoints", ()))) for kind in content["categories"]}
+        things = []
+        for record in content.get("annotations", ()):
+            name, keypoints = kinds[record["category_id"]]
+            values = record.get("keypoints_found") or record.get("keypoints")
+            if not keypoints or not values:
+                continue
+            array = np.array([np.nan if value is None else value for value in values], dtype=float).reshape(-1, 3)
+            if len(array) != len(keypoints):
+                raise ValueError(f"{len(array)} key-points of {name!r} instead of {len(keypoints)}")
+            things.append(
+                {
+                    "file": names[record["image_id"]],
+                    "category": name,
+                    "keypoints": array,
+                    "box": [float(value) for value in record["bbox"]],
+                    "score": float(record.get("score", 1.0)),
+                    "sure": "keypoints_found" in record,
+                }
+            )
+    except OSError as error:
+        raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise DatasetError(
+            f"{str(path)!r} is no COCO key-points file ({type(error).__name__}: {error}). Expected images, annotations "
+            "and categories."
+        ) from error
+    return {"kinds": dict(kinds.values()), "things": things, "files": list(names.values())}
+
+
+def _pairs(ours: dict[str, Any], real: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None, dict[str, Any]]]:
+    """Every true thing with what was found for it; things of pictures that nobody looked at do not count."""
+    there: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for thing in ours["things"]:
+        there.setdefault((thing["file"], thing["category"]), []).append(thing)
+    pairs: list[tuple[str, dict[str, Any] | None, dict[str, Any]]] = []
+    matched = False
+    for true in real["things"]:
+        if ours["kinds"].get(true["category"]) != real["kinds"][true["category"]] or true["file"] not in ours["files"]:
+            continue
+        others = there.get((true["file"], true["category"]), [])
+        best = max(others, key=lambda other: _overlap(other["box"], true["box"]), default=None)
+        matched = matched or best is not None
+        pairs.append((true["category"], best, true))
+    return pairs if matched else []
+
+
+def _compare(found: dict[str, Any] | None, true: dict[str, Any]) -> _Thing | None:
+    seen = true["keypoints"][:, 2] == 2
+    if not seen.any():
+        return None
+    count = int(seen.sum())
+    if found is None:
+        return _Thing(errors=np.full(count, np.inf), confidence=np.zeros(count))
+    apart = found["keypoints"][seen, :2] - true["keypoints"][seen, :2]
+    side = max(true["box"][2:])
+    errors = np.nan_to_num(np.hypot(*apart.T) / side, nan=np.inf)
+    # Of a file without confidences a point counts as sure where it is marked.
+    marks = found["keypoints"][seen, 2]
+    sure = np.nan_to_num(marks if found["sure"] else (marks > 0).astype(float), nan=0.0)
+    return _Thing(errors=errors, confidence=np.clip(sure, 0, 1))
+
+
+def _overlap(first: Sequence[float], second: Sequence[float]) -> float:
+    """Intersection over union of two (x, y, width, height)."""
+    across = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
+    down = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
+    common = max(across, 0) * max(down, 0)
+    union = first[2] * first[3] + second[2] * second[3] - common
+    return common / union if union > 0 else 0.0
+
+
+def _precision(ours: dict[str, Any], real: dict[str, Any], sigma: float) -> dict[str, float]:
+    """COCO's own evaluation (pycocotools), a category at a time, since each has another number of key-points."""
+    columns = ("AP", "AP50", "AP75", "AR")
+    rows = []
+    for name, keypoints in real["kinds"].items():
+        if ours["kinds"].get(name) == keypoints and any(thing["category"] == name for thing in real["things"]):
+            rows.append(_one_precision(ours, real, name, len(keypoints), sigma))
+    return dict(zip(columns, np.mean(rows, axis=0).tolist(), strict=True))
+
+
+def _one_precision(
+    ours: dict[str, Any], real: dict[str, Any], name: str, keypoints: int, sigma: float
+) -> Float[np.ndarray, " 4"]:
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise SettingsError('Average precision needs pycocotools: pip install "semcorr[eval]"') from error
+    looked_at = set(ours["files"])
+    files = {file: number for number, file in enumerate(dict.fromkeys(real["files"]), 1) if file in looked_at}
+
+    def entries(things: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        found = []
+        for number, thing in enumerate((t for t in things if t["category"] == name and t["file"] in files), start=1):
+            points = np.nan_to_num(thing["keypoints"], nan=0.0)
+            width, height = thing["box"][2:]
+            found.append(
+                {
+                    "id": number,
+                    "image_id": files[thing["file"]],
+                    "category_id": 1,
+                    "keypoints": points.ravel().tolist(),
+                    "num_keypoints": int((points[:, 2] > 0).sum()),
+                    "bbox": thing["box"],
+                    "area": width * height,
+                    "iscrowd": 0,
+                    "score": thing["score"],
+                }
+            )
+        return found
+
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+        truth = COCO()
+        truth.dataset = {
+            "images": [{"id": number} for number in files.values()],
+            "categories": [{"id": 1, "name": name, "keypoints": [str(n) for n in range(keypoints)]}],
+            "annotations": entries(real["things"]),
+        }
+        truth.createIndex()
+        detected = entries(ours["things"])
+        if not detected:
+            return np.zeros(4)
+        evaluation = COCOeval(truth, truth.loadRes(detected), "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.full(keypoints, sigma)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    values = np.array(evaluation.stats)[[0, 1, 2, 5]]
+    return np.maximum(values, 0.0)

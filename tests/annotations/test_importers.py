@@ -1,0 +1,42 @@
+"""What Label Studio's and CVAT's own readers make of our files; ``make importers`` makes the Python that has them."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semcorr.annotations import outputs, read_annotations, transfer
+from semcorr.annotations.toy_world import ToyWorld
+from semcorr.matching import Matcher
+
+PYTHON = os.environ.get("SEMCORR_IMPORTERS_PYTHON", "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PYTHON, reason="SEMCORR_IMPORTERS_PYTHON names no Python with the readers: make test-slow")
+def test_their_own_readers_take_our_files(world: ToyWorld, dift: Matcher, tmp_path: Path) -> None:
+    known = read_annotations(world.annotations, world.images)
+    done = transfer(known, matcher=dift)
+    files = outputs.paths_of(tmp_path / "out.json", ("label-studio", "cvat"))
+    folder = tmp_path / "cvat"
+    files["cvat"] = folder / "annotations.xml"
+    for name, path in files.items():
+        outputs.write(name, path, known, lambda: done.records, min_confidence=0.0, info={"method": "dift"})
+    (folder / "images").symlink_to(world.images)
+    script = Path(__file__).with_name("import_check.py")
+    command = [PYTHON, str(script), str(files["label-studio"]), str(tmp_path / "out.config.xml"), str(folder)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout.splitlines()[-1])
+
+    assert found["label_studio"] == {"tasks": 4, "errors": [[]] * 4, "notices_errors": True}
+    items = found["cvat"]["items"]
+    for record in done:
+        thing = record.objects[0]
+        read = dict(items[Path(record.file).stem])
+        for name, point in zip(thing.names, thing.points, strict=True):
+            if np.isfinite(point).all():
+                np.testing.assert_allclose(read[name], point, atol=0.011)

@@ -1,0 +1,154 @@
+"""Tables and Label Studio read; Label Studio and CVAT written. What their own importers say is in test_importers.py."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from semcorr.annotations import Category, TransferRecord, cvat, label_studio, read_annotations
+from semcorr.errors import DatasetError
+
+CATS = {"cat": Category(id=1, name="cat", keypoints=("ear", "tail", "paw"))}
+
+
+def test_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("image,name,x,y\na.png,ear,1.5,2\na.png,tail,3,4\nb.png,paw,5,6\n", encoding="utf-8")
+    found = read_annotations(path)
+    assert found.categories["object"].keypoints == ("ear", "tail", "paw")
+    (thing,) = found.pictures[0].instances
+    np.testing.assert_array_equal(thing.points, [[1.5, 2], [3, 4], [np.nan, np.nan]])
+    assert thing.visibility.tolist() == [2, 2, 0]
+    assert found.pictures[0].path == tmp_path / "a.png"
+
+
+def test_a_table_with_categories_from_a_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_bytes("\ufeffImage,Category,Name,X,Y\r\na.png,cat,ear,1,2\r\na.png,dog,ear,3,4\r\n".encode())
+    found = read_annotations(path)
+    assert [thing.category for thing in found.pictures[0].instances] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "headings"),
+        ("image,x,y\na,1,2\n", "headings"),
+        ("image,name,x,y\n", "at least one point"),
+        ("image,name,x,y\na.png,ear,1\n", "line 2"),
+        ("image,name,x,y\na.png,ear,one,2\n", "2 numbers"),
+        ("image,name,x,y\na.png,ear,inf,2\n", "2 numbers"),
+        ("image,name,x,y\na.png,ear,1,2\na.png,ear,1,2\n", "once"),
+        ("image,name,x,y\n../a.png,ear,1,2\n", "below the folder"),
+        ('image,name,x,y\n"a.png,ear,1,2\n', "expected"),
+    ],
+)
+def test_broken_tables_are_told(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DatasetError, match=message):
+        read_annotations(path)
+
+
+def region(kind: str, label: str, **values: Any) -> dict[str, Any]:
+    """A region of Label Studio's export, of a picture of 200 x 100 pixels."""
+    more = {key: values.pop(key) for key in ("id", "parentID") if key in values}
+    return {**more, "type": kind, "original_width": 200, "original_height": 100, "value": {**values, kind: [label]}}
+
+
+def exported(*results: Any, image: str = "/data/upload/1/0a1b2c3d-cat.png") -> list[dict[str, Any]]:
+    return [{"id": 1, "data": {"image": image}, "annotations": [{"result": list(results)}]}]
+
+
+def test_a_label_studio_export(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(b"")
+    path = tmp_path / "export.json"
+    content = exported(
+        region("rectanglelabels", "cat", id="r", x=10, y=20, width=50, height=40),
+        region("keypointlabels", "ear", x=25, y=50, width=1),
+        region("choices", "happy"),
+    )
+    path.write_text(json.dumps(content), encoding="utf-8")
+    found = read_annotations(path)
+    (picture,) = found.pictures
+    assert picture.file == "cat.png"  # the name before the upload
+    (thing,) = picture.instances
+    assert thing.box == (20, 20, 120, 60)
+    np.testing.assert_array_equal(thing.points, [[50, 50]])
+
+
+def test_points_of_a_label_studio_export_belong_to_their_parents(tmp_path: Path) -> None:
+    path = tmp_path / "export.json"
+    content = exported(
+        region("rectanglelabels", "cat", id="one", x=0, y=0, width=50, height=50),
+        region("rectanglelabels", "cat", id="two", x=50, y=50, width=50, height=50),
+        region("keypointlabels", "ear", parentID="two", x=75, y=75, width=1),
+        region("keypointlabels", "tail", x=10, y=10, width=1),
+        image="/data/local-files/?d=folder/cat.png",
+    )
+    path.write_text(json.dumps(content), encoding="utf-8")
+    things = read_annotations(path).pictures[0].instances
+    assert [(thing.category, thing.annotated) for thing in things] == [("cat", False), ("cat", True), ("object", True)]
+    assert read_annotations(path).pictures[0].file == "cat.png"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[], [1], [{"data": {}}], exported(), exported({"type": "keypointlabels", "value": {"keypointlabels": ["a"]}})],
+)
+def test_broken_exports_are_told(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DatasetError, match="expected"):
+        read_annotations(path)
+
+
+def test_predictions_for_label_studio(record: Callable[..., TransferRecord]) -> None:
+    (task,) = label_studio.tasks([record(box=(10, 5, 60, 30))], min_confidence=0.5, version="semcorr dift")
+    assert task["data"] == {"image": "b.png"}
+    (prediction,) = task["predictions"]
+    assert prediction["model_version"] == "semcorr dift"
+    assert prediction["score"] == pytest.approx(0.6)
+    box, ear = prediction["result"]  # the tail is not sure enough, and the paw was not found
+    assert box["value"] == {"x": 10, "y": 10, "width": 50, "height": 50, "rotation": 0, "rectanglelabels": ["cat"]}
+    assert ear["value"]["keypointlabels"] == ["ear"]
+    assert (ear["value"]["x"], ear["value"]["y"]) == (10.5, 41.0)
+    assert ear["parentID"] == box["id"]
+
+
+def test_predictions_are_read_again_where_they_were(record: Callable[..., TransferRecord], tmp_path: Path) -> None:
+    (task,) = label_studio.tasks([record()], min_confidence=0.2, version="")
+    path = tmp_path / "corrected.json"
+    path.write_text(json.dumps([{**task, "annotations": task["predictions"]}]), encoding="utf-8")
+    (thing,) = read_annotations(path).pictures[0].instances
+    np.testing.assert_allclose(thing.points, [[10.5, 20.5], [30.25, 40.75]], atol=1e-3)
+
+
+def test_cvat(record: Callable[..., TransferRecord]) -> None:
+    stream = io.BytesIO()
+    cvat.write(stream, [record()], CATS, min_confidence=0.5)
+    root = ET.fromstring(stream.getvalue())  # noqa: S314  # our own
+    assert root.findtext("version") == "1.1"
+    image = root.find("image")
+    assert image is not None
+    assert (image.get("name"), image.get("width"), image.get("height")) == ("b.png", "100", "50")
+    points = {part.get("label"): (part.get("points"), part.get("outside")) for part in image.iter("points")}
+    assert points["ear"] == ("10.50,20.50", "0")
+    assert points["tail"] == ("30.25,40.75", "1")
+    assert points["paw"][1] == "1"
+
+
+def test_names_cannot_break_out_of_xml(record: Callable[..., TransferRecord]) -> None:
+    nasty = '"><image name="'
+    stream = io.BytesIO()
+    cvat.write(stream, [record(category=nasty)], {nasty: CATS["cat"]}, min_confidence=0)
+    skeleton = ET.fromstring(stream.getvalue()).find("image/skeleton")  # noqa: S314
+    assert skeleton is not None
+    assert skeleton.get("label") == nasty
+    interface = label_studio.labelling_config({"c": Category(id=1, name="c", keypoints=(nasty,))})
+    assert [node.get("value") for node in ET.fromstring(interface).iter("Label")] == [nasty, "c"]  # noqa: S314

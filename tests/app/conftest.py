@@ -1,0 +1,108 @@
+"""What the page's tests share: pictures, a matcher, a run of the benchmark kit made by hand, the page as a process."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from app.serving import Page
+from semcorr.demo.toy import first_scenes
+from semcorr.evaluation.records import PairRecord
+from semcorr.evaluation.run_folder import Shard, append, new_record_file, open_run
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's path; without it, Playwright or Gradio the tests that need a page are skipped, visibly."""
+    pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
+    pytest.importorskip("playwright", reason="Playwright is not installed: pip install playwright")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("There is no Chromium to test the page with: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[..., Page]]:
+    """Start the page as ``python -m semcorr app`` does, on a port that is free; it ends with the tests."""
+    with ExitStack() as started:
+
+        def start(*options: object) -> Page:
+            temporary = Path(started.enter_context(tempfile.TemporaryDirectory(prefix="semcorr-test-app-")))
+            environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+            process = started.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "semcorr", "app", "--port", "0", *map(str, options)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    env=environment,
+                )
+            )
+            started.callback(process.kill)
+            assert process.stdout is not None
+            told = ""
+            for line in process.stdout:
+                told += line
+                if found := re.search(r"http://localhost:\d+", line):
+                    # Go on reading: a full pipe would stop the page.
+                    threading.Thread(target=process.stdout.read, daemon=True).start()
+                    (folder,) = temporary.glob("semcorr-app-*")
+                    return Page(found[0].replace("localhost", "127.0.0.1"), process, folder)
+            raise AssertionError(f"the page did not start: {told}")
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def page_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one run of three pairs of drawings: one all right, one partly wrong, one that failed."""
+    root, runs = tmp_path_factory.mktemp("drawings"), tmp_path_factory.mktemp("runs")
+    settings = {
+        "dataset": {"name": "toy", "split": "test", "setting": "", "threshold": "target-box", "root": str(root)},
+        "method": {"name": "oracle"},
+    }
+    open_run(runs / "deep" / "mine", settings, 4)
+    file = new_record_file(runs / "deep" / "mine", Shard())
+    for index, (category, error) in enumerate([("animal", ""), ("bird", ""), ("bird", "no memory")]):
+        append(file, _record(root, index, category, error))
+    return runs
+
+
+def _record(root: Path, index: int, category: str, error: str) -> PairRecord:
+    (_, source), (_, target) = first_scenes(category, 2, size=64)
+    names = tuple(sorted(source.visible & target.visible))
+    for which, scene in (("source", source), ("target", target)):
+        PIL.Image.fromarray(scene.image).save(root / f"{index}-{which}.png")
+    truth = np.array([target.keypoints[name] for name in names], dtype=np.float64)
+    predicted = truth.copy()
+    if index == 1:
+        predicted[0] = 64 - predicted[0]  # far from where it was
+    return PairRecord(
+        index=index,
+        pair=f"pair-{index}",
+        category=category,
+        names=names,
+        source=f"{index}-source.png",
+        target=f"{index}-target.png",
+        source_size=(64, 64),
+        target_size=(64, 64),
+        source_box=tuple(map(float, source.box)),
+        target_box=tuple(map(float, target.box)),
+        source_points=np.array([source.keypoints[name] for name in names], dtype=np.float64),
+        truth=truth,
+        predicted=np.zeros((0, 2)) if error else predicted,
+        confidence=np.zeros(0) if error else np.linspace(0.1, 0.9, len(names)),
+        error=error,
+    )

@@ -1,0 +1,412 @@
+"""The page in a real browser: Chromium without a window, against ``python -m semcorr app`` as a process of its own."""
+
+import csv
+import http.client
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from app.serving import SITECUSTOMIZE, Page
+from semcorr.matching import Query
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator
+    from playwright.sync_api import Page as Tab
+
+pytestmark = pytest.mark.slow
+
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--no-first-run", "--disable-quic", "--disable-dev-shm-usage"),
+]
+PATIENCE = 60_000
+"""Milliseconds; the machine may be busy."""
+
+
+@pytest.fixture(scope="module")
+def page(serve: Callable[..., Page], chromium: str, page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return serve("--max-megabytes", 1, "--max-megapixels", 4, "--runs", page_runs)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_tab(browser: "Browser", page: Page) -> Iterator[Callable[[], "Tab"]]:
+    """Open the page as a user of their own would; whatever it asks for from elsewhere is blocked and fails the test."""
+    elsewhere: list[str] = []
+    contexts = []
+
+    def handle(route: Any) -> None:
+        if route.request.url.startswith((page.url, "data:", "blob:")):
+            route.continue_()
+        else:
+            elsewhere.append(route.request.url)
+            route.abort()
+
+    def start() -> "Tab":
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+        context.set_default_timeout(PATIENCE)
+        context.route("**/*", handle)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.goto(page.url)
+        tab.wait_for_selector("#source .sc-empty")
+        tab.wait_for_timeout(500)
+        return tab
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert elsewhere == []
+
+
+def send(tab: "Tab", which: str, *files: Path) -> None:
+    """Upload through the button, as its file chooser would."""
+    tab.set_input_files(f"input[type=file] >> nth={['source', 'targets', 'words'].index(which)}", list(map(str, files)))
+
+
+def drawn(path: Path, width: int, height: int) -> Path:
+    """A smooth picture of a size."""
+    coarse = np.random.default_rng(width).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    PIL.Image.fromarray(coarse).resize((width, height), PIL.Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def click_pixel(tab: "Tab", stage: "Locator", size: tuple[int, int], pixel: tuple[int, int]) -> None:
+    """Click the middle of a pixel where the browser shows it, after scrolling there."""
+    box = stage.bounding_box()
+    assert box is not None
+    across, down = (pixel[0] + 0.5) / size[0], (pixel[1] + 0.5) / size[1]
+    stage.evaluate(
+        """(stage, [x, y]) => { const frame = stage.parentElement;
+        frame.scrollLeft = x - frame.clientWidth / 2; frame.scrollTop = y - frame.clientHeight / 2; }""",
+        [across * box["width"], down * box["height"]],
+    )
+    stage.evaluate("stage => stage.parentElement.scrollIntoView({block: 'center'})")
+    box = stage.bounding_box()
+    assert box is not None
+    tab.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+
+def choose(tab: "Tab", elem_id: str, choice: str) -> None:
+    """Choose from a list."""
+    tab.click(f"#{elem_id} input")
+    tab.click(f"ul[role=listbox] >> li:has-text('{choice}') >> nth=0")
+
+
+def find(tab: "Tab") -> None:
+    tab.click("#find")
+    tab.wait_for_selector("#legend .sc-legend")
+
+
+def exported(tab: "Tab", name: str) -> bytes:
+    """Save one of the files that Export offers."""
+    tab.click("#export")
+    with tab.expect_download() as download:
+        tab.click(f"#files a[download='{name}']")
+    return Path(download.value.path()).read_bytes()
+
+
+def rows_of(data: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(data.decode())))
+
+
+def said(tab: "Tab", words: str, where: str = "#status") -> str:
+    """Wait until the page says something, and return all of it."""
+    tab.wait_for_selector(f"{where} >> text=/{words}/")
+    return tab.inner_text(where)
+
+
+@pytest.mark.parametrize("size", [(1600, 1200), (60, 900), (2000, 40), (48, 48)], ids="{0[0]}x{0[1]}".format)
+def test_a_click_is_the_pixel_that_was_clicked(
+    open_tab: Callable[[], "Tab"], tmp_path: Path, size: tuple[int, int]
+) -> None:
+    tab = open_tab()
+    send(tab, "source", drawn(tmp_path / "source.png", *size))
+    stage = tab.locator("#source .sc-stage")
+    stage.wait_for()
+    plain, zoomed = (size[0] // 3, size[1] // 4), (size[0] * 3 // 4, size[1] * 2 // 3)
+    click_pixel(tab, stage, size, plain)
+    tab.wait_for_selector("#source .sc-point >> nth=0")
+    shown = stage.bounding_box()
+    assert shown is not None
+    while (box := stage.bounding_box()) and box["width"] < size[0]:
+        tab.click("#source button[title='zoom in']")
+    click_pixel(tab, stage, size, zoomed)
+    tab.wait_for_selector("#source .sc-point >> nth=1")
+    send(tab, "targets", drawn(tmp_path / "target.png", 64, 64))
+    tab.wait_for_selector("#targets .sc-stage")
+    choose(tab, "method", "dift")
+    find(tab)
+    rows = rows_of(exported(tab, "matches.csv"))
+    found = [(float(row["x"]), float(row["y"])) for row in rows if row["role"] == "source"]
+    # Unzoomed, a mouse cannot point more finely than at one pixel of the screen.
+    coarse = max(1.0, size[0] / shown["width"])
+    for place, pixel, slack in zip(found, (plain, zoomed), (coarse, 1.0), strict=True):
+        assert abs(place[0] - (pixel[0] + 0.5)) <= slack
+        assert abs(place[1] - (pixel[1] + 0.5)) <= slack
+
+
+def test_find_look_put_right_and_take_home(open_tab: Callable[[], "Tab"], tmp_path: Path) -> None:
+    tab = open_tab()
+    tab.click("#example-animal")
+    tab.wait_for_selector("#targets .sc-stage >> nth=2")
+    tab.click("#undo")
+    tab.wait_for_function("document.querySelectorAll('#source .sc-point').length === 3")
+    tab.fill("#names input, #names textarea", "snout, tail, paw")
+    tab.press("#names input, #names textarea", "Enter")
+    find(tab)
+    assert "calibrated on" in tab.inner_text("#legend")
+    heats = lambda: tab.eval_on_selector_all("#targets .sc-heat", "all => all.map(one => one.src)")  # noqa: E731
+    every = heats()
+    assert len(every) == 3
+    choose(tab, "point", "2 tail")
+    tab.wait_for_selector("#targets .sc-active")
+    assert set(heats()).isdisjoint(every)
+    own = heats()
+    choose(tab, "layer", "up_blocks.2.attentions.1")
+    tab.wait_for_function(f"document.querySelector('#targets .sc-heat').src !== {json.dumps(own[0])}")
+    assert tab.locator("#targets .sc-heat >> nth=0").evaluate("one => one.naturalWidth") > 0
+
+    # The third match of the second target is wrong: choose it by a click, then click where it belongs.
+    tab.locator("#targets figure >> nth=1").locator(".sc-point >> nth=2").locator("circle >> nth=0").click()
+    tab.wait_for_selector("#targets figure >> nth=1 >> .sc-point[data-index='2'].sc-active")
+    click_pixel(tab, tab.locator("#targets .sc-stage >> nth=1"), (256, 256), (40, 200))
+    tab.wait_for_function("document.querySelector('#targets').textContent.includes('paw: put right by hand')")
+    files = zipfile.ZipFile(io.BytesIO(exported(tab, "semcorr-matches.zip")))
+    moved = [row for row in rows_of(files.read("matches.csv")) if row["corrected"] == "yes"]
+    assert [(row["picture"], row["point"], row["name"]) for row in moved] == [("animal-2.png", "3", "paw")]
+    assert abs(float(moved[0]["x"]) - 40.5) <= 1
+    assert abs(float(moved[0]["y"]) - 200.5) <= 1
+    coco = json.loads(files.read("matches.coco.json"))
+    assert coco["categories"][0]["keypoints"] == ["snout", "tail", "paw"]
+    assert coco["annotations"][2]["keypoints"][6:] == pytest.approx(
+        [float(moved[0]["x"]) - 0.5, float(moved[0]["y"]) - 0.5, 2], abs=0.01
+    )
+    assert PIL.Image.open(io.BytesIO(files.read("animal-2-matches.png"))).width > 500
+    (tmp_path / "query.safetensors").write_bytes(files.read("query.safetensors"))
+    assert Query.load(tmp_path / "query.safetensors").names == ("snout", "tail", "paw")
+
+
+def test_learning_is_shown_and_cancel_frees_the_queue_for_another_user(open_tab: Callable[[], "Tab"]) -> None:
+    one, other = open_tab(), open_tab()
+    one.click("#example-face")
+    one.wait_for_selector("#targets .sc-stage")
+    choose(one, "method", "prompt")
+    one.wait_for_selector("#preset input")
+    one.click("#find")
+    one.wait_for_selector("#status svg polyline")
+    one.wait_for_selector("#source .sc-heat")
+    assert re.search(r"learn, \d+ of \d+ · about .+ left · loss 0\.\d+", one.inner_text("#status"))
+
+    other.click("#example-car")
+    other.wait_for_selector("#targets .sc-stage")
+    choose(other, "method", "dift")
+    other.click("#find")
+    said(other, "Waiting: 1 job is before yours")
+
+    one.click("#cancel")
+    one.wait_for_selector("#status >> text=/Cancelled/", timeout=10_000)
+    one.wait_for_selector("#find:not([disabled])")
+    other.wait_for_selector("#legend .sc-legend")
+    # Each has their own pictures and result.
+    assert other.inner_text("#source .sc-title").startswith("car-source.png")
+    assert one.inner_text("#source .sc-title").startswith("face-source.png")
+    assert one.inner_text("#legend") == ""
+
+
+def test_what_is_no_picture_or_too_large_is_refused_with_a_message(
+    open_tab: Callable[[], "Tab"], tmp_path: Path, page: Page
+) -> None:
+    tab = open_tab()
+    text = tmp_path / "text.png"
+    text.write_text("no picture at all")
+    send(tab, "source", text)
+    assert "'text.png' is not an image file" in said(tab, "not an image")
+    PIL.Image.new("RGB", (3000, 1500)).save(tmp_path / "many-pixels.png")
+    send(tab, "source", tmp_path / "many-pixels.png")
+    message = said(tab, "megapixels")
+    assert "3000 x 1500" in message
+    assert str(page.folder) not in message
+    noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), dtype=np.uint8)
+    PIL.Image.fromarray(noise).save(tmp_path / "many-bytes.png")
+    assert (tmp_path / "many-bytes.png").stat().st_size > 1_000_000
+    send(tab, "source", tmp_path / "many-bytes.png")
+    tab.wait_for_selector("text=/exceeds|maximum/i")
+    (tmp_path / "notes.txt").write_text("notes")
+    send(tab, "targets", tmp_path / "notes.txt")
+    tab.wait_for_selector("text=/invalid file type|not an image/i")
+    assert tab.locator(".sc-stage").count() == 0
+    # Nothing of it stays on the disk.
+    assert [path for path in page.folder.rglob("*") if path.is_file() and path.stat().st_size > 0] == []
+
+
+def test_words_show_where_each_looks(open_tab: Callable[[], "Tab"]) -> None:
+    tab = open_tab()
+    tab.click("button[role=tab]:has-text('Words')")
+    tab.click("#words-example-animal")
+    tab.wait_for_selector("#words-picture .sc-stage")
+    tab.fill("#prompt textarea", "a rabbit with gray tail")
+    tab.click("#words-show")
+    tab.wait_for_selector("#words .sc-heat >> nth=4")
+    assert tab.locator("#words .sc-title").all_inner_texts() == ["a", "rabbit", "with", "gray", "tail"]
+    tab.fill("#prompt textarea", "a zeppelin")
+    tab.click("#words-show")
+    assert "zeppelin" in said(tab, "does not know", "#words-status")
+
+
+def test_inspect_filters_pairs_and_shows_the_truth(open_tab: Callable[[], "Tab"]) -> None:
+    tab = open_tab()
+    tab.click("button[role=tab]:has-text('Inspect')")
+    choose(tab, "run", "deep/mine")
+    tab.wait_for_selector("#inspect-target .sc-point line >> nth=0", state="attached")
+    assert "3 of 3 pairs" in tab.inner_text("#inspect-status")
+    choose(tab, "category", "bird")
+    said(tab, "2 of 3 pairs", "#inspect-status")
+    choose(tab, "outcome", "some wrong")
+    said(tab, "1 of 3 pairs", "#inspect-status")
+    tab.wait_for_function("document.querySelector('#inspect-table').textContent.includes('wrong')")
+    assert "pair-1" in tab.input_value("#pair input")
+    tab.click("#maps")
+    said(tab, "a guess, and looks at nothing", "#inspect-status")
+    choose(tab, "outcome", "failed")
+    tab.wait_for_selector("#inspect-table >> text=/no memory/")
+
+
+def test_no_path_outside_of_the_pages_own_folder_can_be_fetched(page: Page, tmp_path: Path) -> None:
+    project = Path(__file__).parents[2]
+    (tmp_path / "secret.txt").write_text("a secret")
+    (page.folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (page.folder / "own.txt").write_text("even this is nobody's business")
+    wanted = ["/etc/passwd", project / "pyproject.toml", "pyproject.toml", "../../etc/passwd", tmp_path / "secret.txt"]
+    wanted += [page.folder / "link.txt", page.folder / ".." / "secret.txt", page.folder / "own.txt"]
+    paths = [
+        f"{way}{path}" for path in wanted for way in ("/gradio_api/file=", "/file=", "/gradio_api/file/", "/file/")
+    ]
+    paths += [f"/{kind}/../../../../../../etc/passwd" for kind in ("static", "assets", "svelte", "semcorr")]
+    paths += [f"/{kind}/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd" for kind in ("static", "assets", "semcorr")]
+    paths += ["/static/%252e%252e/%252e%252e/etc/passwd", "/assets//etc/passwd", "/gradio_api/file=%2Fetc%2Fpasswd"]
+    paths += ["/gradio_api/file=http://example.com/", "/gradio_api/proxy=http://example.com/", "/gradio_api/runs"]
+    paths += [
+        "/gradio_api/vibe-code",
+        "/monitoring",
+        "/gradio_api/openapi.json",
+        "/docs",
+        "/semcorr/guess",
+        "/manifest.json",
+    ]
+    for path in paths:
+        status, body = asked(page, path)
+        assert status in (404, 400), path
+        assert b"root:" not in body, path
+        assert b"secret" not in body, path
+        assert b"[project]" not in body, path
+    assert asked(page, "/")[0] == 200
+    assert asked(page, "/gradio_api/component_server", "POST")[0] == 404
+    assert asked(page, "/gradio_api/vibe-edit", "POST")[0] == 404
+    (page.folder / "link.txt").unlink()
+    (page.folder / "own.txt").unlink()
+
+
+def test_another_name_for_this_machine_and_endless_requests_are_refused(page: Page) -> None:
+    # A page from elsewhere whose name leads here by a trick of its name server is not let in.
+    assert asked(page, "/", headers={"Host": "evil.example:80"})[0] == 421
+    assert asked(page, "/gradio_api/queue/join", "POST", {"Content-Length": "50000000"})[0] == 413
+    assert asked(page, "/gradio_api/upload", "POST", {"Content-Length": "500000000"})[0] == 413
+    assert asked(page, "/gradio_api/upload", "POST", {"Transfer-Encoding": "chunked"})[0] == 411
+    with closing(http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=30)) as connection:
+        connection.request("GET", "/")
+        policy = connection.getresponse().headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "http" not in policy
+
+
+def test_a_file_that_was_not_sent_is_neither_read_nor_removed(
+    open_tab: Callable[[], "Tab"], page: Page, tmp_path: Path
+) -> None:
+    tab = open_tab()
+    config = json.loads(asked(page, "/config")[1])
+    upload = next(c["id"] for c in config["components"] if c["props"].get("elem_id") == "source-upload")
+    call = next(d["id"] for d in config["dependencies"] if [upload, "upload"] in d["targets"])
+    picture = drawn(tmp_path / "private.png", 64, 64)
+    data = {"path": str(picture), "orig_name": "private.png", "meta": {"_type": "gradio.FileData"}}
+    body = {"data": [data], "fn_index": call, "session_hash": "abcdefghij", "trigger_id": upload}
+    answer = tab.request.post(f"{page.url}/gradio_api/run/predict", data=body)
+    assert not answer.ok
+    assert "semcorr/" not in answer.text()
+    assert picture.exists()
+
+
+def asked(page: Page, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+    """Ask for exactly this path: no client in between that puts it right."""
+    with closing(http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=30)) as connection:
+        connection.putrequest(method, path, skip_host=headers is not None and "Host" in headers)
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def test_no_connection_leaves_the_machine_and_nothing_stays(
+    serve: Callable[..., Page], browser: "Browser", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    record = tmp_path / "outgoing.txt"
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("SEMCORR_TEST_OUTGOING", str(record))
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    watched = serve()
+    requests: list[str] = []
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    context.on("request", lambda request: requests.append(request.url))
+    tab = context.new_page()
+    tab.goto(watched.url)
+    tab.wait_for_selector("#source .sc-empty")
+    tab.click("#example-face")
+    tab.wait_for_selector("#targets .sc-stage")
+    choose(tab, "method", "nbb")
+    find(tab)
+    tab.click("#export")
+    tab.wait_for_selector("#files a")
+    context.close()
+    assert len(requests) > 20
+    assert [url for url in requests if not url.startswith((watched.url, "data:", "blob:"))] == []
+    assert not record.exists(), record.read_text()
+    watched.process.send_signal(signal.SIGTERM)
+    assert watched.process.wait(30) == 0
+    assert not watched.folder.exists()
+
+
+def test_the_recorder_of_connections_records(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    record = tmp_path / "outgoing.txt"
+    code = "import urllib.request; urllib.request.urlopen('http://example.com')"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "SEMCORR_TEST_OUTGOING": str(record)}
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        environment.pop(name, None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert done.returncode != 0
+    assert "example.com" in record.read_text()

@@ -1,0 +1,37 @@
+"""``semcorr app`` where it cannot start."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from semcorr.cli import main
+
+
+def test_without_gradio_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['gradio'] = None; from semcorr.cli import main; sys.exit(main(['app']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith('Type: pip install "semcorr[app]"')
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_and_a_method_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gradio")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["app", "--port", str(port)]) == 2
+    assert f"127.0.0.1:{port}" in capsys.readouterr().err
+    assert main(["app", "--port", "0", "--method", "nope"]) == 2
+    assert "nope" in capsys.readouterr().err
+    assert main(["app", "--port", "0", "--max-megabytes", "0"]) == 2
+    assert "positive" in capsys.readouterr().err
+
+
+def test_help_says_who_gets_in(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["app", "--help"])
+    words = "".join(letter if letter.isalnum() else " " for letter in capsys.readouterr().out).split()
+    assert "there is no password" in " ".join(words)

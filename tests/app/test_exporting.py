@@ -1,0 +1,97 @@
+"""What a user takes home, read again by other means than wrote it."""
+
+import csv
+import dataclasses
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from semcorr.annotations import read_annotations
+from semcorr.app import exporting, workspace
+from semcorr.app.workspace import Found, Result, Workspace
+from semcorr.errors import PointError
+from semcorr.images import Image, load_image
+from semcorr.matching import Matches, Query
+from semcorr.methods import load_matcher
+
+
+def picture(width: int, height: int, name: str) -> Image:
+    noise = np.random.default_rng(width).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    return load_image(noise, name=name)
+
+
+@pytest.fixture(scope="module")
+def work() -> Workspace:
+    """A result with known numbers; the query is a real one, so that it can be used again."""
+    source, target = picture(64, 48, "a.png"), picture(50, 80, "a.png")
+    points = ((10.5, 20.5), (3.25, 40.0))
+    query = load_matcher("dift", "toy", samples=1).describe(source, np.array(points))
+    matches = Matches(
+        points=np.array([[5.5, 6.5], [40.0, 70.25]]),
+        confidence=np.array([0.25, 0.75]),
+        heatmaps=np.random.default_rng(0).random((2, 8, 8), dtype=np.float32),
+        image_size=target.size,
+        image_sha256=target.sha256,
+        query_points=np.array(points),
+        round_points=np.zeros((2, 0, 2)),
+        layer_points=np.zeros((2, 0, 2)),
+        layer_names=(),
+    )
+    result = Result(query=query, found=(Found(image=target, matches=matches),), label="dift")
+    made = Workspace(source=source, points=points, names=("=nose",), targets=(target,), result=result)
+    return workspace.correct(made, 0, 1, 30.5, 60.5)
+
+
+def test_the_csv_has_every_point_and_says_what_was_put_right(work: Workspace) -> None:
+    rows = list(csv.DictReader(io.StringIO(exporting.export(work)["matches.csv"].decode())))
+    assert [(row["picture"], row["role"], row["point"]) for row in rows] == [
+        ("a.png", "source", "1"),
+        ("a.png", "source", "2"),
+        ("a-2.png", "target", "1"),
+        ("a-2.png", "target", "2"),
+    ]
+    assert [(float(row["x"]), float(row["y"])) for row in rows] == [(10.5, 20.5), (3.25, 40), (5.5, 6.5), (30.5, 60.5)]
+    assert [row["corrected"] for row in rows] == ["", "", "no", "yes"]
+    assert rows[2]["confidence"] == "0.2500"
+    assert rows[3]["confidence"] == ""
+    assert rows[2]["calibrated"] == "no"
+    assert rows[0]["name"] == "'=nose"  # no spreadsheet runs it
+
+
+def test_the_coco_file_counts_pixels_as_coco_does(work: Workspace, tmp_path: Path) -> None:
+    data = exporting.export(work)["matches.coco.json"]
+    document = json.loads(data)
+    assert [image["file_name"] for image in document["images"]] == ["a.png", "a-2.png"]
+    assert (document["images"][1]["width"], document["images"][1]["height"]) == (50, 80)
+    # COCO's x names a pixel: the middle of the first one is 0.
+    assert document["annotations"][0]["keypoints"] == [10, 20, 2, 2.75, 39.5, 2]
+    assert document["annotations"][1]["keypoints"] == [5, 6, 2, 30, 60, 2]
+    assert document["annotations"][1]["corrected"] == [2]
+    assert document["annotations"][1]["calibration"] == "uncalibrated"
+    (tmp_path / "matches.json").write_bytes(data)
+    read = read_annotations(tmp_path / "matches.json")
+    assert read.pictures[1].instances[0].points.tolist() == [[5.5, 6.5], [30.5, 60.5]]
+
+
+def test_the_query_finds_again_and_the_archive_holds_all(work: Workspace, tmp_path: Path) -> None:
+    files = exporting.export(work)
+    (tmp_path / "query.safetensors").write_bytes(files["query.safetensors"])
+    query = Query.load(tmp_path / "query.safetensors")
+    assert query.names == ("=nose", "2")
+    matches = load_matcher("dift", "toy", samples=1).locate(query, work.targets[0])
+    assert matches.points.shape == (2, 2)
+    with zipfile.ZipFile(io.BytesIO(files["semcorr-matches.zip"])) as packed:
+        assert set(packed.namelist()) == {"matches.csv", "matches.coco.json", "query.safetensors", "a-2-matches.png"}
+        figure = PIL.Image.open(io.BytesIO(packed.read("a-2-matches.png")))
+        assert figure.width > 500
+    assert exporting.listed(list(files))[0] == "semcorr-matches.zip"
+
+
+def test_nothing_to_export_is_said(work: Workspace) -> None:
+    with pytest.raises(PointError, match="press Find first"):
+        exporting.export(dataclasses.replace(work, result=None))

@@ -1,0 +1,67 @@
+"""Runs of the benchmark kit: which are listed, which of their pairs a filter leaves, and their maps made again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semcorr.app import runs
+from semcorr.errors import ImageError, RunError
+from semcorr.evaluation.run_folder import Shard, append, new_record_file, open_run, read_run
+from semcorr.methods import load_matcher
+
+
+def test_only_runs_below_the_folder_are_listed_and_opened(page_runs: Path, tmp_path: Path) -> None:
+    assert runs.list_runs(page_runs) == ["deep/mine"]
+    assert runs.list_runs(tmp_path / "missing") == []
+    outside = tmp_path / "runs"
+    outside.mkdir()
+    (outside / "link").symlink_to(page_runs / "deep" / "mine")
+    assert runs.list_runs(outside) == []
+    for name in ("link", "../runs/link", str(page_runs / "deep" / "mine"), ""):
+        with pytest.raises(RunError, match="one of the runs in the list"):
+            runs.open_run(outside, name)
+
+
+def test_pairs_are_filtered_by_category_and_outcome(page_runs: Path) -> None:
+    opened = runs.open_run(page_runs, "deep/mine")
+    assert opened.categories == ["animal", "bird"]
+    assert runs.select(opened) == [0, 1, 2]
+    assert runs.select(opened, "bird") == [1, 2]
+    assert runs.select(opened, "bird", "some wrong") == [1]
+    assert runs.select(opened, runs.EVERY, "all right") == [0]
+    assert runs.select(opened, runs.EVERY, "failed") == [2]
+    assert runs.select(opened, "animal", "failed") == []
+    count = len(opened.records[1].names)
+    assert f"{count - 1} of {count} right" in runs.label_of(opened, 1)
+    assert runs.distances(opened.records[0]).max() < 1e-3  # records keep four decimals
+    assert np.isnan(runs.distances(opened.records[2])).all()
+
+
+def test_pictures_are_those_below_the_data_sets_folder(page_runs: Path, tmp_path: Path) -> None:
+    opened = runs.open_run(page_runs, "deep/mine")
+    source, target = runs.pictures_of(opened, 0)
+    assert source.size == target.size == (64, 64)
+    settings = json.loads(json.dumps(opened.run.settings))
+    open_run(tmp_path / "sly", settings, 1)
+    line = json.loads(opened.records[0].to_json()) | {"source": "../../etc/passwd"}
+    (tmp_path / "sly" / "records" / "1.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(ImageError, match="not where the run was made"):
+        runs.pictures_of(runs.open_run(tmp_path, "sly"), 0)
+
+
+def test_maps_are_made_again_with_the_runs_own_settings(page_runs: Path, tmp_path: Path) -> None:
+    matcher = load_matcher("attention-dift", "toy", steps=2, locate_crops=4, dift_samples=1)
+    before = read_run(page_runs / "deep" / "mine")
+    method = {"name": "attention-dift", "preset": "fast", **matcher.identity()}
+    open_run(tmp_path / "run", {**before.settings, "method": method}, 1)
+    append(new_record_file(tmp_path / "run", Shard()), before.records[0])
+    opened = runs.open_run(tmp_path, "run")
+    found = runs.maps_of(opened, 0, lambda *_, **__: None)
+    root, record = Path(before.settings["dataset"]["root"]), before.records[0]
+    query = matcher.describe(root / record.source, record.source_points)
+    assert np.array_equal(found.matches.points, matcher.locate(query, root / record.target).points)
+    assert found.layers is not None
+    with pytest.raises(RunError, match="is a guess"):
+        runs.maps_of(runs.open_run(page_runs, "deep/mine"), 0, lambda *_, **__: None)

@@ -1,0 +1,153 @@
+"""``semcorr transfer`` and ``semcorr eval --truth``: from annotations to figures, whatever happens."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cli.conftest import Ran
+from semcorr.annotations.toy_world import ToyWorld, write_coco
+
+DIFT = ("--method", "dift", "--model", "toy", "--set", "samples=1", "--device", "cpu")
+COARSE = (*DIFT, "--set", "resolution=32")
+"""For many pictures, where only the mechanics count."""
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> ToyWorld:
+    """Two annotated cars and three others."""
+    folder = tmp_path_factory.mktemp("toy") / "coco"
+    return write_coco(folder, categories=("car",), support=2, targets=3, size=96)
+
+
+def test_all_formats_the_page_and_the_figures(semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path) -> None:
+    out, page = tmp_path / "out.json", tmp_path / "review.html"
+    formats = ["--format", "coco", "--format", "label-studio", "--format", "cvat"]
+    ran = semcorr(
+        *("transfer", drawings.annotations, "--images", drawings.images, "-o", out, "--review", page, *formats, *DIFT)
+    )
+    assert ran.status == 0, ran.err
+    assert "Points found in 3 of 3 pictures." in ran.out
+    names = {"out.json", "out.label-studio.json", "out.label-studio.config.xml", "out.cvat.xml", "review.html"}
+    assert {path.name for path in tmp_path.iterdir()} == names  # and no folder of work
+    document = json.loads(out.read_text(encoding="utf-8"))
+    assert [entry["image_id"] for entry in document["annotations"]] == [1, 2, 3, 4, 5]
+    before = json.loads(drawings.annotations.read_text(encoding="utf-8"))
+    assert document["annotations"][:2] == before["annotations"]
+    assert document["semcorr"]["supports"] == {"car": 2}
+
+    ran = semcorr("eval", out, "--truth", drawings.truth, "--json")
+    scores = json.loads(ran.out)
+    assert scores["things"] == 3
+    assert 0 < scores["pck"]["0.1"] <= 1
+
+
+def test_nothing_that_is_read_is_written_to(semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path) -> None:
+    before = drawings.annotations.read_bytes()
+    command = ("transfer", drawings.annotations, "--images", drawings.images, *DIFT)
+    assert "read from" in semcorr(*command, "-o", drawings.annotations).err
+    assert "exists" in semcorr(*command, "-o", drawings.truth).err
+    assert "ends in .json" in semcorr(*command, "-o", tmp_path / "out.xml").err
+    assert "ends in .xml" in semcorr(*command, "-o", tmp_path / "out.json", "--format", "cvat").err
+    assert "from 0 to 1" in semcorr(*command, "-o", tmp_path / "out.json", "--min-confidence", "50").err
+    assert "Expected pictures for the pattern" in semcorr(*command, tmp_path / "*.tif", "-o", tmp_path / "o.json").err
+    assert drawings.annotations.read_bytes() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_broken_pictures_are_listed_and_tried_again(
+    semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path
+) -> None:
+    new, out = tmp_path / "new", tmp_path / "out.json"
+    new.mkdir()
+    (new / "a.png").write_bytes(b"no picture")
+    shutil.copy(drawings.images / "car-0002.png", new / "b.png")
+    ran = semcorr("transfer", drawings.annotations, f"{new}/*.png", "--images", drawings.images, "-o", out, *DIFT)
+    assert ran.status == 1
+    assert "a.png" in ran.err
+    assert "1 of 2 pictures" in ran.out
+    images = json.loads(out.read_text(encoding="utf-8"))["images"]
+    assert [image["file_name"] for image in images[5:]] == [(new / "b.png").as_posix()]
+
+
+def test_another_transfers_folder_is_refused(semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path) -> None:
+    work = tmp_path / "out.json.work"
+    work.mkdir()
+    (work / "transfer.json").write_text('{"key": "of another"}', encoding="utf-8")
+    command = ("transfer", drawings.annotations, "--images", drawings.images, "-o", tmp_path / "out.json", *DIFT)
+    ran = semcorr(*command)
+    assert (ran.status, "begun and not finished" in ran.err) == (2, True)
+    (work / "transfer.json").write_text("{", encoding="utf-8")
+    assert "is broken" in semcorr(*command).err
+
+
+def run_killed(start: Callable[..., Any], command: tuple[object, ...], work: Path, lines: int) -> int:
+    """Start a transfer and kill it with signal 9 when its journal has so many lines; return how many it has then."""
+    process = start(*command)
+    end = time.monotonic() + 120
+    while _lines(work) < lines:
+        assert process.poll() is None, "it ended by itself"
+        assert time.monotonic() < end, "it does not get on"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    return _lines(work)
+
+
+def _lines(work: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in work.glob("records/*.jsonl"))
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_is_the_same(
+    semcorr_process: Callable[..., Any], semcorr: Callable[..., Ran], tmp_path: Path
+) -> None:
+    world = write_coco(tmp_path / "toy", categories=("face",), support=2, targets=200, size=64)
+    command = ("transfer", world.annotations, "--images", world.images, *COARSE)
+    whole, resumed = tmp_path / "whole.json", tmp_path / "resumed.json"
+    assert semcorr(*command, "-o", whole).status == 0
+    work = tmp_path / "resumed.json.work"
+    first = run_killed(semcorr_process, (*command, "-o", resumed), work, 20)
+    second = run_killed(semcorr_process, (*command, "-o", resumed), work, first + 30)
+    assert 0 < first < second < 200
+    # A line that the kill cut short, as a crash of the machine may leave it.
+    newest = sorted(work.glob("records/*.jsonl"))[-1]
+    with newest.open("ab") as file:
+        file.write(b'{"file": "face-0199.png", "path": "fa')
+    ran = semcorr(*command, "-o", resumed)
+    assert ran.status == 0, ran.err
+    assert f"({second} of them before)" in ran.out
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert not work.exists()
+
+
+@pytest.mark.slow
+def test_two_thousand_pictures_in_bounded_memory(semcorr_process: Callable[..., Any], tmp_path: Path) -> None:
+    world = write_coco(tmp_path / "toy", categories=("face",), support=1, targets=20, size=48)
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(2000):
+        shutil.copy(world.images / f"face-{1 + number % 20:04d}.png", many / f"{number:04d}.png")
+    out, page = tmp_path / "out.json", tmp_path / "review.html"
+    process = semcorr_process(
+        *("transfer", world.annotations, many, "--images", world.images, "-o", out, "--review", page, *COARSE)
+    )
+    watched, memory = psutil.Process(process.pid), []
+    work = tmp_path / "out.json.work"
+    while process.poll() is None:
+        try:
+            memory.append((_lines(work), watched.memory_info().rss))
+        except psutil.NoSuchProcess:
+            break
+        time.sleep(0.25)
+    assert process.returncode == 0
+    document = json.loads(out.read_text(encoding="utf-8"))
+    assert len(document["annotations"]) == 1 + 2000
+    early = max(rss for lines, rss in memory if 50 <= lines <= 400)
+    late = max(rss for lines, rss in memory if lines > 400)
+    assert late - early < 60e6

@@ -1,0 +1,101 @@
+"""Found key-points against true ones: counted by hand, and average precision against a closed form."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from semcorr.errors import DatasetError, SettingsError
+from semcorr.evaluation.keypoints import score
+
+KINDS = [{"id": 1, "name": "cat", "keypoints": ["ear", "tail"]}]
+
+
+def thing(number: int, image: int, keypoints: list[float], **more: Any) -> dict[str, Any]:
+    box = {"bbox": [0, 0, 100, 50], "area": 5000, "iscrowd": 0, "num_keypoints": 2}
+    return {"id": number, "image_id": image, "category_id": 1, "keypoints": keypoints, **box, **more}
+
+
+def save(path: Path, things: list[dict[str, Any]], images: int = 2) -> Path:
+    listed = [{"id": number, "file_name": f"{number}.png"} for number in range(1, images + 1)]
+    path.write_text(json.dumps({"images": listed, "categories": KINDS, "annotations": things}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    return save(tmp_path / "truth.json", [thing(1, 1, [10, 10, 2, 50, 20, 2]), thing(2, 2, [30, 30, 2, 60, 40, 1])])
+
+
+def test_by_hand(truth: Path, tmp_path: Path) -> None:
+    # Of boxes 100 long: 4 off (right at 0.05 and 0.1), 8 off (at 0.1 only), 20 off (wrong). The covered tail is none.
+    first = thing(1, 1, [0] * 6, keypoints_found=[14, 10, 0.9, 50, 28, 0.6], score=0.75)
+    second = thing(2, 2, [0] * 6, keypoints_found=[50, 30, 0.2, 60, 40, 0.8], score=0.5)
+    scores = score(save(tmp_path / "found.json", [first, second]), truth)
+    assert (scores.things, scores.points, scores.found) == (2, 3, 3)
+    assert scores.pck == {0.05: pytest.approx(1 / 3), 0.1: pytest.approx(2 / 3)}
+    assert scores.per_image == {0.05: pytest.approx(1 / 4), 0.1: pytest.approx(1 / 2)}
+    assert scores.risk == pytest.approx((0 + 0 + 1 / 3) / 3)  # the wrong one is the least confident
+    assert scores.overall_risk == pytest.approx(1 / 3)
+    assert scores.error == pytest.approx((0.1 + 0.4 + 0.2) / 3)
+
+
+def test_what_was_not_found_is_wrong(truth: Path, tmp_path: Path) -> None:
+    first = thing(1, 1, [0] * 6, keypoints_found=[10, 10, 0.9, None, None, 0.0], score=0.9)
+    scores = score(save(tmp_path / "found.json", [first]), truth)
+    assert (scores.points, scores.found) == (3, 1)
+    assert scores.pck[0.1] == pytest.approx(1 / 3)
+
+
+def test_pictures_that_nobody_looked_at_do_not_count(truth: Path, tmp_path: Path) -> None:
+    first = thing(1, 1, [10, 10, 2, 50, 20, 2])
+    scores = score(save(tmp_path / "found.json", [first], images=1), truth)
+    assert (scores.things, scores.points, scores.pck[0.05]) == (1, 2, 1.0)
+    assert scores.precision["AP"] == pytest.approx(1.0)
+
+
+def test_average_precision_is_cocos(tmp_path: Path) -> None:
+    """The similarity is exp(-d^2 / (2 area (2 sigma)^2)): 0.72 passes the thresholds from 0.5 to 0.7, 5 of 10."""
+    sigma, area = 0.05, 5000
+    apart = np.sqrt(-np.log(0.72) * 2 * area * (2 * sigma) ** 2)
+    true = save(tmp_path / "truth.json", [thing(1, 1, [10, 10, 2, 50, 20, 2])], images=1)
+    found = thing(1, 1, [10 + apart, 10, 2, 50, 20 + apart, 2], score=0.5)
+    scores = score(save(tmp_path / "found.json", [found], images=1), true, sigma=sigma)
+    assert scores.precision == {
+        "AP": pytest.approx(0.5),
+        "AP50": pytest.approx(1.0),
+        "AP75": pytest.approx(0.0),
+        "AR": pytest.approx(0.5),
+    }
+
+
+def test_the_thing_that_overlaps_most_is_compared(truth: Path, tmp_path: Path) -> None:
+    far = thing(1, 1, [90, 45, 2, 90, 45, 2], bbox=[80, 40, 20, 10])
+    near = thing(2, 1, [10, 10, 2, 50, 20, 2], bbox=[5, 5, 90, 45])
+    scores = score(save(tmp_path / "found.json", [far, near], images=1), truth)
+    assert scores.pck[0.05] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no COCO key-points file"),
+        ("[]", "no COCO key-points file"),
+        (json.dumps({"images": [], "categories": KINDS, "annotations": [{"category_id": 5}]}), "KeyError: 5"),
+        (json.dumps({"images": [], "categories": KINDS, "annotations": []}), "Nothing in"),
+    ],
+)
+def test_broken_files_are_told(truth: Path, tmp_path: Path, content: str, message: str) -> None:
+    found = tmp_path / "found.json"
+    found.write_text(content, encoding="utf-8")
+    with pytest.raises(DatasetError, match=message):
+        score(found, truth)
+
+
+def test_missing_files_and_senseless_settings_are_told(truth: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="cannot be read"):
+        score(tmp_path / "no.json", truth)
+    with pytest.raises(SettingsError, match="above 0"):
+        score(truth, truth, sigma=0.0)
