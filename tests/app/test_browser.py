@@ -335,6 +335,7 @@ def test_another_name_for_this_machine_and_endless_requests_are_refused(page: Pa
     assert asked(page, "/gradio_api/queue/join", "POST", {"Content-Length": "50000000"})[0] == 413
     assert asked(page, "/gradio_api/upload", "POST", {"Content-Length": "500000000"})[0] == 413
     assert asked(page, "/gradio_api/upload", "POST", {"Transfer-Encoding": "chunked"})[0] == 411
+    assert asked(page, "/gradio_api/cancel", "POST", {"Origin": "http://evil.example", "Content-Length": "0"})[0] == 403
     with closing(http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=30)) as connection:
         connection.request("GET", "/")
         policy = connection.getresponse().headers["content-security-policy"]

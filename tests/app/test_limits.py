@@ -1,12 +1,14 @@
 """What is refused of what is sent, and that nothing of it stays."""
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from semcorr.app.limits import Limits, read_upload
+from semcorr.app.limits import Limits, read_upload, sweep
 from semcorr.app.shelf import OwnShelf, Shelf
 from semcorr.errors import ImageError, SettingsError
 
@@ -47,6 +49,14 @@ def test_files_elsewhere_are_neither_read_nor_removed(folder: Path, tmp_path: Pa
         with pytest.raises(ImageError, match="sent just now"):
             read_upload(str(path), "private.png", folder, Limits())
     assert private.exists()
+
+
+def test_what_nobody_fetched_is_swept_away(folder: Path) -> None:
+    for name, age in (("old.png", 700), ("new.png", 10)):
+        (folder / name).write_text("x")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    sweep(folder)
+    assert [file.name for file in folder.iterdir()] == ["new.png"]
 
 
 def test_limits_are_positive() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from semcorr.app import examples, panels, workspace
+from semcorr.app.colours import confidence_colour, legend
 from semcorr.app.limits import Limits
 from semcorr.app.shelf import OwnShelf, Shelf
 from semcorr.app.work import find, ready
@@ -82,6 +83,16 @@ class TestPoints:
         ready(whole)
         with pytest.raises((ImageError, PointError), match=error):
             ready(dataclasses.replace(whole, **change))  # type: ignore[arg-type]
+
+
+def test_the_legend_says_whether_the_confidence_is_calibrated() -> None:
+    assert "uncalibrated" in legend(None)
+    assert "calibrated on 9 &lt;points&gt;" in legend("9 <points>")
+    # From red to blue, and no two alike.
+    colours = [confidence_colour(part / 10) for part in range(11)]
+    assert len(set(colours)) == 11
+    assert int(colours[0][1:3], 16) > int(colours[0][5:7], 16)
+    assert int(colours[-1][1:3], 16) < int(colours[-1][5:7], 16)
 
 
 class TestResult:

@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from cli.conftest import Ran
 from semcorr.annotations.toy_world import ToyWorld, write_coco
@@ -54,10 +55,27 @@ def test_nothing_that_is_read_is_written_to(semcorr: Callable[..., Ran], drawing
     assert "exists" in semcorr(*command, "-o", drawings.truth).err
     assert "ends in .json" in semcorr(*command, "-o", tmp_path / "out.xml").err
     assert "ends in .xml" in semcorr(*command, "-o", tmp_path / "out.json", "--format", "cvat").err
+    assert "at least 1" in semcorr(*command, "-o", tmp_path / "out.json", "--workers", "0").err
     assert "from 0 to 1" in semcorr(*command, "-o", tmp_path / "out.json", "--min-confidence", "50").err
     assert "Expected pictures for the pattern" in semcorr(*command, tmp_path / "*.tif", "-o", tmp_path / "o.json").err
     assert drawings.annotations.read_bytes() == before
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_several_processes_find_the_same(
+    semcorr_process: Callable[..., Any], semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    command = ("transfer", drawings.annotations, "--images", drawings.images, *DIFT)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker has: more would add numbers up in another order
+    try:
+        assert semcorr(*command, "-o", one).status == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert semcorr_process(*command, "-o", two, "--workers", "2").wait() == 0
+    assert two.read_bytes() == one.read_bytes()
 
 
 def test_broken_pictures_are_listed_and_tried_again(

@@ -1,11 +1,18 @@
-"""A transfer over many targets, written down as it goes."""
+"""A transfer over many targets, in this process or several, written down as it goes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from semcorr.annotations.formats import read_annotations
 from semcorr.annotations.journal import Journal
+from semcorr.annotations.records import TransferRecord
 from semcorr.annotations.targets import Target
-from semcorr.annotations.transferrer import Transferrer
+from semcorr.annotations.transferrer import Transferrer, TransferSettings
+from semcorr.errors import TransferError
+from semcorr.executors import StoppedError, in_processes, stoppable
+from semcorr.methods import load_matcher
 from semcorr.progress import Progress
 
 
@@ -18,23 +25,88 @@ class Outcome:
     broken: tuple[tuple[str, str], ...]
 
 
-def run(work: Transferrer, targets: Sequence[Target], journal: Journal, *, progress: Progress | None = None) -> Outcome:
+@dataclass(frozen=True, kw_only=True)
+class TransferJob:
+    """A transfer as a worker process starts it (:class:`semcorr.executors.Job`).
+
+    Attributes:
+        method: as in :func:`semcorr.load_matcher`; so are ``model``, ``preset`` and ``options``.
+        annotations: the file; ``images`` is the folder of its pictures.
+        settings: how points are carried over.
+        supports: where supports are described already.
+    """
+
+    method: str
+    model: str
+    preset: str | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    annotations: Path
+    images: Path | None
+    settings: TransferSettings
+    supports: Path
+
+    def transferrer(self) -> Transferrer:
+        """Load the method and read the annotations.
+
+        Raises:
+            SemcorrError: as :func:`semcorr.load_matcher` and :func:`semcorr.annotations.read_annotations`.
+        """
+        matcher = load_matcher(self.method, self.model, self.preset, **self.options)
+        known = read_annotations(self.annotations, self.images)
+        return Transferrer(matcher, known, self.settings, folder=self.supports)
+
+    def start(self) -> Callable[[Target, Progress | None], Iterator[TransferRecord]]:
+        """In a worker process."""
+        work = self.transferrer()
+
+        def do(target: Target, progress: Progress | None) -> Iterator[TransferRecord]:
+            yield work.find(target, progress=progress)
+
+        return do
+
+
+def run(
+    work: Transferrer,
+    targets: Sequence[Target],
+    journal: Journal,
+    *,
+    workers: int = 1,
+    job: TransferJob | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
     """Find the points of every target that the journal lacks.
 
-    ``progress`` is called as ``("transfer", targets done, targets in all, image=name)``, and with the stages of
-    describing supports; raise from it to stop: what is found stays.
+    Supports are described first, once, and not in every process.
+
+    Args:
+        work: the transfer.
+        targets: where to look.
+        journal: what is finished; this process alone writes to it.
+        workers: processes, each with a method of its own and one thread if there are several.
+        job: what they start; it needs to be there if there are several.
+        progress: called as ``("transfer", targets done, targets in all, image=name)``, and with the stages of
+            describing supports; raise from it to stop: what is found stays.
 
     Raises:
-        TransferError: a support cannot be used.
-        RunError: the journal cannot be written.
+        TransferError: a support cannot be used, or no sensible number of workers.
+        RunError: the journal cannot be written, or a worker was killed.
     """
+    if workers < 1 or (workers > 1 and job is None):
+        raise TransferError(f"Expected at least 1 worker, and a job for several, got {workers}.")
     left = [target for target in targets if not journal.done(target)]
     before, broken = len(targets) - len(left), []
-    for number, target in enumerate(left, start=1):
-        record = work.find(target, progress=progress)
-        journal.add(record)
-        if record.error is not None:
-            broken.append((target.file, record.error))
-        if progress is not None:
-            progress("transfer", before + number, len(targets), image=target.file)
-    return Outcome(found=len(left) - len(broken), before=before, broken=tuple(broken))
+    work.prepare(left, progress=progress)
+    if job is not None and workers > 1:
+        records = in_processes(job, left, workers)
+    else:
+        records = (work.find(target, progress=stoppable(progress)) for target in left)
+    try:
+        for number, record in enumerate(records, start=1):
+            journal.add(record)
+            if record.error is not None:
+                broken.append((record.file, record.error))
+            if progress is not None:
+                progress("transfer", before + number, len(targets), image=record.file)
+    except StoppedError as stop:
+        raise (stop.__cause__ or stop) from None
+    return Outcome(found=len(left) - len(broken), before=before, broken=tuple(sorted(broken)))

@@ -92,6 +92,16 @@ class Transferrer:
         content = hashlib.sha256(self.annotations.path.read_bytes()).hexdigest()
         return {"matcher": self.matcher.identity(), "settings": self.settings.to_dict(), "annotations": content}
 
+    def prepare(self, targets: Sequence[Target], *, progress: Progress | None = None) -> None:
+        """Describe the supports that targets ask for; otherwise the first target that asks does.
+
+        Raises:
+            TransferError: a support cannot be used.
+        """
+        asked = {(place.category, place.box is not None) for target in targets for place in target.places}
+        for category, cut in sorted(asked):
+            self._supports.described(category, cut=cut, progress=progress)
+
     def find(self, target: Target, *, progress: Progress | None = None) -> TransferRecord:
         """Find the points of a target's places in it; one that cannot be read becomes a record with a message.
 

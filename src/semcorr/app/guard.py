@@ -74,6 +74,8 @@ class Guard:
             await self._serve(path.removeprefix(PREFIX), method, send)
         elif not _allowed(path, method):
             await _answer(send, 404, "There is nothing here.")
+        elif method == "POST" and _foreign(headers):
+            await _answer(send, 403, "Only this page itself may ask for this.")
         elif method == "POST" and (refusal := self._too_large(path, headers)):
             await _answer(send, *refusal)
         else:
@@ -113,6 +115,12 @@ def _allowed(path: str, method: str) -> bool:
     if method in ("GET", "HEAD"):
         return _READ.fullmatch(path) is not None
     return method == "POST" and _WRITE.fullmatch(path) is not None
+
+
+def _foreign(headers: dict[str, str]) -> bool:
+    """Whether a page from elsewhere asks, in a browser that has both open."""
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != headers.get("host")
 
 
 def _host(header: str) -> str:

@@ -1,5 +1,6 @@
 """How much one user may ask for, and how a picture that was sent becomes one that can be used."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,13 @@ def read_upload(path: str, name: str, folder: Path, limits: Limits) -> Image:
         return _named(file, name, limits)
     finally:
         file.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, seconds: float = 600) -> None:
+    """Remove files that were sent so long ago that nobody will read them: their page was closed before it could."""
+    for file in folder.rglob("*"):
+        if file.is_file() and time.time() - file.stat().st_mtime > seconds:
+            file.unlink(missing_ok=True)
 
 
 def _named(file: Path, name: str, limits: Limits) -> Image:

@@ -1,7 +1,7 @@
 """Matchers by method and preset: each is loaded once and shared by all users."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,7 @@ class Models:
     def __init__(self, choice: Choice, keep: int | None = None) -> None:
         self.choice = choice
         self._keep = keep or (12 if choice.model in BUNDLED else 1)
-        self._loaded: OrderedDict[tuple[str, str | None], Matcher] = OrderedDict()
+        self._loaded: OrderedDict[Hashable, Matcher] = OrderedDict()
 
     def methods(self) -> list[str]:
         """Methods that take the same kind of model as the chosen one."""
@@ -69,13 +69,16 @@ class Models:
         if method not in self.methods() or (preset is not None and preset not in known):
             raise SettingsError(f"Expected a method and preset of the list, got {method!r}, {preset!r}.")
         key = (method, preset or next(iter(known), None))
+        changes = self.choice.changes if method == self.choice.method else {}
+        options = {"local_files_only": True, **self.choice.options, **changes}
+        return self.keep(key, lambda: load_matcher(method, self.choice.model, key[1], **options))
+
+    def keep(self, key: Hashable, load: Callable[[], Matcher]) -> Matcher:
+        """The matcher of a key, loaded if it is not there; the one that was not used for longest makes room."""
         if key not in self._loaded:
             while len(self._loaded) >= self._keep:
                 self._loaded.popitem(last=False)
-            changes = self.choice.changes if method == self.choice.method else {}
-            self._loaded[key] = load_matcher(
-                method, self.choice.model, key[1], **{"local_files_only": True, **self.choice.options, **changes}
-            )
+            self._loaded[key] = load()
         self._loaded.move_to_end(key)
         return self._loaded[key]
 

@@ -1,6 +1,7 @@
 """The tab *Inspect*: a run of the benchmark kit, pair by pair, with the truth and the maps."""
 
 import html
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -213,7 +214,9 @@ class _Handlers:
         def work(job: Job) -> Found:
             if looked is None or looked.place is None:
                 raise RunError("Choose a pair first.")
-            return runs.maps_of(looked.opened, looked.place, job)
+            method = json.dumps(looked.opened.run.settings["method"], sort_keys=True)
+            matcher = self._desk.models.keep(method, lambda: runs.load_method(looked.opened))
+            return runs.maps_of(looked.opened, looked.place, matcher, job)
 
         try:
             job = session.start(self._desk.queue, work)

@@ -10,7 +10,7 @@ import gradio as gr
 from semcorr.app import examples, exporting, panels, parts, texts, workspace
 from semcorr.app.colours import legend
 from semcorr.app.jobs import Job, Status
-from semcorr.app.limits import read_upload
+from semcorr.app.limits import read_upload, sweep
 from semcorr.app.match_layout import MatchParts, lay_out
 from semcorr.app.serve import Desk
 from semcorr.app.sessions import Session
@@ -78,10 +78,16 @@ class _Handlers:
                 return {self._on.status: texts.bad(str(error))}
             return {self._on.status: "", **_shown(self._on, session)}
 
-    def uploads(self, paths: list[str]) -> list[Image]:
-        """Read what was sent."""
-        folder, limits = self._desk.folder, self._desk.limits
-        return [read_upload(path, Path(path).name, folder, limits) for path in paths]
+    def uploads(self, paths: list[str]) -> tuple[list[Image], list[str]]:
+        """Read what was sent; what cannot be read comes back as messages."""
+        images, refused = [], []
+        sweep(self._desk.folder)
+        for path in paths:
+            try:
+                images.append(read_upload(path, Path(path).name, self._desk.folder, self._desk.limits))
+            except SemcorrError as error:
+                refused.append(str(error))
+        return images, refused
 
     def example(self, category: str) -> Callable[[gr.Request], Updates]:
         def load(request: gr.Request) -> Updates:
@@ -91,12 +97,17 @@ class _Handlers:
         return load
 
     def source(self, path: str, request: gr.Request) -> Updates:
-        changed = self.change(lambda work: workspace.with_source(work, self.uploads([path])[0]), request)
-        return {self._on.names: "", **changed}
+        images, refused = self.uploads([path])
+        if refused:
+            return {self._on.status: texts.bad(refused[0])}
+        return {self._on.names: "", **self.change(lambda work: workspace.with_source(work, images[0]), request)}
 
     def targets(self, paths: list[str], request: gr.Request) -> Updates:
-        limits = self._desk.limits
-        return self.change(lambda work: workspace.with_targets(work, self.uploads(paths), limits), request)
+        images, refused = self.uploads(paths)
+        changed: Updates = {}
+        if images:
+            changed = self.change(lambda work: workspace.with_targets(work, images, self._desk.limits), request)
+        return {**changed, self._on.status: texts.bad(" ".join(refused))} if refused else changed
 
     def place(self, event: gr.EventData, request: gr.Request) -> Updates:
         x, y = float(event.x), float(event.y)
@@ -179,11 +190,13 @@ class _Handlers:
     def find(self, method: str, preset: str | None, request: gr.Request) -> Iterator[Updates]:
         """Put the work into the queue and show how it goes until it is done."""
         session, on = self._desk.sessions.of(request.session_hash), self._on
-        begun = session.work
+        begun, presets = session.work, self._desk.models.presets(method)
+        # The list of presets may still be another method's, where Find was pressed very soon after.
+        chosen = preset if preset in presets else next(iter(presets), None)
+        label = f"{method}, {chosen}" if chosen else method
 
         def work(job: Job) -> Any:
-            matcher = self._desk.models.get(method, preset)
-            return find(matcher, begun, f"{method}, {preset}" if preset else method, job)
+            return find(self._desk.models.get(method, chosen), begun, label, job)
 
         try:
             ready(begun)
@@ -206,13 +219,13 @@ class _Handlers:
                         session.shelf, session.work, looked=status.look_points, maps=status.look_maps
                     )
                 yield update
-        yield self._ended(session, begun, job.status(), job.result)
+        yield self._ended(session, begun, job.status(), job.result, label)
 
-    def _ended(self, session: Session, begun: Workspace, status: Status, result: Any) -> Updates:
+    def _ended(self, session: Session, begun: Workspace, status: Status, result: Any, label: str) -> Updates:
         on = self._on
         buttons = {on.find: gr.Button(interactive=True), on.cancel: gr.Button(interactive=False)}
         told = {
-            "done": texts.note("Done. Choose a point to see where it looked."),
+            "done": texts.note(f"Done with {label}. Choose a point, or a layer, to see where it looked."),
             "cancelled": texts.note("Cancelled. The points are still there."),
         }.get(status.state, texts.bad(status.error))
         with session.lock:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from semcorr.app import examples, panels, parts, texts
 from semcorr.app.jobs import Job
-from semcorr.app.limits import read_upload
+from semcorr.app.limits import read_upload, sweep
 from semcorr.app.serve import Desk
 from semcorr.app.sessions import Session
 from semcorr.errors import ImageError, SemcorrError
@@ -95,6 +95,7 @@ class _Handlers:
 
     def upload(self, path: str, request: gr.Request) -> Updates:
         session = self._desk.sessions.of(request.session_hash)
+        sweep(self._desk.folder)
         try:
             session.words_image = read_upload(path, Path(path).name, self._desk.folder, self._desk.limits)
         except SemcorrError as error:

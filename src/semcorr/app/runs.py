@@ -16,6 +16,7 @@ from semcorr.evaluation.records import PairRecord, Run
 from semcorr.evaluation.run_folder import read_run
 from semcorr.evaluation.scores import Scores, score
 from semcorr.images import Image, load_image
+from semcorr.matching import Matcher
 from semcorr.methods import load_matcher, methods
 from semcorr.progress import Progress
 
@@ -114,22 +115,32 @@ def pictures_of(opened: OpenRun, place: int) -> tuple[Image, Image]:
     return images[0], images[1]
 
 
-def maps_of(opened: OpenRun, place: int, progress: Progress) -> Found:
-    """Do a pair again with the run's own method, model and settings, for its heat maps.
+def load_method(opened: OpenRun) -> Matcher:
+    """Load what a run was made with.
 
     Raises:
-        RunError: the run is of a guess that has no maps, the pair failed, or the model is another now.
-        SemcorrError: as the method does.
+        RunError: it is a guess that has no maps, or its model is another now.
+        SemcorrError: it cannot be loaded.
     """
-    record, method = opened.records[place], opened.run.settings["method"]
+    method = opened.run.settings["method"]
     if "settings" not in method or method.get("name") not in methods():
         raise RunError(f"There are no heat maps: {method.get('name')!r} is a guess, and looks at nothing.")
+    matcher = load_matcher(str(method["name"]), str(method["model_id"]), **_options(method))
+    if matcher.identity().get("model_fingerprint") != method.get("model_fingerprint"):
+        raise RunError(f"{method['model_id']!r} is not the model that the run was made with: its weights differ.")
+    return matcher
+
+
+def maps_of(opened: OpenRun, place: int, matcher: Matcher, progress: Progress) -> Found:
+    """Do a pair again with the run's own method, for its heat maps.
+
+    Raises:
+        RunError: the pair failed.
+        SemcorrError: as the method does.
+    """
+    record = opened.records[place]
     if record.error:
         raise RunError(f"This pair failed in the run: {record.error}")
-    matcher = load_matcher(str(method["name"]), str(method["model_id"]), **_options(method))
-    now = matcher.identity().get("model_fingerprint")
-    if now != method.get("model_fingerprint"):
-        raise RunError(f"{method['model_id']!r} is not the model that the run was made with: its weights differ.")
     source, target = pictures_of(opened, place)
     points = np.clip(record.source_points, 0, record.source_size)
     query = matcher.describe(source, points, names=record.names, progress=progress)

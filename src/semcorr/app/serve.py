@@ -104,6 +104,7 @@ def _launch(desk: Desk, host: str, port: int, told: Callable[[str, int], None]) 
         max_file_size=desk.limits.bytes,
         prevent_thread_lock=True,
         quiet=True,
+        max_threads=200,  # whoever waits for a job takes one
         share=False,
         inbrowser=False,
         ssr_mode=False,

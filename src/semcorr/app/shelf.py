@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import secrets
 import threading
 from collections import OrderedDict
@@ -68,7 +69,9 @@ class OwnShelf:
         key = hashlib.sha256(data + media_type.encode() + (filename or "").encode()).hexdigest()
         with self._lock:
             if key not in self._tokens:
-                item = Item(data=data, media_type=media_type, filename=filename)
+                # Plain letters in the answer's header; the page's own link has the whole name.
+                saved = None if filename is None else re.sub(r"[^A-Za-z0-9._-]", "_", filename)
+                item = Item(data=data, media_type=media_type, filename=saved)
                 self._tokens[key] = self._shelf.put(item), len(data)
             self._tokens.move_to_end(key)
             while len(self._tokens) > 1 and sum(size for _, size in self._tokens.values()) > self._limit:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -75,6 +75,18 @@ class MatcherOptions:
         if self.seed is not None:
             changes["seed"] = self.seed
         return changes
+
+    def loading(self) -> dict[str, Any]:
+        """All but method, model and preset that :func:`semcorr.load_matcher` takes."""
+        return {
+            "revision": self.revision,
+            "dtype": self.dtype,
+            "device": self.device,
+            "align_pose": self.align_pose,
+            "calibration": self.calibration,
+            **self.resources(),
+            **self.overrides(),
+        }
 
     def resources(self) -> dict[str, object]:
         """What is asked for that changes time or memory but no result, by the names that a method loads with."""

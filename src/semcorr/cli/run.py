@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
@@ -60,16 +60,7 @@ def load_matcher(options: MatcherOptions) -> "Matcher":
     with console.TerminalProgress() as progress:
         progress.busy("load")
         return load(
-            options.method,
-            options.named_model(),
-            preset=options.preset,
-            revision=options.revision,
-            dtype=options.dtype,
-            device=options.device,
-            progress=progress,
-            align_pose=options.align_pose,
-            calibration=options.calibration,
-            **dict[str, Any]({**options.resources(), **options.overrides()}),
+            options.method, options.named_model(), preset=options.preset, progress=progress, **options.loading()
         )
 
 

@@ -68,6 +68,7 @@ def transfer(
         "coco",
     ),
     review: Path | None = None,
+    workers: int = 1,
     replace: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
     how: TransferOptions = _OPTIONS,
@@ -89,6 +90,7 @@ def transfer(
         output: The file to write.
         formats: What the output is: coco, label-studio or cvat. Repeat for more: further ones lie beside it.
         review: Also write this page (.html): all targets with their points, the least certain first.
+        workers: Processes, each with a model of its own.
         replace: Write the output even if there is a file of that name.
         json: Print one JSON document instead of lines.
         how: How points are carried over.
@@ -97,13 +99,15 @@ def transfer(
     from semcorr.annotations import read_annotations
     from semcorr.annotations.journal import Journal
     from semcorr.annotations.outputs import paths_of
-    from semcorr.annotations.running import run
+    from semcorr.annotations.running import TransferJob, run
     from semcorr.annotations.targets import find_targets
     from semcorr.annotations.transferrer import Transferrer, TransferSettings, wanted_categories
 
     settings = TransferSettings(support=how.support, margin=how.margin, categories=how.category)
     if not 0 <= how.min_confidence <= 1:
         raise SettingsError(f"Expected --min-confidence from 0 to 1, got {how.min_confidence}.")
+    if workers < 1:
+        raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
     paths = paths_of(output, formats)
     known = read_annotations(annotations, images)
     places = find_targets(known, wanted_categories(known, settings), images=images, paths=list(_expanded(targets)))
@@ -111,12 +115,21 @@ def transfer(
     _check_outputs(
         [*paths.values(), *([review] if review else [])], annotations, places, resumed=folder, replace=replace
     )
-    matcher = load_matcher(options)
-    work = Transferrer(matcher, known, settings, folder=folder / "supports")
+    job = TransferJob(
+        method=options.method,
+        model=options.named_model(),
+        preset=options.preset,
+        options=options.loading(),
+        annotations=annotations,
+        images=images,
+        settings=settings,
+        supports=folder / "supports",
+    )
+    work = Transferrer(load_matcher(options), known, settings, folder=job.supports)
     journal = Journal(folder, work.identity())
     with journal.open():
         with _stoppable(output), console.TerminalProgress() as progress:
-            outcome = run(work, places, journal, progress=progress)
+            outcome = run(work, places, journal, workers=workers, job=job, progress=progress)
         info = {"method": options.method, **work.identity(), "supports": dict(work.supports_of)}
         files = _write(paths, known, journal, places, info=info, how=how)
         if review is not None:

@@ -3,23 +3,14 @@
 import contextlib
 import hashlib
 import json
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from semcorr.datasets.base import Dataset, Pair, Picture
@@ -28,6 +19,7 @@ from semcorr.evaluation import run_folder
 from semcorr.evaluation.baselines import BASELINES, guessed
 from semcorr.evaluation.records import PairRecord, Run
 from semcorr.evaluation.run_folder import Shard
+from semcorr.executors import StoppedError, in_processes, stoppable
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher, Query
 from semcorr.methods import find_method, load_matcher
@@ -121,7 +113,7 @@ def run(
         total = sum(len(unit.places) for unit in units)
         if total:
             work = _Work(method=method, folder=folder, shard=shard, root=dataset.root, keep_queries=keep_queries)
-            pairs = _alone(work, matcher, units, progress) if workers == 1 else _pool(work, units, workers)
+            pairs = work.here(matcher, units, progress) if workers == 1 else in_processes(work, units, workers)
             try:
                 for count, _ in enumerate(pairs, start=1):
                     if progress:
@@ -174,6 +166,17 @@ class _Work:
     shard: Shard
     root: Path
     keep_queries: bool
+
+    def start(self) -> Callable[[Unit, Progress | None], Iterator[int]]:
+        """In a worker process: a matcher and a file of its own (:class:`semcorr.executors.Job`)."""
+        matcher, file = self.method.load(), run_folder.new_record_file(self.folder, self.shard)
+        return lambda unit, progress: self.pairs(matcher, unit, file, progress)
+
+    def here(self, matcher: Matcher | None, units: Sequence[Unit], progress: Progress | None) -> Iterator[int]:
+        """All units in this process."""
+        file = run_folder.new_record_file(self.folder, self.shard)
+        for unit in units:
+            yield from self.pairs(matcher, unit, file, stoppable(progress))
 
     def pairs(self, matcher: Matcher | None, unit: Unit, file: Path, progress: Progress | None = None) -> Iterator[int]:
         """Do a unit; yield the place of every pair when its record is written."""
@@ -276,93 +279,6 @@ def _key(image_sha256: str, unit: Unit, matcher: Matcher) -> str:
 
 def _tell(error: Exception) -> str:
     return str(error) if isinstance(error, SemcorrError) else f"{type(error).__name__}: {error}"
-
-
-def _alone(work: _Work, matcher: Matcher | None, units: Sequence[Unit], progress: Progress | None) -> Iterator[int]:
-    file = run_folder.new_record_file(work.folder, work.shard)
-    for unit in units:
-        yield from work.pairs(matcher, unit, file, progress and _Stoppable(progress))
-
-
-class StoppedError(BaseException):
-    """Carries what a progress callback raised past the handler that makes failures into records."""
-
-
-@dataclass(frozen=True)
-class _Stoppable:
-    """A progress callback whose exceptions end the run, whatever they are."""
-
-    progress: Progress
-
-    def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
-        try:
-            self.progress(stage, done, total, **info)
-        except Exception as error:
-            raise StoppedError from error
-
-
-@dataclass(frozen=True)
-class _UntilStopped:
-    """In a worker process, called as work goes on: ends it when the run is stopped."""
-
-    stop: Event
-
-    def __call__(self, stage: str, done: int, total: int, **info: object) -> None:  # noqa: ARG002  # as Progress has it
-        if self.stop.is_set():
-            raise StoppedError
-
-
-_PROCESS: list[tuple[_Work, Matcher | None, Path, _UntilStopped, "SimpleQueue[int]"]] = []
-"""In a worker process: what its initializer left for its tasks. A process pool has no other place for it."""
-
-
-def _pool(work: _Work, units: Sequence[Unit], workers: int) -> Iterator[int]:
-    context = multiprocessing.get_context("spawn")
-    told: SimpleQueue[int] = context.SimpleQueue()
-    watch = _UntilStopped(context.Event())
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(work, watch, told)) as pool:
-        waiting = {pool.submit(_do, unit) for unit in units}
-        try:
-            while waiting:
-                ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                while not told.empty():
-                    yield told.get()
-                for future in ready:
-                    future.result()
-            while not told.empty():
-                yield told.get()
-        except BrokenProcessPool as error:
-            raise RunError(
-                "A worker process was killed, or could not start: memory may have run out. What is finished is kept; "
-                "the same command goes on, perhaps with fewer --workers."
-            ) from error
-        except BaseException:
-            watch.stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _start(work: _Work, watch: _UntilStopped, told: "SimpleQueue[int]") -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C reaches the whole group; the starter decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_starter, daemon=True).start()
-    _PROCESS.append((work, work.method.load(), run_folder.new_record_file(work.folder, work.shard), watch, told))
-
-
-def _end_with_starter() -> None:
-    """Without this a worker waits for work for ever when its starter was killed, and keeps its model in memory."""
-    starter = multiprocessing.parent_process()
-    if starter is not None:
-        starter.join()
-        os._exit(1)  # Wherever it is: a line cut short is ignored.
-
-
-def _do(unit: Unit) -> None:
-    work, matcher, file, watch, told = _PROCESS[-1]
-    for place in work.pairs(matcher, unit, file, watch):
-        watch("pairs", place, 0)
-        told.put(place)
 
 
 def _dataset_settings(dataset: Dataset) -> dict[str, Any]:
