@@ -340,3 +340,27 @@ def test_a_failed_save_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"a\.npz"):
         made().save(tmp_path / "a.npz")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_file_that_claims_a_large_picture_is_an_error_before_its_grid_is_made(tmp_path: Path) -> None:
+    path = made().save(tmp_path / "flow.npz")
+    with np.load(path) as archive:
+        fields = {name: archive[name] for name in archive.files}
+    for change, told in (
+        ({"source_size": np.array([10_000, 10_000])}, "a displacement of shape"),
+        ({"displacement": fields["displacement"].astype("S8")}, "displacement of type"),
+        ({"confidence": fields["confidence"].astype("U8")}, "confidence of type"),
+        ({"target_size": np.array([2**40, 2**40])}, "claims"),
+    ):
+        np.savez(path, **(fields | change))
+        with pytest.raises(FlowError, match=told):
+            Flow.load(path)
+
+
+def test_a_file_with_objects_is_not_unpickled(tmp_path: Path) -> None:
+    path = made().save(tmp_path / "flow.npz")
+    with np.load(path) as archive:
+        fields = {name: archive[name] for name in archive.files}
+    np.savez(path, **(fields | {"displacement": np.array([{"a": 1}], dtype=object)}))
+    with pytest.raises(FlowError, match="allow_pickle"):
+        Flow.load(path)

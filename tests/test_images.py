@@ -330,3 +330,26 @@ def test_whatever_is_broken_in_a_file_the_error_is_ours(
 
 
 FILES = {kind: encoded(kind) for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP")}
+
+
+def test_a_program_that_draws_a_picture_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import EpsImagePlugin
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was called"))
+    path = tmp_path / "a.png"  # what it is shows from its content
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(ImageError, match="save it as PNG or JPEG"):
+        load_image(path)
+
+
+@pytest.mark.parametrize("cut", [200, 260])
+def test_what_pillow_warns_of_stays_here(tmp_path: Path, cut: int) -> None:
+    """A directory of a TIFF file that is cut short is a warning of Pillow's, and warnings are errors in the tests."""
+    exif = PIL.Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "x" * 50
+    whole = io.BytesIO()
+    PIL.Image.fromarray(PICTURE).save(whole, format="TIFF", exif=exif)
+    path = tmp_path / "a.tif"
+    path.write_bytes(whole.getvalue()[:cut])
+    with pytest.raises(ImageError):
+        load_image(path)

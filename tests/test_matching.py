@@ -2,7 +2,9 @@ import dataclasses
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -216,3 +218,77 @@ def test_matches_draw_themselves(matches: Matches):
     plain, heated = (matches.draw(source, target, height=200, **extra) for extra in ({"heatmaps": None}, {}))
     assert plain.size == heated.size
     assert plain.tobytes() != heated.tobytes()
+
+
+def _rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """The same file with another header."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    change(header)
+    written = json.dumps(header).encode()
+    path.write_bytes(len(written).to_bytes(8, "little") + written + data[8 + size :])
+    return path
+
+
+def _retyped(name: str, dtype: str) -> Callable[[dict[str, Any]], None]:
+    return lambda header: header[name].update(dtype=dtype)
+
+
+def _reshaped(name: str, *shape: int) -> Callable[[dict[str, Any]], None]:
+    return lambda header: header[name].update(shape=list(shape))
+
+
+def _deep(header: dict[str, Any]) -> None:
+    header["__metadata__"]["semcorr"] = "[" * 100_000
+
+
+@pytest.mark.parametrize("length", [2**64 - 1, 2**40, 10**8, 0])
+def test_a_length_that_lies_is_an_error(query: Query, tmp_path: Path, length: int) -> None:
+    path = query.save(tmp_path / "query.safetensors")
+    path.write_bytes(length.to_bytes(8, "little") + path.read_bytes()[8:])
+    with pytest.raises(QueryError, match="Cannot read the query file"):
+        Query.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_retyped("heatmaps", "BF16"), "Cannot read"),
+        (_deep, "Cannot read"),
+        (lambda header: header["points"].update(data_offsets=[0, 2**40]), "Cannot read"),
+        (lambda header: header["points"].update(data_offsets=header["confidence"]["data_offsets"]), "Cannot read"),
+        (_retyped("points", "C64"), "points of type complex64"),
+        (_retyped("confidence", "I64"), "confidence of type int64"),
+        (lambda header: header.update(points=header["query_points"], query_points=header["points"]), None),
+    ],
+)
+def test_a_header_that_lies_is_an_error(
+    matches: Matches, tmp_path: Path, change: Callable[[dict[str, Any]], None], told: str | None
+) -> None:
+    path = _rewritten(matches.save(tmp_path / "matches.safetensors"), change)
+    if told is None:
+        assert len(Matches.load(path).points) == len(matches.points)
+        return
+    with pytest.raises(QueryError, match=told):
+        Matches.load(path)
+
+
+def test_points_of_another_number_than_the_rest_are_an_error(matches: Matches, query: Query, tmp_path: Path) -> None:
+    for name in ("confidence", "round_points", "layer_points", "heatmaps"):
+        array = getattr(matches, name)
+        path = matches.save(tmp_path / "matches.safetensors")
+        with pytest.raises(QueryError, match=f"incomplete matches file .*{name} of shape"):
+            Matches.load(_rewritten(path, _reshaped(name, 1, array.size)))
+    path = query.save(tmp_path / "query.safetensors")
+    size = next(array.size for array in query.tensors.values())
+    name = next(iter(query.tensors))
+    with pytest.raises(QueryError, match=f"incomplete query file .*{name} of shape"):
+        Query.load(_rewritten(path, _reshaped(f"tensor.{name}", 1, 1, size)))
+
+
+def test_points_that_are_not_finite_are_an_error(query: Query, tmp_path: Path) -> None:
+    path = query.save(tmp_path / "query.safetensors")
+    path.write_bytes(path.read_bytes().replace(query.points.tobytes(), np.full_like(query.points, np.nan).tobytes()))
+    with pytest.raises(QueryError, match="points that are not finite"):
+        Query.load(path)

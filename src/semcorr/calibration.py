@@ -48,8 +48,10 @@ class Calibration:
 
     def __post_init__(self) -> None:
         x, y = np.array(self.confidence, dtype=float), np.array(self.probability, dtype=float)
-        rising = x.ndim == 1 and bool((np.diff(x) > 0).all()) and bool((np.diff(y) >= 0).all())
-        if not (len(x) == len(y) > 0 and rising and np.isfinite(x).all() and y.min() >= 0 and y.max() <= 1):
+        # Between -1e100 and 1e100: differences of numbers are numbers.
+        near = x.ndim == y.ndim == 1 and bool((np.abs(x) < 1e100).all() and (np.abs(y) <= 1).all())
+        rising = near and bool((np.diff(x) > 0).all()) and bool((np.diff(y) >= 0).all())
+        if not (rising and len(x) == len(y) > 0 and y.min() >= 0):
             raise CalibrationError(
                 "Expected a calibration's confidence to rise, its probability not to fall, from 0 to 1, and as many of "
                 f"one as of the other; got {self.confidence} and {self.probability}."
@@ -58,7 +60,8 @@ class Calibration:
     def __str__(self) -> str:
         """In words, for people."""
         told = " ".join(str(self.source[name]) for name in ("dataset", "split") if self.source.get(name))
-        return f"{self.source.get('points', 0):,} points of {told or 'unknown origin'}"
+        count = self.source.get("points", 0)
+        return f"{count if isinstance(count, int) else 0:,} points of {told or 'unknown origin'}"
 
     def apply(self, confidence: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
         """Return the probability that each point is right."""
@@ -87,7 +90,10 @@ class Calibration:
                 probability=tuple(float(value) for value in document["probability"]),
                 source=dict(document["source"]),
             )
-        except (OSError, KeyError, TypeError, ValueError, CalibrationError) as error:
+        except (
+            *(OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError),
+            CalibrationError,
+        ) as error:
             raise CalibrationError(
                 f"Cannot read the calibration {os.fspath(path)!r}: {type(error).__name__}: {error}. Expected a file "
                 "that `semcorr calibrate` wrote."

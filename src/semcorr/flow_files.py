@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,7 +98,9 @@ def read_npz(path: Path) -> dict[str, Any]:
                 f"{str(path)!r} would take {total / 1e6:.0f} megabytes unpacked, more than a flow of "
                 f"{MAX_MEGAPIXELS:g} megapixels. It was not unpacked."
             )
-        with np.load(path, allow_pickle=False) as archive:
+        # numpy warns of what an earlier Python wrote.
+        with warnings.catch_warnings(), np.load(path, allow_pickle=False) as archive:
+            warnings.simplefilter("ignore")
             arrays = {name: archive[name] for name in archive.files}
         if "semcorr" not in arrays or str(arrays["semcorr"]) != "flow":
             raise FlowError(f"{str(path)!r} is no flow file but another file. Expected one that semcorr saved.")
@@ -107,11 +110,21 @@ def read_npz(path: Path) -> dict[str, Any]:
                 "the version of semcorr that wrote it, or make it again."
             )
         source, target = (_size(arrays[name]) for name in ("source_size", "target_size"))
-        _check_size(path, *source)
+        for size in (source, target):
+            _check_size(path, *size)
+        step = int(arrays["step"])
+        # Before a grid is made that takes memory for pixels that the file does not hold.
+        if any(
+            side > 2 * step * count for side, count in zip(source, arrays["displacement"].shape[1::-1], strict=True)
+        ):
+            raise ValueError(f"a displacement of shape {arrays['displacement'].shape} for a picture of {source}")
+        for name in ("displacement", "confidence"):
+            if arrays[name].dtype.kind != "f":
+                raise ValueError(f"{name} of type {arrays[name].dtype}")
         return {name: arrays[name] for name in _FIELDS} | {
             "source_size": source,
             "target_size": target,
-            "step": int(arrays["step"]),
+            "step": step,
         }
 
 

@@ -1,9 +1,10 @@
 """Reading images, whatever they come as, into one form: upright 8-bit RGB."""
 
+import contextlib
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,10 +124,12 @@ def _siblings(file: Path) -> Iterable[str]:
 
 def _open(stream: object, path: str, max_megapixels: float) -> PIL.Image.Image:
     try:
-        with warnings.catch_warnings():
-            # Pillow warns from 89 megapixels on; our own limit decides, and refuses instead of warning.
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            return PIL.Image.open(stream)  # type: ignore[arg-type]
+        with _quiet():
+            opened = PIL.Image.open(stream)  # type: ignore[arg-type]
+        # Its decoder hands the file to another program, which can do more than draw.
+        if opened.format == "EPS":
+            raise PIL.UnidentifiedImageError("EPS is a program that draws a picture")
+        return opened
     except PIL.Image.DecompressionBombError as error:
         pillow = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise ImageError(
@@ -149,12 +152,24 @@ def _from_pil(image: PIL.Image.Image, label: str, max_megapixels: float) -> UInt
             f"{max_megapixels:g} megapixels. It was not decoded. Scale it down first, or raise max_megapixels."
         )
     try:
-        image.load()
-        return _to_rgb(_upright(image), label)
+        with _quiet():
+            image.load()
+            return _to_rgb(_upright(image), label)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # As above: what a broken file makes a decoder raise is not limited to OSError.
         raise ImageError(f"{label!r} is broken or incomplete: {error}. Copy or download it again.") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings off the terminal.
+
+    It warns from 89 megapixels on, where our own limit decides and refuses, and of whatever is odd in a header.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _upright(image: PIL.Image.Image) -> PIL.Image.Image:

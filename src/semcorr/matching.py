@@ -105,16 +105,20 @@ class Query:
         """
         header, arrays = _read(Path(path), "query")
         with _complete(Path(path), "query"):
+            points = _numbers("points", arrays["points"]).reshape(-1, 2)
+            for name, array in _with_prefix(_PREFIX, arrays).items():
+                if array.shape[:1] != (len(points),):
+                    raise ValueError(f"{name} of shape {array.shape} for {len(points)} points")
             return cls(
-                method=header["method"],
-                model_id=header["model_id"],
-                model_revision=header["model_revision"],
-                model_fingerprint=header["model_fingerprint"],
-                settings=header["settings"],
-                points=arrays["points"].reshape(-1, 2),
-                names=None if header["names"] is None else tuple(header["names"]),
+                method=str(header["method"]),
+                model_id=str(header["model_id"]),
+                model_revision=None if header["model_revision"] is None else str(header["model_revision"]),
+                model_fingerprint=str(header["model_fingerprint"]),
+                settings=dict(header["settings"]),
+                points=points,
+                names=_names(header["names"], len(points)),
                 image_size=_size(header["image_size"]),
-                image_sha256=header["image_sha256"],
+                image_sha256=str(header["image_sha256"]),
                 tensors=_with_prefix(_PREFIX, arrays),
                 shared=_with_prefix(_SHARED, arrays),
             )
@@ -207,11 +211,12 @@ class Matches:
         """
         header, arrays = _read(Path(path), "matches")
         with _complete(Path(path), "matches"):
+            _check_shapes(arrays, len(header["layer_names"]))
             return cls(
                 image_size=_size(header["image_size"]),
-                image_sha256=header["image_sha256"],
-                names=None if header["names"] is None else tuple(header["names"]),
-                layer_names=tuple(header["layer_names"]),
+                image_sha256=str(header["image_sha256"]),
+                names=_names(header["names"], len(arrays["points"])),
+                layer_names=tuple(map(str, header["layer_names"])),
                 calibration=header.get("calibration"),  # files of an earlier version lack it
                 **{name: arrays[name] for name in _MATCH_ARRAYS if name in arrays or name not in _LATER_ARRAYS},
             )
@@ -316,7 +321,7 @@ def _complete(path: Path, kind: str) -> Iterator[None]:
     """Turn the errors of an incomplete file into one that names the file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise QueryError(
             f"{str(path)!r} is an incomplete {kind} file ({type(error).__name__}: {error}). Make it again."
         ) from error
@@ -332,7 +337,38 @@ def _with_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.
 
 def _size(values: Sequence[int]) -> tuple[int, int]:
     width, height = values
+    if min(int(width), int(height)) < 1:
+        raise ValueError(f"an image of {width} x {height} pixels")
     return int(width), int(height)
+
+
+def _names(values: Sequence[object] | None, points: int) -> tuple[str, ...] | None:
+    if values is None:
+        return None
+    if not isinstance(values, list) or len(values) != points:
+        raise ValueError(f"names {values!r:.60} for {points} points")
+    return tuple(map(str, values))
+
+
+def _numbers(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind != "f":
+        raise ValueError(f"{name} of type {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} that are not finite")
+    return array
+
+
+def _check_shapes(arrays: Mapping[str, np.ndarray], layers: int) -> None:
+    """Insist that all arrays of matches are finite numbers and belong to the same points and layers."""
+    count = len(arrays["points"])
+    one: tuple[int | None, ...] = (count, 2)
+    several: tuple[int | None, ...] = (count, None, 2)
+    wanted = dict.fromkeys(_MATCH_ARRAYS, several) | {"points": one, "query_points": one, "confidence": (count,)}
+    wanted |= {"heatmaps": (count, None, None), "layer_points": (count, layers, 2)}
+    for name in (name for name in _MATCH_ARRAYS if name in arrays):
+        shape = _numbers(name, arrays[name]).shape
+        if len(shape) != len(wanted[name]) or any(a not in (None, b) for a, b in zip(wanted[name], shape, strict=True)):
+            raise ValueError(f"{name} of shape {shape} for {count} points and {layers} layers")
 
 
 def _write(path: Path, kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Path:
@@ -349,7 +385,8 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
         header = json.loads(metadata.get("semcorr", "null"))
-    except (OSError, SafetensorError, ValueError) as error:
+    # Types of numbers that numpy does not have are a TypeError or an AttributeError.
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise QueryError(f"Cannot read the {kind} file {str(path)!r}: {error}. It is broken; make it again.") from error
     if not isinstance(header, dict) or header.get("semcorr") != kind:
         found = f"a file of {header['semcorr']}" if isinstance(header, dict) and "semcorr" in header else "another file"

@@ -41,7 +41,7 @@ class Settings:
         return cls(**checked)
 
 
-def override(settings: S, **changes: object) -> S:
+def override(settings: S, /, **changes: object) -> S:
     """Return ``settings`` with some values replaced.
 
     Values are checked, and text is read as the command line gives it (``rounds="3"``).

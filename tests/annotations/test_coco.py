@@ -141,3 +141,13 @@ def test_files_that_are_no_json_are_told(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
     with pytest.raises(DatasetError, match="expected"):
         read_annotations(file)
+
+
+@pytest.mark.parametrize("names", [1, "nose", {"a": 1}, 0.5])
+def test_names_of_key_points_that_are_no_list_are_told(tmp_path: Path, names: object) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(
+        json.dumps({"images": [], "categories": [{"id": 1, "name": "cat", "keypoints": names}]}), encoding="utf-8"
+    )
+    with pytest.raises(DatasetError, match="expected 'keypoints' as a list"):
+        read_annotations(path)

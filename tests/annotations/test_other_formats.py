@@ -152,3 +152,49 @@ def test_names_cannot_break_out_of_xml(record: Callable[..., TransferRecord]) ->
     assert skeleton.get("label") == nasty
     interface = label_studio.labelling_config({"c": Category(id=1, name="c", keypoints=(nasty,))})
     assert [node.get("value") for node in ET.fromstring(interface).iter("Label")] == [nasty, "c"]  # noqa: S314
+
+
+def test_a_name_that_no_system_has_is_a_missing_picture(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(f"image,name,x,y\n{'x' * 300}.png,ear,1,2\n", encoding="utf-8")
+    (picture,) = read_annotations(path).pictures
+    assert not picture.file.startswith("/")
+    path.write_text("image,name,x,y\na.png,ear,1,\n", encoding="utf-8")
+    with pytest.raises(DatasetError):
+        read_annotations(path)
+
+
+@pytest.mark.parametrize("x", ["1e999", "nan", "9" * 400])
+def test_numbers_that_are_none_are_told(tmp_path: Path, x: str) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(f"image,name,x,y\na.png,ear,{x},2\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match="expected x and y in line 2 as 2 numbers"):
+        read_annotations(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "of"),
+    [
+        ({"size": []}, ValueError),
+        ({"size": "1"}, ValueError),
+        (
+            {"objects": [{"category": "cat", "names": ["a"], "points": [], "confidence": [], "box": None, "id": 1}]},
+            ValueError,
+        ),
+        (
+            {"objects": [{"category": "cat", "names": [], "points": [], "confidence": [], "box": [1], "id": 1}]},
+            ValueError,
+        ),
+        (
+            {"objects": [{"category": "cat", "names": [], "points": [], "confidence": [], "box": None, "id": "1"}]},
+            TypeError,
+        ),
+        ({"size": [1e999, 1]}, ValueError),
+    ],
+)
+def test_a_line_of_a_journal_that_is_something_else(record: Callable, change: dict[str, Any], of: type) -> None:
+    line = json.loads(record().to_json()) | change
+    with pytest.raises(of):
+        TransferRecord.from_json(json.dumps(line))
+    with pytest.raises(ValueError, match="Recursion"):
+        TransferRecord.from_json("[" * 100_000)

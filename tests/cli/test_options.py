@@ -4,6 +4,8 @@ import pytest
 
 from semcorr.cli.options import PictureNames, parse_settings
 from semcorr.errors import SettingsError
+from semcorr.prompt.presets import preset
+from semcorr.settings import override
 
 
 def test_values_are_json_where_they_are_json():
@@ -35,3 +37,19 @@ def test_picture_names_never_repeat():
         "cat-to-lion-2-2.png",
         "cat-to-LION-3.png",
     ]
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000])
+def test_a_value_that_is_no_json_for_its_length_is_a_text(value):
+    assert parse_settings([f"rounds={value}"]) == {"rounds": value}
+
+
+@pytest.mark.parametrize("name", ["model", "method", "preset", "self", "progress"])
+def test_what_is_no_setting_is_refused(name):
+    with pytest.raises(SettingsError, match=f"'{name}' is no setting"):
+        parse_settings([f"{name}=1"])
+
+
+def test_a_setting_by_the_name_of_an_argument_is_unknown():
+    with pytest.raises(SettingsError, match="Unknown setting 'settings'"):
+        override(preset("paper"), **parse_settings(["settings=1"]))

@@ -166,3 +166,22 @@ def test_ap10k_broken_annotations_are_told(animals):
         ap10k.load(animals)
     with pytest.raises(DatasetError, match=r"expected \.json files of pairs in '.*val', got none"):
         ap10k.load(animals, "val")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("images.txt", "1 001.Black_footed_Albatross/", "1 ../../", "expected the name of a file below"),
+        ("images.txt", "1 001.Black_footed_Albatross/", "1 /etc/", "expected the name of a file below"),
+        ("bounding_boxes.txt", "5.0 4.0 30.0", "5.0 4.0 1e9", "expected a box in the picture"),
+        ("bounding_boxes.txt", "5.0 4.0", "1e300 4.0", "expected a box in the picture"),
+    ],
+)
+def test_neither_names_nor_boxes_lead_out(cub_copy, file, old, new, told):
+    """Crops are written below the benchmark's folder, and a box says how large they are before they are scaled."""
+    path = cub_copy / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(DatasetError, match=told):
+        cub.load(cub_copy, setting="asic")

@@ -218,3 +218,36 @@ def test_all_members_are_judged_before_the_first_is_written(tmp_path):
     with pytest.raises(DatasetError, match="Nothing was unpacked"):
         unpack(tmp_path / "a.tgz", out)
     assert everything(out) == []
+
+
+def test_a_bomb_is_not_unpacked(tmp_path):
+    """1.2 GB of nothing in a megabyte, as tar and as zip: refused from what they say of themselves."""
+    head = tarfile.TarInfo("folder/zeros")
+    head.size = 12 * 10**8
+    (tmp_path / "a.tar").write_bytes(head.tobuf() + bytes(10**6))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("zeros", "w") as stream:
+        for _ in range(1_100):
+            stream.write(bytes(10**6))
+    (tmp_path / "b.zip").write_bytes(out.getvalue())
+    for name in ("a.tar", "b.zip"):
+        folder = tmp_path / f"out-{name}"
+        folder.mkdir()
+        with pytest.raises(DatasetError, match=r"expected at most 1\.1 GB in at most 1,000,000 files"):
+            unpack(tmp_path / name, folder)
+        assert not list(folder.iterdir())
+
+
+def test_notes_of_any_length_are_not_read(tmp_path):
+    head = tarfile.TarInfo("notes")
+    head.type, head.size = tarfile.XHDTYPE, 5 * 10**9
+    (tmp_path / "a.tar").write_bytes(head.tobuf() + bytes(2048))
+    with pytest.raises(DatasetError, match="expected a tar or zip archive"):
+        unpack(tmp_path / "a.tar", tmp_path)
+
+
+def test_a_name_that_no_system_has_is_a_broken_archive(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped([("x" * 300, b"text")]))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(DatasetError, match="expected a whole archive, got a broken one"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")

@@ -142,3 +142,32 @@ def test_a_picture_without_a_size_must_be_readable(folder):
 def test_no_file_is_told(tmp_path):
     with pytest.raises(DatasetError, match=r"Own data: expected a .json file in"):
         own.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "value"),
+    [
+        ("annotations", "image_id", []),
+        ("images", "id", [1]),
+        ("categories", "id", {}),
+        ("annotations", "category_id", None),
+    ],
+)
+def test_ids_that_are_none_are_told(folder, content, key, place, value):
+    content[key][0][place] = value
+    (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DatasetError, match=f"expected '{place}' as a whole number or a text"):
+        own.load(folder)
+
+
+def test_names_and_sizes_that_no_system_has_are_told(folder, content):
+    content["images"][0]["width"] = 10**400
+    (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DatasetError, match="expected 'width' and 'height' as 2 numbers"):
+        own.load(folder)
+    content["images"][0] |= {"width": 40, "file_name": "x" * 300}
+    (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
+    assert any(pair.source.path.name == "x" * 300 for pair in own.load(folder).pairs)  # missing like any other
+    (folder / "pairs.csv").write_text("y" * 140_000 + ",b.png\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match="expected two file names a line"):
+        own.load(folder)

@@ -181,3 +181,17 @@ def test_a_broken_csv_of_pf_pascal_is_told(pascal, old, new, told):
 def test_no_list_of_pf_pascal_is_told(pascal):
     with pytest.raises(DatasetError, match=r"expected the file val_pairs_pf_pascal.csv"):
         pf_pascal.load(pascal, "val")
+
+
+def test_a_table_with_a_cell_of_any_length_is_told(pascal, raw):
+    path = pascal / "test_pairs_pf_pascal.csv"
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole + "y" * 140_000, encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"expected a table in .* got something else: field larger"):
+        pf_pascal.load(pascal)
+    path.write_text(whole.replace(",20,", f",{'9' * 5000},"), encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"expected a class from 1 to 20 .* got 9{40}\."):
+        pf_pascal.load(pascal)
+    (raw / "test_pairs_pf.csv").write_text("imageA,\n" + "y" * 140_000, encoding="utf-8")
+    with pytest.raises(DatasetError, match="expected a table in"):
+        pf_willow.load(raw)

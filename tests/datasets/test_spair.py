@@ -147,3 +147,41 @@ def test_an_empty_list_is_told(spair_copy, write_pairs):
     write_pairs(spair_copy, [])
     with pytest.raises(DatasetError, match=r"expected pairs in 'Layout/large/test\.txt', got none"):
         spair.load(spair_copy)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"category": "../../.."},
+        {"category": "/etc"},
+        {"src_imname": "../../../../etc/passwd"},
+        {"trg_imname": "a\0.jpg"},
+        {"trg_imname": "..\\\\x.jpg"},
+        {"trg_imname": ""},
+    ],
+)
+def test_a_name_that_leads_out_of_the_folder_is_refused(spair_copy, literal, write_pairs, changes):
+    write_pairs(spair_copy, [{**literal, **changes}])
+    with pytest.raises(DatasetError, match="expected the name of a file below"):
+        spair.load(spair_copy)
+
+
+def test_a_list_that_leads_out_of_the_folder_is_refused(spair_copy):
+    (spair_copy / "Layout" / "large" / "test.txt").write_text("../../../x\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match="expected the name of a file below"):
+        spair.load(spair_copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"src_imsize": [1e308, 5, 3]}, "expected src_imsize from 1 to 1000000 pixels"),
+        ({"src_imsize": [0, 5, 3]}, "expected src_imsize from 1 to 1000000 pixels"),
+        ({"src_imsize": [10**400, 5, 3]}, "expected src_imsize as 2 numbers"),
+        ({"src_kps": [[10**400, 5]] * 3}, "expected src_kps as a list of x, y"),
+    ],
+)
+def test_numbers_that_are_no_pixels_are_told(spair_copy, literal, write_pairs, changes, told):
+    write_pairs(spair_copy, [{**literal, **changes}])
+    with pytest.raises(DatasetError, match=told):
+        spair.load(spair_copy)

@@ -184,3 +184,28 @@ def test_the_command_fits_a_run_and_its_file_is_taken(tmp_path: Path, capsys: py
     assert "calibrated already" in capsys.readouterr().err
     assert main(["calibrate", str(tmp_path / "run"), "-o", "x.txt"]) == 2
     assert "ends in .json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"semcorr": "calibration", "version": 1, "method": "m", "key": "k", "confidence": [1e999, 1e999], '
+        '"probability": [0, 1], "source": {}}',
+        '{"semcorr": "calibration", "version": 1, "method": "m", "key": "k", "confidence": [1' + "0" * 400 + "], "
+        '"probability": [0], "source": {}}',
+        '{"semcorr": "calibration", "version": 1, "method": "m", "key": "k", "confidence": [], "probability": [], '
+        '"source": {}}',
+    ],
+)
+def test_numbers_that_make_no_curve_are_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CalibrationError, match="Cannot read the calibration"):
+        Calibration.load(path)
+
+
+@pytest.mark.parametrize("count", ["many", {}, None, [1]])
+def test_what_a_file_says_of_its_origin_may_be_anything(count: Any) -> None:
+    made = Calibration(method="m", key="k", confidence=(0.5,), probability=(0.5,), source={"points": count})
+    assert str(made) == "0 points of unknown origin"

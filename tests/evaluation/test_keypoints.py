@@ -99,3 +99,25 @@ def test_missing_files_and_senseless_settings_are_told(truth: Path, tmp_path: Pa
         score(tmp_path / "no.json", truth)
     with pytest.raises(SettingsError, match="above 0"):
         score(truth, truth, sigma=0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"bbox": [0, 0, 1]}, "no places in a picture"),
+        ({"bbox": [0, 0, 1e300, 1]}, "no places in a picture"),
+        ({"bbox": [0, 0, 10**400, 1]}, "OverflowError"),
+        ({"keypoints": [1e200, 0, 2, 0, 0, 0]}, "no places in a picture"),
+    ],
+)
+def test_numbers_that_are_no_places_are_told(truth: Path, tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    with pytest.raises(DatasetError, match=told):
+        score(save(tmp_path / "found.json", [{**thing(1, 1, [10, 10, 2, 50, 20, 2]), **change}]), truth)
+
+
+def test_truth_without_visible_points_or_sizes(truth: Path, tmp_path: Path) -> None:
+    hidden = save(tmp_path / "hidden.json", [thing(1, 1, [10, 10, 1, 50, 20, 1])])
+    with pytest.raises(DatasetError, match="Expected key-points that can be seen"):
+        score(truth, hidden)
+    flat = save(tmp_path / "flat.json", [{**thing(1, 1, [10, 10, 2, 50, 20, 2]), "bbox": [0, 0, 0, 0]}])
+    assert score(truth, flat).pck[0.1] == 1.0

@@ -256,3 +256,44 @@ def test_no_run_there(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(RunError, match="format 99"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"format": 1, "hash": "h", "pairs": "two", "settings": {}}',
+        '{"format": 1, "hash": "h", "pairs": 2, "settings": []}',
+        '{"format": 1, "hash": "h", "pairs": 2, "settings": {"dataset": [1]}}',
+    ],
+)
+def test_settings_that_are_something_else_are_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text, encoding="utf-8")
+    with pytest.raises(RunError, match="is broken"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"predicted": [[1e300, 1]], "truth": [[1, 1]]},
+        {"confidence": [0.5, 0.5, 0.5]},
+        {"names": []},
+        {"source_size": [1]},
+        {"target_box": [1, 2, "3", 4]},
+        {"layers": {"up/4": [[1, 2]] * 9}},
+        {"truth": 10**400},
+    ],
+)
+def test_records_whose_parts_do_not_fit_are_left_out(change: dict[str, Any]) -> None:
+    made = PairRecord(
+        index=0, pair="p", category="c", names=("a",), source="a", target="b", source_size=(9, 9), target_size=(9, 9),
+        source_box=None, target_box=None, source_points=np.ones((1, 2)), truth=np.ones((1, 2)),
+        predicted=np.ones((1, 2)), confidence=np.ones(1),
+    )  # fmt: skip
+    row = json.loads(made.to_json())
+    assert PairRecord.from_json(json.dumps(row)).names == ("a",)
+    with pytest.raises((ValueError, TypeError)):
+        PairRecord.from_json(json.dumps(row | change))
+    with pytest.raises(ValueError, match="Recursion"):
+        PairRecord.from_json("[" * 100_000)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from semcorr.datasets.base import Box
-from semcorr.datasets.files import Folder
+from semcorr.datasets.files import Folder, is_file
 
 VISIBLE, COVERED, MISSING = 2, 1, 0
 """COCO's marks: a point that can be seen, one that something covers, one that nobody marked."""
@@ -96,6 +96,6 @@ class Pictures:
         if not file or "\0" in file or "\\" in file or Path(file).is_absolute() or ".." in Path(file).parts:
             raise self._folder.wrong(f"expected pictures by their names below the folder of pictures, got {file!r}.")
         for root in self._roots:
-            if (root / file).is_file():
+            if is_file(root / file):
                 return root / file
         return self._roots[0] / file

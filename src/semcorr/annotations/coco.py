@@ -264,7 +264,7 @@ def _annotation(found: FoundObject, category: int, image: int, min_confidence: f
 def _categories(folder: Folder, path: Path, content: dict[str, Any]) -> list[Category]:
     found: list[Category] = []
     for record in _objects(folder, path, content, "categories"):
-        names = tuple(map(str, record.get("keypoints") or ()))
+        names = tuple(map(str, folder.field(record, "keypoints", list, path) if record.get("keypoints") else ()))
         if len(set(names)) != len(names):
             raise folder.wrong(f"expected different names of key-points in {str(path)!r}, got {', '.join(names):.80}.")
         name = folder.field(record, "name", str, path)

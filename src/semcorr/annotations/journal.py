@@ -45,7 +45,7 @@ class Journal:
                 write_whole(header, json.dumps({"key": key, "identity": identity}, indent=1).encode())
         try:
             found = json.loads(header.read_text(encoding="utf-8"))["key"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise TransferError(
                 f"{str(header)!r} is broken ({error}). Delete {str(folder)!r} to begin anew."
             ) from error

@@ -24,7 +24,7 @@ from semcorr.annotations.base import (
 )
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.datasets.base import Box
-from semcorr.datasets.files import Folder
+from semcorr.datasets.files import Folder, is_file
 
 TITLE = "Label Studio export"
 _DEFAULT_CATEGORY = "object"
@@ -62,7 +62,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     found = []
     for file, things in raw:
         place = pictures.find(file)
-        if not place.is_file() and _UPLOADED.match(file):
+        if not is_file(place) and _UPLOADED.match(file):
             file = _UPLOADED.sub("", file)  # the name that it had before the upload
             place = pictures.find(file)
         instances = tuple(_instance(categories[name], box, points) for name, box, points in things)

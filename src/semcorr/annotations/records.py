@@ -81,14 +81,17 @@ class TransferRecord:
         Raises:
             ValueError, KeyError, TypeError: the line is cut short or something else.
         """
-        record = json.loads(line)
-        return cls(
-            file=str(record["file"]),
-            path=Path(record["path"]),
-            size=(int(record["size"][0]), int(record["size"][1])),
-            objects=tuple(_object(found) for found in record["objects"]),
-            error=record["error"],
-        )
+        try:
+            record = json.loads(line)
+            return cls(
+                file=str(record["file"]),
+                path=Path(record["path"]),
+                size=(int(record["size"][0]), int(record["size"][1])),
+                objects=tuple(_object(found) for found in record["objects"]),
+                error=None if record["error"] is None else str(record["error"]),
+            )
+        except (IndexError, RecursionError, OverflowError, AttributeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
 
     def to_supervision(self) -> "supervision.KeyPoints":
         """All things as ``supervision.KeyPoints``; categories with fewer key-points than others are filled with zeros.
@@ -131,12 +134,16 @@ def _object_dict(found: FoundObject) -> dict[str, Any]:
 
 def _object(record: dict[str, Any]) -> FoundObject:
     points = [[np.nan if value is None else float(value) for value in point] for point in record["points"]]
-    box = record["box"]
+    box, number = record["box"], record["id"]
+    if not len(record["names"]) == len(points) == len(record["confidence"]):
+        raise ValueError("other numbers of names, points and confidences")
+    if not (number is None or type(number) is int):
+        raise TypeError(f"id is {number!r:.60}")
     return FoundObject(
         category=str(record["category"]),
         names=tuple(map(str, record["names"])),
         points=np.array(points, dtype=np.float64).reshape(-1, 2),
         confidence=np.array(record["confidence"], dtype=np.float64),
         box=None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-        id=record["id"],
+        id=number,
     )

@@ -11,7 +11,7 @@ from semcorr.annotations.records import TransferRecord
 from semcorr.annotations.targets import Target
 from semcorr.annotations.transferrer import Transferrer, TransferSettings
 from semcorr.errors import TransferError
-from semcorr.executors import StoppedError, in_processes, stoppable
+from semcorr.executors import StoppedError, elsewhere, stoppable
 from semcorr.methods import load_matcher
 from semcorr.progress import Progress
 
@@ -71,6 +71,7 @@ def run(
     journal: Journal,
     *,
     workers: int = 1,
+    ray: str | None = None,
     job: TransferJob | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
@@ -83,7 +84,8 @@ def run(
         targets: where to look.
         journal: what is finished; this process alone writes to it.
         workers: processes, each with a method of its own and one thread if there are several.
-        job: what they start; it needs to be there if there are several.
+        ray: address of a Ray cluster to work on; see :func:`semcorr.executors.on_ray.on_ray`.
+        job: what they start; it needs to be there for several processes and for a cluster.
         progress: called as ``("transfer", targets done, targets in all, image=name)``, and with the stages of
             describing supports; raise from it to stop: what is found stays.
 
@@ -91,14 +93,13 @@ def run(
         TransferError: a support cannot be used, or no sensible number of workers.
         RunError: the journal cannot be written, or a worker was killed.
     """
-    if workers < 1 or (workers > 1 and job is None):
-        raise TransferError(f"Expected at least 1 worker, and a job for several, got {workers}.")
+    if workers < 1:
+        raise TransferError(f"Expected at least 1 worker, got {workers}.")
     left = [target for target in targets if not journal.done(target)]
     before, broken = len(targets) - len(left), []
     work.prepare(left, progress=progress)
-    if job is not None and workers > 1:
-        records = in_processes(job, left, workers)
-    else:
+    records = None if job is None else elsewhere(job, left, workers=workers, ray=ray)
+    if records is None:
         records = (work.find(target, progress=stoppable(progress)) for target in left)
     try:
         for number, record in enumerate(records, start=1):

@@ -22,7 +22,7 @@ _READ = re.compile(
     r"/|/config/?|/theme\.css|/favicon\.ico|/(?:assets|static)/[\w./-]+"
     r"|/gradio_api/(?:theme\.css|info/?|startup-events|app_id/?|queue/data|upload_progress|heartbeat/\w+)"
 )
-_WRITE = re.compile(r"/gradio_api/(?:queue/join|run/predict/?|upload|cancel|reset/?)")
+_WRITE = re.compile(r"/gradio_api/(?:queue/join|upload|cancel|reset/?)")
 _SMALL = 1_000_000
 """Bytes of a request that is no picture."""
 

@@ -67,14 +67,14 @@ def build(desk: Desk) -> None:
     """Lay the tab out and wire it."""
     made: dict[str, Any] = {}
     names = runs.list_runs(desk.runs)
-    with gr.Row():
+    with gr.Row(elem_classes="sc-line"):
         made["run"] = gr.Dropdown(names, value=None, label="Run", elem_id="run", min_width=180, scale=2)
-        made["again"] = gr.Button("Look for runs again", size="sm", elem_id="runs-again", min_width=90)
+        made["again"] = gr.Button("Look again", size="sm", elem_id="runs-again", min_width=90)
         made["category"] = gr.Dropdown(
             [runs.EVERY], value=runs.EVERY, label="Category", elem_id="category", min_width=120
         )
         made["outcome"] = gr.Dropdown(
-            list(runs.OUTCOMES), value="all", label="Outcome", elem_id="outcome", min_width=120
+            list(runs.OUTCOMES), value="all", label="Outcome", elem_id="outcome", min_width=150
         )
         made["pair"] = gr.Dropdown([], value=None, label="Pair", elem_id="pair", min_width=260, scale=3)
         made["before"] = gr.Button("‹ Previous", size="sm", elem_id="before", min_width=70)
@@ -84,7 +84,7 @@ def build(desk: Desk) -> None:
     with gr.Row(equal_height=False):
         made["source"] = parts.viewer("inspect-source", panels.view([], empty=_EMPTY))
         made["target"] = parts.viewer("inspect-target", panels.view([], empty=_EMPTY))
-    with gr.Row():
+    with gr.Row(elem_classes="sc-line"):
         made["maps"] = gr.Button("Make heat maps", size="sm", variant="primary", elem_id="maps", interactive=False)
         made["cancel"] = gr.Button("Cancel", size="sm", variant="stop", elem_id="maps-cancel", interactive=False)
         made["point"] = gr.Dropdown(

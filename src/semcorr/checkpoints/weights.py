@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from semcorr.errors import ModelError
+from semcorr.errors import ModelError, SemcorrError
 
 PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 """How files are called that can run any code when they are read, and so are not."""
@@ -39,7 +38,9 @@ def reading(what: str, where: str) -> Iterator[None]:
     try:
         with _quiet(diffusers_logging), _quiet(transformers_logging):
             yield
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (SemcorrError, MemoryError):
+        raise
+    except Exception as error:  # What broken files make libraries stumble over is not limited to their own errors.
         reason = str(error).strip().splitlines() or [""]
         raise ModelError(
             f"The {what} of {where} cannot be read: {type(error).__name__}: {reason[0]}\n"

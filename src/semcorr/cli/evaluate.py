@@ -138,6 +138,7 @@ def evaluate(
     output: Output | None = None,
     shard: str = "1/1",
     workers: int = 1,
+    ray: str | None = None,
     keep_queries: Annotated[bool, Parameter(negative="")] = False,
     estimate: Annotated[bool, Parameter(negative="")] = False,
     truth: Path | None = None,
@@ -159,6 +160,7 @@ def evaluate(
         output: Folder of the run. [default: runs/DATASET-METHOD]
         shard: i/n: do only the i-th of n parts, here or on another machine; `semcorr merge` joins folders.
         workers: Processes, each with a model of its own.
+        ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
         keep_queries: Keep what source pictures were described as.
         estimate: Run nothing; time a few steps and print how many hours the run would take on this machine.
         truth: COCO file of true key-points to compare those of DATASET with.
@@ -178,7 +180,9 @@ def evaluate(
     folder = output or Path("runs") / f"{dataset}-{method.method}"
     with running(folder) as progress:
         watch = _Stopwatch(progress)
-        found = run(pairs, chosen, folder, shard=part, workers=workers, keep_queries=keep_queries, progress=watch)
+        found = run(
+            pairs, chosen, folder, shard=part, workers=workers, ray=ray, keep_queries=keep_queries, progress=watch
+        )
     watch.tell(found, workers)
     _print([found], dataset, tables)
     return _status([found])

@@ -121,6 +121,10 @@ class DenseOptions(MatcherOptions):
     method: str = "dift"
 
 
+_NO_SETTINGS = ("method", "model", "preset", "progress", "self", "cls")
+"""What methods are loaded with beside their settings, under these names."""
+
+
 def parse_settings(assignments: Sequence[str]) -> dict[str, object]:
     """Turn ``name=value`` texts into settings.
 
@@ -136,11 +140,13 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, object]:
         name = name.strip().replace("-", "_")
         if not equals or not name:
             raise SettingsError(f"Expected --set name=value, got {assignment!r}. For example: --set rounds=1")
+        if name in _NO_SETTINGS:
+            raise SettingsError(f"{name!r} is no setting, it cannot be given with --set. See: semcorr match --help")
         if name in changes:
             raise SettingsError(f"The setting {name!r} is given twice. Give each setting once.")
         try:
             changes[name] = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # the latter of brackets in brackets in brackets
             changes[name] = text
     return changes
 

@@ -69,6 +69,7 @@ def transfer(
     ),
     review: Path | None = None,
     workers: int = 1,
+    ray: str | None = None,
     replace: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
     how: TransferOptions = _OPTIONS,
@@ -91,6 +92,7 @@ def transfer(
         formats: What the output is: coco, label-studio or cvat. Repeat for more: further ones lie beside it.
         review: Also write this page (.html): all targets with their points, the least certain first.
         workers: Processes, each with a model of its own.
+        ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
         replace: Write the output even if there is a file of that name.
         json: Print one JSON document instead of lines.
         how: How points are carried over.
@@ -129,7 +131,7 @@ def transfer(
     journal = Journal(folder, work.identity())
     with journal.open():
         with _stoppable(output), console.TerminalProgress() as progress:
-            outcome = run(work, places, journal, workers=workers, job=job, progress=progress)
+            outcome = run(work, places, journal, workers=workers, ray=ray, job=job, progress=progress)
         info = {"method": options.method, **work.identity(), "supports": dict(work.supports_of)}
         files = _write(paths, known, journal, places, info=info, how=how)
         if review is not None:

@@ -88,7 +88,7 @@ def _annotation_file(folder: Folder, path: Path, record: dict[str, Any], side: s
     parts = PurePosixPath(text.replace("\\", "/")).parts
     if "ImageAnnotation" not in parts or ".." in parts:
         raise folder.wrong(f"expected a path below ImageAnnotation as {side}_json_path in {str(path)!r}, got {text!r}.")
-    return folder.root.joinpath(*parts[parts.index("ImageAnnotation") :])
+    return folder.below(*parts[parts.index("ImageAnnotation") :])
 
 
 def _key_points(folder: Folder, file: Path, record: dict[str, Any]) -> np.ndarray:
@@ -97,7 +97,8 @@ def _key_points(folder: Folder, file: Path, record: dict[str, Any]) -> np.ndarra
 
 
 def _picture(folder: Folder, file: Path, record: dict[str, Any], points: np.ndarray) -> Picture:
-    width, height = (folder.field(record, side, int, file) for side in ("width", "height"))
+    sides = [folder.field(record, side, int, file) for side in ("width", "height")]
+    width, height = folder.size(sides, "'width' and 'height'", file)
     box = corner_box(*folder.numbers(folder.field(record, "bbox", list, file), 4, "'bbox'", file))
     below = file.relative_to(folder.root / "ImageAnnotation").with_suffix(".jpg")
     return Picture(

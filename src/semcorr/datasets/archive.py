@@ -1,5 +1,6 @@
 """Unpack an archive from a stranger: nothing lands outside the folder, and nothing but files and folders in it."""
 
+import errno
 import re
 import shutil
 import stat
@@ -14,14 +15,21 @@ from typing import Any
 from semcorr.errors import DatasetError
 from semcorr.progress import Progress
 
+_MOST_MEMBERS = 1_000_000
+_MOST_BYTES = 1 << 30
+_MOST_GROWTH = 100
+"""Unpacked, an archive may have so many bytes, or be so many times as long: pictures hardly shrink, text tenfold."""
+_MOST_HEADER = 1 << 20
+"""Bytes of a name or of notes in a tar archive, which are read into memory."""
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Member:
-    """A file of an archive, or a folder (then ``open`` is None)."""
+    """A file of an archive, or a folder (then ``open`` is None). ``size`` is how many bytes it says it has."""
 
     parts: tuple[str, ...]
+    size: int
     open: Callable[[], AbstractContextManager[Any]] | None
 
 
@@ -37,28 +45,25 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
         progress: Called as ``("unpack", members done, members in all)``.
 
     Raises:
-        DatasetError: it is no archive, incomplete, or holds an absolute path, "..", a link or a device.
+        DatasetError: it is no archive, incomplete, holds an absolute path, "..", a link or a device, or is small and
+            would fill the disk.
         OSError: the disk does not take it.
     """
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
-                _write(list(_zip_members(zipped)), folder, progress)
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tarred:
-                _write(list(_tar_members(tarred, folder)), folder, progress)
+                _write(_judged(archive, _zip_members(zipped)), folder, progress)
         else:
-            raise DatasetError(
-                f"{_title(archive)}: expected a tar or zip archive, got something else, or only a part of one. "
-                "See what the address holds now."
-            )
+            with _open_tar(archive) as tarred:
+                _write(_judged(archive, _tar_members(tarred, folder)), folder, progress)
     # Broken archives make the decoders raise whatever they stumble over.
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError, NotImplementedError) as error:
         raise _broken(archive, error) from error
     except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:  # a name that is a file and a folder
         raise _broken(archive, error) from error
     except OSError as error:
-        if error.errno is None:  # as gzip and bzip2 do for broken content
+        # gzip and bzip2 have no number for broken content; the others are of names and places that cannot be.
+        if error.errno in (None, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
             raise _broken(archive, error) from error
         raise
     except Exception as error:
@@ -69,6 +74,50 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
 
 def _broken(archive: Path, error: Exception) -> DatasetError:
     return DatasetError(f"{_title(archive)}: expected a whole archive, got a broken one: {error}. Download it again.")
+
+
+class _Info(tarfile.TarInfo):
+    """A member's head. Names and notes of any length would be read into memory before anybody sees them."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Info":
+        info = super().frombuf(buf, encoding, errors)
+        if info.type in _NOTES and info.size > _MOST_HEADER:
+            raise tarfile.ReadError(f"a head of {info.size} bytes")
+        return info
+
+
+_NOTES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+
+
+def _open_tar(archive: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(archive, tarinfo=_Info)
+    except tarfile.ReadError as error:
+        raise DatasetError(
+            f"{_title(archive)}: expected a tar or zip archive, got something else, or only a part of one. "
+            "See what the address holds now."
+        ) from error
+
+
+def _judged(archive: Path, members: Iterator[_Member]) -> list[_Member]:
+    """All members, as long as they do not come to far more than the archive itself."""
+    most = max(_MOST_BYTES, _MOST_GROWTH * archive.stat().st_size)
+    found: list[_Member] = []
+    total = 0
+    for member in members:
+        found.append(member)
+        total += member.size
+        if total > most or len(found) > _MOST_MEMBERS:
+            raise DatasetError(
+                f"{_title(archive)}: expected at most {most / 1e9:.1f} GB in at most {_MOST_MEMBERS:,} files from an "
+                f"archive of {archive.stat().st_size / 1e6:.1f} MB, got more. Nothing was unpacked: do not trust this "
+                "file, and look at where it comes from."
+            )
+    return found
 
 
 def _write(members: list[_Member], folder: Path, progress: Progress | None) -> None:
@@ -85,7 +134,7 @@ def _write(members: list[_Member], folder: Path, progress: Progress | None) -> N
 
 
 def _tar_members(archive: tarfile.TarFile, folder: Path) -> Iterator[_Member]:
-    for info in archive.getmembers():
+    for info in archive:  # one after the other: the next one is not looked for before this one is judged
         if not (info.isreg() or info.isdir()):
             kind = "a link" if info.issym() or info.islnk() else "a device"
             raise _refused(archive.name, info.name, kind)
@@ -100,7 +149,7 @@ def _tar_members(archive: tarfile.TarFile, folder: Path) -> Iterator[_Member]:
         def opened(info: tarfile.TarInfo = info) -> Any:
             return archive.extractfile(info)
 
-        yield _Member(parts=parts, open=None if info.isdir() else opened)
+        yield _Member(parts=parts, size=info.size, open=None if info.isdir() else opened)
 
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
@@ -114,7 +163,8 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
         def opened(info: zipfile.ZipInfo = info) -> Any:
             return archive.open(info)
 
-        yield _Member(parts=_parts(archive.filename, name), open=None if info.is_dir() else opened)
+        parts = _parts(archive.filename, name)
+        yield _Member(parts=parts, size=info.file_size, open=None if info.is_dir() else opened)
 
 
 def _parts(archive: object, name: str) -> tuple[str, ...]:

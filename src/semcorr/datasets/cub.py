@@ -11,7 +11,7 @@ import PIL.ImageOps
 from jaxtyping import Bool, Float
 
 from semcorr.datasets.base import Box, Dataset, Pair, Picture
-from semcorr.datasets.files import Folder, corner_box, open_folder, pixel_points, save_picture
+from semcorr.datasets.files import Folder, corner_box, open_folder, pixel_points, quiet, save_picture
 from semcorr.progress import Progress
 
 PARTS = 15
@@ -93,7 +93,7 @@ def _birds(folder: Folder, split: str, progress: Progress | None) -> list[_Bird]
     parts = _parts(folder, wanted)
     birds = []
     for number, image in enumerate(wanted):
-        path = folder.root / "images" / names[image][0]
+        path = folder.below("images", names[image][0])
         size = folder.picture_size(path)
         numbers = folder.numbers(boxes[image], 4, f"the box of image {image}", folder.root / "bounding_boxes.txt")
         places, visible = parts[image][:, :2], parts[image][:, 2] == 1
@@ -176,6 +176,9 @@ def _pair(source: _Bird, target: _Bird, names: tuple[str, ...]) -> Pair:
 def _cropped(folder: Folder, bird: _Bird) -> _Bird:
     """The bird in a square crop around its padded box, written as a picture of its own if it is not there yet."""
     x0, y0, x1, y1 = bird.box
+    # As far as boxes reach beyond pictures, it is by a few pixels; a crop of any size would fill the memory.
+    if not (max(x1 - x0, y1 - y0) <= 2 * max(bird.size) and all(abs(edge) <= 4 * max(bird.size) for edge in bird.box)):
+        raise folder.wrong(f"expected a box in the picture {str(bird.path)!r}, got {bird.box}.")
     side = max(1, round(max(x1 - x0, y1 - y0) * (1 + 2 * _CROP_PADDING)))
     left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
     path = folder.root / f"asic-{_CROP_SIDE}" / bird.category / f"{bird.path.stem}.png"
@@ -189,7 +192,7 @@ def _cropped(folder: Folder, bird: _Bird) -> _Bird:
 def _write_crop(folder: Folder, source: Path, square: tuple[int, int, int], path: Path) -> None:
     left, top, side = square
     try:
-        with PIL.Image.open(source) as picture:
+        with quiet(), PIL.Image.open(source) as picture:
             pixels = np.asarray(PIL.ImageOps.exif_transpose(picture).convert("RGB"))
     except Exception as error:  # Decoders raise whatever their code stumbles over in a broken file.
         raise folder.wrong(f"expected a picture in {str(source)!r}, got something unreadable.") from error

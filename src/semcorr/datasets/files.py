@@ -1,12 +1,15 @@
 """Reading a benchmark's folder: every failure says which file, what was expected, what came, and what to do."""
 
+import contextlib
+import csv
 import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,8 @@ from semcorr.errors import DatasetError
 _ORIENTATION = 0x0112
 _LYING = range(5, 9)
 """The EXIF orientations that swap width and height."""
+_LONGEST_SIDE = 10**6
+"""Pixels. No picture is longer; beyond it a file's numbers are not sizes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,8 @@ class Folder:
             raise self.wrong(f"{str(path)!r} cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
             raise self.wrong(f"expected text (UTF-8) in {str(path)!r}, got other bytes.") from error
+        except ValueError as error:  # a null character, or half of one, in a name that another file gave
+            raise self.wrong(f"expected the name of a file, got {str(path)!r}.") from error
 
     def lines(self, path: Path) -> list[str]:
         """The lines of a text file that are not blank.
@@ -56,6 +63,29 @@ class Folder:
             DatasetError: as :meth:`text`.
         """
         return [line.strip() for line in self.text(path).splitlines() if line.strip()]
+
+    def rows(self, path: Path) -> list[list[str]]:
+        """The rows of a table whose columns are separated by commas; empty where a line is.
+
+        Raises:
+            DatasetError: as :meth:`text`, or it is no table.
+        """
+        try:
+            return list(csv.reader(self.text(path).splitlines()))
+        except csv.Error as error:
+            raise self.wrong(f"expected a table in {str(path)!r}, got something else: {error}.") from error
+
+    def below(self, *names: str) -> Path:
+        """The path of names that a file of a stranger gave, which must not lead out of the folder.
+
+        Raises:
+            DatasetError: it would.
+        """
+        parts = [part for name in names for part in PurePosixPath(name).parts]
+        if ".." in parts or not all(names) or any(set(name) & {"\\", "\0"} or name.startswith("/") for name in names):
+            came = "/".join(names)
+            raise self.wrong(f"expected the name of a file below {str(self.root)!r}, got {came!r:.80}.")
+        return self.root.joinpath(*parts)
 
     def content(self, path: Path) -> Any:
         """What a JSON file holds.
@@ -99,7 +129,7 @@ class Folder:
         """
         try:
             found = tuple(float(value) for value in values)  # type: ignore[arg-type]  # what is no number raises
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             found = ()
         if len(found) != count or not all(map(math.isfinite, found)):
             raise self.wrong(f"expected {what} as {count} numbers in {str(path)!r}, got {str(list(values))[:60]}.")
@@ -113,11 +143,24 @@ class Folder:
         """
         try:
             found = np.array(values, dtype=np.float64) if len(values) else np.zeros((0, 2))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             found = np.zeros(0)
         if found.ndim != 2 or found.shape[1] != 2 or not np.isfinite(found).all():
             raise self.wrong(f"expected {what} as a list of x, y in {str(path)!r}, got {str(list(values))[:60]}.")
         return found
+
+    def size(self, values: Sequence[object], what: str, path: Path) -> tuple[int, int]:
+        """(width, height) of a picture as a file has them.
+
+        Raises:
+            DatasetError: they are no two numbers, or no picture's.
+        """
+        width, height = (int(value) for value in self.numbers(values, 2, what, path))
+        if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
+            raise self.wrong(
+                f"expected {what} from 1 to {_LONGEST_SIDE} pixels in {str(path)!r}, got {str(list(values))[:60]}."
+            )
+        return width, height
 
     def picture_size(self, path: Path) -> tuple[int, int]:
         """(width, height) of a picture as a person sees it, from the file's header alone.
@@ -126,7 +169,8 @@ class Folder:
             DatasetError: it is missing or not a picture.
         """
         try:
-            with PIL.Image.open(path) as picture:
+            # Libraries warn of what is odd in a header; the size is all that is wanted of it.
+            with quiet(), PIL.Image.open(path) as picture:
                 width, height = picture.size
                 lying = picture.getexif().get(_ORIENTATION) in _LYING
         except FileNotFoundError:
@@ -134,6 +178,22 @@ class Folder:
         except Exception as error:  # Decoders raise whatever their code stumbles over when a header is broken.
             raise self.wrong(f"expected a picture in {str(path)!r}, got something unreadable.") from error
         return (height, width) if lying else (width, height)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep to ourselves what libraries warn of while they read a stranger's file: what matters is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that the system cannot have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def open_folder(

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from semcorr.datasets.base import Box, Dataset, Pair, Picture
-from semcorr.datasets.files import Folder, Names, corner_box, open_folder, pixel_points
+from semcorr.datasets.files import Folder, Names, corner_box, is_file, open_folder, pixel_points
 
 SETTINGS = ("all", "listed")
 LISTS = ("pairs.csv", "pairs.txt")
@@ -90,7 +90,10 @@ def _things(folder: Folder, path: Path) -> list[_Thing]:
     for record in folder.field(content, "annotations", list, path):
         if not isinstance(record, dict) or not record.get("keypoints"):
             continue  # COCO files hold boxes and masks of objects without key-points too
-        image, category = images.get(record.get("image_id")), categories.get(record.get("category_id"))
+        image, category = (
+            known.get(folder.field(record, key, (int, str), path))
+            for known, key in ((images, "image_id"), (categories, "category_id"))
+        )
         if image is None or category is None:
             which = f"image {record.get('image_id')!r}, category {record.get('category_id')!r}"
             raise folder.wrong(f"expected every annotation's image and category in {str(path)!r}, got {which}.")
@@ -104,7 +107,7 @@ def _things(folder: Folder, path: Path) -> list[_Thing]:
 
 def _by_id(folder: Folder, path: Path, content: dict[str, Any], key: str) -> dict[object, dict[str, Any]]:
     records = folder.field(content, key, list, path)
-    return {record.get("id"): record for record in records if isinstance(record, dict)}
+    return {folder.field(record, "id", (int, str), path): record for record in records if isinstance(record, dict)}
 
 
 def _thing(
@@ -119,8 +122,8 @@ def _thing(
         box = corner_box(*folder.numbers(folder.field(record, "bbox", list, path), 4, "'bbox'", path))
     picture = _find(folder, file)
     size = (image.get("width"), image.get("height"))
-    known = size if all(isinstance(side, int) and side > 0 for side in size) else folder.picture_size(picture)
-    width, height = (int(side) for side in known if side is not None)
+    given = all(isinstance(side, int) and side > 0 for side in size)
+    width, height = folder.size(size, "'width' and 'height'", path) if given else folder.picture_size(picture)
     points = pixel_points(array[:, :2], (width, height))
     return _Thing(
         category=str(folder.field(category, "name", str, path)),
@@ -135,7 +138,7 @@ def _find(folder: Folder, file: str) -> Path:
     if Path(file).is_absolute() or ".." in Path(file).parts:
         raise folder.wrong(f"expected file_name below {str(folder.root)!r}, got {file!r}.")
     beside, inside = folder.root / file, folder.root / "images" / file
-    return inside if inside.is_file() and not beside.is_file() else beside
+    return inside if is_file(inside) and not is_file(beside) else beside
 
 
 def _extent(points: Float[np.ndarray, "points 2"]) -> Box:
@@ -157,7 +160,7 @@ def _listed(folder: Folder, path: Path, things: list[_Thing]) -> Iterator[tuple[
     for thing in things:
         by_file.setdefault(thing.file, {})[thing.category] = thing
     for number, line in enumerate(folder.lines(path), start=1):
-        names = _columns(line)
+        names = _columns(folder, path, line)
         if number == 1 and not any(name in by_file or Path(name).suffix for name in names):
             continue  # a line of headings
         unknown = [name for name in names if name not in by_file]
@@ -173,10 +176,13 @@ def _listed(folder: Folder, path: Path, things: list[_Thing]) -> Iterator[tuple[
         yield from ((first[category], second[category]) for category in shared)
 
 
-def _columns(line: str) -> list[str]:
-    for separator in (",", "\t"):
-        if separator in line:
-            return [name.strip() for name in next(csv.reader([line], delimiter=separator))]
+def _columns(folder: Folder, path: Path, line: str) -> list[str]:
+    try:
+        for separator in (",", "\t"):
+            if separator in line:
+                return [name.strip() for name in next(csv.reader([line], delimiter=separator))]
+    except csv.Error as error:
+        raise folder.wrong(f"expected two file names a line in {str(path)!r}, got something else: {error}.") from error
     return line.split()
 
 

@@ -1,6 +1,5 @@
 """PF-PASCAL: pairs of a csv, pictures in a folder."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ def load(data: Path, split: str = "test") -> Dataset:
         advice=_ADVICE,
     )
     path = next(folder.root / name for name in names if (folder.root / name).is_file())
-    rows = list(csv.reader(folder.text(path).splitlines()))
+    rows = folder.rows(path)
     unique = Names()
     pairs = [_pair(folder, path, number, row, unique) for number, row in enumerate(rows[1:], start=2) if row]
     if not pairs:
@@ -56,10 +55,10 @@ def _pair(folder: Folder, path: Path, number: int, row: list[str], unique: Names
     if len(row) != _COLUMNS:
         raise folder.wrong(f"expected {_COLUMNS} columns in line {number} of {str(path)!r}, got {len(row)}.")
     known = dict(enumerate(CLASSES, start=1))
-    label = int(row[2]) if row[2].strip().isdecimal() else 0
+    label = int(row[2]) if row[2].strip().isdecimal() and len(row[2]) < 10 else 0
     if label not in known:
         raise folder.wrong(
-            f"expected a class from 1 to {len(CLASSES)} in line {number} of {str(path)!r}, got {row[2]}."
+            f"expected a class from 1 to {len(CLASSES)} in line {number} of {str(path)!r}, got {row[2]:.40}."
         )
     source = _picture(folder, path, number, row[0], row[3:5])
     target = _picture(folder, path, number, row[1], row[5:7])

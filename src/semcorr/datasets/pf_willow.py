@@ -1,16 +1,15 @@
 """PF-WILLOW: from its csv of pairs, or from the raw folders of pictures with .mat annotations beside."""
 
 import codecs
-import csv
 import itertools
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from semcorr.datasets import mat
 from semcorr.datasets.base import Dataset, Pair, Picture
-from semcorr.datasets.files import Folder, Names, open_folder
-from semcorr.errors import DatasetError
+from semcorr.datasets.files import Folder, Names, is_file, open_folder
 from semcorr.progress import Progress
 
 POINTS = 10
@@ -91,23 +90,17 @@ def _pair(category: str, source: Picture, target: Picture) -> Pair:
 
 def _read_mat(folder: Folder, path: Path) -> Float[np.ndarray, "points 2"]:
     try:
-        import scipy.io
-    except ImportError:
-        raise DatasetError("Reading .mat annotations needs scipy. Install it: pip install 'semcorr[eval]'") from None
-    try:
-        # Only numbers by that name are read; nothing in such a file can run.
-        content = scipy.io.loadmat(path, variable_names=["pts_coord"], appendmat=False)
-    except Exception as error:  # a broken file makes the reader raise whatever it stumbles over
+        points = mat.read_file(path, "pts_coord")
+    except (OSError, ValueError) as error:
         raise folder.wrong(f"expected a MATLAB 5 file in {str(path)!r}, which cannot be read: {error}.") from error
-    points = content.get("pts_coord")
-    if not isinstance(points, np.ndarray) or points.shape != (2, POINTS) or points.dtype.kind not in "iuf":
+    if points is None or points.shape != (2, POINTS):
         came = "none" if points is None else f"{points.dtype} of shape {points.shape}"
         raise folder.wrong(f"expected 'pts_coord' as 2 x {POINTS} numbers in {str(path)!r}, got {came}.")
     return folder.points(points.T.tolist(), "'pts_coord'", path)
 
 
 def _from_table(folder: Folder, path: Path) -> list[Pair]:
-    rows = list(csv.reader(folder.text(path).splitlines()))
+    rows = folder.rows(path)
     sizes: dict[Path, tuple[int, int]] = {}
     names, pairs = Names(), []
     for number, row in enumerate(rows[1:], start=2):
@@ -139,7 +132,7 @@ def find_picture(folder: Folder, name: str) -> Path:
         raise folder.wrong(f"expected the path of a picture below {str(folder.root)!r}, got {name!r}.")
     whole = folder.root.joinpath(*parts)
     shorter = folder.root.joinpath(*parts[1:])
-    return shorter if len(parts) > 1 and not whole.is_file() else whole
+    return shorter if len(parts) > 1 and not is_file(whole) else whole
 
 
 def _size(folder: Folder, path: Path, known: dict[Path, tuple[int, int]]) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def load(data: Path, split: str = "test", *, name: str = "spair", progress: Prog
     lines = folder.lines(folder.root / "Layout" / "large" / f"{split}.txt")
     pairs = []
     for number, line in enumerate(lines):
-        path = folder.root / "PairAnnotation" / split / f"{line}.json"
+        path = folder.below("PairAnnotation", split, f"{line}.json")
         pairs.append(read_pair(folder, path, folder.json(path)))
         if progress and number % 500 == 0:
             progress("read", number, len(lines))
@@ -75,11 +75,10 @@ def read_pair(folder: Folder, path: Path, record: dict[str, Any]) -> Pair:
 
 
 def _side(folder: Folder, path: Path, record: dict[str, Any], side: str, category: str) -> Picture:
-    width, height = folder.numbers(folder.field(record, f"{side}_imsize", list, path)[:2], 2, f"{side}_imsize", path)
+    size = folder.size(folder.field(record, f"{side}_imsize", list, path)[:2], f"{side}_imsize", path)
     x0, y0, x1, y1 = folder.numbers(folder.field(record, f"{side}_bndbox", list, path), 4, f"{side}_bndbox", path)
     # The raw numbers: the field's threshold is the longer of their differences.
     box: Box = (x0, y0, x1, y1)
-    size = (int(width), int(height))
     points = folder.points(folder.field(record, f"{side}_kps", list, path), f"{side}_kps", path)
-    picture = folder.root / "JPEGImages" / category / folder.field(record, f"{side}_imname", str, path)
+    picture = folder.below("JPEGImages", category, folder.field(record, f"{side}_imname", str, path))
     return Picture(path=picture, size=size, points=pixel_points(points, size), box=box)

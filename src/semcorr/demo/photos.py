@@ -11,8 +11,9 @@ import PIL.ImageFont
 from jaxtyping import Float
 
 from semcorr import draw, marks
+from semcorr.datasets import mat
 from semcorr.demo.scoring import Score
-from semcorr.errors import ImageError, SemcorrError
+from semcorr.errors import ImageError
 from semcorr.images import load_image
 from semcorr.matching import Matcher
 from semcorr.progress import Progress
@@ -148,14 +149,10 @@ def _pair(source: Path, target: Path) -> PhotoPair:
 
 def _read_points(path: Path) -> Float[np.ndarray, "points 2"]:
     try:
-        import scipy.io
-    except ImportError:
-        raise SemcorrError("Reading .mat annotations needs scipy. Install it: pip install 'semcorr[eval]'") from None
-    try:
-        content = scipy.io.loadmat(path, variable_names=["pts_coord"])
-    except Exception as error:  # a broken file makes the reader raise whatever it stumbles over
+        points = mat.read_file(path, "pts_coord")
+    except (OSError, ValueError) as error:
         raise ImageError(f"{str(path)!r} cannot be read as a MATLAB 5 file: {error}.") from error
-    points = np.asarray(content.get("pts_coord"), dtype=np.float64)
+    points = np.zeros(0) if points is None else points
     if points.ndim != 2 or points.shape[0] != 2 or not np.isfinite(points).all():
         raise ImageError(f"{str(path)!r}: expected 'pts_coord' of 2 rows of numbers, got shape {points.shape}.")
     return points.T.copy()

@@ -54,10 +54,12 @@ def load_single_file(path: Path, model_id: str, *, dtype: torch.dtype = torch.fl
             "To encode prompts load the model from a diffusers folder or by its hub id."
         )
 
+    with reading("file", model_id):
+        print_ = fingerprint([configs["unet"], configs["vae"]], [path], (UNET, VAE))
     return Checkpoint(
         model_id=model_id,
         revision=None,
-        fingerprint=fingerprint([configs["unet"], configs["vae"]], [path], (UNET, VAE)),
+        fingerprint=print_,
         family=family,
         context_tokens=CONTEXT_TOKENS,
         unet=unet,

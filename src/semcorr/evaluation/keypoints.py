@@ -15,6 +15,8 @@ from semcorr.errors import DatasetError, SettingsError
 from semcorr.evaluation import pck, trust
 
 ALPHAS = (0.05, 0.1)
+_FARTHEST = 1e9
+"""Pixels: what lies beyond is no place in a picture."""
 SIGMA = 0.05
 """COCO's per-point constant for every key-point of any category: its own lie between 0.025 (eyes) and 0.107 (hips)."""
 
@@ -87,6 +89,8 @@ def score(found: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointScores:
             "names and categories of the same names with the same key-points."
         )
     things = [thing for _, other, true in pairs if (thing := _compare(other, true)) is not None]
+    if not things:
+        raise DatasetError(f"Expected key-points that can be seen (v = 2) in {str(truth)!r}, got none.")
     errors = np.concatenate([thing.errors for thing in things])
     confidence = np.concatenate([thing.confidence for thing in things])
     pair = np.repeat(np.arange(len(things)), [len(thing.errors) for thing in things])
@@ -124,19 +128,22 @@ def _read(path: Path) -> dict[str, Any]:
             array = np.array([np.nan if value is None else value for value in values], dtype=float).reshape(-1, 3)
             if len(array) != len(keypoints):
                 raise ValueError(f"{len(array)} key-points of {name!r} instead of {len(keypoints)}")
+            box = [float(value) for value in record["bbox"]]
+            if len(box) != 4 or not all(abs(value) <= _FARTHEST for value in box) or (np.abs(array) > _FARTHEST).any():
+                raise ValueError(f"numbers of a {name!r} that are no places in a picture")
             things.append(
                 {
                     "file": names[record["image_id"]],
                     "category": name,
                     "keypoints": array,
-                    "box": [float(value) for value in record["bbox"]],
+                    "box": box,
                     "score": float(record.get("score", 1.0)),
                     "sure": "keypoints_found" in record,
                 }
             )
     except OSError as error:
         raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except (LookupError, ValueError, OverflowError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f"{str(path)!r} is no COCO key-points file ({type(error).__name__}: {error}). Expected images, annotations "
             "and categories."
@@ -169,7 +176,8 @@ def _compare(found: dict[str, Any] | None, true: dict[str, Any]) -> _Thing | Non
     if found is None:
         return _Thing(errors=np.full(count, np.inf), confidence=np.zeros(count))
     apart = found["keypoints"][seen, :2] - true["keypoints"][seen, :2]
-    side = max(true["box"][2:])
+    # Of a box without a size nothing is a part: only what is exact is right.
+    side = max(*true["box"][2:], 1e-9)
     errors = np.nan_to_num(np.hypot(*apart.T) / side, nan=np.inf)
     # Of a file without confidences a point counts as sure where it is marked.
     marks = found["keypoints"][seen, 2]

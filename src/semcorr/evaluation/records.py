@@ -72,7 +72,13 @@ class PairRecord:
     @classmethod
     def from_json(cls, line: str) -> "PairRecord":
         """Read what ``to_json`` wrote; ``ValueError``, ``KeyError`` or ``TypeError`` when it is something else."""
-        row = json.loads(line)
+        try:
+            return cls._of(json.loads(line))
+        except (RecursionError, OverflowError, AttributeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _of(cls, row: Any) -> "PairRecord":
         for name, kind in _KINDS.items():
             if not isinstance(row[name], kind):
                 raise TypeError(f"{name} is {row[name]!r}")
@@ -80,13 +86,29 @@ class PairRecord:
             row[name] = _array(row[name], flat=name == "confidence")
         for name in _ARRAY_MAPS:
             row[name] = {k: _array(v) for k, v in row[name].items()}
+        for name, kind, count in (("size", int, 2), ("box", (int, float), 4)):
+            for value in (row[f"source_{name}"], row[f"target_{name}"]):
+                if value is not None and not (len(value) == count and all(isinstance(side, kind) for side in value)):
+                    raise TypeError(f"{name} is {value!r:.60}")
         for name in ("source_size", "target_size", "source_box", "target_box", "names"):
             row[name] = None if row[name] is None else tuple(row[name])
+        points, found = len(row["names"]), len(row["predicted"])
+        if not (points == len(row["truth"]) == len(row["source_points"]) and found == len(row["confidence"])):
+            raise ValueError(f"{points} names and {found} points found, with other numbers of points or confidences")
+        if any(len(array) != found for name in _ARRAY_MAPS for array in row[name].values()):
+            raise ValueError(f"{found} points found, and others in a layer, a round or a crop")
         return cls(**row)
 
 
+_FARTHEST = 1e12
+"""Pixels: what lies beyond is no place in a picture, and its square no number."""
+
+
 def _array(values: list[Any], *, flat: bool = False) -> np.ndarray:
-    return np.array(values, dtype=np.float64).reshape((-1,) if flat else (-1, 2))
+    array = np.array(values, dtype=np.float64).reshape((-1,) if flat else (-1, 2))
+    if (np.isfinite(array) & (np.abs(array) > _FARTHEST)).any():
+        raise ValueError("numbers that are no places in a picture")
+    return array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

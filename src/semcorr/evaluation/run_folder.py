@@ -192,8 +192,12 @@ def _read_header(folder: Path) -> dict[str, Any]:
         header: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if header["format"] != _FORMAT:
             raise RunError(f"{path} has format {header['format']}, expected {_FORMAT}: use the version that wrote it.")
+        if not isinstance(header["settings"], dict) or type(header["pairs"]) is not int or header["pairs"] < 0:
+            raise TypeError("expected settings and a number of pairs")
+        if any(not isinstance(header["settings"].get(part, {}), dict) for part in ("dataset", "method")):
+            raise TypeError("expected the settings of a dataset and a method")
         return {key: header[key] for key in ("hash", "pairs", "settings")}
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise RunError(f"{path} is broken ({type(error).__name__}: {error}). Name another folder with -o.") from error
 
 

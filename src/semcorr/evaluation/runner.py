@@ -19,7 +19,7 @@ from semcorr.evaluation import run_folder
 from semcorr.evaluation.baselines import BASELINES, guessed
 from semcorr.evaluation.records import PairRecord, Run
 from semcorr.evaluation.run_folder import Shard
-from semcorr.executors import StoppedError, in_processes, stoppable
+from semcorr.executors import StoppedError, elsewhere, stoppable
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher, Query
 from semcorr.methods import find_method, load_matcher
@@ -77,6 +77,7 @@ def run(
     *,
     shard: Shard | None = None,
     workers: int = 1,
+    ray: str | None = None,
     keep_queries: bool = False,
     progress: Progress | None = None,
 ) -> Run:
@@ -92,6 +93,7 @@ def run(
         folder: The run's folder, new or of the very same settings.
         shard: Which part of the sources; all by default.
         workers: Processes, each with a matcher of its own, and one thread if there are several.
+        ray: Address of a Ray cluster to work on; see :func:`semcorr.executors.on_ray.on_ray`.
         keep_queries: Keep what sources were described as when their pairs are done.
         progress: Called as ``("pairs", done, in all)``; raise from it to stop.
 
@@ -105,7 +107,7 @@ def run(
     matcher = method.load()
     settings = {"dataset": _dataset_settings(dataset), "method": _identity(method, matcher)}
     run_folder.open_run(folder, settings, len(dataset.pairs))
-    if workers > 1:
+    if workers > 1 or ray is not None:
         matcher = None  # Each process loads its own; this one only had to say what it is.
     with run_folder.locked(folder, shard):
         found = run_folder.read_run(folder)
@@ -113,7 +115,7 @@ def run(
         total = sum(len(unit.places) for unit in units)
         if total:
             work = _Work(method=method, folder=folder, shard=shard, root=dataset.root, keep_queries=keep_queries)
-            pairs = work.here(matcher, units, progress) if workers == 1 else in_processes(work, units, workers)
+            pairs = elsewhere(work, units, workers=workers, ray=ray) or work.here(matcher, units, progress)
             try:
                 for count, _ in enumerate(pairs, start=1):
                     if progress:

@@ -1,6 +1,6 @@
-"""Where work units run: in this process, or in several. What runs on them says nothing about where."""
+"""Where work units run: in this process, in several, or on a Ray cluster. What is run says nothing about where."""
 
 from semcorr.executors.base import Job, StoppedError, stoppable
-from semcorr.executors.processes import in_processes
+from semcorr.executors.elsewhere import elsewhere
 
-__all__ = ["Job", "StoppedError", "in_processes", "stoppable"]
+__all__ = ["Job", "StoppedError", "elsewhere", "stoppable"]

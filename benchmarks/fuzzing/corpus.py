@@ -1,0 +1,330 @@
+"""Small valid files of every kind, made by what writes them for real; tables and texts as they are published."""
+
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from semcorr.annotations.records import FoundObject, TransferRecord
+from semcorr.calibration import Calibration
+from semcorr.datasets.ap10k import POINTS
+from semcorr.evaluation.records import PairRecord
+from semcorr.flow import Flow
+from semcorr.matching import Matches, Query
+
+Files = tuple[bytes, ...]
+
+_SIDE = (12, 9)
+_NAMES = ["nose", "left ear", "right ear"]
+
+
+def images() -> Files:
+    """One picture in every format that people have, in several modes, with and without EXIF."""
+    pixels = np.random.default_rng(3).integers(0, 256, (_SIDE[1], _SIDE[0], 3), dtype=np.uint8)
+    picture = PIL.Image.fromarray(pixels)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "a picture"
+    animated = {"save_all": True, "append_images": [picture.rotate(90, expand=False)]}
+    made: list[tuple[PIL.Image.Image, str, dict[str, Any]]] = [
+        (picture, "PNG", {"exif": exif}),
+        (picture.convert("P"), "PNG", {"transparency": 3}),
+        (picture.convert("I;16"), "PNG", {}),
+        (picture.convert("RGBA"), "PNG", {"optimize": True}),
+        (picture, "JPEG", {"exif": exif}),
+        (picture.convert("CMYK"), "JPEG", {"progressive": True}),
+        (picture, "MPO", animated),
+        (picture, "GIF", animated),
+        (picture, "BMP", {}),
+        (picture.convert("1"), "BMP", {}),
+        (picture, "TIFF", {"exif": exif}),
+        (picture, "TIFF", {"compression": "tiff_lzw"}),
+        (PIL.Image.fromarray(pixels[..., 0] / np.float32(255)), "TIFF", {"compression": "tiff_adobe_deflate"}),
+        (picture, "WEBP", {"exif": exif}),
+        (picture, "WEBP", {"lossless": True, **animated}),
+        (picture, "PPM", {}),
+        (picture, "TGA", {"compression": "tga_rle"}),
+        (picture, "PCX", {}),
+        (picture, "SGI", {}),
+        (picture, "DDS", {}),
+        (picture.convert("L"), "JPEG2000", {}),
+    ]
+    return tuple(_saved(*one) for one in made)
+
+
+def coco() -> Files:
+    """Pictures, categories and annotations, found key-points with their confidences as well."""
+    things = [
+        {"id": 1, "image_id": 1, "category_id": 7, "keypoints": [1, 2, 2, 3, 4, 2, 5, 6, 1], "bbox": [0, 1, 10, 7]},
+        {"id": 2, "image_id": 2, "category_id": 7, "keypoints": [7, 8, 2, 0, 0, 0, 9, 8, 2], "bbox": [5, 5, 5, 3]},
+        {"id": 3, "image_id": 2, "category_id": 8, "bbox": [0, 0, 1, 1], "iscrowd": 1, "area": 4.5},
+    ]
+    document = {
+        "info": {"year": 2024},
+        "images": [
+            {"id": 1, "file_name": "a.png", "width": 12, "height": 9},
+            {"id": 2, "file_name": "b.png"},
+        ],
+        "categories": [
+            {"id": 7, "name": "cat", "keypoints": _NAMES, "skeleton": [[1, 2], [1, 3]], "supercategory": "cat"},
+            {"id": 8, "name": "dog", "keypoints": _NAMES[:1]},
+        ],
+        "annotations": things,
+    }
+    found = json.loads(json.dumps(document))
+    found["annotations"][0] |= {"keypoints_found": [1, 2, 0.9, None, None, 0.0, 5, 6, 0.2], "score": 0.55}
+    return _json(document), _json(found)
+
+
+def label_studio() -> Files:
+    """A project's export: a box, key-points that name it as their parent, one that does not."""
+    sides = {"original_width": 12, "original_height": 9, "image_rotation": 0}
+    box = {"x": 5, "y": 5, "width": 50, "height": 60, "rotation": 0, "rectanglelabels": ["cat"]}
+    point = {"x": 10.5, "y": 20, "width": 0.75, "keypointlabels": ["nose"]}
+    result = [
+        {**sides, "id": "r", "type": "rectanglelabels", "value": box},
+        {**sides, "id": "p", "type": "keypointlabels", "value": point, "parentID": "r"},
+        {**sides, "id": "q", "type": "keypointlabels", "value": {**point, "keypointlabels": ["left ear"]}},
+    ]
+    addresses = ("/data/upload/1/0a1b2c3d-a.png", "/data/local-files/?d=folder/b.png", "http://host/c.png?x=1", "a.png")
+    return (
+        _json(
+            [
+                {"data": {"image": address}, "annotations": [{"result": result, "was_cancelled": False}]}
+                for address in addresses
+            ]
+        ),
+    )
+
+
+def points_csv() -> Files:
+    """Tables of points, with and without categories."""
+    return (
+        b"image,name,x,y\na.png,nose,1.5,2\na.png,ear,3,4\nb.png,nose,5,6\n",
+        b'category,image,name,x,y,more\ncat,a.png,"left, ear",1,2,\ncat,b.png,nose,3,4,x\n',
+    )
+
+
+def spair_pair() -> Files:
+    """A pair as SPair-71k has it."""
+    return (
+        _json(
+            {
+                "pair_id": 1,
+                "filename": "1-a-b:cat",
+                "category": "cat",
+                "kps_ids": ["0", "7"],
+                **{f"{side}_imname": "a.png" for side in ("src", "trg")},
+                **{f"{side}_imsize": [12, 9, 3] for side in ("src", "trg")},
+                **{f"{side}_bndbox": [1, 2, 10, 8] for side in ("src", "trg")},
+                **{f"{side}_kps": [[2, 3], [4, 5]] for side in ("src", "trg")},
+                **dict.fromkeys(("mirror", "viewpoint_variation", "scale_variation", "truncation", "occlusion"), 0),
+            }
+        ),
+    )
+
+
+def ap10k_pair() -> Files:
+    """A pair that names two annotations, and one of SPair-71k's layout."""
+    sides = {f"{side}_json_path": "x/ImageAnnotation/cat/a.json" for side in ("src", "trg")}
+    return (_json(sides), *spair_pair())
+
+
+def ap10k_annotation() -> Files:
+    """One annotated picture."""
+    keypoints = [number for point in range(len(POINTS)) for number in (point % 12, point % 9, point % 3)]
+    return (_json({"bbox": [1, 2, 10, 6], "width": 12, "height": 9, "keypoints": keypoints}),)
+
+
+def willow_table() -> Files:
+    """Two pairs of ten points."""
+    numbers = ",".join(str(number / 4) for number in range(40))
+    return (f"imageA,imageB\ncat/a.png,cat/b.png,{numbers}\npf-willow/cat/b.png,cat/a.png,{numbers}\n".encode(),)
+
+
+def willow_mat() -> Files:
+    """Ten points in MATLAB's files, compressed and not, as scipy writes them."""
+    import scipy.io
+
+    points = np.arange(20.0).reshape(2, 10)
+    made = []
+    for options in ({}, {"do_compression": True}):
+        stream = io.BytesIO()
+        scipy.io.savemat(stream, {"pts_coord": points, **({} if options else {"other": {"a": "b"}})}, **options)
+        made.append(stream.getvalue())
+    return tuple(made)
+
+
+def pascal_table() -> Files:
+    """Two pairs, the second of one point."""
+    return (b"source,target,class,XA,YA,XB,YB\na.png,b.png,1,1.5;3,2;4,5;6,8;9\nP/b.png,a.png,20,1,2,3,4\n",)
+
+
+def cub_tables() -> dict[str, Files]:
+    """Two birds of one class, by the name of each table."""
+    parts = "".join(f"{bird} {part} {part % 12}.0 {part % 9}.0 1\n" for bird in (1, 2) for part in range(1, 16))
+    return {
+        "images.txt": (b"1 001.cat/a.png\n2 001.cat/b.png\n",),
+        "image_class_labels.txt": (b"1 1\n2 1\n",),
+        "train_test_split.txt": (b"1 0\n2 0\n",),
+        "bounding_boxes.txt": (b"1 1.0 1.0 8.0 7.0\n2 2.0 2.0 8.0 7.0\n",),
+        "parts/part_locs.txt": (parts.encode(),),
+        "parts/parts.txt": (b"1 back\n2 left eye\n",),
+    }
+
+
+def archives() -> tuple[Files, Files]:
+    """Zip and tar archives of two files in a folder."""
+    zipped, tarred, packed = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("folder/a.txt", "folder/b.txt"):
+            archive.writestr(name, "text " * 50)
+    for stream, mode in ((tarred, "w"), (packed, "w:gz")):
+        with tarfile.open(fileobj=stream, mode=mode) as tar:  # type: ignore[call-overload]
+            for name in ("folder/a.txt", f"folder/{'long' * 40}.txt"):
+                info = tarfile.TarInfo(name)
+                info.size = 5
+                tar.addfile(info, io.BytesIO(b"text\n"))
+    return (zipped.getvalue(),), (tarred.getvalue(), packed.getvalue())
+
+
+def query() -> Files:
+    """Two points as a method learned them."""
+    made = Query(
+        method="prompt",
+        model_id="toy",
+        model_revision=None,
+        model_fingerprint="f" * 64,
+        settings={"rounds": 1, "layers": ["up/4"]},
+        points=np.array([[1.5, 2.5], [3, 4]]),
+        names=("nose", "ear"),
+        image_size=_SIDE,
+        image_sha256="0" * 64,
+        tensors={"embeddings": np.ones((2, 1, 3, 4), dtype=np.float32), "losses": np.zeros((2, 1, 5))},
+        shared={"context": np.ones(3, dtype=np.float16)},
+    )
+    return (_written(made.save, "query.safetensors"),)
+
+
+def matches() -> Files:
+    """Two points found by one embedding in two layers."""
+    points = np.array([[1.5, 2.5], [3, 4]])
+    made = Matches(
+        points=points,
+        confidence=np.array([0.5, 0.25]),
+        heatmaps=np.ones((2, 4, 4), dtype=np.float32) / 16,
+        image_size=_SIDE,
+        image_sha256="0" * 64,
+        query_points=points,
+        names=None,
+        round_points=points[:, None],
+        layer_points=points[:, None].repeat(2, axis=1),
+        layer_names=("up/4", "up/5"),
+    )
+    return (_written(made.save, "matches.safetensors"),)
+
+
+def flows() -> tuple[Files, Files]:
+    """A dense match, as ``.npz`` and as ``.flo``."""
+    made = Flow(
+        displacement=np.ones((9, 12, 2)),
+        confidence=np.full((9, 12), 0.5),
+        source_size=_SIDE,
+        target_size=(20, 10),
+    )
+    return (_written(made.save, "flow.npz"),), (_written(made.save, "flow.flo"),)
+
+
+def calibration() -> Files:
+    """A curve of three corners."""
+    made = Calibration(
+        method="dift",
+        key="0" * 16,
+        confidence=(0.1, 0.4, 0.9),
+        probability=(0.0, 0.5, 1.0),
+        source={"dataset": "toy", "split": "val", "points": 1234, "model": "toy"},
+    )
+    return (_written(made.save, "calibration.json"),)
+
+
+def run_header() -> Files:
+    """What a run's results depend on."""
+    settings = {"dataset": {"name": "toy", "split": "test", "root": "x"}, "method": {"name": "prompt", "seed": 0}}
+    return (_json({"format": 1, "hash": "0" * 64, "pairs": 2, "settings": settings}),)
+
+
+def pair_records() -> Files:
+    """Two finished pairs, one that failed."""
+    points = np.array([[1.5, 2.5], [3, 4]])
+    lines = []
+    for index, error in enumerate(("", "", "broken")):
+        found = np.zeros((0, 2)) if error else points
+        made = PairRecord(
+            index=index,
+            pair=f"pair-{index}",
+            category="cat",
+            names=("a", "b"),
+            flags={"viewpoint": 1, "pose": "Left"},
+            source="a.png",
+            target="b.png",
+            source_size=_SIDE,
+            target_size=_SIDE,
+            source_box=None,
+            target_box=(0.0, 0.0, 5.0, 5.0),
+            source_points=points,
+            truth=points,
+            predicted=found,
+            confidence=np.zeros(len(found)),
+            layers={} if error else {"up/4": found},
+            rounds={} if error else {"1": found},
+            error=error,
+        )
+        lines.append(made.to_json())
+    return ("\n".join(lines).encode(),)
+
+
+def transfer_records() -> Files:
+    """A finished target and one that could not be read."""
+    found = FoundObject(
+        category="cat",
+        names=tuple(_NAMES),
+        points=np.array([[1.5, 2.5], [3, 4], [np.nan, np.nan]]),
+        confidence=np.array([0.9, 0.3, 0.0]),
+        box=(0.0, 0.0, 5.0, 5.0),
+        id=3,
+    )
+    records = [
+        TransferRecord(file="a.png", path=Path("a.png"), size=_SIDE, objects=(found,)),
+        TransferRecord(file="b.png", path=Path("b.png"), error="broken"),
+    ]
+    return ("\n".join(record.to_json() for record in records).encode(),)
+
+
+def settings() -> Files:
+    """What ``--set`` is given, as a list of texts."""
+    return (
+        _json(["rounds=3", "lr=1e-2", "noise=uniform", 'layers=["up/4"]', "resolution=null"]),
+        _json(["locate-crops=8", "seed=7", "steps=10"]),
+    )
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+def _saved(picture: PIL.Image.Image, kind: str, options: dict[str, Any]) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, format=kind, **options)
+    return stream.getvalue()
+
+
+def _written(save: Callable[[Path], Path], name: str) -> bytes:
+    with TemporaryDirectory() as folder:
+        return save(Path(folder) / name).read_bytes()

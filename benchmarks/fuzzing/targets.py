@@ -1,0 +1,392 @@
+"""Every reader of files that come from elsewhere, with what it is fed and how that is changed."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import PIL.Image
+
+from benchmarks.fuzzing import corpus, mutate, networks
+from semcorr.annotations.formats import read_annotations
+from semcorr.annotations.journal import Journal
+from semcorr.calibration import Calibration
+from semcorr.cli.options import parse_settings
+from semcorr.datasets import ap10k, cub, own, pf_pascal, pf_willow, spair
+from semcorr.datasets.archive import unpack
+from semcorr.datasets.base import Dataset
+from semcorr.diffusion.checkpoint import load_checkpoint
+from semcorr.evaluation.keypoints import score
+from semcorr.evaluation.run_folder import read_run
+from semcorr.flow import Flow
+from semcorr.images import load_image
+from semcorr.matching import Matches, Query
+from semcorr.prompt.presets import preset
+from semcorr.settings import override
+from semcorr.vision.folder import load_folder as load_vision
+
+MEGAPIXELS = 2.0
+"""The limit that pictures are read under here: what a header may claim decides how much memory reading takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A reader.
+
+    Attributes:
+        name: what tables call it.
+        seeds: makes valid files.
+        mutate: changes one of them.
+        file: where the file lies in the target's folder.
+        read: reads the file, or the folder around it.
+        prepare: puts into the folder what else the reader needs.
+        weight: its part of all inputs; slow readers have less.
+        whole: whether the reader takes the files as they are; else they are beginnings of what it takes.
+    """
+
+    name: str
+    seeds: Callable[[], Sequence[bytes]]
+    mutate: mutate.Mutation
+    file: str
+    read: Callable[[Path], object]
+    prepare: Callable[[Path], None] | None = None
+    weight: float = 1.0
+    whole: bool = True
+
+
+def targets() -> list[Target]:
+    """All readers."""
+    return [*_pictures_and_annotations(), *_benchmarks(), *_archives(), *_results(), *_checkpoints()]
+
+
+def _pictures_and_annotations() -> list[Target]:
+    json_file = partial(Target, mutate=mutate.json_of, prepare=_pictures, file="file.json")
+    load = partial(load_image, max_megapixels=MEGAPIXELS)
+    return [
+        Target(name="images", seeds=corpus.images, mutate=mutate.png_of, file="picture", read=load, weight=3),
+        json_file(name="COCO", seeds=corpus.coco, read=_annotations),
+        json_file(name="Label Studio", seeds=corpus.label_studio, read=_annotations),
+        Target(
+            name="table of points",
+            seeds=corpus.points_csv,
+            mutate=mutate.table_of,
+            file="file.csv",
+            read=_annotations,
+            prepare=_pictures,
+        ),
+        json_file(name="key-points: found", seeds=corpus.coco, read=_score, prepare=_truth, weight=0.3),
+    ]
+
+
+def _benchmarks() -> list[Target]:
+    found = [
+        Target(
+            name="SPair-71k: pair",
+            seeds=corpus.spair_pair,
+            mutate=mutate.json_of,
+            file="PairAnnotation/test/pair.json",
+            read=lambda path: _inside(spair.load(path.parents[2])),
+            prepare=partial(_texts, {"Layout/large/test.txt": b"pair\n"}),
+        ),
+        Target(
+            name="SPair-71k: list",
+            seeds=lambda: (b"pair\npair\n",),
+            mutate=mutate.any_of(mutate.table_of, mutate.bytes_of),
+            file="Layout/large/test.txt",
+            read=lambda path: _inside(spair.load(path.parents[2])),
+            prepare=partial(_texts, {"PairAnnotation/test/pair.json": corpus.spair_pair()[0]}),
+            weight=0.5,
+        ),
+        Target(
+            name="AP-10K: pair",
+            seeds=corpus.ap10k_pair,
+            mutate=mutate.json_of,
+            file="PairAnnotation/test/1:cat.json",
+            read=lambda path: _inside(ap10k.load(path.parents[2])),
+            prepare=partial(_texts, {"ImageAnnotation/cat/a.json": corpus.ap10k_annotation()[0]}),
+        ),
+        Target(
+            name="AP-10K: annotation",
+            seeds=corpus.ap10k_annotation,
+            mutate=mutate.json_of,
+            file="ImageAnnotation/cat/a.json",
+            read=lambda path: _inside(ap10k.load(path.parents[2])),
+            prepare=partial(_texts, {"PairAnnotation/test/1:cat.json": corpus.ap10k_pair()[0]}),
+        ),
+        Target(
+            name="PF-WILLOW: table",
+            seeds=corpus.willow_table,
+            mutate=mutate.table_of,
+            file="test_pairs_pf.csv",
+            read=lambda path: _inside(pf_willow.load(path.parent)),
+            prepare=partial(_pictures, folder="cat"),
+        ),
+        Target(
+            name="PF-WILLOW: .mat",
+            seeds=corpus.willow_mat,
+            mutate=mutate.bytes_of,
+            file="cat/a.mat",
+            read=lambda path: _inside(pf_willow.load(path.parents[1])),
+            prepare=partial(_pictures, folder="cat"),
+            weight=2,
+        ),
+        Target(
+            name="PF-PASCAL: table",
+            seeds=corpus.pascal_table,
+            mutate=mutate.table_of,
+            file="test_pairs.csv",
+            read=lambda path: _inside(pf_pascal.load(path.parent)),
+            prepare=_pictures,
+        ),
+        Target(
+            name="own: COCO",
+            seeds=corpus.coco,
+            mutate=mutate.json_of,
+            file="file.json",
+            read=lambda path: _inside(own.load(path)),
+            prepare=_pictures,
+        ),
+        Target(
+            name="own: list",
+            seeds=lambda: (b"a.png,b.png\nb.png,a.png\n", b"a.png b.png\n"),
+            mutate=mutate.table_of,
+            file="pairs.csv",
+            read=lambda path: _inside(own.load(path.parent)),
+            prepare=_own,
+        ),
+    ]
+    tables = corpus.cub_tables()
+    for name, seeds in tables.items():
+        others = {other: content[0] for other, content in tables.items() if other != name}
+        found.append(
+            Target(
+                name=f"CUB: {Path(name).stem}",
+                seeds=lambda seeds=seeds: seeds,  # type: ignore[misc]
+                mutate=mutate.table_of,
+                file=name,
+                read=_cub,
+                prepare=partial(_cub_folder, others),
+                weight=0.5,
+            )
+        )
+    return found
+
+
+def _archives() -> list[Target]:
+    return [
+        Target(
+            name="archive: zip",
+            seeds=lambda: corpus.archives()[0],
+            mutate=mutate.zip_of,
+            file="archive.part",
+            read=_unpack,
+        ),
+        Target(
+            name="archive: tar",
+            seeds=lambda: corpus.archives()[1],
+            mutate=mutate.tar_of,
+            file="archive.part",
+            read=_unpack,
+        ),
+    ]
+
+
+def _results() -> list[Target]:
+    tensors = partial(Target, mutate=mutate.safetensors_of, file="file.safetensors")
+    json_file = partial(Target, mutate=mutate.json_of, file="file.json")
+    return [
+        tensors(name="query", seeds=corpus.query, read=_query, weight=2),
+        tensors(name="matches", seeds=corpus.matches, read=_matches, weight=2),
+        Target(
+            name="flow: .npz", seeds=lambda: corpus.flows()[0], mutate=mutate.zip_of, file="flow.npz", read=Flow.load
+        ),
+        Target(
+            name="flow: .flo", seeds=lambda: corpus.flows()[1], mutate=mutate.bytes_of, file="flow.flo", read=Flow.load
+        ),
+        json_file(name="calibration", seeds=corpus.calibration, read=lambda path: str(Calibration.load(path))),
+        Target(
+            name="run: settings",
+            seeds=corpus.run_header,
+            mutate=mutate.json_of,
+            file="run.json",
+            read=lambda path: read_run(path.parent),
+            prepare=partial(_texts, {"records/1-of-1.0.jsonl": corpus.pair_records()[0]}),
+        ),
+        Target(
+            name="run: records",
+            seeds=corpus.pair_records,
+            mutate=mutate.lines_of,
+            file="records/1-of-1.0.jsonl",
+            read=lambda path: [record.to_json() for record in read_run(path.parents[1]).records],
+            prepare=partial(_texts, {"run.json": corpus.run_header()[0]}),
+        ),
+        Target(
+            name="transfer: journal",
+            seeds=corpus.transfer_records,
+            mutate=mutate.lines_of,
+            file="records/1-of-1.0.jsonl",
+            read=_journal,
+            weight=0.5,
+        ),
+        Target(
+            name="transfer: head",
+            seeds=_head,
+            mutate=mutate.json_of,
+            file="transfer.json",
+            read=lambda path: Journal(path.parent, {"a": 1}),
+            weight=0.3,
+        ),
+        json_file(name="settings", seeds=corpus.settings, read=_settings),
+    ]
+
+
+def _checkpoints() -> list[Target]:
+    unet, vision = partial(networks.saved_file, folder_of="diffusion"), partial(networks.saved_file, folder_of="vision")
+    return [
+        Target(
+            name="checkpoint: config",
+            seeds=lambda: (unet("unet/config.json"),),
+            mutate=mutate.json_of,
+            file="unet/config.json",
+            read=lambda path: load_checkpoint(path.parents[1]),
+            prepare=networks.save_diffusion,
+            weight=0.02,
+        ),
+        Target(
+            name="checkpoint: weights",
+            seeds=lambda: (unet(f"unet/{networks.WEIGHTS}"),),
+            mutate=mutate.safetensors_of,
+            file=f"unet/{networks.WEIGHTS}",
+            read=lambda path: load_checkpoint(path.parents[1]),
+            prepare=networks.save_diffusion,
+            weight=0.02,
+        ),
+        Target(
+            name="checkpoint: one file",
+            seeds=lambda: (networks.original_layout(),),
+            mutate=mutate.safetensors_of,
+            file="file.safetensors",
+            read=load_checkpoint,
+            weight=0.05,
+            whole=False,
+        ),
+        Target(
+            name="vision: config",
+            seeds=lambda: (vision("config.json"),),
+            mutate=mutate.json_of,
+            file="config.json",
+            read=lambda path: load_vision(path.parent, "fuzzed"),
+            prepare=networks.save_vision,
+            weight=0.02,
+        ),
+        Target(
+            name="vision: weights",
+            seeds=lambda: (vision("model.safetensors"),),
+            mutate=mutate.safetensors_of,
+            file="model.safetensors",
+            read=lambda path: load_vision(path.parent, "fuzzed"),
+            prepare=networks.save_vision,
+            weight=0.02,
+        ),
+    ]
+
+
+def _head() -> Sequence[bytes]:
+    with TemporaryDirectory() as folder:
+        Journal(Path(folder), {"a": 1})
+        return ((Path(folder) / "transfer.json").read_bytes(),)
+
+
+def _pictures(place: Path, folder: str = ".") -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        (place / folder).mkdir(parents=True, exist_ok=True)
+        PIL.Image.new("RGB", (12, 9), "green").save(place / folder / name)
+        if folder == "cat" and name == "b.png":
+            (place / folder / "b.mat").write_bytes(corpus.willow_mat()[0])
+
+
+def _texts(files: dict[str, bytes], place: Path) -> None:
+    for name, content in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content)
+
+
+def _truth(place: Path) -> None:
+    _texts({"truth/truth.json": corpus.coco()[0]}, place)
+
+
+def _own(place: Path) -> None:
+    _pictures(place)
+    _texts({"file.json": corpus.coco()[0]}, place)
+
+
+def _cub_folder(others: dict[str, bytes], place: Path) -> None:
+    _texts(others, place)
+    _pictures(place, "images/001.cat")
+
+
+def _inside(dataset: Dataset) -> None:
+    _below(dataset.root, [picture.path for pair in dataset.pairs for picture in (pair.source, pair.target)])
+
+
+def _annotations(path: Path) -> None:
+    _below(path.parent, [picture.path for picture in read_annotations(path).pictures])
+
+
+def _below(root: Path, paths: Sequence[Path]) -> None:
+    for path in paths:
+        if not Path(os.path.normpath(path)).is_relative_to(root):
+            raise AssertionError(f"a picture outside of its folder: {path}")
+
+
+def _score(path: Path) -> None:
+    truth = path.parent / "truth" / "truth.json"
+    score(path, truth)
+
+
+def _cub(path: Path) -> None:
+    root = path.parent.parent if path.parent.name == "parts" else path.parent
+    _inside(cub.load(root))
+    _inside(cub.load(root, setting="asic"))
+
+
+def _unpack(path: Path) -> None:
+    """Unpack into a folder; what lies outside of it then must have been there before."""
+    before = sorted(path.parent.iterdir())
+    with TemporaryDirectory(dir=path.parent) as folder:
+        unpack(path, Path(folder))
+        if any(one.is_symlink() for one in Path(folder).rglob("*")):
+            raise AssertionError("a link was unpacked")
+    if sorted(path.parent.iterdir()) != before:
+        raise AssertionError("something was unpacked beside the folder")
+
+
+def _query(path: Path) -> None:
+    query = Query.load(path)
+    query.take([0] if len(query.points) else [])
+
+
+def _matches(path: Path) -> None:
+    Matches.load(path).to_dict()
+
+
+def _journal(path: Path) -> None:
+    with Journal(path.parents[1], {"a": 1}).open():
+        pass
+    for extra in (path.parents[1] / "records").glob("*.jsonl"):
+        if extra != path:
+            extra.unlink()
+
+
+def _settings(path: Path) -> None:
+    try:
+        texts: Any = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        texts = [f"rounds={path.read_bytes().decode('utf-8', 'replace')}"]
+    override(
+        preset("paper"), **parse_settings([str(text) for text in texts] if isinstance(texts, list) else [str(texts)])
+    )
