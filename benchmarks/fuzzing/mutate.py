@@ -1,5 +1,6 @@
 """Mutations of files: of their bytes, and of what their format means. All draws come from the generator given."""
 
+import copy
 import io
 import json
 import struct
@@ -90,7 +91,8 @@ def text(random: Random) -> str:
 
 def value(random: Random) -> Any:
     """A JSON value that readers may stumble over."""
-    return text(random) if random.random() < 0.4 else random.choice(_VALUES)
+    # A copy: what is put into a document may be changed there, and would be another for the next.
+    return text(random) if random.random() < 0.4 else copy.deepcopy(random.choice(_VALUES))
 
 
 def changed(random: Random, document: Any) -> Any:
