@@ -1,4 +1,4 @@
-"""A real Ray cluster on this machine: the same results, also when workers, a node and the driver are killed."""
+"""A real Ray cluster on this machine: the same results, also when workers and the driver are killed."""
 
 import json
 import os
@@ -96,24 +96,20 @@ def ray_workers() -> list[psutil.Process]:
     return found
 
 
-def kill_at_random(cluster: Any, folder: Path, stop: threading.Event, killed: list[str]) -> None:
-    """Two workers, and between them a whole node, at moments that a seed chooses."""
+def kill_at_random(folder: Path, stop: threading.Event, killed: list[int]) -> None:
+    """Two workers, at moments that a seed chooses."""
     chance = random.Random(3)  # noqa: S311  # moments, not secrets
-    for number, what in enumerate(["worker", "node", "worker"]):
-        while lines(folder) < 3 + 6 * number and not stop.is_set():
+    for number in range(2):
+        while lines(folder) < 4 + 8 * number and not stop.is_set():
             time.sleep(0.02)
         time.sleep(chance.random())
-        if stop.is_set():
-            return
-        if what == "node":
-            cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-            killed.append(what)
-        elif workers := ray_workers():
-            chance.choice(workers).send_signal(signal.SIGKILL)
-            killed.append(what)
+        if not stop.is_set() and (workers := ray_workers()):
+            worker = chance.choice(workers)
+            worker.send_signal(signal.SIGKILL)
+            killed.append(worker.pid)
 
 
-def test_evaluation_on_a_cluster_that_loses_workers_a_node_and_its_driver(cluster: Any, tmp_path: Path) -> None:
+def test_evaluation_on_a_cluster_that_loses_workers_and_its_driver(cluster: Any, tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_spair(data, images=5, size=64)
     whole, folder = tmp_path / "whole" / "run", tmp_path / "killed" / "run"
@@ -126,21 +122,18 @@ def test_evaluation_on_a_cluster_that_loses_workers_a_node_and_its_driver(cluste
         time.sleep(0.02)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    before = lines(folder)
-    assert before < 30
+    assert lines(folder) < 30
 
-    stop, killed = threading.Event(), list[str]()
-    killer = threading.Thread(target=kill_at_random, args=(cluster, folder, stop, killed))
+    stop, killed = threading.Event(), list[int]()
+    killer = threading.Thread(target=kill_at_random, args=(folder, stop, killed))
     killer.start()
-    # Ray ends a driver whose own node is lost, and which of the four that is nobody can choose: then it goes on again.
-    for _ in range(3):
-        done = subprocess.run(words, check=False, capture_output=True, text=True, env=ONE_THREAD)
-        if done.returncode == 0:
-            break
-    stop.set()
-    killer.join()
+    try:
+        done = subprocess.run(words, check=False, capture_output=True, text=True, env=ONE_THREAD, timeout=240)
+    finally:
+        stop.set()
+        killer.join()
     assert done.returncode == 0, done.stderr
-    assert "node" in killed
+    assert killed
     assert report(folder) == report(whole)
 
 

@@ -1,7 +1,7 @@
-"""A Ray cluster, or this machine as one: Ray places the work, does it again when a machine is lost, carries results.
+"""A Ray cluster, or this machine as one: Ray places the work, does it again when it is lost, and carries results.
 
-A unit is a Ray task. A worker process keeps what the job started, so that a model is loaded once in each; a unit whose
-process or machine was lost is done again elsewhere. No more units are handed over at a time than keep the cluster busy.
+A unit is a Ray task, which Ray retries for ever. A worker process keeps what the job started, so that a model is loaded
+once in each. No more units are handed over at a time than keep the cluster busy.
 """
 
 import os
@@ -60,7 +60,6 @@ def on_ray(
 def _tasks(ray: Any, job: Job[Unit, Result], units: Sequence[Unit], workers: int | None) -> Iterator[Result]:
     resources = ray.cluster_resources()
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    # Retried for ever: a cluster that loses machines goes on as long as one is left.
     task = ray.remote(num_gpus=int(gpus > 0), num_cpus=1, max_retries=-1, scheduling_strategy="SPREAD")(_do)
     run, shared = uuid.uuid4().hex, ray.put(job)
     ahead = (workers or max(1, gpus or cpus)) * (1 if workers else _AHEAD)
