@@ -1,5 +1,6 @@
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -111,9 +112,13 @@ except OutOfMemoryError as error:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits address space the Linux way")
 def test_learning_backs_off_under_a_real_limit_and_says_so_when_nothing_fits(tiny_sd: Path):
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tiny_sd)], capture_output=True, text=True, timeout=300, check=False
-    )
+    command = [sys.executable, "-c", PROGRAM, str(tiny_sd)]
+    # On some processors torch's own backward pass dies, about once in twenty times, where an allocation in it fails
+    # (a segmentation fault in _engine_run_backward). Nobody can catch that; what is tested here is what can be caught.
+    for _ in range(4):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode != -signal.SIGSEGV:
+            break
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.strip().splitlines()
     batch, same = first.split()
