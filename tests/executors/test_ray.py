@@ -89,7 +89,7 @@ def ray_workers() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if "ray::" in " ".join(process.cmdline()) and "IDLE" not in " ".join(process.cmdline()):
+            if " ".join(process.cmdline()).startswith("ray::_do"):  # not a node's own process, which names others
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
