@@ -156,6 +156,15 @@ def zip_link():
     return zipped([(info, b"/etc")])
 
 
+def zip_nameless():
+    """In the list of members, the name's one byte becomes a note's."""
+    content = bytearray(zipped([("q", b"x")]))
+    listed = content.index(b"PK\x01\x02")
+    content[listed + 28 : listed + 32] = (0, 0, 1, 0)
+    return bytes(content)
+
+
+BAD["zip without a name"] = (zip_nameless(), {}, "expected")
 BAD["zip link"] = (zip_link(), {}, "got a link: 'SPair-71k/x'")
 flipped = bytearray(zipped(FILES.items()))
 flipped[60] ^= 0xFF

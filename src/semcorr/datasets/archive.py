@@ -164,7 +164,8 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
             return archive.open(info)
 
         parts = _parts(archive.filename, name)
-        yield _Member(parts=parts, size=info.file_size, open=None if info.is_dir() else opened)
+        # Not info.is_dir(), which fails for a member without a name.
+        yield _Member(parts=parts, size=info.file_size, open=None if name.endswith("/") else opened)
 
 
 def _parts(archive: object, name: str) -> tuple[str, ...]:
