@@ -28,7 +28,7 @@ from semcorr.annotations.transferrer import Transferrer, TransferSettings
 from semcorr.cli import console
 from semcorr.cli.options import Output, Repeated
 from semcorr.errors import SettingsError
-from semcorr.evaluation.keypoints import KeypointScores, score
+from semcorr.evaluation.keypoints import score
 from semcorr.matching import Matcher
 from semcorr.methods import load_matcher
 from semcorr.toy.objects import CATEGORIES
@@ -115,8 +115,7 @@ def _table(rows: list[dict[str, Any]], support: tuple[int, ...]) -> Table:
     return table
 
 
-def _figures(row: dict[str, Any] | KeypointScores) -> list[float]:
-    values = row if isinstance(row, dict) else row.to_dict()
+def _figures(values: dict[str, Any]) -> list[float]:
     shares = [values["precision"]["AP"], values["precision"]["AP50"], values["pck"]["0.05"], values["pck"]["0.1"]]
     return [*(100 * share for share in shares), values["risk"], values["overall_risk"], values["error"]]
 

@@ -52,6 +52,13 @@ class Instance:
         return bool((self.visibility == VISIBLE).any())
 
 
+def instance_of(category: Category, points: Mapping[str, tuple[float, float]], box: Box | None = None) -> Instance:
+    """A thing of which only visible points are known, by their names."""
+    array = np.array([points.get(name, (np.nan, np.nan)) for name in category.keypoints]).reshape(-1, 2)
+    marks = np.where(np.isfinite(array[:, 0]), VISIBLE, MISSING)
+    return Instance(category=category.name, points=array, visibility=marks, box=box)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnnotatedPicture:
     """A picture and the things in it. ``file`` is its name in the annotations, ``path`` where it should lie."""

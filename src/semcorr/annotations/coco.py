@@ -43,11 +43,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     Raises:
         DatasetError: it is missing or broken.
     """
-    return parse(Folder(root=path.parent, title=TITLE, advice=ADVICE), path, images)
-
-
-def parse(folder: Folder, path: Path, images: Path | None = None) -> Annotations:
-    """As :func:`read`, with messages in the name of ``folder``."""
+    folder = Folder(root=path.parent, title=TITLE, advice=ADVICE)
     content = folder.json(path)
     categories = {record.id: record for record in _categories(folder, path, content)}
     pictures = Pictures(folder, images)
@@ -246,7 +242,6 @@ def _annotation(found: FoundObject, category: int, image: int, min_confidence: f
     known = np.isfinite(found.points).all(axis=1)
     sure = known & (found.confidence >= min_confidence)
     fallback = extent(found.points[sure] if sure.any() else found.points[known])
-    confidences = found.confidence[known]
     listed: list[float | None] = []
     for (x, y), confidence, there in zip(found.points, found.confidence, known, strict=True):
         listed += [_short(x - 0.5), _short(y - 0.5), round(float(confidence), 4)] if there else [None, None, 0.0]
@@ -256,7 +251,7 @@ def _annotation(found: FoundObject, category: int, image: int, min_confidence: f
         "keypoints": keypoints_of(found.points, np.where(sure, VISIBLE, MISSING)),
         "num_keypoints": int(sure.sum()),
         **box_fields(found.box or fallback),
-        "score": round(float(confidences.mean()), 4) if len(confidences) else 0.0,
+        "score": round(found.score, 4),
         "keypoints_found": listed,
     }
 

@@ -56,11 +56,6 @@ class Journal:
             )
         self._lines: dict[str, tuple[Path, int]] = {}
 
-    @property
-    def supports(self) -> Path:
-        """Where descriptions of supports are kept."""
-        return self.folder / "supports"
-
     @contextlib.contextmanager
     def open(self) -> Iterator["Journal"]:
         """Keep other processes out, and read what is there."""

@@ -12,16 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from semcorr.annotations.base import (
-    ADVICE,
-    MISSING,
-    VISIBLE,
-    AnnotatedPicture,
-    Annotations,
-    Category,
-    Instance,
-    Pictures,
-)
+from semcorr.annotations.base import ADVICE, AnnotatedPicture, Annotations, Category, Pictures, instance_of
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.datasets.base import Box
 from semcorr.datasets.files import Folder, is_file
@@ -65,7 +56,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         if not is_file(place) and _UPLOADED.match(file):
             file = _UPLOADED.sub("", file)  # the name that it had before the upload
             place = pictures.find(file)
-        instances = tuple(_instance(categories[name], box, points) for name, box, points in things)
+        instances = tuple(instance_of(categories[name], points, box) for name, box, points in things)
         found.append(AnnotatedPicture(file=file, path=place, instances=instances))
     return Annotations(path=path, categories=categories, pictures=found)
 
@@ -203,9 +194,3 @@ def _result(folder: Folder, path: Path, task: dict[str, Any]) -> list[dict[str, 
     if not isinstance(result, list):
         raise folder.wrong(f"expected 'result' as a list in {str(path)!r}, got {result!r:.40}.")
     return [region for region in result if isinstance(region, dict)]
-
-
-def _instance(category: Category, box: Box | None, points: dict[str, tuple[float, float]]) -> Instance:
-    array = np.array([points.get(name, (np.nan, np.nan)) for name in category.keypoints]).reshape(-1, 2)
-    marks = np.where(np.isfinite(array[:, 0]), VISIBLE, MISSING)
-    return Instance(category=category.name, points=array, visibility=marks, box=box)

@@ -1,21 +1,9 @@
 """Key-points as a table: one line a point."""
 
 import csv
-import math
 from pathlib import Path
 
-import numpy as np
-
-from semcorr.annotations.base import (
-    ADVICE,
-    MISSING,
-    VISIBLE,
-    AnnotatedPicture,
-    Annotations,
-    Category,
-    Instance,
-    Pictures,
-)
+from semcorr.annotations.base import ADVICE, AnnotatedPicture, Annotations, Category, Pictures, instance_of
 from semcorr.datasets.files import Folder
 
 _NEEDED = ("image", "name", "x", "y")
@@ -59,7 +47,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
             AnnotatedPicture(
                 file=file,
                 path=pictures.find(file),
-                instances=tuple(_instance(categories[category], points) for category, points in found.items()),
+                instances=tuple(instance_of(categories[category], points) for category, points in found.items()),
             )
             for file, found in things.items()
         ],
@@ -89,9 +77,3 @@ def _rows(folder: Folder, path: Path) -> list[tuple[int, dict[str, str]]]:
     if not rows:
         raise folder.wrong(f"expected at least one point in {str(path)!r}, got none.")
     return rows
-
-
-def _instance(category: Category, points: dict[str, tuple[float, float]]) -> Instance:
-    array = np.array([points.get(name, (math.nan, math.nan)) for name in category.keypoints])
-    marks = np.where(np.isfinite(array[:, 0]), VISIBLE, MISSING)
-    return Instance(category=category.name, points=array, visibility=marks)

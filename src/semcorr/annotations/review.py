@@ -20,7 +20,7 @@ from semcorr.annotations.records import TransferRecord
 from semcorr.annotations.supports import choose_supports
 from semcorr.errors import ImageError, TransferError
 from semcorr.files import whole_file
-from semcorr.images import load_image
+from semcorr.images import Image, load_image
 from semcorr.progress import Progress
 
 _SIDE = 360
@@ -112,7 +112,7 @@ def _supports(annotations: Annotations, most: int) -> list[dict[str, Any]]:
                     "category": category.name,
                     "file": support.picture.file,
                     "size": list(image.size),
-                    "picture": _thumbnail(support.picture.path),
+                    "picture": _thumbnail(image),
                     "points": [
                         [round(float(points[place, 0]), 1), round(float(points[place, 1]), 1), 1]
                         if place in support.seen
@@ -128,7 +128,7 @@ def _pictures(stream: BufferedIOBase, records: Iterable[TransferRecord], total: 
     block: list[str] = []
     number = 0
     for done, record in enumerate(records, start=1):
-        block.append(_thumbnail(record.path))
+        block.append(_thumbnail_of(record.path))
         if len(block) == _BLOCK:
             _script(stream, f"pictures-{number}", block)
             block, number = [], number + 1
@@ -137,12 +137,17 @@ def _pictures(stream: BufferedIOBase, records: Iterable[TransferRecord], total: 
     _script(stream, f"pictures-{number}", block)
 
 
-def _thumbnail(path: Path) -> str:
-    """A small JPEG in base 64; empty if the picture is gone."""
+def _thumbnail_of(path: Path) -> str:
+    """As :func:`_thumbnail`; empty if the picture is gone."""
     try:
-        picture = load_image(path).pil()
+        return _thumbnail(load_image(path))
     except ImageError:
         return ""
+
+
+def _thumbnail(image: Image) -> str:
+    """A small JPEG in base 64."""
+    picture = image.pil()
     picture.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()
     picture.save(buffer, format="JPEG", quality=82)
