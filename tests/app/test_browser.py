@@ -206,7 +206,8 @@ def test_find_look_put_right_and_take_home(open_tab: Callable[[], "Tab"], tmp_pa
     own = heats()
     choose(tab, "layer", "up_blocks.2.attentions.1")
     tab.wait_for_function(f"document.querySelector('#targets .sc-heat').src !== {json.dumps(own[0])}")
-    assert tab.locator("#targets .sc-heat >> nth=0").evaluate("one => one.naturalWidth") > 0
+    # A new source is set before its picture is read.
+    tab.wait_for_function("document.querySelector('#targets .sc-heat').naturalWidth > 0")
 
     # The third match of the second target is wrong: choose it by a click, then click where it belongs.
     tab.locator("#targets figure >> nth=1").locator(".sc-point >> nth=2").locator("circle >> nth=0").click()
