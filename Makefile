@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKE
 IMPORTERS := $(VENV)-importers
 IMPORTERS_STAMP := $(IMPORTERS)/.semcorr-installed
 
-.PHONY: help setup importers demo demo-photos test test-slow lint format clean
+.PHONY: help setup importers demo demo-photos test test-slow lint format docs clean
 
 help:
 	@echo "make setup        install everything into $(VENV)"
@@ -20,6 +20,7 @@ help:
 	@echo "make demo-photos  the same on photographs that SEMCORR_TEST_DATA holds: a check of the pipeline only"
 	@echo "make lint         style, format, types, import layers"
 	@echo "make test         the quick tests;  make test-slow: the others"
+	@echo "make docs         the documentation as a site in site/, warnings as errors"
 
 setup: $(STAMP)
 
@@ -60,5 +61,9 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# mkdocs-material's notice of its successor is no warning about these pages.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) $(IMPORTERS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(IMPORTERS) site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
