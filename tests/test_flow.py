@@ -42,15 +42,6 @@ def test_with_step_one_the_grid_is_the_pixel_centres() -> None:
     assert index.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
 
 
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40))
-def test_the_grid_has_just_the_points_inside(width: int, height: int, step: int) -> None:
-    grid = lattice((width, height), step)
-    columns = [x for x in (np.arange(100) + 0.5) * step if x < width]
-    rows = [y for y in (np.arange(100) + 0.5) * step if y < height]
-    assert grid.shape == (len(rows), len(columns), 2)
-    assert grid.tolist() == [[[x, y] for x in columns] for y in rows]
-
-
 def test_a_mask_leaves_the_points_of_its_pixels() -> None:
     mask = np.zeros((9, 12), dtype=bool)
     mask[4, 7] = mask[1, 1] = mask[7, 9] = True  # the points of step 3 are in pixels 1, 4, 7, 10

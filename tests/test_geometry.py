@@ -1,3 +1,6 @@
+import math
+import re
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -6,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcorr.errors import PointError
-from semcorr.geometry import Crop, check_points, scale_points, squash
+from semcorr.geometry import (
+    Crop,
+    check_points,
+    crop_around,
+    enlarge,
+    lattice,
+    mirror_points,
+    patch_grid,
+    resize,
+    sample,
+    scale_points,
+    squash,
+)
 
 coordinates = st.floats(-50.0, 600.0, allow_nan=False, width=32)
 points_lists = st.lists(st.tuples(coordinates, coordinates), min_size=1, max_size=6)
@@ -191,3 +206,138 @@ def test_a_crop_must_lie_in_the_image() -> None:
         Crop(0, 0, 0, 5)
     with pytest.raises(ValueError, match="starts at 0 or later"):
         Crop(-1, 0, 5, 5)
+
+
+# --- mirrors, grids, samples ------------------------------------------------------------------------------------------
+
+
+@given(points_lists, sizes)
+def test_a_mirror_exchanges_left_and_right(points: list[tuple[float, float]], size: tuple[int, int]) -> None:
+    mirrored = mirror_points(np.array(points), size)
+    np.testing.assert_allclose(mirrored, [(size[0] - x, y) for x, y in points])
+    np.testing.assert_allclose(mirror_points(mirrored, size), points, atol=1e-9)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20))
+def test_a_lattice_has_just_the_points_inside(width: int, height: int, step: int) -> None:
+    grid = lattice((width, height), step)
+    columns = [x for x in (np.arange(50) + 0.5) * step if x < width]
+    rows = [y for y in (np.arange(50) + 0.5) * step if y < height]
+    assert grid.shape == (len(rows), len(columns), 2)
+    assert grid.tolist() == [[[x, y] for x in columns] for y in rows]
+
+
+def between(values: torch.Tensor, x: float, y: float) -> torch.Tensor:
+    """What lies at (x, y) between the pixels of (channels, height, width), by the definition of bilinear."""
+    height, width = values.shape[-2:]
+    x, y = min(max(x - 0.5, 0), width - 1), min(max(y - 0.5, 0), height - 1)
+    left, top = int(x), int(y)
+    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+    u, v = x - left, y - top
+    above = values[:, top, left] * (1 - u) + values[:, top, right] * u
+    below = values[:, bottom, left] * (1 - u) + values[:, bottom, right] * u
+    return above * (1 - v) + below * v
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+# The grid reaches beyond the image in the first, and stops short of its edge in the others.
+@pytest.mark.parametrize(("size", "step"), [((8, 5), 3), ((10, 7), 3), ((9, 13), 4), ((4, 6), 1)])
+def test_a_grid_is_enlarged_to_all_pixels(size: tuple[int, int], step: int) -> None:
+    rows, columns, _ = lattice(size, step).shape
+    grid = noise(2, rows, columns)
+    smooth, blocks = enlarge(grid, step, size), enlarge(grid, step, size, nearest=True)
+    assert smooth.shape == blocks.shape == (2, size[1], size[0])
+    for row in range(size[1]):
+        for column in range(size[0]):
+            torch.testing.assert_close(
+                smooth[:, row, column], between(grid, (column + 0.5) / step, (row + 0.5) / step), msg=f"{column, row}"
+            )
+            near = grid[:, min(row // step, rows - 1), min(column // step, columns - 1)]
+            assert torch.equal(blocks[:, row, column], near)
+
+
+def test_a_grid_that_stops_short_is_continued_by_its_edge() -> None:
+    """Of 11 pixels the points of step 4 are in pixels 2, 6 and 10; of 9, in 2 and 6: pixel 8 lies beyond both cells."""
+    grid = noise(1, 2, 2)
+    smooth = enlarge(grid, 4, (9, 9))
+    assert torch.equal(smooth[0, 8, :8], smooth[0, 7, :8])
+    assert torch.equal(smooth[0, :, 8], smooth[0, :, 7])
+    assert torch.equal(enlarge(grid, 4, (9, 9), nearest=True)[0, 8], grid[0, 1, [0, 0, 0, 0, 1, 1, 1, 1, 1]])
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.lists(st.tuples(st.floats(-3, 10), st.floats(-3, 10)), min_size=1))
+def test_a_sample_lies_between_pixel_centres(width: int, height: int, points: list[tuple[float, float]]) -> None:
+    image = noise(2, height, width)
+    sampled = sample(image, torch.tensor(points, dtype=torch.float64)[None])
+    assert sampled.shape == (2, 1, len(points))
+    for index, (x, y) in enumerate(points):
+        torch.testing.assert_close(sampled[:, 0, index], between(image, x, y))
+
+
+def test_a_resize_has_its_width_first() -> None:
+    image = noise(3, 4, 6)
+    resized = resize(image, (12, 10))
+    assert resized.shape == (3, 10, 12)
+    for row in range(10):
+        for column in range(12):
+            expected = between(image, (column + 0.5) / 2, (row + 0.5) * 4 / 10)
+            torch.testing.assert_close(resized[:, row, column], expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "resolution", "patch", "expected"),
+    [
+        ((640, 480), 224, 14, (16, 12)),
+        ((480, 640), 224, 14, (12, 16)),
+        ((200, 100), 100, 10, (10, 5)),
+        ((200, 110), 100, 10, (10, 6)),  # 5.5 patches
+        ((200, 109), 100, 10, (10, 5)),  # 5.45
+        ((1000, 3), 224, 14, (16, 1)),
+        ((7, 7), 35, 16, (2, 2)),  # 2.19
+    ],
+)
+def test_patches_are_rounded_half_up(
+    size: tuple[int, int], resolution: int, patch: int, expected: tuple[int, int]
+) -> None:
+    assert patch_grid(size, resolution, patch) == expected
+
+
+# --- a crop around a box ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("box", "margin", "expected"),
+    [
+        ((40, 30, 60, 40), 0.0, Crop(40, 25, 20, 20)),  # the longer side is 20, around (50, 35)
+        ((40, 30, 60, 40), 0.5, Crop(30, 15, 40, 40)),
+        ((30, 40, 40, 60), 0.5, Crop(15, 30, 40, 40)),
+        ((40.5, 30, 60.5, 40), 0.0, Crop(40, 25, 21, 20)),  # parts of pixels are in it
+        ((0, 0, 20, 10), 0.25, Crop(0, 0, 25, 20)),  # cut at the left and the top
+        ((90, 70, 100, 80), 1.0, Crop(80, 60, 20, 20)),  # at the right and the bottom
+        ((-50, -10, 300, 90), 0.1, Crop(0, 0, 100, 80)),
+        ((99.5, 79.5, 200, 200), -0.5, Crop(99, 79, 1, 1)),  # its middle is beyond the edge: the last pixel
+        ((-200, -200, 0.5, 0.5), -0.5, Crop(0, 0, 1, 1)),
+    ],
+)
+def test_a_square_around_a_box(box: tuple[float, float, float, float], margin: float, expected: Crop) -> None:
+    assert crop_around(box, margin, (100, 80)) == expected
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        *[(100, 0, 120, 10), (0, 80, 10, 90), (-9, 3, 0, 9), (3, -9, 9, 0)],  # beside the image, each way
+        *[(50, 10, 50, 20), (10, 50, 20, 50), (60, 10, 50, 20)],  # nothing in it
+        (0, 0, math.nan, 10),
+        (0, 0, math.inf, 10),
+    ],
+)
+def test_a_box_without_a_pixel_is_refused(box: tuple[float, float, float, float]) -> None:
+    words = re.escape(
+        f"Box ({', '.join(f'{edge:g}' for edge in box)}) has no part in the image, which is 100 x 80 pixels."
+    )
+    with pytest.raises(PointError, match=f"^{words}$"):
+        crop_around(box, 0.1, (100, 80))

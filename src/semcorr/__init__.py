@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str  # of the installed package, so pyproject.toml's
+
     from semcorr.annotations import TransferRecord, read_annotations, transfer
     from semcorr.dense import dense_flow
     from semcorr.diffusion import DiffusionModel
