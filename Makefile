@@ -63,7 +63,7 @@ format: setup
 
 # mkdocs-material's notice of its successor is no warning about these pages.
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) $(IMPORTERS) site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
