@@ -29,13 +29,15 @@ class Journal:
         folder: Made if it is not there.
         identity: All that results depend on; a folder of another is refused.
 
+        shard: The part of the targets that this process does; others may do theirs in the same folder.
+
     Raises:
         TransferError: the folder is another transfer's.
         RunError: it cannot be written, or another process is at it (on :meth:`open`).
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, identity: Mapping[str, Any], shard: Shard | None = None) -> None:
+        self.folder, self._shard = folder, shard or Shard()
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         header = folder / "transfer.json"
         with writing(folder):
@@ -59,10 +61,10 @@ class Journal:
     @contextlib.contextmanager
     def open(self) -> Iterator["Journal"]:
         """Keep other processes out, and read what is there."""
-        with locked(self.folder, Shard()):
-            self._file = new_record_file(self.folder, Shard())
+        with locked(self.folder, self._shard):
+            self._file = new_record_file(self.folder, self._shard)
             self._unsettled = 0
-            for path in sorted((self.folder / "records").glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns):
+            for path in sorted((self.folder / "records").glob("*.jsonl")):
                 self._read(path)
             yield self
 
@@ -106,5 +108,5 @@ class Journal:
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     record = TransferRecord.from_json(line.decode())
                     if record.error is None:
-                        self._lines[record.file] = (path, start)
+                        self._lines.setdefault(record.file, (path, start))
                 start += len(line)

@@ -11,7 +11,7 @@ from semcorr.annotations.records import TransferRecord
 from semcorr.annotations.targets import Target
 from semcorr.annotations.transferrer import Transferrer, TransferSettings
 from semcorr.errors import TransferError
-from semcorr.executors import StoppedError, elsewhere, stoppable
+from semcorr.executors import in_this_process, spread
 from semcorr.methods import load_matcher
 from semcorr.progress import Progress
 
@@ -57,12 +57,16 @@ class TransferJob:
 
     def start(self) -> Callable[[Target, Progress | None], Iterator[TransferRecord]]:
         """In a worker process."""
-        work = self.transferrer()
+        return found_by(self.transferrer())
 
-        def do(target: Target, progress: Progress | None) -> Iterator[TransferRecord]:
-            yield work.find(target, progress=progress)
 
-        return do
+def found_by(work: Transferrer) -> Callable[[Target, Progress | None], Iterator[TransferRecord]]:
+    """What does a target."""
+
+    def do(target: Target, progress: Progress | None) -> Iterator[TransferRecord]:
+        yield work.find(target, progress=progress)
+
+    return do
 
 
 def run(
@@ -70,9 +74,9 @@ def run(
     targets: Sequence[Target],
     journal: Journal,
     *,
+    job: TransferJob | None = None,
     workers: int = 1,
     ray: str | None = None,
-    job: TransferJob | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Find the points of every target that the journal lacks.
@@ -83,9 +87,9 @@ def run(
         work: the transfer.
         targets: where to look.
         journal: what is finished; this process alone writes to it.
-        workers: processes, each with a method of its own and one thread if there are several.
+        job: the same transfer, as worker processes start it; without it all is done in this process.
+        workers: processes, each with a method of its own; they share this one's threads.
         ray: address of a Ray cluster to work on; see :func:`semcorr.executors.on_ray.on_ray`.
-        job: what they start; it needs to be there for several processes and for a cluster.
         progress: called as ``("transfer", targets done, targets in all, image=name)``, and with the stages of
             describing supports; raise from it to stop: what is found stays.
 
@@ -98,16 +102,14 @@ def run(
     left = [target for target in targets if not journal.done(target)]
     before, broken = len(targets) - len(left), []
     work.prepare(left, progress=progress)
-    records = None if job is None else elsewhere(job, left, workers=workers, ray=ray)
-    if records is None:
-        records = (work.find(target, progress=stoppable(progress)) for target in left)
-    try:
-        for number, record in enumerate(records, start=1):
-            journal.add(record)
-            if record.error is not None:
-                broken.append((record.file, record.error))
-            if progress is not None:
-                progress("transfer", before + number, len(targets), image=record.file)
-    except StoppedError as stop:
-        raise (stop.__cause__ or stop) from None
+    if job is None:
+        records = in_this_process(found_by(work), left, progress)
+    else:
+        records = spread(job, left, workers=workers, ray=ray, started=found_by(work), progress=progress)
+    for number, record in enumerate(records, start=1):
+        journal.add(record)
+        if record.error is not None:
+            broken.append((record.file, record.error))
+        if progress is not None:
+            progress("transfer", before + number, len(targets), image=record.file)
     return Outcome(found=len(left) - len(broken), before=before, broken=tuple(sorted(broken)))

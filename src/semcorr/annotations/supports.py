@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from jaxtyping import Float, Int
 
 from semcorr import heatmaps
@@ -140,17 +141,26 @@ class Supports:
                 f"The annotated picture {support.picture.file!r} cannot be used: {error} Correct it, or take its "
                 "points out of the annotations."
             ) from error
-        kept = None
-        if self._folder is not None:
+        if self._folder is None:
+            query = self._matcher.describe(image, points, progress=progress)
+        else:
             kept = self._folder / f"{_slug(instance.category)}-{number}-{'cut' if cut else 'whole'}.safetensors"
-            with contextlib.suppress(QueryError):
-                query = Query.load(kept)
-                if query.image_sha256 == image.sha256 and np.array_equal(query.points, points):
-                    return DescribedSupport(query=query, keypoints=seen)
-        query = self._matcher.describe(image, points, progress=progress)
-        if kept is not None:
-            query.save(kept)
+            query = self._kept(kept, image, points, progress)
         return DescribedSupport(query=query, keypoints=seen)
+
+    def _kept(
+        self, path: Path, image: Image, points: Float[np.ndarray, "points 2"], progress: Progress | None
+    ) -> Query:
+        """What a support was described as before; else it is described now, and kept."""
+        # Of several processes that begin at the same time one describes, and the others wait for it.
+        with FileLock(path.with_suffix(".lock")):
+            with contextlib.suppress(QueryError):
+                query = Query.load(path)
+                if query.image_sha256 == image.sha256 and np.array_equal(query.points, points):
+                    return query
+            query = self._matcher.describe(image, points, progress=progress)
+            query.save(path)
+            return query
 
 
 def locate_all(

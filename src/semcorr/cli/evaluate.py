@@ -12,14 +12,13 @@ from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.keypoints import compare
-from semcorr.cli.options import MatcherOptions, Output, Repeated
+from semcorr.cli.options import MatcherOptions, Output, Repeated, parse_shard
 from semcorr.cli.report import TableOptions
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
     from semcorr.datasets.base import Dataset
     from semcorr.evaluation.records import Run
-    from semcorr.evaluation.run_folder import Shard
     from semcorr.evaluation.runner import Method
     from semcorr.progress import Progress
 
@@ -162,7 +161,7 @@ def evaluate(
         workers: Processes, each with a model of its own.
         ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
         keep_queries: Keep what source pictures were described as.
-        estimate: Run nothing; time a few steps and print how many hours the run would take on this machine.
+        estimate: Run nothing; tell what it would take on this machine, as `semcorr plan` does.
         truth: COCO file of true key-points to compare those of DATASET with.
         sigma: With --truth, COCO's constant for how far apart is alike, the same for all key-points. [default: 0.05]
         tables: Which tables are printed, and how.
@@ -173,10 +172,15 @@ def evaluate(
 
     if truth is not None:
         return compare(Path(dataset), truth, sigma, json=tables.json)
-    part, chosen = _shard(shard), method.chosen(dataset)  # what is misspelt is told before anything slow begins
+    part, chosen = parse_shard(shard), method.chosen(dataset)  # what is misspelt is told before anything slow begins
     pairs = _read(data, dataset, tables)
     if estimate:
-        return _estimate(pairs, chosen, json=tables.json)
+        from semcorr.cli import plan
+        from semcorr.plan import of_dataset
+
+        made = plan.make(of_dataset(pairs), chosen, keep_queries=keep_queries)
+        plan.tell(made, json=tables.json)
+        return 0
     folder = output or Path("runs") / f"{dataset}-{method.method}"
     with running(folder) as progress:
         watch = _Stopwatch(progress)
@@ -195,6 +199,7 @@ def ablate(
     output: Output | None = None,
     crops_apart: Annotated[bool, Parameter(negative="")] = False,
     workers: int = 1,
+    ray: str | None = None,
     tables: AblationTables = _ABLATION,
     data: DataOptions = _DATA,
     method: MethodOptions = _METHOD,
@@ -210,6 +215,7 @@ def ablate(
         output: Folder of the runs. [default: runs/DATASET-ablation]
         crops_apart: Switch crops off at learning alone and at locating alone as well: two more runs.
         workers: Processes, each with a model of its own.
+        ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
         tables: Which tables are printed, and how.
         data: Which pairs.
         method: What is measured.
@@ -220,7 +226,9 @@ def ablate(
     pairs = _read(data, dataset, tables)
     folder = output or Path("runs") / f"{dataset}-ablation"
     with running(folder) as progress:
-        runs = list(variants(pairs, chosen, folder, crops_apart=crops_apart, workers=workers, progress=progress))
+        runs = list(
+            variants(pairs, chosen, folder, crops_apart=crops_apart, workers=workers, ray=ray, progress=progress)
+        )
     _print(runs, dataset, tables)
     return _status(runs)
 
@@ -279,38 +287,6 @@ class _Stopwatch:
             wall = time.perf_counter() - self._began
             processes = "one process" if workers == 1 else f"{workers} processes"
             console.note(f"The method took {spent:.1f} s of {wall * workers:.1f} s in {processes}, loading included.")
-
-
-def _estimate(pairs: "Dataset", method: "Method", *, json: bool) -> int:
-    from semcorr.evaluation.estimate import estimate
-
-    with console.TerminalProgress() as progress:
-        progress.busy("time")
-        told = estimate(pairs, method.load())
-    if json:
-        console.show_json({**vars(told), "describe_hours": told.describe_hours, "locate_hours": told.locate_hours})
-        return 0
-    console.say(
-        f"{pairs.name} {pairs.split}, preset {method.preset}: {told.describe_points:,} points to describe, "
-        f"{told.steps_a_point:,} steps each at {1000 * told.step_seconds:.1f} ms, and {told.source_seconds:.2f} s for "
-        f"each of {told.sources:,} pictures: {told.describe_hours:.2f} h"
-    )
-    console.say(
-        f"{told.locate_points:,} points to locate, {told.crops_a_point:,} crops each at "
-        f"{1000 * told.crop_seconds:.1f} ms, and {told.target_seconds:.2f} s for each of {told.targets:,} targets: "
-        f"{told.locate_hours:.2f} h"
-    )
-    console.say(f"Together {told.describe_hours + told.locate_hours:.2f} h in one process.")
-    return 0
-
-
-def _shard(text: str) -> "Shard":
-    from semcorr.evaluation.run_folder import Shard
-
-    number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal()):
-        raise SettingsError(f"Expected --shard i/n, such as 1/4, got {text!r}.")
-    return Shard(number=int(number), count=int(count))
 
 
 def _print(runs: Sequence["Run"], dataset: str, tables: TableOptions) -> None:

@@ -4,9 +4,13 @@ Exit status: 0 all done; 1 a part could not be done and was reported; 2 nothing 
 (bad input, unknown name, no model); 130 stopped by Ctrl-C.
 """
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 from cyclopts import App, CycloptsError
 
@@ -20,6 +24,7 @@ from semcorr.cli.dense import dense
 from semcorr.cli.doctor import doctor
 from semcorr.cli.evaluate import ablate, evaluate, merge
 from semcorr.cli.match import describe, locate, match
+from semcorr.cli.plan import plan
 from semcorr.cli.report import report
 from semcorr.cli.toy import toy_app
 from semcorr.cli.transfer import transfer
@@ -47,6 +52,7 @@ app.command(toy_app)
 app.command(data_app)
 app.command(evaluate, name="eval")
 app.command(ablate)
+app.command(plan, usage="Usage: semcorr plan (DATASET | --targets N) [--gpus N] [--gpu-rate TFLOP/s] [OPTIONS]")
 app.command(calibrate)
 app.command(merge)
 app.command(report)
@@ -70,7 +76,8 @@ def run(app: App, argv: Sequence[str] | None, *, see: str) -> int:
     tokens = list(sys.argv[1:] if argv is None else argv)
     console.quiet_libraries()
     try:
-        status = app(tokens, exit_on_error=False, print_error=False)
+        with _interrupts():
+            status = app(tokens, exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
         console.plain_error("Stopped." + "".join(f" {note}" for note in interrupt.args))
@@ -86,3 +93,30 @@ def run(app: App, argv: Sequence[str] | None, *, see: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return status if isinstance(status, int) else 0
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[None]:
+    """Ctrl-C ends the work in order, which may take until processes are done with a pair; a second one ends it at once.
+
+    Processes that were started for work end with this one.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield  # Somebody else decides, or nobody listens.
+        return
+
+    def first(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, second)
+        signal.default_int_handler(number, frame)
+
+    def second(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        cursor = b"\x1b[?25h" if sys.stderr.isatty() else b""  # which a progress bar may have hidden
+        os.write(2, cursor + b"Stopped at once.\n")
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -4,11 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from semcorr.errors import PointError, SettingsError
+
+if TYPE_CHECKING:
+    from semcorr.evaluation.run_folder import Shard
 
 Points = Annotated[list[tuple[float, float]] | None, Parameter(name=("--point", "-p"), negative="")]
 """Repeated ``-p X Y``: pixels of the source image, x right, y down, (0, 0) its top-left corner."""
@@ -156,6 +159,21 @@ def require_points(points: list[tuple[float, float]] | None) -> list[tuple[float
     if not points:
         raise PointError("Expected at least one point, got none. Give each with -p X Y, in pixels of the source image.")
     return points
+
+
+def parse_shard(text: str) -> "Shard":
+    """Read ``i/n``.
+
+    Raises:
+        SettingsError: it is something else.
+        RunError: there is no such part.
+    """
+    from semcorr.evaluation.run_folder import Shard
+
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal()):
+        raise SettingsError(f"Expected --shard i/n, such as 1/4, got {text!r}.")
+    return Shard(number=int(number), count=int(count))
 
 
 class PictureNames:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from semcorr.cli import console
-from semcorr.cli.options import Json, MatcherOptions, Output, Repeated
+from semcorr.cli.options import Json, MatcherOptions, Output, Repeated, parse_shard
 from semcorr.cli.run import load_matcher
 from semcorr.errors import SettingsError, TransferError
 
@@ -68,6 +68,7 @@ def transfer(
         "coco",
     ),
     review: Path | None = None,
+    shard: str = "1/1",
     workers: int = 1,
     ray: str | None = None,
     replace: Annotated[bool, Parameter(negative="")] = False,
@@ -91,6 +92,8 @@ def transfer(
         output: The file to write.
         formats: What the output is: coco, label-studio or cvat. Repeat for more: further ones lie beside it.
         review: Also write this page (.html): all targets with their points, the least certain first.
+        shard: i/n: find the points of the i-th of n parts of the targets only, here or on another machine, and write
+            nothing yet. When all parts are done, the same command without --shard writes the output.
         workers: Processes, each with a model of its own.
         ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
         replace: Write the output even if there is a file of that name.
@@ -110,7 +113,7 @@ def transfer(
         raise SettingsError(f"Expected --min-confidence from 0 to 1, got {how.min_confidence}.")
     if workers < 1:
         raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
-    paths = paths_of(output, formats)
+    paths, part = paths_of(output, formats), parse_shard(shard)
     known = read_annotations(annotations, images)
     places = find_targets(known, wanted_categories(known, settings), images=images, paths=list(_expanded(targets)))
     folder = output.with_name(f"{output.name}.work")
@@ -128,10 +131,14 @@ def transfer(
         supports=folder / "supports",
     )
     work = Transferrer(load_matcher(options), known, settings, folder=job.supports)
-    journal = Journal(folder, work.identity())
+    journal, own = Journal(folder, work.identity(), part), part.of(places)
     with journal.open():
         with _stoppable(output), console.TerminalProgress() as progress:
-            outcome = run(work, places, journal, workers=workers, ray=ray, job=job, progress=progress)
+            outcome = run(work, own, journal, job=job, workers=workers, ray=ray, progress=progress)
+        if part.count > 1:
+            _tell([], outcome, own, json=json)
+            console.note(f"When all {part.count} parts are done, the same command without --shard writes {output}.")
+            return 1 if outcome.broken else 0
         info = {"method": options.method, **work.identity(), "supports": dict(work.supports_of)}
         files = _write(paths, known, journal, places, info=info, how=how)
         if review is not None:

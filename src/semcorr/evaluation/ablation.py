@@ -28,6 +28,7 @@ def ablate(
     *,
     crops_apart: bool = False,
     workers: int = 1,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Run]:
     """Run the method and its variants, each in a folder of its own below ``folder``, and yield them as rows.
@@ -46,7 +47,7 @@ def ablate(
 
     def done(name: str, variant: Method, place: str) -> Run:
         told = progress and _Named(progress, name)
-        return replace(run(dataset, variant, folder / place, workers=workers, progress=told), name=name)
+        return replace(run(dataset, variant, folder / place, workers=workers, ray=ray, progress=told), name=name)
 
     def changed(**options: Any) -> Method:
         return replace(method, options={**method.options, **options})

@@ -19,12 +19,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from semcorr.errors import RunError
 from semcorr.evaluation.records import PairRecord, Run
+
+Thing = TypeVar("Thing")
 
 _FORMAT = 1
 PLACE = "root"
@@ -44,6 +46,10 @@ class Shard:
 
     def __str__(self) -> str:
         return f"{self.number}-of-{self.count}"
+
+    def of(self, things: Sequence[Thing]) -> Sequence[Thing]:
+        """This part of them: every ``count``-th."""
+        return things[self.number - 1 :: self.count]
 
 
 def open_run(folder: Path, settings: Mapping[str, Any], expected: int) -> None:
@@ -113,24 +119,33 @@ def merge(sources: Sequence[Path], folder: Path) -> Run:
 
 @contextlib.contextmanager
 def locked(folder: Path, shard: Shard) -> Iterator[None]:
-    """Keep a second process from doing the same shard at the same time. A killed process lets go by itself.
+    """Keep a second process from doing the same pairs at the same time. A killed process lets go by itself.
+
+    Shards of one division do not share pairs; those of another, and the whole, do.
 
     Raises:
-        RunError: another process is at it.
+        RunError: another process is at them.
     """
-    lock = FileLock(folder / f".{shard}.lock")
+    with contextlib.ExitStack() as held:
+        _lock(folder, f".{shard}.lock", held)
+        for other in sorted(folder.glob(".*-of-*.lock")):
+            if not other.name.endswith(f"-of-{shard.count}.lock"):
+                with contextlib.ExitStack() as looked_at:
+                    _lock(folder, other.name, looked_at)
+        yield
+
+
+def _lock(folder: Path, name: str, held: contextlib.ExitStack) -> None:
     with writing(folder):
         try:
-            lock.acquire(timeout=0)
+            held.enter_context(FileLock(folder / name).acquire(timeout=0))
         except Timeout as error:
-            part = "" if shard.count == 1 else f" shard {shard.number}/{shard.count} of"
+            number, _, count = name.strip(".").removesuffix(".lock").partition("-of-")
+            part = "" if count == "1" else f" shard {number}/{count} of"
             raise RunError(
-                f"Another process is working on{part} {folder}. Wait for it, stop it, or use --shard i/n on both."
+                f"Another process is working on{part} {folder}. Wait for it, stop it, or use --shard i/n on both, with "
+                "the same n."
             ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def new_record_file(folder: Path, shard: Shard) -> Path:
@@ -198,7 +213,10 @@ def _read_header(folder: Path) -> dict[str, Any]:
             raise TypeError("expected the settings of a dataset and a method")
         return {key: header[key] for key in ("hash", "pairs", "settings")}
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
-        raise RunError(f"{path} is broken ({type(error).__name__}: {error}). Name another folder with -o.") from error
+        raise RunError(
+            f"{path} is broken ({type(error).__name__}: {error}). Name another folder with -o; or, if what lies beside "
+            "it is of the very same run, delete that file: the same command writes it anew and goes on."
+        ) from error
 
 
 def _hash(settings: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from semcorr.evaluation import run_folder
 from semcorr.evaluation.baselines import BASELINES, guessed
 from semcorr.evaluation.records import PairRecord, Run
 from semcorr.evaluation.run_folder import Shard
-from semcorr.executors import StoppedError, elsewhere, stoppable
+from semcorr.executors import spread
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher, Query
 from semcorr.methods import find_method, load_matcher
@@ -92,7 +92,7 @@ def run(
         method: What is measured.
         folder: The run's folder, new or of the very same settings.
         shard: Which part of the sources; all by default.
-        workers: Processes, each with a matcher of its own, and one thread if there are several.
+        workers: Processes, each with a matcher of its own; they share this one's threads.
         ray: Address of a Ray cluster to work on; see :func:`semcorr.executors.on_ray.on_ray`.
         keep_queries: Keep what sources were described as when their pairs are done.
         progress: Called as ``("pairs", done, in all)``; raise from it to stop.
@@ -115,13 +115,11 @@ def run(
         total = sum(len(unit.places) for unit in units)
         if total:
             work = _Work(method=method, folder=folder, shard=shard, root=dataset.root, keep_queries=keep_queries)
-            pairs = elsewhere(work, units, workers=workers, ray=ray) or work.here(matcher, units, progress)
-            try:
-                for count, _ in enumerate(pairs, start=1):
-                    if progress:
-                        progress("pairs", count, total)
-            except StoppedError as stop:
-                raise (stop.__cause__ or stop) from None
+            started = None if workers > 1 or ray is not None else work.started(matcher)
+            pairs = spread(work, units, workers=workers, ray=ray, started=started, progress=progress)
+            for count, _ in enumerate(pairs, start=1):
+                if progress:
+                    progress("pairs", count, total)
             found = run_folder.read_run(folder)
     if not keep_queries and len(found.done) == found.expected:
         shutil.rmtree(folder / "queries", ignore_errors=True)  # what a kill at the wrong moment may have left
@@ -133,7 +131,7 @@ def units_of(dataset: Dataset, shard: Shard, done: set[int]) -> Iterator[Unit]:
     groups: dict[tuple[str, str], list[int]] = {}
     for place, pair in enumerate(dataset.pairs):
         groups.setdefault((str(pair.source.path), pair.category), []).append(place)
-    for places in list(groups.values())[shard.number - 1 :: shard.count]:
+    for places in shard.of(list(groups.values())):
         left = [place for place in places if place not in done]
         if not left:
             continue
@@ -171,14 +169,12 @@ class _Work:
 
     def start(self) -> Callable[[Unit, Progress | None], Iterator[int]]:
         """In a worker process: a matcher and a file of its own (:class:`semcorr.executors.Job`)."""
-        matcher, file = self.method.load(), run_folder.new_record_file(self.folder, self.shard)
-        return lambda unit, progress: self.pairs(matcher, unit, file, progress)
+        return self.started(self.method.load())
 
-    def here(self, matcher: Matcher | None, units: Sequence[Unit], progress: Progress | None) -> Iterator[int]:
-        """All units in this process."""
+    def started(self, matcher: Matcher | None) -> Callable[[Unit, Progress | None], Iterator[int]]:
+        """The same where the matcher is there already."""
         file = run_folder.new_record_file(self.folder, self.shard)
-        for unit in units:
-            yield from self.pairs(matcher, unit, file, stoppable(progress))
+        return lambda unit, progress: self.pairs(matcher, unit, file, progress)
 
     def pairs(self, matcher: Matcher | None, unit: Unit, file: Path, progress: Progress | None = None) -> Iterator[int]:
         """Do a unit; yield the place of every pair when its record is written."""
@@ -241,6 +237,7 @@ class _Work:
             rounds=_counted(matches.after_rounds),
             crops=_counted(matches.after_crops),
             locate_seconds=seconds,
+            remarks=(*query.remarks, *matches.remarks),
         )
 
     def _blank(self, place: int, pair: Pair, *, describe_seconds: float, error: str) -> PairRecord:

@@ -1,6 +1,6 @@
 """Where work units run: in this process, in several, or on a Ray cluster. What is run says nothing about where."""
 
-from semcorr.executors.base import Job, StoppedError, stoppable
-from semcorr.executors.elsewhere import elsewhere
+from semcorr.executors.base import Job, in_this_process
+from semcorr.executors.spread import spread
 
-__all__ = ["Job", "StoppedError", "elsewhere", "stoppable"]
+__all__ = ["Job", "in_this_process", "spread"]

@@ -1,6 +1,11 @@
 """What every way of running shares: a job that starts once where it runs, and then takes one unit after the other."""
 
-from collections.abc import Callable, Iterator
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -40,6 +45,42 @@ class _Stoppable:
             raise StoppedError from error
 
 
-def stoppable(progress: Progress | None) -> Progress | None:
-    """Return a callback whose exceptions end the run as :class:`StoppedError`, whatever they are."""
-    return None if progress is None else _Stoppable(progress)
+def in_this_process(
+    do: Callable[[Unit, Progress | None], Iterator[Result]], units: Sequence[Unit], progress: Progress | None
+) -> Iterator[Result]:
+    """Do units one after the other, in order; what ``progress`` raises ends it and comes out as it is."""
+    watch = None if progress is None else _Stoppable(progress)
+    try:
+        for unit in units:
+            yield from do(unit, watch)
+    except StoppedError as stop:
+        raise (stop.__cause__ or stop) from None
+
+
+@contextlib.contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that are started within do not hear Ctrl-C, which reaches all of a terminal's: the starter decides.
+
+    The starter hears it when the ``with`` block ends.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_starter() -> None:
+    """Called in a process that was started for work, lest it outlive its starter and keep a model in memory."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_wait_for_starters_end, daemon=True).start()
+
+
+def _wait_for_starters_end() -> None:
+    starter = multiprocessing.parent_process()
+    if starter is not None:
+        starter.join()
+        os._exit(1)  # Wherever it is: a line cut short is ignored.

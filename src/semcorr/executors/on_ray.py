@@ -1,26 +1,19 @@
-"""A Ray cluster, or this machine as one: Ray places the work, does it again when it is lost, and carries results.
+"""A Ray cluster, or this machine as one: Ray places workers, watches over them, and carries units and results.
 
-A unit is a Ray task, which Ray retries for ever. A worker process keeps what the job started, so that a model is loaded
-once in each. No more units are handed over at a time than keep the cluster busy.
+Ray ends a process that talks to it, without a word, when that process's own node dies. So a process of its own does the
+talking (:mod:`semcorr.executors.ray_driver`), and this one says what became of it.
 """
 
-import os
-import socket
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
 from typing import Any
 
-import torch
+from semcorr.errors import RunError
+from semcorr.executors.base import Job, Result, Unit, deaf_children
+from semcorr.executors.ray_driver import drive
 
-from semcorr.errors import RunError, SettingsError
-from semcorr.executors.base import Job, Result, Unit
-from semcorr.progress import Progress
-
-LOCAL = "local"
-_SECONDS_TO_ANSWER = 10.0
-_AHEAD = 2
-"""Units handed over for every slot of the cluster: one that runs and one that waits."""
+_SECONDS_TO_END = 10.0
 
 
 def on_ray(
@@ -28,8 +21,9 @@ def on_ray(
 ) -> Iterator[Result]:
     """Do units on a Ray cluster; yield results as they come, in whatever order, a unit's all together.
 
-    A unit takes a GPU where the cluster has any, else a CPU. Files that the job reads and writes must lie where every
-    machine finds them under the same path.
+    A worker takes a GPU where the cluster has any; else a CPU or, with ``workers``, its share of them. It loads what
+    the job needs once. A unit whose worker or node is lost is done again by another. Files that the job reads and
+    writes must lie where every machine finds them under the same path.
 
     Args:
         job: what to do; its code must be installed on every machine.
@@ -40,79 +34,35 @@ def on_ray(
 
     Raises:
         SettingsError: Ray is not installed.
-        RunError: the cluster cannot be reached, or is lost.
+        RunError: the cluster cannot be reached, is lost, or loses workers over and over again.
     """
-    ray = _ray()
-    mine = not ray.is_initialized()
-    if mine:
-        _connect(ray, address)
+    context = multiprocessing.get_context("spawn")
+    told, tell = context.Pipe(duplex=False)
+    driver = context.Process(target=drive, args=(job, units, address, workers, tell))
+    with deaf_children():
+        driver.start()
+    tell.close()  # Now it ends with the driver.
     try:
-        yield from _tasks(ray, job, units, workers)
-    except (ray.exceptions.RaySystemError, ConnectionError) as error:
-        raise RunError(
-            f"The Ray cluster {address!r} is lost: {error}. What is finished is kept; the same command goes on."
-        ) from error
+        yield from _results(told, address)
+        driver.join(_SECONDS_TO_END)
     finally:
-        if mine:
-            ray.shutdown()
+        driver.kill()  # Ray ends its workers then; it has ended by itself if all went well.
+        driver.join()
+        told.close()
 
 
-def _tasks(ray: Any, job: Job[Unit, Result], units: Sequence[Unit], workers: int | None) -> Iterator[Result]:
-    resources = ray.cluster_resources()
-    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    task = ray.remote(num_gpus=int(gpus > 0), num_cpus=1, max_retries=-1, scheduling_strategy="SPREAD")(_do)
-    run, shared = uuid.uuid4().hex, ray.put(job)
-    ahead = (workers or max(1, gpus or cpus)) * (1 if workers else _AHEAD)
-    left = iter(units)
-    running = [task.remote(run, shared, unit) for unit in islice(left, ahead)]
-    try:
-        while running:
-            ready, running = ray.wait(running, num_returns=1, timeout=1.0)
-            for reference in ready:
-                running += [task.remote(run, shared, unit) for unit in islice(left, 1)]
-                try:
-                    yield from ray.get(reference)
-                except ray.exceptions.RayTaskError as error:
-                    raise error.cause if isinstance(error.cause, Exception) else error from None
-    finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
-
-
-_STARTED: dict[str, Callable[[Any, Progress | None], Iterator[Any]]] = {}
-"""In a worker process: what the job of a run started. One that did another run before lets go of that one's."""
-
-
-def _do(run: str, job: Job[Any, Any], unit: Any) -> list[Any]:
-    """In a worker process."""
-    if run not in _STARTED:
-        torch.set_num_threads(1)
-        _STARTED.clear()
-        _STARTED[run] = job.start()
-    return list(_STARTED[run](unit, None))
-
-
-def _connect(ray: Any, address: str) -> None:
-    options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
-    try:
-        host, colon, port = address.rpartition(":")
-        if colon and port.isdecimal():
-            # Ray itself would try for minutes.
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
-    except (ValueError, RuntimeError, OSError) as error:
-        raise RunError(
-            f"Expected a Ray cluster at {address!r}, got none: {error}. Start one with `ray start --head` and name its "
-            "HOST:PORT, or use --ray local."
-        ) from error
-
-
-def _ray() -> Any:
-    # Ray reports to its makers and changes its mind about GPUs unless it is told otherwise before it is imported.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise SettingsError('Working on a cluster needs Ray: pip install "semcorr[ray]"') from error
-    return ray
+def _results(told: Connection, address: str) -> Iterator[Any]:
+    """What the driver tells: the results of a unit, at the end None, or an error."""
+    while True:
+        try:
+            results = told.recv()
+        except (EOFError, ConnectionError):
+            raise RunError(
+                f"The Ray cluster {address!r} is lost: its head node, or Ray on this machine, has ended or cannot be "
+                "reached any more. What is finished is kept; when the cluster is there again, the same command goes on."
+            ) from None
+        if results is None:
+            return
+        if isinstance(results, Exception):
+            raise results
+        yield from results

@@ -1,9 +1,6 @@
-"""Several processes of this machine, each with a model of its own and one thread."""
+"""Several processes of this machine, each with a model of its own and its share of the threads."""
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,12 +12,14 @@ from typing import Any
 import torch
 
 from semcorr.errors import RunError
-from semcorr.executors.base import Job, Result, StoppedError, Unit
+from semcorr.executors.base import Job, Result, StoppedError, Unit, deaf_children, end_with_starter
 from semcorr.progress import Progress
 
 
 def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) -> Iterator[Result]:
     """Do units in ``workers`` processes; yield results as they come, in whatever order.
+
+    The threads that PyTorch would use in this process (``OMP_NUM_THREADS``, or all cores) are divided among them.
 
     When the caller stops taking results (an exception, Ctrl-C), the processes end at the job's next call of its
     progress callback. When this process is killed, they end as well.
@@ -31,8 +30,10 @@ def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) ->
     context = multiprocessing.get_context("spawn")
     told: SimpleQueue[Result] = context.SimpleQueue()
     watch = _UntilStopped(context.Event())
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(job, watch, told)) as pool:
-        waiting = {pool.submit(_do, unit) for unit in units}
+    start = (job, watch, told, max(1, torch.get_num_threads() // workers))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=start) as pool:
+        with deaf_children():
+            waiting = {pool.submit(_do, unit) for unit in units}
         try:
             while waiting:
                 ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -64,30 +65,30 @@ class _UntilStopped:
             raise StoppedError
 
 
-_Started = tuple[Callable[[Any, Progress | None], Iterator[Any]], _UntilStopped, "SimpleQueue[Any]"]
+@dataclass
+class _Process:
+    """In a worker process: what its tasks share. ``do`` is there once the job has started, with the first of them."""
 
-_PROCESS: list[_Started] = []
+    job: Job[Any, Any]
+    watch: _UntilStopped
+    told: "SimpleQueue[Any]"
+    do: Callable[[Any, Progress | None], Iterator[Any]] | None = None
+
+
+_PROCESS: list[_Process] = []
 """In a worker process: what its initializer left for its tasks. A process pool has no other place for it."""
 
 
-def _start(job: Job[Any, Any], watch: _UntilStopped, told: "SimpleQueue[Any]") -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C reaches the whole group; the starter decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_starter, daemon=True).start()
-    _PROCESS.append((job.start(), watch, told))
-
-
-def _end_with_starter() -> None:
-    """Without this a worker waits for work for ever when its starter was killed, and keeps its model in memory."""
-    starter = multiprocessing.parent_process()
-    if starter is not None:
-        starter.join()
-        os._exit(1)  # Wherever it is: a line cut short is ignored.
+def _start(job: Job[Any, Any], watch: _UntilStopped, told: "SimpleQueue[Any]", threads: int) -> None:
+    end_with_starter()
+    torch.set_num_threads(threads)
+    _PROCESS.append(_Process(job, watch, told))
 
 
 def _do(unit: Any) -> None:
-    do, watch, told = _PROCESS[-1]
-    for result in do(unit, watch):
-        watch("unit", 0, 0)
-        told.put(result)
+    here = _PROCESS[-1]
+    if here.do is None:
+        here.do = here.job.start()
+    for result in here.do(unit, here.watch):
+        here.watch("unit", 0, 0)
+        here.told.put(result)

@@ -1,0 +1,188 @@
+"""Workers, nodes, the driver and the head node of a real Ray cluster are killed: nothing is lost, nothing is other."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from executors.conftest import PAIRS, Nodes, evaluation, lines, ray_workers, results
+from semcorr.annotations.toy_world import ToyWorld, write_coco
+from semcorr.evaluation.run_folder import read_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def own_cluster(ray: object) -> Iterator[Nodes]:
+    made = Nodes()
+    made.fill(2)
+    yield made
+    made.end()
+
+
+def driver(words: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def wait_until(true: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < end, "it does not get on"
+        time.sleep(0.02)
+
+
+@contextmanager
+def killing(cluster: Nodes, folder: Path, at: Sequence[int], frozen: bool = False) -> Iterator[list[str]]:
+    """Kill a worker, then a node with all that is on it, then a worker, at moments that a seed chooses.
+
+    Each after so many lines of ``at`` are in the folder. With ``frozen`` the node is not killed: its raylet does not
+    answer any more, as if its network were gone.
+    """
+    chance, stop, done = random.Random(3), threading.Event(), list[str]()  # noqa: S311  # moments, not secrets
+
+    def kill() -> None:
+        for number, what in zip(at, ("worker", "node", "worker"), strict=True):
+            while lines(folder) < number and not stop.is_set():
+                time.sleep(0.01)
+            stop.wait(chance.random() / 2)
+            while what == "worker" and not stop.is_set() and not ray_workers():
+                time.sleep(0.01)
+            if stop.is_set():
+                return
+            if what == "worker":
+                chance.choice(ray_workers()).kill()
+            elif frozen:
+                cluster.raylet(cluster.nodes[0]).suspend()
+            else:
+                cluster.kill(chance.choice(cluster.nodes))
+            done.append(what)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield done
+    finally:
+        stop.set()
+        killer.join()
+
+
+def test_evaluation_that_loses_its_driver_workers_and_a_node(
+    cluster: Nodes, data: Path, serial: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    words = evaluation(data, folder, "--ray", cluster.address)
+    first = driver(words)
+    wait_until(lambda: lines(folder) >= 2, first)
+    family = psutil.Process(first.pid).children(recursive=True)
+    workers = ray_workers()
+    assert workers
+    first.kill()
+    first.wait()
+    # Nobody kills what it started, here or on the cluster: it ends by itself.
+    _, left = psutil.wait_procs([*family, *workers], timeout=60)
+    assert not left
+    before = lines(folder)
+    assert 2 <= before < PAIRS
+
+    with killing(cluster, folder, (before + 1, before + 7, before + 13)) as killed:
+        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert killed == ["worker", "node", "worker"]
+    assert results(folder) == results(serial)
+    # What a source was described as outlives who described it.
+    text = "".join(path.read_text() for path in folder.glob("records/*.jsonl"))
+    described = text.count('"describe_seconds":') - text.count('"describe_seconds":0.0,')
+    sources = len({record.source for record in read_run(folder).records})
+    assert sources <= described <= sources + 1 + 1 + len(killed)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> ToyWorld:
+    return write_coco(tmp_path_factory.mktemp("toy") / "coco", categories=("face",), support=2, targets=100, size=64)
+
+
+def transfer(world: ToyWorld, output: Path, *more: str) -> list[str]:
+    dift = ("--method", "dift", "--model", "toy", "--set", "samples=1", "--device", "cpu")
+    words = [sys.executable, "-m", "semcorr", "transfer", str(world.annotations), "--images", str(world.images)]
+    return [*words, "-o", str(output), *dift, *more]
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["killed", "frozen"])
+def test_transfer_that_loses_workers_and_a_node(cluster: Nodes, faces: ToyWorld, tmp_path: Path, frozen: bool) -> None:
+    serial, output = tmp_path / "serial.json", tmp_path / "ray.json"
+    subprocess.run(transfer(faces, serial), check=True, capture_output=True)
+    try:
+        with killing(cluster, tmp_path / "ray.json.work", (5, 25, 45), frozen=frozen) as killed:
+            done = subprocess.run(
+                transfer(faces, output, "--ray", cluster.address),
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=240,
+            )
+    finally:
+        if frozen:
+            cluster.kill(cluster.nodes[0])
+    assert done.returncode == 0, done.stderr
+    assert killed == ["worker", "node", "worker"]
+    assert output.read_bytes() == serial.read_bytes()
+
+
+def test_a_lost_head_node_is_told_and_the_rest_done_without(
+    own_cluster: Nodes, data: Path, serial: Path, tmp_path: Path
+) -> None:
+    """Ray's own patience is a minute; here it is five seconds."""
+    folder = tmp_path / "run"
+    process = driver(evaluation(data, folder, "--ray", own_cluster.address))
+    wait_until(lambda: lines(folder) >= 2, process)
+    own_cluster.kill_head()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 2
+    (last,) = [line for line in told.decode().splitlines() if "lost" in line]
+    assert last.startswith(f"The Ray cluster {own_cluster.address!r} is lost")
+    assert "the same command goes on" in last
+    assert "Traceback" not in told.decode()
+    assert 2 <= lines(folder) < PAIRS
+    subprocess.run(evaluation(data, folder), check=True, capture_output=True)
+    assert results(folder) == results(serial)
+
+
+@pytest.mark.parametrize("where", [("--workers", "2"), ("--ray", "local")], ids=["processes", "ray"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c(ray: object, data: Path, serial: Path, tmp_path: Path, where: tuple[str, str], times: int) -> None:
+    """As from a terminal, where all processes hear it. Once it ends in order; twice at once; nobody is left over."""
+    folder = tmp_path / "run"
+    words = evaluation(data, folder, *where)
+    process = driver([sys.executable, "-c", LISTENING, *words[3:]])
+    wait_until(lambda: lines(folder) >= 2, process)
+    family = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    if times == 2:
+        time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in told.decode()
+    assert told.decode().splitlines()[-1].startswith("Stopped.") or times == 2
+    _, left = psutil.wait_procs(family, timeout=30)
+    assert not left
+    assert 2 <= len(read_run(folder).records) < PAIRS
+    with (folder / "records" / "1-of-1.0.jsonl").open() as file:
+        assert all(line.endswith("}\n") for line in file)
+
+
+# As `python -m semcorr`, but listening to Ctrl-C: a test run in the background inherits that it is ignored.
+LISTENING = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('semcorr', run_name='__main__', alter_sys=True)"
+)
