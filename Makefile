@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKE
 IMPORTERS := $(VENV)-importers
 IMPORTERS_STAMP := $(IMPORTERS)/.semcorr-installed
 
-.PHONY: help setup importers demo demo-photos test test-slow lint format docs clean
+.PHONY: help setup importers demo demo-photos test test-slow coverage mutation dist release-test lint format docs clean
 
 help:
 	@echo "make setup        install everything into $(VENV)"
@@ -20,6 +20,9 @@ help:
 	@echo "make demo-photos  the same on photographs that SEMCORR_TEST_DATA holds: a check of the pipeline only"
 	@echo "make lint         style, format, types, import layers"
 	@echo "make test         the quick tests;  make test-slow: the others"
+	@echo "make coverage     the quick tests, and how many lines they run;  MARKS='slow or not slow': all tests"
+	@echo "make mutation     does a test fail for each small change to the core arithmetic? (nearly an hour)"
+	@echo "make dist         the wheel and the sdist;  make release-test: the wheel in a clean environment"
 	@echo "make docs         the documentation as a site in site/, warnings as errors"
 
 setup: $(STAMP)
@@ -51,6 +54,33 @@ test: setup
 test-slow: setup importers
 	SEMCORR_IMPORTERS_PYTHON=$(abspath $(IMPORTERS))/bin/python $(PYTEST) -m slow || [ $$? -eq 5 ]
 
+# Which tests are counted; the quick ones are the default, as for pytest.
+MARKS ?= not slow
+
+coverage: setup importers
+	$(BIN)/coverage erase
+	SEMCORR_IMPORTERS_PYTHON=$(abspath $(IMPORTERS))/bin/python OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+		$(BIN)/coverage run -m pytest -n $(WORKERS) -m "$(MARKS)"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --sort=cover
+
+# Exit status of mutmut is 0 whatever survives.
+mutation: setup
+	rm -rf mutants
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/mutmut run --max-children $(WORKERS)
+	$(BIN)/mutmut results
+
+dist: setup
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+# The environment is made anew each time, elsewhere, without extras, and thrown away.
+release-test: dist
+	place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && $(PYTHON) -m venv "$$place" && \
+		"$$place"/bin/python -m pip install --quiet --no-compile $(TORCH) && \
+		"$$place"/bin/python -m pip install --quiet --no-compile --constraint constraints.txt dist/*.whl && \
+		SEMCORR_RELEASE_PYTHON="$$place"/bin/python $(BIN)/python -m pytest -m slow tests/release/test_installed.py
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,4 +96,4 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(IMPORTERS) site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(IMPORTERS) site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage* mutants build dist

@@ -12,6 +12,9 @@ import pytest
 # draws the same examples every time.
 hypothesis.settings.register_profile("semcorr", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("semcorr")
+# A mutant that fails is not looked into, and there are many.
+_PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+hypothesis.settings.register_profile("mutation", deadline=None, derandomize=True, max_examples=25, phases=_PHASES)
 
 # Before anything imports huggingface_hub, which reads these once.
 _HUB = tempfile.TemporaryDirectory(prefix="semcorr-hub-")

@@ -18,7 +18,7 @@ from semcorr.methods import methods
 EXTRAS: dict[str, tuple[str, ...]] = {
     "app": ("gradio",),
     "ray": ("ray",),
-    "eval": ("scipy", "scikit-learn", "pycocotools"),
+    "eval": ("scikit-learn", "pycocotools"),
 }
 """The optional parts of the package and the distributions that each needs."""
 

@@ -1,5 +1,6 @@
 """Fit a calibration to a run: how often a method was right, by how confident it was."""
 
+import importlib.util
 from importlib.metadata import version
 from typing import Literal
 
@@ -7,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from semcorr.calibration import Calibration, key_of
-from semcorr.errors import CalibrationError
+from semcorr.errors import CalibrationError, SettingsError
 from semcorr.evaluation.baselines import BASELINES
 from semcorr.evaluation.protocol import named
 from semcorr.evaluation.records import Run
@@ -33,8 +34,10 @@ def calibrate(run: Run, *, kind: Kind = "auto", alpha: float = 0.1, threshold: s
 
     Raises:
         CalibrationError: a baseline's run, an unfinished or a small one, or one whose confidence is calibrated already.
-        SettingsError: the rule is unknown, or needs boxes that there are not.
+        SettingsError: the rule is unknown, or needs boxes that there are not; or scikit-learn is not installed.
     """
+    if importlib.util.find_spec("sklearn") is None:
+        raise SettingsError('Calibrating needs scikit-learn: pip install "semcorr[eval]"')
     method, dataset = run.settings["method"], run.settings["dataset"]
     if method["name"] in BASELINES:
         raise CalibrationError(f"A run of {method['name']!r} has no confidence. Calibrate a method's run.")
