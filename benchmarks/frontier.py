@@ -174,13 +174,22 @@ def _place(name: str, row: Mapping[str, Any]) -> Place:
 
 def report(found: Sequence[Place], title: str) -> Iterator[Table | str]:
     """The table, and which presets are as good as ``paper``."""
-    table = Table(title=f"Accuracy and time, {title}", title_justify="left")
+    yield table(found, f"Accuracy and time, {title}")
+    good = [one for one in found if one.lead is not None and one.lead >= -WITHIN and one.name != EXACT]
+    if any(one.lead is not None for one in found):
+        told = ", ".join(f"{one.name} ({one.lead:+.1f})" for one in good) or "none"
+        yield f"Within {WITHIN:g} points of {EXACT}, or better: {told}"
+
+
+def table(found: Sequence[Place], title: str | None = None) -> Table:
+    """A row for each way of matching."""
+    shown = Table(title=title, title_justify="left")
     for heading in ("", f"PCK@{ALPHA:g} per point", "95 %", f"over {EXACT}", "95 %"):
-        table.add_column(heading, justify="left" if not heading else "right")
+        shown.add_column(heading, justify="left" if not heading else "right")
     for heading in ("s a described point", "s a located target", "failed pairs"):
-        table.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right")
     for one in found:
-        table.add_row(
+        shown.add_row(
             one.name,
             f"{one.pck:.1f}",
             _interval(one.interval),
@@ -190,11 +199,7 @@ def report(found: Sequence[Place], title: str) -> Iterator[Table | str]:
             _seconds(one.target_seconds),
             str(one.failed),
         )
-    yield table
-    good = [one for one in found if one.lead is not None and one.lead >= -WITHIN and one.name != EXACT]
-    if any(one.lead is not None for one in found):
-        told = ", ".join(f"{one.name} ({one.lead:+.1f})" for one in good) or "none"
-        yield f"Within {WITHIN:g} points of {EXACT}, or better: {told}"
+    return shown
 
 
 def draw(found: Sequence[Place]) -> "Figure":
