@@ -68,14 +68,15 @@ def transfer(
     for name in category or tuple(CATEGORIES):
         for count in support:
             world = _world(output, name, max(support), targets, split)
-            began = time.perf_counter()
+            seconds = None  # of what was there already nobody knows them
             found = output / f"{name}-{split}-{method}-{preset or 'usual'}-{count}-of-{targets}.json"
             if not found.exists():
+                began = time.perf_counter()
                 _transfer(matcher, world, count, found)
-            seconds = time.perf_counter() - began
+                seconds = time.perf_counter() - began
             rows.append({"category": name, "support": count, "seconds": seconds, **score(found, world.truth).to_dict()})
             console.note(f"{name}, {count} annotated: PCK@0.1 {100 * rows[-1]['pck']['0.1']:.1f} %")
-    console.show(_table(rows, support))
+    console.show(table(rows))
     if json_file is not None:
         json_file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -102,17 +103,18 @@ def _transfer(matcher: Matcher, world: ToyWorld, support: int, found: Path) -> N
     journal.remove()
 
 
-def _table(rows: list[dict[str, Any]], support: tuple[int, ...]) -> Table:
-    table = Table(title="Percent; risk is the area under the risk-coverage curve", title_justify="left")
+def table(rows: list[dict[str, Any]]) -> Table:
+    """The figures that ``--json`` writes, and their means over categories."""
+    shown = Table(title="Percent; risk is the area under the risk-coverage curve", title_justify="left")
     columns = ("category", "annotated", "AP", "AP50", "PCK@0.05", "PCK@0.1", "risk", "in no order", "calibration error")
     for column in columns:
-        table.add_column(column, justify="left" if column == "category" else "right")
+        shown.add_column(column, justify="left" if column == "category" else "right")
     for row in rows:
-        table.add_row(row["category"], str(row["support"]), *_cells(_figures(row)))
-    for count in support:
+        shown.add_row(row["category"], str(row["support"]), *_cells(_figures(row)))
+    for count in dict.fromkeys(row["support"] for row in rows):
         mean = np.mean([_figures(row) for row in rows if row["support"] == count], axis=0)
-        table.add_row("mean", str(count), *_cells(mean.tolist()))
-    return table
+        shown.add_row("mean", str(count), *_cells(mean.tolist()))
+    return shown
 
 
 def _figures(values: dict[str, Any]) -> list[float]:
