@@ -53,51 +53,64 @@ def test_the_edges_belong_to_the_image() -> None:
 @pytest.mark.parametrize(
     ("point", "match"),
     [
-        (
-            (700, 12),
-            r"Point 2 is \(700, 12\), outside cat\.jpg, which is 640 x 480 pixels: x must be from 0 to 640, y f",
-        ),
-        ((12, 480.5), r"Point 2 is \(12, 480\.5\), outside .*y must be from|y from 0 to 480"),
-        ((-0.25, 3), r"Point 2 is \(-0\.25, 3\), outside"),
-        ((470, 630), r"outside cat\.jpg.* As \(y, x\) it would be inside: are the two swapped\?"),
+        ((700, 12), "Point 2 is (700, 12), outside cat.jpg, which is "),
+        ((12, 640.5), "Point 2 is (12, 640.5), outside cat.jpg, which is "),
+        ((-0.25, 3), "Point 2 is (-0.25, 3), outside cat.jpg, which is "),
+        ((7, -3), "Point 2 is (7, -3), outside cat.jpg, which is "),
+        ((700, 700), "Point 2 is (700, 700), outside cat.jpg, which is "),
     ],
 )
 def test_a_point_outside_is_named(point: tuple[float, float], match: str) -> None:
-    with pytest.raises(PointError, match=match):
+    words = f"{match}640 x 480 pixels: x must be from 0 to 640, y from 0 to 480."
+    with pytest.raises(PointError, match=f"^{re.escape(words)}$"):
         check_points([(1, 1), point], (640, 480), image="cat.jpg")
 
 
-def test_swapping_is_suggested_only_where_it_helps() -> None:
-    for point in ((-3, 7), (7, -3), (700, 700)):
-        with pytest.raises(PointError, match=r"y from 0 to 480\.$"):
-            check_points([point], (640, 480))
+@pytest.mark.parametrize("point", [(470, 630), (480, 630), (470, 640), (0, 481), (0.5, 600)])
+def test_swapping_is_suggested_where_it_helps(point: tuple[float, float]) -> None:
+    words = (
+        f"Point 1 is ({point[0]:g}, {point[1]:g}), outside the image, which is 640 x 480 pixels: x must be from 0 to "
+        "640, y from 0 to 480. As (y, x) it would be inside: are the two swapped?"
+    )
+    with pytest.raises(PointError, match=f"^{re.escape(words)}$"):
+        check_points([point], (640, 480))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_a_point_must_be_finite(bad: float) -> None:
-    with pytest.raises(PointError, match=r"Point 3 is \(5, -?(nan|inf)\): both coordinates must be finite numbers"):
+    with pytest.raises(PointError, match=rf"^Point 3 is \(5, {bad:g}\): both coordinates must be finite numbers\.$"):
         check_points([(1, 1), (2, 2), (5, bad)], (640, 480))
 
 
 @pytest.mark.parametrize("none", [[], np.zeros((0, 2)), ()])
 def test_no_points(none: object) -> None:
-    with pytest.raises(PointError, match=r"No points were given: name at least one \(x, y\)"):
+    with pytest.raises(
+        PointError, match=r"^No points were given: name at least one \(x, y\) in pixels of the image\.$"
+    ):
         check_points(none, (640, 480))
 
 
 @pytest.mark.parametrize(
     ("points", "match"),
     [
-        ((3, 4), r"got shape \(2,\)\. For one point write \[\(x, y\)\]"),
-        ([(1, 2, 3)], r"shape \(N, 2\), got shape \(1, 3\)\.$"),
-        ([[[1, 2]]], r"got shape \(1, 1, 2\)"),
-        ([(1, 2), (3,)], "Points must be numbers, a list of"),
-        ([("left", "ear")], "Points must be numbers, a list of"),
+        ((3, 4), "must be a list of (x, y) pairs, shape (N, 2), got shape (2,). For one point write [(x, y)]."),
+        ((3, 4, 5), "must be a list of (x, y) pairs, shape (N, 2), got shape (3,)."),
+        ([(1, 2, 3)], "must be a list of (x, y) pairs, shape (N, 2), got shape (1, 3)."),
+        ([[[1, 2]]], "must be a list of (x, y) pairs, shape (N, 2), got shape (1, 1, 2)."),
+        ([[[1, 2], [3, 4]]], "must be a list of (x, y) pairs, shape (N, 2), got shape (1, 2, 2)."),
     ],
 )
 def test_points_of_the_wrong_shape(points: object, match: str) -> None:
-    with pytest.raises(PointError, match=match):
+    with pytest.raises(PointError, match=f"^Points {re.escape(match)}$"):
         check_points(points, (640, 480))
+
+
+@pytest.mark.parametrize("points", [[(1, 2), (3,)], [("left", "ear")]])
+def test_points_that_are_no_numbers(points: object) -> None:
+    words = re.escape(f"Points must be numbers, a list of (x, y) pairs, got {points!r}: ")
+    with pytest.raises(PointError, match=rf"^{words}.+\.$") as caught:
+        check_points(points, (640, 480))
+    assert isinstance(caught.value.__cause__, ValueError)
 
 
 def test_scaling_is_by_the_ratio_of_the_sizes() -> None:
@@ -200,12 +213,17 @@ def test_a_cut_of_its_own_size_is_the_pixels_themselves() -> None:
 def test_a_crop_must_lie_in_the_image() -> None:
     image = torch.zeros(3, 20, 30)
     for crop in (Crop(20, 0, 11, 5), Crop(0, 16, 5, 5)):
-        with pytest.raises(ValueError, match="reaches beyond the image of 30 x 20 pixels"):
+        words = re.escape(f"{crop} reaches beyond the image of 30 x 20 pixels.")
+        with pytest.raises(ValueError, match=f"^{words}$"):
             crop.cut(image, 8)
-    with pytest.raises(ValueError, match="has at least one pixel each way"):
-        Crop(0, 0, 0, 5)
-    with pytest.raises(ValueError, match="starts at 0 or later"):
-        Crop(-1, 0, 5, 5)
+    assert Crop(19, 0, 11, 20).cut(image, 8).shape == (3, 8, 8)  # to the very edges
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0, 5), (0, 0, 5, 0), (-1, 0, 5, 5), (0, -1, 5, 5)])
+def test_a_crop_has_pixels_and_starts_in_the_image(place: tuple[int, int, int, int]) -> None:
+    words = r"A crop starts at 0 or later and has at least one pixel each way, got Crop\(left=.*\)\."
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        Crop(*place)
 
 
 # --- mirrors, grids, samples ------------------------------------------------------------------------------------------

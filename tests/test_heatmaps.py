@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_fusing_layers_of_different_resolutions() -> None:
         np.testing.assert_allclose(fused[row], expected, atol=1e-12)
     stack = random(5, 2, 4, 4)
     torch.testing.assert_close(fuse_mean(stack, (4, 4)), stack.mean(0))
-    with pytest.raises(ValueError, match="at least one is needed"):
+    with pytest.raises(ValueError, match=r"^There are no maps to fuse: at least one is needed\.$"):
         fuse_mean([], (4, 4))
 
 
@@ -111,7 +112,9 @@ def test_softmax_over_pixels() -> None:
     maps = random(3, 2, 4, 5)
     probabilities = softmax_pixels(maps)
     exponentials = np.exp(maps.numpy())
-    np.testing.assert_allclose(probabilities, exponentials / exponentials.sum((-2, -1), keepdims=True), rtol=1e-12)
+    expected = exponentials / exponentials.sum((-2, -1), keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-12)
+    np.testing.assert_allclose(softmax_pixels(maps[0, 1]), expected[0, 1], rtol=1e-12)
 
 
 # --- peaks and agreement ----------------------------------------------------------------------------------------------
@@ -202,13 +205,17 @@ def test_one_crop_can_serve_all_rows() -> None:
 
 def test_what_does_not_fit_the_canvas_is_refused() -> None:
     canvas = CoverageMean((2, 4, 6, 6))
-    with pytest.raises(ValueError, match=r"Expected maps \(2, 4\) \+ \(h, w\) and 2 crops, got \(2, 3, 5, 5\) and 2"):
+    with pytest.raises(
+        ValueError, match=r"^Expected maps \(2, 4\) \+ \(h, w\) and 2 crops, got \(2, 3, 5, 5\) and 2 crops\.$"
+    ):
         canvas.add(torch.zeros(2, 3, 5, 5), Crop(0, 0, 6, 6))
-    with pytest.raises(ValueError, match=r"and 2 crops, got .* and 1 crops"):
+    with pytest.raises(ValueError, match=r"and 2 crops, got \(2, 4, 5, 5\) and 1 crops\.$"):
         canvas.add(torch.zeros(2, 4, 5, 5), [Crop(0, 0, 6, 6)])
-    with pytest.raises(ValueError, match=r"reaches beyond the canvas \(6, 6\)"):
-        canvas.add(torch.zeros(2, 4, 5, 5), Crop(1, 0, 6, 6))
-    with pytest.raises(ValueError, match=r"must be \(rows, \.\.\., height, width\), got \(6, 6\)"):
+    for crop in (Crop(1, 0, 6, 6), Crop(0, 1, 6, 6)):
+        words = re.escape(f"{crop} reaches beyond the canvas (6, 6) (height, width).")
+        with pytest.raises(ValueError, match=f"^{words}$"):
+            canvas.add(torch.zeros(2, 4, 5, 5), crop)
+    with pytest.raises(ValueError, match=r"^The canvas must be \(rows, \.\.\., height, width\), got \(6, 6\)\.$"):
         CoverageMean((6, 6))
 
 
