@@ -1,0 +1,72 @@
+"""The documentation as a site: it is whole, and asks nobody for anything."""
+
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+import semcorr
+from semcorr import errors
+
+ROOT = Path(__file__).parents[2]
+_LOADED = {"img": "src", "script": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
+_ONLY_NAMED = {"canonical", "prev", "next"}
+
+
+class Loaded(HTMLParser):
+    """Collects what a browser fetches when it shows a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        address = told.get(_LOADED.get(tag, ""))
+        if address and told.get("rel") not in _ONLY_NAMED:
+            self.found.append(address)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(place)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.mark.slow
+def test_pages_load_what_is_their_own(site: Path):
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        loaded = Loaded()
+        loaded.feed(page.read_text(encoding="utf-8"))
+        assert any(address.endswith(".css") for address in loaded.found)
+        for address in loaded.found:
+            parts = urlsplit(address)
+            assert not parts.scheme, f"{page.name} loads {address}"
+            assert not parts.netloc, f"{page.name} loads {address}"
+            # 404.html is served for any path: it alone names things from the root.
+            place = site / parts.path.lstrip("/") if page.name == "404.html" else page.parent / parts.path
+            assert place.exists(), f"{page.name} loads {address}, which is not there"
+
+
+@pytest.mark.slow
+def test_style_sheets_load_nothing_from_elsewhere(site: Path):
+    sheets = sorted(site.rglob("*.css"))
+    assert sheets
+    for sheet in sheets:
+        assert "url(http" not in sheet.read_text(encoding="utf-8")
+        assert "@import" not in sheet.read_text(encoding="utf-8")
+
+
+def test_every_public_name_is_in_the_reference():
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    assert "::: semcorr.errors\n" in pages
+    for name in semcorr.__all__:
+        assert f"::: semcorr.{name}\n" in pages or hasattr(errors, name), name
