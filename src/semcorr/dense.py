@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from semcorr.calibration import CalibratedMatcher
+from semcorr.fallback import HalfPrecision
 from semcorr.features import FeatureMatcher
 from semcorr.flow import Flow, grid_points
 from semcorr.geometry import Size, mirror_points
@@ -71,6 +72,8 @@ def _find(matcher: Matcher, query: Query, target: Image, progress: Progress | No
     if isinstance(matcher, CalibratedMatcher):
         found, confidence = _find(matcher.matcher, query, target, progress)
         return found, matcher.calibration.apply(confidence)
+    if isinstance(matcher, HalfPrecision):
+        return matcher.either(lambda own: _find(own, query, target, progress), progress=progress)[0]
     if isinstance(matcher, PoseAligned):
         straight = _find(matcher.matcher, query, target, progress)
         mirrored = _find(matcher.matcher, query, mirror(target), progress)

@@ -56,6 +56,28 @@ class OutOfMemoryError(SemcorrError):
     """Not even the smallest batch fits into memory."""
 
 
+class NumericsError(SemcorrError):
+    """A network's output, a loss or a gradient is NaN or infinite.
+
+    Args:
+        what: what is, and where.
+        advice: what to do.
+        precision: of the network: "float32", "float16" or "bfloat16".
+        layer: the first module whose output is, by its name in the network; None where it is none's.
+    """
+
+    def __init__(self, what: str, advice: str, precision: str, layer: str | None = None) -> None:
+        super().__init__(what, advice, precision, layer)
+        self.what, self.advice, self.precision, self.layer = what, advice, precision, layer
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.advice}"
+
+    def at(self, place: str) -> "NumericsError":
+        """The same, with the step, crop or point that it happened at."""
+        return NumericsError(f"At {place}: {self.what}", self.advice, self.precision, self.layer)
+
+
 def suggest(unknown: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
     near = difflib.get_close_matches(unknown, list(known), n=1, cutoff=0.5)

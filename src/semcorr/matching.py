@@ -1,10 +1,8 @@
 """What every method takes and gives: a ``Query`` learned once, and the ``Matches`` it has in further images."""
 
-import contextlib
 import dataclasses
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,15 +10,12 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_safetensors
 
 from semcorr.errors import PointError, QueryError
-from semcorr.files import write_whole
 from semcorr.images import ImageSource, load_image
 from semcorr.progress import Progress
+from semcorr.saved import complete, read_tensors, write_tensors
 
-_VERSION = 1
 _PREFIX = "tensor."
 _SHARED = "shared."
 
@@ -47,6 +42,7 @@ class Query:
         tensors: what the method learned, points first; "prompt" keeps "embeddings" (points, rounds, tokens, dim) and
             "losses" (points, rounds, steps).
         shared: what it keeps of the whole image, whatever the points.
+        remarks: what is to be known about how it was made, in words (:mod:`semcorr.fallback`).
     """
 
     method: str
@@ -60,6 +56,7 @@ class Query:
     image_sha256: str
     tensors: Mapping[str, np.ndarray]
     shared: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", _read_only(self.points, "float64"))
@@ -91,10 +88,11 @@ class Query:
                 "names",
                 "image_size",
                 "image_sha256",
+                "remarks",
             )
         }
         arrays = {"points": self.points, **_prefixed(_PREFIX, self.tensors), **_prefixed(_SHARED, self.shared)}
-        return _write(Path(path), "query", header, arrays)
+        return write_tensors(Path(path), "query", header, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Query":
@@ -103,8 +101,8 @@ class Query:
         Raises:
             QueryError: the file is missing, broken, or something else.
         """
-        header, arrays = _read(Path(path), "query")
-        with _complete(Path(path), "query"):
+        header, arrays = read_tensors(Path(path), "query")
+        with complete(Path(path), "query"):
             points = _numbers("points", arrays["points"]).reshape(-1, 2)
             for name, array in _with_prefix(_PREFIX, arrays).items():
                 if array.shape[:1] != (len(points),):
@@ -121,6 +119,7 @@ class Query:
                 image_sha256=str(header["image_sha256"]),
                 tensors=_with_prefix(_PREFIX, arrays),
                 shared=_with_prefix(_SHARED, arrays),
+                remarks=_remarks(header),
             )
 
 
@@ -143,6 +142,7 @@ class Matches:
         after_crops: where it would have been found after 1, 2, ... crops; without columns unless ``locate`` was asked
             to trace them.
         calibration: what the confidence was calibrated on, in words; None if it is not calibrated.
+        remarks: what is to be known about how they were found, in words (:mod:`semcorr.fallback`).
     """
 
     points: Float[np.ndarray, "points 2"]
@@ -158,6 +158,7 @@ class Matches:
     after_rounds: Float[np.ndarray, "points traced_rounds 2"] | None = None
     after_crops: Float[np.ndarray, "points traced_crops 2"] | None = None
     calibration: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("after_rounds", "after_crops"):
@@ -184,6 +185,7 @@ class Matches:
             "image_sha256": self.image_sha256,
             "layer_names": list(self.layer_names),
             "calibration": self.calibration or "uncalibrated",
+            "remarks": list(self.remarks),
             "points": [
                 {
                     "name": self.names[index] if self.names else None,
@@ -199,8 +201,8 @@ class Matches:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the matches to a ``.safetensors`` file, whole or not at all, and return its path."""
-        header = {name: getattr(self, name) for name in (*_MATCH_WORDS, "calibration")}
-        return _write(Path(path), "matches", header, {name: getattr(self, name) for name in _MATCH_ARRAYS})
+        header = {name: getattr(self, name) for name in (*_MATCH_WORDS, "calibration", "remarks")}
+        return write_tensors(Path(path), "matches", header, {name: getattr(self, name) for name in _MATCH_ARRAYS})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Matches":
@@ -209,8 +211,8 @@ class Matches:
         Raises:
             QueryError: the file is missing, broken, or something else.
         """
-        header, arrays = _read(Path(path), "matches")
-        with _complete(Path(path), "matches"):
+        header, arrays = read_tensors(Path(path), "matches")
+        with complete(Path(path), "matches"):
             _check_shapes(arrays, len(header["layer_names"]))
             return cls(
                 image_size=_size(header["image_size"]),
@@ -218,6 +220,7 @@ class Matches:
                 names=_names(header["names"], len(arrays["points"])),
                 layer_names=tuple(map(str, header["layer_names"])),
                 calibration=header.get("calibration"),  # files of an earlier version lack it
+                remarks=_remarks(header),
                 **{name: arrays[name] for name in _MATCH_ARRAYS if name in arrays or name not in _LATER_ARRAYS},
             )
 
@@ -316,17 +319,6 @@ def innermost(matcher: object) -> object:
     return matcher
 
 
-@contextlib.contextmanager
-def _complete(path: Path, kind: str) -> Iterator[None]:
-    """Turn the errors of an incomplete file into one that names the file."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise QueryError(
-            f"{str(path)!r} is an incomplete {kind} file ({type(error).__name__}: {error}). Make it again."
-        ) from error
-
-
 def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {prefix + name: value for name, value in arrays.items()}
 
@@ -350,6 +342,14 @@ def _names(values: Sequence[object] | None, points: int) -> tuple[str, ...] | No
     return tuple(map(str, values))
 
 
+def _remarks(header: Mapping[str, Any]) -> tuple[str, ...]:
+    """Files of an earlier version have none."""
+    found = header.get("remarks", [])
+    if not isinstance(found, list):
+        raise ValueError(f"remarks {found!r:.60}")
+    return tuple(map(str, found))
+
+
 def _numbers(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind != "f":
         raise ValueError(f"{name} of type {array.dtype}")
@@ -369,31 +369,3 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], layers: int) -> None:
         shape = _numbers(name, arrays[name]).shape
         if len(shape) != len(wanted[name]) or any(a not in (None, b) for a, b in zip(wanted[name], shape, strict=True)):
             raise ValueError(f"{name} of shape {shape} for {count} points and {layers} layers")
-
-
-def _write(path: Path, kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Path:
-    described = {"semcorr": kind, "version": _VERSION, **header}
-    data = to_safetensors(dict(arrays), metadata={"semcorr": json.dumps(described)})
-    return write_whole(path, data)
-
-
-def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    if not path.is_file():
-        raise QueryError(f"There is no {kind} file {str(path)!r}. Expected a .safetensors file that semcorr saved.")
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-        header = json.loads(metadata.get("semcorr", "null"))
-    # Types of numbers that numpy does not have are a TypeError or an AttributeError.
-    except (OSError, SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise QueryError(f"Cannot read the {kind} file {str(path)!r}: {error}. It is broken; make it again.") from error
-    if not isinstance(header, dict) or header.get("semcorr") != kind:
-        found = f"a file of {header['semcorr']}" if isinstance(header, dict) and "semcorr" in header else "another file"
-        raise QueryError(f"{str(path)!r} is no {kind} file but {found}. Expected one that semcorr saved.")
-    if header.get("version") != _VERSION:
-        raise QueryError(
-            f"{str(path)!r} has version {header.get('version')} of the {kind} format, expected {_VERSION}: "
-            "read it with the version of semcorr that wrote it, or make it again."
-        )
-    return header, arrays

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from semcorr.calibration import calibrated
 from semcorr.errors import SettingsError, suggest
+from semcorr.fallback import with_half
 from semcorr.images import ImageSource
 from semcorr.matching import Matcher, Matches
 from semcorr.pose import PoseAligned
@@ -97,7 +98,8 @@ def load_matcher(
         calibration: what makes its confidence a probability (:mod:`semcorr.calibration`): a file; the package's own by
             default, if it has one for this very method, model and settings; ``"none"`` for none.
         **options: passed on to the method's ``from_pretrained``: ``dtype``, ``device``, ``memory_budget``, settings to
-            replace, and so on.
+            replace, and so on. In half precision, what overflows is done in float32
+            (:class:`semcorr.fallback.HalfPrecision`).
 
     Raises:
         SettingsError: unknown method, preset or setting.
@@ -117,7 +119,7 @@ def load_matcher(
             "'module:function'; update or remove the package that adds it."
         ) from error
     chosen = preset or next(iter(found.presets), None)
-    matcher: Matcher = load(model, **({} if chosen is None else {"preset": chosen}), **options)
+    matcher = with_half(load, model, {**({} if chosen is None else {"preset": chosen}), **options})
     return calibrated(PoseAligned(matcher) if align_pose else matcher, method, calibration)
 
 

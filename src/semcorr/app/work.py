@@ -7,6 +7,7 @@ import numpy as np
 
 from semcorr.app.workspace import Found, Result, Workspace
 from semcorr.errors import ImageError, PointError
+from semcorr.fallback import on_method
 from semcorr.images import Image
 from semcorr.matching import Matcher, Query, innermost
 from semcorr.progress import Progress
@@ -47,11 +48,15 @@ def find(matcher: Matcher, work: Workspace, label: str, progress: Progress) -> R
 
 def layer_maps(matcher: Matcher, query: Query, target: Image, progress: Progress) -> np.ndarray | None:
     """Each layer's map of each point (points, layers, height, width); None where the method has none to show."""
-    method: Any = innermost(matcher)
-    if not hasattr(method, "layer_heatmaps"):
+    if not hasattr(innermost(matcher), "layer_heatmaps"):
         return None
-    maps: np.ndarray = method.layer_heatmaps(query, target, progress=_Told(progress, "layers"))
-    return maps
+    told = _Told(progress, "layers")
+
+    def maps(method: Any) -> np.ndarray:
+        found: np.ndarray = method.layer_heatmaps(query, target, progress=told)
+        return found
+
+    return on_method(matcher, maps, progress=told)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """The files that hold a network: which of them to read, and how to tell what is wrong with them."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from diffusers.utils import logging as diffusers_logging
+from safetensors import safe_open
 from transformers.utils import logging as transformers_logging
 
 from semcorr.errors import ModelError, SemcorrError
@@ -30,6 +31,54 @@ def choose_weights(names: Collection[str], stem: str) -> tuple[str | None, list[
         if index in names and shards and shards[0].endswith(f"-of-{len(shards):05d}.safetensors"):
             return variant, [index, *shards]
     return None
+
+
+def check_files(folder: Path, files: Sequence[str], config: Mapping[str, Any]) -> None:
+    """Insist that an index names the shards beside it and none elsewhere, and that a configuration is of these weights.
+
+    Args:
+        folder: where the files lie.
+        files: what :func:`choose_weights` chose.
+        config: the network's.
+
+    Raises:
+        ValueError: an index or a configuration that lies.
+        SafetensorError, OSError: a file is damaged.
+    """
+    shards = [name for name in files if not name.endswith(".json")]
+    for name in files:
+        if name.endswith(".json"):
+            named = read_json(folder / name).get("weight_map")
+            if not isinstance(named, dict) or not set(map(str, named.values())) <= set(shards):
+                raise ValueError(f"{name} names other files than {', '.join(shards)}")
+    tensors = 0
+    for name in shards:
+        with safe_open(folder / name, framework="pt") as file:
+            tensors += len(file.keys())
+    check_layers(config, tensors)
+
+
+_LAYERS = ("layers_per_block", "num_hidden_layers")
+
+
+def check_layers(config: Mapping[str, Any], tensors: int) -> None:
+    """Insist that a configuration has no more layers than there are tensors: a network of a billion is never built.
+
+    Raises:
+        ValueError: it has.
+    """
+    levels, depth = config.get("block_out_channels"), _most(config.get("transformer_layers_per_block"))
+    blocks = len(levels) if isinstance(levels, list) else 1
+    layers = max(_most(config.get(name)) for name in _LAYERS) * blocks * depth
+    if layers > tensors:
+        raise ValueError(f"its configuration has {layers:,} layers, and its files {tensors:,} weights")
+
+
+def _most(value: object) -> int:
+    """The largest whole number in numbers and lists of them; at least 1."""
+    if isinstance(value, list):
+        return max(map(_most, value), default=1)
+    return max(1, value) if isinstance(value, int) else 1
 
 
 @contextmanager
@@ -64,4 +113,6 @@ def _quiet(logging: Any) -> Iterator[None]:
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object; an empty one where there is no such file."""
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not isinstance(found, dict):
+        raise TypeError(f"expected an object in {file.name}, got {type(found).__name__}")
     return found

@@ -122,6 +122,9 @@ class TerminalProgress:
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
         """The library's callback: ``done`` of ``total`` steps of ``stage`` are behind."""
+        if stage == "float32":  # not work that goes on, but what a result must be read with
+            note(f"A part is done {info['reason']}.")
+            return
         # What can be called is there to be asked, by whoever shows pictures.
         shown = {name: value for name, value in info.items() if value is not None and not callable(value)}
         told = ", ".join(f"{name} {_short(value)}" for name, value in shown.items())

@@ -104,12 +104,16 @@ class ExtraPictures:
 
     def _layers(self, image: "Image", matches: "Matches") -> "PIL.Image.Image":
         from semcorr.draw_maps import layer_grid
+        from semcorr.fallback import on_method
         from semcorr.matching import innermost
 
-        method = innermost(self.matcher)
         with console.TerminalProgress() as progress:
-            maps = method.layer_heatmaps(self.query, image, progress=progress)  # type: ignore[attr-defined]
-        return layer_grid(image, matches, maps, sides=_sides(method, self.query, matches))
+            maps = on_method(
+                self.matcher,
+                lambda method: method.layer_heatmaps(self.query, image, progress=progress),
+                progress=progress,
+            )
+        return layer_grid(image, matches, maps, sides=_sides(innermost(self.matcher), self.query, matches))
 
     def _method(self, image: "Image", matches: "Matches") -> "PIL.Image.Image":
         from semcorr.draw_figures import method_figure

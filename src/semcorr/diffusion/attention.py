@@ -12,12 +12,14 @@ from torch import Tensor
 
 from semcorr.diffusion.layers import CrossAttentionLayer
 from semcorr.errors import LayerError
+from semcorr.numerics import largest
 
 
 @dataclass(kw_only=True)
 class _Recording:
     tokens: list[int] | None
     size: tuple[int, int]
+    key_magnitudes: list[Tensor]
     found: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -27,14 +29,18 @@ _ACTIVE: ContextVar[_Recording | None] = ContextVar("semcorr_recording", default
 
 
 @contextmanager
-def recording(tokens: Sequence[int] | None, latent_size: tuple[int, int]) -> Iterator[dict[str, Tensor]]:
+def recording(
+    tokens: Sequence[int] | None, latent_size: tuple[int, int], key_magnitudes: list[Tensor] | None = None
+) -> Iterator[dict[str, Tensor]]:
     """Collect from every recording processor that runs inside the ``with`` block.
 
     The dictionary that is given fills with the maps of ``tokens``, ``layer name -> Float[Tensor, "batch heads tokens
     height width"]``; or, if ``tokens`` is None, with the queries, ``layer name -> Float[Tensor, "batch heads height
-    width dim"]``. ``latent_size`` is the (height, width) of the latent the U-Net is called with.
+    width dim"]``. ``latent_size`` is the (height, width) of the latent the U-Net is called with. ``key_magnitudes``
+    gets the largest magnitude of each layer's keys: one that is infinite may leave a softmax finite, and wrong.
     """
-    now = _Recording(tokens=None if tokens is None else list(tokens), size=latent_size)
+    kept = [] if key_magnitudes is None else key_magnitudes
+    now = _Recording(tokens=None if tokens is None else list(tokens), size=latent_size, key_magnitudes=kept)
     before = _ACTIVE.set(now)
     try:
         yield now.found
@@ -97,8 +103,10 @@ class MapRecorder:
             return None
         # Worked out even when nobody reads it: a network with gradient checkpointing runs again without a recording,
         # and must then keep the same tensors for the backward pass.
-        probabilities = attention_probabilities(query, project_keys(attn, context), attn.scale, mask)
+        key = project_keys(attn, context)
+        probabilities = attention_probabilities(query, key, attn.scale, mask)
         if now is not None and now.tokens is not None:
+            now.key_magnitudes.append(largest(key))
             # Picked one by one, because picking by a list keeps a tensor of its own.
             chosen = torch.stack([probabilities[..., token] for token in now.tokens], dim=2)
             now.found[self.layer.name] = chosen.unflatten(3, self.layer.map_size(*now.size))

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from semcorr.checkpoints.fingerprint import fingerprint
-from semcorr.checkpoints.weights import PICKLED, choose_weights, read_json, reading
+from semcorr.checkpoints.weights import PICKLED, check_files, choose_weights, read_json, reading
 from semcorr.diffusion.layers import Family
 from semcorr.diffusion.parts import (
     CONTEXT_TOKENS,
@@ -120,7 +120,9 @@ def _load_network(folder: Path, part: str, model_id: str, dtype: torch.dtype) ->
     kind = _CLASSES[part]
     chosen = choose_weights([file.name for file in (folder / part).iterdir()], WEIGHT_STEMS[part])
     with reading(part, model_id):
-        saved_as = read_json(folder / part / "config.json").get("_class_name", kind.__name__)
+        config = read_json(folder / part / "config.json")
+        check_files(folder / part, [] if chosen is None else chosen[1], config)
+        saved_as = config.get("_class_name", kind.__name__)
         if saved_as != kind.__name__:
             raise ValueError(f"its configuration is of {saved_as}, expected {kind.__name__}")
         network, notes = kind.from_pretrained(

@@ -1,6 +1,7 @@
 """The frozen network as the methods see it."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from diffusers import UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from semcorr import numerics
 from semcorr.checkpoints.device import Device, DType, find_device, find_dtype
 from semcorr.diffusion import latents as _latents
 from semcorr.diffusion.attention import project_keys, recording
@@ -26,6 +28,8 @@ from semcorr.diffusion.text import TextEncoder
 from semcorr.diffusion.trim import trimmed_unet, unet_up_to
 from semcorr.errors import ModelError
 from semcorr.progress import Progress
+
+_LATENTS, _CONTEXT = "noisy latents", "a context"
 
 __all__ = ["DType", "Device", "DiffusionModel", "find_device"]
 
@@ -121,8 +125,15 @@ class DiffusionModel:
     def encode(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels latent_height latent_width"]:
-        """Encode RGB images in [0, 1] to float32 latents: the posterior's mean, scaled. No gradient."""
-        return _latents.encode(self.vae, images)
+        """Encode RGB images in [0, 1] to float32 latents: the posterior's mean, scaled. No gradient.
+
+        Raises:
+            NumericsError: a latent is not finite.
+        """
+        latents = _latents.encode(self.vae, images)
+        again = partial(_latents.encode, self.vae, images)
+        numerics.check([latents], f"The VAE of {self.model_id!r}", self.vae, again, {"a picture": images})
+        return latents
 
     def add_noise(
         self,
@@ -149,10 +160,13 @@ class DiffusionModel:
         the layer's name. Token 1, the first after the start token, is the one the paper reads. Gradients
         reach ``context`` (and ``noisy``); the network is frozen. The U-Net is run up to the last of ``layers``.
         With ``gradient_checkpointing`` the backward pass takes less memory and runs most of the network again.
+
+        Raises:
+            NumericsError: an attention or a key is not finite.
         """
         self._check_context(context, tokens)
         unet = self.trimmed(layers, gradient_checkpointing=gradient_checkpointing and torch.is_grad_enabled())
-        return self._record(unet, noisy, t, context, layers, tokens)
+        return self._checked(unet, noisy, t, context, layers, tokens)
 
     @torch.no_grad()
     def queries(
@@ -166,9 +180,12 @@ class DiffusionModel:
 
         The image's side of :meth:`attention`, without a gradient: ``context`` has its effect through what the network
         makes of it before each layer. :meth:`keys` is the other half.
+
+        Raises:
+            NumericsError: a query is not finite.
         """
         self._check_context(context, (0,))
-        return self._record(self.trimmed(layers), noisy, t, context, layers, None)
+        return self._checked(self.trimmed(layers), noisy, t, context, layers, None)
 
     def keys(
         self, context: Float[Tensor, "batch tokens dim"], layers: Sequence[CrossAttentionLayer]
@@ -177,14 +194,44 @@ class DiffusionModel:
 
         No pass of the network; gradients reach ``context``. The context's side of :meth:`attention`, for
         :func:`semcorr.diffusion.attention.attention_to`.
+
+        Raises:
+            NumericsError: a key is not finite.
         """
         self._check_context(context, (0,))
-        context = context.to(self.device, self.dtype)
-        found = {}
-        for layer in layers:
-            attn = cross_attention_module(self.unet, layer)
-            normed = attn.norm_encoder_hidden_states(context) if attn.norm_cross else context
-            found[layer.name] = project_keys(attn, normed).float() * attn.scale
+        own = context.to(self.device, self.dtype)
+
+        def project() -> dict[str, Tensor]:
+            found = {}
+            for layer in layers:
+                attn = cross_attention_module(self.unet, layer)
+                normed = attn.norm_encoder_hidden_states(own) if attn.norm_cross else own
+                found[layer.name] = project_keys(attn, normed).float() * attn.scale
+            return found
+
+        found = project()
+        numerics.check(found.values(), self._unet_name, self.unet, project, {_CONTEXT: own})
+        return found
+
+    @property
+    def _unet_name(self) -> str:
+        return f"The U-Net of {self.model_id!r}"
+
+    def _checked(
+        self,
+        unet: UNet2DConditionModel,
+        noisy: Float[Tensor, "batch channels latent_height latent_width"],
+        t: int,
+        context: Float[Tensor, "batch tokens dim"],
+        layers: Sequence[CrossAttentionLayer],
+        tokens: Sequence[int] | None,
+    ) -> dict[str, Tensor]:
+        """Record, and insist that what is found is finite."""
+        magnitudes: list[Tensor] = []
+        found = self._record(unet, noisy, t, context, layers, tokens, magnitudes)
+        again = partial(self._record, unet, noisy, t, context, layers, tokens)
+        inputs = {_LATENTS: noisy, _CONTEXT: context}
+        numerics.check([*found.values(), *magnitudes], self._unet_name, unet, again, inputs)
         return found
 
     def _record(
@@ -195,10 +242,11 @@ class DiffusionModel:
         context: Float[Tensor, "batch tokens dim"],
         layers: Sequence[CrossAttentionLayer],
         tokens: Sequence[int] | None,
+        magnitudes: list[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         noisy = noisy.to(self.device, self.dtype)
         context = context.to(self.device, self.dtype)
-        with recording(tokens, (noisy.shape[2], noisy.shape[3])) as found:
+        with recording(tokens, (noisy.shape[2], noisy.shape[3]), magnitudes) as found:
             unet(noisy, t, context, added_cond_kwargs=self._added_conditions(noisy), return_dict=False)
         return {layer.name: found[layer.name] for layer in layers}
 
@@ -216,15 +264,20 @@ class DiffusionModel:
 
         Raises:
             LayerError: there is no such block.
+            NumericsError: a feature is not finite.
         """
         self._check_context(context, (0,))
         if block not in self._up_to:
             self._up_to[block] = unet_up_to(self.unet, block)
+        unet = self._up_to[block]
         noisy = noisy.to(self.device, self.dtype)
         context = context.to(self.device, self.dtype)
         added = self._added_conditions(noisy)
-        (found,) = self._up_to[block](noisy, t, context, added_cond_kwargs=added, return_dict=False)
-        return found.float()
+        run = partial(unet, noisy, t, context, added_cond_kwargs=added, return_dict=False)
+        (found,) = run()
+        numerics.check([found], self._unet_name, unet, run, {_LATENTS: noisy, _CONTEXT: context})
+        result: Tensor = found.float()
+        return result
 
     def encode_text(self, prompts: Sequence[str]) -> Float[Tensor, "batch tokens dim"]:
         """Encode prompts into float32 contexts with the checkpoint's own text encoder, loaded on first use.

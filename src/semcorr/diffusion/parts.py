@@ -42,10 +42,22 @@ STABLE_DIFFUSION_SCHEDULE: Mapping[str, Any] = {
 }
 
 
+_MOST_STEPS = 100_000
+_MOST_SIDE = 1024
+"""Of a latent: eight times what SDXL has."""
+
+
 def make_schedule(config: Mapping[str, Any]) -> DDIMScheduler:
-    """Make the noise schedule from a scheduler's configuration, whichever sampler that was written for."""
+    """Make the noise schedule from a scheduler's configuration, whichever sampler that was written for.
+
+    Raises:
+        ValueError: it has more time steps than any.
+    """
     keys = (*STABLE_DIFFUSION_SCHEDULE, "trained_betas", "rescale_betas_zero_snr")
     chosen = {key: config[key] for key in keys if config.get(key) is not None}
+    steps = chosen.get("num_train_timesteps", 1)
+    if not 1 <= steps <= _MOST_STEPS:
+        raise ValueError(f"num_train_timesteps is {steps}, expected 1 to {_MOST_STEPS:,}")
     return DDIMScheduler(**{**STABLE_DIFFUSION_SCHEDULE, **chosen})
 
 
@@ -72,8 +84,8 @@ def check_supported(name: str, unet: UNet2DConditionModel, vae: AutoencoderKL) -
         wants.append(f"{config.addition_embed_type!r} conditions")
     if config.encoder_hid_dim_type is not None or not isinstance(config.cross_attention_dim, int):
         wants.append("another kind of context")
-    if not isinstance(config.sample_size, int):
-        wants.append("latents of no one size")
+    if not isinstance(config.sample_size, int) or not 1 <= config.sample_size <= _MOST_SIDE:
+        wants.append("latents of no one size, or of too large a one")
     if wants:
         raise ModelError(
             f"The U-Net of {name} takes {' and '.join(wants)}. Expected a text-to-image network of Stable "

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import safe_open
 
 from semcorr.checkpoints.fingerprint import fingerprint
-from semcorr.checkpoints.weights import reading
+from semcorr.checkpoints.weights import check_layers, reading
 from semcorr.diffusion.layers import Family
 from semcorr.diffusion.parts import CONTEXT_TOKENS, Checkpoint, check_supported, make_schedule
 from semcorr.errors import ModelError
@@ -41,6 +41,8 @@ def load_single_file(path: Path, model_id: str, *, dtype: torch.dtype = torch.fl
         configs = {part: _packaged(family, part) for part in ("unet", "vae", "scheduler")}
         configs["unet"] |= unet_widths(_below(shapes, UNET), family)
         configs["vae"] |= vae_widths(_below(shapes, VAE))
+        for part in ("unet", "vae"):
+            check_layers(configs[part], len(shapes))
         prediction, side = prediction_and_side(family, path.name, notes, shapes)
         configs["scheduler"]["prediction_type"] = prediction
         configs["unet"]["sample_size"] = side // 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
@@ -110,6 +112,8 @@ def prediction_and_side(family: Family, file_name: str, notes: Mapping[str, str]
 def unet_widths(shapes: Shapes, family: Family) -> dict[str, Any]:
     """Read the parts of a U-Net's configuration that its weights tell."""
     blocks = 1 + max(int(name.split(".")[1]) for name in shapes if name.startswith("input_blocks."))
+    if blocks > len(shapes):
+        raise ValueError(f"{blocks:,} input blocks, and {len(shapes):,} weights")
     levels = 1 + sum(f"input_blocks.{block}.0.op.weight" in shapes for block in range(blocks))
     layers = (blocks - levels) // levels  # each level but the last ends with a downsampling, and one block is first
     firsts = [1 + level * (layers + 1) for level in range(levels)]
@@ -140,6 +144,8 @@ def vae_widths(shapes: Shapes) -> dict[str, Any]:
     """Read the parts of a VAE's configuration that its weights tell."""
     levels = 1 + max(int(name.split(".")[2]) for name in shapes if name.startswith("encoder.down."))
     layers = 1 + max(int(name.split(".")[4]) for name in shapes if name.startswith("encoder.down.0.block."))
+    if levels > len(shapes):
+        raise ValueError(f"{levels:,} levels, and {len(shapes):,} weights")
     return {
         "latent_channels": shapes["decoder.conv_in.weight"][1],
         "block_out_channels": [shapes[f"encoder.down.{level}.block.0.conv1.weight"][0] for level in range(levels)],

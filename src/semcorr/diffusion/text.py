@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
 
-from semcorr.checkpoints.weights import reading
+from semcorr.checkpoints.weights import check_files, choose_weights, read_json, reading
 from semcorr.diffusion.layers import Family
+from semcorr.numerics import check
 
 _PARTS: dict[bool, tuple[tuple[str, str, Any], ...]] = {
     False: (("tokenizer", "text_encoder", CLIPTextModel),),
@@ -47,6 +49,9 @@ class TextEncoder:
         self._pairs: list[tuple[Any, Any]] = []
         for tokenizer, encoder, kind in _PARTS[self._sdxl]:
             with reading("text encoder", model_id):
+                chosen = choose_weights([file.name for file in (folder / encoder).iterdir()], "model")
+                files = [] if chosen is None else chosen[1]
+                check_files(folder / encoder, files, read_json(folder / encoder / "config.json"))
                 network = kind.from_pretrained(folder / encoder, use_safetensors=True, local_files_only=True)
                 words = AutoTokenizer.from_pretrained(folder / tokenizer, local_files_only=True)
             self._pairs.append((words, network.float().to(device).eval().requires_grad_(False)))
@@ -66,8 +71,10 @@ class TextEncoder:
         found = []
         for words, network in self._pairs:
             ids = words(list(prompts), padding="max_length", truncation=True, max_length=tokens, return_tensors="pt")
-            output = network(ids["input_ids"].to(self._device), output_hidden_states=self._sdxl)
+            run = partial(network, ids["input_ids"].to(self._device), output_hidden_states=self._sdxl)
+            output = run()
             found.append(output.hidden_states[-2] if self._sdxl else output.last_hidden_state)
+            check([found[-1]], "The text encoder", network, run, {})
         return torch.cat(found, dim=-1)
 
     def pieces(self, prompt: str, tokens: int) -> tuple[TextPiece, ...]:

@@ -34,7 +34,7 @@ class PairRecord:
     "1" … "R" to the peaks after that many embeddings, ``crops`` "1" … "K" to those after that many crops: empty
     for methods that have none. ``describe_seconds`` is what describing the source took, on the first pair that was
     done after it (the others have 0); both seconds are the method's own, without reading pictures. ``error`` says why
-    a pair failed; its ``predicted`` then has no rows.
+    a pair failed; its ``predicted`` then has no rows. ``remarks`` are the query's and the matches'.
     """
 
     index: int
@@ -58,6 +58,7 @@ class PairRecord:
     describe_seconds: float = 0.0
     locate_seconds: float = 0.0
     error: str = ""
+    remarks: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One line of JSON; what was found keeps four decimals."""
@@ -92,6 +93,10 @@ class PairRecord:
                     raise TypeError(f"{name} is {value!r:.60}")
         for name in ("source_size", "target_size", "source_box", "target_box", "names"):
             row[name] = None if row[name] is None else tuple(row[name])
+        told = row.setdefault("remarks", [])  # records of an earlier version have none
+        if not isinstance(told, list):
+            raise TypeError(f"remarks is {told!r:.60}")
+        row["remarks"] = tuple(map(str, told))
         points, found = len(row["names"]), len(row["predicted"])
         if not (points == len(row["truth"]) == len(row["source_points"]) and found == len(row["confidence"])):
             raise ValueError(f"{points} names and {found} points found, with other numbers of points or confidences")

@@ -14,13 +14,16 @@ _ELSEWHERE = ("root", "pairs", "content")
 
 
 def warnings_of(names: Sequence[str], runs: Sequence[Run], scores: Sequence[Scores]) -> list[str]:
-    """Unfinished runs, failed pairs, other pairs and other settings of runs of one data set."""
+    """Unfinished runs, failed and remarkable pairs, other pairs and other settings of runs of one data set."""
     found = []
     for name, run, measured in zip(names, runs, scores, strict=True):
         if len(run.records) < run.expected:
             found.append(f"{name} is not finished: {len(run.records):,} of {run.expected:,} pairs.")
         if failed := int(measured.failed.sum()):
             found.append(f"{name}: {_count(failed, 'pair')} failed, all of their points count as wrong.")
+        if remarks := [remark for record in run.records for remark in record.remarks]:
+            noted = sum(bool(record.remarks) for record in run.records)
+            found.append(f"{name}: {_count(noted, 'pair')} with remarks, the first: {remarks[0]}.")
     first = _signatures(runs[0])
     for name, run in zip(names[1:], runs[1:], strict=True):
         other = _signatures(run)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.errors import SettingsError
+from semcorr.fallback import on_method
 from semcorr.features.buddies import best_buddies
 from semcorr.features.matcher import FeatureMatcher
 from semcorr.geometry import scale_points
@@ -69,8 +70,7 @@ def mutual_matches(
         SettingsError: the method has no features; or ``levels`` or ``radius`` is out of range.
         ImageError: an image cannot be used.
     """
-    matcher = innermost(matcher)
-    if not isinstance(matcher, FeatureMatcher):
+    if not isinstance(innermost(matcher), FeatureMatcher):
         raise SettingsError(
             "Mutual matches need a method on features: without a query there is nothing to optimise a prompt for. "
             "Choose one, for instance --method dift."
@@ -78,7 +78,9 @@ def mutual_matches(
     if levels < 1 or radius < 0:
         raise SettingsError(f"Expected at least 1 level and a radius of at least 0, got {levels} and {radius}.")
     images = [load_image(one) for one in (source, target)]
-    first, second = (matcher.features(one, matcher.settings, progress) for one in images)
+    first, second = on_method(
+        matcher, lambda own: [own.features(one, own.settings, progress) for one in images], progress=progress
+    )
     found = best_buddies(first, second, levels=levels, radius=radius)
     places = [
         scale_points(cells.double().cpu().numpy() + 0.5, (features.shape[2], features.shape[1]), image.size)

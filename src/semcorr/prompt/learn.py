@@ -1,6 +1,7 @@
 """Learning: find embeddings whose attention lights up the query point (paper section 3.2, "Optimization")."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -10,14 +11,16 @@ from torch import Tensor
 
 from semcorr import heatmaps
 from semcorr.diffusion import PrefixMemory
+from semcorr.errors import NumericsError
 from semcorr.memory import in_batches
+from semcorr.numerics import all_finite, largest, precision_of
 from semcorr.progress import Progress
 from semcorr.prompt.crops import CropLatents
 from semcorr.prompt.draws import Draws, DrawStream
 from semcorr.prompt.frozen import FrozenMaps, frozen_crops
 from semcorr.prompt.least_squares import solve_token
 from semcorr.prompt.look import Look, frozen_whole, live_whole, look_at
-from semcorr.prompt.reading import Reader, Row, rows_of, stack_noise
+from semcorr.prompt.reading import Reader, Row, naming, rows_of, stack_noise
 from semcorr.prompt.settings import PromptSettings
 
 
@@ -112,6 +115,7 @@ def learn(
 
     Raises:
         OutOfMemoryError: not even one row fits into memory.
+        NumericsError: a map, a loss, a gradient or an embedding is not finite.
     """
     settings = reader.settings
     rows = rows_of(len(points), settings.rounds)
@@ -191,18 +195,37 @@ def _learn_rows(
     scale = 4096.0 if model.dtype == torch.float16 else 1.0
     losses = []
     for step in range(settings.steps):
-        maps, centres = read(streams, row_points, embeddings)
-        target = _targets(centres.to(model.device), settings, reader.resolution)
-        loss = row_losses(maps, target, settings.loss)
-        # The sum, not the mean: a row's gradient must not know how many others there are.
-        torch.autograd.backward(scale * loss.sum())
+        with naming(f"step {step + 1} of {settings.steps}", rows):
+            maps, centres = read(streams, row_points, embeddings)
+            target = _targets(centres.to(model.device), settings, reader.resolution)
+            loss = row_losses(maps, target, settings.loss)
+            # The sum, not the mean: a row's gradient must not know how many others there are.
+            torch.autograd.backward(scale * loss.sum())
+            mean = _checked_mean(loss.detach(), embeddings, precision_of(model.unet))
         if scale != 1.0 and embeddings.grad is not None:
             embeddings.grad /= scale
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.detach())
-        report(step + 1, float(losses[-1].mean()), embeddings)
+        report(step + 1, mean, embeddings)
+    with naming(f"the last of {settings.steps} steps", rows):
+        _check_last(embeddings, settings.lr, precision_of(model.unet))
     return embeddings.detach().cpu(), torch.stack(losses, dim=1).cpu()
+
+
+def _checked_mean(loss: Float[Tensor, " rows"], embeddings: Tensor, precision: str) -> float:
+    """The mean loss, after a look at it and at the gradient: both in one wait for the device."""
+    assert embeddings.grad is not None  # noqa: S101  # the maps depend on them
+    mean, steepest = torch.stack((loss.mean(), largest(embeddings.grad))).tolist()
+    for what, number in (("loss", mean), ("gradient to the embeddings", steepest)):
+        if not math.isfinite(number):
+            raise NumericsError(f"The {what} is not finite, in {precision}.", "Use dtype='float32'.", precision)
+    return float(mean)
+
+
+def _check_last(embeddings: Tensor, rate: float, precision: str) -> None:
+    if not all_finite([embeddings]):
+        raise NumericsError("Embeddings are not finite.", f"Lower the setting 'lr', which is {rate:g}.", precision)
 
 
 def _targets(

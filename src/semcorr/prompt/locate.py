@@ -12,7 +12,7 @@ from semcorr.progress import Progress
 from semcorr.prompt.crops import CORNERS, CropLatents
 from semcorr.prompt.draws import Draws, DrawStream
 from semcorr.prompt.frozen import FrozenRows, frozen_crops
-from semcorr.prompt.reading import Reader, Row, rows_of, stack_noise
+from semcorr.prompt.reading import Reader, Row, naming, rows_of, stack_noise
 
 Report = Callable[[int], None]
 """Told how many crops every row of a batch has been read from."""
@@ -51,6 +51,7 @@ def locate_rows(
     Raises:
         SettingsError: frozen queries want an empty prompt that the model cannot encode.
         OutOfMemoryError: not even one row fits into memory.
+        NumericsError: a map is not finite.
     """
     rows = rows_of(*embeddings.shape[:2])
     passes = reader.settings.locate_crops
@@ -66,7 +67,8 @@ def locate_rows(
                 progress("locate", finished * passes + crops * len(batch_rows), len(rows) * passes)
 
         chosen = torch.stack([embeddings[row.point, row.round_] for row in batch_rows]).to(reader.model.device)
-        return read(batch_rows, chosen, on_crops is not None, report)
+        with naming("locating", batch_rows):
+            return read(batch_rows, chosen, on_crops is not None, report)
 
     for done, (maps, history) in in_batches(rows, batch, work, stage="locate"):
         finished += len(done)
@@ -89,7 +91,8 @@ class _LiveRows:
         streams = [self._draws.locating(row.point, row.round_) for row in rows]
         reading, history = _Reading(self._reader, self._latents, embeddings, streams), []
         for number in range(self._reader.settings.locate_crops):
-            reading.read_crops(number)
+            with naming(f"crop {number + 1} of {self._reader.settings.locate_crops}", rows):
+                reading.read_crops(number)
             if keep:
                 history.append(reading.mean.mean().cpu())
             report(number + 1)

@@ -1,7 +1,8 @@
 """What learning and locating share: which network, layers, time step and frame a setting stands for, and one pass."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from semcorr.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.diffusion.attention import attention_to
-from semcorr.errors import SettingsError
+from semcorr.errors import NumericsError, SettingsError
 from semcorr.prompt.crops import CropRange, crop_range
 from semcorr.prompt.settings import PromptSettings
 
@@ -25,6 +26,21 @@ class Row:
 def rows_of(points: int, rounds: int) -> list[Row]:
     """All rows, point-major."""
     return [Row(point=point, round_=round_) for point in range(points) for round_ in range(rounds)]
+
+
+@contextmanager
+def naming(step: str, rows: Sequence[Row]) -> Iterator[None]:
+    """Have a :class:`NumericsError` say at which step it came up, and for which points and rounds (from 1)."""
+    try:
+        yield
+    except NumericsError as error:
+        points, rounds = {row.point + 1 for row in rows}, {row.round_ + 1 for row in rows}
+        raise error.at(f"{step}, {_span('point', points)}, {_span('round', rounds)}") from None
+
+
+def _span(what: str, numbers: set[int]) -> str:
+    first, last = min(numbers), max(numbers)
+    return f"{what} {first}" if first == last else f"{what}s {first} to {last}"
 
 
 class Reader:

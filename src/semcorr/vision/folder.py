@@ -10,7 +10,7 @@ from transformers import Dinov2Model, Dinov2WithRegistersModel, DINOv3ViTModel, 
 
 from semcorr.checkpoints.fingerprint import fingerprint
 from semcorr.checkpoints.hub import Needed
-from semcorr.checkpoints.weights import PICKLED, choose_weights, read_json, reading
+from semcorr.checkpoints.weights import PICKLED, check_files, choose_weights, read_json, reading
 from semcorr.errors import ModelError, suggest
 
 KINDS: Mapping[str, Any] = {
@@ -138,6 +138,7 @@ def _kind(config: Mapping[str, Any], model_id: str) -> str:
 def _load_network(folder: Path, kind: str, model_id: str, dtype: torch.dtype) -> Any:
     chosen = choose_weights([file.name for file in folder.iterdir()], _STEM)
     with reading("network", model_id):
+        check_files(folder, [] if chosen is None else chosen[1], read_json(folder / _CONFIG))
         network, notes = KINDS[kind].from_pretrained(
             folder,
             variant=None if chosen is None else chosen[0],

@@ -1,5 +1,6 @@
 """The frozen vision transformer as feature methods see it."""
 
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -7,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from semcorr import numerics
 from semcorr.checkpoints import hub
 from semcorr.checkpoints.device import Device, DType, find_device, find_dtype
 from semcorr.checkpoints.names import is_hub_id, looks_like_a_path
@@ -118,13 +120,16 @@ class VisionModel:
         Raises:
             LayerError: there is no such block.
             SettingsError: no such facet, or a resolution smaller than a patch.
+            NumericsError: a number of the block's is not finite.
         """
         self.check(layer, facet, resolution)
         pixels, (columns, rows) = self._prepare(image, self.resolution if resolution is None else resolution)
         network = ending_at(self.network, layer % self.depth, facet, norm=norm)
         # The others bring their positions to the image's size unasked, or have none that are learned.
         asked = {"interpolate_pos_encoding": True} if self.kind == "vit" else {}
-        tokens: Tensor = network(pixels, **asked).last_hidden_state
+        run = partial(network, pixels, **asked)
+        tokens: Tensor = run().last_hidden_state
+        numerics.check([tokens], f"The network of {self.model_id!r}", network, run, {"a picture": pixels})
         return tokens[0, self._others :].float().unflatten(0, (rows, columns)).movedim(-1, 0)
 
     def check(self, layer: int, facet: str, resolution: int | None) -> None:
