@@ -15,7 +15,8 @@ from rich.table import Table
 
 from benchmarks.command import main, new_app
 from benchmarks.fuzzing.feeding import Outcome, distinct, feed, keep
-from benchmarks.fuzzing.targets import Target, targets
+from benchmarks.fuzzing.target import Target
+from benchmarks.fuzzing.targets import targets
 from semcorr.cli import console
 from semcorr.cli.options import Output, Repeated
 from semcorr.errors import SettingsError, suggest

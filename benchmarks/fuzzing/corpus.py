@@ -11,13 +11,18 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import torch
+from safetensors.numpy import save
 
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.calibration import Calibration
 from semcorr.datasets.ap10k import POINTS
 from semcorr.evaluation.records import PairRecord
 from semcorr.flow import Flow
+from semcorr.geometry import Crop
+from semcorr.images import known_formats
 from semcorr.matching import Matches, Query
+from semcorr.prompt.latents_cache import KeptLatents, LatentsCache
 
 Files = tuple[bytes, ...]
 
@@ -50,12 +55,10 @@ def images() -> Files:
         (picture, "WEBP", {"exif": exif}),
         (picture, "WEBP", {"lossless": True, **animated}),
         (picture, "PPM", {}),
-        (picture, "TGA", {"compression": "tga_rle"}),
-        (picture, "PCX", {}),
-        (picture, "SGI", {}),
-        (picture, "DDS", {}),
         (picture.convert("L"), "JPEG2000", {}),
     ]
+    if "AVIF" in known_formats():
+        made.append((picture, "AVIF", {"exif": exif}))
     return tuple(_saved(*one) for one in made)
 
 
@@ -240,6 +243,39 @@ def flows() -> tuple[Files, Files]:
         target_size=(20, 10),
     )
     return (_written(made.save, "flow.npz"),), (_written(made.save, "flow.flo"),)
+
+
+def record() -> Files:
+    """Of a run of the method on :func:`benchmarks.fuzzing.networks.model`: a point, a round, a step, four crops."""
+    random = np.random.default_rng(0)
+    numbers = {
+        "upsample_res": 8,
+        "num_steps": 1,
+        "noise_level": -8,
+        "layers": [0],
+        "lr": 0.01,
+        "num_opt_iterations": 1,
+        "sigma": 1.0,
+        "crop_percent": 93.2,
+        "num_iterations": 4,
+    }
+    shapes = {"context_init": (1, 77, 8), "noise": (5, 1, 4, 8, 8), "contexts": (1, 1, 1, 77, 8), "noisy": (1, 4, 8, 8)}
+    tensors: dict[str, np.ndarray] = {
+        name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()
+    }
+    tensors |= {"src_kps": np.array([[2.0], [3.0]], dtype=np.float32), "crop": np.array([[0, 0, 7, 7]] * 5)}
+    tensors |= {"loss": np.zeros(1), "maps_every_8th": np.zeros((1, 1, 1, 1)), "argmax_per_map": np.zeros((1, 1))}
+    tensors |= {"source_4": np.zeros((4, 4, 3), dtype=np.uint8), "target_4": np.zeros((4, 4, 3), dtype=np.uint8)}
+    told = {"hyperparameters": json.dumps(numbers), "timesteps": json.dumps(list(range(980, -1, -20)))}
+    return (save(tensors, metadata=told),)
+
+
+def latent() -> Files:
+    """A crop's, as the cache keeps it."""
+    with TemporaryDirectory() as folder:
+        kept = KeptLatents(LatentsCache(folder), Path(folder), (4, 8, 8))
+        kept.put(Crop(left=0, top=0, width=8, height=8), torch.zeros(4, 8, 8))
+        return ((Path(folder) / "0-0-8-8.safetensors").read_bytes(),)
 
 
 def calibration() -> Files:

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from benchmarks.fuzzing.targets import Target
+from benchmarks.fuzzing.target import Target
 from semcorr.errors import SemcorrError
 
 MOST_SECONDS = 5.0

@@ -1,19 +1,28 @@
 """A tiny checkpoint and a tiny vision transformer, as their libraries save them, and what is changed of them."""
 
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.numpy import save
 from transformers import Dinov2Config, Dinov2Model
+
+from semcorr.diffusion import DiffusionModel
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
-def save_diffusion(folder: Path) -> None:
-    """Write ``unet/`` and ``vae/`` of a network of two levels with random weights."""
+INDEX = "diffusion_pytorch_model.safetensors.index.json"
+
+
+def save_diffusion(folder: Path, shards: str = "1GB") -> None:
+    """Write ``unet/`` and ``vae/`` of a network of two levels with random weights, and a schedule.
+
+    ``shards`` is the most that a file of the U-Net may hold.
+    """
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
         sample_size=8,
@@ -26,7 +35,8 @@ def save_diffusion(folder: Path) -> None:
         attention_head_dim=4,
     )
     vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4, sample_size=16)
-    unet.save_pretrained(folder / "unet")
+    unet.save_pretrained(folder / "unet", max_shard_size=shards)
+    DDIMScheduler().save_pretrained(folder / "scheduler")
     vae.save_pretrained(folder / "vae")
 
 
@@ -37,6 +47,21 @@ def save_vision(folder: Path) -> None:
         hidden_size=8, num_hidden_layers=1, num_attention_heads=2, mlp_ratio=1, image_size=16, patch_size=8
     )
     Dinov2Model(config).save_pretrained(folder)
+
+
+@cache
+def model() -> DiffusionModel:
+    """The network of :func:`save_diffusion`."""
+    with TemporaryDirectory() as place:
+        save_diffusion(Path(place))
+        return DiffusionModel.from_pretrained(place, device="cpu")
+
+
+def index() -> bytes:
+    """The index of its U-Net, saved in shards."""
+    with TemporaryDirectory() as place:
+        save_diffusion(Path(place), "20KB")
+        return (Path(place) / "unet" / INDEX).read_bytes()
 
 
 def saved_file(name: str, folder_of: str) -> bytes:

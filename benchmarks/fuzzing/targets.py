@@ -2,16 +2,18 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import PIL.Image
+import torch
 
 from benchmarks.fuzzing import corpus, mutate, networks
+from benchmarks.fuzzing.of_networks import checkpoints
+from benchmarks.fuzzing.target import Target
 from semcorr.annotations.formats import read_annotations
 from semcorr.annotations.journal import Journal
 from semcorr.calibration import Calibration
@@ -19,48 +21,24 @@ from semcorr.cli.options import parse_settings
 from semcorr.datasets import ap10k, cub, own, pf_pascal, pf_willow, spair
 from semcorr.datasets.archive import unpack
 from semcorr.datasets.base import Dataset
-from semcorr.diffusion.checkpoint import load_checkpoint
 from semcorr.evaluation.keypoints import score
 from semcorr.evaluation.run_folder import read_run
 from semcorr.flow import Flow
+from semcorr.geometry import Crop
 from semcorr.images import load_image
 from semcorr.matching import Matches, Query
+from semcorr.prompt.latents_cache import KeptLatents, LatentsCache
 from semcorr.prompt.presets import preset
+from semcorr.prompt.replay import read_record
 from semcorr.settings import override
-from semcorr.vision.folder import load_folder as load_vision
 
 MEGAPIXELS = 2.0
 """The limit that pictures are read under here: what a header may claim decides how much memory reading takes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """A reader.
-
-    Attributes:
-        name: what tables call it.
-        seeds: makes valid files.
-        mutate: changes one of them.
-        file: where the file lies in the target's folder.
-        read: reads the file, or the folder around it.
-        prepare: puts into the folder what else the reader needs.
-        weight: its part of all inputs; slow readers have less.
-        whole: whether the reader takes the files as they are; else they are beginnings of what it takes.
-    """
-
-    name: str
-    seeds: Callable[[], Sequence[bytes]]
-    mutate: mutate.Mutation
-    file: str
-    read: Callable[[Path], object]
-    prepare: Callable[[Path], None] | None = None
-    weight: float = 1.0
-    whole: bool = True
-
-
 def targets() -> list[Target]:
     """All readers."""
-    return [*_pictures_and_annotations(), *_benchmarks(), *_archives(), *_results(), *_checkpoints()]
+    return [*_pictures_and_annotations(), *_benchmarks(), *_archives(), *_results(), *checkpoints()]
 
 
 def _pictures_and_annotations() -> list[Target]:
@@ -201,6 +179,14 @@ def _results() -> list[Target]:
     return [
         tensors(name="query", seeds=corpus.query, read=_query, weight=2),
         tensors(name="matches", seeds=corpus.matches, read=_matches, weight=2),
+        tensors(name="record", seeds=corpus.record, read=lambda path: read_record(networks.model(), path)),
+        Target(
+            name="latents",
+            seeds=corpus.latent,
+            mutate=mutate.safetensors_of,
+            file="0-0-8-8.safetensors",
+            read=_latent,
+        ),
         Target(
             name="flow: .npz", seeds=lambda: corpus.flows()[0], mutate=mutate.zip_of, file="flow.npz", read=Flow.load
         ),
@@ -241,57 +227,6 @@ def _results() -> list[Target]:
             weight=0.3,
         ),
         json_file(name="settings", seeds=corpus.settings, read=_settings),
-    ]
-
-
-def _checkpoints() -> list[Target]:
-    unet, vision = partial(networks.saved_file, folder_of="diffusion"), partial(networks.saved_file, folder_of="vision")
-    return [
-        Target(
-            name="checkpoint: config",
-            seeds=lambda: (unet("unet/config.json"),),
-            mutate=mutate.json_of,
-            file="unet/config.json",
-            read=lambda path: load_checkpoint(path.parents[1]),
-            prepare=networks.save_diffusion,
-            weight=0.02,
-        ),
-        Target(
-            name="checkpoint: weights",
-            seeds=lambda: (unet(f"unet/{networks.WEIGHTS}"),),
-            mutate=mutate.safetensors_of,
-            file=f"unet/{networks.WEIGHTS}",
-            read=lambda path: load_checkpoint(path.parents[1]),
-            prepare=networks.save_diffusion,
-            weight=0.02,
-        ),
-        Target(
-            name="checkpoint: one file",
-            seeds=lambda: (networks.original_layout(),),
-            mutate=mutate.safetensors_of,
-            file="file.safetensors",
-            read=load_checkpoint,
-            weight=0.05,
-            whole=False,
-        ),
-        Target(
-            name="vision: config",
-            seeds=lambda: (vision("config.json"),),
-            mutate=mutate.json_of,
-            file="config.json",
-            read=lambda path: load_vision(path.parent, "fuzzed"),
-            prepare=networks.save_vision,
-            weight=0.02,
-        ),
-        Target(
-            name="vision: weights",
-            seeds=lambda: (vision("model.safetensors"),),
-            mutate=mutate.safetensors_of,
-            file="model.safetensors",
-            read=lambda path: load_vision(path.parent, "fuzzed"),
-            prepare=networks.save_vision,
-            weight=0.02,
-        ),
     ]
 
 
@@ -372,6 +307,12 @@ def _query(path: Path) -> None:
 
 def _matches(path: Path) -> None:
     Matches.load(path).to_dict()
+
+
+def _latent(path: Path) -> None:
+    found = KeptLatents(LatentsCache(path.parent), path.parent, (4, 8, 8)).get(Crop(left=0, top=0, width=8, height=8))
+    if found is not None and (found.shape != (4, 8, 8) or found.dtype != torch.float32):
+        raise AssertionError(f"a latent of {found.dtype} {tuple(found.shape)}")
 
 
 def _journal(path: Path) -> None:

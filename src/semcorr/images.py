@@ -20,6 +20,8 @@ from semcorr.errors import ImageError, suggest
 
 MAX_MEGAPIXELS = 100.0
 MIN_SIDE = 2
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""What is read, and by no other of Pillow's decoders: some hand files on to other programs, most are hardly used."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,14 +124,16 @@ def _siblings(file: Path) -> Iterable[str]:
     return [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
 
 
+def known_formats() -> list[str]:
+    """Those of :data:`FORMATS` that this build of Pillow has."""
+    PIL.Image.init()
+    return [name for name in FORMATS if name in PIL.Image.OPEN]
+
+
 def _open(stream: object, path: str, max_megapixels: float) -> PIL.Image.Image:
     try:
         with _quiet():
-            opened = PIL.Image.open(stream)  # type: ignore[arg-type]
-        # Its decoder hands the file to another program, which can do more than draw.
-        if opened.format == "EPS":
-            raise PIL.UnidentifiedImageError("EPS is a program that draws a picture")
-        return opened
+            return PIL.Image.open(stream, formats=known_formats())  # type: ignore[arg-type]
     except PIL.Image.DecompressionBombError as error:
         pillow = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise ImageError(
@@ -137,7 +141,9 @@ def _open(stream: object, path: str, max_megapixels: float) -> PIL.Image.Image:
             f"Pillow itself): {error}. It was not decoded. Scale it down first."
         ) from error
     except PIL.UnidentifiedImageError as error:
-        raise ImageError(f"{path!r} is not an image file that Pillow knows: save it as PNG or JPEG.") from error
+        raise ImageError(
+            f"{path!r} is not an image file of a kind that is read ({', '.join(FORMATS)}): save it as PNG or JPEG."
+        ) from error
     except MemoryError:
         raise
     except Exception as error:  # Decoders raise whatever their code stumbles over when a header is broken.

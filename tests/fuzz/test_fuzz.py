@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzz import app, shared
 from benchmarks.fuzzing import feeding, mutate
-from benchmarks.fuzzing.targets import Target, targets
+from benchmarks.fuzzing.target import Target
+from benchmarks.fuzzing.targets import targets
 from semcorr.cli.options import parse_settings
 from semcorr.datasets.mat import read_numbers
 from semcorr.errors import SemcorrError

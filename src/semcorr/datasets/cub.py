@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from semcorr.datasets.base import Box, Dataset, Pair, Picture
 from semcorr.datasets.files import Folder, corner_box, open_folder, pixel_points, quiet, save_picture
+from semcorr.images import known_formats
 from semcorr.progress import Progress
 
 PARTS = 15
@@ -192,7 +193,7 @@ def _cropped(folder: Folder, bird: _Bird) -> _Bird:
 def _write_crop(folder: Folder, source: Path, square: tuple[int, int, int], path: Path) -> None:
     left, top, side = square
     try:
-        with quiet(), PIL.Image.open(source) as picture:
+        with quiet(), PIL.Image.open(source, formats=known_formats()) as picture:
             pixels = np.asarray(PIL.ImageOps.exif_transpose(picture).convert("RGB"))
     except Exception as error:  # Decoders raise whatever their code stumbles over in a broken file.
         raise folder.wrong(f"expected a picture in {str(source)!r}, got something unreadable.") from error

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from semcorr.datasets.base import Box
 from semcorr.errors import DatasetError
+from semcorr.images import known_formats
 
 _ORIENTATION = 0x0112
 _LYING = range(5, 9)
@@ -45,6 +46,9 @@ class Folder:
             DatasetError: it is missing, cannot be read, or is not UTF-8.
         """
         try:
+            # What is no file may never end: a pipe, or a link to a device.
+            if path.exists() and not path.is_file():
+                raise self.wrong(f"expected a file at {str(path)!r}, got a folder, a pipe or a device.")
             # With a byte order mark or without: spreadsheets write one.
             return path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
@@ -168,9 +172,11 @@ class Folder:
         Raises:
             DatasetError: it is missing or not a picture.
         """
+        if path.exists() and not path.is_file():
+            raise self.wrong(f"expected a picture at {str(path)!r}, got a folder, a pipe or a device.")
         try:
             # Libraries warn of what is odd in a header; the size is all that is wanted of it.
-            with quiet(), PIL.Image.open(path) as picture:
+            with quiet(), PIL.Image.open(path, formats=known_formats()) as picture:
                 width, height = picture.size
                 lying = picture.getexif().get(_ORIENTATION) in _LYING
         except FileNotFoundError:

@@ -52,7 +52,8 @@ def load(data: Path, split: str = "test", *, progress: Progress | None = None) -
 
 def _tables(root: Path) -> list[Path]:
     """Lists of this benchmark: data of others may lie in the same folder."""
-    return [path for path in sorted(root.glob("*.csv")) if path.name == "test_pairs_pf.csv" or _headed(path)]
+    tables = [path for path in sorted(root.glob("*.csv")) if path.is_file()]  # a pipe would never end
+    return [path for path in tables if path.name == "test_pairs_pf.csv" or _headed(path)]
 
 
 def _headed(path: Path) -> bool:

@@ -52,7 +52,8 @@ class LatentsCache:
         # Other kinds of device and other versions of torch round differently.
         parts = (_VERSION, torch.__version__, weight.device.type, weight.dtype, model.fingerprint, resolution)
         key = hashlib.sha256("|".join(map(str, (*parts, image_sha256))).encode()).hexdigest()
-        return KeptLatents(self, self.folder / key[:2] / key)
+        side = resolution // model.vae_factor
+        return KeptLatents(self, self.folder / key[:2] / key, (model.vae.config.latent_channels, side, side))
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a file below the folder, unless one could not be written before."""
@@ -69,17 +70,20 @@ class LatentsCache:
 class KeptLatents:
     """One image's latents by one model: a file for each crop."""
 
-    def __init__(self, cache: LatentsCache, folder: Path) -> None:
-        self._cache, self._folder = cache, folder
+    def __init__(self, cache: LatentsCache, folder: Path, shape: tuple[int, int, int]) -> None:
+        self._cache, self._folder, self._shape = cache, folder, shape
 
     def get(self, crop: Crop) -> Float[Tensor, "channels height width"] | None:
         """The crop's latent to the last bit as it was put, on the CPU; None if it is not there or damaged."""
         try:
             with safe_open(self._path(crop), framework="pt") as file:
+                # The header first: what it claims decides how much memory reading takes.
+                if tuple(file.get_slice("latent").get_shape()) != self._shape:
+                    return None
                 latent, told = file.get_tensor("latent").clone(), (file.metadata() or {}).get("check")
         except (OSError, SafetensorError):
             return None
-        return latent if told == _check(latent) else None
+        return latent if latent.dtype == torch.float32 and told == _check(latent) else None
 
     def put(self, crop: Crop, latent: Float[Tensor, "channels height width"]) -> None:
         """Keep a crop's latent, if it can be written."""

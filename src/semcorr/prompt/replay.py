@@ -61,6 +61,9 @@ from semcorr.prompt.reading import Reader
 from semcorr.prompt.settings import PromptSettings
 from semcorr.settings import override
 
+_MOST_SIDE = 2048
+"""Pixels of the model frame: what a record claims decides how much memory replaying takes."""
+
 _NEEDED = ("src_kps", "context_init", "crop", "noise", "loss", "contexts", "maps_every_8th", "argmax_per_map")
 
 
@@ -108,10 +111,8 @@ def replay(
         QueryError: the file cannot be read, or is no such record, or was made with another network or schedule.
         SettingsError: the record was made with a number that no setting takes.
     """
-    tensors, metadata = _read(Path(record))
-    settings = record_settings(model, metadata)
-    reader = Reader(model, settings)
-    side = reader.resolution
+    tensors, reader = read_record(model, record)
+    settings, side = reader.settings, reader.resolution
     draws = RecordedDraws(
         embeddings=tensors["context_init"].float(),
         crops=tensors["crop"].numpy(),
@@ -143,6 +144,18 @@ def replay(
     )
 
 
+def read_record(model: DiffusionModel, record: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Reader]:
+    """Return a record's tensors, whose shapes fit each other and the model, and the reader that it stands for.
+
+    Raises:
+        QueryError, SettingsError: as :func:`replay`.
+    """
+    tensors, metadata = _read(Path(record))
+    reader = Reader(model, record_settings(model, metadata))
+    _check_shapes(tensors, reader)
+    return tensors, reader
+
+
 def record_settings(model: DiffusionModel, metadata: Mapping[str, str]) -> PromptSettings:
     """Return the settings that a record's metadata stands for: the ``reference`` preset with its own numbers.
 
@@ -154,6 +167,8 @@ def record_settings(model: DiffusionModel, metadata: Mapping[str, str]) -> Promp
         numbers: dict[str, Any] = json.loads(metadata["hyperparameters"])
         timesteps: list[int] = json.loads(metadata["timesteps"])
         resolution = int(numbers["upsample_res"])
+        if not 1 <= resolution <= _MOST_SIDE or not isinstance(timesteps, list):
+            raise ValueError(f"a resolution of {resolution}, expected 1 to {_MOST_SIDE}")
         level = int(numbers["noise_level"])
         settings = override(
             reference(model.family),
@@ -169,14 +184,15 @@ def record_settings(model: DiffusionModel, metadata: Mapping[str, str]) -> Promp
             locate_crops=int(numbers["num_iterations"]),
             resolution=resolution,
         )
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise QueryError(f"The record's metadata cannot be used: {type(error).__name__}: {error}.") from error
     if numbers.get("flip_prob", 0.0) != 0.0:
         raise QueryError("The record was made with mirrored images (flip_prob above 0), which cannot be replayed.")
     for step in (settings.learn_step, settings.locate_step):
-        if model.timestep(step, settings.steps_of) != timesteps[-step]:
+        if step > len(timesteps) or model.timestep(step, settings.steps_of) != timesteps[-step]:
+            known = timesteps[-step] if step <= len(timesteps) else None
             raise QueryError(
-                f"The record's time step {timesteps[-step]} ({step} of {settings.steps_of} from the clean end) is "
+                f"The record's time step {known} ({step} of {settings.steps_of} from the clean end) is "
                 f"{model.timestep(step, settings.steps_of)} with {model.model_id!r}: use the record's own model."
             )
     return settings
@@ -198,10 +214,45 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
+def _check_shapes(tensors: Mapping[str, Tensor], reader: Reader) -> None:
+    """Insist on the shapes that the module describes, on finite numbers, and on crops and points inside the frame.
+
+    Raises:
+        QueryError: they are others.
+    """
+    settings, model, side = reader.settings, reader.model, reader.resolution
+    latent = (model.vae.config.latent_channels, side // model.vae_factor, side // model.vae_factor)
+    points = tensors["src_kps"].shape[-1] if tensors["src_kps"].ndim == 2 else 0
+    draws = points * settings.rounds * (settings.steps + settings.locate_crops)
+    wanted: dict[str, tuple[int, ...]] = {
+        "src_kps": (2, points),
+        "context_init": (points * settings.rounds, reader.context_length, model.context_dim),
+        "crop": (draws, 4),
+        "noise": (draws, 1, *latent),
+    }
+    if "noisy" in tensors:
+        wanted |= {"noisy": (1, *latent)}
+        wanted |= {"contexts": (points, settings.rounds, 1, reader.context_length, model.context_dim)}
+    if "capture_noise" in tensors:
+        wanted |= {"capture_noise": (1, *latent)}
+    for name, shape in wanted.items():
+        tensor = tensors[name]
+        if tuple(tensor.shape) != shape or not points:
+            raise QueryError(f"The record's {name!r} has shape {tuple(tensor.shape)}, expected {shape}.")
+        if not bool(tensor.double().isfinite().all()):
+            raise QueryError(f"The record's {name!r} holds numbers that are not finite.")
+    low, size = tensors["crop"].double()[:, :2], tensors["crop"].double()[:, 2:]
+    inside = (low >= 0) & (size >= 1) & (low + size <= side)
+    known = (tensors["src_kps"] >= 0) & (tensors["src_kps"] <= side)
+    if not bool(inside.all()) or not bool(known.all()):
+        raise QueryError(f"The record's crops or points lie outside of its frame of {side} x {side} pixels.")
+
+
 def _frame(tensors: Mapping[str, Tensor], prefix: str, side: int) -> Float[Tensor, "3 {side} {side}"]:
     """The image of the record in the model frame: every pixel repeated."""
     name = next((name for name in tensors if name.startswith(prefix) and name.removeprefix(prefix).isdigit()), None)
-    if name is None or side % len(tensors[name]):
+    square = name is not None and tensors[name].ndim == 3 and tuple(tensors[name].shape[1:]) == (len(tensors[name]), 3)
+    if name is None or not square or not len(tensors[name]) or side % len(tensors[name]):
         raise QueryError(f"The record needs an image {prefix}<side> whose side divides {side}, got {name}.")
     times = side // len(tensors[name])
     pixels = tensors[name].permute(2, 0, 1).float() / 255
