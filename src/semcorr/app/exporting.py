@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -31,6 +32,10 @@ COLUMNS = (
     "calibrated",
     "corrected",
 )
+
+
+_UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
+"""What a file's name may not have somewhere: a backslash leads out of a folder on another system."""
 
 
 def export(work: Workspace) -> dict[str, bytes]:
@@ -119,7 +124,7 @@ def picture_names(work: Workspace) -> list[str]:
     """File names of the source and every target, each once."""
     names: list[str] = []
     for image in [work.source, *work.targets]:
-        name = Path(getattr(image, "name", "") or "picture").name or "picture"
+        name = _UNSAFE.sub("_", Path(getattr(image, "name", "") or "picture").name).strip(". ") or "picture"
         stem, suffix, count = Path(name).stem, Path(name).suffix, 1
         while name.casefold() in {other.casefold() for other in names}:
             count += 1
@@ -138,9 +143,12 @@ def _short(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
+_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # the wide ones are taken for formulas, too
+
+
 def _plain(text: str) -> str:
     """Text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
+    return f"'{text}" if text[:1] in _FORMULAS else text
 
 
 def media_type(name: str) -> str:

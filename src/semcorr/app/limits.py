@@ -1,11 +1,16 @@
 """How much one user may ask for, and how a picture that was sent becomes one that can be used."""
 
+import contextlib
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from semcorr.errors import ImageError, SettingsError
 from semcorr.images import Image, load_image
+
+_DECODING = threading.Semaphore(2)
+"""Pictures that are decoded at a time: each takes several times what it holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +24,9 @@ class Limits:
         points: points of a source.
         waiting: jobs that wait, of all users together.
         sessions: users at a time; the one that was idle longest makes room.
+        waiting_megabytes: of files that were sent and not read yet, of all users together.
+        held_megabytes: of pictures and maps in memory, of all users together.
+        letters: of a prompt.
     """
 
     megabytes: float = 20.0
@@ -27,6 +35,9 @@ class Limits:
     points: int = 40
     waiting: int = 20
     sessions: int = 100
+    waiting_megabytes: float = 1000.0
+    held_megabytes: float = 4000.0
+    letters: int = 1000
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -61,16 +72,43 @@ def read_upload(path: str, name: str, folder: Path, limits: Limits) -> Image:
                 f"{name!r} has {size / 1e6:.1f} MB, more than the {limits.megabytes:g} MB that are taken here. Scale "
                 "it down, or save it as JPEG."
             )
-        return _named(file, name, limits)
+        with _DECODING:
+            return _named(file, name, limits)
     finally:
         file.unlink(missing_ok=True)
+
+
+def check_letters(prompt: str, limits: Limits) -> None:
+    """Insist on a prompt of a length that somebody types.
+
+    Raises:
+        SettingsError: it is longer.
+    """
+    if len(prompt) > limits.letters:
+        raise SettingsError(
+            f"Expected a prompt of at most {limits.letters} letters, got {len(prompt)}. Make it shorter."
+        )
+
+
+def waiting_bytes(folder: Path) -> int:
+    """Bytes of files that were sent and not read yet."""
+    total = 0
+    for file in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # read and removed meanwhile
+            total += file.stat().st_size if file.is_file() else 0
+    return total
 
 
 def sweep(folder: Path, seconds: float = 600) -> None:
     """Remove files that were sent so long ago that nobody will read them: their page was closed before it could."""
     for file in folder.rglob("*"):
-        if file.is_file() and time.time() - file.stat().st_mtime > seconds:
-            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # removed meanwhile
+            if time.time() - file.stat().st_mtime <= seconds:
+                continue
+            if file.is_dir():
+                file.rmdir()  # if nothing is in it
+            else:
+                file.unlink(missing_ok=True)
 
 
 def _named(file: Path, name: str, limits: Limits) -> Image:

@@ -78,12 +78,16 @@ class _Handlers:
                 return {self._on.status: texts.bad(str(error))}
             return {self._on.status: "", **_shown(self._on, session)}
 
-    def uploads(self, paths: list[str]) -> tuple[list[Image], list[str]]:
+    def uploads(self, paths: list[str], request: gr.Request) -> tuple[list[Image], list[str]]:
         """Read what was sent; what cannot be read comes back as messages."""
         images, refused = [], []
         sweep(self._desk.folder)
+        session, most = self._desk.sessions.of(request.session_hash), self._desk.limits.targets
+        if len(paths) > most:  # before any is decoded: small files may be large pictures
+            return [], [f"Expected at most {most} pictures at a time, got {len(paths)}. Send fewer."]
         for path in paths:
             try:
+                self._desk.sessions.check_room(session)
                 images.append(read_upload(path, Path(path).name, self._desk.folder, self._desk.limits))
             except SemcorrError as error:
                 refused.append(str(error))
@@ -97,13 +101,13 @@ class _Handlers:
         return load
 
     def source(self, path: str, request: gr.Request) -> Updates:
-        images, refused = self.uploads([path])
+        images, refused = self.uploads([path], request)
         if refused:
             return {self._on.status: texts.bad(refused[0])}
         return {self._on.names: "", **self.change(lambda work: workspace.with_source(work, images[0]), request)}
 
     def targets(self, paths: list[str], request: gr.Request) -> Updates:
-        images, refused = self.uploads(paths)
+        images, refused = self.uploads(paths, request)
         changed: Updates = {}
         if images:
             changed = self.change(lambda work: workspace.with_targets(work, images, self._desk.limits), request)
@@ -200,6 +204,7 @@ class _Handlers:
 
         try:
             ready(begun)
+            self._desk.sessions.check_room(session)
             job = session.start(self._desk.queue, work)
         except SemcorrError as error:
             yield {on.status: texts.bad(str(error))}

@@ -10,7 +10,7 @@ import gradio as gr
 
 from semcorr.app import examples, panels, parts, texts
 from semcorr.app.jobs import Job
-from semcorr.app.limits import read_upload, sweep
+from semcorr.app.limits import check_letters, read_upload, sweep
 from semcorr.app.serve import Desk
 from semcorr.app.sessions import Session
 from semcorr.errors import ImageError, SemcorrError
@@ -97,6 +97,7 @@ class _Handlers:
         session = self._desk.sessions.of(request.session_hash)
         sweep(self._desk.folder)
         try:
+            self._desk.sessions.check_room(session)
             session.words_image = read_upload(path, Path(path).name, self._desk.folder, self._desk.limits)
         except SemcorrError as error:
             return {self._on.status: texts.bad(str(error))}
@@ -131,6 +132,7 @@ class _Handlers:
             return word_maps(self._desk.models.network(), image, prompt, progress=job)
 
         try:
+            check_letters(prompt, self._desk.limits)
             job = session.start(self._desk.queue, work)
         except SemcorrError as error:
             yield {on.status: texts.bad(str(error))}

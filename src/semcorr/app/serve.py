@@ -1,5 +1,6 @@
 """Start the page: Gradio, told to keep to this machine, behind the guard."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -21,10 +22,14 @@ from semcorr.errors import SettingsError
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where the page is served; a ``port`` of 0 stands for any that is free."""
+    """Where the page is served; a ``port`` of 0 stands for any that is free.
+
+    ``names`` are what it may be called besides its address and the machine's own name, such as a proxy's.
+    """
 
     host: str = "127.0.0.1"
     port: int = 7860
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,13 +85,13 @@ def serve(choice: Choice, limits: Limits, runs: Path, address: Address, told: Ca
         queue=JobQueue(limits.waiting),
     )
     try:
-        _launch(desk, address.host, port, told)
+        _launch(desk, dataclasses.replace(address, port=port), told)
     finally:
         desk.queue.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _launch(desk: Desk, host: str, port: int, told: Callable[[str, int], None]) -> None:
+def _launch(desk: Desk, address: Address, told: Callable[[str, int], None]) -> None:
     from starlette.middleware import Middleware  # here: they come with Gradio
 
     from semcorr.app.page import build, look
@@ -94,10 +99,19 @@ def _launch(desk: Desk, host: str, port: int, told: Callable[[str, int], None]) 
     page = build(desk)
     page.queue(default_concurrency_limit=None, max_size=None)
     page.launch(
-        server_name=host,
-        server_port=port,
+        server_name=address.host,
+        server_port=address.port,
         app_kwargs={
-            "middleware": [Middleware(Guard, shelf=desk.shelf, limits=desk.limits, host=host)],
+            "middleware": [
+                Middleware(
+                    Guard,
+                    shelf=desk.shelf,
+                    limits=desk.limits,
+                    host=address.host,
+                    folder=desk.folder,
+                    names=address.names,
+                )
+            ],
             "docs_url": None,
             "redoc_url": None,
         },
@@ -118,7 +132,7 @@ def _launch(desk: Desk, host: str, port: int, told: Callable[[str, int], None]) 
         strict_cors=True,
         **look(),
     )
-    told(host, port)
+    told(address.host, address.port)
     stop = threading.Event()
     # A service manager's way to end it; Ctrl-C comes as an exception of its own.
     before = signal.signal(signal.SIGTERM, lambda *_: stop.set())

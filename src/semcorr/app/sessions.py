@@ -1,7 +1,6 @@
 """Each user's own table, by the secret that the browser's page made up; gone when the page is closed."""
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,6 @@ from semcorr.app.limits import Limits
 from semcorr.app.shelf import OwnShelf, Shelf
 from semcorr.app.workspace import Workspace
 from semcorr.images import Image
-from semcorr.words import WordMaps
 
 
 class Session:
@@ -22,10 +20,17 @@ class Session:
         self.shelf = OwnShelf(shelf)
         self.lock = threading.RLock()
         self.job: Job | None = None
-        self.words: tuple[Image, WordMaps] | None = None
         self.words_image: Image | None = None
         self.inspected: Any = None
-        self.used = time.monotonic()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the pictures and maps that are kept for this page."""
+        images = {id(one): one.pixels.nbytes for one in (self.work.source, *self.work.targets, self.words_image) if one}
+        maps = 0
+        for found in self.work.result.found if self.work.result else ():
+            maps += found.matches.heatmaps.nbytes + (0 if found.layers is None else found.layers.nbytes)
+        return sum(images.values()) + maps + self.shelf.bytes
 
     def start(self, queue: JobQueue, work: Callable[[Job], Any]) -> Job:
         """Put work of this user into the queue.
@@ -66,10 +71,32 @@ class Sessions:
         with self._lock:
             if key not in self._open:
                 while len(self._open) >= self._limits.sessions:
-                    self._open.popitem(last=False)[1].close()
+                    self._open.pop(self._idle()).close()
                 self._open[key] = Session(self._shelf)
             self._open.move_to_end(key)
             return self._open[key]
+
+    def _idle(self) -> str:
+        """The one that was idle longest; whose work is under way is not idle."""
+        for key, session in self._open.items():
+            if session.job is None or session.job.finished:
+                return key
+        raise Busy("Everybody here has work under way. Try again in a while.")
+
+    def check_room(self, session: Session) -> None:
+        """Insist that all users' pictures and maps leave room for more.
+
+        Raises:
+            Busy: they do not.
+        """
+        with self._lock:
+            held = sum(one.held_bytes for one in self._open.values())
+        if held > self._limits.held_megabytes * 1e6:
+            own = session.held_bytes
+            raise Busy(
+                f"The page holds {held / 1e6:.0f} MB of pictures and maps, {own / 1e6:.0f} of them yours, and takes no "
+                "more for now. Close pages that you do not need, or try again in a while."
+            )
 
     def drop(self, key: str | None) -> None:
         """Forget a page that was closed."""

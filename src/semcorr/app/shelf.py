@@ -79,6 +79,12 @@ class OwnShelf:
                 self._shelf.drop(token)
             return PREFIX.lstrip("/") + self._tokens[key][0]
 
+    @property
+    def bytes(self) -> int:
+        """What this session has up."""
+        with self._lock:
+            return sum(size for _, size in self._tokens.values())
+
     def picture(self, picture: PIL.Image.Image) -> str:
         """Put a picture up as PNG, without loss."""
         stream = io.BytesIO()

@@ -66,6 +66,9 @@ class Workspace:
         return tuple(name or str(number) for number, name in enumerate(given, start=1))
 
 
+_MOST_NAMES = 1000
+
+
 def with_source(work: Workspace, image: Image) -> Workspace:
     """Another source; the points of the one before are gone."""
     return dataclasses.replace(work, source=image, points=(), names=(), result=None)
@@ -131,10 +134,12 @@ def rename(work: Workspace, text: str) -> Workspace:
     """Names of the points, separated by commas; a result keeps its points and gets the new names when exported.
 
     Raises:
-        PointError: a name is there twice, or is too long.
+        PointError: a name is there twice, or is too long; or there are too many.
     """
     names = tuple(part.strip() for part in text.split(","))
     given = [name for name in names if name]
+    if len(names) > _MOST_NAMES:
+        raise PointError(f"Expected at most {_MOST_NAMES} names, got {len(names)}.")
     twice = next((name for name in given if given.count(name) > 1), None)
     if twice is not None:
         raise PointError(f"Expected every name once, got {twice!r} twice.")

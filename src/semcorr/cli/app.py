@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import Parameter
 
 from semcorr.cli import console
-from semcorr.cli.options import DemoOptions
+from semcorr.cli.options import DemoOptions, Repeated
 from semcorr.errors import SettingsError
 
 
@@ -31,6 +31,7 @@ def app_page(
     *,
     port: int = 7860,
     host: str = "127.0.0.1",
+    name: Repeated = (),
     runs: Path = _RUNS,
     max_megabytes: float = 20.0,
     max_megapixels: float = 25.0,
@@ -43,6 +44,7 @@ def app_page(
     Args:
         port: Where the page listens; 0 takes any port that is free.
         host: The address it listens at; 0.0.0.0 lets everyone in who can reach this machine: there is no password.
+        name: What else the page may be called, such as the name of a proxy before it; repeat for more.
         runs: Folder whose runs (of `semcorr eval`) the page may show.
         max_megabytes: Larger files are refused.
         max_megapixels: Pictures with more pixels are refused, before they are decoded.
@@ -62,7 +64,7 @@ def app_page(
         changes=options.overrides(),
     )
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels)
-    serve(choice, limits, runs, Address(host=host, port=port), _told)
+    serve(choice, limits, runs, Address(host=host, port=port, names=tuple(name)), _told)
     return 0
 
 

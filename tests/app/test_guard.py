@@ -1,0 +1,215 @@
+"""Somebody who wants in: what the guard lets through to Gradio, and what it does not."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semcorr.app.guard import Guard
+from semcorr.app.limits import Limits
+from semcorr.app.shelf import Item, Shelf
+
+JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
+
+
+class Gradio:
+    """Stands where Gradio's server is: remembers what reaches it, and reads all of it."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        self.bodies.append(body)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"fine"})
+
+
+@pytest.fixture
+def gradio() -> Gradio:
+    return Gradio()
+
+
+def ask(
+    guard: Guard,
+    path: str,
+    method: str = "GET",
+    pieces: Sequence[bytes] = (b"",),
+    waits: float = 0,
+    **headers: str,
+) -> tuple[int, bytes, dict[str, str]]:
+    """Send a request in pieces; return status, body and headers of the answer."""
+    given = {"host": "localhost:7860", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    if method == "POST":
+        given.setdefault("content-length", str(sum(map(len, pieces))))
+    scope = {
+        "type": "http",
+        "path": path,
+        "method": method,
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+    }
+    left, answers = list(pieces), []
+
+    async def receive() -> dict[str, Any]:
+        if waits:
+            await asyncio.sleep(waits)
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    asyncio.run(guard(scope, receive, send))
+    told = {name.decode(): value.decode() for name, value in answers[0]["headers"]}
+    return answers[0]["status"], b"".join(one.get("body", b"") for one in answers[1:]), told
+
+
+def guard_of(gradio: Gradio, folder: Path, host: str = "127.0.0.1", **options: Any) -> Guard:
+    return Guard(gradio, Shelf(), options.pop("limits", Limits()), host, folder, **options)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=/etc/passwd",
+        "/file=/etc/passwd",
+        "/gradio_api/proxy=http://example.org",
+        "/assets/../../etc/passwd",
+        "/assets/..\\..\\etc",
+        "/assets/%2e%2e/etc/passwd",
+        "/assets//etc/passwd",
+        "/assets/a\0",
+        "/gradio_api/component_server",
+        "/gradio_api/stream/a/b/c",
+        "/monitoring",
+        "/openapi.json",
+        "/semcorr/nobody-guesses-this",
+    ],
+)
+def test_what_the_page_does_not_need_is_not_there(gradio: Gradio, tmp_path: Path, path: str) -> None:
+    assert ask(guard_of(gradio, tmp_path), path)[0] == 404
+    assert gradio.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "asked", "status"),
+    [
+        ("127.0.0.1", (), "localhost:7860", 200),
+        ("127.0.0.1", (), "[::1]:7860", 200),
+        ("127.0.0.1", (), "evil.example:7860", 421),
+        ("127.0.0.1", (), "10.0.0.7", 421),
+        ("127.0.0.1", (), "", 421),
+        ("0.0.0.0", (), "10.0.0.7:7860", 200),  # noqa: S104  # it is refused that is tried
+        ("0.0.0.0", (), "[fd00::1]:80", 200),  # noqa: S104
+        ("0.0.0.0", (), "evil.example", 421),  # noqa: S104
+        ("0.0.0.0", ("lab.example",), "Lab.Example", 200),  # noqa: S104
+        ("127.0.0.1", ("lab.example",), "lab.example", 200),
+    ],
+)
+def test_it_answers_by_its_own_names_only(
+    gradio: Gradio, tmp_path: Path, host: str, names: tuple[str, ...], asked: str, status: int
+) -> None:
+    assert ask(guard_of(gradio, tmp_path, host, names=names), "/config", host=asked)[0] == status
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:7861", "http://localhost"])
+def test_a_page_from_elsewhere_asks_for_nothing(gradio: Gradio, tmp_path: Path, origin: str) -> None:
+    assert ask(guard_of(gradio, tmp_path), JOIN, "POST", [b"{}"], origin=origin)[0] == 403
+    assert gradio.bodies == []
+
+
+def test_what_is_asked_reaches_gradio_as_it_was(gradio: Gradio, tmp_path: Path) -> None:
+    own = {"path": str(tmp_path / "ab" / "picture.png"), "url": "http://localhost:7860/x", "size": 3}
+    body = json.dumps({"data": [[own]], "fn_index": 1}).encode()
+    status, said, headers = ask(
+        guard_of(gradio, tmp_path), JOIN, "POST", [body[:9], body[9:]], origin="http://localhost:7860"
+    )
+    assert (status, said, gradio.bodies) == (200, b"fine", [body])
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "http://example.org/a.png",
+        "https://example.org/a.png",
+        "file:///etc/passwd",
+        "relative.png",
+        "{folder}/../private.png",
+        "{folder}-beside/a.png",
+        "{folder}/link/a.png",
+        "a\0b",
+    ],
+)
+def test_files_that_were_not_sent_here_cannot_be_named(gradio: Gradio, tmp_path: Path, path: str) -> None:
+    """Gradio would fetch an address, and say where the server keeps its files."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    deep = {"data": [1, [{"a": {"path": path.format(folder=folder)}}]]}
+    status, said, _ = ask(guard_of(gradio, folder), JOIN, "POST", [json.dumps(deep).encode()])
+    assert (status, gradio.bodies) == (400, [])
+    assert str(tmp_path).encode() not in said
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"{", b"\xff", b'{"a": 1} x'])
+def test_what_is_no_json_is_refused(gradio: Gradio, tmp_path: Path, body: bytes) -> None:
+    assert ask(guard_of(gradio, tmp_path), JOIN, "POST", [body])[0] == 400
+    assert gradio.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content_length": "x"}, 411),
+        ({"content_length": ""}, 411),
+        ({"content_length": "²"}, 411),
+        ({"content_length": "-1"}, 411),
+        ({"content_length": "1" * 5000}, 411),
+        ({"content_length": "2", "transfer_encoding": "chunked"}, 411),
+        ({"content_length": "1000001"}, 413),
+    ],
+)
+def test_a_length_that_is_none_or_too_long_is_refused(
+    gradio: Gradio, tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    assert ask(guard_of(gradio, tmp_path), JOIN, "POST", [b"{}"], **headers)[0] == status
+    assert gradio.bodies == []
+
+
+@pytest.mark.parametrize("path", [JOIN, UPLOAD])
+def test_more_than_was_announced_is_cut_off(gradio: Gradio, tmp_path: Path, path: str) -> None:
+    assert ask(guard_of(gradio, tmp_path), path, "POST", [b"1", b"2", b"3"], content_length="2")[0] == 408
+    assert gradio.bodies == []
+
+
+@pytest.mark.parametrize("path", [JOIN, UPLOAD])
+def test_who_sends_a_byte_now_and_then_is_let_go(gradio: Gradio, tmp_path: Path, path: str) -> None:
+    guard = guard_of(gradio, tmp_path, seconds=0.2)
+    assert ask(guard, path, "POST", [b"1"] * 1000, waits=0.05)[0] == 408
+    assert gradio.bodies == []
+
+
+def test_files_that_nobody_reads_do_not_fill_the_disk(gradio: Gradio, tmp_path: Path) -> None:
+    guard = guard_of(gradio, tmp_path, limits=Limits(waiting_megabytes=0.001))
+    assert ask(guard, UPLOAD, "POST", [b"x" * 600])[0] == 200
+    (tmp_path / "one").write_bytes(b"x" * 600)
+    assert ask(guard, UPLOAD, "POST", [b"x" * 600])[0] == 503
+    (tmp_path / "one").unlink()
+    assert ask(guard, UPLOAD, "POST", [b"x" * 600])[0] == 200
+
+
+def test_what_is_served_cannot_run(gradio: Gradio, tmp_path: Path) -> None:
+    shelf = Shelf()
+    token = shelf.put(Item(data=b"<script>", media_type="application/octet-stream", filename="a.html"))
+    guard = Guard(gradio, shelf, Limits(), "127.0.0.1", tmp_path)
+    status, body, headers = ask(guard, f"/semcorr/{token}")
+    assert (status, body) == (200, b"<script>")
+    assert headers["content-disposition"] == 'attachment; filename="a.html"'
+    assert headers["x-content-type-options"] == "nosniff"
