@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from semcorr import heatmaps
 from semcorr.annotations.base import VISIBLE, AnnotatedPicture, Annotations, Category, Instance
 from semcorr.errors import ImageError, QueryError, TransferError
+from semcorr.evaluation.run_folder import writing
 from semcorr.geometry import crop_around, scale_points
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher, Matches, Query
@@ -159,7 +160,8 @@ class Supports:
                 if query.image_sha256 == image.sha256 and np.array_equal(query.points, points):
                     return query
             query = self._matcher.describe(image, points, progress=progress)
-            query.save(path)
+            with writing(path):
+                query.save(path)
             return query
 
 

@@ -19,6 +19,7 @@ from semcorr.evaluation.baselines import BASELINES
 from semcorr.evaluation.measured import Group, Member, Wanted, measure
 from semcorr.evaluation.records import PairRecord, Run
 from semcorr.evaluation.scores import Scores, by_category, macro
+from semcorr.files import whole_file
 from semcorr.images import Image, load_image
 from semcorr.marks import FAINT, INK, PAPER, font_of, shortened
 
@@ -66,7 +67,8 @@ def write_plots(
                 if figure is not None:
                     written.append(folder / f"{name}{of}.png")
                     # No version of matplotlib in the file: the same figures give the same bytes for longer.
-                    figure.savefig(written[-1], dpi=150, metadata={"Software": None})
+                    with whole_file(written[-1]) as stream:
+                        figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
             for member in group.members:
                 if _is_baseline(member):
                     continue
@@ -74,7 +76,8 @@ def write_plots(
                 sheet = pair_sheet(member, wanted.alphas[-1], heatmap)
                 if sheet is not None:
                     written.append(folder / f"pairs-{_slug(member.name)}.png")
-                    sheet.save(written[-1])
+                    with whole_file(written[-1]) as stream:
+                        sheet.save(stream, format="PNG")
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {error.strerror or error}. Name another folder.") from error
     return written
