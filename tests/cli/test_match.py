@@ -1,5 +1,6 @@
 import json
 import re
+import subprocess
 
 import numpy as np
 import PIL.Image
@@ -74,6 +75,23 @@ def test_resources_change_no_result_and_a_cache_of_latents_is_used_by_both_halve
     assert first["settings"] == second["settings"]
     for one, other in zip(first["targets"][0]["points"], second["targets"][0]["points"], strict=True):
         np.testing.assert_allclose(other["target"], one["target"], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_locate_in_several_processes_tells_the_same(semcorr_process, semcorr, pictures, quick, tmp_path):
+    """In the targets' order, one of which is broken by then."""
+    query = tmp_path / "query.safetensors"
+    assert semcorr("describe", pictures[0], *POINTS, *quick, "-o", query).status == 0
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    words = ["locate", query, *pictures[1:], broken, *pictures[1:], "--source", pictures[0], "--device", "cpu"]
+
+    process = semcorr_process(*words, "--workers", 2, "-o", tmp_path / "out", stdout=subprocess.PIPE)
+    out, _ = process.communicate()
+    serial = semcorr(*words, "-o", tmp_path / "out")
+    assert (process.returncode, out.decode()) == (serial.status, serial.out)
+    assert serial.status == 1
+    assert "at least 1" in semcorr(*words, "--workers", 0).err
 
 
 def test_locate_without_the_source_finds_but_draws_nothing(semcorr, pictures, quick, tmp_path):

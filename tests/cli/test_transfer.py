@@ -1,6 +1,7 @@
 """``semcorr transfer`` and ``semcorr eval --truth``: from annotations to figures, whatever happens."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import torch
 
 from cli.conftest import Ran
 from semcorr.annotations.toy_world import ToyWorld, write_coco
+from semcorr.evaluation.run_folder import Shard, locked
 
 DIFT = ("--method", "dift", "--model", "toy", "--set", "samples=1", "--device", "cpu")
 COARSE = (*DIFT, "--set", "resolution=32")
@@ -102,6 +104,50 @@ def test_another_transfers_folder_is_refused(semcorr: Callable[..., Ran], drawin
     assert (ran.status, "begun and not finished" in ran.err) == (2, True)
     (work / "transfer.json").write_text("{", encoding="utf-8")
     assert "is broken" in semcorr(*command).err
+
+
+def test_shards_find_what_one_command_finds(semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path) -> None:
+    """Annotated pictures are described by the first, and the last command only writes."""
+    whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
+    work = tmp_path / "parts.json.work"
+    command = ("transfer", drawings.annotations, "--images", drawings.images, *DIFT)
+    assert semcorr(*command, "-o", whole).status == 0
+    described: list[dict[str, int]] = []
+    for number, found in ((1, "2 of 2"), (2, "1 of 1")):
+        ran = semcorr(*command, "-o", parts, "--shard", f"{number}/2")
+        assert (ran.status, f"Points found in {found} pictures." in ran.out) == (0, True)
+        assert not parts.exists()
+        described.append({path.name: path.stat().st_ino for path in work.glob("supports/*.safetensors")})
+    assert len(described[0]) == 2
+    assert described[0] == described[1]
+    with locked(work, Shard(number=2, count=2)):
+        assert "is working on shard 2/2" in semcorr(*command, "-o", parts).err
+    ran = semcorr(*command, "-o", parts)
+    assert "Points found in 3 of 3 pictures (3 of them before)." in ran.out
+    assert parts.read_bytes() == whole.read_bytes()
+    assert not work.exists()
+    assert "Expected --shard i/n" in semcorr(*command, "-o", parts, "--replace", "--shard", "half").err
+
+
+def test_what_a_crash_has_left_behind_is_found_again(
+    semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path
+) -> None:
+    """Half lines, bytes that are no text, descriptions that are none, and files from another time."""
+    whole, out, junk = tmp_path / "whole.json", tmp_path / "out.json", bytes(range(256)) * 8
+    command = ("transfer", drawings.annotations, "--images", drawings.images, *DIFT)
+    assert semcorr(*command, "-o", whole).status == 0
+    assert semcorr(*command, "-o", out, "--shard", "1/2").status == 0
+    work = tmp_path / "out.json.work"
+    (path,) = work.glob("records/*.jsonl")
+    first, second = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([junk, first[:70], b"\0" * 4096, second]))
+    for kept in work.glob("supports/*.safetensors"):
+        kept.write_bytes(junk)
+    for file in work.rglob("*"):
+        os.utime(file, (4e9, 4e9))
+    ran = semcorr(*command, "-o", out)
+    assert "Points found in 3 of 3 pictures (1 of them before)." in ran.out
+    assert out.read_bytes() == whole.read_bytes()
 
 
 def run_killed(start: Callable[..., Any], command: tuple[object, ...], work: Path, lines: int) -> int:

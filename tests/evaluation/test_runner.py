@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,9 @@ def test_two_processes_give_what_one_gives(birds: Dataset, whole: Sequence[PairR
 
     result = run(birds, QUICK, tmp_path / "run", workers=2, progress=note)
     assert counts == [(n, 6) for n in range(1, 7)]
+    # Once a run, not once a process: of a source's lines one tells what describing it took.
+    described = [json.loads(line)["source"] for line in lines(tmp_path / "run") if '"describe_seconds":0.0' not in line]
+    assert len(described) == len(set(described)) == 3
     for one, two in zip(whole, result.records, strict=True):
         np.testing.assert_allclose(one.predicted, two.predicted, atol=1e-3)
 
@@ -239,6 +243,54 @@ def test_a_second_process_on_the_same_shard_is_refused(birds: Dataset, tmp_path:
     run(birds, GUESS, tmp_path / "run")
     with run_folder.locked(tmp_path / "run", Shard()), pytest.raises(RunError, match="Another process is working on"):
         run(birds, GUESS, tmp_path / "run")
+
+
+def test_shards_of_one_division_run_side_by_side_and_of_another_do_not(birds: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(birds, GUESS, folder, shard=Shard(number=1, count=2))
+    with run_folder.locked(folder, Shard(number=1, count=2)):
+        run(birds, GUESS, folder, shard=Shard(number=2, count=2))
+        for other in (Shard(), Shard(number=3, count=3)):
+            with pytest.raises(RunError, match=r"is working on shard 1/2 of .* with the same n"):
+                run(birds, GUESS, folder, shard=other)
+    assert len(run(birds, GUESS, folder).done) == 6
+
+
+def test_no_clock_and_no_file_time_has_a_say(
+    birds: Dataset, whole: Sequence[PairRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock jumps by years, back and forth, and files say that they are of another time."""
+    now, chance = time.time(), np.random.default_rng(0)
+
+    def stop(stage: str, done: int, total: int, **info: object) -> None:
+        if stage == "pairs" and done == 2:
+            raise StopHereError
+
+    monkeypatch.setattr(time, "time", lambda: now + float(chance.uniform(-1, 1)) * 1e9)
+    for seconds in (-1e8, 1e8):
+        with pytest.raises(StopHereError):
+            run(birds, QUICK, tmp_path / "run", progress=stop)
+        for path in (tmp_path / "run").rglob("*"):
+            os.utime(path, (now + seconds, now + seconds))
+    found = run(birds, QUICK, tmp_path / "run")
+    assert untimed(found.records) == untimed(whole)
+    assert all(0 <= record.describe_seconds < 600 for record in found.records)
+
+
+def test_what_a_crash_has_left_behind_is_done_again(
+    birds: Dataset, whole: Sequence[PairRecord], tmp_path: Path
+) -> None:
+    """Half lines, lines of something else, bytes that are no text, and queries that are none."""
+    folder = tmp_path / "run"
+    run(birds, QUICK, folder, keep_queries=True)
+    (path,) = (folder / "records").iterdir()
+    first, second, *others = path.read_bytes().splitlines()
+    junk = bytes(range(256)) * 8
+    path.write_bytes(b"\n".join([first, junk, second[:90], b"\0" * 4096, *others[:2], others[2][:-1]]))
+    for query in (folder / "queries").iterdir():
+        query.write_bytes(junk)
+    assert [record.index for record in read_run(folder).records] == [0, 2, 3]
+    assert untimed(run(birds, QUICK, folder).records) == untimed(whole)
 
 
 @pytest.mark.parametrize(("number", "count"), [(0, 2), (3, 2), (1, 0)])

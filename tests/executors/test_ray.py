@@ -1,11 +1,17 @@
 """A real Ray cluster on this machine: every unit once, a worker a GPU or a share of the CPUs, errors told."""
 
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from executors.conftest import MEMORY, Nodes
+from executors.conftest import Nodes
 from executors.jobs import Deadly, Squares, Unloadable
 from semcorr.errors import RunError
 from semcorr.executors import spread
@@ -48,19 +54,46 @@ def test_a_cluster_that_is_not_there_is_told(ray: Any, tmp_path: Path) -> None:
 
 
 @slow
-def test_a_worker_a_gpu(ray: Any, tmp_path: Path) -> None:
-    """GPUs that Ray believes in: it numbers them and says to each worker which one is its own."""
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 2, "include_dashboard": False, **MEMORY}
-    )
-    try:
-        assert len(list(spread(Squares(tmp_path, 1.0), range(12), ray=made.address))) == 24
-    finally:
-        made.shutdown()
+def test_a_worker_a_gpu_on_a_cluster_with_a_token(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from the shell. Ray believes in GPUs that it is told of, and says to a worker which is its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
+    options = ["--num-cpus=4", "--num-gpus=2", "--include-dashboard=false", f"--port={address.rpartition(':')[2]}"]
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-") as folder,  # its sockets' names have to be short
+        subprocess.Popen(
+            [*command, *options, f"--temp-dir={folder}", f"--object-store-memory={80 * 2**20}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as head,
+    ):
+        try:
+            found = _as_soon_as_it_is_there(
+                address, head, lambda: spread(Squares(tmp_path, 1.0), range(12), ray=address)
+            )
+        finally:
+            head.terminate()
+            head.wait(60)
+    assert len(found) == 24
     started = [path.read_text().split()[1:] for path in tmp_path.glob("started-*")]
     assert sorted(started) == [["1", "0"], ["1", "1"]]
+
+
+def _as_soon_as_it_is_there(
+    address: str, head: subprocess.Popen[bytes], work: Callable[[], Iterator[int]]
+) -> list[int]:
+    end = time.monotonic() + 120
+    while True:
+        assert head.poll() is None
+        try:
+            return list(work())
+        except RunError as error:
+            if f"Expected a Ray cluster at {address!r}" not in str(error) or time.monotonic() > end:
+                raise
 
 
 @pytest.mark.parametrize(

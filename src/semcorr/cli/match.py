@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from semcorr.cli import console
 from semcorr.cli.options import Device, DType, Json, MatcherOptions, Output, PictureNames, Points, require_points
 from semcorr.cli.pictures import ExtraPictures, Extras, FigureName
-from semcorr.cli.run import MutualRun, TargetRun, checked_source, load_matcher, readable_targets
+from semcorr.cli.run import Elsewhere, MutualRun, TargetRun, checked_source, load_matcher, readable_targets
 from semcorr.errors import QueryError, SemcorrError, SettingsError
 
 _DEFAULT_OPTIONS = MatcherOptions()
@@ -112,6 +112,8 @@ def locate(
     device: Device = "auto",
     calibration: str | None = None,
     latents_cache: Path | None = None,
+    workers: int = 1,
+    ray: str | None = None,
 ) -> int:
     """Find the points that `semcorr describe` saved in QUERY in every TARGET.
 
@@ -126,9 +128,14 @@ def locate(
         device: Where it runs; auto takes a GPU if there is one.
         calibration: File that `semcorr calibrate` wrote for the query's method, model and settings, or "none".
         latents_cache: Folder to keep encoded crops in, for later runs on the same images; results stay the same.
+        workers: Processes, each with a model of its own.
+        ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
     """
     from semcorr.images import load_image
     from semcorr.matching import Query
+
+    if workers < 1:
+        raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
 
     saved = Query.load(query)
     image = None if source is None else load_image(source)
@@ -148,12 +155,15 @@ def locate(
         calibration=calibration,
         latents_cache=latents_cache,
     )
+    spread = workers > 1 or ray is not None
+    elsewhere = Elsewhere(options=options, query=query, workers=workers, ray=ray) if spread else None
     run = TargetRun(
-        matcher=load_matcher(options),
+        matcher=None if spread else load_matcher(options),
         query=saved,
         source=image,
         pictures=PictureNames(output, source or ""),
         json=json,
+        elsewhere=elsewhere,
     )
     return run.over(readable, broken)
 

@@ -1,6 +1,6 @@
 """The steps that the sub-commands share: check the input, load a matcher, go over targets, write pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from semcorr.images import Image
     from semcorr.matching import Matcher, Matches, Query
+    from semcorr.progress import Progress
 
 
 def checked_source(source: str, points: Sequence[tuple[float, float]]) -> "Image":
@@ -69,20 +70,22 @@ class TargetRun:
     """Goes over targets: finds the points in each, writes its picture, prints its table.
 
     Attributes:
-        matcher: What finds the points.
+        matcher: What finds the points; None: ``elsewhere`` does.
         query: The points, learnt.
         source: The source image for the pictures; without it none are written.
         pictures: Names the pictures.
         json: Print one JSON document at the end instead of tables on the way.
         extras: Draws what else is wanted, if anything.
+        elsewhere: Where points are found, if not in this process.
     """
 
-    matcher: "Matcher"
+    matcher: "Matcher | None"
     query: "Query"
     source: "Image | None"
     pictures: PictureNames
     json: bool
     extras: ExtraPictures | None = None
+    elsewhere: "Elsewhere | None" = None
 
     def over(self, targets: Sequence[str], broken: dict[str, str]) -> int:
         """Do all targets; what is done stays when one fails or the user stops.
@@ -98,9 +101,9 @@ class TargetRun:
         done: list[dict[str, object]] = []
         figure = None
         try:
-            for target in targets:
+            for target, matches in self._found(targets):
                 try:
-                    done.append(self._one(target))
+                    done.append(self._one(target, matches))
                 except ImageError as error:  # It could be read at the start and has changed since.
                     broken[target] = str(error)
                     console.plain_error(str(error))
@@ -115,12 +118,25 @@ class TargetRun:
             console.say(f"Figure: {figure}")
         return 1 if broken else 0
 
-    def _one(self, target: str) -> dict[str, object]:
+    def _found(self, targets: Sequence[str]) -> Iterator[tuple[str, "Matches | ImageError"]]:
+        """In the targets' order."""
+        if self.elsewhere is not None:
+            yield from zip(targets, self.elsewhere.located(targets), strict=True)
+            return
+        if self.matcher is None:
+            raise SettingsError("Expected a matcher, or somewhere else to find points, got neither.")
+        do = located_by(self.matcher, self.query)
+        for place in enumerate(targets):
+            with console.TerminalProgress() as progress:
+                (_, matches), *_ = do(place, progress)
+            yield place[1], matches
+
+    def _one(self, target: str, matches: "Matches | ImageError") -> dict[str, object]:
         from semcorr.images import load_image
 
+        if isinstance(matches, ImageError):
+            raise matches
         image = load_image(target)
-        with console.TerminalProgress() as progress:
-            matches = self.matcher.locate(self.query, image, progress=progress)
         picture = None
         if self.source is not None:
             picture = self.pictures(target)
@@ -142,6 +158,70 @@ class TargetRun:
             "targets": list(done),
             "broken": [{"target": target, "error": message} for target, message in broken.items()],
         }
+
+
+Place = tuple[int, str]
+"""A target and which one it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """Points of a query, found in several processes or on a Ray cluster (:class:`semcorr.executors.Job`).
+
+    Attributes:
+        options: What to match with.
+        query: The query's file.
+        workers: As for :func:`semcorr.executors.spread`; so is ``ray``.
+    """
+
+    options: MatcherOptions
+    query: Path
+    workers: int
+    ray: str | None
+
+    def start(self) -> "Callable[[Place, Progress | None], Iterator[tuple[int, Matches | ImageError]]]":
+        """In a worker process."""
+        from semcorr.matching import Query
+        from semcorr.methods import load_matcher as load
+
+        options = self.options
+        matcher = load(options.method, options.named_model(), preset=options.preset, **options.loading())
+        return located_by(matcher, Query.load(self.query))
+
+    def located(self, targets: Sequence[str]) -> Iterator["Matches | ImageError"]:
+        """What is found in each target, in order, as soon as it and all before it are done."""
+        from semcorr.executors import spread
+
+        early: dict[int, Matches | ImageError] = {}
+        turn = 0
+        with console.TerminalProgress() as progress:
+            places = list(enumerate(targets))
+            for count, (number, matches) in enumerate(
+                spread(self, places, workers=self.workers, ray=self.ray), start=1
+            ):
+                progress("locate", count, len(targets))
+                early[number] = matches
+                while turn in early:
+                    yield early.pop(turn)
+                    turn += 1
+
+
+def located_by(
+    matcher: "Matcher", query: "Query"
+) -> "Callable[[Place, Progress | None], Iterator[tuple[int, Matches | ImageError]]]":
+    """What finds a query's points in a target, or says why it cannot be read."""
+    from semcorr.images import load_image
+
+    def do(place: Place, progress: "Progress | None") -> Iterator[tuple[int, "Matches | ImageError"]]:
+        number, target = place
+        try:
+            image = load_image(target)
+        except ImageError as error:
+            yield number, error
+            return
+        yield number, matcher.locate(query, image, progress=progress)
+
+    return do
 
 
 @dataclass(frozen=True, kw_only=True)

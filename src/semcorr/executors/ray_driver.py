@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ def drive(job: Job[Any, Any], units: Sequence[Any], address: str, workers: int |
     """
     end_with_starter()
     try:
-        ray = _ray()
+        ray = _ray(address)
         _connect(ray, address)
         _silence()
         for results in _Pool(ray, job, units, workers).results():
@@ -193,19 +194,28 @@ def _connect(ray: Any, address: str) -> None:
     except (ValueError, RuntimeError, OSError) as error:
         raise RunError(
             f"Expected a Ray cluster at {address!r}, got none: {error}. Start one with `ray start --head` and name its "
-            "HOST:PORT, or use --ray local."
+            "HOST:PORT, or use --ray local. A cluster with a token wants the same one here, as ~/.ray/auth_token."
         ) from error
 
 
-def _ray() -> Any:
+def _ray(address: str) -> Any:
     # Ray reports to its makers and changes its mind about GPUs unless it is told otherwise before it is imported.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address != LOCAL and _has_token():
+        # `ray start` asks for a token where there is one; who connects has to say that there is.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError as error:
         raise SettingsError('Working on a cluster needs Ray: pip install "semcorr[ray]"') from error
     return ray
+
+
+def _has_token() -> bool:
+    """Where Ray looks for the token of its clusters."""
+    named = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    return named or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _silence() -> None:
