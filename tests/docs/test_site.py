@@ -1,5 +1,6 @@
 """The documentation as a site: it is whole, and asks nobody for anything."""
 
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -7,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from markdown_it import MarkdownIt
 
 import semcorr
 from semcorr import errors
@@ -57,12 +59,33 @@ def test_pages_load_what_is_their_own(site: Path):
 
 
 @pytest.mark.slow
+def test_references_in_docstrings_are_links(site: Path):
+    page = (site / "reference" / "index.html").read_text(encoding="utf-8")
+    assert not re.search(":(attr|class|func|meth|mod):`", page)
+    assert "<code>load_matcher</code></a>" in page
+
+
+@pytest.mark.slow
 def test_style_sheets_load_nothing_from_elsewhere(site: Path):
     sheets = sorted(site.rglob("*.css"))
     assert sheets
     for sheet in sheets:
         assert "url(http" not in sheet.read_text(encoding="utf-8")
         assert "@import" not in sheet.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_of_the_repository_lead_somewhere(name: str):
+    """Those of ``docs`` are mkdocs' to check; these two lie outside."""
+    tokens = MarkdownIt().enable("table").parse((ROOT / name).read_text(encoding="utf-8"))
+    inner = [child for token in tokens for child in token.children or []]
+    addresses = [
+        str(token.attrs.get("href") or token.attrs["src"]) for token in inner if token.type in ("link_open", "image")
+    ]
+    own = [urlsplit(address) for address in addresses if not urlsplit(address).scheme]
+    assert own
+    for address in own:
+        assert (ROOT / address.path).exists(), f"{name} leads to {address.path}, which is not there"
 
 
 def test_every_public_name_is_in_the_reference():
