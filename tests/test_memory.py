@@ -6,11 +6,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
+from cyclopts import App
 
+from semcorr.annotations import transfer
+from semcorr.annotations.base import VISIBLE, AnnotatedPicture, Annotations, Category, Instance
+from semcorr.cli.main import run as run_command
+from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.diffusion import DiffusionModel
 from semcorr.errors import OutOfMemoryError
-from semcorr.memory import _control_group_free, batch_rows, default_budget, in_batches, is_out_of_memory
+from semcorr.evaluation.runner import Method, run
+from semcorr.features import DiftMatcher
+from semcorr.features.dift import published
+from semcorr.images import load_image
+from semcorr.memory import _control_group_free, batch_rows, default_budget, in_batches, is_out_of_memory, told
+from semcorr.settings import override
 
 # More than any machine has: the real allocator refuses it at once.
 HUGE = 2**46
@@ -126,3 +139,91 @@ def test_learning_backs_off_under_a_real_limit_and_says_so_when_nothing_fits(tin
     assert 1 <= int(batch) < 24
     assert same == "True"
     assert second.startswith("refused: Memory ran out in stage")
+
+
+def test_what_nobody_answered_is_told_in_words():
+    with pytest.raises(RuntimeError) as of_torch:
+        torch.empty(HUGE, dtype=torch.uint8)
+    assert told(of_torch.value).startswith("Memory ran out (")
+    assert "Use a machine with more free memory" in told(MemoryError())
+    assert told(RuntimeError("shapes")) is None
+    assert told(OutOfMemoryError("said already")) is None
+
+
+class Hungry(DiftMatcher):
+    """Wants more than any machine has for one picture."""
+
+    def features(self, image, settings, progress=None):
+        if image.sha256 == self.large:
+            torch.empty(HUGE, dtype=torch.uint8)
+        return super().features(image, settings, progress)
+
+
+@pytest.fixture
+def hungry(tiny_sd: Path) -> Hungry:
+    model = DiffusionModel.from_pretrained(tiny_sd, device="cpu")
+    return Hungry(model, override(published("sd1"), samples=1, prompt=None, resolution=64))
+
+
+def noises(folder: Path, count: int) -> list[Path]:
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for seed, path in enumerate(paths):
+        pixels = np.random.default_rng(seed).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(path)
+    return paths
+
+
+def test_a_run_goes_on_where_memory_ran_out_for_one_pair(hungry: Hungry, tmp_path: Path):
+    paths = noises(tmp_path, 4)
+    sides = [Picture(path=path, size=(32, 32), points=np.array([[5.0, 6.0]])) for path in paths]
+    pairs = [
+        Pair(id=str(number), category="noise", source=sides[0], target=side, names=("one",))
+        for number, side in enumerate(sides[1:])
+    ]
+    hungry.large = load_image(paths[2]).sha256
+
+    class Loaded(Method):
+        def load(self) -> Hungry:
+            return hungry
+
+    dataset = Dataset(name="mine", split="test", threshold="image", root=tmp_path, pairs=pairs)
+    found = run(dataset, Loaded(name="dift"), tmp_path / "run")
+    assert [bool(record.error) for record in found.records] == [False, True, False]
+    assert found.records[1].error.startswith("Memory ran out")
+
+
+def test_a_transfer_goes_on_where_memory_ran_out_for_one_target(hungry: Hungry, tmp_path: Path):
+    paths = noises(tmp_path, 4)
+    category = Category(id=1, name="cat", keypoints=("one",))
+    thing = Instance(category="cat", points=np.array([[5.0, 6.0]]), visibility=np.array([VISIBLE]))
+    picture = AnnotatedPicture(file="0.png", path=paths[0], instances=(thing,))
+    known = Annotations(path=tmp_path / "a.json", categories={"cat": category}, pictures=(picture,))
+    hungry.large = load_image(paths[2]).sha256
+    found = transfer(known, paths[1:], matcher=hungry)
+    assert [record.error is None for record in found] == [True, False, True]
+    assert found.records[1].error.startswith("Memory ran out")
+
+
+def test_the_command_says_in_words_that_memory_ran_out(capsys: pytest.CaptureFixture[str]):
+    app = App()
+
+    @app.default
+    def hungry_command() -> None:
+        torch.empty(HUGE, dtype=torch.uint8)
+
+    assert run_command(app, [], see="") == 2
+    assert capsys.readouterr().err.startswith("Memory ran out (")
+
+
+def test_the_command_says_in_words_that_the_disk_is_full(capsys: pytest.CaptureFixture[str]):
+    app = App()
+
+    @app.default
+    def writing_command() -> None:
+        with Path("/dev/full").open("w") as file:
+            file.write("x")
+
+    if not Path("/dev/full").exists():
+        pytest.skip("needs a device that is always full")
+    assert run_command(app, [], see="") == 2
+    assert "There is no room to write" in capsys.readouterr().err

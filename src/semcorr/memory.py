@@ -22,6 +22,11 @@ _SIGNS = (
     "could not create a memory",
 )
 
+_ADVICE = (
+    "Use a machine with more free memory, half precision (dtype='float16' or 'bfloat16', on a GPU), or a smaller "
+    "'resolution'."
+)
+
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 
@@ -60,6 +65,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
 
 
+def told(error: BaseException) -> str | None:
+    """What to tell a person of an allocator's error that nothing has answered yet; None if it is another error."""
+    if not is_out_of_memory(error) or isinstance(error, OutOfMemoryError):
+        return None
+    return f"Memory ran out ({_first_line(error)}). {_ADVICE}"
+
+
 def in_batches(
     rows: Sequence[Row], size: int, work: Callable[[Sequence[Row]], Result], *, stage: str
 ) -> Iterator[tuple[Sequence[Row], Result]]:
@@ -80,11 +92,8 @@ def in_batches(
             if not is_out_of_memory(error) or (len(batch) == 1 and isinstance(error, OutOfMemoryError)):
                 raise
             if len(batch) == 1:
-                raise OutOfMemoryError(
-                    f"Memory ran out in stage {stage!r} with a single row in the batch ({_first_line(error)}). Use a "
-                    "machine with more free memory, half precision (dtype='float16' or 'bfloat16', on a GPU), or a "
-                    "smaller 'resolution'."
-                ) from error
+                where = f"in stage {stage!r} with a single row in the batch"
+                raise OutOfMemoryError(f"Memory ran out {where} ({_first_line(error)}). {_ADVICE}") from error
             size = len(batch) // 2
         else:
             start += len(batch)

@@ -15,9 +15,10 @@ from semcorr.annotations.formats import read_annotations
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.annotations.supports import Supports, can_join, choose_supports, locate_all, view, vote
 from semcorr.annotations.targets import Place, Target, find_targets
-from semcorr.errors import ImageError, PointError, TransferError, suggest
+from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointError, TransferError, suggest
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher
+from semcorr.memory import told
 from semcorr.methods import load_matcher
 from semcorr.progress import Progress
 from semcorr.settings import Settings
@@ -103,7 +104,7 @@ class Transferrer:
             self._supports.described(category, cut=cut, progress=progress)
 
     def find(self, target: Target, *, progress: Progress | None = None) -> TransferRecord:
-        """Find the points of a target's places in it; one that cannot be read becomes a record with a message.
+        """Find the points of a target's places in it; one that cannot be done becomes a record with a message.
 
         ``progress`` is told of supports that are described on the way ("supports", and the method's own stages).
 
@@ -117,8 +118,13 @@ class Transferrer:
             for place in target.places:
                 if place.box is not None:
                     found[place] = self._find(image, [place], progress)[0]
-        except (ImageError, PointError) as error:
+        except (ImageError, PointError, OutOfMemoryError, NumericsError) as error:
             return TransferRecord(file=target.file, path=target.path, error=str(error))
+        except (MemoryError, RuntimeError) as error:
+            message = told(error)
+            if message is None:
+                raise
+            return TransferRecord(file=target.file, path=target.path, error=message)
         return TransferRecord(
             file=target.file,
             path=target.path,

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.errors import SemcorrError
+from semcorr.memory import told
 from semcorr.prompt.look import Look
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -146,7 +147,8 @@ class Job:
         except SemcorrError as error:
             state, self._error = "failed", str(error)
         except Exception as error:  # whatever happens to one user's work, the queue goes on
-            state, self._error = "failed", f"Something went wrong ({type(error).__name__}: {error}). Please report it."
+            wrong = f"Something went wrong ({type(error).__name__}: {error}). Please report it."
+            state, self._error = "failed", told(error) or wrong
         with self._lock:
             self._state = state
         self._finished.set()

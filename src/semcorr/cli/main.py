@@ -5,6 +5,7 @@ Exit status: 0 all done; 1 a part could not be done and was reported; 2 nothing 
 """
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -58,6 +59,9 @@ app.command(merge)
 app.command(report)
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (without the program's name; the process's own by default).
 
@@ -88,10 +92,24 @@ def run(app: App, argv: Sequence[str] | None, *, see: str) -> int:
     except SemcorrError as error:
         console.plain_error(str(error))
         return 2
+    except (MemoryError, RuntimeError) as error:
+        from semcorr.memory import told  # late: PyTorch takes seconds
+
+        message = told(error)
+        if message is None:
+            raise
+        console.plain_error(message)
+        return 2
     except BrokenPipeError:
         # The reader of our output went away (as `head` does). Keep Python from flushing into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        console.plain_error(f"There is no room to write{where}: {error.strerror}. What is finished is kept. Make room.")
+        return 2
     return status if isinstance(status, int) else 0
 
 
