@@ -5,42 +5,20 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.command import synchronise
 from semcorr.diffusion import DiffusionModel
 from semcorr.diffusion.prefix import prefix_modules
 
 _SAMPLE_SECONDS = 0.01
-_Shape = Sequence[int]
-
-
-def flop_counter() -> FlopCounterMode:
-    """Torch's counter of floating-point operations, with formulas for the CPU's fused attention, which it lacks."""
-    return FlopCounterMode(
-        display=False,
-        custom_mapping={
-            torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _fused_attention,
-            torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _fused_attention_backward,
-        },
-    )
-
-
-def _fused_attention(query: _Shape, key: _Shape, value: _Shape, *_: object, **__: object) -> int:
-    return sdpa_flop_count(query, key, value)
-
-
-def _fused_attention_backward(
-    gradient: _Shape, query: _Shape, key: _Shape, value: _Shape, *_: object, **__: object
-) -> int:
-    return sdpa_backward_flop_count(gradient, query, key, value)
 
 
 @dataclass(kw_only=True)

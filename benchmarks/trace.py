@@ -15,8 +15,9 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.command import synchronise
-from benchmarks.meters import Counts, OtherWork, PeakMemory, counting, flop_counter
+from benchmarks.meters import Counts, OtherWork, PeakMemory, counting
 from semcorr.diffusion import DiffusionModel
+from semcorr.evaluation.unit_costs import flop_counter
 from semcorr.progress import Progress
 from semcorr.prompt.crops import CORNERS
 

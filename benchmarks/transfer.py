@@ -67,7 +67,7 @@ def transfer(
     rows: list[dict[str, Any]] = []
     for name in category or tuple(CATEGORIES):
         for count in support:
-            world = _world(output, name, max(support), targets, split)
+            world = drawn_world(output, name, max(support), targets, split)
             seconds = None  # of what was there already nobody knows them
             found = output / f"{name}-{split}-{method}-{preset or 'usual'}-{count}-of-{targets}.json"
             if not found.exists():
@@ -82,7 +82,8 @@ def transfer(
     return 0
 
 
-def _world(folder: Path, category: str, support: int, targets: int, split: Split) -> ToyWorld:
+def drawn_world(folder: Path, category: str, support: int, targets: int, split: Split) -> ToyWorld:
+    """Drawings of a category below ``folder``, drawn unless they are there."""
     place = folder / f"{category}-{split}-{support}-{targets}"
     world = ToyWorld(annotations=place / "annotations.json", truth=place / "truth.json", images=place / "images")
     if not world.annotations.exists():  # it is written last

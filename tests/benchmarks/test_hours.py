@@ -30,11 +30,6 @@ def _repeat(factor: float) -> dict[tuple[str, int], float]:
     }
 
 
-@pytest.mark.parametrize(("pairs", "pictures"), [(2, 2), (3, 3), (6, 3), (7, 4), (600, 25), (690, 27), (702, 27)])
-def test_fewest_pictures_of_so_many_ordered_pairs(pairs: int, pictures: int):
-    assert hours.sources({"cat": pairs, "dog": 2}) == pictures + 2
-
-
 def test_hours_are_what_the_middle_repeat_took(tmp_path: Path):
     file = _write(tmp_path / "speed.json", _repeat(1), _repeat(0.5), _repeat(7))
     found = list(hours.expected(hours.read(file), {"cat": 600, "dog": 300}, points=4))

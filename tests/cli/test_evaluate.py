@@ -2,15 +2,12 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.conftest import Ran
 from semcorr.evaluation import ablation, runner
-from semcorr.evaluation import estimate as estimating
-from semcorr.evaluation.estimate import Estimate
 from semcorr.toy.spair import write_spair
 
 Semcorr = Callable[..., Ran]
@@ -175,49 +172,18 @@ def test_bad_requests_are_told(
     assert message in ran.err
 
 
-def test_an_estimate_runs_nothing(
+def test_an_estimate_runs_nothing_and_is_the_plan_of_this_machine(
     semcorr: Semcorr, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every pair's points are located; each picture is the source of one pair here, so as many are described."""
     monkeypatch.chdir(tmp_path)
     files = annotations(data)
     points = sum(len(json.loads(file.read_text())["src_kps"]) for file in files)
-    ran = semcorr("eval", "spair", "--data", data, "--model", "toy", "--estimate")
+    ran = semcorr("eval", "spair", "--data", data, "--model", "toy", "--method", "dift", "--estimate", "--json")
     assert ran.status == 0, ran.err
-    assert f"{points} points to describe, 90 steps each" in ran.out
-    assert f"{points} points to locate, 18 crops each" in ran.out
+    told = json.loads(ran.out)
+    assert (told["work"]["describe_points"], told["work"]["locate_points"]) == (points, points)
+    assert (told["work"]["describes"], told["work"]["locates"]) == (len(files), len(files))
+    assert told["rate"] is None
+    assert told["locate_hours"] > 0
     assert not list(tmp_path.iterdir())
-
-
-def test_an_estimate_of_frozen_queries_counts_pictures_once(semcorr: Semcorr, data: Path) -> None:
-    """A picture's shared crops go through the network once; a step and a reading are products, and far cheaper."""
-    ran = semcorr("eval", "spair", "--data", data, "--model", "toy", "--preset", "fast", "--estimate", "--json")
-    assert ran.status == 0, ran.err
-    told = json.loads(ran.out)
-    pairs = len((data / "Layout" / "large" / "test.txt").read_text().split())
-    assert (told["sources"], told["targets"]) == (pairs, pairs)
-    assert 0 < told["step_seconds"] < told["source_seconds"]
-    assert 0 < told["crop_seconds"] < told["target_seconds"]
-
-
-def test_an_estimate_as_json(semcorr: Semcorr, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """3,600 points of 10 steps of a tenth of a second: 1 h; 7,200 of 5 crops of a fifth: 2 h."""
-    known = Estimate(
-        sources=900,
-        targets=1200,
-        describe_points=3600,
-        locate_points=7200,
-        source_seconds=0.0,
-        target_seconds=0.0,
-        step_seconds=0.1,
-        crop_seconds=0.2,
-        steps_a_point=10,
-        crops_a_point=5,
-    )
-    monkeypatch.setattr(estimating, "estimate", lambda pairs, matcher: known)
-    ran = semcorr("eval", "spair", "--data", data, "--model", "toy", "--estimate", "--json")
-    told = json.loads(ran.out)
-    assert (told["describe_points"], told["describe_hours"], told["locate_hours"]) == (3600, 1, 2)
-    # 900 pictures of 2 s and 1,200 targets of 3 s once each: half an hour and an hour more.
-    once = replace(known, source_seconds=2.0, target_seconds=3.0)
-    assert (once.describe_hours, once.locate_hours) == (1.5, 3)

@@ -1,0 +1,53 @@
+"""Where workers' time goes, from spans that are known, and one short run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import throughput
+from benchmarks.command import main
+from benchmarks.executing import Ran, Span
+from semcorr.annotations.records import TransferRecord
+
+RECORD = TransferRecord(file="a.png", path=Path("a.png"))
+
+
+def _span(process: int, began: float, ended: float) -> Span:
+    return Span(process=process, began=began, ended=ended, in_method=0.5 * (ended - began), record=RECORD)
+
+
+def test_time_is_divided_into_starting_units_and_what_is_between() -> None:
+    """Two workers begin after 2 s and 4 s; the last result comes at 10 s. Of 8 + 6 s, units take 3 + 4 and 5 s."""
+    spans = (_span(1, 2, 5), _span(1, 6, 10), _span(2, 4, 9))
+    ran = Ran(asked=0, last=10, gone=11.5, workers=2, spans=spans)
+    assert ran.starting == 3
+    assert ran.steady == 7
+    assert ran.ending == 1.5
+    assert ran.rate == pytest.approx(60 * 3 / 7)
+    assert ran.in_units == pytest.approx(12 / 14)
+    assert ran.in_method == pytest.approx(6 / 14)
+    assert ran.gaps == [1]
+
+
+def test_a_worker_that_never_had_a_unit_began_with_the_last_result() -> None:
+    ran = Ran(asked=0, last=6, gone=6, workers=2, spans=(_span(1, 2, 6),))
+    assert ran.starting == 4
+    assert ran.in_units == 1
+
+
+@pytest.mark.slow
+def test_one_process_and_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--targets", "6", "--method", "dift", "--repeats", "1", "--unit", "0.2", "--set", "samples=1"]
+    words += ["--way", "one thread", "--way", "processes", "-o", str(tmp_path / "runs")]
+    assert main(throughput.app, [*words, "--json", str(tmp_path / "found.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "% not in the method" in printed
+    found = json.loads((tmp_path / "found.json").read_text())
+    (repeat,) = found["repeats"]
+    assert len(repeat["processes"]["unit_seconds"]) == len(repeat["one thread"]["unit_seconds"]) == 6
+    assert 0 < repeat["processes"]["in_method"] < repeat["processes"]["in_units"] <= 1
+    assert found["stand"]["processes"]["unit_seconds"] == pytest.approx([0.2] * 6, rel=0.2)
+    assert [one["units"] for one in found["handed"]] == [500, 4000]
+    assert found["record"]["bytes"] > 100
+    assert found["kept"]["unit"] > 100

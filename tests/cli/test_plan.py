@@ -1,0 +1,60 @@
+"""``semcorr plan``: what is asked for, what is told, what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Ran
+
+Semcorr = Callable[..., Ran]
+
+
+@pytest.fixture
+def cheap(tiny_sd: Path) -> list[str]:
+    """A tiny model and a method that takes a second."""
+    settings = ("samples=1", "resolution=128", "prompt=null")
+    return [
+        *("--model", str(tiny_sd), "--method", "dift", "--device", "cpu"),
+        *(word for setting in settings for word in ("--set", setting)),
+    ]
+
+
+def test_a_benchmark_that_is_not_here_at_a_rate(semcorr: Semcorr, cheap: list[str]) -> None:
+    ran = semcorr("plan", "spair", *cheap, "--gpus", "8", "--gpu-rate", "60", "--points", "7", "--json")
+    assert ran.status == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["work"]["locate_points"] == 7 * 12_234
+    costs = told["costs"]
+    total = 12_234 * costs["locate_call"] + 7 * 12_234 * costs["locate_point"]
+    assert told["locate_hours"] == pytest.approx(total / 60e12 / 8 / 3600)
+    assert told["device_hours"] == pytest.approx(8 * (told["describe_hours"] + told["locate_hours"]))
+
+
+def test_a_transfer_in_words(semcorr: Semcorr, cheap: list[str]) -> None:
+    ran = semcorr("plan", "--targets", "1000000", "--points", "10", *cheap)
+    assert ran.status == 0, ran.err
+    assert "transfer: 1,000,000 targets, 10 points from 5 annotated pictures" in ran.out
+    assert "50,000,000" in ran.out
+    assert "every device is as fast as this one (cpu) is now" in ran.out
+    assert "Disk:" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "a data set's name or --targets"),
+        (("spair", "--targets", "3"), "a data set's name or --targets"),
+        (("spair", "--gpu-rate", "0"), "--gpu-rate above 0"),
+        (("--targets", "0"), "from 1 on"),
+        (("spair-u",), "name its folder with --data"),
+        (("spair", "--limit", "3"), "need the data set itself"),
+        (("spair", "--method", "random"), "is a baseline"),
+        (("spare",), "Unknown data set"),
+    ],
+)
+def test_what_cannot_be_planned_is_told(semcorr: Semcorr, words: tuple[str, ...], message: str) -> None:
+    ran = semcorr("plan", *words)
+    assert ran.status == 2
+    assert message in ran.err
