@@ -78,7 +78,7 @@ def write(folder: Path, /) -> int:
         "There is no text encoder: presets with frozen queries need --set neutral=zeros.\n",
         encoding="utf-8",
     )
-    console.say(f"{folder}   Try: semcorr eval toy --model {folder} --estimate")
+    console.say(f"{folder}   Try: semcorr plan spair --model {folder} --gpu-rate 60")
     return 0
 
 

@@ -170,20 +170,3 @@ def test_bad_requests_are_told(
     ran = semcorr(*words)
     assert ran.status == 2
     assert message in ran.err
-
-
-def test_an_estimate_runs_nothing_and_is_the_plan_of_this_machine(
-    semcorr: Semcorr, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every pair's points are located; each picture is the source of one pair here, so as many are described."""
-    monkeypatch.chdir(tmp_path)
-    files = annotations(data)
-    points = sum(len(json.loads(file.read_text())["src_kps"]) for file in files)
-    ran = semcorr("eval", "spair", "--data", data, "--model", "toy", "--method", "dift", "--estimate", "--json")
-    assert ran.status == 0, ran.err
-    told = json.loads(ran.out)
-    assert (told["work"]["describe_points"], told["work"]["locate_points"]) == (points, points)
-    assert (told["work"]["describes"], told["work"]["locates"]) == (len(files), len(files))
-    assert told["rate"] is None
-    assert told["locate_hours"] > 0
-    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Ran
+from semcorr.toy.spair import write_spair
 
 Semcorr = Callable[..., Ran]
 
@@ -14,7 +15,7 @@ Semcorr = Callable[..., Ran]
 @pytest.fixture
 def cheap(tiny_sd: Path) -> list[str]:
     """A tiny model and a method that takes a second."""
-    settings = ("samples=1", "resolution=128", "prompt=null")
+    settings = ("samples=1", "resolution=64", "prompt=null")
     return [
         *("--model", str(tiny_sd), "--method", "dift", "--device", "cpu"),
         *(word for setting in settings for word in ("--set", setting)),
@@ -30,6 +31,27 @@ def test_a_benchmark_that_is_not_here_at_a_rate(semcorr: Semcorr, cheap: list[st
     total = 12_234 * costs["locate_call"] + 7 * 12_234 * costs["locate_point"]
     assert told["locate_hours"] == pytest.approx(total / 60e12 / 8 / 3600)
     assert told["device_hours"] == pytest.approx(8 * (told["describe_hours"] + told["locate_hours"]))
+
+
+def test_points_of_what_is_here_are_counted_and_nothing_is_written(
+    semcorr: Semcorr, cheap: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every pair's points are located; each picture is the source of one pair here, so as many are described."""
+    data, empty = tmp_path / "SPair-71k", tmp_path / "empty"
+    write_spair(data, images=2, size=64)
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    lines = (data / "Layout" / "large" / "test.txt").read_text().split()
+    files = [data / "PairAnnotation" / "test" / f"{line}.json" for line in lines]
+    points = sum(len(json.loads(file.read_text())["src_kps"]) for file in files)
+    ran = semcorr("plan", "spair", "--data", data, *cheap, "--json")
+    assert ran.status == 0, ran.err
+    told = json.loads(ran.out)
+    assert (told["work"]["describe_points"], told["work"]["locate_points"]) == (points, points)
+    assert (told["work"]["describes"], told["work"]["locates"]) == (len(files), len(files))
+    assert told["rate"] is None
+    assert told["locate_hours"] > 0
+    assert not list(empty.iterdir())
 
 
 def test_a_transfer_in_words(semcorr: Semcorr, cheap: list[str]) -> None:

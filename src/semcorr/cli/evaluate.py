@@ -139,7 +139,6 @@ def evaluate(
     workers: int = 1,
     ray: str | None = None,
     keep_queries: Annotated[bool, Parameter(negative="")] = False,
-    estimate: Annotated[bool, Parameter(negative="")] = False,
     truth: Path | None = None,
     sigma: float | None = None,
     tables: TableOptions = _TABLES,
@@ -161,7 +160,6 @@ def evaluate(
         workers: Processes, each with a model of its own.
         ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
         keep_queries: Keep what source pictures were described as.
-        estimate: Run nothing; tell what it would take on this machine, as `semcorr plan` does.
         truth: COCO file of true key-points to compare those of DATASET with.
         sigma: With --truth, COCO's constant for how far apart is alike, the same for all key-points. [default: 0.05]
         tables: Which tables are printed, and how.
@@ -174,13 +172,6 @@ def evaluate(
         return compare(Path(dataset), truth, sigma, json=tables.json)
     part, chosen = parse_shard(shard), method.chosen(dataset)  # what is misspelt is told before anything slow begins
     pairs = _read(data, dataset, tables)
-    if estimate:
-        from semcorr.cli import plan
-        from semcorr.plan import of_dataset
-
-        made = plan.make(of_dataset(pairs), chosen, keep_queries=keep_queries)
-        plan.tell(made, json=tables.json)
-        return 0
     folder = output or Path("runs") / f"{dataset}-{method.method}"
     with running(folder) as progress:
         watch = _Stopwatch(progress)

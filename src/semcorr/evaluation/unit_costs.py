@@ -134,7 +134,8 @@ class _Found:
 
 def _whole(matcher: Matcher, picture: Image, places: np.ndarray, meter: _Meter) -> _Found:
     count = len(places)
-    matcher.locate(matcher.describe(picture, places[:1]), picture)  # the first call of anything is slower
+    if meter is not _count:
+        matcher.locate(matcher.describe(picture, places[:1]), picture)  # the first call of anything is slower
     one, describe_one = meter(lambda: matcher.describe(picture, places[:1]))
     many, describe_many = meter(lambda: matcher.describe(picture, places))
     _, locate_one = meter(lambda: matcher.locate(one, picture, trace=True))
@@ -163,8 +164,9 @@ def _live(matcher: PromptMatcher | AttentionDiftMatcher, picture: Image, places:
         few = override(settings, steps=steps, locate_crops=corners, learn_crops=shared, rounds=rounds)
         return _with(matcher, few)
 
-    one = quick(1).describe(picture, places[:1])  # the first call of anything is slower
-    quick(1).locate(one, picture)
+    one = quick(1).describe(picture, places[:1])
+    if meter is not _count:
+        quick(1).locate(one, picture)  # the first call of anything is slower
     query, short = meter(lambda: quick(1).describe(picture, places[:count]))
     _, long = meter(lambda: quick(3).describe(picture, places[:count]))
     found, locate_one = meter(lambda: quick(1).locate(one, picture, trace=True))
