@@ -225,14 +225,17 @@ def test_pasting_gives_the_mean_over_the_crops_that_cover_a_pixel():
     crops.append(Crop(left=1, top=1, width=3, height=4))
     maps = torch.rand(3, 2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     pasted = CropPaste(crops, 8)
-    for count in (1, 3):
+    # Other sizes in between: what is kept for one must not serve another.
+    for count, some in ((1, maps), (3, maps), (3, random(3, 2, 5, 2)), (2, random(3, 2, 3, 3).float()), (3, maps)):
         total, covered = np.zeros((2, 8, 8)), np.zeros((8, 8))
-        for crop, pair in zip(crops[:count], maps, strict=False):
+        for crop, pair in zip(crops[:count], some, strict=False):
             for index in range(2):
                 total[(index, *crop.slices)] += bilinear(pair[index].numpy(), crop.width, crop.height)
             covered[crop.slices] += 1
         expected = total / np.maximum(covered, 1)
-        np.testing.assert_allclose(pasted.mean(maps[:count]).numpy(), expected, atol=1e-12)
+        found = pasted.mean(some[:count])
+        assert found.dtype == some.dtype
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-6 if some.dtype == torch.float32 else 1e-12)
 
 
 @given(
@@ -263,7 +266,10 @@ def test_the_soft_peak_is_the_weighted_mean_of_a_window():
 
 def test_a_cold_soft_peak_is_the_peak():
     values = torch.rand(4, 6, 5, generator=torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(heatmaps.soft_peak(values, 2, 1e-6), heatmaps.peak(values), atol=1e-4)
+    found = heatmaps.soft_peak(values.double(), 2, 1e-6)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, heatmaps.peak(values), atol=1e-4)
+    np.testing.assert_allclose(heatmaps.soft_peak(values.reshape(2, 2, 6, 5), 2, 1e-6), found.reshape(2, 2, 2))
 
 
 @pytest.mark.parametrize("size", [(60, 40), (30, 40), (600, 400)])
