@@ -30,6 +30,8 @@ from jaxtyping import install_import_hook  # noqa: E402
 
 _HOOK = install_import_hook(["semcorr", "benchmarks"], "runtime_types.checker")
 
+# torch.testing imports it when it first compares: here once, rather than in each of a thousand forks for mutants.
+import sympy  # noqa: E402, F401
 import torch  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "golden"
