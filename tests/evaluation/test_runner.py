@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,6 +103,19 @@ def test_stopping_within_a_source_is_no_failure(birds: Dataset, tmp_path: Path) 
     with pytest.raises(StopHereError):
         run(birds, QUICK, tmp_path / "run", progress=stop)
     assert not lines(tmp_path / "run")
+
+
+def test_records_that_are_to_be_seen_late_are_waited_for(birds: Dataset, tmp_path: Path) -> None:
+    """As those of another machine, on a folder that both share; and those of one that does not share it."""
+    run(birds, GUESS, tmp_path / "run")
+    (path,) = (tmp_path / "run" / "records").iterdir()
+    away = path.rename(tmp_path / "away")
+    back = threading.Timer(0.7, away.rename, [path])
+    back.start()
+    assert len(run_folder.read_written(tmp_path / "run", set(range(6))).records) == 6
+    back.join()
+    with pytest.raises(RunError, match=r"1 pairs are done, but their records are not to be seen in .*run"):
+        run_folder.read_written(tmp_path / "run", {5, 6}, patience=0)
 
 
 def test_a_line_cut_short_is_done_again(birds: Dataset, tmp_path: Path) -> None:
@@ -239,10 +253,11 @@ def test_baselines_run_like_methods(birds: Dataset, tmp_path: Path) -> None:
         np.testing.assert_allclose(record.predicted, pair.source.points, atol=1e-4)  # pictures of one size
 
 
-def test_a_second_process_on_the_same_shard_is_refused(birds: Dataset, tmp_path: Path) -> None:
-    run(birds, GUESS, tmp_path / "run")
+@pytest.mark.parametrize("where", [{}, {"workers": 2}, {"ray": "local"}])
+def test_a_second_process_on_the_same_shard_is_refused(birds: Dataset, tmp_path: Path, where: dict[str, Any]) -> None:
+    run(birds, GUESS, tmp_path / "run", shard=Shard(number=1, count=2))
     with run_folder.locked(tmp_path / "run", Shard()), pytest.raises(RunError, match="Another process is working on"):
-        run(birds, GUESS, tmp_path / "run")
+        run(birds, GUESS, tmp_path / "run", **where)
 
 
 def test_shards_of_one_division_run_side_by_side_and_of_another_do_not(birds: Dataset, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_lost_head_node_is_told_and_the_rest_done_without(
 
 @pytest.mark.parametrize("where", [("--workers", "2"), ("--ray", "local")], ids=["processes", "ray"])
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c(ray: object, data: Path, serial: Path, tmp_path: Path, where: tuple[str, str], times: int) -> None:
+def test_ctrl_c(ray: object, data: Path, tmp_path: Path, where: tuple[str, str], times: int) -> None:
     """As from a terminal, where all processes hear it. Once it ends in order; twice at once; nobody is left over."""
     folder = tmp_path / "run"
     words = evaluation(data, folder, *where)

@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from semcorr.evaluation.records import PairRecord, Run
 Thing = TypeVar("Thing")
 
 _FORMAT = 1
+_SECONDS_TO_BE_SEEN = 90.0
+"""A folder on a network may show files of other machines late: NFS after a minute, unless it is told otherwise."""
 PLACE = "root"
 """The data set's setting that may differ between machines: where its pictures are."""
 
@@ -94,6 +97,26 @@ def read_run(folder: Path) -> Run:
         records=records,
         expected=header["pairs"],
     )
+
+
+def read_written(folder: Path, places: set[int], *, patience: float = _SECONDS_TO_BE_SEEN) -> Run:
+    """Read a run of which it is known that records of ``places`` are written, perhaps by other machines.
+
+    Raises:
+        RunError: after ``patience`` seconds they are still not to be seen here; or as :func:`read_run`.
+    """
+    end = time.monotonic() + patience
+    while True:
+        found = read_run(folder)
+        missing = places - {record.index for record in found.records}
+        if not missing:
+            return found
+        if time.monotonic() > end:
+            raise RunError(
+                f"{len(missing)} pairs are done, but their records are not to be seen in {folder}. Expected a folder "
+                "that all machines share, under the same path. When they are to be seen, the same command goes on."
+            )
+        time.sleep(0.5)
 
 
 def merge(sources: Sequence[Path], folder: Path) -> Run:

@@ -22,6 +22,7 @@ from semcorr.evaluation.run_folder import Shard
 from semcorr.executors import spread
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher, Query
+from semcorr.memory import told
 from semcorr.methods import find_method, load_matcher
 from semcorr.progress import Progress
 
@@ -117,10 +118,12 @@ def run(
             work = _Work(method=method, folder=folder, shard=shard, root=dataset.root, keep_queries=keep_queries)
             started = None if workers > 1 or ray is not None else work.started(matcher)
             pairs = spread(work, units, workers=workers, ray=ray, started=started, progress=progress)
-            for count, _ in enumerate(pairs, start=1):
+            written: set[int] = set()
+            for count, place in enumerate(pairs, start=1):
+                written.add(place)
                 if progress:
                     progress("pairs", count, total)
-            found = run_folder.read_run(folder)
+            found = run_folder.read_written(folder, written)
     if not keep_queries and len(found.done) == found.expected:
         shutil.rmtree(folder / "queries", ignore_errors=True)  # what a kill at the wrong moment may have left
     return found
@@ -277,7 +280,9 @@ def _key(image_sha256: str, unit: Unit, matcher: Matcher) -> str:
 
 
 def _tell(error: Exception) -> str:
-    return str(error) if isinstance(error, SemcorrError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, SemcorrError):
+        return str(error)
+    return told(error) or f"{type(error).__name__}: {error}"
 
 
 def _dataset_settings(dataset: Dataset) -> dict[str, Any]:
