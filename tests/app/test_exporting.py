@@ -95,3 +95,32 @@ def test_the_query_finds_again_and_the_archive_holds_all(work: Workspace, tmp_pa
 def test_nothing_to_export_is_said(work: Workspace) -> None:
     with pytest.raises(PointError, match="press Find first"):
         exporting.export(dataclasses.replace(work, result=None))
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("..\\..\\evil.png", "_.._evil.png"),
+        ("../../evil.png", "evil.png"),
+        ("C:evil.png", "C_evil.png"),
+        ("a\nb.png", "a_b.png"),
+        ("..", "picture"),
+    ],
+)
+def test_names_in_the_archive_lead_nowhere(work: Workspace, name: str, kept: str) -> None:
+    strange = dataclasses.replace(work, source=picture(64, 48, name))
+    assert exporting.picture_names(strange)[0] == kept
+    packed = zipfile.ZipFile(io.BytesIO(exporting.export(strange)["semcorr-matches.zip"])).namelist()
+    assert not any(set(one) & set("\\/:\n") or one.startswith("..") for one in packed)
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "\t=", "\r=", "\n=", " ="])
+def test_no_name_is_a_formula(work: Workspace, first: str) -> None:
+    named = dataclasses.replace(work, names=(f"{first}1+1", "a\r=2+2\n=3+3"))
+    assert named.result is not None
+    text = exporting.csv_file(named, named.result).decode()
+    assert "\r" not in text
+    rows = list(csv.reader(io.StringIO(text)))
+    assert len(rows) == 5
+    assert rows[1][3] == f"'{first.strip()}1+1"
+    assert rows[2][3] == "a =2+2 =3+3"

@@ -87,15 +87,17 @@ def test_a_full_queue_and_a_second_job_of_one_user_are_refused() -> None:
     other.start(queue, endless)
     with pytest.raises(Busy, match="at most 1"):
         queue.submit(endless)
-    # A page that is closed, and one that makes room for a third, let their work go.
+    # A page that is closed lets its work go; one whose work is under way makes no room for others.
     sessions.drop("one")
     assert running.wait(2)
     sessions.of("third")
     sessions.of("fourth")
     assert other.job is not None
-    assert other.job.wait(2)
+    assert not other.job.finished
+    assert sessions.of("other") is other
     assert len(sessions) == 2
     queue.close()
+    assert other.job.wait(2)
 
 
 def test_a_closed_queue_ends_its_thread() -> None:

@@ -143,11 +143,14 @@ def _short(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # the wide ones are taken for formulas, too
+_FORMULAS = tuple("=+-@＝＋－＠")  # the wide ones are taken for formulas, too
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+"""A carriage return in a name would begin a row of its own."""
 
 
 def _plain(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
+    """Text that no spreadsheet takes for a formula, in one row."""
+    text = _CONTROLS.sub(" ", text).strip()
     return f"'{text}" if text[:1] in _FORMULAS else text
 
 
