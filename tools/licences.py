@@ -92,7 +92,7 @@ def sections() -> dict[str, list[str]]:
     Raises:
         SystemExit: something is pinned that nothing needs.
     """
-    left = {canonicalize_name(name): name for name in pinned()}
+    left: dict[str, str] = {canonicalize_name(name): name for name in pinned()}
     parts = {}
     for heading, extras in SECTIONS.items():
         wanted = needs(extras) & left.keys()
