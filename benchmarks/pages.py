@@ -25,7 +25,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import frontier, transfer
+from benchmarks import frontier, known_pairs, transfer
 from benchmarks.command import main, new_app
 from semcorr.cli import console
 from semcorr.errors import SemcorrError
@@ -149,8 +149,11 @@ def markdown(table: Table) -> str:
 
 
 _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
-    "frontier": lambda document: frontier.table([frontier.Place(**one) for one in document["places"]]),
-    "transfer": lambda document: transfer.table(document),
+    "frontier": lambda document: frontier.table(
+        [frontier.Place(**{name: _value(value) for name, value in one.items()}) for one in document["places"]]
+    ),
+    "known-pairs": lambda document: known_pairs.table([known_pairs.Outcome(**one) for one in document["outcomes"]]),
+    "transfer": transfer.table,
 }
 """What makes the table that a benchmark prints from what it writes by ``--json``."""
 

@@ -1,12 +1,14 @@
 """Tables of the documentation are what recorded results say."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import pages
+from benchmarks import frontier, pages
+from benchmarks.command import save_json
 from semcorr.errors import SemcorrError
 from semcorr.evaluation.sheets import Column, Report, Row, Sheet
 
@@ -57,6 +59,23 @@ def test_a_table_is_put_where_it_is_marked(mark: str, lines: list[str], results:
         f"before\n\n<!-- table: {mark} -->\n{table}\n<!-- end -->\nafter\n",
         set(),
     )
+
+
+def test_a_benchmark_has_the_table_that_it_prints(tmp_path: Path):
+    place = frontier.Place(
+        name="fast",
+        pck=66.34,
+        interval=(63.7, 68.8),
+        lead=-2.5,
+        lead_interval=(-4.3, -0.7),
+        point_seconds=0.064,
+        target_seconds=0.18,
+        pairs=312,
+        failed=0,
+    )
+    save_json({"places": [asdict(place)]}, tmp_path / "frontier.json")
+    text, _ = pages.rendered("<!-- table: frontier -->\n<!-- end -->", tmp_path)
+    assert "| fast | 66.3 | 63.7 to 68.8 | -2.5 | -4.3 to -0.7 | 0.064 | 0.18 | 0 |" in text.splitlines()
 
 
 def test_in_a_list_it_is_indented(results: Path):
