@@ -75,7 +75,7 @@ def test_a_benchmark_has_the_table_that_it_prints(tmp_path: Path):
     )
     save_json({"places": [asdict(place)]}, tmp_path / "frontier.json")
     text, _ = pages.rendered("<!-- table: frontier -->\n<!-- end -->", tmp_path)
-    assert "| fast | 66.3 | 63.7 to 68.8 | -2.5 | -4.3 to -0.7 | 0.064 | 0.18 | 0 |" in text.splitlines()
+    assert "| fast | 66.3 | 63.7 to 68.8 | -2.5 | -4.3 to -0.7 | 0.0640 | 0.180 | 0 |" in text.splitlines()
 
 
 def test_in_a_list_it_is_indented(results: Path):
