@@ -5,11 +5,15 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from semcorr.progress import Progress
+
+SECONDS_TO_END = 10.0
+"""How long a process has to end in order."""
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -83,4 +87,7 @@ def _wait_for_starters_end() -> None:
     starter = multiprocessing.parent_process()
     if starter is not None:
         starter.join()
-        os._exit(1)  # Wherever it is: a line cut short is ignored.
+        # Wherever it is: a line cut short is ignored. Ray takes it as a call to end its own processes first.
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(SECONDS_TO_END)
+        os._exit(1)

@@ -10,10 +10,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from semcorr.errors import RunError
-from semcorr.executors.base import Job, Result, Unit, deaf_children
+from semcorr.executors.base import SECONDS_TO_END, Job, Result, Unit, deaf_children
 from semcorr.executors.ray_driver import drive
-
-_SECONDS_TO_END = 10.0
 
 
 def on_ray(
@@ -44,9 +42,11 @@ def on_ray(
     tell.close()  # Now it ends with the driver.
     try:
         yield from _results(told, address)
-        driver.join(_SECONDS_TO_END)
+        driver.join(SECONDS_TO_END)
     finally:
-        driver.kill()  # Ray ends its workers then; it has ended by itself if all went well.
+        driver.terminate()  # Where it has not ended yet: Ray ends its own processes then.
+        driver.join(SECONDS_TO_END)
+        driver.kill()
         driver.join()
         told.close()
 

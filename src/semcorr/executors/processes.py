@@ -50,7 +50,11 @@ def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) ->
             ) from error
         except BaseException:
             watch.stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            waiting = {future for future in waiting if not future.cancel()}
+            while waiting:
+                _, waiting = wait(waiting, timeout=0.2)
+                while not told.empty():  # lest a process wait for ever to be rid of a result
+                    told.get()
             raise
 
 
@@ -89,6 +93,7 @@ def _do(unit: Any) -> None:
     here = _PROCESS[-1]
     if here.do is None:
         here.do = here.job.start()
+    here.watch("unit", 0, 0)
     for result in here.do(unit, here.watch):
         here.watch("unit", 0, 0)
         here.told.put(result)

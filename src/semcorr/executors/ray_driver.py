@@ -34,8 +34,8 @@ def drive(job: Job[Any, Any], units: Sequence[Any], address: str, workers: int |
     end_with_starter()
     try:
         ray = _ray(address)
-        _connect(ray, address)
         _silence()
+        _connect(ray, address)
         for results in _Pool(ray, job, units, workers).results():
             tell.send(results)
         tell.send(None)
