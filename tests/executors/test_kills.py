@@ -18,7 +18,7 @@ from executors.conftest import PAIRS, Nodes, evaluation, lines, ray_workers, res
 from semcorr.annotations.toy_world import ToyWorld, write_coco
 from semcorr.evaluation.run_folder import read_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
