@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 
 from semcorr.annotations import read_annotations
-from semcorr.app import exporting, workspace
+from semcorr.app import exporting, texts, workspace
 from semcorr.app.workspace import Found, Result, Workspace
 from semcorr.errors import PointError
 from semcorr.images import Image, load_image
@@ -124,3 +124,11 @@ def test_no_name_is_a_formula(work: Workspace, first: str) -> None:
     assert len(rows) == 5
     assert rows[1][3] == f"'{first.strip()}1+1"
     assert rows[2][3] == "a =2+2 =3+3"
+
+
+def test_the_page_says_what_a_result_must_be_read_with(work: Workspace) -> None:
+    assert work.result is not None
+    assert texts.remarks(None) == texts.remarks(work.result) == ""
+    query = dataclasses.replace(work.result.query, remarks=("described in float32, because float16 overflowed",))
+    told = texts.remarks(dataclasses.replace(work.result, query=query))
+    assert told == "1 of its parts: described in float32, because float16 overflowed."

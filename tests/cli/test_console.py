@@ -33,3 +33,11 @@ def test_a_download_is_told_in_megabytes(capsys, monkeypatch):
         now = 20.0
         progress("download", 400_000_000, 4_000_000_000, file="unet")
     assert capsys.readouterr().err == "download 400/4000 MB, about 3 min left (file unet)\n"
+
+
+def test_what_a_result_must_be_read_with_is_told_at_once(capsys):
+    with console.TerminalProgress() as progress:
+        progress("learn", 0, 10)
+        progress("float32", 0, 1, reason="in float32, because float16 overflowed (The U-Net gave NaN.)")
+    told = capsys.readouterr().err
+    assert told == "A part is done in float32, because float16 overflowed (The U-Net gave NaN.).\n"

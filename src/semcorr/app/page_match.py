@@ -230,7 +230,9 @@ class _Handlers:
         on = self._on
         buttons = {on.find: gr.Button(interactive=True), on.cancel: gr.Button(interactive=False)}
         told = {
-            "done": texts.note(f"Done with {label}. Choose a point, or a layer, to see where it looked."),
+            "done": texts.note(
+                f"Done with {label}. Choose a point, or a layer, to see where it looked. {texts.remarks(result)}"
+            ),
             "cancelled": texts.note("Cancelled. The points are still there."),
         }.get(status.state, texts.bad(status.error))
         with session.lock:

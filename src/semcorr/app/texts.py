@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from semcorr.app.jobs import Status
-from semcorr.app.workspace import Workspace
+from semcorr.app.workspace import Result, Workspace
 
 _CHART = (220, 56)
 
@@ -80,6 +80,14 @@ def table(work: Workspace) -> str:
             rows.append(f"<tr>{words}{numbers}</tr>")
     heads = "".join(f"<th>{head}</th>" for head in ("target", "point", "name", "x", "y", "confidence"))
     return f'<table class="sc-table"><tr>{heads}</tr>{"".join(rows)}</table>'
+
+
+def remarks(result: Result | None) -> str:
+    """What is to be known about how a result was made, in a sentence; none where there is nothing."""
+    told = (
+        [] if result is None else [*result.query.remarks, *(r for found in result.found for r in found.matches.remarks)]
+    )
+    return f"{len(told)} of its parts: {told[0]}." if told else ""
 
 
 def links(files: Mapping[str, str]) -> str:

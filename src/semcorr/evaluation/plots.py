@@ -1,5 +1,6 @@
 """Pictures of a report: PCK curves, bars by category, and sheets of the best, worst and random pairs."""
 
+import io
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from semcorr.evaluation.baselines import BASELINES
 from semcorr.evaluation.measured import Group, Member, Wanted, measure
 from semcorr.evaluation.records import PairRecord, Run
 from semcorr.evaluation.scores import Scores, by_category, macro
-from semcorr.files import whole_file
+from semcorr.files import write_whole
 from semcorr.images import Image, load_image
 from semcorr.marks import FAINT, INK, PAPER, font_of, shortened
 
@@ -67,8 +68,9 @@ def write_plots(
                 if figure is not None:
                     written.append(folder / f"{name}{of}.png")
                     # No version of matplotlib in the file: the same figures give the same bytes for longer.
-                    with whole_file(written[-1]) as stream:
-                        figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+                    stream = io.BytesIO()
+                    figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+                    write_whole(written[-1], stream.getvalue())
             for member in group.members:
                 if _is_baseline(member):
                     continue
@@ -76,8 +78,9 @@ def write_plots(
                 sheet = pair_sheet(member, wanted.alphas[-1], heatmap)
                 if sheet is not None:
                     written.append(folder / f"pairs-{_slug(member.name)}.png")
-                    with whole_file(written[-1]) as stream:
-                        sheet.save(stream, format="PNG")
+                    stream = io.BytesIO()
+                    sheet.save(stream, format="PNG")
+                    write_whole(written[-1], stream.getvalue())
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {error.strerror or error}. Name another folder.") from error
     return written
