@@ -292,3 +292,43 @@ def test_away_is_a_part_of_the_pictures_longer_side() -> None:
     assert heatmaps.second_peak(maps, (100, 400)).item() == 0
     assert heatmaps.second_peak(maps, (100, 400), apart=0.05).item() == pytest.approx(0.5)
     assert heatmaps.second_peak(torch.ones(1, 10, 10), (10, 10)).item() == 1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_away_begins_as_far_on_every_side(turned: bool, mirrored: bool) -> None:
+    row = torch.tensor([0.0, 0.0, 0.3, 0.9, 1.0, 0.9, 0.5, 0.0])
+    maps = torch.zeros(8, 8)
+    maps[4] = row.flip(0) if mirrored else row
+    maps = (maps.T if turned else maps)[None]
+    # An eighth of the side is a pixel; what is just as far is not away yet.
+    assert heatmaps.second_peak(maps, (8, 8), apart=1 / 8).item() == pytest.approx(0.5)
+    assert heatmaps.second_peak(maps, (8, 8), apart=2 / 8).item() == 0
+    assert heatmaps.second_peak(maps, (8, 8), apart=0.0).item() == pytest.approx(0.9)
+
+
+def test_lower_than_the_median_is_no_second_peak() -> None:
+    assert heatmaps.second_peak(torch.tensor([[[5.0, 4, 4, 4, 4, 0, 0, 0]]]), (8, 1), apart=0.5).item() == 0
+    assert heatmaps.second_peak(torch.tensor([[[5.0, 4, 4, 4, 4, 0, 0, 0]]]), (8, 1), apart=2.0).item() == 0
+
+
+def test_everything_stays_on_its_device() -> None:
+    """On PyTorch's device of shapes alone: it refuses tensors of another device, as a GPU does."""
+    maps = torch.zeros(3, 2, 6, 5, device="meta")
+    canvas = CoverageMean((3, 2, 9, 9), device="meta")
+    canvas.add(maps, Crop(0, 0, 9, 9))
+    found = [
+        gaussian(torch.zeros(3, 2, device="meta"), 2.0, (5, 6)),
+        fuse_mean(maps, (7, 7)),
+        peak(maps),
+        peak_value(maps),
+        agreement(torch.zeros(4, 3, 2, device="meta"), 1.0),
+        agreement(torch.zeros(4, 1, 2, device="meta"), 1.0),
+        canvas.mean(),
+        canvas.covered(),
+        CropPaste([Crop(0, 0, 9, 9), Crop(1, 2, 3, 4), Crop(5, 5, 4, 4)], 9).mean(maps),
+        heatmaps.parabola_peak(maps),
+        heatmaps.soft_peak(maps, 2, 0.5),
+        heatmaps.second_peak(maps[0], (50, 60)),
+    ]
+    assert {tensor.device.type for tensor in found} == {"meta"}
