@@ -100,7 +100,7 @@ def simulate(
     *,
     units: int = 1_000_000,
     workers: Annotated[tuple[int, ...], Parameter(negative="", consume_multiple=True)] = WORKERS,
-    scale: float = 1.0,
+    mean: float | None = None,
     seed: int = 0,
     plot: Path | None = None,
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
@@ -111,14 +111,15 @@ def simulate(
         file: What benchmarks.throughput wrote by --json, Ray included.
         units: How many.
         workers: How many have one each at a time.
-        scale: Recorded units take so many times as long.
+        mean: Seconds that recorded units are stretched to on average; as recorded by default.
         seed: Of the draws among recorded units.
         plot: A picture of it.
         json_file: A file that all figures are written to as well.
     """
-    if units < 1 or not workers or min(workers) < 1 or not scale > 0:
-        raise SettingsError("Expected --units and --workers from 1 on, and a --scale above 0.")
+    if units < 1 or not workers or min(workers) < 1 or not (mean is None or mean > 0):
+        raise SettingsError("Expected --units and --workers from 1 on, and a --mean above 0.")
     recording = read(file)
+    scale = 1.0 if mean is None else mean / statistics.fmean(recording.unit_seconds)
     played = []
     for count in sorted(set(workers)):
         console.note(f"{count:,} workers")
@@ -271,15 +272,17 @@ def draw(recording: Recording, played: Sequence[Played], scale: float) -> "Figur
     workers = [one.workers for one in played]
     left.plot(workers, workers, color="#6e6e6e", linestyle="--", label="as many times as workers")
     left.plot(workers, [one.speed_up for one in played], color="#0072B2", marker="o", label="played")
-    left.set(xscale="log", yscale="log", xlabel="workers", ylabel="speed-up")
+    left.set(xlabel="workers", ylabel="speed-up")
+    left.set_yscale("log", base=2)
     busy: Mapping[str, tuple[str, list[float]]] = {
         "handing over": ("#D55E00", [one.handing / one.seconds for one in played]),
         "writer": ("#009E73", [one.writing / one.seconds for one in played]),
     }
     for label, (colour, shares) in busy.items():
         right.plot(workers, [100 * share for share in shares], color=colour, marker="o", label=label)
-    right.set(xscale="log", xlabel="workers", ylabel="busy, %", ylim=(0, 105))
+    right.set(xlabel="workers", ylabel="busy, %", ylim=(0, 105))
     for axes in (left, right):
+        axes.set_xscale("log", base=2)
         axes.grid(visible=True, color="#dddddd")
         axes.legend(frameon=False)
     mean = scale * statistics.fmean(recording.unit_seconds)

@@ -1,17 +1,16 @@
 """Plans: counts times costs, and a plan against a run."""
 
 import dataclasses
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.planned import compare
 from semcorr.datasets import registry
 from semcorr.datasets.registry import SPECS
 from semcorr.errors import SettingsError
-from semcorr.evaluation.runner import Method, run
-from semcorr.evaluation.unit_costs import UnitCosts, measure
+from semcorr.evaluation.unit_costs import UnitCosts
 from semcorr.plan import Plan, fewest_pictures, of_dataset, of_known, of_targets, record_bytes
 
 COSTS = UnitCosts(
@@ -90,22 +89,15 @@ def test_a_plan_is_what_a_run_takes(tmp_path: Path) -> None:
     By the clock a busy machine takes any time for either. The run also reads pictures and writes records.
     """
     pairs = registry.load("toy", tmp_path / "toy", limit=13)
-    method = Method(name="prompt", preset="fast", options={"device": "cpu"})
-    work, matcher = of_dataset(pairs), method.load()
-    assert (work.describes, work.locates) == (1, 13)
+    assert (of_dataset(pairs).describes, of_dataset(pairs).locates) == (1, 13)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        costs = measure(matcher, points=work.points_a_call, size=work.size, clock=time.process_time)
-        plan = Plan(work=work, costs=costs)
-        began = time.process_time()
-        run(pairs, method, tmp_path / "run")
-        took = time.process_time() - began
+        told, took, _, size, written, _ = compare(pairs, "prompt/fast", tmp_path / "run")
     finally:
         torch.set_num_threads(threads)
-    assert (plan.describe + plan.locate) / took == pytest.approx(1, abs=0.4)
-    written = sum(path.stat().st_size for path in (tmp_path / "run" / "records").glob("*.jsonl"))
-    assert dict(plan.disk())["records"] / written == pytest.approx(1, abs=0.3)
+    assert told / took == pytest.approx(1, abs=0.4)
+    assert size / written == pytest.approx(1, abs=0.3)
 
 
 def test_a_record_grows_with_its_points_and_places() -> None:
