@@ -133,6 +133,7 @@ def test_transfer_that_loses_workers_and_a_node_that_is_silent(cluster: Nodes, f
         cluster.kill(cluster.nodes[0])
     assert done.returncode == 0, done.stderr
     assert killed == ["worker", "node", "worker"]
+    assert "raylet" not in done.stdout + done.stderr  # Ray's own words are no result
     assert output.read_bytes() == serial.read_bytes()
 
 

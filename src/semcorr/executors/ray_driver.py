@@ -219,8 +219,9 @@ def _has_token() -> bool:
 
 
 def _silence() -> None:
-    """Ray's last words, in many lines; its own log files have them as well. What matters is told."""
+    """Ray's words, some of them on standard output, where results belong. Its log files have them as well."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     os.close(nowhere)
 
