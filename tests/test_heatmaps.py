@@ -313,7 +313,7 @@ def test_lower_than_the_median_is_no_second_peak() -> None:
 
 
 def test_everything_stays_on_its_device() -> None:
-    """On PyTorch's device of shapes alone: it refuses tensors of another device, as a GPU does."""
+    """On PyTorch's device of shapes alone: as a GPU, it refuses arithmetic with tensors of another device."""
     maps = torch.zeros(3, 2, 6, 5, device="meta")
     canvas = CoverageMean((3, 2, 9, 9), device="meta")
     canvas.add(maps, Crop(0, 0, 9, 9))
