@@ -89,6 +89,19 @@ def test_an_index_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
         check_files(tmp_path, ["a.json"], {})
 
 
+def test_weights_are_real_numbers(folder: Path) -> None:
+    """Libraries would drop a part of the others, with a warning at most."""
+    weights = folder / "unet" / networks.WEIGHTS
+    tensors = load_file(weights)
+    tensors["conv_in.weight"] = tensors["conv_in.weight"].to(torch.complex64)
+    save_file(tensors, folder / "other.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"conv_in\.weight holds complex numbers"):
+        load_checkpoint(f"{folder}+{folder / 'other.safetensors'}")
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"conv_in\.weight holds complex numbers"):
+        load_checkpoint(folder)
+
+
 @pytest.mark.parametrize(
     ("widths", "name"),
     [
@@ -119,6 +132,7 @@ def test_a_record_whose_shapes_fit_is_read(record: Path) -> None:
     [
         ({"noise": torch.zeros(4, 1, 4, 8, 8)}, "'noise' has shape"),
         ({"crop": torch.zeros(5, 3)}, "'crop' has shape"),
+        ({"noise": torch.zeros(5, 1, 4, 8, 8, dtype=torch.complex64)}, "complex numbers"),
         ({"crop": torch.tensor([[0, 0, 9, 7]] * 5)}, "outside of its frame"),
         ({"crop": torch.tensor([[-1, 0, 7, 7]] * 5)}, "outside of its frame"),
         ({"src_kps": torch.zeros(2, 0)}, "'src_kps' has shape"),

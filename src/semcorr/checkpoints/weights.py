@@ -54,8 +54,20 @@ def check_files(folder: Path, files: Sequence[str], config: Mapping[str, Any]) -
     tensors = 0
     for name in shards:
         with safe_open(folder / name, framework="pt") as file:
+            check_types(file)
             tensors += len(file.keys())
     check_layers(config, tensors)
+
+
+def check_types(file: Any) -> None:
+    """Insist that an open safetensors file has no complex numbers, of which libraries would drop a part.
+
+    Raises:
+        ValueError: it has.
+    """
+    odd = next((name for name in file.keys() if file.get_slice(name).get_dtype().startswith("C")), None)  # noqa: SIM118
+    if odd is not None:
+        raise ValueError(f"{odd} holds complex numbers")
 
 
 _LAYERS = ("layers_per_block", "num_hidden_layers")

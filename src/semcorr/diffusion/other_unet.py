@@ -4,10 +4,11 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from semcorr.checkpoints.fingerprint import fingerprint
-from semcorr.checkpoints.weights import PICKLED, reading
+from semcorr.checkpoints.weights import PICKLED, check_types, reading
 from semcorr.diffusion.parts import Checkpoint
 from semcorr.errors import ModelError
 
@@ -48,6 +49,8 @@ def with_unet(checkpoint: Checkpoint, file: Path, name: str) -> Checkpoint:
             ".safetensors file with the U-Net's weights."
         )
     with reading("U-Net", str(file)):
+        with safe_open(file, framework="pt") as opened:
+            check_types(opened)
         checkpoint.unet.load_state_dict(load_file(file))
         own = fingerprint([], [file])
     both = hashlib.sha256(f"{checkpoint.fingerprint} {own}".encode()).hexdigest()

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import safe_open
 
 from semcorr.checkpoints.fingerprint import fingerprint
-from semcorr.checkpoints.weights import check_layers, reading
+from semcorr.checkpoints.weights import check_layers, check_types, reading
 from semcorr.diffusion.layers import Family
 from semcorr.diffusion.parts import CONTEXT_TOKENS, Checkpoint, check_supported, make_schedule
 from semcorr.errors import ModelError
@@ -33,6 +33,7 @@ def load_single_file(path: Path, model_id: str, *, dtype: torch.dtype = torch.fl
         ModelError: the file is damaged, or does not hold a whole Stable Diffusion 1.x, 2.x or SDXL.
     """
     with reading("file", model_id), safe_open(path, "pt") as file:
+        check_types(file)
         notes: dict[str, str] = file.metadata() or {}
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     _check_whole(model_id, shapes)

@@ -205,6 +205,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise QueryError(f"Cannot read the record {str(path)!r}: {error}. Expected a .safetensors file.") from error
+    if any(tensor.is_complex() for tensor in tensors.values()):
+        raise QueryError(f"{str(path)!r} is no record of a run: it holds complex numbers.")
     missing = [name for name in _NEEDED if name not in tensors]
     if missing or not {"hyperparameters", "timesteps"} <= metadata.keys():
         raise QueryError(
