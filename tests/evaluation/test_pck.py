@@ -21,6 +21,14 @@ def test_counts_of_three_alphas() -> None:
     assert counts.total.tolist() == [3, 2, 0, 1]
 
 
+def test_counts_of_no_alpha_and_of_nothing() -> None:
+    """Without alphas there are no columns; at 0 just what has no error is right."""
+    none = pck.count(ERRORS, PAIR, 4, ())
+    assert none.right.shape == (4, 0)
+    assert none.right.dtype == np.int64
+    assert pck.count(ERRORS, PAIR, 4, (0.0,)).right.tolist() == [[0], [1], [0], [0]]
+
+
 def test_averages_of_three_alphas() -> None:
     """Per image over the 3 pairs with points: (1/3 + 1/2 + 0) / 3, (2/3 + 1/2 + 0) / 3, (1 + 1/2 + 1) / 3."""
     averages = pck.averages(pck.count(ERRORS, PAIR, 4, (0.05, 0.1, 0.2)))
