@@ -101,7 +101,7 @@ def test_draws_are_seeded() -> None:
 
 
 def test_sides_must_match() -> None:
-    with pytest.raises(ValueError, match="^expected as many pairs on both sides, got 1 and 0$"):
+    with pytest.raises(ValueError, match=r"^expected as many pairs on both sides, got 1 and 0$"):
         pck.intervals(right_of([1]), right_of([]))
 
 
