@@ -46,7 +46,7 @@ def written(annotations: Annotations, records: list[TransferRecord], **options: 
 
 
 def test_reading(file: Path) -> None:
-    found = read_annotations(file)
+    found = read_annotations(str(file))
     assert list(found.categories) == ["dog", "cat"]
     assert found.categories["cat"].skeleton == ((1, 2),)
     first, second = found.pictures

@@ -1,5 +1,6 @@
 """Which reader a file of annotations is for."""
 
+import os
 from pathlib import Path
 
 from semcorr.annotations import coco, label_studio, points_csv
@@ -7,7 +8,7 @@ from semcorr.annotations.base import ADVICE, Annotations
 from semcorr.datasets.files import Folder
 
 
-def read_annotations(path: Path, images: Path | None = None) -> Annotations:
+def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Annotations:
     """Read COCO key-points (.json), a Label Studio export (.json) or a table (.csv).
 
     Args:
@@ -17,6 +18,7 @@ def read_annotations(path: Path, images: Path | None = None) -> Annotations:
     Raises:
         DatasetError: it is missing, broken, or none of these.
     """
+    path, images = Path(path), None if images is None else Path(images)
     folder = Folder(root=path.parent, title="Annotations", advice=ADVICE)
     if images is not None and not images.is_dir():
         raise folder.wrong(f"expected a folder of pictures, got {str(images)!r}, which is none.")

@@ -196,7 +196,7 @@ def transfer(
         SemcorrError: as :func:`semcorr.load_matcher`.
     """
     folder = None if images is None else Path(images)
-    known = annotations if isinstance(annotations, Annotations) else read_annotations(Path(annotations), folder)
+    known = annotations if isinstance(annotations, Annotations) else read_annotations(annotations, folder)
     settings = TransferSettings(support=support, margin=margin, categories=tuple(categories))
     places = find_targets(
         known, wanted_categories(known, settings), images=folder, paths=[Path(target) for target in targets]
