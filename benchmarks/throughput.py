@@ -174,7 +174,7 @@ def _hand_overs(way: Way, workers: int) -> Iterator[tuple[int, int]]:
     if way == "Ray":
         yield from ((count, 1500) for count in (workers, 3 * workers))
     else:
-        yield from ((workers, count) for count in (500, 4000))
+        yield from ((workers, count) for count in (500, 2000))
 
 
 def kept(units: Sequence[Target], record: TransferRecord) -> tuple[float, float]:

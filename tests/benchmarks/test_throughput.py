@@ -48,6 +48,6 @@ def test_one_process_and_several(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert len(repeat["processes"]["unit_seconds"]) == len(repeat["one thread"]["unit_seconds"]) == 6
     assert 0 < repeat["processes"]["in_method"] < repeat["processes"]["in_units"] <= 1
     assert found["stand"]["processes"]["unit_seconds"] == pytest.approx([0.2] * 6, rel=0.2)
-    assert [one["units"] for one in found["handed"]] == [500, 4000]
+    assert [one["units"] for one in found["handed"]] == [500, 2000]
     assert found["record"]["bytes"] > 100
     assert found["kept"]["unit"] > 100
