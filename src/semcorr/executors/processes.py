@@ -2,9 +2,10 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Event
 from typing import Any
@@ -14,6 +15,9 @@ import torch
 from semcorr.errors import RunError
 from semcorr.executors.base import Job, Result, StoppedError, Unit, deaf_children, end_with_starter
 from semcorr.progress import Progress
+
+_AHEAD = 2
+"""Units handed over for every process: one that runs and one that waits."""
 
 
 def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) -> Iterator[Result]:
@@ -32,8 +36,13 @@ def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) ->
     watch = _UntilStopped(context.Event())
     start = (job, watch, told, max(1, torch.get_num_threads() // workers))
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=start) as pool:
-        with deaf_children():
-            waiting = {pool.submit(_do, unit) for unit in units}
+        left = iter(units)
+
+        def hand_over(count: int) -> set[Future[None]]:
+            with deaf_children():  # The pool starts processes as work comes.
+                return {pool.submit(_do, unit) for unit in islice(left, count)}
+
+        waiting = hand_over(_AHEAD * workers)
         try:
             while waiting:
                 ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -41,6 +50,7 @@ def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) ->
                     yield told.get()
                 for future in ready:
                     future.result()
+                waiting |= hand_over(len(ready))
             while not told.empty():
                 yield told.get()
         except BrokenProcessPool as error:
