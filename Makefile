@@ -52,7 +52,7 @@ test: setup
 
 # Exit status 5 is pytest's for "nothing was selected".
 test-slow: setup importers
-	SEMCORR_IMPORTERS_PYTHON=$(abspath $(IMPORTERS))/bin/python $(PYTEST) -m slow || [ $$? -eq 5 ]
+	SEMCORR_IMPORTERS_PYTHON=$(abspath $(IMPORTERS))/bin/python $(PYTEST) --dist loadgroup -m slow || [ $$? -eq 5 ]
 
 # Which tests are counted; the quick ones are the default, as for pytest.
 MARKS ?= not slow

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator
     from playwright.sync_api import Page as Tab
 
-pytestmark = pytest.mark.slow
+# One process runs all of these: they share a browser and a server.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),

@@ -18,7 +18,8 @@ from executors.conftest import PAIRS, Nodes, evaluation, lines, ray_workers, res
 from semcorr.annotations.toy_world import ToyWorld, write_coco
 from semcorr.evaluation.run_folder import read_run
 
-pytestmark = pytest.mark.slow
+# One process runs all of these: they share a cluster.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def driver(words: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
-def wait_until(true: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+def wait_until(true: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert process.poll() is None, process.communicate()[1].decode()
@@ -157,8 +158,9 @@ def test_a_lost_head_node_is_told_and_the_rest_done_without(
     assert results(folder) == results(serial)
 
 
-@pytest.mark.parametrize("where", [("--workers", "2"), ("--ray", "local")], ids=["processes", "ray"])
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    ("where", "times"), [(("--workers", "2"), 2), (("--ray", "local"), 1)], ids=["processes, twice", "ray, once"]
+)
 def test_ctrl_c(ray: object, data: Path, tmp_path: Path, where: tuple[str, str], times: int) -> None:
     """As from a terminal, where all processes hear it. Once it ends in order; twice at once; nobody is left over."""
     folder = tmp_path / "run"
