@@ -259,7 +259,7 @@ def test_a_jpeg_that_ends_in_the_middle_of_its_pixels_says_so(tmp_path: Path) ->
 
 def test_a_file_that_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(
-        ImageError, match="is not an image file of a kind that is read .PNG, .*: save it as PNG or JPEG"
+        ImageError, match=r"is not an image file of a kind that is read .PNG, .*: save it as PNG or JPEG"
     ):
         load_image(written(tmp_path / "notes.jpg", b"Dear diary, today I saw a cat."))
 
