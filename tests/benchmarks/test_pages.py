@@ -12,7 +12,7 @@ from benchmarks.command import save_json
 from semcorr.errors import SemcorrError
 from semcorr.evaluation.sheets import Column, Report, Row, Sheet
 
-TO_BE_RECORDED = {"toy-ablation", "frontier"}
+TO_BE_RECORDED = {"frontier"}
 """Results whose tables were printed before results were kept: run again, a file takes its name out of here."""
 
 
