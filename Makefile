@@ -50,9 +50,10 @@ demo-photos: setup
 test: setup
 	$(PYTEST)
 
-# Exit status 5 is pytest's for "nothing was selected".
+# Exit status 5 is pytest's for "nothing was selected". Stealing keeps a file's tests, which share servers and clusters,
+# together for the most part.
 test-slow: setup importers
-	SEMCORR_IMPORTERS_PYTHON=$(abspath $(IMPORTERS))/bin/python $(PYTEST) --dist loadgroup -m slow || [ $$? -eq 5 ]
+	SEMCORR_IMPORTERS_PYTHON=$(abspath $(IMPORTERS))/bin/python $(PYTEST) --dist worksteal -m slow || [ $$? -eq 5 ]
 
 # Which tests are counted; the quick ones are the default, as for pytest.
 MARKS ?= not slow

@@ -47,7 +47,7 @@ def lines(folder: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("workers", "kills", "pairs"), [(1, 10, 80), (2, 3, 30)])
+@pytest.mark.parametrize(("workers", "kills", "pairs"), [(1, 10, 40), (2, 2, 20)])
 def test_kills_change_nothing(tmp_path: Path, workers: int, kills: int, pairs: int) -> None:
     """The tables are those of an uninterrupted run in one process, byte for byte, also where two processes were killed.
 

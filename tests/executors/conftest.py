@@ -32,7 +32,7 @@ ENVIRONMENT = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
@@ -78,9 +78,9 @@ class Nodes:
         self._cluster.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nodes(ray: Any) -> Iterator[Nodes]:
-    """Shared by all tests, each of which gets three nodes: see ``cluster``."""
+    """Shared by a module's tests, each of which gets three nodes: see ``cluster``."""
     made = Nodes()
     yield made
     made.end()

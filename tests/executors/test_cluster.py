@@ -1,4 +1,7 @@
-"""Workers, nodes, the driver and the head node of a real Ray cluster are killed: nothing is lost, nothing is other."""
+"""A real Ray cluster: every unit once, errors told; workers, nodes, the driver and the head node are killed.
+
+Nothing is lost, nothing is other. Tests share a cluster; the last of those that do ends it.
+"""
 
 import os
 import random
@@ -15,19 +18,13 @@ import psutil
 import pytest
 
 from executors.conftest import PAIRS, Nodes, evaluation, lines, ray_workers, results
+from executors.jobs import Deadly, Squares, Unloadable
 from semcorr.annotations.toy_world import ToyWorld, write_coco
+from semcorr.errors import RunError
 from semcorr.evaluation.run_folder import read_run
+from semcorr.executors import spread
 
-# One process runs all of these: they share a cluster.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
-
-
-@pytest.fixture
-def own_cluster(ray: object) -> Iterator[Nodes]:
-    made = Nodes()
-    made.fill(2)
-    yield made
-    made.end()
+pytestmark = pytest.mark.slow
 
 
 def driver(words: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -75,6 +72,24 @@ def killing(cluster: Nodes, folder: Path, at: Sequence[int], frozen: bool = Fals
     finally:
         stop.set()
         killer.join()
+
+
+def test_every_unit_once_and_every_worker_starts_once(cluster: Nodes, tmp_path: Path) -> None:
+    found = list(spread(Squares(tmp_path, 0.1), range(30), ray=cluster.address))
+    assert sorted(found) == sorted([n**2 for n in range(30)] + [-(n**2) for n in range(30)])
+    assert 1 <= len(list(tmp_path.glob("started-*"))) <= 3
+
+
+def test_errors_come_back_as_they_are(cluster: Nodes, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"^-5 is bad\.$"):
+        list(spread(Squares(tmp_path), [1, 2, -5], ray=cluster.address))
+    with pytest.raises(RunError, match=r"^There is no such model\.$"):
+        list(spread(Unloadable(), [1], ray=cluster.address))
+
+
+def test_a_unit_that_kills_its_workers_ends_the_work(cluster: Nodes) -> None:
+    with pytest.raises(RunError, match=r"^5 workers of the Ray cluster were lost .* as they were to do a unit"):
+        list(spread(Deadly(), range(4), ray=cluster.address))
 
 
 def test_evaluation_that_loses_its_driver_workers_and_a_node(
@@ -139,14 +154,14 @@ def test_transfer_that_loses_workers_and_a_node_that_is_silent(cluster: Nodes, f
 
 
 def test_a_lost_head_node_is_told_and_the_rest_done_without(
-    own_cluster: Nodes, data: Path, serial: Path, tmp_path: Path
+    cluster: Nodes, data: Path, serial: Path, tmp_path: Path
 ) -> None:
     """Ray's own patience is a minute; here it is five seconds."""
     folder = tmp_path / "run"
-    address = own_cluster.address
+    address = cluster.address
     process = driver(evaluation(data, folder, "--ray", address))
     wait_until(lambda: lines(folder) >= 2, process)
-    own_cluster.kill_head()
+    cluster.kill_head()
     _, told = process.communicate(timeout=60)
     assert process.returncode == 2
     (last,) = [line for line in told.decode().splitlines() if "lost" in line]
