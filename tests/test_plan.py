@@ -83,6 +83,7 @@ def test_what_is_known_of_a_benchmark_that_is_not_here() -> None:
         of_known(SPECS["spair-u"])
 
 
+@pytest.mark.slow
 def test_a_plan_is_what_a_run_takes(tmp_path: Path) -> None:
     """A plan of one picture and its 13 targets, from noise, against the run, both in seconds of the processor.
 

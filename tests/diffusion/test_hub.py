@@ -94,6 +94,7 @@ NEEDED = {
 TEXT = {"text_encoder/model.safetensors", "tokenizer/tokenizer.json"}
 
 
+@pytest.mark.slow
 def test_downloaded_once_found_again_and_refused_when_absent(repositories: Path, tmp_path: Path) -> None:
     with HubStandIn(repositories) as hub:
         commit = hub.commit("tiny/sd")

@@ -1,5 +1,6 @@
 """The job script of docs/cluster.md, run as Slurm would run an array of two."""
 
+import json
 import os
 import re
 import subprocess
@@ -43,8 +44,8 @@ def test_shards_of_an_array_are_the_whole(tmp_path: Path) -> None:
     world = write_coco(tmp_path / "toy", categories=("car",), support=1, targets=3, size=64)
     words = ("transfer", world.annotations, "--images", world.images, "--method", "dift", "--model", "toy")
     array(tmp_path, *words, "-o", tmp_path / "shards.json")
-    for name in ("shards.json", "whole.json"):
-        command = [sys.executable, "-m", "semcorr", *map(str, words), "-o", str(tmp_path / name)]
-        last = subprocess.run(command, check=True, capture_output=True, text=True)
-        assert ("(3 of them before)" in last.stdout) == (name == "shards.json")
-    assert (tmp_path / "shards.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    # That a shard is the part of a whole that it should be: tests/cli/test_transfer.py.
+    command = [sys.executable, "-m", "semcorr", *map(str, words), "-o", str(tmp_path / "shards.json")]
+    last = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "(3 of them before)" in last.stdout
+    assert len(json.loads((tmp_path / "shards.json").read_text())["images"]) == 4
