@@ -21,7 +21,7 @@ help:
 	@echo "make lint         style, format, types, import layers"
 	@echo "make test         the quick tests;  make test-slow: the others"
 	@echo "make coverage     the quick tests, and how many lines they run;  MARKS='slow or not slow': all tests"
-	@echo "make mutation     does a test fail for each small change to the core arithmetic? (nearly an hour)"
+	@echo "make mutation     does a test fail for each small change to the core arithmetic?"
 	@echo "make dist         the wheel and the sdist;  make release-test: the wheel in a clean environment"
 	@echo "make docs         the documentation as a site in site/, warnings as errors"
 

@@ -28,7 +28,6 @@ class Journal:
     Args:
         folder: Made if it is not there.
         identity: All that results depend on; a folder of another is refused.
-
         shard: The part of the targets that this process does; others may do theirs in the same folder.
 
     Raises:

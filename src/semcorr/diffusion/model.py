@@ -166,7 +166,7 @@ class DiffusionModel:
         """
         self._check_context(context, tokens)
         unet = self.trimmed(layers, gradient_checkpointing=gradient_checkpointing and torch.is_grad_enabled())
-        return self._checked(unet, noisy, t, context, layers, tokens)
+        return self._record(unet, noisy, t, context, layers, tokens)
 
     @torch.no_grad()
     def queries(
@@ -185,7 +185,7 @@ class DiffusionModel:
             NumericsError: a query is not finite.
         """
         self._check_context(context, (0,))
-        return self._checked(self.trimmed(layers), noisy, t, context, layers, None)
+        return self._record(self.trimmed(layers), noisy, t, context, layers, None)
 
     def keys(
         self, context: Float[Tensor, "batch tokens dim"], layers: Sequence[CrossAttentionLayer]
@@ -217,23 +217,6 @@ class DiffusionModel:
     def _unet_name(self) -> str:
         return f"The U-Net of {self.model_id!r}"
 
-    def _checked(
-        self,
-        unet: UNet2DConditionModel,
-        noisy: Float[Tensor, "batch channels latent_height latent_width"],
-        t: int,
-        context: Float[Tensor, "batch tokens dim"],
-        layers: Sequence[CrossAttentionLayer],
-        tokens: Sequence[int] | None,
-    ) -> dict[str, Tensor]:
-        """Record, and insist that what is found is finite."""
-        magnitudes: list[Tensor] = []
-        found = self._record(unet, noisy, t, context, layers, tokens, magnitudes)
-        again = partial(self._record, unet, noisy, t, context, layers, tokens)
-        inputs = {_LATENTS: noisy, _CONTEXT: context}
-        numerics.check([*found.values(), *magnitudes], self._unet_name, unet, again, inputs)
-        return found
-
     def _record(
         self,
         unet: UNet2DConditionModel,
@@ -242,13 +225,21 @@ class DiffusionModel:
         context: Float[Tensor, "batch tokens dim"],
         layers: Sequence[CrossAttentionLayer],
         tokens: Sequence[int] | None,
-        magnitudes: list[Tensor] | None = None,
     ) -> dict[str, Tensor]:
+        """Run the network and record; insist that what is found is finite."""
+        inputs = {_LATENTS: noisy, _CONTEXT: context}
         noisy = noisy.to(self.device, self.dtype)
         context = context.to(self.device, self.dtype)
-        with recording(tokens, (noisy.shape[2], noisy.shape[3]), magnitudes) as found:
-            unet(noisy, t, context, added_cond_kwargs=self._added_conditions(noisy), return_dict=False)
-        return {layer.name: found[layer.name] for layer in layers}
+        magnitudes: list[Tensor] = []
+
+        def run() -> dict[str, Tensor]:
+            with recording(tokens, (noisy.shape[2], noisy.shape[3]), magnitudes) as found:
+                unet(noisy, t, context, added_cond_kwargs=self._added_conditions(noisy), return_dict=False)
+            return {layer.name: found[layer.name] for layer in layers}
+
+        found = run()
+        numerics.check([*found.values(), *magnitudes], self._unet_name, unet, run, inputs)
+        return found
 
     @torch.no_grad()
     def features(
