@@ -14,3 +14,10 @@ class Progress(Protocol):
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
         """Take note of the work."""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -7,6 +7,7 @@ import numpy as np
 
 from semcorr.app.jobs import Status
 from semcorr.app.workspace import Result, Workspace
+from semcorr.progress import duration
 
 _CHART = (220, 56)
 
@@ -97,10 +98,3 @@ def links(files: Mapping[str, str]) -> str:
         for name, address in files.items()
     )
     return f'<div class="sc-files">{shown}</div>'
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

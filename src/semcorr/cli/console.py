@@ -14,6 +14,8 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, Time
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from semcorr.progress import duration
+
 _SECONDS_BETWEEN_LINES = 10.0
 """How often progress is told where no bar can be drawn, as in a log file."""
 
@@ -161,18 +163,12 @@ class _LogLines:
             return
         self._told = now
         left = (now - self._began) / done * (total - done)
-        note(f"{stage} {_count(stage, done, total)}, about {_duration(left)} left" + (f" ({told})" if told else ""))
+        note(f"{stage} {_count(stage, done, total)}, about {duration(left)} left" + (f" ({told})" if told else ""))
 
 
 def _count(stage: str, done: int, total: int) -> str:
     """Steps as they are; a download counts bytes, which nobody wants to read."""
     return f"{done / 1e6:.0f}/{total / 1e6:.0f} MB" if stage == "download" else f"{done}/{total}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _short(value: object) -> str:
