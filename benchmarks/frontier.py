@@ -40,6 +40,9 @@ ALPHA = 0.1
 WITHIN = 1.5
 """Points of PCK that the recommended preset may lose."""
 
+_CLOSE = 3
+"""Points of PCK between two names that would run into each other."""
+
 app = new_app("frontier", "Run every preset over the toy benchmark, and show accuracy against time.")
 
 
@@ -215,13 +218,13 @@ def draw(found: Sequence[Place]) -> "Figure":
         (left, "point_seconds", "seconds to describe a point"),
         (right, "target_seconds", "seconds to locate a target's points"),
     ):
-        for one in found:
-            time = getattr(one, which)
-            if not time:
-                continue
+        timed = [(getattr(one, which), one) for one in found if getattr(one, which)]
+        for time, one in timed:
             below, above = one.pck - one.interval[0], one.interval[1] - one.pck
             axes.errorbar([time], [one.pck], yerr=[[below], [above]], fmt="o", color="#0072B2", capsize=3)
-            axes.annotate(one.name, (time, one.pck), xytext=(6, 4), textcoords="offset points", fontsize=9)
+            under = any(0 < other.pck - one.pck < _CLOSE and 0.5 < there / time < 2 for there, other in timed)
+            place = (6, -12 if under else 4)
+            axes.annotate(one.name, (time, one.pck), xytext=place, textcoords="offset points", fontsize=9)
         axes.set(xscale="log", xlabel=label)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Whether files are there, whatever they are called, and writing them so that nobody ever sees half of one."""
 
 import contextlib
 import os
@@ -6,6 +6,24 @@ import tempfile
 from collections.abc import Iterator
 from io import BufferedIOBase
 from pathlib import Path
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that the system cannot have is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """The same of a file."""
+    return exists(path) and path.is_file()
+
+
+def is_dir(path: Path) -> bool:
+    """The same of a folder."""
+    return exists(path) and path.is_dir()
 
 
 @contextlib.contextmanager

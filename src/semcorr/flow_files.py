@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.errors import FlowError, suggest
-from semcorr.files import write_whole
+from semcorr.files import is_file, write_whole
 from semcorr.images import MAX_MEGAPIXELS
 
 # A .flo file: the float 202021.25, whose bytes read "PIEH"; width and height; then u and v of every pixel, row by row,
@@ -144,7 +144,7 @@ def _check_size(path: Path, width: int, height: int) -> None:
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn what a missing or broken file makes readers raise into an error that names the file."""
-    if not path.is_file():
+    if not is_file(path):
         raise FlowError(f"There is no flow file {str(path)!r}. Expected a .flo or .npz file.")
     try:
         yield

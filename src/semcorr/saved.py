@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from semcorr.errors import QueryError
-from semcorr.files import write_whole
+from semcorr.files import is_file, write_whole
 
 _VERSION = 1
 
@@ -33,7 +33,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.nd
     Raises:
         QueryError: it is missing, broken, or of another kind.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise QueryError(f"There is no {kind} file {str(path)!r}. Expected a .safetensors file that semcorr saved.")
     try:
         with safe_open(path, framework="np") as file:

@@ -190,6 +190,7 @@ def test_numbers_that_are_none_are_told(tmp_path: Path, x: str) -> None:
             TypeError,
         ),
         ({"size": [1e999, 1]}, ValueError),
+        ({"remarks": "one"}, TypeError),
     ],
 )
 def test_a_line_of_a_journal_that_is_something_else(record: Callable, change: dict[str, Any], of: type) -> None:

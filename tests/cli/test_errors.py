@@ -1,7 +1,9 @@
 """Bad input ends in one plain message and exit status 2, before anything slow begins."""
 
 import os
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +90,29 @@ def test_offline_the_default_for_photographs_ends_in_three_lines(semcorr_process
     assert len(lines) == 3, err.decode()
     assert "CompVis/stable-diffusion-v1-4" in lines[0]
     assert "toy" in lines[2]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["match", "LONG", "LONG", "-p", "1", "1"],
+        ["match", "a.png", "a.png", "-p", "1", "1", "--model", "LONG"],
+        ["match", "a.png", "a.png", "-p", "1", "1", "--method", "dino", "--model", "LONG"],
+        ["locate", "LONG", "a.png"],
+        ["transfer", "a.csv", "--images", "LONG", "-o", "out.json"],
+        ["eval", "own", "--data", "LONG"],
+        ["eval", "toy", "--data", "LONG"],
+        ["eval", "toy", "--limit", "1", "-o", "LONG"],
+        ["report", "LONG"],
+        ["dense", "a.png", "a.png", "--model", "toy", "--method", "dift", "-o", "LONG"],
+    ],
+    ids=" ".join,
+)
+def test_a_name_too_long_for_the_system_is_told(semcorr, pictures, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(pictures[0], "a.png")
+    Path("a.csv").write_text("image,name,x,y\na.png,ear,1,2\n", encoding="utf-8")
+    ran = semcorr(*("x" * 300 if word == "LONG" else word for word in words))
+    assert ran.status == 2
+    assert "x" * 60 in ran.err
+    assert "Traceback" not in ran.err

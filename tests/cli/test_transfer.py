@@ -15,6 +15,7 @@ import torch
 from cli.conftest import Ran
 from semcorr.annotations.toy_world import ToyWorld, write_coco
 from semcorr.evaluation.run_folder import Shard, locked
+from spoiled import HUGE, spoiled
 
 DIFT = ("--method", "dift", "--model", "toy", "--set", "samples=1", "--device", "cpu")
 COARSE = (*DIFT, "--set", "resolution=32")
@@ -62,6 +63,25 @@ def test_nothing_that_is_read_is_written_to(semcorr: Callable[..., Ran], drawing
     assert "Expected pictures for the pattern" in semcorr(*command, tmp_path / "*.tif", "-o", tmp_path / "o.json").err
     assert drawings.annotations.read_bytes() == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_overflowed_is_told_also_of_an_earlier_start(
+    semcorr: Callable[..., Ran], drawings: ToyWorld, tiny_sd: Path, tmp_path: Path
+) -> None:
+    weight = "down_blocks.0.resnets.0.conv1.weight"
+    large = spoiled(tiny_sd, tmp_path / "large", "unet/diffusion_pytorch_model.safetensors", weight, HUGE)
+    half = ("--method", "dift", "--model", large, "--device", "cpu", "--dtype", "float16")
+    settings = ("--set", "samples=1", "--set", "prompt=null", "--set", "resolution=64", "--support", "1")
+    command = ("transfer", drawings.annotations, "--images", drawings.images, "-o", tmp_path / "out.json", "--json")
+    ran = semcorr(*command, *half, *settings, "--shard", "1/3")
+    assert ran.status == 0, ran.err
+    ran = semcorr(*command, *half, *settings)
+    assert "3 of 3 pictures with remarks, the first: " in ran.err
+    (first, *others) = json.loads(ran.out)["remarks"]
+    assert len(others) == 2
+    described, located = first["remarks"]
+    assert described.startswith("described in float32, because float16 overflowed (")
+    assert located.startswith("located in float32, because float16 overflowed (")
 
 
 @pytest.mark.slow

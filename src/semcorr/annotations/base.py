@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from semcorr.datasets.base import Box
-from semcorr.datasets.files import Folder, is_file
+from semcorr.datasets.files import Folder
+from semcorr.files import is_file
 
 VISIBLE, COVERED, MISSING = 2, 1, 0
 """COCO's marks: a point that can be seen, one that something covers, one that nobody marked."""

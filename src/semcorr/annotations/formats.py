@@ -6,6 +6,7 @@ from pathlib import Path
 from semcorr.annotations import coco, label_studio, points_csv
 from semcorr.annotations.base import ADVICE, Annotations
 from semcorr.datasets.files import Folder
+from semcorr.files import is_dir
 
 
 def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Annotations:
@@ -20,7 +21,7 @@ def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str
     """
     path, images = Path(path), None if images is None else Path(images)
     folder = Folder(root=path.parent, title="Annotations", advice=ADVICE)
-    if images is not None and not images.is_dir():
+    if images is not None and not is_dir(images):
         raise folder.wrong(f"expected a folder of pictures, got {str(images)!r}, which is none.")
     if path.suffix.lower() == ".csv":
         return points_csv.read(path, images)

@@ -56,6 +56,7 @@ class Journal:
                 "finished. Finish it with its own, name another -o, or delete that folder."
             )
         self._lines: dict[str, tuple[Path, int]] = {}
+        self._remarks: dict[str, tuple[str, ...]] = {}
 
     @contextlib.contextmanager
     def open(self) -> Iterator["Journal"]:
@@ -71,6 +72,10 @@ class Journal:
         """Whether a target is finished. One that could not be read is tried again."""
         return target.file in self._lines
 
+    def remarks(self, targets: Sequence[Target]) -> Mapping[str, tuple[str, ...]]:
+        """Of the finished ones of ``targets`` that have remarks, by file."""
+        return {target.file: self._remarks[target.file] for target in targets if target.file in self._remarks}
+
     def add(self, record: TransferRecord) -> None:
         """Add a finished target: the system has it then, and the disk every now and then.
 
@@ -80,8 +85,7 @@ class Journal:
         with writing(self._file), self._file.open("ab") as file:
             start = file.seek(0, os.SEEK_END)
             file.write(record.to_json().encode() + b"\n")
-        if record.error is None:
-            self._lines[record.file] = (self._file, start)
+        self._keep(record, self._file, start)
         self._unsettled += 1
         if self._unsettled >= _LINES_BETWEEN_SETTLING:
             settle(self._file)
@@ -100,12 +104,16 @@ class Journal:
         """Delete the folder: everything is in the result."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _keep(self, record: TransferRecord, path: Path, start: int) -> None:
+        if record.error is None and record.file not in self._lines:
+            self._lines[record.file] = (path, start)
+            if record.remarks:
+                self._remarks[record.file] = record.remarks
+
     def _read(self, path: Path) -> None:
         with path.open("rb") as file:
             start = 0
             for line in file:
                 with contextlib.suppress(ValueError, KeyError, TypeError):
-                    record = TransferRecord.from_json(line.decode())
-                    if record.error is None:
-                        self._lines.setdefault(record.file, (path, start))
+                    self._keep(TransferRecord.from_json(line.decode()), path, start)
                 start += len(line)

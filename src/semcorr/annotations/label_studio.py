@@ -15,7 +15,8 @@ import numpy as np
 from semcorr.annotations.base import ADVICE, AnnotatedPicture, Annotations, Category, Pictures, instance_of
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.datasets.base import Box
-from semcorr.datasets.files import Folder, is_file
+from semcorr.datasets.files import Folder
+from semcorr.files import is_file
 
 TITLE = "Label Studio export"
 _DEFAULT_CATEGORY = "object"

@@ -53,6 +53,7 @@ class TransferRecord:
         size: (width, height); (0, 0) if it could not be read.
         objects: what was found.
         error: a message, or None.
+        remarks: what is to be known about how points were found, in words (:mod:`semcorr.fallback`).
     """
 
     file: str
@@ -60,6 +61,7 @@ class TransferRecord:
     size: tuple[int, int] = (0, 0)
     objects: tuple[FoundObject, ...] = ()
     error: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One line."""
@@ -69,6 +71,7 @@ class TransferRecord:
                 "path": str(self.path),
                 "size": list(self.size),
                 "error": self.error,
+                "remarks": list(self.remarks),
                 "objects": [_object_dict(found) for found in self.objects],
             },
             allow_nan=False,
@@ -89,6 +92,7 @@ class TransferRecord:
                 size=(int(record["size"][0]), int(record["size"][1])),
                 objects=tuple(_object(found) for found in record["objects"]),
                 error=None if record["error"] is None else str(record["error"]),
+                remarks=_remarks(record),
             )
         except (IndexError, RecursionError, OverflowError, AttributeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -119,6 +123,13 @@ class TransferRecord:
             class_id=np.array([kinds.index(found.category) for found in self.objects]),
             data={"class_name": np.array([found.category for found in self.objects])},
         )
+
+
+def _remarks(record: dict[str, Any]) -> tuple[str, ...]:
+    told = record.get("remarks", [])  # records of an earlier version have none
+    if not isinstance(told, list):
+        raise TypeError(f"remarks is {told!r:.60}")
+    return tuple(map(str, told))
 
 
 def _object_dict(found: FoundObject) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from semcorr.annotations.base import AnnotatedPicture, Annotations
 from semcorr.datasets.base import Box
 from semcorr.errors import TransferError
+from semcorr.files import is_dir
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """Files of a folder that are taken for pictures."""
@@ -90,7 +91,7 @@ def _places(picture: AnnotatedPicture | None, categories: Sequence[str]) -> tupl
 def _pictures(paths: Sequence[Path]) -> Iterator[Path]:
     """Files as they are, folders as the pictures below them."""
     for path in paths:
-        if not path.is_dir():
+        if not is_dir(path):
             yield path
             continue
         yield from sorted(

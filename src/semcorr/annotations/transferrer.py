@@ -114,10 +114,13 @@ class Transferrer:
         try:
             image = load_image(target.path)
             whole = [place for place in target.places if place.box is None]
-            found = dict(zip(whole, self._find(image, whole, progress), strict=True)) if whole else {}
-            for place in target.places:
-                if place.box is not None:
-                    found[place] = self._find(image, [place], progress)[0]
+            parts = [*([whole] if whole else []), *([place] for place in target.places if place.box is not None)]
+            found: dict[Place, FoundObject] = {}
+            remarks: list[str] = []
+            for places in parts:
+                objects, told_of = self._find(image, places, progress)
+                found |= zip(places, objects, strict=True)
+                remarks += told_of
         except (ImageError, PointError, OutOfMemoryError, NumericsError) as error:
             return TransferRecord(file=target.file, path=target.path, error=str(error))
         except (MemoryError, RuntimeError) as error:
@@ -130,16 +133,21 @@ class Transferrer:
             path=target.path,
             size=image.size,
             objects=tuple(found[place] for place in target.places),
+            remarks=tuple(dict.fromkeys(remarks)),
         )
 
-    def _find(self, image: Image, places: Sequence[Place], progress: Progress | None) -> list[FoundObject]:
-        """All places share one part of the image, which the method reads once."""
+    def _find(
+        self, image: Image, places: Sequence[Place], progress: Progress | None
+    ) -> tuple[list[FoundObject], list[str]]:
+        """All places share one part of the image, which the method reads once. Also what the method remarked."""
         box = places[0].box
         part, corner = view(image, box, self.settings.margin)
         groups = [self._supports.described(place.category, cut=box is not None, progress=progress) for place in places]
         supports = [support for group in groups for support in group]
-        joined = can_join([support.query for support in supports], self.matcher)
-        matches = iter(locate_all(self.matcher, supports, part, together=joined))
+        queries = [support.query for support in supports]
+        joined = can_join(queries, self.matcher)
+        located = locate_all(self.matcher, supports, part, together=joined)
+        matches = iter(located)
         found = []
         for place, group in zip(places, groups, strict=True):
             names = self.annotations.categories[place.category].keypoints
@@ -154,7 +162,8 @@ class Transferrer:
                     id=place.id,
                 )
             )
-        return found
+        described = [remark for query in queries for remark in query.remarks]
+        return found, [*described, *(remark for one in located for remark in one.remarks)]
 
 
 def transfer(

@@ -55,7 +55,7 @@ def build(desk: Desk) -> None:
                     elem_id="words-upload",
                     min_width=120,
                 )
-                source = gr.Button("The source of Match", size="sm", min_width=120)
+                source = gr.Button("The source of Match", size="sm", elem_id="words-source", min_width=120)
             with gr.Row(elem_classes="sc-line"):
                 buttons = {
                     name: gr.Button(name, size="sm", elem_id=f"words-example-{name}", min_width=44)

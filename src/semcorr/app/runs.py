@@ -15,6 +15,7 @@ from semcorr.evaluation.protocol import named
 from semcorr.evaluation.records import PairRecord, Run
 from semcorr.evaluation.run_folder import read_run
 from semcorr.evaluation.scores import Scores, score
+from semcorr.files import is_dir
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher
 from semcorr.methods import load_matcher, methods
@@ -48,7 +49,7 @@ class OpenRun:
 def list_runs(folder: Path) -> list[str]:
     """The runs below a folder, as names relative to it; none leads out of it."""
     root = folder.resolve()
-    if not root.is_dir():
+    if not is_dir(root):
         return []
     headers = [header for depth in range(1, _DEEPEST + 1) for header in root.glob("*/" * depth + "run.json")]
     return sorted(header.parent.relative_to(root).as_posix() for header in headers if _below(header, root))

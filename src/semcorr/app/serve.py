@@ -73,7 +73,7 @@ def serve(choice: Choice, limits: Limits, runs: Path, address: Address, told: Ca
     models = Models(choice)
     models.get(choice.method, choice.preset)  # what cannot work is told now, not to the first visitor
     folder = Path(tempfile.mkdtemp(prefix="semcorr-app-"))
-    _keep_to_this_machine(folder)
+    keep_to_this_machine(folder)
     shelf = Shelf()
     desk = Desk(
         models=models,
@@ -144,7 +144,7 @@ def _launch(desk: Desk, address: Address, told: Callable[[str, int], None]) -> N
         page.close(verbose=False)
 
 
-def _keep_to_this_machine(folder: Path) -> None:
+def keep_to_this_machine(folder: Path) -> None:
     """Before Gradio is imported, which reads these: no statistics, no look for newer versions, files in one place."""
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]  # paths to serve, a public address: nothing of this is left to chance

@@ -16,11 +16,11 @@ PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 """How files are called that can run any code when they are read, and so are not."""
 
 
-def choose_weights(names: Collection[str], stem: str) -> tuple[str | None, list[str]] | None:
+def choose_weights(names: Collection[str], stem: str) -> tuple[str | None, list[str]]:
     """Choose the safetensors files to read from a part's file names.
 
-    Returns the variant (None or "fp16") and the files: one, or an index followed by its shards. Full
-    precision is preferred. None when there is no complete set.
+    Returns the variant (None or "fp16") and the files: one, or an index followed by its shards; no file when there is
+    no complete set. Full precision is preferred.
     """
     for variant in (None, "fp16"):
         base, tail = (stem, "") if variant is None else (f"{stem}.{variant}", f".{variant}")
@@ -30,7 +30,7 @@ def choose_weights(names: Collection[str], stem: str) -> tuple[str | None, list[
         index = f"{stem}.safetensors.index{tail}.json"
         if index in names and shards and shards[0].endswith(f"-of-{len(shards):05d}.safetensors"):
             return variant, [index, *shards]
-    return None
+    return None, []
 
 
 def check_files(folder: Path, files: Sequence[str], config: Mapping[str, Any]) -> None:

@@ -60,6 +60,8 @@ app.command(report)
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+"""What the system says of a name that it cannot have, or of a place that is not ours."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,6 +107,9 @@ def run(app: App, argv: Sequence[str] | None, *, see: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
+        if error.filename is not None and error.errno in _REFUSED:
+            console.plain_error(f"{str(error.filename)!r}: {error.strerror}. Name another file or folder.")
+            return 2
         if error.errno not in _NO_ROOM:
             raise
         where = f" ({error.filename})" if error.filename else ""

@@ -136,7 +136,7 @@ def transfer(
         with _stoppable(output), console.TerminalProgress() as progress:
             outcome = run(work, own, journal, job=job, workers=workers, ray=ray, progress=progress)
         if part.count > 1:
-            _tell([], outcome, own, json=json)
+            _tell([], outcome, own, journal.remarks(own), json=json)
             console.note(f"When all {part.count} parts are done, the same command without --shard writes {output}.")
             return 1 if outcome.broken else 0
         info = {"method": options.method, **work.identity(), "supports": dict(work.supports_of)}
@@ -144,7 +144,7 @@ def transfer(
         if review is not None:
             files.append(_write_review(review, known, journal, places, outcome, how=how))
     journal.remove()
-    _tell(files, outcome, places, json=json)
+    _tell(files, outcome, places, journal.remarks(places), json=json)
     return 1 if outcome.broken else 0
 
 
@@ -225,11 +225,21 @@ def _write_review(
         )
 
 
-def _tell(files: Sequence[Path], outcome: "Outcome", targets: Sequence["Target"], *, json: bool) -> None:
+def _tell(
+    files: Sequence[Path],
+    outcome: "Outcome",
+    targets: Sequence["Target"],
+    remarks: Mapping[str, tuple[str, ...]],
+    *,
+    json: bool,
+) -> None:
     for file, error in outcome.broken[:_BROKEN_SHOWN]:
         console.plain_error(f"{file}: {error}")
     if len(outcome.broken) > _BROKEN_SHOWN:
         console.plain_error(f"... and {len(outcome.broken) - _BROKEN_SHOWN} more that could not be read.")
+    if remarks:
+        file, (first, *_) = next(iter(remarks.items()))
+        console.note(f"{len(remarks)} of {len(targets)} pictures with remarks, the first: {file}: {first}.")
     if json:
         console.show_json(
             {
@@ -237,6 +247,7 @@ def _tell(files: Sequence[Path], outcome: "Outcome", targets: Sequence["Target"]
                 "targets": len(targets),
                 "found": outcome.found + outcome.before,
                 "broken": [{"image": file, "error": error} for file, error in outcome.broken],
+                "remarks": [{"image": file, "remarks": list(told)} for file, told in remarks.items()],
             }
         )
         return

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from semcorr.datasets.base import Box
 from semcorr.errors import DatasetError
+from semcorr.files import exists, is_dir
 from semcorr.images import known_formats
 
 _ORIENTATION = 0x0112
@@ -172,7 +173,7 @@ class Folder:
         Raises:
             DatasetError: it is missing or not a picture.
         """
-        if path.exists() and not path.is_file():
+        if exists(path) and not path.is_file():
             raise self.wrong(f"expected a picture at {str(path)!r}, got a folder, a pipe or a device.")
         try:
             # Libraries warn of what is odd in a header; the size is all that is wanted of it.
@@ -194,14 +195,6 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that the system cannot have is none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
 def open_folder(
     data: Path, names: Sequence[str], there: Callable[[Path], bool], *, title: str, wanted: str, advice: str
 ) -> Folder:
@@ -219,9 +212,9 @@ def open_folder(
         DatasetError: none of them looks like it.
     """
     for root in (data, *(data / name for name in names)):
-        if root.is_dir() and there(root):
+        if is_dir(root) and there(root):
             return Folder(root=root, title=title, advice=advice)
-    come = "there is no such folder" if not data.is_dir() else f"in it {_listing(data)}"
+    come = "there is no such folder" if not is_dir(data) else f"in it {_listing(data)}"
     where = " or ".join([repr(str(data)), *(f"its sub-folder {name!r}" for name in names)])
     raise DatasetError(f"{title}: expected {wanted} in {where}; {come}. {advice}")
 

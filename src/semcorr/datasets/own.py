@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from semcorr.datasets.base import Box, Dataset, Pair, Picture
-from semcorr.datasets.files import Folder, Names, corner_box, is_file, open_folder, pixel_points
+from semcorr.datasets.files import Folder, Names, corner_box, open_folder, pixel_points
+from semcorr.files import is_file
 
 SETTINGS = ("all", "listed")
 LISTS = ("pairs.csv", "pairs.txt")

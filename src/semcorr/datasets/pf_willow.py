@@ -9,7 +9,8 @@ from jaxtyping import Float
 
 from semcorr.datasets import mat
 from semcorr.datasets.base import Dataset, Pair, Picture
-from semcorr.datasets.files import Folder, Names, is_file, open_folder
+from semcorr.datasets.files import Folder, Names, open_folder
+from semcorr.files import is_file
 from semcorr.progress import Progress
 
 POINTS = 10

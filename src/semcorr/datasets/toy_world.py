@@ -16,6 +16,7 @@ import PIL.Image
 from semcorr.datasets.base import Box, Dataset, Pair, Picture
 from semcorr.datasets.files import save_picture
 from semcorr.errors import DatasetError, suggest
+from semcorr.files import exists
 from semcorr.progress import Progress
 from semcorr.toy import objects, render, shapes
 from semcorr.toy.objects import CATEGORIES
@@ -60,7 +61,7 @@ def load(
         raise DatasetError(
             f"Toy world: expected at least 1 source, 1 target and 2 pixels, got {sources}, {targets} and {size}."
         )
-    if folder.exists() and not folder.is_dir():
+    if exists(folder) and not folder.is_dir():
         raise DatasetError(f"Toy world: expected a folder to draw into, got the file {str(folder)!r}. Name another.")
     place = folder / f"{split}-{size}"
     drawings = _Drawings(place, _SPLITS[split], size)

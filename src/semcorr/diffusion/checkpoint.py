@@ -17,6 +17,7 @@ from semcorr.diffusion.parts import Checkpoint
 from semcorr.diffusion.repository import NETWORK, needed
 from semcorr.diffusion.single_file import load_single_file
 from semcorr.errors import ModelError, suggest
+from semcorr.files import exists, is_dir, is_file
 from semcorr.progress import Progress
 
 BUNDLED = ("toy", "toy-plain")
@@ -47,14 +48,14 @@ def load_checkpoint(
         )
         return with_unet(base, Path(parts[1]).expanduser(), str(model))
     name, path = str(model), Path(model).expanduser()
-    if revision is not None and (name in BUNDLED or path.exists()):
+    if revision is not None and (name in BUNDLED or exists(path)):
         raise ModelError(f"{name} is on this machine and has no revision {revision!r}: only hub ids take a revision.")
     if name in BUNDLED:
         # One autoencoder serves both.
         return load_folder(bundled_folder(name), name, dtype=dtype, vae_from=bundled_folder("toy"))
-    if path.is_dir():
+    if is_dir(path):
         return load_folder(path, name, dtype=dtype)
-    if path.is_file():
+    if is_file(path):
         _check_file(path)
         return load_single_file(path, name, dtype=dtype)
     if isinstance(model, Path) or looks_like_a_path(name):

@@ -81,7 +81,7 @@ def missing(folder: Path, part: str) -> str:
         return "" if names else f"its {part}/ folder is empty"
     if "config.json" not in names:
         return f"{part}/config.json is missing"
-    if choose_weights(names, WEIGHT_STEMS[part]) is not None:
+    if choose_weights(names, WEIGHT_STEMS[part])[1]:
         return ""
     pickled = sorted(name for name in names if name.endswith(PICKLED))
     if pickled:
@@ -111,24 +111,23 @@ def _insist_on(folder: Path, model_id: str, parts: Sequence[str]) -> Path:
 
 
 def _weight_files(folder: Path, part: str) -> list[Path]:
-    chosen = choose_weights([file.name for file in (folder / part).iterdir()], WEIGHT_STEMS[part])
-    files = [] if chosen is None else chosen[1]
+    _, files = choose_weights([file.name for file in (folder / part).iterdir()], WEIGHT_STEMS[part])
     return [folder / part / name for name in files if name.endswith(".safetensors")]
 
 
 def _load_network(folder: Path, part: str, model_id: str, dtype: torch.dtype) -> Any:
     kind = _CLASSES[part]
-    chosen = choose_weights([file.name for file in (folder / part).iterdir()], WEIGHT_STEMS[part])
+    variant, files = choose_weights([file.name for file in (folder / part).iterdir()], WEIGHT_STEMS[part])
     with reading(part, model_id):
         config = read_json(folder / part / "config.json")
-        check_files(folder / part, [] if chosen is None else chosen[1], config)
+        check_files(folder / part, files, config)
         saved_as = config.get("_class_name", kind.__name__)
         if saved_as != kind.__name__:
             raise ValueError(f"its configuration is of {saved_as}, expected {kind.__name__}")
         network, notes = kind.from_pretrained(
             folder,
             subfolder=part,
-            variant=None if chosen is None else chosen[0],
+            variant=variant,
             torch_dtype=dtype,
             use_safetensors=True,
             local_files_only=True,

@@ -11,6 +11,7 @@ from semcorr.checkpoints.fingerprint import fingerprint
 from semcorr.checkpoints.weights import PICKLED, check_types, reading
 from semcorr.diffusion.parts import Checkpoint
 from semcorr.errors import ModelError
+from semcorr.files import exists, is_file
 
 BETWEEN = "+"
 """What stands between the checkpoint and the file in a model's name."""
@@ -22,7 +23,7 @@ def split_name(name: str) -> tuple[str, str] | None:
     None where it is not of the form, or is a file or folder as it is.
     """
     base, between, file = name.rpartition(BETWEEN)
-    if not (base and between) or Path(name).expanduser().exists():
+    if not (base and between) or exists(Path(name).expanduser()):
         return None
     return (base, file) if file.endswith((".safetensors", *PICKLED)) else None
 
@@ -43,7 +44,7 @@ def with_unet(checkpoint: Checkpoint, file: Path, name: str) -> Checkpoint:
             f"{file} is a pickle, which can run any code when it is read; only safetensors are. "
             "Use the U-Net's .safetensors file."
         )
-    if not file.is_file():
+    if not is_file(file):
         raise ModelError(
             f"There is no U-Net at {str(file)!r}: no such file. After {BETWEEN!r} a model's name has the path of a "
             ".safetensors file with the U-Net's weights."

@@ -43,11 +43,11 @@ def _choose(parts: Sequence[str], repo_id: str, names: Collection[str]) -> list[
         if part not in WEIGHT_STEMS:
             small += [f"{part}/{name}" for name in inside if name.endswith((".json", ".txt", ".model"))]
             continue
-        chosen = choose_weights(inside, WEIGHT_STEMS[part])
-        if chosen is None or "config.json" not in inside:
+        _, weights = choose_weights(inside, WEIGHT_STEMS[part])
+        if not weights or "config.json" not in inside:
             raise ModelError(_lacking(repo_id, part, inside))
         small.append(f"{part}/config.json")
-        large += [f"{part}/{name}" for name in chosen[1]]
+        large += [f"{part}/{name}" for name in weights]
     return [*dict.fromkeys(small), *large]
 
 

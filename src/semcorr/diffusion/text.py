@@ -49,8 +49,7 @@ class TextEncoder:
         self._pairs: list[tuple[Any, Any]] = []
         for tokenizer, encoder, kind in _PARTS[self._sdxl]:
             with reading("text encoder", model_id):
-                chosen = choose_weights([file.name for file in (folder / encoder).iterdir()], "model")
-                files = [] if chosen is None else chosen[1]
+                _, files = choose_weights([file.name for file in (folder / encoder).iterdir()], "model")
                 check_files(folder / encoder, files, read_json(folder / encoder / "config.json"))
                 network = kind.from_pretrained(folder / encoder, use_safetensors=True, local_files_only=True)
                 words = AutoTokenizer.from_pretrained(folder / tokenizer, local_files_only=True)

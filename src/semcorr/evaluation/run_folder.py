@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from semcorr.errors import RunError
 from semcorr.evaluation.records import PairRecord, Run
+from semcorr.files import exists, is_file
 
 Thing = TypeVar("Thing")
 
@@ -130,7 +131,7 @@ def merge(sources: Sequence[Path], folder: Path) -> Run:
         if header["hash"] != headers[0]["hash"]:
             differences = _differences(headers[0]["settings"], header["settings"])
             raise RunError(f"{sources[0]} and {source} are runs with other settings ({differences}): not merged.")
-    if folder.exists() and any(folder.iterdir()):
+    if exists(folder) and any(folder.iterdir()):
         raise RunError(f"{folder} is not empty: name a new folder, nothing is overwritten.")
     open_run(folder, headers[0]["settings"], headers[0]["pairs"])
     with writing(folder):
@@ -224,7 +225,7 @@ def _records(folder: Path) -> Iterator[PairRecord]:
 
 def _read_header(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
-    if not path.is_file():
+    if not is_file(path):
         raise RunError(f"There is no run in {folder} (no run.json). Expected the folder that -o of semcorr eval named.")
     try:
         header: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

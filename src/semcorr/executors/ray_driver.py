@@ -109,7 +109,13 @@ class _Pool:
             )
         for _ in range(min(room, len(self._left) + len(self._running)) - here):
             # Over all nodes: their disks and memory are shared by what runs there.
-            options = {"num_cpus": self._cpus, "num_gpus": int(self._gpus), "scheduling_strategy": "SPREAD"}
+            # The head node would keep some 4 kB of each unit for its dashboard, a million of which show nothing.
+            options = {
+                "num_cpus": self._cpus,
+                "num_gpus": int(self._gpus),
+                "scheduling_strategy": "SPREAD",
+                "enable_task_events": False,
+            }
             worker = self._ray.remote(**options)(Worker).remote(self._cpus)
             self._starting[worker.start.remote(self._job)] = worker
 

@@ -98,7 +98,7 @@ def missing(folder: Path) -> str:
 def _lacking(names: Collection[str]) -> str:
     if _CONFIG not in names:
         return f"{_CONFIG} is missing"
-    if choose_weights(names, _STEM) is not None:
+    if choose_weights(names, _STEM)[1]:
         return ""
     pickled = sorted(name for name in names if name.endswith(PICKLED))
     return f"its weights are pickled ({pickled[0]})" if pickled else f"{_STEM}.safetensors is missing"
@@ -108,8 +108,7 @@ def _choose(repo_id: str, names: Collection[str]) -> list[str]:
     reason = _lacking(names)
     if reason:
         raise ModelError(_what_is_missing(None, repo_id, reason))
-    chosen = choose_weights(names, _STEM)
-    weights = [] if chosen is None else chosen[1]
+    _, weights = choose_weights(names, _STEM)
     return [*(name for name in (_CONFIG, _PREPROCESSOR) if name in names), *weights]
 
 
@@ -136,12 +135,12 @@ def _kind(config: Mapping[str, Any], model_id: str) -> str:
 
 
 def _load_network(folder: Path, kind: str, model_id: str, dtype: torch.dtype) -> Any:
-    chosen = choose_weights([file.name for file in folder.iterdir()], _STEM)
+    variant, files = choose_weights([file.name for file in folder.iterdir()], _STEM)
     with reading("network", model_id):
-        check_files(folder, [] if chosen is None else chosen[1], read_json(folder / _CONFIG))
+        check_files(folder, files, read_json(folder / _CONFIG))
         network, notes = KINDS[kind].from_pretrained(
             folder,
-            variant=None if chosen is None else chosen[0],
+            variant=variant,
             dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
@@ -175,8 +174,8 @@ def _colours(
 
 
 def _fingerprint(folder: Path, config: Mapping[str, Any], colours: Mapping[str, Any]) -> str:
-    chosen = choose_weights([file.name for file in folder.iterdir()], _STEM)
-    files = [] if chosen is None else [folder / name for name in chosen[1] if name.endswith(".safetensors")]
+    _, names = choose_weights([file.name for file in folder.iterdir()], _STEM)
+    files = [folder / name for name in names if name.endswith(".safetensors")]
     # Which version wrote the file says nothing about the network.
     stable = {key: value for key, value in config.items() if key != "transformers_version"}
     return fingerprint([stable, colours], files)

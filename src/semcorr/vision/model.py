@@ -14,6 +14,7 @@ from semcorr.checkpoints.device import Device, DType, find_device, find_dtype
 from semcorr.checkpoints.names import is_hub_id, looks_like_a_path
 from semcorr.checkpoints.weights import PICKLED
 from semcorr.errors import LayerError, ModelError, SettingsError, suggest
+from semcorr.files import exists
 from semcorr.geometry import patch_grid, resize
 from semcorr.progress import Progress
 from semcorr.vision.folder import EXPECTED, VisionCheckpoint, load_folder, needed
@@ -80,7 +81,7 @@ class VisionModel:
             ModelError: the checkpoint is unknown, not here and not to be had, broken, or of another kind.
         """
         name, path, precision = str(model), Path(model).expanduser(), find_dtype(dtype)
-        if path.exists():
+        if exists(path):
             _check_folder(path, name, revision)
             checkpoint = load_folder(path, name, dtype=precision)
         elif isinstance(model, Path) or looks_like_a_path(name):

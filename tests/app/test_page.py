@@ -1,0 +1,266 @@
+"""The page's own functions, without a browser: built as it is served, called as Gradio calls them."""
+
+import gc
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from inspect import isgenerator
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+
+from semcorr.app.limits import Limits
+from semcorr.app.models import Choice, Models
+from semcorr.app.serve import Desk, keep_to_this_machine
+from semcorr.app.sessions import Sessions
+from semcorr.app.shelf import Shelf
+
+SHORT = {"steps": 3, "locate_crops": 4, "dift_samples": 1}
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """One of those who have the page open, and what they see: the last update of each part, by its ``elem_id``."""
+
+    page: Any
+    desk: Desk
+    name: str
+    seen: dict[str, Any]
+
+    def steps(self, part: str, trigger: str, *values: Any, **event: Any) -> Iterator[dict[str, Any]]:
+        """Trigger what is wired to a part; yield its updates."""
+        import gradio as gr
+        from gradio.context import LocalContext
+        from gradio.helpers import special_args
+
+        LocalContext.in_event_listener.set(True)  # components stand for changes from here on
+        (component,) = (one for one in self.page.blocks.values() if getattr(one, "elem_id", None) == part)
+        (wired,) = (one for one in self.page.fns.values() if (component._id, trigger) in one.targets)
+        asked = gr.Request(session_hash=self.name)
+        arguments, *_ = special_args(wired.fn, list(values), asked, gr.EventData(component, event))
+        result = wired.fn(*arguments)
+        for update in result if isgenerator(result) else [result or {}]:
+            named = {block.elem_id: _plain(value) for block, value in update.items()}
+            self.seen.update(named)
+            yield named
+
+    def do(self, part: str, trigger: str, *values: Any, **event: Any) -> list[dict[str, Any]]:
+        """The same, to its end."""
+        return list(self.steps(part, trigger, *values, **event))
+
+    @property
+    def work(self) -> Any:
+        return self.desk.sessions.of(self.name).work
+
+
+def _plain(value: Any) -> Any:
+    """Components that stand for a change, as what they change."""
+    import gradio as gr
+
+    return value.constructor_args if isinstance(value, gr.blocks.Block) else value
+
+
+@pytest.fixture(scope="module")
+def desk(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
+    folder, shelf, limits = tmp_path_factory.mktemp("page"), Shelf(), Limits(targets=3, points=4, letters=40)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "HF_HUB_DISABLE_TELEMETRY"):
+            patch.setenv(name, os.environ.get(name, ""))  # put back at the end
+        keep_to_this_machine(folder)
+        made = Desk(
+            models=Models(Choice(changes=SHORT)),
+            limits=limits,
+            folder=folder,
+            runs=page_runs,
+            shelf=shelf,
+            sessions=Sessions(shelf, limits),
+        )
+        yield made
+        made.queue.close()
+
+
+@pytest.fixture(scope="module")
+def page(desk: Desk) -> Any:
+    with warnings.catch_warnings():
+        # Gradio leaves event loops behind as it is imported: they are collected here, not in a later test.
+        warnings.simplefilter("ignore", ResourceWarning)
+        from semcorr.app.page import build
+
+        made = build(desk)
+        gc.collect()
+    return made
+
+
+@pytest.fixture
+def visitor(page: Any, desk: Desk, request: pytest.FixtureRequest) -> Visitor:
+    return Visitor(page, desk, request.node.name, {})
+
+
+def test_nothing_can_be_called_by_name(page: Any) -> None:
+    assert {one.api_visibility for one in page.fns.values()} == {"private"}
+
+
+def test_whatever_can_be_used_says_what_it_is(page: Any) -> None:
+    import gradio as gr
+
+    used = [one for one in page.blocks.values() if isinstance(one, (gr.Button, gr.Dropdown, gr.Textbox, gr.Slider))]
+    assert len(used) > 30
+    for one in used:
+        assert getattr(one, "label", None) or getattr(one, "value", None) or getattr(one, "placeholder", None)
+    ids = [one.elem_id for one in page.blocks.values() if getattr(one, "elem_id", None)]
+    assert len(set(ids)) == len(ids)
+
+
+def test_points_are_placed_moved_named_and_taken_back(visitor: Visitor) -> None:
+    visitor.do("example-animal", "click")
+    assert len(visitor.work.points) == 4
+    assert "undo" not in visitor.seen
+    visitor.do("source", "place", x=3.5, y=4.5)
+    assert "4 points" in visitor.seen["status"]  # as many as there may be
+    visitor.do("undo", "click")
+    visitor.do("source", "place", x=3.5, y=4.5)
+    visitor.do("source", "drag", index=3, x=10.5, y=12.25)
+    assert visitor.work.points[3] == (10.5, 12.25)
+    visitor.do("names", "submit", "ear, tail, paw, snout", "all points", "all layers together")
+    assert [one["title"] for one in visitor.seen["source"]["panels"][0]["points"]] == ["ear", "tail", "paw", "snout"]
+    visitor.do("names", "submit", "ear, ear, ear, ear", "all points", "all layers together")
+    assert "sc-bad" in visitor.seen["status"]
+    visitor.do("clear", "click")
+    visitor.do("remove", "click")
+    assert visitor.work.points == visitor.work.targets == ()
+    visitor.do("find", "click", "attention-dift", "fast")
+    assert "sc-bad" in visitor.seen["status"]
+
+
+def test_what_is_sent_is_read_or_refused_by_name(visitor: Visitor, desk: Desk) -> None:
+    for number in range(4):
+        PIL.Image.new("RGB", (40, 30), (number, 90, 90)).save(desk.folder / f"{number}.png")
+    (desk.folder / "broken.png").write_bytes(b"no picture")
+    paths = [str(desk.folder / f"{number}.png") for number in range(4)]
+    visitor.do("source-upload", "upload", paths[0])
+    assert visitor.work.source.size == (40, 30)
+    visitor.do("targets-upload", "upload", paths)
+    assert "at most 3 pictures" in visitor.seen["status"]
+    PIL.Image.new("RGB", (40, 30)).save(paths[1])
+    visitor.do("targets-upload", "upload", [paths[1], str(desk.folder / "broken.png")])
+    assert len(visitor.work.targets) == 1
+    assert "broken.png" in visitor.seen["status"]
+    (desk.folder / "broken.png").write_bytes(b"no picture")
+    visitor.do("source-upload", "upload", str(desk.folder / "broken.png"))
+    assert "broken.png" in visitor.seen["status"]
+    assert visitor.work.source.size == (40, 30)
+
+
+def test_found_looked_at_put_right_and_taken_home(visitor: Visitor) -> None:
+    everything = ("all points", "all layers together")
+    visitor.do("example-face", "click")
+    visitor.do("targets", "place", *everything, panel=0, x=5.0, y=5.0)
+    assert "Choose the match" in visitor.seen["status"]
+    (first, *_, last) = visitor.do("find", "click", "attention-dift", "fast")
+    assert first["find"]["interactive"] is False
+    assert last["find"]["interactive"] is True
+    assert "Done with attention-dift, fast" in last["status"]
+    points, layers = last["point"]["choices"], last["layer"]["choices"]
+    assert len(points) == 1 + len(visitor.work.points)
+    maps = lambda: [one["heat"] for one in visitor.seen["targets"]["panels"]]  # noqa: E731
+    all_points = maps()
+    visitor.do("point", "input", points[1], layers[0])
+    one_point = maps()
+    visitor.do("layer", "input", points[1], layers[-1])
+    assert len({*all_points, *one_point, *maps()}) == 3 * len(visitor.work.targets)
+    visitor.do("targets", "pick", layers[0], panel=0, index=1)
+    assert visitor.seen["point"] == points[2]
+    visitor.do("targets", "place", points[2], layers[0], panel=0, x=7.25, y=8.5)
+    visitor.do("targets", "drag", points[2], layers[0], panel=1, index=0, x=9.0, y=9.5)
+    visitor.do("targets", "drag", points[2], layers[0], panel=1, index=0, x=-9.0, y=9.5)
+    assert "sc-bad" in visitor.seen["status"]
+    places = [[(one["x"], one["y"]) for one in panel["points"]] for panel in visitor.seen["targets"]["panels"]]
+    assert places[0][1] == (7.25, 8.5)
+    assert places[1][0] == (9.0, 9.5)
+    visitor.do("export", "click")
+    assert all(name in visitor.seen["files"] for name in ("matches.csv", "coco.json"))
+    visitor.do("reset", "click", *everything)
+    assert not any(one["moved"] for panel in visitor.seen["targets"]["panels"] for one in panel["points"])
+    visitor.do("method", "input", "dift")
+    assert visitor.seen["preset"]["value"] == "published"
+
+
+def test_a_result_for_a_table_that_changed_is_put_away(visitor: Visitor) -> None:
+    visitor.do("example-bird", "click")
+    updates = visitor.steps("find", "click", "attention-dift", "fast")
+    next(updates)
+    visitor.do("undo", "click")
+    assert "changed meanwhile" in list(updates)[-1]["status"]
+    assert visitor.work.result is None
+
+
+@pytest.mark.parametrize(
+    ("find", "cancel", "status", "values"),
+    [("find", "cancel", "status", ["attention-dift", "fast"]), ("words-show", "words-cancel", "words-status", ["a b"])],
+)
+def test_cancelled(visitor: Visitor, find: str, cancel: str, status: str, values: list[str]) -> None:
+    visitor.do("example-bird", "click")
+    visitor.do("words-source", "click")
+    updates = visitor.steps(find, "click", *values)
+    next(updates)
+    visitor.do(cancel, "click")
+    last = list(updates)[-1]
+    assert "Cancelled" in last[status]
+    assert (last[find]["interactive"], last[cancel]["interactive"]) == (True, False)
+
+
+def test_words_of_a_prompt(visitor: Visitor) -> None:
+    visitor.do("words-source", "click")
+    assert "no source" in visitor.seen["words-status"]
+    visitor.do("words-show", "click", "a face")
+    assert "First send a picture" in visitor.seen["words-status"]
+    visitor.do("example-face", "click")
+    visitor.do("words-source", "click")
+    assert len(visitor.seen["words-picture"]["panels"]) == 1
+    visitor.do("words-example-face", "click")
+    visitor.do("words-show", "click", "x" * 41)
+    assert "41" in visitor.seen["words-status"]
+    visitor.do("words-show", "click", "a face with red nose")
+    assert [one["title"] for one in visitor.seen["words"]["panels"]] == ["a", "face", "with", "red", "nose"]
+    assert "words.png" in visitor.seen["words-files"]
+
+
+def test_a_run_pair_by_pair(visitor: Visitor) -> None:
+    visitor.do("maps", "click")
+    assert "Choose a pair first" in visitor.seen["inspect-status"]
+    visitor.do("runs-again", "click")
+    assert visitor.seen["run"]["choices"] == ["deep/mine"]
+    visitor.do("run", "input", "../elsewhere")
+    assert "sc-bad" in visitor.seen["inspect-status"]
+    visitor.do("run", "input", "deep/mine")
+    assert "3 of 3 pairs. The run has 1 to go." in visitor.seen["inspect-status"]
+    table = _cells(visitor.seen["inspect-table"])
+    assert set(table[4::5]) == {"right"}
+    visitor.do("after", "click", "0")
+    assert visitor.seen["pair"] == "1"
+    assert _cells(visitor.seen["inspect-table"])[4::5].count("wrong") == 1
+    visitor.do("before", "click", "0")
+    assert "no memory" in visitor.seen["inspect-table"]
+    assert visitor.seen["maps"]["interactive"] is False
+    visitor.do("category", "input", "animal", "all")
+    assert [value for _, value in visitor.seen["pair"]["choices"]] == ["0"]
+    visitor.do("outcome", "input", "animal", "failed")
+    assert visitor.seen["pair"]["choices"] == []
+    assert visitor.seen["inspect-target"]["panels"] == []
+
+
+def _cells(table: str) -> list[str]:
+    return [cell.partition("</td>")[0].rpartition(">")[2] for cell in table.split("<td")[1:]]
+
+
+def test_a_page_that_is_closed_leaves_nothing(visitor: Visitor) -> None:
+    import gradio as gr
+
+    visitor.do("example-bird", "click")
+    (closed,) = (one for one in visitor.page.fns.values() if any(trigger == "unload" for _, trigger in one.targets))
+    closed.fn(gr.Request(session_hash=visitor.name))
+    assert visitor.work.source is None
