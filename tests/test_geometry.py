@@ -284,6 +284,9 @@ def test_a_grid_that_stops_short_is_continued_by_its_edge() -> None:
     assert torch.equal(smooth[0, 8, :8], smooth[0, 7, :8])
     assert torch.equal(smooth[0, :, 8], smooth[0, :, 7])
     assert torch.equal(enlarge(grid, 4, (9, 9), nearest=True)[0, 8], grid[0, 1, [0, 0, 0, 0, 1, 1, 1, 1, 1]])
+    # Along one axis alone; and as many channels as there are, which are no axis of the image.
+    assert enlarge(noise(20, 2, 2), 4, (9, 8)).shape == (20, 8, 9)
+    assert enlarge(noise(20, 2, 2), 4, (8, 9)).shape == (20, 9, 8)
 
 
 @given(st.integers(1, 7), st.integers(1, 7), st.lists(st.tuples(st.floats(-3, 10), st.floats(-3, 10)), min_size=1))

@@ -63,6 +63,8 @@ def test_gaussian_keeps_leading_axes_and_the_dtype() -> None:
     assert maps.shape == (2, 3, 5, 7)
     assert maps.dtype == torch.float32
     assert gaussian(torch.tensor([2.5, 1.5]), 1.0, (7, 5))[1, 2] == 1
+    for dtype in (torch.float16, torch.float64):
+        assert gaussian(torch.zeros(2, dtype=dtype), 1.0, (7, 5)).dtype == dtype
 
 
 @given(st.data())
@@ -217,6 +219,18 @@ def test_what_does_not_fit_the_canvas_is_refused() -> None:
             canvas.add(torch.zeros(2, 4, 5, 5), crop)
     with pytest.raises(ValueError, match=r"^The canvas must be \(rows, \.\.\., height, width\), got \(6, 6\)\.$"):
         CoverageMean((6, 6))
+    flat = CoverageMean((1, 4, 9), dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"^Expected maps \(1,\) \+ \(h, w\) and 1 crops, got \(2, 3, 3\)"):
+        flat.add(torch.zeros(2, 3, 3), Crop(0, 0, 3, 3))
+    with pytest.raises(ValueError, match=r"reaches beyond the canvas \(4, 9\) \(height, width\)\.$"):
+        flat.add(torch.zeros(1, 3, 3), Crop(0, 2, 3, 3))
+
+
+def test_a_canvas_is_in_the_precision_that_was_asked_for() -> None:
+    canvas = CoverageMean((1, 4, 9), dtype=torch.float64)
+    canvas.add(torch.full((1, 4, 9), 1 / 3, dtype=torch.float64), Crop(0, 0, 9, 4))
+    assert canvas.covered().dtype == torch.float64
+    assert canvas.mean().unique().tolist() == [1 / 3]
 
 
 def test_pasting_gives_the_mean_over_the_crops_that_cover_a_pixel():
@@ -246,6 +260,13 @@ def test_the_parabola_finds_the_top_of_a_paraboloid(top: tuple[float, float], be
     columns, rows = torch.arange(8, dtype=torch.float64) + 0.5, torch.arange(9, dtype=torch.float64)[:, None] + 0.5
     values = -bend[0] * (columns - top[0]) ** 2 - bend[1] * (rows - top[1]) ** 2
     np.testing.assert_allclose(heatmaps.parabola_peak(values), top, atol=1e-4)
+
+
+def test_every_map_has_a_parabola_of_its_own_also_next_to_the_edge():
+    columns, rows = torch.arange(5, dtype=torch.float64) + 0.5, torch.arange(4, dtype=torch.float64)[:, None] + 0.5
+    tops = torch.tensor([[1.7, 1.3], [3.3, 2.6], [2.5, 1.6]])
+    values = torch.stack([-((columns - x) ** 2) - 2 * (rows - y) ** 2 for x, y in tops.tolist()])
+    torch.testing.assert_close(heatmaps.parabola_peak(values), tops)  # and in float32, whatever the maps are in
 
 
 def test_a_parabola_at_the_edge_stays_at_the_pixel():

@@ -153,6 +153,20 @@ def test_intervals_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) ->
         np.testing.assert_allclose(ends.per_point, np.quantile(points, [0.025, 0.975], axis=0).T, atol=1e-12)
 
 
+def test_blocks_are_of_as_many_resamples_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pck, "_CELLS", 40)
+    assert [len(weights) for weights in pck._weights(10, 10, seed=0)] == [4, 4, 2]
+    assert [len(weights) for weights in pck._weights(50, 2, seed=0)] == [1, 1]
+    assert all((weights.sum(axis=1) == 10).all() for weights in pck._weights(10, 10, seed=0))
+
+
+def test_what_is_not_asked_for_is_what_is_documented() -> None:
+    rng = np.random.default_rng(0)
+    counts = pck.Counts(right=rng.integers(0, 5, (40, 1)), total=rng.integers(5, 12, 40))
+    told = pck.intervals(counts, resamples=2000, level=0.95, seed=0)
+    np.testing.assert_array_equal(pck.intervals(counts).per_point, told.per_point)
+
+
 def plain_per_image(pairs: list[list[float]], alpha: float) -> float:
     fractions = [sum(error <= alpha for error in pair) / len(pair) for pair in pairs if pair]
     return sum(fractions) / len(fractions) if fractions else 0.0
