@@ -56,7 +56,8 @@ def _software() -> Iterator[Finding]:
     yield Finding(topic="software", name="semcorr", usable=True, detail=importlib.metadata.version("semcorr"))
     yield Finding(topic="software", name="python", usable=True, detail=platform.python_version())
     for name in _CORE:
-        version = _version(name)
+        # PyTorch's own word has also which build it is: for a processor, or for which CUDA.
+        version = torch.__version__ if name == "torch" else _version(name)
         yield Finding(topic="software", name=name, usable=version is not None, detail=version or "not installed")
 
 
