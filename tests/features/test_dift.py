@@ -1,6 +1,7 @@
 """DIFT's features are the whole U-Net's own, averaged over noise; the rest of a match follows from them."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,6 @@ def test_the_bundled_model_works_as_it_is(source: Image):
 
 
 def test_every_setting_is_documented():
-    text = str(DiftSettings.__doc__) + str(DiftSettings.__mro__[1].__doc__)
+    text = "".join(inspect.getdoc(kind) or "" for kind in DiftSettings.__mro__[:2])
     for field in dataclasses.fields(DiftSettings):
-        assert f"\n        {field.name}: " in text, field.name
+        assert f"\n    {field.name}: " in text, field.name

@@ -1,6 +1,7 @@
 """Attention times features: the blend in closed form, and the whole against its two parts run apart."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -97,4 +98,4 @@ def test_what_does_not_fit_is_told(matcher: AttentionDiftMatcher):
 def test_every_setting_is_documented():
     own = {field.name for field in dataclasses.fields(AttentionDiftSettings)} - set(vars(paper("sd1")))
     for name in own:
-        assert f"\n        {name}: " in str(AttentionDiftSettings.__doc__), name
+        assert f"\n    {name}: " in str(inspect.getdoc(AttentionDiftSettings)), name

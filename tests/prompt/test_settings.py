@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 import json
 
 import pytest
@@ -127,4 +128,4 @@ def test_settings_without_layers_are_refused():
 
 def test_every_setting_is_documented():
     for field in dataclasses.fields(PromptSettings):
-        assert f"\n        {field.name}: " in str(PromptSettings.__doc__), field.name
+        assert f"\n    {field.name}: " in str(inspect.getdoc(PromptSettings)), field.name

@@ -109,7 +109,7 @@ class _Pool:
             )
         for _ in range(min(room, len(self._left) + len(self._running)) - here):
             # Over all nodes: their disks and memory are shared by what runs there.
-            # The head node would keep some 4 kB of each unit for its dashboard, a million of which show nothing.
+            # Else the head node keeps an event of each unit for its dashboard, and grows by them.
             options = {
                 "num_cpus": self._cpus,
                 "num_gpus": int(self._gpus),
