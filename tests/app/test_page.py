@@ -2,6 +2,8 @@
 
 import gc
 import os
+import shutil
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from semcorr.app.models import Choice, Models
 from semcorr.app.serve import Desk, keep_to_this_machine
 from semcorr.app.sessions import Sessions
 from semcorr.app.shelf import Shelf
+from semcorr.evaluation.run_folder import Shard, append, new_record_file, open_run, read_run
+from semcorr.methods import load_matcher
 
 SHORT = {"steps": 3, "locate_crops": 4, "dift_samples": 1}
 
@@ -66,6 +70,9 @@ def _plain(value: Any) -> Any:
 @pytest.fixture(scope="module")
 def desk(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
+    # Tests add runs to a folder of their own.
+    runs = tmp_path_factory.mktemp("page-runs")
+    shutil.copytree(page_runs, runs, dirs_exist_ok=True)
     folder, shelf, limits = tmp_path_factory.mktemp("page"), Shelf(), Limits(targets=3, points=4, letters=40)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "HF_HUB_DISABLE_TELEMETRY"):
@@ -75,7 +82,7 @@ def desk(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             models=Models(Choice(changes=SHORT)),
             limits=limits,
             folder=folder,
-            runs=page_runs,
+            runs=runs,
             shelf=shelf,
             sessions=Sessions(shelf, limits),
         )
@@ -200,15 +207,22 @@ def test_a_result_for_a_table_that_changed_is_put_away(visitor: Visitor) -> None
 
 @pytest.mark.parametrize(
     ("find", "cancel", "status", "values"),
-    [("find", "cancel", "status", ["attention-dift", "fast"]), ("words-show", "words-cancel", "words-status", ["a b"])],
+    [
+        ("find", "cancel", "status", ["attention-dift", "fast"]),
+        ("words-show", "words-cancel", "words-status", ["a b"]),
+        ("maps", "maps-cancel", "inspect-status", []),
+    ],
 )
 def test_cancelled(visitor: Visitor, find: str, cancel: str, status: str, values: list[str]) -> None:
     visitor.do("example-bird", "click")
     visitor.do("words-source", "click")
+    somebody_elses = threading.Event()
+    visitor.desk.queue.submit(lambda job: somebody_elses.wait(60))
     updates = visitor.steps(find, "click", *values)
     next(updates)
     visitor.do(cancel, "click")
     last = list(updates)[-1]
+    somebody_elses.set()
     assert "Cancelled" in last[status]
     assert (last[find]["interactive"], last[cancel]["interactive"]) == (True, False)
 
@@ -251,6 +265,29 @@ def test_a_run_pair_by_pair(visitor: Visitor) -> None:
     visitor.do("outcome", "input", "animal", "failed")
     assert visitor.seen["pair"]["choices"] == []
     assert visitor.seen["inspect-target"]["panels"] == []
+
+
+def test_a_pairs_maps_are_made_again(visitor: Visitor, page_runs: Path) -> None:
+    everything = ("all points", "all layers together")
+    method = {"name": "attention-dift", "preset": "fast", **load_matcher("attention-dift", "toy", **SHORT).identity()}
+    before = read_run(page_runs / "deep" / "mine")
+    open_run(visitor.desk.runs / "again", {**before.settings, "method": method}, 1)
+    append(new_record_file(visitor.desk.runs / "again", Shard()), before.records[0])
+    visitor.do("map-point", "input", *everything)
+    assert "inspect-target" not in visitor.seen
+    visitor.do("run", "input", "again")
+    assert visitor.seen["inspect-target"]["panels"][0]["heat"] is None
+    updates = visitor.steps("maps", "click")
+    next(updates)
+    visitor.do("pair", "input", "0")  # as if another had been chosen
+    assert "Another pair was chosen meanwhile" in list(updates)[-1]["inspect-status"]
+    visitor.do("maps", "click")
+    assert "Done again with the run" in visitor.seen["inspect-status"]
+    together = visitor.seen["inspect-target"]["panels"][0]["heat"]
+    layers = visitor.seen["map-layer"]["choices"]
+    visitor.do("map-layer", "input", visitor.seen["map-point"]["choices"][1], layers[-1])
+    assert None not in {together, visitor.seen["inspect-target"]["panels"][0]["heat"]}
+    assert visitor.seen["inspect-target"]["panels"][0]["heat"] != together
 
 
 def _cells(table: str) -> list[str]:
