@@ -25,7 +25,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import frontier, known_pairs, transfer
+from benchmarks import frontier, known_pairs, simulate, throughput, transfer
 from benchmarks.command import main, new_app
 from semcorr.cli import console
 from semcorr.errors import SemcorrError
@@ -121,6 +121,10 @@ def _value(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _values(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _value(value) for name, value in record.items()}
+
+
 def only(sheet: Sheet, headings: Sequence[str]) -> str:
     """Some columns of a sheet, each with its interval, as Markdown without the title.
 
@@ -149,10 +153,12 @@ def markdown(table: Table) -> str:
 
 
 _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
-    "frontier": lambda document: frontier.table(
-        [frontier.Place(**{name: _value(value) for name, value in one.items()}) for one in document["places"]]
-    ),
+    "frontier": lambda document: frontier.table([frontier.Place(**_values(one)) for one in document["places"]]),
     "known-pairs": lambda document: known_pairs.table([known_pairs.Outcome(**one) for one in document["outcomes"]]),
+    "many-workers": lambda document: simulate.table(
+        simulate.Recording(**_values(document["recording"])), [simulate.Played(**one) for one in document["played"]]
+    ),
+    "throughput": lambda document: throughput.table(document["repeats"], compared=True),
     "transfer": transfer.table,
 }
 """What makes the table that a benchmark prints from what it writes by ``--json``."""

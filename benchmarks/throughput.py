@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -217,11 +217,13 @@ def report(results: Results) -> Iterator[Table | str]:
     yield str(results.machine)
     count = len(results.repeats)
     times = "1 repeat" if count == 1 else f"{count} interleaved repeats: median (least to most)"
-    yield _table(f"{results.title}, {results.workers} workers of one thread, {times}", results.repeats, compared=True)
+    found = document(results)
+    title = f"{results.title}, {results.workers} workers of one thread, {times}"
+    yield table(found["repeats"], title, compared=True)
     if results.stand:
         each = results.unit_seconds
         title = f"Units of {each:g} s without a method: {60 / each:,.0f} a minute and worker"
-        yield _table(title, [results.stand], compared=False)
+        yield table([found["stand"]], title, compared=False)
     if results.handed:
         yield _handed(results.handed)
         seconds, size = results.written
@@ -239,33 +241,36 @@ def report(results: Results) -> Iterator[Table | str]:
         )
 
 
-def _table(title: str, repeats: Sequence[dict[Way, Ran]], *, compared: bool) -> Table:
+def table(repeats: Sequence[Mapping[str, Any]], title: str | None = None, *, compared: bool) -> Table:
+    """A column for each way, over repeats as :func:`document` has them; ``compared`` with one thread."""
     ways = list(repeats[0])
-    table = Table(title=title, title_justify="left")
+    shown = Table(title=title, title_justify="left")
     for heading in ("", *ways):
-        table.add_column(heading, justify="right" if heading else "left")
+        shown.add_column(heading, justify="right" if heading else "left")
 
-    def row(label: str, value: Callable[[dict[Way, Ran], Way], float]) -> None:
-        table.add_row(label, *(str(spread([value(found, way) for found in repeats])) for way in ways))
+    def row(label: str, value: Callable[[Mapping[str, Any], Mapping[str, Any]], float]) -> None:
+        """``value`` is of a way and of one thread."""
+        cells = (spread([value(found[way], found.get("one thread", {})) for found in repeats]) for way in ways)
+        shown.add_row(label, *map(str, cells))
 
-    row("targets a minute, steady", lambda found, way: found[way].rate)
+    row("targets a minute, steady", lambda ran, _: ran["rate"])
     if compared and "one thread" in ways:
-        row("times one thread's", lambda found, way: found[way].rate / found["one thread"].rate)
-    row("% of the workers' time in the method", lambda found, way: 100 * found[way].in_method)
+        row("times one thread's", lambda ran, one: ran["rate"] / one["rate"])
+    row("% of the workers' time in the method", lambda ran, _: 100 * ran["in_method"])
     if compared:
-        row("% in the rest of a unit", lambda found, way: 100 * (found[way].in_units - found[way].in_method))
-    row("% between units and waiting for the last", lambda found, way: 100 * (1 - found[way].in_units))
-    row("% not in the method", lambda found, way: 100 * (1 - found[way].in_method))
-    row("seconds to start", lambda found, way: found[way].starting)
-    row("seconds to end", lambda found, way: found[way].ending)
-    row("seconds in all", lambda found, way: found[way].gone - found[way].asked)
+        row("% in the rest of a unit", lambda ran, _: 100 * (ran["in_units"] - ran["in_method"]))
+    row("% between units and waiting for the last", lambda ran, _: 100 * (1 - ran["in_units"]))
+    row("% not in the method", lambda ran, _: 100 * (1 - ran["in_method"]))
+    row("seconds to start", lambda ran, _: ran["starting"])
+    row("seconds to end", lambda ran, _: ran["ending"])
+    row("seconds in all", lambda ran, _: _whole(ran))
     if compared and "one thread" in ways:
-        row("times one thread's, in all", lambda found, way: _whole(found["one thread"]) / _whole(found[way]))
-    return table
+        row("times one thread's, in all", lambda ran, one: _whole(one) / _whole(ran))
+    return shown
 
 
-def _whole(ran: Ran) -> float:
-    return ran.gone - ran.asked
+def _whole(ran: Mapping[str, Any]) -> float:
+    return float(ran["starting"] + ran["steady"] + ran["ending"])
 
 
 def _handed(handed: Sequence[HandOver]) -> Table:
@@ -293,7 +298,8 @@ def document(results: Results) -> dict[str, Any]:
     return {
         "title": results.title,
         "workers": results.workers,
-        "machine": asdict(results.machine),
+        # Without its name: recorded results are published.
+        "machine": {key: value for key, value in asdict(results.machine).items() if key != "name"},
         "repeats": [{way: told(ran) for way, ran in found.items()} for found in results.repeats],
         "others": results.others,
         "stand": {way: told(ran) for way, ran in results.stand.items()},

@@ -51,3 +51,18 @@ def test_one_process_and_several(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert [one["units"] for one in found["handed"]] == [500, 2000]
     assert found["record"]["bytes"] > 100
     assert found["kept"]["unit"] > 100
+
+
+def test_a_table_compares_each_way_with_one_thread_of_the_same_repeat() -> None:
+    def ran(rate: float, whole: float) -> dict[str, float]:
+        return {"rate": rate, "in_method": 0.75, "in_units": 0.875, "starting": 1, "steady": whole - 3, "ending": 2}
+
+    repeats = [{"one thread": ran(100, 10), "Ray": ran(150, 20)}, {"one thread": ran(50, 8), "Ray": ran(100, 4)}]
+    shown = throughput.table(repeats, compared=True)
+    labels, _, ray = ([str(cell) for cell in column.cells] for column in shown.columns)
+    found = dict(zip(labels, ray, strict=True))
+    assert found["times one thread's"] == "1.75 (1.50 to 2.00)"
+    assert found["times one thread's, in all"] == "1.25 (0.500 to 2.00)"
+    assert found["seconds in all"] == "12.0 (4.00 to 20.0)"
+    assert found["% not in the method"] == "25.0"
+    assert found["% in the rest of a unit"] == "12.5"
