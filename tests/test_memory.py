@@ -130,6 +130,7 @@ except OutOfMemoryError as error:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits address space the Linux way")
+@pytest.mark.slow
 def test_learning_backs_off_under_a_real_limit_and_says_so_when_nothing_fits(tiny_sd: Path):
     command = [sys.executable, "-c", PROGRAM, str(tiny_sd)]
     # On some processors torch's own backward pass dies, about once in twenty times, where an allocation in it fails

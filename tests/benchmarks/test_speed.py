@@ -48,6 +48,7 @@ def test_everything_is_measured_interleaved_and_printed(
     assert len(document["repeats"]) == 2
 
 
+@pytest.mark.slow
 def test_work_is_counted_as_it_is_done(contestants: list[Contestant]):
     costs = {
         (one.name, m.stage, m.points): m.cost

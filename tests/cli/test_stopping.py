@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import PIL.Image
+import pytest
 
 # Generous: it ends a test that hangs, and judges no machine by its speed.
 DEADLINE = 120.0
@@ -55,6 +56,7 @@ def test_stopped_while_learning(semcorr_process, pictures, quick, tmp_path):
         os.close(leader)
 
 
+@pytest.mark.slow
 def test_targets_that_are_done_stay(semcorr_process, pictures, quick, tmp_path):
     targets = pictures[1:] * 8
     words = ["match", pictures[0], *targets, "-p", 10, 20, *quick, "--json", "-o", tmp_path / "out"]
