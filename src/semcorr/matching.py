@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from semcorr.errors import PointError, QueryError
 from semcorr.images import ImageSource, load_image
 from semcorr.progress import Progress
-from semcorr.saved import complete, read_tensors, write_tensors
+from semcorr.saved import complete, read_tensors, remarks_of, write_tensors
 
 _PREFIX = "tensor."
 _SHARED = "shared."
@@ -119,7 +119,7 @@ class Query:
                 image_sha256=str(header["image_sha256"]),
                 tensors=_with_prefix(_PREFIX, arrays),
                 shared=_with_prefix(_SHARED, arrays),
-                remarks=_remarks(header),
+                remarks=remarks_of(header),
             )
 
 
@@ -220,7 +220,7 @@ class Matches:
                 names=_names(header["names"], len(arrays["points"])),
                 layer_names=tuple(map(str, header["layer_names"])),
                 calibration=header.get("calibration"),  # files of an earlier version lack it
-                remarks=_remarks(header),
+                remarks=remarks_of(header),
                 **{name: arrays[name] for name in _MATCH_ARRAYS if name in arrays or name not in _LATER_ARRAYS},
             )
 
@@ -340,14 +340,6 @@ def _names(values: Sequence[object] | None, points: int) -> tuple[str, ...] | No
     if not isinstance(values, list) or len(values) != points:
         raise ValueError(f"names {values!r:.60} for {points} points")
     return tuple(map(str, values))
-
-
-def _remarks(header: Mapping[str, Any]) -> tuple[str, ...]:
-    """Files of an earlier version have none."""
-    found = header.get("remarks", [])
-    if not isinstance(found, list):
-        raise ValueError(f"remarks {found!r:.60}")
-    return tuple(map(str, found))
 
 
 def _numbers(name: str, array: np.ndarray) -> np.ndarray:

@@ -63,3 +63,15 @@ def complete(path: Path, kind: str) -> Iterator[None]:
         raise QueryError(
             f"{str(path)!r} is an incomplete {kind} file ({type(error).__name__}: {error}). Make it again."
         ) from error
+
+
+def remarks_of(header: Mapping[str, Any]) -> tuple[str, ...]:
+    """The remarks in what a file or a line of one holds; those of an earlier version have none.
+
+    Raises:
+        TypeError: they are no list.
+    """
+    found = header.get("remarks", [])
+    if not isinstance(found, list):
+        raise TypeError(f"remarks is {found!r:.60}")
+    return tuple(map(str, found))

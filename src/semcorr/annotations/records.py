@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.datasets.base import Box
+from semcorr.saved import remarks_of
 
 if TYPE_CHECKING:
     import supervision
@@ -92,7 +93,7 @@ class TransferRecord:
                 size=(int(record["size"][0]), int(record["size"][1])),
                 objects=tuple(_object(found) for found in record["objects"]),
                 error=None if record["error"] is None else str(record["error"]),
-                remarks=_remarks(record),
+                remarks=remarks_of(record),
             )
         except (IndexError, RecursionError, OverflowError, AttributeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -123,13 +124,6 @@ class TransferRecord:
             class_id=np.array([kinds.index(found.category) for found in self.objects]),
             data={"class_name": np.array([found.category for found in self.objects])},
         )
-
-
-def _remarks(record: dict[str, Any]) -> tuple[str, ...]:
-    told = record.get("remarks", [])  # records of an earlier version have none
-    if not isinstance(told, list):
-        raise TypeError(f"remarks is {told!r:.60}")
-    return tuple(map(str, told))
 
 
 def _object_dict(found: FoundObject) -> dict[str, Any]:

@@ -118,9 +118,9 @@ class Transferrer:
             found: dict[Place, FoundObject] = {}
             remarks: list[str] = []
             for places in parts:
-                objects, told_of = self._find(image, places, progress)
+                objects, remarked = self._find(image, places, progress)
                 found |= zip(places, objects, strict=True)
-                remarks += told_of
+                remarks += remarked
         except (ImageError, PointError, OutOfMemoryError, NumericsError) as error:
             return TransferRecord(file=target.file, path=target.path, error=str(error))
         except (MemoryError, RuntimeError) as error:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.datasets.base import Box
+from semcorr.saved import remarks_of
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "index": int,
@@ -93,10 +94,7 @@ class PairRecord:
                     raise TypeError(f"{name} is {value!r:.60}")
         for name in ("source_size", "target_size", "source_box", "target_box", "names"):
             row[name] = None if row[name] is None else tuple(row[name])
-        told = row.setdefault("remarks", [])  # records of an earlier version have none
-        if not isinstance(told, list):
-            raise TypeError(f"remarks is {told!r:.60}")
-        row["remarks"] = tuple(map(str, told))
+        row["remarks"] = remarks_of(row)
         points, found = len(row["names"]), len(row["predicted"])
         if not (points == len(row["truth"]) == len(row["source_points"]) and found == len(row["confidence"])):
             raise ValueError(f"{points} names and {found} points found, with other numbers of points or confidences")

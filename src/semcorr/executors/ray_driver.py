@@ -109,13 +109,9 @@ class _Pool:
             )
         for _ in range(min(room, len(self._left) + len(self._running)) - here):
             # Over all nodes: their disks and memory are shared by what runs there.
+            options = {"num_cpus": self._cpus, "num_gpus": int(self._gpus), "scheduling_strategy": "SPREAD"}
             # Else the head node keeps an event of each unit for its dashboard, and grows by them.
-            options = {
-                "num_cpus": self._cpus,
-                "num_gpus": int(self._gpus),
-                "scheduling_strategy": "SPREAD",
-                "enable_task_events": False,
-            }
+            options["enable_task_events"] = False
             worker = self._ray.remote(**options)(Worker).remote(self._cpus)
             self._starting[worker.start.remote(self._job)] = worker
 
