@@ -35,7 +35,7 @@ class FoundObject:
     points: Float[np.ndarray, "keypoints 2"]
     confidence: Float[np.ndarray, " keypoints"]
     box: Box | None = None
-    id: int | None = None
+    id: int | str | None = None
 
     @property
     def score(self) -> float:
@@ -142,7 +142,7 @@ def _object(record: dict[str, Any]) -> FoundObject:
     box, number = record["box"], record["id"]
     if not len(record["names"]) == len(points) == len(record["confidence"]):
         raise ValueError("other numbers of names, points and confidences")
-    if not (number is None or type(number) is int):
+    if not (number is None or type(number) in (int, str)):
         raise TypeError(f"id is {number!r:.60}")
     return FoundObject(
         category=str(record["category"]),

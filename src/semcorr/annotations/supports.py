@@ -12,7 +12,7 @@ from filelock import FileLock
 from jaxtyping import Float, Int
 
 from semcorr import heatmaps
-from semcorr.annotations.base import VISIBLE, AnnotatedPicture, Annotations, Category, Instance
+from semcorr.annotations.base import MISSING, AnnotatedPicture, Annotations, Category, Instance
 from semcorr.errors import ImageError, QueryError, TransferError
 from semcorr.evaluation.run_folder import writing
 from semcorr.geometry import crop_around, scale_points
@@ -40,8 +40,8 @@ class Support:
 
     @property
     def seen(self) -> Int[np.ndarray, " seen"]:
-        """Which key-points can be seen."""
-        return np.flatnonzero(self.instance.visibility == VISIBLE)
+        """Which key-points are marked, visible or covered."""
+        return np.flatnonzero(self.instance.visibility > MISSING)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -19,7 +19,7 @@ class Place:
 
     category: str
     box: Box | None = None
-    id: int | None = None
+    id: int | str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
