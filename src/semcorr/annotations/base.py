@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -76,6 +76,8 @@ class AnnotatedPicture:
         instances: The objects.
         id: Its id in the file, or None.
         size: The (width, height) that the file declares, in pixels, or None; see :func:`declared_scale`.
+        source: The file's own entry (a Label Studio task, a CVAT image element), which the writer of the same format
+            hands on; None in other formats.
     """
 
     file: str
@@ -83,6 +85,7 @@ class AnnotatedPicture:
     instances: tuple[Instance, ...]
     id: int | str | None = None
     size: tuple[int, int] | None = None
+    source: Any = None
 
     @property
     def annotated(self) -> bool:
@@ -100,6 +103,9 @@ class Annotations:
         pictures: The images, in the order of the file.
         document: A COCO file's whole content, to be handed on as it is.
         notes: What was ignored or is doubtful, counted and named, a sentence each.
+        format: The format that the file is in, for the writer of the same format.
+        source: What a Label Studio or CVAT file says beside its images (field and control names, labels), for the
+            writer of the same format.
     """
 
     path: Path
@@ -107,6 +113,8 @@ class Annotations:
     pictures: Sequence[AnnotatedPicture]
     document: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    format: Literal["coco", "label-studio", "cvat", "csv"] = "coco"
+    source: Any = None
 
 
 def declared_scale(
