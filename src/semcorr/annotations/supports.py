@@ -12,7 +12,7 @@ from filelock import FileLock
 from jaxtyping import Float, Int
 
 from semcorr import heatmaps
-from semcorr.annotations.base import MISSING, AnnotatedPicture, Annotations, Category, Instance
+from semcorr.annotations.base import COVERED, MISSING, VISIBLE, AnnotatedPicture, Annotations, Category, Instance
 from semcorr.errors import ImageError, QueryError, TransferError
 from semcorr.evaluation.run_folder import writing
 from semcorr.geometry import crop_around, scale_points
@@ -33,15 +33,11 @@ _LEAST = 1e-6
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Support:
-    """One annotated thing that points are carried over from."""
+    """One annotated object that points are carried over from: its key-points of the numbers ``seen``."""
 
     picture: AnnotatedPicture
     instance: Instance
-
-    @property
-    def seen(self) -> Int[np.ndarray, " seen"]:
-        """Which key-points are marked, visible or covered."""
-        return np.flatnonzero(self.instance.visibility > MISSING)
+    seen: Int[np.ndarray, " seen"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,16 +57,20 @@ class Vote:
 
 
 def choose_supports(annotations: Annotations, category: Category, most: int) -> list[Support]:
-    """At most ``most`` annotated things of a category.
+    """At most ``most`` annotated objects of a category.
 
-    First the one that shows the most key-points, then whichever shows the most of those that are seen least often so
+    Visible points serve. Covered ones (v = 1) serve only where no annotated object shows that key-point visible, as in
+    files that know no other mark than 0 and 1.
+
+    First the object that shows the most key-points, then whichever shows the most of those that are seen least often so
     far; of equals the one that comes first in the file.
     """
+    known = _annotated(annotations, category)
+    least = _least_mark(known)
     left = [
-        Support(picture=picture, instance=instance)
-        for picture in annotations.pictures
-        for instance in picture.instances
-        if instance.category == category.name and instance.annotated
+        support
+        for picture, instance in known
+        if len((support := Support(picture=picture, instance=instance, seen=_seen(instance, least))).seen)
     ]
     chosen: list[Support] = []
     times = np.zeros(len(category.keypoints))
@@ -81,6 +81,40 @@ def choose_supports(annotations: Annotations, category: Category, most: int) -> 
         times[best.seen] += 1
         chosen.append(best)
     return chosen
+
+
+def covered_note(annotations: Annotations, category: Category) -> str | None:
+    """How many covered points are not used as supports (see :func:`choose_supports`), in words; None: there are none."""
+    known = _annotated(annotations, category)
+    least = _least_mark(known)
+    left_out = sum(
+        int(((instance.visibility > MISSING) & (instance.visibility < least)).sum()) for _, instance in known
+    )
+    if not left_out:
+        return None
+    return (
+        f"{left_out} covered point{'s' if left_out > 1 else ''} (v = {COVERED}) of {category.name!r} "
+        f"{'are' if left_out > 1 else 'is'} not used as supports: other annotated objects show the same key-points"
+    )
+
+
+def _annotated(annotations: Annotations, category: Category) -> list[tuple[AnnotatedPicture, Instance]]:
+    return [
+        (picture, instance)
+        for picture in annotations.pictures
+        for instance in picture.instances
+        if instance.category == category.name and instance.annotated
+    ]
+
+
+def _least_mark(known: Sequence[tuple[AnnotatedPicture, Instance]]) -> Int[np.ndarray, " keypoints"]:
+    """The least mark with which each key-point serves as a support: visible where any object shows it visible."""
+    shown = np.array([instance.visibility == VISIBLE for _, instance in known]).any(axis=0)
+    return np.where(shown, VISIBLE, COVERED)
+
+
+def _seen(instance: Instance, least: Int[np.ndarray, " keypoints"]) -> Int[np.ndarray, " seen"]:
+    return np.flatnonzero(instance.visibility >= least)
 
 
 def view(image: Image, box: Sequence[float] | None, margin: float) -> tuple[Image, tuple[int, int]]:
