@@ -66,12 +66,9 @@ def choose_supports(annotations: Annotations, category: Category, most: int) -> 
     far; of equals the one that comes first in the file.
     """
     known = _annotated(annotations, category)
-    least = _least_mark(known)
-    left = [
-        support
-        for picture, instance in known
-        if len((support := Support(picture=picture, instance=instance, seen=_seen(instance, least))).seen)
-    ]
+    least = _least_mark(known) if known else np.zeros(0, dtype=np.int64)
+    offered = [Support(picture=one, instance=instance, seen=_seen(instance, least)) for one, instance in known]
+    left = [support for support in offered if len(support.seen)]
     chosen: list[Support] = []
     times = np.zeros(len(category.keypoints))
     while left and len(chosen) < most:
@@ -84,8 +81,10 @@ def choose_supports(annotations: Annotations, category: Category, most: int) -> 
 
 
 def covered_note(annotations: Annotations, category: Category) -> str | None:
-    """How many covered points are not used as supports (see :func:`choose_supports`), in words; None: there are none."""
+    """How many covered points do not serve as supports (see :func:`choose_supports`), in words; None: all serve."""
     known = _annotated(annotations, category)
+    if not known:
+        return None
     least = _least_mark(known)
     left_out = sum(
         int(((instance.visibility > MISSING) & (instance.visibility < least)).sum()) for _, instance in known
