@@ -21,6 +21,7 @@ from benchmarks.command import main, new_app, save_json
 from semcorr.cli import console
 from semcorr.cli.options import Device
 from semcorr.errors import SettingsError
+from semcorr.evaluation.pck import is_correct
 from semcorr.features.matcher import FeatureMatcher
 from semcorr.features.mutual import mutual_matches
 from semcorr.geometry import mirror_points
@@ -145,8 +146,8 @@ def measure(
                 mode=mode,
                 points=len(errors),
                 median=float(np.median(errors)),
-                within_5=100 * float((errors <= 0.05).mean()),
-                within_10=100 * float((errors <= 0.1).mean()),
+                within_5=100 * float((is_correct(errors, 0.05)).mean()),
+                within_10=100 * float((is_correct(errors, 0.1)).mean()),
             )
 
 

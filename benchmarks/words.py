@@ -9,6 +9,7 @@ from benchmarks.command import main, new_app
 from semcorr.cli import console
 from semcorr.diffusion import DiffusionModel
 from semcorr.errors import SettingsError
+from semcorr.evaluation.pck import is_correct
 from semcorr.toy.render import Scene, Split, render_scene
 from semcorr.words import WordMaps, split_words, word_maps
 
@@ -63,8 +64,9 @@ def measure(model: DiffusionModel, split: Split, drawings: int, *, samples: int 
             x, y = maps.peak(part)
             mask = scene.labels == 1 + scene.words.index(part)
             inside.append(bool(mask[int(y), int(x)]))
-            far = float(np.hypot(x - scene.keypoints[part][0], y - scene.keypoints[part][1]))
-            near.append(far <= NEAR * max(scene.box[2] - scene.box[0], scene.box[3] - scene.box[1]))
+            size = max(scene.box[2] - scene.box[0], scene.box[3] - scene.box[1])
+            away = np.hypot(x - scene.keypoints[part][0], y - scene.keypoints[part][1])
+            near.append(bool(is_correct(np.array([away / size]), NEAR)[0]))
             shares.append(float(mask.mean()))
     return Hits(words=len(inside), inside=sum(inside), near=sum(near), by_chance=float(np.mean(shares)))
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from semcorr.app.work import layer_maps
 from semcorr.app.workspace import Found
 from semcorr.errors import ImageError, RunError
+from semcorr.evaluation.pck import is_correct
 from semcorr.evaluation.protocol import named
 from semcorr.evaluation.records import PairRecord, Run
 from semcorr.evaluation.run_folder import read_run
@@ -161,7 +162,7 @@ def _options(method: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _right(scores: Scores) -> tuple[Bool[np.ndarray, " _"], ...]:
-    right: Bool[np.ndarray, " points"] = scores.errors <= ALPHA * (1 + 1e-9)
+    right = is_correct(scores.errors, ALPHA)
     return tuple(right[scores.pair == number] for number in range(len(scores.records)))
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from semcorr.evaluation.pck import is_correct
+
 ALPHA = 0.1
 """A point counts as found when its error is at most this fraction of the object's size (PCK@0.1)."""
 
@@ -43,4 +45,4 @@ class Score:
     @property
     def right(self) -> Bool[np.ndarray, " points"]:
         """The points that are found to within ``ALPHA`` of the object's size."""
-        return self.known & (np.nan_to_num(self.fractions, nan=np.inf) <= ALPHA)
+        return is_correct(self.fractions, ALPHA)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from semcorr.calibration import Calibration, key_of
 from semcorr.errors import CalibrationError, SettingsError
 from semcorr.evaluation.baselines import BASELINES
+from semcorr.evaluation.pck import is_correct
 from semcorr.evaluation.protocol import named
 from semcorr.evaluation.records import Run
 from semcorr.evaluation.scores import score
@@ -51,7 +52,7 @@ def calibrate(run: Run, *, kind: Kind = "auto", alpha: float = 0.1, threshold: s
         )
     protocol = named(threshold or str(dataset.get("threshold") or "target-box"))
     scores = score([record for record in run.records if not record.error], protocol)
-    right = scores.errors <= alpha
+    right = is_correct(scores.errors, alpha)
     if len(right) < _LEAST or right.all() or not right.any():
         raise CalibrationError(
             f"{run.folder} has {len(right)} points, {int(right.sum())} of them right. Expected at least {_LEAST}, some "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from semcorr.errors import DatasetError, SettingsError
 from semcorr.evaluation import pck, trust
@@ -96,7 +96,7 @@ def score(found: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointScores:
     pair = np.repeat(np.arange(len(things)), [len(thing.errors) for thing in things])
     counts = pck.count(errors, pair, len(things), ALPHAS)
     both = pck.averages(counts)
-    right = _right(errors, 0.1)
+    right = pck.is_correct(errors, 0.1)
     return KeypointScores(
         precision=_precision(ours, real, sigma),
         pck=dict(zip(ALPHAS, both.per_point.tolist(), strict=True)),
@@ -108,10 +108,6 @@ def score(found: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointScores:
         overall_risk=float(1 - right.mean()),
         error=trust.calibration_error(confidence, right),
     )
-
-
-def _right(errors: Float[np.ndarray, " points"], alpha: float) -> Bool[np.ndarray, " points"]:
-    return errors <= alpha * (1 + 1e-9)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 
 _SLACK = 1 + 1e-9
 """On the threshold counts as right, also when the last bit of a scaled coordinate says otherwise."""
@@ -45,11 +45,24 @@ class Intervals:
     per_point: Float[np.ndarray, "alphas 2"]
 
 
+def is_correct(errors: Float[np.ndarray, "*shape"], alpha: float) -> Bool[np.ndarray, "*shape"]:
+    """Which points are correct at ``alpha``: the one meaning of "right" of all tables, figures and pages.
+
+    A point on the threshold is correct, also where the last bit of scaled coordinates puts it a billionth beyond.
+
+    Args:
+        errors: Distances as parts of the size that the threshold is measured by; infinity and NaN are wrong.
+        alpha: The threshold, as a part of the same size.
+    """
+    correct: Bool[np.ndarray, "*shape"] = errors <= alpha * _SLACK
+    return correct
+
+
 def count(
     errors: Float[np.ndarray, " points"], pair: Integer[np.ndarray, " points"], pairs: int, alphas: Sequence[float]
 ) -> Counts:
     """Count the right points of each of ``pairs`` pairs at every alpha; an error of infinity is always wrong."""
-    columns = [np.bincount(pair[errors <= alpha * _SLACK], minlength=pairs) for alpha in alphas]
+    columns = [np.bincount(pair[is_correct(errors, alpha)], minlength=pairs) for alpha in alphas]
     right = np.stack(columns, axis=1) if columns else np.zeros((pairs, 0), dtype=np.int64)
     return Counts(right=right, total=np.bincount(pair, minlength=pairs))
 

@@ -128,7 +128,7 @@ def _trust(group: Group) -> list[Sheet]:
     for one in group.members:
         if str(one.run.settings.get("method", {}).get("name")) in BASELINES or not len(one.scores.errors):
             continue
-        confidence, right = one.scores.confidence(), one.scores.errors <= _RIGHT
+        confidence, right = one.scores.confidence(), pck.is_correct(one.scores.errors, _RIGHT)
         half, all_ = trust.confident_half(confidence, right), float(right.mean())
         rows.append(
             Row(
