@@ -23,6 +23,10 @@ MIN_SIDE = 2
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """What is read, and by no other of Pillow's decoders: some hand files on to other programs, most are hardly used."""
 
+_ORIENTATION = 0x0112
+_SIDEWAYS = range(5, 9)
+"""EXIF's orientations that swap width and height."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Image:
@@ -103,7 +107,54 @@ def load_image(source: ImageSource, *, name: str | None = None, max_megapixels: 
     )
 
 
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(width, height) in pixels of the upright image that :func:`load_image` makes of a file, from its header alone.
+
+    Raises:
+        ImageError: The file is missing or its header is not an image's; what is broken behind it is not noticed.
+    """
+    with _opened(os.fspath(path), np.inf) as image:
+        width, height = image.size
+        return (height, width) if _is_stored_sideways(image, Path(path)) else (width, height)
+
+
+def _is_stored_sideways(image: PIL.Image.Image, path: Path) -> bool:
+    """Whether an image that was opened and not decoded is to be turned by 90 degrees."""
+    try:
+        with _quiet():
+            if image.format == "PNG" and not _says_more_after_pixels(path):
+                # PNG's own getexif decodes all pixels, lest a chunk come after them.
+                orientation = PIL.Image.Image.getexif(image).get(_ORIENTATION)
+            else:
+                orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # As in _upright.
+        return False
+    # Of a TIFF, Pillow gives the size that it will have when it has been turned by its own tag.
+    turned = getattr(image, "tag_v2", {}).get(_ORIENTATION) in _SIDEWAYS
+    return orientation in _SIDEWAYS and not turned
+
+
+def _says_more_after_pixels(path: Path) -> bool:
+    """Whether a PNG holds EXIF or texts after its pixels."""
+    seen = False
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            kind = head[4:]
+            if seen and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+                return True
+            seen = seen or kind == b"IDAT"
+            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    return False
+
+
 def _from_file(path: str, name: str | None, max_megapixels: float) -> Image:
+    with _opened(path, max_megapixels) as opened:
+        return Image(pixels=_from_pil(opened, path, max_megapixels), name=name or Path(path).name)
+
+
+@contextlib.contextmanager
+def _opened(path: str, max_megapixels: float) -> Iterator[PIL.Image.Image]:
     if "://" in path:
         raise ImageError(f"{path!r} is an address, and images are read from files only: download it first.")
     file = Path(path)
@@ -115,7 +166,7 @@ def _from_file(path: str, name: str | None, max_megapixels: float) -> Image:
         if file.stat().st_size == 0:
             raise ImageError(f"{path!r} is empty (0 bytes): copy or download it again.")
         with file.open("rb") as stream, _open(stream, path, max_megapixels) as opened:
-            return Image(pixels=_from_pil(opened, path, max_megapixels), name=name or file.name)
+            yield opened
     except OSError as error:  # No permission, a name too long for the file system, a disk that fails.
         raise ImageError(f"{path!r} cannot be read: {error}.") from error
 

@@ -9,12 +9,17 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from semcorr.datasets.base import Box
-from semcorr.datasets.files import Folder
-from semcorr.errors import ImageError
-from semcorr.files import is_file
+from semcorr.datasets.declared_size import declared_scale as declared_scale
+from semcorr.datasets.declared_size import declared_swap as declared_swap
 
 VISIBLE, COVERED, MISSING = 2, 1, 0
 """COCO's marks: a point that can be seen, one that something covers, one that nobody marked."""
+
+MARK = "semcorr"
+"""The field, attribute or column of an object that says who made its points, in every format."""
+
+PREDICTED, ACCEPTED = "predicted", "accepted"
+"""What it holds where a format has texts only: a program predicted the points; a person has accepted them."""
 
 ADVICE = "Correct the file, or name another."
 
@@ -59,11 +64,38 @@ class Instance:
         return not self.predicted and bool((self.visibility > MISSING).any())
 
 
-def instance_of(category: Category, points: Mapping[str, tuple[float, float]], box: Box | None = None) -> Instance:
-    """A thing of which only visible points are known, by their names."""
+def predicted_mark() -> dict[str, bool]:
+    """The mark of a predicted object where a format has fields in fields."""
+    return {PREDICTED: True}
+
+
+def is_predicted(mark: object) -> bool | None:
+    """Whether a mark says that points are predicted and nobody has accepted them; None: it is no mark.
+
+    Fields such as ``{"predicted": true, "accepted": false}``, or the word "predicted" or "accepted".
+    """
+    if isinstance(mark, Mapping):
+        predicted, accepted = mark.get(PREDICTED), mark.get(ACCEPTED, False)
+        return predicted and not accepted if isinstance(predicted, bool) and isinstance(accepted, bool) else None
+    word = mark.strip().lower() if isinstance(mark, str) else ""
+    return {PREDICTED: True, ACCEPTED: False}.get(word)
+
+
+def instance_of(
+    category: Category,
+    points: Mapping[str, tuple[float, float]],
+    box: Box | None = None,
+    *,
+    id: int | str | None = None,  # noqa: A002  # the attribute's own name
+    predicted: bool = False,
+    score: float | None = None,
+) -> Instance:
+    """An object of which only visible points are known, by their names; see :class:`Instance`."""
     array = np.array([points.get(name, (np.nan, np.nan)) for name in category.keypoints]).reshape(-1, 2)
     marks = np.where(np.isfinite(array[:, 0]), VISIBLE, MISSING)
-    return Instance(category=category.name, points=array, visibility=marks, box=box)
+    return Instance(
+        category=category.name, points=array, visibility=marks, box=box, id=id, predicted=predicted, score=score
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +107,7 @@ class AnnotatedPicture:
         path: Where it should lie.
         instances: The objects.
         id: Its id in the file, or None.
-        size: The (width, height) that the file declares, in pixels, or None; see :func:`declared_scale`.
+        size: The (width, height) that the file declares, in pixels, or None; see :mod:`semcorr.datasets.declared_size`.
         source: The file's own entry (a Label Studio task, a CVAT image element), which the writer of the same format
             hands on; None in other formats.
     """
@@ -115,74 +147,3 @@ class Annotations:
     notes: tuple[str, ...] = ()
     format: Literal["coco", "label-studio", "cvat", "csv"] = "coco"
     source: Any = None
-
-
-def declared_scale(
-    file: str, declared: tuple[int, int] | None, actual: tuple[int, int], *, rescale: bool = False
-) -> tuple[float, float]:
-    """Factors (x, y) from coordinates in the declared frame to the image's own pixels.
-
-    Some exporters swap width and height of photographs that EXIF turns by 90 degrees, and keep upright coordinates: a
-    swap alone gives (1, 1), and :func:`declared_swap` says so.
-
-    Args:
-        file: The image's name, for the message.
-        declared: The (width, height) that an annotation file declares, or None.
-        actual: The image's own (width, height), upright.
-        rescale: Whether coordinates may be scaled where the sizes differ.
-
-    Raises:
-        ImageError: The sizes differ, and ``rescale`` is off or the aspect ratios differ by more than rounding explains.
-    """
-    if declared is None or declared in (actual, actual[::-1]):
-        return 1.0, 1.0
-    x, y = actual[0] / declared[0], actual[1] / declared[1]
-    # Reduced sizes are rounded to whole pixels: each side may be off by one.
-    fits = abs(declared[0] * actual[1] - declared[1] * actual[0]) <= max(*declared, *actual)
-    sizes = f"{declared[0]} x {declared[1]} pixels, and the file {file!r} has {actual[0]} x {actual[1]}"
-    if not fits:
-        raise ImageError(
-            f"The annotations declare {sizes}: another aspect ratio, so it is a cropped, padded or other image. Name "
-            "the folder of the images that were annotated."
-        )
-    if not rescale:
-        raise ImageError(
-            f"The annotations declare {sizes}: coordinates of one are wrong in the other. Name the folder of the "
-            "images that were annotated, or scale the coordinates with --rescale."
-        )
-    return x, y
-
-
-def declared_swap(file: str, declared: tuple[int, int] | None, actual: tuple[int, int]) -> str | None:
-    """A warning if the declared width and height are the image's own, swapped; else None."""
-    if declared is None or declared == actual or declared != actual[::-1]:
-        return None
-    return (
-        f"{file!r} is {actual[0]} x {actual[1]} pixels upright, and the annotations declare {declared[0]} x "
-        f"{declared[1]}: its EXIF orientation was probably ignored for the size. Coordinates are taken as upright; if "
-        "points come out turned, export them again from a tool that applies EXIF orientation"
-    )
-
-
-class Pictures:
-    """Where pictures lie that annotations name: in the folder of the pictures, or beside the annotations.
-
-    A name that leads out of the folder is refused: annotation files come from elsewhere.
-    """
-
-    def __init__(self, folder: Folder, images: Path | None) -> None:
-        self._folder = folder
-        self._roots = ([images] if images is not None else []) + [folder.root, folder.root / "images"]
-
-    def find(self, file: str) -> Path:
-        """The picture of a name; where it ought to be, if it is nowhere.
-
-        Raises:
-            DatasetError: the name is not that of a file below the folder.
-        """
-        if not file or "\0" in file or "\\" in file or Path(file).is_absolute() or ".." in Path(file).parts:
-            raise self._folder.wrong(f"expected pictures by their names below the folder of pictures, got {file!r}.")
-        for root in self._roots:
-            if is_file(root / file):
-                return root / file
-        return self._roots[0] / file

@@ -23,11 +23,11 @@ from semcorr.annotations.base import (
     Annotations,
     Category,
     Instance,
-    Pictures,
 )
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.datasets.base import Box
 from semcorr.datasets.files import Folder, corner_box
+from semcorr.datasets.image_paths import ImagePaths
 from semcorr.images import load_image
 
 TITLE = "COCO annotations"
@@ -46,7 +46,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     folder = Folder(root=path.parent, title=TITLE, advice=ADVICE)
     content = folder.json(path)
     categories = {record.id: record for record in _categories(folder, path, content)}
-    pictures = Pictures(folder, images)
+    paths = ImagePaths(folder, images)
     things: dict[int, list[Instance]] = {}
     numbers: set[int] = set()
     for record in _objects(folder, path, content, "annotations", required=False):
@@ -63,16 +63,16 @@ def read(path: Path, images: Path | None = None) -> Annotations:
             things.setdefault(_id(folder, path, record, "image_id"), []).append(
                 _instance(folder, path, record, category)
             )
+    records = _objects(folder, path, content, "images")
+    place = paths.find_all(folder.field(record, "file_name", str, path) for record in records)
     found, seen = [], set()
-    for record in _objects(folder, path, content, "images"):
+    for record in records:
         number = _id(folder, path, record, "id")
         if number in seen:
             raise folder.wrong(f"expected every image's id once in {str(path)!r}, got {number} twice.")
         seen.add(number)
-        file = folder.field(record, "file_name", str, path)
-        found.append(
-            AnnotatedPicture(file=file, path=pictures.find(file), instances=tuple(things.get(number, ())), id=number)
-        )
+        file = record["file_name"]
+        found.append(AnnotatedPicture(file=file, path=place[file], instances=tuple(things.get(number, ())), id=number))
     unknown = sorted(set(things) - seen)
     if unknown:
         raise folder.wrong(f"expected every annotation's image in {str(path)!r}, got image {unknown[0]}.")
@@ -81,6 +81,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         categories={category.name: category for category in categories.values()},
         pictures=found,
         document=content,
+        notes=paths.notes,
     )
 
 
@@ -109,7 +110,7 @@ def write(
     """
     content = _content(annotations)
     images = {record["file_name"]: record["id"] for record in content["images"]}
-    known = {record["id"] for record in content["annotations"]}
+    known: set[int | str] = {record["id"] for record in content["annotations"]}
     added, completed = _added_images(records(), images), _completed(records(), known)
     kept = (record for record in content["annotations"] if record["id"] not in completed)
     parts: list[tuple[str, Iterable[Any]]] = [
@@ -209,7 +210,7 @@ def _added_images(records: Iterable[TransferRecord], images: dict[str, int]) -> 
             following += 1
 
 
-def _completed(records: Iterable[TransferRecord], known: Set[int]) -> set[int]:
+def _completed(records: Iterable[TransferRecord], known: Set[int | str]) -> set[int | str]:
     """The file's own annotations that get their points now."""
     return {found.id for record in records for found in record.objects if found.id is not None and found.id in known}
 
@@ -218,11 +219,11 @@ def _annotations(
     annotations: Annotations,
     records: Iterable[TransferRecord],
     images: Mapping[str, int],
-    known: Set[int],
+    known: Set[int | str],
     min_confidence: float,
 ) -> Iterator[dict[str, Any]]:
     had = {record["id"]: record for record in annotations.document.get("annotations", ())}
-    following = max(known, default=0) + 1
+    following = max((number for number in known if isinstance(number, int)), default=0) + 1
     for record in records:
         for found in record.objects:
             category = annotations.categories[found.category].id

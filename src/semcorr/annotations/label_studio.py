@@ -12,10 +12,11 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from semcorr.annotations.base import ADVICE, AnnotatedPicture, Annotations, Category, Pictures, instance_of
+from semcorr.annotations.base import ADVICE, AnnotatedPicture, Annotations, Category, instance_of
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.datasets.base import Box
 from semcorr.datasets.files import Folder
+from semcorr.datasets.image_paths import ImagePaths
 from semcorr.files import is_file
 
 TITLE = "Label Studio export"
@@ -50,7 +51,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     }
     if not any(category.keypoints for category in categories.values()):
         raise folder.wrong(f"expected key-points (regions of the type keypointlabels) in {str(path)!r}, got none.")
-    pictures = Pictures(folder, images)
+    pictures = ImagePaths(folder, images)
     found = []
     for file, things in raw:
         place = pictures.find(file)

@@ -3,8 +3,9 @@
 import csv
 from pathlib import Path
 
-from semcorr.annotations.base import ADVICE, AnnotatedPicture, Annotations, Category, Pictures, instance_of
+from semcorr.annotations.base import ADVICE, AnnotatedPicture, Annotations, Category, instance_of
 from semcorr.datasets.files import Folder
+from semcorr.datasets.image_paths import ImagePaths
 
 _NEEDED = ("image", "name", "x", "y")
 _DEFAULT_CATEGORY = "object"
@@ -39,18 +40,20 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         name: Category(id=number, name=name, keypoints=tuple(found))
         for number, (name, found) in enumerate(names.items(), start=1)
     }
-    pictures = Pictures(folder, images)
+    paths = ImagePaths(folder, images)
+    place = paths.find_all(things)
     return Annotations(
         path=path,
         categories=categories,
         pictures=[
             AnnotatedPicture(
                 file=file,
-                path=pictures.find(file),
+                path=place[file],
                 instances=tuple(instance_of(categories[category], points) for category, points in found.items()),
             )
             for file, found in things.items()
         ],
+        notes=paths.notes,
     )
 
 

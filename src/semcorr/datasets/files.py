@@ -17,13 +17,10 @@ import PIL.Image
 from jaxtyping import Float
 
 from semcorr.datasets.base import Box
-from semcorr.errors import DatasetError
+from semcorr.errors import DatasetError, ImageError
 from semcorr.files import exists, is_dir
-from semcorr.images import known_formats
+from semcorr.images import image_size
 
-_ORIENTATION = 0x0112
-_LYING = range(5, 9)
-"""The EXIF orientations that swap width and height."""
 _LONGEST_SIDE = 10**6
 """Pixels. No picture is longer; beyond it a file's numbers are not sizes."""
 
@@ -175,16 +172,12 @@ class Folder:
         """
         if exists(path) and not path.is_file():
             raise self.wrong(f"expected a picture at {str(path)!r}, got a folder, a pipe or a device.")
+        if not exists(path):
+            raise self.wrong(f"expected the picture {str(path)!r}, which is not there.")
         try:
-            # Libraries warn of what is odd in a header; the size is all that is wanted of it.
-            with quiet(), PIL.Image.open(path, formats=known_formats()) as picture:
-                width, height = picture.size
-                lying = picture.getexif().get(_ORIENTATION) in _LYING
-        except FileNotFoundError:
-            raise self.wrong(f"expected the picture {str(path)!r}, which is not there.") from None
-        except Exception as error:  # Decoders raise whatever their code stumbles over when a header is broken.
-            raise self.wrong(f"expected a picture in {str(path)!r}, got something unreadable.") from error
-        return (height, width) if lying else (width, height)
+            return image_size(path)
+        except ImageError as error:
+            raise self.wrong(f"expected a picture in {str(path)!r}, got something unreadable: {error}") from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,50 @@
+"""The size that an annotation file declares for an image, compared with the image's own."""
+
+from semcorr.errors import ImageError
+
+
+def declared_scale(
+    file: str, declared: tuple[int, int] | None, actual: tuple[int, int], *, rescale: bool = False
+) -> tuple[float, float]:
+    """Factors (x, y) from coordinates in the declared frame to the image's own pixels.
+
+    Some exporters swap width and height of photographs that EXIF turns by 90 degrees, and keep upright coordinates: a
+    swap alone gives (1, 1), and :func:`declared_swap` says so.
+
+    Args:
+        file: The image's name, for the message.
+        declared: The (width, height) that an annotation file declares, or None.
+        actual: The image's own (width, height), upright.
+        rescale: Whether coordinates may be scaled where the sizes differ.
+
+    Raises:
+        ImageError: The sizes differ, and ``rescale`` is off or the aspect ratios differ by more than rounding explains.
+    """
+    if declared is None or declared in (actual, actual[::-1]):
+        return 1.0, 1.0
+    x, y = actual[0] / declared[0], actual[1] / declared[1]
+    # Reduced sizes are rounded to whole pixels: each side may be off by one.
+    fits = abs(declared[0] * actual[1] - declared[1] * actual[0]) <= max(*declared, *actual)
+    sizes = f"{declared[0]} x {declared[1]} pixels, and the file {file!r} has {actual[0]} x {actual[1]}"
+    if not fits:
+        raise ImageError(
+            f"The annotations declare {sizes}: another aspect ratio, so it is a cropped, padded or other image. Name "
+            "the folder of the images that were annotated."
+        )
+    if not rescale:
+        raise ImageError(
+            f"The annotations declare {sizes}: coordinates of one are wrong in the other. Name the folder of the "
+            "images that were annotated, or scale the coordinates with --rescale."
+        )
+    return x, y
+
+
+def declared_swap(file: str, declared: tuple[int, int] | None, actual: tuple[int, int]) -> str | None:
+    """A warning if the declared width and height are the image's own, swapped; else None."""
+    if declared is None or declared == actual or declared != actual[::-1]:
+        return None
+    return (
+        f"{file!r} is {actual[0]} x {actual[1]} pixels upright, and the annotations declare {declared[0]} x "
+        f"{declared[1]}: its EXIF orientation was probably ignored for the size. Coordinates are taken as upright; if "
+        "points come out turned, export them again from a tool that applies EXIF orientation"
+    )
