@@ -22,6 +22,7 @@ from semcorr.cli import console
 from semcorr.cli.options import Device
 from semcorr.errors import SettingsError
 from semcorr.evaluation.pck import is_correct
+from semcorr.evaluation.sheets import NOTHING
 from semcorr.features.matcher import FeatureMatcher
 from semcorr.features.mutual import mutual_matches
 from semcorr.geometry import mirror_points
@@ -49,16 +50,16 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Errors of one method on one change, as parts of the changed picture's longer side."""
+    """Errors of one method on one change, as parts of the changed picture's longer side; None where no point is."""
 
     pictures: str
     change: str
     method: str
     mode: str
     points: int
-    median: float
-    within_5: float
-    within_10: float
+    median: float | None
+    within_5: float | None
+    within_10: float | None
 
 
 @app.default
@@ -145,9 +146,9 @@ def measure(
                 method=method,
                 mode=mode,
                 points=len(errors),
-                median=float(np.median(errors)),
-                within_5=100 * float((is_correct(errors, 0.05)).mean()),
-                within_10=100 * float((is_correct(errors, 0.1)).mean()),
+                median=float(np.median(errors)) if len(errors) else None,
+                within_5=100 * float(is_correct(errors, 0.05).mean()) if len(errors) else None,
+                within_10=100 * float(is_correct(errors, 0.1).mean()) if len(errors) else None,
             )
 
 
@@ -159,8 +160,9 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     for heading in ("points", "median error", "% within 0.05", "% within 0.1"):
         found.add_column(heading, justify="right")
     for one in outcomes:
-        numbers = (f"{one.points:,}", f"{one.median:.3f}", f"{one.within_5:.1f}", f"{one.within_10:.1f}")
-        found.add_row(one.pictures, one.change, one.method, one.mode, *numbers)
+        figures = ((one.median, ".3f"), (one.within_5, ".1f"), (one.within_10, ".1f"))
+        numbers = (NOTHING if value is None else format(value, form) for value, form in figures)
+        found.add_row(one.pictures, one.change, one.method, one.mode, f"{one.points:,}", *numbers)
     return found
 
 

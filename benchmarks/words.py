@@ -45,6 +45,8 @@ def words(*, split: Split = "test", drawings: int = 100, model: str = "toy") -> 
     if drawings < 1:
         raise SettingsError(f"Expected --drawings to be at least 1, got {drawings}.")
     found = measure(DiffusionModel.from_pretrained(model), split, drawings)
+    if not found.words:
+        raise SettingsError(f"None of the {drawings} drawings shows a part that its caption names: ask for more.")
     inside, near = (100 * hits / found.words for hits in (found.inside, found.near))
     console.say(
         f"{drawings} {split} drawings, {found.words} words of visible parts: the map's peak is on the part for "
@@ -68,7 +70,7 @@ def measure(model: DiffusionModel, split: Split, drawings: int, *, samples: int 
             away = np.hypot(x - scene.keypoints[part][0], y - scene.keypoints[part][1])
             near.append(bool(is_correct(np.array([away / size]), NEAR)[0]))
             shares.append(float(mask.mean()))
-    return Hits(words=len(inside), inside=sum(inside), near=sum(near), by_chance=float(np.mean(shares)))
+    return Hits(words=len(inside), inside=sum(inside), near=sum(near), by_chance=float(np.mean(shares or [0])))
 
 
 def _named(scene: Scene, maps: WordMaps) -> list[str]:

@@ -1,6 +1,7 @@
 """Runs of the benchmark kit: which are listed, which of their pairs a filter leaves, and their maps made again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,20 @@ def test_pairs_are_filtered_by_category_and_outcome(page_runs: Path) -> None:
     assert f"{count - 1} of {count} right" in runs.label_of(opened, 1)
     assert runs.distances(opened.records[0]).max() < 1e-3  # records keep four decimals
     assert np.isnan(runs.distances(opened.records[2])).all()
+
+
+def test_a_pair_without_points_is_neither_right_nor_wrong(page_runs: Path, tmp_path: Path) -> None:
+    before = read_run(page_runs / "deep" / "mine")
+    none = np.zeros((0, 2))
+    bare = replace(
+        before.records[0], source_points=none, truth=none, predicted=none, confidence=np.zeros(0), names=(), layers={}
+    )
+    open_run(tmp_path / "bare", before.settings, 1)
+    append(new_record_file(tmp_path / "bare", Shard()), bare)
+    opened = runs.open_run(tmp_path, "bare")
+    assert runs.label_of(opened, 0).endswith("no points")
+    assert runs.select(opened, outcome="all right") == runs.select(opened, outcome="all wrong") == []
+    assert runs.select(opened, outcome="no points") == [0]
 
 
 def test_pictures_are_those_below_the_data_sets_folder(page_runs: Path, tmp_path: Path) -> None:

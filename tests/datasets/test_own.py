@@ -171,3 +171,22 @@ def test_names_and_sizes_that_no_system_has_are_told(folder, content):
     (folder / "pairs.csv").write_text("y" * 140_000 + ",b.png\n", encoding="utf-8")
     with pytest.raises(DatasetError, match="expected two file names a line"):
         own.load(folder)
+
+
+@pytest.mark.parametrize("first", [[(1, 2, 1), (3, 4, 1), (5, 6, 1)], [(1, 2, 2), (0, 0, 0), (0, 0, 0)]])
+def test_pairs_without_common_visible_points_are_refused(folder, content, first):
+    """All covered, or each image shows another point."""
+    second = [(7, 8, 1), (3, 4, 2 if first[0][2] == 2 else 1), (9, 10, 1)]
+    content["annotations"] = [thing(1, 1, 7, first), thing(2, 2, 7, second)]
+    (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"seen \(v = 2\) in both images of a pair in '.*points.json', got none"):
+        own.load(folder)
+
+
+def test_a_choice_of_pairs_without_points_is_refused(folder, content):
+    """The dogs' only point is covered in one of the images; the cats have points."""
+    content["annotations"] += [thing(7, 2, 8, [(4, 4, 1)])]
+    (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
+    assert len(registry.load("own", folder).pairs) == 8
+    with pytest.raises(DatasetError, match="none of the 2 pairs chosen has a key-point that can be seen"):
+        registry.load("own", folder, categories=["dog"])

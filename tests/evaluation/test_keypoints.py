@@ -121,3 +121,23 @@ def test_truth_without_visible_points_or_sizes(truth: Path, tmp_path: Path) -> N
         score(truth, hidden)
     flat = save(tmp_path / "flat.json", [{**thing(1, 1, [10, 10, 2, 50, 20, 2]), "bbox": [0, 0, 0, 0]}])
     assert score(truth, flat).pck[0.1] == 1.0
+
+
+def test_a_category_annotated_in_other_images_only_has_no_precision(tmp_path: Path) -> None:
+    """Of two categories one is true in an image that nobody looked at, or has no points: the mean is of the other."""
+    dog = {"id": 2, "name": "dog", "keypoints": ["nose"]}
+    cat = thing(1, 1, [10, 10, 2, 50, 20, 2])
+
+    def write(name: str, things: list[dict[str, Any]], images: int) -> Path:
+        path = save(tmp_path / name, things, images=images)
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"categories": [*KINDS, dog]}))
+        return path
+
+    found = write("found.json", [cat], 1)
+    for other in (
+        {**thing(2, 2, [5, 5, 2]), "category_id": 2},
+        {**thing(2, 1, [0, 0, 0]), "category_id": 2, "num_keypoints": 0},
+    ):
+        truth = write("truth.json", [cat, other], 2)
+        assert score(found, truth).precision["AP"] == pytest.approx(1.0)

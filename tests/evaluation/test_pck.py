@@ -51,11 +51,27 @@ def test_both_averages() -> None:
 
 
 @pytest.mark.parametrize("pairs", [0, 1])
-def test_no_points_give_zero_not_nan(pairs: int) -> None:
+def test_no_points_give_no_number(pairs: int) -> None:
     empty = pck.Counts(right=np.zeros((pairs, 2), np.int64), total=np.zeros(pairs, np.int64))
     averages, ends = pck.averages(empty), pck.intervals(empty)
-    assert averages.per_point.tolist() == averages.per_image.tolist() == [0, 0]
-    assert ends.per_point.tolist() == ends.per_image.tolist() == [[0, 0], [0, 0]]
+    assert np.isnan([averages.per_point, averages.per_image]).all()
+    assert ends.per_point.shape == ends.per_image.shape == (2, 2)
+    assert np.isnan([ends.per_point, ends.per_image]).all()
+    assert np.isnan(pck.intervals(empty, empty).per_point).all()
+    assert np.isnan(pck.area(np.zeros(0), np.zeros(0, np.int64), pairs, 0.2)).all()
+
+
+def test_draws_of_pairs_without_points_are_left_out() -> None:
+    """One pair of two has a point, which is right: in every draw that has points all are right."""
+    counts = pck.Counts(right=np.array([[1], [0]]), total=np.array([1, 0]))
+    ends = pck.intervals(counts)
+    assert ends.per_point.tolist() == ends.per_image.tolist() == [[1, 1]]
+
+
+def test_two_sides_that_never_have_points_together_have_no_difference() -> None:
+    """Either draw of one pair out of one has points on one side alone."""
+    one, none = (pck.Counts(right=np.zeros((1, 1), np.int64), total=np.array([n])) for n in (1, 0))
+    assert np.isnan(pck.intervals(one, none).per_point).all()
 
 
 def test_area_in_closed_form() -> None:
@@ -63,7 +79,6 @@ def test_area_in_closed_form() -> None:
     image, point = pck.area(ERRORS, PAIR, 4, 0.2)
     assert point == pytest.approx((0.15 + 0.1 + 0.09 + 0.2) / 6 / 0.2)
     assert image == pytest.approx((0.34 / 3 + 0.1 + 0) / 3 / 0.2)
-    assert pck.area(np.zeros(0), np.zeros(0, np.int64), 3, 0.2) == (0.0, 0.0)
 
 
 # --- intervals --------------------------------------------------------------------------------------------------------
@@ -121,14 +136,17 @@ def test_area_is_the_mean_of_the_curve(pairs: list[list[float]]) -> None:
     alphas = (np.arange(2000) + 0.5) / 2000 * 0.2
     averages = pck.averages(pck.count(*flattened(pairs), alphas.tolist()))
     image, point = pck.area(*flattened(pairs), 0.2)
-    assert image == pytest.approx(averages.per_image.mean(), abs=1e-3)
-    assert point == pytest.approx(averages.per_point.mean(), abs=1e-3)
+    assert image == pytest.approx(averages.per_image.mean(), abs=1e-3, nan_ok=True)
+    assert point == pytest.approx(averages.per_point.mean(), abs=1e-3, nan_ok=True)
 
 
 @given(errors_of_pairs, st.lists(st.floats(1e-3, 1), min_size=2, max_size=6))
 def test_pck_grows_with_alpha(pairs: list[list[float]], alphas: list[float]) -> None:
     averages = pck.averages(pck.count(*flattened(pairs), sorted(alphas)))
     for values in (averages.per_image, averages.per_point):
+        if not any(pairs):
+            assert np.isnan(values).all()
+            continue
         assert (np.diff(values) >= 0).all()
         assert ((values >= 0) & (values <= 1)).all()
 

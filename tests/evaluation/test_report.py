@@ -360,3 +360,37 @@ def test_figures_of_cub_stand_under_their_own_protocol() -> None:
     others = {"quoted: VGG+MLS": 25.8, "quoted: DINO+MLS": 67.0, "quoted: DINO+NN": 68.3}
     assert tables["released"] == [others | {"quoted: Hedlin et al. 2023": 77.5}, {}]
     assert tables["asic"] == [others, {"quoted: ASIC": 75.9}]
+
+
+def test_what_has_no_points_has_no_figure() -> None:
+    """Neither 0 nor NaN: null in JSON, a dash in tables, nothing in CSV; and a warning says why."""
+    empty = [record(0, "cat", []), record(1, "dog", [])]
+    runs = [run_of(name, empty, method={"settings": {}}) for name in ("one", "two")]
+    wanted = Wanted(by=("overall", "category", "point", "difficulty"), baseline="one")
+    report = build_report(runs, wanted)
+    assert any("no common visible points" in warning for warning in report.warnings)
+    document = json.loads(report.json())
+    counted = ("points", "pairs", "pairs without points", "failed pairs")
+    for sheet in document["sheets"]:
+        for row in sheet["rows"]:
+            if not row["quoted"]:
+                assert all(value is None for key, value in row["values"].items() if key not in counted), sheet["title"]
+    assert values(report, "points")["cat"] == 0
+    assert values(report, "pairs without points")["one"] == 2
+    assert "nan" not in (report.csv() + report.markdown()).lower().replace("finance", "")
+    assert "0.0" not in report.markdown().replace("0.05", "")
+
+
+def test_a_category_without_points_is_shown_without_figures() -> None:
+    """The mean of the categories is of those that have points."""
+    run = run_of("one", [record(0, "cat", [5]), record(1, "dog", [])], method={"settings": {}})
+    report = build_report([run], Wanted(by=("category",), alphas=(0.1,)))
+    assert values(report, "one pck@0.1 per point") == {
+        "cat": 100, "dog": None, "mean of the categories": 100, "all points": 100,
+    }  # fmt: skip
+
+
+def test_runs_without_common_pairs_have_no_lead() -> None:
+    first, second = (run_of(name, [record(n, "cat", [5])]) for n, name in enumerate(("one", "two")))
+    report = build_report([first, second], Wanted(alphas=(0.1,), baseline="one"))
+    assert values(report, "lead@0.1 per point") == {"one": 0, "two": None}

@@ -133,13 +133,14 @@ def test_failed_pairs_are_wrong_and_empty_ones_are_not() -> None:
     assert np.isfinite(scores.errors[scores.pair != 3]).all()
 
 
-def test_nothing_at_all_is_never_nan() -> None:
-    for records in ([], [RECORDS[2]], [RECORDS[3]]):
+def test_nothing_found_is_zero_and_no_points_are_no_number() -> None:
+    for records, value in (([], np.nan), ([RECORDS[2]], np.nan), ([RECORDS[3]], 0)):
         summary = summarise(score(records, named("keypoints")), [0.1])
-        assert summary.averages.per_image.tolist() == summary.averages.per_point.tolist() == [0]
+        for averages in (summary.averages, summary.macro):
+            np.testing.assert_array_equal([averages.per_image, averages.per_point], [[value], [value]])
         assert summary.mean_error is None
         assert summary.median_error is None
-        assert (summary.area_per_image, summary.area_per_point) == (0, 0)
+        np.testing.assert_array_equal((summary.area_per_image, summary.area_per_point), value)
 
 
 def test_coordinates_that_are_not_finite_are_wrong() -> None:

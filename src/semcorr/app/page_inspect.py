@@ -173,7 +173,7 @@ class _Handlers:
         session.inspected = Inspected(opened=opened, places=session.inspected.places, place=place)
         points = parts.point_choices(opened.records[place].names)
         return {
-            on.maps: gr.Button(interactive=not opened.records[place].error),
+            on.maps: gr.Button(interactive=bool(opened.records[place].names) and not opened.records[place].error),
             on.point: gr.Dropdown(choices=points, value=points[0]),
             on.layer: gr.Dropdown(choices=[panels.FUSED], value=panels.FUSED),
             on.table: _table(opened, place),
@@ -266,6 +266,8 @@ def _table(opened: runs.OpenRun, place: int) -> str:
     record, right = opened.records[place], opened.right[place]
     if record.error:
         return texts.bad(f"This pair failed: {record.error}")
+    if not record.names:
+        return texts.note("This pair has no common visible points: there is nothing to measure.")
     rows = "".join(
         f'<tr><td>{index + 1}</td><td>{html.escape(name)}</td><td class="sc-number">{away:.1f}</td>'
         f'<td class="sc-number">{record.confidence[index]:.2f}</td><td>{"right" if right[index] else "wrong"}</td></tr>'

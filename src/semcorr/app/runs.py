@@ -25,7 +25,7 @@ from semcorr.progress import Progress
 ALPHA = 0.1
 """A point is right within this part of the size that the run's benchmark measures by."""
 
-Outcome = Literal["all", "all right", "some wrong", "all wrong", "failed"]
+Outcome = Literal["all", "all right", "some wrong", "all wrong", "no points", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 EVERY = "all"
 
@@ -85,9 +85,11 @@ def select(opened: OpenRun, category: str = EVERY, outcome: Outcome = "all") -> 
 
 
 def outcome_of(record: PairRecord, right: Bool[np.ndarray, " points"]) -> Outcome:
-    """What became of a pair; one without common points is right."""
+    """What became of a pair."""
     if record.error:
         return "failed"
+    if not len(right):
+        return "no points"
     if right.all():
         return "all right"
     return "some wrong" if right.any() else "all wrong"
@@ -96,7 +98,8 @@ def outcome_of(record: PairRecord, right: Bool[np.ndarray, " points"]) -> Outcom
 def label_of(opened: OpenRun, place: int) -> str:
     """A pair in a list."""
     record, right = opened.records[place], opened.right[place]
-    found = "failed" if record.error else f"{int(right.sum())} of {len(right)} right"
+    outcome = outcome_of(record, right)
+    found = outcome if outcome in ("failed", "no points") else f"{int(right.sum())} of {len(right)} right"
     return f"{record.pair} · {record.category} · {found}"
 
 

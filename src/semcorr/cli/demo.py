@@ -119,10 +119,13 @@ def _tell(
         console.show(_table(title, score))
     right = sum(int(score.right.sum()) for _, score, _ in found)
     known = sum(int(score.known.sum()) for _, score, _ in found)
-    console.say(
-        f"\n{right} of {known} points lie within {ALPHA:g} of the object's longer side from the truth"
-        f" (PCK@{ALPHA:g} per point{f': {right / known:.2f}' if known else ''})."
-    )
+    if known:
+        console.say(
+            f"\n{right} of {known} points lie within {ALPHA:g} of the object's longer side from the truth"
+            f" (PCK@{ALPHA:g} per point: {right / known:.2f})."
+        )
+    else:
+        console.say("\nNo point is visible in a target as well, so there is no PCK.")
     sheet = draw.gallery([picture for *_, picture in found])
     save_picture(banner(sheet) if banner else sheet, output)
     console.say(f"Picture: {output}")

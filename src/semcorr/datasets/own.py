@@ -73,6 +73,11 @@ def load(data: Path, split: str = "test", *, setting: str | None = None, annotat
     pairs = [_pair(source, target, unique) for source, target in chosen]
     if not pairs:
         raise folder.wrong(f"expected pictures that share a category in {str(annotations or found[0])!r}, got none.")
+    if not any(pair.names for pair in pairs):
+        raise folder.wrong(
+            f"expected key-points that can be seen (v = 2) in both images of a pair in "
+            f"{str(annotations or found[0])!r}, got none: covered ones (v = 1) are not measured."
+        )
     boxed = all(thing.picture.box is not None for thing in things)
     threshold = "target-box" if boxed else "image"
     return Dataset(name="own", split=split, pairs=pairs, threshold=threshold, root=folder.root, setting=setting)

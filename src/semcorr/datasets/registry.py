@@ -287,6 +287,11 @@ def load(
         for value in wanted:
             _known(spec, flag, value, sorted({str(pair.flags[flag]) for pair in pairs if flag in pair.flags}))
         pairs = [pair for pair in pairs if flag in pair.flags and str(pair.flags[flag]) in wanted]
+    if pairs[:limit] and not any(pair.names for pair in pairs[:limit]):
+        raise DatasetError(
+            f"{spec.title}: none of the {len(pairs[:limit])} pairs chosen has a key-point that can be seen in both of "
+            "its images, so there is nothing to measure. Choose other categories, flags or more pairs."
+        )
     return dataset if pairs is dataset.pairs and limit is None else replace(dataset, pairs=pairs[:limit])
 
 

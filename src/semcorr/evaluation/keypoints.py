@@ -194,8 +194,11 @@ def _precision(ours: dict[str, Any], real: dict[str, Any], sigma: float) -> dict
     """COCO's own evaluation (pycocotools), a category at a time, since each has another number of key-points."""
     columns = ("AP", "AP50", "AP75", "AR")
     rows = []
+    looked_at = set(ours["files"])
+    # Where nothing is annotated (v > 0) there is no precision.
+    there = {t["category"] for t in real["things"] if t["file"] in looked_at and (t["keypoints"][:, 2] > 0).any()}
     for name, keypoints in real["kinds"].items():
-        if ours["kinds"].get(name) == keypoints and any(thing["category"] == name for thing in real["things"]):
+        if ours["kinds"].get(name) == keypoints and name in there:
             rows.append(_one_precision(ours, real, name, len(keypoints), sigma))
     return dict(zip(columns, np.mean(rows, axis=0).tolist(), strict=True))
 

@@ -31,7 +31,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Averages:
-    """Both averages at every alpha, from 0 to 1. No points give 0, never NaN."""
+    """Both averages at every alpha, from 0 to 1; NaN where there are no points: what is not measured is no number."""
 
     per_image: Float[np.ndarray, " alphas"]
     per_point: Float[np.ndarray, " alphas"]
@@ -39,7 +39,7 @@ class Averages:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Intervals:
-    """Lower and upper end for both averages at every alpha."""
+    """Lower and upper end for both averages at every alpha; NaN where there are no points."""
 
     per_image: Float[np.ndarray, "alphas 2"]
     per_point: Float[np.ndarray, "alphas 2"]
@@ -80,12 +80,13 @@ def area(
     """Area under the PCK curve for alpha from 0 to ``highest``, divided by ``highest``: per image and per point.
 
     Exact, not over a grid: a point of error e is right for the alphas from e on, so it adds max(0, highest - e).
+    NaN where there are no points.
     """
     gain = np.clip(1 - errors / highest, 0, 1)
     total = np.bincount(pair, minlength=pairs)
     sums = np.bincount(pair, weights=gain, minlength=pairs)
     seen = total > 0
-    return (float(np.mean(sums[seen] / total[seen])), float(np.mean(gain))) if seen.any() else (0.0, 0.0)
+    return (float(np.mean(sums[seen] / total[seen])), float(np.mean(gain))) if seen.any() else (np.nan, np.nan)
 
 
 def intervals(
@@ -94,6 +95,7 @@ def intervals(
     """Percentile intervals of both averages when whole pairs are drawn with replacement.
 
     With ``second``, of ``first`` minus ``second``, the same pairs drawn for both: row i of either is the same pair.
+    A draw of pairs without points alone says nothing, and is left out.
 
     Raises:
         ValueError: ``second`` has another number of pairs.
@@ -101,14 +103,19 @@ def intervals(
     pairs, alphas = first.right.shape
     if second is not None and len(second.total) != pairs:
         raise ValueError(f"expected as many pairs on both sides, got {pairs} and {len(second.total)}")
-    if not pairs:
-        return Intervals(per_image=np.zeros((alphas, 2)), per_point=np.zeros((alphas, 2)))
-    tables = [_table(counts) for counts in (first, second) if counts is not None]
+    sides = [counts for counts in (first, second) if counts is not None]
+    if not all(counts.total.any() for counts in sides):
+        return Intervals(per_image=np.full((alphas, 2), np.nan), per_point=np.full((alphas, 2), np.nan))
+    tables = [_table(counts) for counts in sides]
     drawn: list[np.ndarray] = []
     for weights in _weights(pairs, resamples, seed):
-        values = [np.stack(_ratios(weights @ table, alphas)) for table in tables]
-        drawn.append(values[0] - values[1] if second is not None else values[0])
-    ends = np.quantile(np.concatenate(drawn, axis=1), [(1 - level) / 2, (1 + level) / 2], axis=1)
+        ratios = [np.stack(_ratios(weights @ table, alphas)) for table in tables]
+        drawn.append(ratios[0] - ratios[1] if second is not None else ratios[0])
+    values = np.concatenate(drawn, axis=1)
+    # Of pairs that one side alone has points in, no draw may have points on both.
+    known = values[:, np.isfinite(values).all(axis=(0, 2))]
+    both_ends = [(1 - level) / 2, (1 + level) / 2]
+    ends = np.quantile(known, both_ends, axis=1) if known.shape[1] else np.full((2, 2, alphas), np.nan)
     image, point = np.moveaxis(ends, 0, 2)
     return Intervals(per_image=image, per_point=point)
 
@@ -123,10 +130,10 @@ def _table(counts: Counts) -> Float[np.ndarray, "pairs columns"]:
 def _ratios(
     sums: Float[np.ndarray, "rows columns"], alphas: int
 ) -> tuple[Float[np.ndarray, "rows {alphas}"], Float[np.ndarray, "rows {alphas}"]]:
-    """Per image and per point of sums of ``_table``'s rows."""
+    """Per image and per point of sums of ``_table``'s rows; NaN where those have no points."""
     results = []
     for values, weight in ((sums[:, :alphas], sums[:, -2:-1]), (sums[:, alphas:-2], sums[:, -1:])):
-        results.append(np.divide(values, weight, out=np.zeros(values.shape), where=weight > 0))
+        results.append(np.divide(values, weight, out=np.full(values.shape, np.nan), where=weight > 0))
     return results[0], results[1]
 
 

@@ -135,7 +135,7 @@ def categories(group: Group, wanted: Wanted) -> "Figure | None":
         # The first run on top of each group, as in the legend.
         places = np.arange(len(labels)) + 0.4 - (number + 0.5) * thick
         for axes, column in zip(panels, (1, 2), strict=True):
-            values = [100 * table[label][column] if label in table else 0.0 for label in labels]
+            values = [100 * table[label][column] if label in table else np.nan for label in labels]
             axes.barh(places, values, thick * 0.92, label=member.name, **style)
     for axes, averaging in zip(panels, ("per image", "per point"), strict=True):
         axes.set(xlim=(0, 100), ylim=(-0.5, len(labels) - 0.5))

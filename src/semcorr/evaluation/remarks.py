@@ -19,6 +19,8 @@ def warnings_of(names: Sequence[str], runs: Sequence[Run], scores: Sequence[Scor
     for name, run, measured in zip(names, runs, scores, strict=True):
         if len(run.records) < run.expected:
             found.append(f"{name} is not finished: {len(run.records):,} of {run.expected:,} pairs.")
+        if not len(measured.errors):
+            found.append(f"{name}: its pairs have no common visible points, so there is nothing to measure.")
         if failed := int(measured.failed.sum()):
             found.append(f"{name}: {_count(failed, 'pair')} failed, all of their points count as wrong.")
         if remarks := [remark for record in run.records for remark in record.remarks]:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import get_args
 
 import numpy as np
+from jaxtyping import Float
 
 from semcorr.errors import SettingsError, suggest
 from semcorr.evaluation import pck, trust
@@ -184,7 +185,7 @@ def _pck_values(averages: pck.Averages, intervals: pck.Intervals, places: Collec
     values: list[Value] = []
     for place in places:
         for mean, ends in ((averages.per_image, intervals.per_image), (averages.per_point, intervals.per_point)):
-            values += [_percent(mean[place]), (_percent(ends[place, 0]), _percent(ends[place, 1]))]
+            values += [_percent(mean[place]), _percents(ends[place])]
     return tuple(values)
 
 
@@ -308,7 +309,9 @@ def _averages_by(scores: Scores, wanted: Wanted, by: str) -> _Table:
 
 def _masks(scores: Scores, wanted: Wanted, by: str) -> dict[str, np.ndarray]:
     if by == "category":
-        return by_category(scores)
+        # A category whose pairs have no points is shown, without figures.
+        masks, none = by_category(scores), np.zeros(len(scores.errors), dtype=bool)
+        return {name: masks.get(name, none) for name in sorted({record.category for record in scores.records})}
     if by == "point":
         return by_point(scores)
     if by == "sets":
@@ -324,6 +327,12 @@ def _cell(table: _Table, label: str, averaging: Averaging, place: int) -> Value:
     return _percent((averages.per_image if averaging == "per image" else averages.per_point)[place])
 
 
-def _percent(fraction: float) -> float:
+def _percent(fraction: float) -> float | None:
+    """None of NaN: what has no points has no figure."""
     # Fewer digits than sums in another order could change.
-    return round(100 * float(fraction), 6)
+    return None if np.isnan(fraction) else round(100 * float(fraction), 6)
+
+
+def _percents(ends: Float[np.ndarray, " 2"]) -> tuple[float, float] | None:
+    low, high = map(_percent, ends)
+    return None if low is None or high is None else (low, high)

@@ -174,7 +174,7 @@ def _by(keys: Sequence[str | None], scores: Scores) -> dict[str, Bool[np.ndarray
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Summary:
-    """The figures of all pairs. PCK and areas are fractions of 1.
+    """The figures of all pairs. PCK and areas are fractions of 1, and NaN where there are no points.
 
     ``pairs`` counts all records, ``empty`` those without common points (in no average), ``failed`` those that count
     as wrong. ``macro`` is the mean over categories. ``mean_error`` and ``median_error`` are normalised by the
@@ -216,7 +216,7 @@ def summarise(scores: Scores, alphas: Sequence[float], *, highest: float = 0.2) 
 
 
 def macro(scores: Scores, alphas: Sequence[float]) -> pck.Averages:
-    """The mean over categories of each category's PCK, however many pairs each has."""
+    """The mean over the categories that have points of each one's PCK, however many pairs each has."""
     each = [scores.averages(alphas, group) for group in by_category(scores).values()]
     if not each:
         return scores.averages(alphas)

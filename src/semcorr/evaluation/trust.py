@@ -1,4 +1,9 @@
-"""How far a confidence can be trusted: whether it orders matches, and whether it is a probability."""
+"""How far a confidence can be trusted: whether it orders matches, and whether it is a probability.
+
+Of no points nothing is known: every figure is NaN then.
+"""
+
+import math
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,12 +16,16 @@ def risk_coverage_area(confidence: Float[np.ndarray, " points"], right: Bool[np.
 
     0 is the best there is. Of equally confident points none comes first: each counts as their mean.
     """
+    if not len(right):
+        return math.nan
     ordered = _in_order(confidence, right)
     return float((1 - np.cumsum(ordered) / np.arange(1, len(ordered) + 1)).mean())
 
 
 def confident_half(confidence: Float[np.ndarray, " points"], right: Bool[np.ndarray, " points"]) -> float:
     """The share of right points in the more confident half; the middle one of an odd number is not in it."""
+    if not len(right):
+        return math.nan
     return float(_in_order(confidence, right)[: max(1, len(right) // 2)].mean())
 
 
@@ -27,6 +36,8 @@ def calibration_error(
 
     The mean over points of the distance between their bin's mean confidence and its share of right points.
     """
+    if not len(right):
+        return math.nan
     which = np.clip((confidence * bins).astype(int), 0, bins - 1)
     apart = np.abs(np.bincount(which, confidence - right.astype(float), minlength=bins))
     return float(apart.sum() / len(right))
