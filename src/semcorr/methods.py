@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from semcorr.calibration import calibrated
+from semcorr.checkpoints.names import with_variant
 from semcorr.errors import SettingsError, suggest
 from semcorr.fallback import with_half
 from semcorr.images import ImageSource
@@ -84,6 +86,7 @@ def load_matcher(
     model: str | os.PathLike[str] = "toy",
     preset: str | None = None,
     *,
+    variant: str | None = None,
     align_pose: bool = False,
     calibration: str | os.PathLike[str] | None = None,
     **options: Any,
@@ -94,6 +97,8 @@ def load_matcher(
         method: ``"prompt"``, the paper's; ``"dift"``; or whatever :func:`methods` has.
         model: a bundled name, a folder, a ``.safetensors`` file or a hub id.
         preset: the method's settings by name; its usual ones by default.
+        variant: of the model's files, such as ``"bf16"`` or ``"non_ema"``, where a folder or hub id has several; the
+            same as ``model`` with a colon and the variant after it.
         align_pose: look in each target's mirror image as well, and keep the better (:class:`semcorr.pose.PoseAligned`).
         calibration: what makes its confidence a probability (:mod:`semcorr.calibration`): a file; the package's own by
             default, if it has one for this very method, model and settings; ``"none"`` for none.
@@ -119,7 +124,8 @@ def load_matcher(
             "'module:function'; update or remove the package that adds it."
         ) from error
     chosen = preset or next(iter(found.presets), None)
-    matcher = with_half(load, model, {**({} if chosen is None else {"preset": chosen}), **options})
+    named = with_variant(model if isinstance(model, Path) else os.fspath(model), variant)
+    matcher = with_half(load, named, {**({} if chosen is None else {"preset": chosen}), **options})
     return calibrated(PoseAligned(matcher) if align_pose else matcher, method, calibration)
 
 

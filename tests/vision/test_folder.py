@@ -113,7 +113,7 @@ def test_pickles_are_refused_unread(copy: Path) -> None:
     (copy / WEIGHTS).unlink()
     (copy / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
     message = refusal(copy)
-    assert "its weights are pickled (pytorch_model.bin)" in message
+    assert "the weights are pickled (pytorch_model.bin)" in message
     assert "ask for a revision that has them" in message
     assert "save_pretrained writes safetensors" in message
     assert "pytorch_model.bin is a pickle" in refusal(copy / "pytorch_model.bin")

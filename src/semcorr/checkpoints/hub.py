@@ -33,12 +33,15 @@ class Needed:
             with them a copy counts as complete. Raises ``ModelError`` when something is lacking.
         missing: says what a folder lacks; an empty string when it is complete.
         otherwise: what else a person can do who has neither a copy nor a network; a part of a sentence.
+        accept: called with the folder and the repository's id when all but the weights is there; raises ``ModelError``
+            where these could not be used, so that gigabytes are not downloaded in vain.
     """
 
     marker: str
     choose: Callable[[str, Collection[str]], list[str]]
     missing: Callable[[Path], str]
     otherwise: str
+    accept: Callable[[Path, str], None] = lambda folder, repo_id: None  # noqa: ARG005
 
 
 def fetch(
@@ -101,7 +104,10 @@ def _download(repo_id: str, revision: str | None, needed: Needed, progress: Prog
     sizes = {file.rfilename: file.size or 0 for file in listing.siblings or ()}
     files = needed.choose(repo_id, sizes)
     done, total = 0, sum(sizes[name] for name in files)
+    folder, first = Path(), next((name for name in files if name.endswith(".safetensors")), "")
     for name in files:
+        if name == first and done:
+            needed.accept(folder, repo_id)
         before, size = done, sizes[name]
 
         def report(read: int, name: str = name, before: int = before, size: int = size) -> None:
@@ -113,7 +119,7 @@ def _download(repo_id: str, revision: str | None, needed: Needed, progress: Prog
         path = hf_hub_download(repo_id, name, revision=revision, tqdm_class=_reporting_bar(report))
         report(size)
         done += size
-    folder = _root(path, name)
+        folder = _root(path, name)
     reason = needed.missing(folder)
     if reason:
         raise ModelError(f"{repo_id} changed while it was being downloaded ({reason}); try again.")

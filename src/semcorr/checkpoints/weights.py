@@ -1,6 +1,7 @@
 """The files that hold a network: which of them to read, and how to tell what is wrong with them."""
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,21 +17,77 @@ PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 """How files are called that can run any code when they are read, and so are not."""
 
 
-def choose_weights(names: Collection[str], stem: str) -> tuple[str | None, list[str]]:
+def choose_weights(names: Collection[str], stem: str, variant: str | None = None) -> tuple[str | None, list[str]]:
     """Choose the safetensors files to read from a part's file names.
 
-    Returns the variant (None or "fp16") and the files: one, or an index followed by its shards; no file when there is
-    no complete set. Full precision is preferred.
+    Returns the variant (None or a name such as "fp16") and the files: one, or an index followed by its shards; no file
+    when there is no complete set. ``variant`` is preferred; then full precision, then "fp16". Others are never chosen
+    unasked: a "non_ema" one has other weights.
     """
-    for variant in (None, "fp16"):
-        base, tail = (stem, "") if variant is None else (f"{stem}.{variant}", f".{variant}")
+    for chosen in dict.fromkeys((variant, None, "fp16") if variant else (None, "fp16")):
+        base, tail = (stem, "") if chosen is None else (f"{stem}.{chosen}", f".{chosen}")
         if f"{base}.safetensors" in names:
-            return variant, [f"{base}.safetensors"]
+            return chosen, [f"{base}.safetensors"]
         shards = sorted(name for name in names if name.startswith(f"{base}-") and name.endswith(".safetensors"))
         index = f"{stem}.safetensors.index{tail}.json"
         if index in names and shards and shards[0].endswith(f"-of-{len(shards):05d}.safetensors"):
-            return variant, [index, *shards]
+            return chosen, [index, *shards]
     return None, []
+
+
+def variants(names: Collection[str], stem: str) -> list[str]:
+    """The variants, by name, of which a part's files have a complete set; files without a variant's name are none."""
+    pattern = re.compile(rf"{re.escape(stem)}\.([\w-]+?)(?:-\d{{5}}-of-\d{{5}})?\.safetensors")
+    known = sorted({match.group(1) for match in map(pattern.fullmatch, names) if match})
+    return [name for name in known if choose_weights(names, stem, name)[0] == name]
+
+
+_OTHER_FORMATS = (".msgpack", ".onnx", ".onnx_data", ".gguf", ".h5", ".tflite")
+
+
+def lacking_weights(names: Collection[str], stem: str, where: str = "") -> str:
+    """Say why no weights can be chosen from a part's files: what is there, in a part of a sentence.
+
+    Args:
+        names: The part's files.
+        stem: What its weights are called, without an ending.
+        where: The part's folder, such as "unet/"; empty where the files lie in no folder of their own.
+    """
+    inside = f" in {where}" if where else ""
+    whole = variants(names, stem)
+    if whole:
+        return (
+            f"{where}{stem}.safetensors is missing, and there is only the variant {' or '.join(whole)}{inside} "
+            f"({_first(names, f'{stem}.{whole[0]}')})"
+        )
+    shards = [name for name in names if name.startswith((f"{stem}-", f"{stem}.")) and "-of-" in name]
+    if shards or any(name.startswith(f"{stem}.safetensors.index") for name in names):
+        return (
+            f"{where}{stem}.safetensors is missing, and of its parts (an index and all shards that it names) only "
+            f"{len(shards)} shards{'' if any('.index' in name for name in names) else ' and no index'} are there"
+        )
+    pickled = sorted(name for name in names if name.endswith(PICKLED))
+    if pickled:
+        return f"the weights{inside} are pickled ({pickled[0]})"
+    others = sorted(name for name in names if name.endswith((".safetensors", *_OTHER_FORMATS)))
+    there = f", and there is only {', '.join(others[:3])}" if others else ""
+    return f"{where}{stem}.safetensors is missing{there}"
+
+
+def how_to_choose(reason: str) -> str:
+    """Say how to choose a variant that :func:`lacking_weights` names; an empty string where it names none."""
+    found = re.search(r"only the variant ([\w-]+)", reason)
+    if found is None:
+        return ""
+    name = found.group(1)
+    return (
+        f"To use it say variant={name!r} in Python (load_matcher, match, DiffusionModel.from_pretrained) or --variant "
+        f"{name} on the command line, or write :{name} after the model's name."
+    )
+
+
+def _first(names: Collection[str], start: str) -> str:
+    return min(name for name in names if name.startswith(start) and name.endswith(".safetensors"))
 
 
 def check_files(folder: Path, files: Sequence[str], config: Mapping[str, Any]) -> None:

@@ -39,6 +39,7 @@ class MethodOptions(MatcherOptions):
 
     def chosen(self, dataset: str) -> "Method":
         """The method, ready to load."""
+        from semcorr.checkpoints.names import with_variant
         from semcorr.evaluation.runner import Method
         from semcorr.methods import PHOTO_MODEL, methods
 
@@ -48,6 +49,7 @@ class MethodOptions(MatcherOptions):
         options |= {"calibration": self.calibration} if self.calibration else {}
         known = methods().get(self.method)  # a baseline is none
         model = self.model or ("toy" if dataset == "toy" else known.photo_model if known else PHOTO_MODEL)
+        model = str(with_variant(model, self.variant))
         return Method(name=self.method, model=model, preset=self.preset, options=options)
 
 

@@ -35,6 +35,8 @@ class MatcherOptions:
             [default: CompVis/stable-diffusion-v1-4; for dino facebook/dinov2-base]
         method: "prompt" (the paper's), "dift", or another of `semcorr doctor`'s list.
         revision: Branch, tag or commit of a hub id.
+        variant: Of the model's files, such as bf16 or non_ema, where a folder or hub id has several; the same as the
+            model's name with a colon and the variant after it.
         preset: The method's settings by name. For prompt: "paper" (the text's), "reference" (the authors' code with its
             quirks), "fast" (frozen queries). [default: the method's first]
         set: NAME=VALUE, repeated: changes one setting of the preset, for instance --set rounds=1.
@@ -51,6 +53,7 @@ class MatcherOptions:
     model: Annotated[str, Parameter(show_default=False)] = ""
     method: str = "prompt"
     revision: str | None = None
+    variant: str | None = None
     preset: Annotated[str | None, Parameter(show_default=False)] = None
     set: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None
     dtype: DType = "float32"
@@ -67,10 +70,12 @@ class MatcherOptions:
         Raises:
             SettingsError: No such method.
         """
+        from semcorr.checkpoints.names import with_variant
         from semcorr.methods import PHOTO_MODEL, find_method
 
         found = find_method(self.method)
-        return self.model or (PHOTO_MODEL if found is None else found.photo_model)
+        model = self.model or (PHOTO_MODEL if found is None else found.photo_model)
+        return str(with_variant(model, self.variant))
 
     def overrides(self) -> dict[str, object]:
         """The preset's settings that ``--set`` and ``--seed`` change."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from semcorr.checkpoints import hub
-from semcorr.checkpoints.names import is_hub_id, looks_like_a_path
+from semcorr.checkpoints.names import VARIANT, is_hub_id, looks_like_a_path, split_variant
 from semcorr.checkpoints.weights import PICKLED
 from semcorr.diffusion.folder import load_folder
 from semcorr.diffusion.other_unet import split_name, with_unet
@@ -35,8 +35,8 @@ def load_checkpoint(
     """Load a bundled model by name, a diffusers folder, an original-layout ``.safetensors`` file or a hub id.
 
     In that order: a folder ``CompVis/stable-diffusion-v1-4`` below the working directory goes before the
-    hub's repository of that name. ``"NAME+FILE.safetensors"`` is any of these with the U-Net of a file
-    (:mod:`semcorr.diffusion.other_unet`).
+    hub's repository of that name. ``"NAME:VARIANT"`` is a folder or hub id of whose files the variant is read.
+    ``"NAME+FILE.safetensors"`` is any of these with the U-Net of a file (:mod:`semcorr.diffusion.other_unet`).
 
     Raises:
         ModelError: nothing of that name is known, here or within reach; or what is there cannot be used.
@@ -47,21 +47,25 @@ def load_checkpoint(
             parts[0], revision=revision, dtype=dtype, local_files_only=local_files_only, progress=progress
         )
         return with_unet(base, Path(parts[1]).expanduser(), str(model))
-    name, path = str(model), Path(model).expanduser()
+    full = str(model)
+    name, variant = split_variant(full)
+    path = Path(name).expanduser()
+    if variant is not None and (name in BUNDLED or is_file(path)):
+        raise ModelError(f"{name} has no variants, and {variant!r} is asked for: only folders and hub ids have some.")
     if revision is not None and (name in BUNDLED or exists(path)):
         raise ModelError(f"{name} is on this machine and has no revision {revision!r}: only hub ids take a revision.")
     if name in BUNDLED:
         # One autoencoder serves both.
         return load_folder(bundled_folder(name), name, dtype=dtype, vae_from=bundled_folder("toy"))
     if is_dir(path):
-        return load_folder(path, name, dtype=dtype)
+        return load_folder(path, full, dtype=dtype, variant=variant)
     if is_file(path):
         _check_file(path)
         return load_single_file(path, name, dtype=dtype)
     if isinstance(model, Path) or looks_like_a_path(name):
         raise ModelError(f"There is no model at {name!r}: no such file or folder.{_EXPECTED}")
     if is_hub_id(name):
-        return _load_from_hub(name, revision, dtype, local_files_only, progress)
+        return _load_from_hub(name, revision, variant, dtype, local_files_only, progress)
     raise ModelError(f"Unknown model {name!r}.{suggest(name, BUNDLED)}{_EXPECTED}")
 
 
@@ -90,13 +94,19 @@ def _check_file(path: Path) -> None:
 
 
 def _load_from_hub(
-    repo_id: str, revision: str | None, dtype: torch.dtype, local_files_only: bool, progress: Progress | None
+    repo_id: str,
+    revision: str | None,
+    variant: str | None,
+    dtype: torch.dtype,
+    local_files_only: bool,
+    progress: Progress | None,
 ) -> Checkpoint:
     fetch = partial(hub.fetch, repo_id, local_files_only=local_files_only)
-    folder = fetch(needed(), revision=revision, progress=progress)
-    checkpoint = load_folder(folder, repo_id, revision=folder.name, dtype=dtype)
+    folder = fetch(needed(variant=variant), revision=revision, progress=progress)
+    name = repo_id if variant is None else f"{repo_id}{VARIANT}{variant}"
+    checkpoint = load_folder(folder, name, revision=folder.name, dtype=dtype, variant=variant)
 
     def more(parts: Sequence[str]) -> Path:
-        return fetch(needed([*NETWORK, *parts]), revision=folder.name)
+        return fetch(needed([*NETWORK, *parts], variant), revision=folder.name)
 
     return replace(checkpoint, fetch=more)

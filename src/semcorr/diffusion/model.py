@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semcorr import numerics
 from semcorr.checkpoints.device import Device, DType, find_device, find_dtype
+from semcorr.checkpoints.names import with_variant
 from semcorr.diffusion import latents as _latents
 from semcorr.diffusion.attention import project_keys, recording
 from semcorr.diffusion.checkpoint import load_checkpoint
@@ -71,6 +72,7 @@ class DiffusionModel:
         if self.family == "sdxl" and self.dtype == torch.float16 and self.vae.config.force_upcast:
             self.vae = self.vae.float()  # its activations overflow in half precision
         self._fetch = checkpoint.fetch
+        self._variant = checkpoint.variant
         self._text_encoder: TextEncoder | None = None
         self._saved_bytes: dict[tuple[object, ...], int] = {}
         self._trimmed: dict[tuple[tuple[str, ...], bool], UNet2DConditionModel] = {}
@@ -82,6 +84,7 @@ class DiffusionModel:
         model: str | Path = "toy",
         *,
         revision: str | None = None,
+        variant: str | None = None,
         dtype: DType = "float32",
         device: Device = "auto",
         local_files_only: bool = False,
@@ -94,6 +97,8 @@ class DiffusionModel:
                 ``.safetensors`` file in the original layout, or a hub id such as
                 "CompVis/stable-diffusion-v1-4". Only safetensors are read, never pickles.
             revision: branch, tag or commit of a hub id.
+            variant: of the files, such as "bf16" or "non_ema", where a checkpoint has several; the same as
+                ``model`` with a colon and the variant after it.
             dtype: precision of the weights and of the pass through the network; the attention's softmax
                 and everything returned are float32 regardless.
             device: "auto" takes cuda, then mps, then cpu.
@@ -105,7 +110,11 @@ class DiffusionModel:
                 Stable Diffusion 1.x, 2.x or SDXL.
         """
         checkpoint = load_checkpoint(
-            model, revision=revision, dtype=find_dtype(dtype), local_files_only=local_files_only, progress=progress
+            with_variant(model, variant),
+            revision=revision,
+            dtype=find_dtype(dtype),
+            local_files_only=local_files_only,
+            progress=progress,
         )
         return cls(checkpoint, find_device(device))
 
@@ -284,7 +293,7 @@ class DiffusionModel:
         """The checkpoint's own text encoder, loaded on first use; errors are those of :meth:`encode_text`."""
         if self._text_encoder is None:
             folder = self._fetch(TextEncoder.parts(self.family))
-            self._text_encoder = TextEncoder(folder, self.model_id, self.family, self.device)
+            self._text_encoder = TextEncoder(folder, self.model_id, self.family, self.device, self._variant)
         return self._text_encoder
 
     def saved_bytes_per_row(

@@ -7,6 +7,7 @@ from typing import Any
 
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
+from semcorr.diffusion.kinds import SUPPORTED, describe_channels
 from semcorr.diffusion.layers import Family
 from semcorr.errors import ModelError
 
@@ -18,7 +19,8 @@ class Checkpoint:
     """A loaded network: :class:`semcorr.diffusion.DiffusionModel` tells what the fields mean.
 
     ``fetch`` makes sure that further parts ("text_encoder", "tokenizer") are on this machine and returns
-    the folder that holds them; it raises ``ModelError`` where they are not to be had.
+    the folder that holds them; it raises ``ModelError`` where they are not to be had. ``variant`` is that of
+    the files that is preferred.
     """
 
     model_id: str
@@ -30,6 +32,7 @@ class Checkpoint:
     vae: AutoencoderKL
     scheduler: DDIMScheduler
     fetch: Callable[[Sequence[str]], Path]
+    variant: str | None = None
 
 
 # The noise schedule of Stable Diffusion 1.x, 2.x and SDXL, for a folder that brings none.
@@ -73,21 +76,21 @@ def family_of(config: Mapping[str, Any]) -> Family:
 
 
 def check_supported(name: str, unet: UNet2DConditionModel, vae: AutoencoderKL) -> None:
-    """Raise ``ModelError`` for a U-Net that wants other inputs than a latent, a time and a context."""
+    """Raise ``ModelError`` for a U-Net that takes other inputs than a latent, a time and a context of text.
+
+    What is added to the time is :func:`semcorr.diffusion.kinds.check_kind`'s to judge.
+    """
     config = unet.config
     wants = []
     if config.in_channels != vae.config.latent_channels:
-        wants.append(f"{config.in_channels} input channels where its VAE gives {vae.config.latent_channels}")
-    if config.class_embed_type is not None or config.num_class_embeds is not None:
-        wants.append("class labels")
-    if config.addition_embed_type not in (None, "text_time"):
-        wants.append(f"{config.addition_embed_type!r} conditions")
+        given, taken = vae.config.latent_channels, config.in_channels
+        wants.append(f"{taken} input channels where its VAE gives {given}{describe_channels(taken)}")
     if config.encoder_hid_dim_type is not None or not isinstance(config.cross_attention_dim, int):
         wants.append("another kind of context")
     if not isinstance(config.sample_size, int) or not 1 <= config.sample_size <= _MOST_SIDE:
         wants.append("latents of no one size, or of too large a one")
     if wants:
         raise ModelError(
-            f"The U-Net of {name} takes {' and '.join(wants)}. Expected a text-to-image network of Stable "
-            "Diffusion 1.x, 2.x or SDXL (base); inpainting, upscaling and other variants are not supported."
+            f"The U-Net of {name} takes {' and '.join(wants)}. {SUPPORTED}; inpainting, upscaling and other variants "
+            "are not supported."
         )

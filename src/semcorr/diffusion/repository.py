@@ -5,8 +5,9 @@ from functools import partial
 from pathlib import Path
 
 from semcorr.checkpoints.hub import Needed
-from semcorr.checkpoints.weights import PICKLED, choose_weights
-from semcorr.diffusion.folder import WEIGHT_STEMS, missing
+from semcorr.checkpoints.weights import PICKLED, choose_weights, how_to_choose
+from semcorr.diffusion.folder import WEIGHT_STEMS, check_folder, lacking, missing
+from semcorr.diffusion.kinds import SUPPORTED
 from semcorr.errors import ModelError
 
 NETWORK = ("unet", "vae")
@@ -20,22 +21,23 @@ _NOTES = (
 )
 
 
-def needed(parts: Sequence[str] = NETWORK) -> Needed:
+def needed(parts: Sequence[str] = NETWORK, variant: str | None = None) -> Needed:
     """The configuration and safetensors weights of ``parts``, and what says how they are to be used."""
     return Needed(
         marker="unet/config.json",
-        choose=partial(_choose, parts),
-        missing=partial(_missing, parts),
+        choose=partial(_choose, parts, variant),
+        missing=partial(_missing, parts, variant),
+        accept=check_folder,
         otherwise="pass a folder or .safetensors file that you have; to try semcorr without a download use the "
         "bundled model 'toy'",
     )
 
 
-def _missing(parts: Sequence[str], folder: Path) -> str:
-    return next((reason for reason in (missing(folder, part) for part in parts) if reason), "")
+def _missing(parts: Sequence[str], variant: str | None, folder: Path) -> str:
+    return next((reason for reason in (missing(folder, part, variant) for part in parts) if reason), "")
 
 
-def _choose(parts: Sequence[str], repo_id: str, names: Collection[str]) -> list[str]:
+def _choose(parts: Sequence[str], variant: str | None, repo_id: str, names: Collection[str]) -> list[str]:
     small = [name for name in _NOTES if name in names]
     large: list[str] = []
     for part in parts:
@@ -43,15 +45,18 @@ def _choose(parts: Sequence[str], repo_id: str, names: Collection[str]) -> list[
         if part not in WEIGHT_STEMS:
             small += [f"{part}/{name}" for name in inside if name.endswith((".json", ".txt", ".model"))]
             continue
-        _, weights = choose_weights(inside, WEIGHT_STEMS[part])
-        if not weights or "config.json" not in inside:
-            raise ModelError(_lacking(repo_id, part, inside))
+        _, weights = choose_weights(inside, WEIGHT_STEMS[part], variant)
+        reason = lacking(inside or None, part, variant)
+        if reason:
+            raise ModelError(_lacking(repo_id, part, inside, reason))
         small.append(f"{part}/config.json")
         large += [f"{part}/{name}" for name in weights]
     return [*dict.fromkeys(small), *large]
 
 
-def _lacking(repo_id: str, part: str, inside: Sequence[str]) -> str:
+def _lacking(repo_id: str, part: str, inside: Sequence[str], reason: str) -> str:
+    if " variant " in reason:
+        return f"{repo_id} cannot be loaded as it is: {reason}. {how_to_choose(reason)}".rstrip()
     if any(name.endswith(PICKLED) for name in inside):
         return (
             f"{repo_id} has the weights of its {part} only as a pickle, which can run any code when it is read; "
@@ -59,5 +64,6 @@ def _lacking(repo_id: str, part: str, inside: Sequence[str]) -> str:
         )
     return (
         f"{repo_id} is not a Stable Diffusion checkpoint as diffusers saves it: it has no {part}/ with "
-        "config.json and safetensors weights. Expected Stable Diffusion 1.x, 2.x or SDXL."
+        f"config.json and safetensors weights ({reason}). {SUPPORTED}; Stable Diffusion 3, Flux, PixArt and other "
+        "transformers, Stable Cascade, adapters and single parts are not supported."
     )

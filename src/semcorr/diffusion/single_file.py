@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from semcorr.checkpoints.fingerprint import fingerprint
 from semcorr.checkpoints.weights import check_layers, check_types, reading
+from semcorr.diffusion.kinds import IMAGE, LABELS, SIZES, SUPPORTED, Traits, check_kind, kind_of_weights
 from semcorr.diffusion.layers import Family
 from semcorr.diffusion.parts import CONTEXT_TOKENS, Checkpoint, check_supported, make_schedule
 from semcorr.errors import ModelError
@@ -38,6 +39,7 @@ def load_single_file(path: Path, model_id: str, *, dtype: torch.dtype = torch.fl
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     _check_whole(model_id, shapes)
     with reading("layout", model_id):
+        check_kind(model_id, traits_of_weights(shapes))
         family = family_of_weights(shapes)
         configs = {part: _packaged(family, part) for part in ("unet", "vae", "scheduler")}
         configs["unet"] |= unet_widths(_below(shapes, UNET), family)
@@ -73,21 +75,61 @@ def load_single_file(path: Path, model_id: str, *, dtype: torch.dtype = torch.fl
 
 
 def _check_whole(model_id: str, shapes: Shapes) -> None:
+    """Insist on the U-Net and the VAE of Stable Diffusion; another architecture is refused by its name."""
     lacking = [part for part in (UNET, VAE) if not any(name.startswith(part) for name in shapes)]
-    if lacking:
-        raise ModelError(
-            f"{model_id} is not a whole Stable Diffusion checkpoint in the original layout: it has no weights "
-            f"named {' or '.join(f'{part}*' for part in lacking)}. Adapters (LoRA, ControlNet) and single parts "
-            "cannot be used alone; a part that diffusers saved belongs into its folder."
-        )
+    if not lacking and f"{UNET}input_blocks.0.0.weight" in shapes:
+        other = kind_of_weights((name for name in shapes if name.startswith(UNET)), parts=False)
+        if other:
+            raise ModelError(f"{model_id} is not supported: its U-Net's weights are those of {other}. {SUPPORTED}.")
+        return
+    kind = kind_of_weights(shapes)
+    lacking = lacking or [f"{UNET}input_blocks."]
+    hint = (
+        " Its U-Net can take the place of a checkpoint's own: name the model CHECKPOINT+FILE.safetensors."
+        if "down_blocks.0.resnets.0.conv1.weight" in shapes and "conv_in.weight" in shapes and "U-Net" in kind
+        else ""
+    )
+    raise ModelError(
+        f"{model_id} is not a whole Stable Diffusion checkpoint in the original layout: "
+        + (f"it looks like {kind}; " if kind else "")
+        + f"it has no weights named {' or '.join(f'{part}*' for part in lacking)}. Adapters (LoRA, ControlNet) and "
+        f"single parts cannot be used alone; a part that diffusers saved belongs into its folder.{hint} {SUPPORTED}."
+    )
+
+
+def traits_of_weights(shapes: Shapes) -> Traits:
+    """Read by what U-Nets are told apart from the shapes of weights in the original layout."""
+    inside = _below(shapes, UNET)
+    levels = 1 + sum(name.startswith("input_blocks.") and name.endswith(".0.op.weight") for name in inside)
+    attention_first = any(name.startswith("input_blocks.1.1.transformer_blocks.") for name in inside)
+    into = inside.get("label_emb.0.0.weight")
+    added = None if into is None else IMAGE if attention_first else SIZES
+    return Traits(
+        levels=levels,
+        attention_first=attention_first,
+        context=next((shape[1] for name, shape in inside.items() if name.endswith("attn2.to_k.weight")), None),
+        added=LABELS if "label_emb.weight" in inside else added,
+        added_width=None if into is None else into[1],
+    )
 
 
 def family_of_weights(shapes: Shapes) -> Family:
-    """Tell the family from the shapes of the weights in the original layout."""
-    if f"{UNET}label_emb.0.0.weight" in shapes:
+    """Tell the family from the shapes of the weights in the original layout, whose kind is supported.
+
+    Raises:
+        ValueError: they are of no family: how many attention heads there are could only be guessed.
+    """
+    traits = traits_of_weights(shapes)
+    if traits.added is not None:
         return "sdxl"
-    into_attention = next(shape for name, shape in shapes.items() if name.endswith("proj_in.weight"))
-    return "sd2" if len(into_attention) == 2 else "sd1"
+    into = next((shape for name, shape in shapes.items() if name.endswith("proj_in.weight")), None)
+    linear = into is not None and len(into) == 2
+    if into is None or traits.levels != 4 or traits.context == (768 if linear else 1024):
+        raise ValueError(
+            f"a U-Net of {traits.levels} levels, a context {traits.context} wide and "
+            f"{'linear' if linear else 'other'} projections is none of Stable Diffusion 1.x or 2.x"
+        )
+    return "sd2" if linear else "sd1"
 
 
 def prediction_and_side(family: Family, file_name: str, notes: Mapping[str, str], names: Shapes) -> tuple[str, int]:
@@ -186,4 +228,7 @@ def _load_network(
             network = kind.from_single_file(weights, config=folder, torch_dtype=dtype, local_files_only=True)
         except NotImplementedError as error:  # weights that the file lacks stay without values, and cannot be moved
             raise ValueError("some of its weights are missing") from error
+        # Both layouts have the same weights under other names; more are of something that would silently be ignored.
+        if prefix == UNET and len(weights) > len(network.state_dict()):
+            raise ValueError(f"{len(weights) - len(network.state_dict())} of its weights have no place in the network")
     return network.eval().requires_grad_(False)

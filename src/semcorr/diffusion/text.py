@@ -43,15 +43,20 @@ class TextPiece:
 class TextEncoder:
     """A checkpoint's tokenizers and text encoders, in float32 on one device."""
 
-    def __init__(self, folder: Path, model_id: str, family: Family, device: torch.device) -> None:
+    def __init__(
+        self, folder: Path, model_id: str, family: Family, device: torch.device, variant: str | None = None
+    ) -> None:
         self._device = device
         self._sdxl = family == "sdxl"
         self._pairs: list[tuple[Any, Any]] = []
         for tokenizer, encoder, kind in _PARTS[self._sdxl]:
             with reading("text encoder", model_id):
-                _, files = choose_weights([file.name for file in (folder / encoder).iterdir()], "model")
+                names = [file.name for file in (folder / encoder).iterdir()]
+                chosen, files = choose_weights(names, "model", variant)
                 check_files(folder / encoder, files, read_json(folder / encoder / "config.json"))
-                network = kind.from_pretrained(folder / encoder, use_safetensors=True, local_files_only=True)
+                network = kind.from_pretrained(
+                    folder / encoder, variant=chosen, use_safetensors=True, local_files_only=True
+                )
                 words = AutoTokenizer.from_pretrained(folder / tokenizer, local_files_only=True)
             self._pairs.append((words, network.float().to(device).eval().requires_grad_(False)))
 

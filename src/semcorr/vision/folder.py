@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,15 @@ from transformers import Dinov2Model, Dinov2WithRegistersModel, DINOv3ViTModel, 
 
 from semcorr.checkpoints.fingerprint import fingerprint
 from semcorr.checkpoints.hub import Needed
-from semcorr.checkpoints.weights import PICKLED, check_files, choose_weights, read_json, reading
+from semcorr.checkpoints.weights import (
+    check_files,
+    choose_weights,
+    how_to_choose,
+    lacking_weights,
+    read_json,
+    reading,
+    variants,
+)
 from semcorr.errors import ModelError, suggest
 
 KINDS: Mapping[str, Any] = {
@@ -51,27 +60,34 @@ class VisionCheckpoint:
 
 
 def load_folder(
-    folder: Path, model_id: str, *, revision: str | None = None, dtype: torch.dtype = torch.float32
+    folder: Path,
+    model_id: str,
+    *,
+    revision: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    variant: str | None = None,
 ) -> VisionCheckpoint:
     """Load ``config.json``, ``model.safetensors`` (or its shards), and ``preprocessor_config.json`` where there is one.
+
+    ``variant`` is that of the weights' file, such as "bf16".
 
     Raises:
         ModelError: a file is missing, pickled, damaged, or of another kind of network.
     """
-    reason = missing(folder)
+    reason = missing(variant, folder)
     if reason:
         raise ModelError(_what_is_missing(folder, model_id, reason))
     with reading("configuration", model_id):
         config, preprocessor = read_json(folder / _CONFIG), read_json(folder / _PREPROCESSOR)
     kind = _kind(config, model_id)
-    network = _load_network(folder, kind, model_id, dtype)
+    network = _load_network(folder, kind, model_id, dtype, variant)
     with reading("configuration", model_id):
         patch, resolution = _side(network.config, "patch_size"), _side(network.config, "image_size")
         if network.config.num_channels != 3:
             raise ValueError(f"the network takes {network.config.num_channels} channels, expected the 3 of RGB")
         mean = _colours(preprocessor, "image_mean", _IMAGENET_MEAN)
         std = _colours(preprocessor, "image_std", _IMAGENET_STD)
-        print_ = _fingerprint(folder, config, {"image_mean": mean, "image_std": std})
+        print_ = _fingerprint(folder, variant, config, {"image_mean": mean, "image_std": std})
     return VisionCheckpoint(
         model_id=model_id,
         revision=revision,
@@ -85,30 +101,36 @@ def load_folder(
     )
 
 
-def needed() -> Needed:
+def needed(variant: str | None = None) -> Needed:
     """What of a hub repository is downloaded."""
-    return Needed(marker=_CONFIG, choose=_choose, missing=missing, otherwise="pass a folder that you have")
+    return Needed(
+        marker=_CONFIG,
+        choose=partial(_choose, variant),
+        missing=partial(missing, variant),
+        otherwise="pass a folder that you have",
+    )
 
 
-def missing(folder: Path) -> str:
+def missing(variant: str | None, folder: Path) -> str:
     """Say what keeps a folder from being loaded; an empty string when all its files are there."""
-    return _lacking([file.name for file in folder.iterdir()])
+    return _lacking(variant, [file.name for file in folder.iterdir()])
 
 
-def _lacking(names: Collection[str]) -> str:
+def _lacking(variant: str | None, names: Collection[str]) -> str:
     if _CONFIG not in names:
         return f"{_CONFIG} is missing"
-    if choose_weights(names, _STEM)[1]:
-        return ""
-    pickled = sorted(name for name in names if name.endswith(PICKLED))
-    return f"its weights are pickled ({pickled[0]})" if pickled else f"{_STEM}.safetensors is missing"
+    chosen, files = choose_weights(names, _STEM, variant)
+    if variant is not None and chosen != variant:
+        known = variants([name for name in names if "/" not in name], _STEM)
+        return f"it has no whole variant {variant!r}: there is {', '.join(known) or 'none'}"
+    return "" if files else lacking_weights([name for name in names if "/" not in name], _STEM)
 
 
-def _choose(repo_id: str, names: Collection[str]) -> list[str]:
-    reason = _lacking(names)
+def _choose(variant: str | None, repo_id: str, names: Collection[str]) -> list[str]:
+    reason = _lacking(variant, names)
     if reason:
         raise ModelError(_what_is_missing(None, repo_id, reason))
-    _, weights = choose_weights(names, _STEM)
+    _, weights = choose_weights(names, _STEM, variant)
     return [*(name for name in (_CONFIG, _PREPROCESSOR) if name in names), *weights]
 
 
@@ -120,6 +142,8 @@ def _what_is_missing(folder: Path | None, model_id: str, reason: str) -> str:
             "repository's Community tab), or, if you trust the file, load it with transformers once and save it again "
             "(save_pretrained writes safetensors)."
         )
+    if " variant " in reason:
+        return f"{model_id} cannot be loaded as it is: {reason}. {how_to_choose(reason)}".rstrip()
     where = "" if folder is None else f" (in {folder})"
     return f"{model_id} is not a vision transformer as transformers saves it: {reason}{where}. {EXPECTED}"
 
@@ -134,8 +158,8 @@ def _kind(config: Mapping[str, Any], model_id: str) -> str:
     return kind
 
 
-def _load_network(folder: Path, kind: str, model_id: str, dtype: torch.dtype) -> Any:
-    variant, files = choose_weights([file.name for file in folder.iterdir()], _STEM)
+def _load_network(folder: Path, kind: str, model_id: str, dtype: torch.dtype, variant: str | None) -> Any:
+    variant, files = choose_weights([file.name for file in folder.iterdir()], _STEM, variant)
     with reading("network", model_id):
         check_files(folder, files, read_json(folder / _CONFIG))
         network, notes = KINDS[kind].from_pretrained(
@@ -173,8 +197,8 @@ def _colours(
     return red, green, blue
 
 
-def _fingerprint(folder: Path, config: Mapping[str, Any], colours: Mapping[str, Any]) -> str:
-    _, names = choose_weights([file.name for file in folder.iterdir()], _STEM)
+def _fingerprint(folder: Path, variant: str | None, config: Mapping[str, Any], colours: Mapping[str, Any]) -> str:
+    _, names = choose_weights([file.name for file in folder.iterdir()], _STEM, variant)
     files = [folder / name for name in names if name.endswith(".safetensors")]
     # Which version wrote the file says nothing about the network.
     stable = {key: value for key, value in config.items() if key != "transformers_version"}

@@ -11,7 +11,7 @@ from torch import Tensor
 from semcorr import numerics
 from semcorr.checkpoints import hub
 from semcorr.checkpoints.device import Device, DType, find_device, find_dtype
-from semcorr.checkpoints.names import is_hub_id, looks_like_a_path
+from semcorr.checkpoints.names import is_hub_id, looks_like_a_path, split_variant, with_variant
 from semcorr.checkpoints.weights import PICKLED
 from semcorr.errors import LayerError, ModelError, SettingsError, suggest
 from semcorr.files import exists
@@ -61,6 +61,7 @@ class VisionModel:
         model: str | Path,
         *,
         revision: str | None = None,
+        variant: str | None = None,
         dtype: DType = "float32",
         device: Device = "auto",
         local_files_only: bool = False,
@@ -72,6 +73,7 @@ class VisionModel:
             model: a folder as transformers saves it, or a hub id such as "facebook/dinov2-base"; a folder goes before
                 a hub id of the same name. Only safetensors are read, never pickles.
             revision: branch, tag or commit of a hub id.
+            variant: of the files, such as "bf16"; the same as ``model`` with a colon and the variant after it.
             dtype: precision of the weights and of the pass through the network; what is returned is float32.
             device: "auto" takes cuda, then mps, then cpu.
             local_files_only: use nothing but what is on this machine.
@@ -80,17 +82,20 @@ class VisionModel:
         Raises:
             ModelError: the checkpoint is unknown, not here and not to be had, broken, or of another kind.
         """
-        name, path, precision = str(model), Path(model).expanduser(), find_dtype(dtype)
+        full, precision = str(with_variant(model, variant)), find_dtype(dtype)
+        name, variant = split_variant(full)
+        path = Path(name).expanduser()
         if exists(path):
             _check_folder(path, name, revision)
-            checkpoint = load_folder(path, name, dtype=precision)
+            checkpoint = load_folder(path, full, dtype=precision, variant=variant)
         elif isinstance(model, Path) or looks_like_a_path(name):
             raise ModelError(f"There is no model at {name!r}: no such folder.\n{EXPECTED}")
         elif not is_hub_id(name):
             raise ModelError(f"Unknown vision model {name!r}.\n{EXPECTED}")
         else:
-            folder = hub.fetch(name, needed(), revision=revision, local_files_only=local_files_only, progress=progress)
-            checkpoint = load_folder(folder, name, revision=folder.name, dtype=precision)
+            wanted = needed(variant)
+            folder = hub.fetch(name, wanted, revision=revision, local_files_only=local_files_only, progress=progress)
+            checkpoint = load_folder(folder, full, revision=folder.name, dtype=precision, variant=variant)
         return cls(checkpoint, find_device(device))
 
     @torch.no_grad()

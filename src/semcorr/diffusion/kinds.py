@@ -1,0 +1,180 @@
+"""Name the checkpoints that are not supported, so that none is taken for one of the families that are."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from semcorr.errors import ModelError
+
+SUPPORTED = "Expected a text-to-image network of Stable Diffusion 1.x, 2.x or SDXL (base)"
+
+# The pooled prompt's width, and the six numbers of size and cut, as SDXL takes them; its refiner takes five numbers.
+_POOLED, _NUMBER = 1280, 256
+_SDXL_CONTEXT, _REFINER_CONTEXT = 2048, 1280
+_FOUR_LEVELS = 4
+
+_CHANNELS: Mapping[int, str] = {
+    3: "a network on pixels, such as DeepFloyd IF",
+    5: "depth-to-image",
+    6: "an upscaler on pixels, such as DeepFloyd IF's",
+    7: "the upscaler",
+    8: "an editing or view-changing network, such as InstructPix2Pix",
+    9: "inpainting",
+}
+
+_CLASSES: Sequence[tuple[str, str]] = (
+    ("ControlNet|ControlLoRA", "a ControlNet"),
+    ("T2IAdapter", "a T2I adapter"),
+    ("IPAdapter", "an IP-Adapter"),
+    ("MotionAdapter|AnimateDiff|Video|UNet3D|UNetMotion|UNetSpatioTemporal|^Wan|^LTX|^CogV|^Mochi", "a video model"),
+    ("StableDiffusion3|SD3", "Stable Diffusion 3"),
+    ("Flux|Chroma", "Flux"),
+    ("PixArt", "PixArt"),
+    ("StableCascade|Wuerstchen", "Stable Cascade (Wuerstchen)"),
+    ("UnCLIP", "an unCLIP model"),
+    ("Kandinsky", "Kandinsky"),
+    ("Kolors", "Kolors"),
+    ("AuraFlow", "AuraFlow"),
+    ("HunyuanDiT|Hunyuan", "Hunyuan"),
+    ("Sana", "Sana"),
+    ("Lumina|ZImage", "Lumina"),
+    ("Qwen", "Qwen-Image"),
+    ("Audio|MusicLDM", "an audio model"),
+    ("Depth2Img", "depth-to-image Stable Diffusion"),
+    ("Upscale", "an upscaler"),
+    ("Inpaint|Fill", "inpainting Stable Diffusion"),
+    ("InstructPix2Pix", "InstructPix2Pix"),
+    ("^IF|DeepFloyd", "DeepFloyd IF"),
+    ("^DiT|Transformer", "a diffusion transformer"),
+    ("^(Autoencoder|AsymmetricAutoencoder|VQModel)", "an autoencoder alone"),
+    ("^CLIPText|^T5|TextModel", "a text encoder alone"),
+    ("^UNet2DConditionModel$", "a U-Net alone"),
+)
+
+_BELOW = r"^(?:model\.diffusion_model\.|diffusion_model\.|transformer\.|unet\.|net\.)?"
+_WEIGHTS: Sequence[tuple[str, str]] = (
+    (r"lora[_.]|\.dora_scale$|\.(hada|lokr|oft)_", "an adapter (LoRA)"),
+    (r"^control_model\.|^controlnet_|^input_hint_block\.|^control_add_embedding\.|^task_embedding", "a ControlNet"),
+    (r"^ip_adapter\.|^image_proj\.", "an IP-Adapter"),
+    (r"^(adapter\.)?body\.\d+\.", "a T2I adapter"),
+    (r"motion_modules\.|\.time_stack\.|temporal_transformer", "a video model"),
+    (r"^(emb_params|clip_l|clip_g|string_to_param.*|<.+>)$", "an embedding (textual inversion)"),
+    (_BELOW + r"joint_blocks\.|^transformer_blocks\.0\.attn\.add_q_proj", "Stable Diffusion 3"),
+    (_BELOW + r"(double_blocks|single_blocks|single_transformer_blocks)\.", "Flux or a transformer like it"),
+    (_BELOW + r"(double_layers|joint_transformer_blocks)\.", "AuraFlow"),
+    (_BELOW + r"(t_block|t_embedder.*y_embedder|adaln_single|y_embedder\.y_proj|caption_projection)\b", "PixArt"),
+    (_BELOW + r"(mlp_t5|extra_embedder)\.", "Hunyuan"),
+    (_BELOW + r"cap_embedder\.", "Lumina"),
+    (_BELOW + r"(clip_txt_mapper|clip_txt_pooled_mapper|clip_mapper|effnet_mapper)\.", "Stable Cascade (Wuerstchen)"),
+    (_BELOW + r"encoder_hid_proj\.", "Kolors or another network with its own text encoder"),
+)
+_PARTS: Sequence[tuple[str, str]] = (
+    (r"^(model\.diffusion_model\.)?input_blocks\.|^(down_blocks|mid_block|conv_in)\.", "a U-Net alone"),
+    (_BELOW + r"(transformer_)?(blocks|layers)\.\d+\.", "a diffusion transformer"),
+    (r"^(first_stage_model\.|vae\.)?(en|de)coder\.(down|up|mid|conv|layers)", "an autoencoder (VAE) alone"),
+    (r"(^|\.)(text_model|transformer\.resblocks)\.|^(cond_stage_model|conditioner)\.", "a text encoder alone"),
+    (r"^(shared|encoder)\.", "a text encoder alone"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """By what U-Nets are told apart, whether read from a configuration or from the shapes of weights.
+
+    Attributes:
+        levels: How often the latent is looked at, each time at half the size.
+        attention_first: Whether the first level has cross-attention.
+        context: Width of the cross-attention's context; something else than a number where there are several.
+        added: What is added to the time embedding: nothing, a pooled prompt with numbers of size, or something else.
+        added_width: Numbers that go into the embedding of what is added.
+        requires_aesthetics: Whether a pipeline says that it takes an aesthetic score, as only SDXL's refiner does.
+    """
+
+    levels: int
+    attention_first: bool
+    context: object
+    added: str | None = None
+    added_width: int | None = None
+    requires_aesthetics: bool = False
+
+
+SIZES, IMAGE, LABELS = "text_time", "image embedding", "class labels"
+"""What may be added to the time embedding."""
+
+
+def traits_of_config(config: Mapping[str, Any], index: Mapping[str, Any]) -> Traits:
+    """Read the traits of a U-Net from its configuration and from ``model_index.json``."""
+    blocks = config.get("down_block_types") or ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"]
+    kind, added = config.get("class_embed_type"), config.get("addition_embed_type")
+    if kind in ("projection", "simple_projection"):
+        added = IMAGE
+    elif kind is not None or config.get("num_class_embeds") is not None:
+        added = LABELS
+    return Traits(
+        levels=len(blocks),
+        attention_first="CrossAttn" in str(blocks[0]),
+        context=config.get("cross_attention_dim", 1280),
+        added=added,
+        added_width=config.get("projection_class_embeddings_input_dim"),
+        requires_aesthetics=bool(index.get("requires_aesthetics_score")),
+    )
+
+
+def check_kind(model_id: str, traits: Traits) -> None:
+    """Insist that a U-Net's width, levels and added conditions are those of a supported family.
+
+    Raises:
+        ModelError: They are another network's, which is named where it is known.
+    """
+    reason = _other_kind(traits)
+    if reason:
+        raise ModelError(f"The U-Net of {model_id} is {reason}, which is not supported. {SUPPORTED}.")
+
+
+def _other_kind(traits: Traits) -> str:
+    width = traits.added_width or 0
+    if traits.added == IMAGE:
+        return f"that of an unCLIP model: it takes an image embedding ({width} numbers) besides the prompt"
+    if traits.added == LABELS:
+        return "one that takes class labels, as upscalers do"
+    if traits.added is None:
+        if traits.context == _SDXL_CONTEXT:
+            return f"{_SDXL_CONTEXT} wide in its context as SDXL's, but lacks SDXL's conditions of size"
+        return ""
+    if traits.added != SIZES:
+        return f"one that takes {traits.added!r} conditions, as Kandinsky or DeepFloyd IF does"
+    pooled = width - 6 * _NUMBER
+    refiner = width == _POOLED + 5 * _NUMBER or traits.context == _REFINER_CONTEXT or pooled <= 0 < pooled + _NUMBER
+    if refiner or traits.requires_aesthetics or traits.levels == _FOUR_LEVELS:
+        return (
+            "that of the SDXL refiner: it takes five numbers besides the prompt, an aesthetic score among them "
+            f"({traits.levels} levels, {traits.context} wide context, {width} numbers of conditions)"
+        )
+    if traits.attention_first or pooled <= 0 or not isinstance(traits.context, int) or pooled > traits.context:
+        return (
+            f"not SDXL's, whose conditions it has: {traits.levels} levels, {traits.context} wide context, {width} "
+            "numbers of conditions"
+        )
+    return ""
+
+
+def describe_channels(channels: int) -> str:
+    """Say in brackets what takes so many input channels; nothing where that is not known."""
+    return f" ({_CHANNELS[channels]})" if channels in _CHANNELS else ""
+
+
+def kind_of_class(*names: object) -> str:
+    """Say what a pipeline or network of one of these class names is; an empty string where that is not known."""
+    texts = [name for name in names if isinstance(name, str)]
+    return next((kind for pattern, kind in _CLASSES for name in texts if re.search(pattern, name)), "")
+
+
+def kind_of_weights(names: Iterable[str], *, parts: bool = True) -> str:
+    """Say what a file with weights of such names is; an empty string where that is not known.
+
+    ``parts`` is whether single parts of a model count as well.
+    """
+    every = list(names)
+    patterns = [*_WEIGHTS, *(_PARTS if parts else ())]
+    return next((kind for pattern, kind in patterns if any(re.search(pattern, name) for name in every)), "")
