@@ -186,7 +186,7 @@ def test_numbers_that_are_none_are_told(tmp_path: Path, x: str) -> None:
             ValueError,
         ),
         (
-            {"objects": [{"category": "cat", "names": [], "points": [], "confidence": [], "box": None, "id": "1"}]},
+            {"objects": [{"category": "cat", "names": [], "points": [], "confidence": [], "box": None, "id": 1.5}]},
             TypeError,
         ),
         ({"size": [1e999, 1]}, ValueError),

@@ -9,17 +9,16 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from semcorr.datasets.base import Box
+from semcorr.datasets.coco_fields import COVERED as COVERED
+from semcorr.datasets.coco_fields import MISSING as MISSING
+from semcorr.datasets.coco_fields import VISIBLE as VISIBLE
 from semcorr.datasets.declared_size import declared_scale as declared_scale
 from semcorr.datasets.declared_size import declared_swap as declared_swap
-
-VISIBLE, COVERED, MISSING = 2, 1, 0
-"""COCO's marks: a point that can be seen, one that something covers, one that nobody marked."""
-
-MARK = "semcorr"
-"""The field, attribute or column of an object that says who made its points, in every format."""
-
-PREDICTED, ACCEPTED = "predicted", "accepted"
-"""What it holds where a format has texts only: a program predicted the points; a person has accepted them."""
+from semcorr.datasets.provenance import ACCEPTED as ACCEPTED
+from semcorr.datasets.provenance import MARK as MARK
+from semcorr.datasets.provenance import PREDICTED as PREDICTED
+from semcorr.datasets.provenance import is_predicted as is_predicted
+from semcorr.datasets.provenance import predicted_mark as predicted_mark
 
 ADVICE = "Correct the file, or name another."
 
@@ -28,7 +27,7 @@ ADVICE = "Correct the file, or name another."
 class Category:
     """A kind of thing and its key-points' names; ``skeleton`` joins them by their numbers, from 1, as COCO does."""
 
-    id: int
+    id: int | str
     name: str
     keypoints: tuple[str, ...]
     skeleton: tuple[tuple[int, int], ...] = ()
@@ -62,23 +61,6 @@ class Instance:
     def annotated(self) -> bool:
         """Whether a person marked or accepted any key-point, visible or covered."""
         return not self.predicted and bool((self.visibility > MISSING).any())
-
-
-def predicted_mark() -> dict[str, bool]:
-    """The mark of a predicted object where a format has fields in fields."""
-    return {PREDICTED: True}
-
-
-def is_predicted(mark: object) -> bool | None:
-    """Whether a mark says that points are predicted and nobody has accepted them; None: it is no mark.
-
-    Fields such as ``{"predicted": true, "accepted": false}``, or the word "predicted" or "accepted".
-    """
-    if isinstance(mark, Mapping):
-        predicted, accepted = mark.get(PREDICTED), mark.get(ACCEPTED, False)
-        return predicted and not accepted if isinstance(predicted, bool) and isinstance(accepted, bool) else None
-    word = mark.strip().lower() if isinstance(mark, str) else ""
-    return {PREDICTED: True, ACCEPTED: False}.get(word)
 
 
 def instance_of(

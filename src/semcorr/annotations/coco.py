@@ -1,4 +1,4 @@
-"""COCO's key-point files, read and written.
+"""COCO's key-point files, written; :mod:`semcorr.annotations.coco_reading` reads them.
 
 COCO's x and y count pixels from 0 and name a pixel, whose middle is half a pixel further on in the frame that this
 package uses; boxes (x, y, width, height) are edges in both.
@@ -7,82 +7,27 @@ package uses; boxes (x, y, width, height) are edges in both.
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BufferedIOBase
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from semcorr.annotations.base import (
-    ADVICE,
-    COVERED,
+    MARK,
     MISSING,
     VISIBLE,
     AnnotatedPicture,
     Annotations,
     Category,
     Instance,
+    predicted_mark,
 )
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.datasets.base import Box
-from semcorr.datasets.files import Folder, corner_box
-from semcorr.datasets.image_paths import ImagePaths
-from semcorr.images import load_image
-
-TITLE = "COCO annotations"
-
-
-def read(path: Path, images: Path | None = None) -> Annotations:
-    """Read a COCO key-points file; annotations of crowds are left out.
-
-    Args:
-        path: The .json file.
-        images: Folder of the pictures; the file's own, or images in it, are looked in as well.
-
-    Raises:
-        DatasetError: it is missing or broken.
-    """
-    folder = Folder(root=path.parent, title=TITLE, advice=ADVICE)
-    content = folder.json(path)
-    categories = {record.id: record for record in _categories(folder, path, content)}
-    paths = ImagePaths(folder, images)
-    things: dict[int, list[Instance]] = {}
-    numbers: set[int] = set()
-    for record in _objects(folder, path, content, "annotations", required=False):
-        category = categories.get(_id(folder, path, record, "category_id"))
-        if category is None:
-            raise folder.wrong(
-                f"expected every annotation's category in {str(path)!r}, got category {record['category_id']!r}."
-            )
-        number = _id(folder, path, record, "id")
-        if number in numbers:
-            raise folder.wrong(f"expected every annotation's id once in {str(path)!r}, got {number} twice.")
-        numbers.add(number)
-        if not record.get("iscrowd"):
-            things.setdefault(_id(folder, path, record, "image_id"), []).append(
-                _instance(folder, path, record, category)
-            )
-    records = _objects(folder, path, content, "images")
-    place = paths.find_all(folder.field(record, "file_name", str, path) for record in records)
-    found, seen = [], set()
-    for record in records:
-        number = _id(folder, path, record, "id")
-        if number in seen:
-            raise folder.wrong(f"expected every image's id once in {str(path)!r}, got {number} twice.")
-        seen.add(number)
-        file = record["file_name"]
-        found.append(AnnotatedPicture(file=file, path=place[file], instances=tuple(things.get(number, ())), id=number))
-    unknown = sorted(set(things) - seen)
-    if unknown:
-        raise folder.wrong(f"expected every annotation's image in {str(path)!r}, got image {unknown[0]}.")
-    return Annotations(
-        path=path,
-        categories={category.name: category for category in categories.values()},
-        pictures=found,
-        document=content,
-        notes=paths.notes,
-    )
+from semcorr.datasets.coco_fields import FOUND
+from semcorr.errors import ImageError
+from semcorr.images import image_size
 
 
 def write(
@@ -93,9 +38,11 @@ def write(
     min_confidence: float,
     info: Mapping[str, Any],
 ) -> None:
-    """Write a COCO file with what was there and what was found, picture by picture.
+    """Write a COCO file with what was there and what was predicted, image by image.
 
-    Whatever a COCO file held stays as it is, and a thing that had a box but no points gets them in its own annotation.
+    Whatever a COCO file held stays as it is, and an object that had a box but no points gets them in its own
+    annotation, under its own box. What is predicted carries a mark, ``semcorr``, by which the reader knows it again.
+
     A key-point is marked visible (v = 2) where its confidence is at least ``min_confidence``; else it stands as COCO
     writes what nobody marked (0, 0, 0). ``keypoints_found`` (x, y and confidence of each, in the pixels of
     ``keypoints``; null where no support shows it) and ``score``, their mean confidence, are fields beside COCO's own,
@@ -108,14 +55,15 @@ def write(
         min_confidence: From where on a point is marked as visible.
         info: Goes into the field ``semcorr`` at the top.
     """
-    content = _content(annotations)
-    images = {record["file_name"]: record["id"] for record in content["images"]}
-    known: set[int | str] = {record["id"] for record in content["annotations"]}
-    added, completed = _added_images(records(), images), _completed(records(), known)
+    content, numbers = _content(annotations)
+    images = _images_by_file(content["images"])
+    completed = _completed(records(), numbers)
     kept = (record for record in content["annotations"] if record["id"] not in completed)
+    added = _annotations(annotations, records(), content["annotations"], images, numbers, min_confidence)
     parts: list[tuple[str, Iterable[Any]]] = [
-        ("images", itertools.chain(content["images"], added)),
-        ("annotations", itertools.chain(kept, _annotations(annotations, records(), images, known, min_confidence))),
+        # The first fills in the ids of new images, which the second needs: they are written in this order.
+        ("images", itertools.chain(content["images"], _added_images(records(), images))),
+        ("annotations", itertools.chain(kept, added)),
     ]
     stream.write(b"{" + _bytes("semcorr") + b": " + _bytes(dict(info)))
     for key, value in content.items():
@@ -154,6 +102,7 @@ def truth_document(categories: Sequence[Category], pictures: Iterable[tuple[Anno
                     "keypoints": keypoints_of(instance.points, instance.visibility),
                     "num_keypoints": int((instance.visibility > 0).sum()),
                     **box_fields(box),
+                    **(_mark_fields(instance) if instance.predicted else {}),
                 }
             )
     return {
@@ -161,6 +110,10 @@ def truth_document(categories: Sequence[Category], pictures: Iterable[tuple[Anno
         "annotations": things,
         "categories": [category_record(category) for category in categories],
     }
+
+
+def _mark_fields(instance: Instance) -> dict[str, Any]:
+    return {**({} if instance.score is None else {"score": round(instance.score, 4)}), MARK: predicted_mark()}
 
 
 def box_fields(box: Box) -> dict[str, Any]:
@@ -192,54 +145,96 @@ def extent(points: np.ndarray) -> Box:
     return x0, y0, x1, y1
 
 
-def _content(annotations: Annotations) -> dict[str, Any]:
-    """What the file held, or what a file of another kind would hold if it were COCO."""
+_Numbers = Mapping[tuple[str, int | str], int | str]
+"""The output's id of an object by its image's file and its id in the input."""
+
+
+def _content(annotations: Annotations) -> tuple[dict[str, Any], _Numbers]:
+    """What the file held, or what a file of another format would hold if it were COCO; and its objects' ids."""
+    known = [
+        (picture.file, instance.id)
+        for picture in annotations.pictures
+        for instance in picture.instances
+        if instance.id is not None
+    ]
     if annotations.document:
-        return {"annotations": [], **annotations.document}
-    pictures = [(picture, load_image(picture.path).size) for picture in annotations.pictures]
-    return truth_document(list(annotations.categories.values()), pictures)
+        content = {**annotations.document, "annotations": annotations.document.get("annotations") or []}
+        return content, {(file, number): number for file, number in known}
+    sized = [(picture, size) for picture in annotations.pictures if (size := _frame(picture)) is not None]
+    content = truth_document(list(annotations.categories.values()), sized)
+    objects = [(picture.file, instance.id) for picture, _ in sized for instance in picture.instances]
+    written = zip(objects, content["annotations"], strict=True)
+    return content, {(file, number): record["id"] for (file, number), record in written if number is not None}
 
 
-def _added_images(records: Iterable[TransferRecord], images: dict[str, int]) -> Iterator[dict[str, Any]]:
-    """Pictures that the file does not name as yet; their ids go into ``images``."""
-    following = max(images.values(), default=0) + 1
+def _frame(picture: AnnotatedPicture) -> tuple[int, int] | None:
+    """The (width, height) of the frame that an image's coordinates are in; None if nothing says it."""
+    try:
+        actual = image_size(picture.path)
+    except ImageError:
+        return picture.size
+    return actual if picture.size in (None, actual[::-1]) else picture.size
+
+
+def _images_by_file(images: Iterable[Mapping[str, Any]]) -> dict[str, int | str]:
+    """The id of each image file; of several the first."""
+    found: dict[str, int | str] = {}
+    for record in images:
+        found.setdefault(record["file_name"], record["id"])
+    return found
+
+
+def _new_ids(known: Iterable[int | str]) -> Iterator[int | str]:
+    """Ids that nobody has as yet: whole numbers, as texts where all known ones are texts."""
+    ids = list(known)
+    first = max((int(one) for one in ids if not isinstance(one, str) or one.isdecimal()), default=0) + 1
+    texts = bool(ids) and all(isinstance(one, str) for one in ids)
+    return (str(number) if texts else number for number in itertools.count(first))
+
+
+def _added_images(records: Iterable[TransferRecord], images: dict[str, int | str]) -> Iterator[dict[str, Any]]:
+    """Images that the file does not name as yet; their ids go into ``images``."""
+    following = _new_ids(images.values())
     for record in records:
         if record.error is None and record.file not in images:
-            images[record.file] = following
-            yield {"id": following, "file_name": record.file, "width": record.size[0], "height": record.size[1]}
-            following += 1
+            images[record.file] = number = next(following)
+            yield {"id": number, "file_name": record.file, "width": record.size[0], "height": record.size[1]}
 
 
-def _completed(records: Iterable[TransferRecord], known: Set[int | str]) -> set[int | str]:
+def _completed(records: Iterable[TransferRecord], numbers: _Numbers) -> set[int | str]:
     """The file's own annotations that get their points now."""
-    return {found.id for record in records for found in record.objects if found.id is not None and found.id in known}
+    keys = ((record.file, found.id) for record in records for found in record.objects if found.id is not None)
+    return {numbers[key] for key in keys if key in numbers}
 
 
 def _annotations(
     annotations: Annotations,
     records: Iterable[TransferRecord],
-    images: Mapping[str, int],
-    known: Set[int | str],
+    known: Sequence[Mapping[str, Any]],
+    images: Mapping[str, int | str],
+    numbers: _Numbers,
     min_confidence: float,
 ) -> Iterator[dict[str, Any]]:
-    had = {record["id"]: record for record in annotations.document.get("annotations", ())}
-    following = max((number for number in known if isinstance(number, int)), default=0) + 1
+    had = {record["id"]: record for record in known}
+    following = _new_ids(had)
     for record in records:
         for found in record.objects:
-            category = annotations.categories[found.category].id
-            entry = _annotation(found, category, images[record.file], min_confidence)
-            if found.id is not None and found.id in known:
-                yield {**had[found.id], **entry, "id": found.id}
-            else:
-                yield {"id": following, **entry}
-                following += 1
+            entry = _annotation(found, annotations.categories[found.category].id, min_confidence)
+            own = None if found.id is None else numbers.get((record.file, found.id))
+            if own is None:
+                yield {"id": next(following), "image_id": images[record.file], **entry}
+                continue
+            if found.box is not None and had[own].get("bbox"):
+                # Looked for in the file's own box, which stays as it is.
+                entry = {key: value for key, value in entry.items() if key not in ("bbox", "area", "iscrowd")}
+            yield {**had[own], **entry}
 
 
 def _bytes(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode()
 
 
-def _annotation(found: FoundObject, category: int, image: int, min_confidence: float) -> dict[str, Any]:
+def _annotation(found: FoundObject, category: int | str, min_confidence: float) -> dict[str, Any]:
     known = np.isfinite(found.points).all(axis=1)
     sure = known & (found.confidence >= min_confidence)
     fallback = extent(found.points[sure] if sure.any() else found.points[known])
@@ -247,77 +242,14 @@ def _annotation(found: FoundObject, category: int, image: int, min_confidence: f
     for (x, y), confidence, there in zip(found.points, found.confidence, known, strict=True):
         listed += [_short(x - 0.5), _short(y - 0.5), round(float(confidence), 4)] if there else [None, None, 0.0]
     return {
-        "image_id": image,
         "category_id": category,
         "keypoints": keypoints_of(found.points, np.where(sure, VISIBLE, MISSING)),
         "num_keypoints": int(sure.sum()),
         **box_fields(found.box or fallback),
         "score": round(found.score, 4),
-        "keypoints_found": listed,
+        FOUND: listed,
+        MARK: predicted_mark(),
     }
-
-
-def _categories(folder: Folder, path: Path, content: dict[str, Any]) -> list[Category]:
-    found: list[Category] = []
-    for record in _objects(folder, path, content, "categories"):
-        names = tuple(map(str, folder.field(record, "keypoints", list, path) if record.get("keypoints") else ()))
-        if len(set(names)) != len(names):
-            raise folder.wrong(f"expected different names of key-points in {str(path)!r}, got {', '.join(names):.80}.")
-        name = folder.field(record, "name", str, path)
-        number = _id(folder, path, record, "id")
-        if any(name == other.name or number == other.id for other in found):
-            raise folder.wrong(f"expected every category once in {str(path)!r}, got {name!r} ({number}) again.")
-        bones = record.get("skeleton") or ()
-        skeleton = tuple(
-            (int(bone[0]), int(bone[1]))
-            for bone in (bones if isinstance(bones, list) else ())
-            if isinstance(bone, list) and len(bone) == 2 and all(type(end) is int for end in bone)
-        )
-        found.append(Category(id=number, name=name, keypoints=names, skeleton=skeleton))
-    if not any(category.keypoints for category in found):
-        raise folder.wrong(
-            f"expected a category with 'keypoints', the names of its key-points, in {str(path)!r}, got none."
-        )
-    return found
-
-
-def _instance(folder: Folder, path: Path, record: dict[str, Any], category: Category) -> Instance:
-    names = len(category.keypoints)
-    values = record.get("keypoints") or [0] * 3 * names
-    if not isinstance(values, list):
-        raise folder.wrong(f"expected 'keypoints' as a list in {str(path)!r}, got {values!r:.40}.")
-    array = np.array(folder.numbers(values, 3 * names, f"'keypoints' of a {category.name}", path)).reshape(-1, 3)
-    marks = np.where(np.isin(array[:, 2], (VISIBLE, COVERED)), array[:, 2], MISSING).astype(np.int64)
-    box: Box | None = None
-    if record.get("bbox"):
-        sides = folder.numbers(folder.field(record, "bbox", list, path), 4, "'bbox'", path)
-        box = corner_box(*sides) if min(sides[2:]) > 0 else None
-    return Instance(
-        category=category.name,
-        points=np.where(marks[:, None] > MISSING, array[:, :2] + 0.5, np.nan),
-        visibility=marks,
-        box=box,
-        id=_id(folder, path, record, "id"),
-    )
-
-
-def _objects(
-    folder: Folder, path: Path, content: dict[str, Any], key: str, *, required: bool = True
-) -> list[dict[str, Any]]:
-    if not required and key not in content:
-        return []
-    records = folder.field(content, key, list, path)
-    for record in records:
-        if not isinstance(record, dict):
-            raise folder.wrong(f"expected {key!r} as a list of objects in {str(path)!r}, got {record!r:.40}.")
-    return records
-
-
-def _id(folder: Folder, path: Path, record: dict[str, Any], key: str) -> int:
-    value = record.get(key)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise folder.wrong(f"expected {key!r} as a whole number in {str(path)!r}, got {value!r:.40}.")
-    return value
 
 
 def _short(value: float) -> float:

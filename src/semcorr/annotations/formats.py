@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from semcorr.annotations import coco, label_studio, points_csv
+from semcorr.annotations import coco_reading, label_studio, points_csv
 from semcorr.annotations.base import ADVICE, Annotations
 from semcorr.datasets.files import Folder
 from semcorr.files import is_dir
@@ -28,4 +28,9 @@ def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str
     if path.suffix.lower() != ".json":
         raise folder.wrong(f"expected COCO or Label Studio (.json) or a table (.csv), got {str(path)!r}.")
     content = folder.content(path)
-    return label_studio.read(path, images) if isinstance(content, list) else coco.read(path, images)
+    if isinstance(content, list) and content and all(isinstance(one, dict) and "image_id" in one for one in content):
+        raise folder.wrong(
+            f"expected a whole COCO file, with images, annotations and categories, got a list of annotations or "
+            f"results in {str(path)!r}: which images and key-points they mean stands in the file that they belong to."
+        )
+    return label_studio.read(path, images) if isinstance(content, list) else coco_reading.read(path, images)
