@@ -1,4 +1,4 @@
-"""Tables and Label Studio read; Label Studio and CVAT written. What their own importers say is in test_importers.py."""
+"""Tables read and written; CVAT written. What its own importer says is in test_importers.py."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from semcorr.annotations import Category, TransferRecord, cvat, label_studio, read_annotations
+from semcorr.annotations import Category, TransferRecord, cvat, read_annotations
 from semcorr.errors import DatasetError
 
 CATS = {"cat": Category(id=1, name="cat", keypoints=("ear", "tail", "paw"))}
@@ -55,80 +55,6 @@ def test_broken_tables_are_told(tmp_path: Path, text: str, message: str) -> None
         read_annotations(path)
 
 
-def region(kind: str, label: str, **values: Any) -> dict[str, Any]:
-    """A region of Label Studio's export, of a picture of 200 x 100 pixels."""
-    more = {key: values.pop(key) for key in ("id", "parentID") if key in values}
-    return {**more, "type": kind, "original_width": 200, "original_height": 100, "value": {**values, kind: [label]}}
-
-
-def exported(*results: Any, image: str = "/data/upload/1/0a1b2c3d-cat.png") -> list[dict[str, Any]]:
-    return [{"id": 1, "data": {"image": image}, "annotations": [{"result": list(results)}]}]
-
-
-def test_a_label_studio_export(tmp_path: Path) -> None:
-    (tmp_path / "cat.png").write_bytes(b"")
-    path = tmp_path / "export.json"
-    content = exported(
-        region("rectanglelabels", "cat", id="r", x=10, y=20, width=50, height=40),
-        region("keypointlabels", "ear", x=25, y=50, width=1),
-        region("choices", "happy"),
-    )
-    path.write_text(json.dumps(content), encoding="utf-8")
-    found = read_annotations(path)
-    (picture,) = found.pictures
-    assert picture.file == "cat.png"  # the name before the upload
-    (thing,) = picture.instances
-    assert thing.box == (20, 20, 120, 60)
-    np.testing.assert_array_equal(thing.points, [[50, 50]])
-
-
-def test_points_of_a_label_studio_export_belong_to_their_parents(tmp_path: Path) -> None:
-    path = tmp_path / "export.json"
-    content = exported(
-        region("rectanglelabels", "cat", id="one", x=0, y=0, width=50, height=50),
-        region("rectanglelabels", "cat", id="two", x=50, y=50, width=50, height=50),
-        region("keypointlabels", "ear", parentID="two", x=75, y=75, width=1),
-        region("keypointlabels", "tail", x=10, y=10, width=1),
-        image="/data/local-files/?d=folder/cat.png",
-    )
-    path.write_text(json.dumps(content), encoding="utf-8")
-    things = read_annotations(path).pictures[0].instances
-    assert [(thing.category, thing.annotated) for thing in things] == [("cat", False), ("cat", True), ("object", True)]
-    assert read_annotations(path).pictures[0].file == "cat.png"
-
-
-@pytest.mark.parametrize(
-    "content",
-    [[], [1], [{"data": {}}], exported(), exported({"type": "keypointlabels", "value": {"keypointlabels": ["a"]}})],
-)
-def test_broken_exports_are_told(tmp_path: Path, content: Any) -> None:
-    path = tmp_path / "export.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(DatasetError, match="expected"):
-        read_annotations(path)
-
-
-def test_predictions_for_label_studio(record: Callable[..., TransferRecord]) -> None:
-    (task,) = label_studio.tasks([record(box=(10, 5, 60, 30))], min_confidence=0.5, version="semcorr dift")
-    assert task["data"] == {"image": "b.png"}
-    (prediction,) = task["predictions"]
-    assert prediction["model_version"] == "semcorr dift"
-    assert prediction["score"] == pytest.approx(0.6)
-    box, ear = prediction["result"]  # the tail is not sure enough, and the paw was not found
-    assert box["value"] == {"x": 10, "y": 10, "width": 50, "height": 50, "rotation": 0, "rectanglelabels": ["cat"]}
-    assert ear["value"]["keypointlabels"] == ["ear"]
-    assert (ear["value"]["x"], ear["value"]["y"]) == (10.5, 41.0)
-    assert ear["parentID"] == box["id"]
-
-
-def test_predictions_are_read_again_where_they_were(record: Callable[..., TransferRecord], tmp_path: Path) -> None:
-    (task,) = label_studio.tasks([record()], min_confidence=0.2, version="")
-    path = tmp_path / "corrected.json"
-    path.write_text(json.dumps([{**task, "annotations": task["predictions"]}]), encoding="utf-8")
-    (thing,) = read_annotations(path).pictures[0].instances
-    np.testing.assert_allclose(thing.points, [[10.5, 20.5], [30.25, 40.75]], atol=1e-3)
-
-
 def test_cvat(record: Callable[..., TransferRecord]) -> None:
     stream = io.BytesIO()
     cvat.write(stream, [record()], CATS, min_confidence=0.5)
@@ -150,8 +76,6 @@ def test_names_cannot_break_out_of_xml(record: Callable[..., TransferRecord]) ->
     skeleton = ET.fromstring(stream.getvalue()).find("image/skeleton")  # noqa: S314
     assert skeleton is not None
     assert skeleton.get("label") == nasty
-    interface = label_studio.labelling_config({"c": Category(id=1, name="c", keypoints=(nasty,))})
-    assert [node.get("value") for node in ET.fromstring(interface).iter("Label")] == [nasty, "c"]  # noqa: S314
 
 
 def test_a_name_that_no_system_has_is_a_missing_picture(tmp_path: Path) -> None:

@@ -33,4 +33,4 @@ def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str
             f"expected a whole COCO file, with images, annotations and categories, got a list of annotations or "
             f"results in {str(path)!r}: which images and key-points they mean stands in the file that they belong to."
         )
-    return label_studio.read(path, images) if isinstance(content, list) else coco_reading.read(path, images)
+    return label_studio.read(path, images) if label_studio.is_export(content) else coco_reading.read(path, images)

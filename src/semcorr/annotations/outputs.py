@@ -58,13 +58,13 @@ def write(
                 cvat.write(stream, records(), annotations.categories, min_confidence=min_confidence)
             return [path]
         version = f"semcorr {info.get('method', '')}".strip()
-        tasks = label_studio.tasks(records(), min_confidence=min_confidence, version=version)
+        tasks = label_studio.tasks(records(), annotations, min_confidence=min_confidence, version=version)
         with whole_file(path) as stream:
             for number, task in enumerate(tasks):
                 stream.write((b",\n" if number else b"[\n") + json.dumps(task, allow_nan=False).encode())
             stream.write(b"\n]\n" if stream.tell() else b"[]\n")
         interface = path.with_suffix(".config.xml")
-        write_whole(interface, label_studio.labelling_config(annotations.categories).encode())
+        write_whole(interface, label_studio.labelling_config(annotations).encode())
         return [path, interface]
     except OSError as error:
         raise TransferError(
