@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from semcorr.errors import ImageError, suggest
+from semcorr.png_chunks import without_odd_chunks
 
 MAX_MEGAPIXELS = 100.0
 MIN_SIDE = 2
@@ -181,10 +183,10 @@ def known_formats() -> list[str]:
     return [name for name in FORMATS if name in PIL.Image.OPEN]
 
 
-def _open(stream: object, path: str, max_megapixels: float) -> PIL.Image.Image:
+def _open(stream: BufferedIOBase, path: str, max_megapixels: float) -> PIL.Image.Image:
     try:
         with _quiet():
-            return PIL.Image.open(stream, formats=known_formats())  # type: ignore[arg-type]
+            return PIL.Image.open(without_odd_chunks(stream), formats=known_formats())  # type: ignore[arg-type]
     except PIL.Image.DecompressionBombError as error:
         pillow = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise ImageError(
