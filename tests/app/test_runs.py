@@ -9,6 +9,7 @@ import pytest
 
 from semcorr.app import runs
 from semcorr.errors import ImageError, RunError
+from semcorr.evaluation.heatmaps_of import load_method
 from semcorr.evaluation.run_folder import Shard, append, new_record_file, open_run, read_run
 from semcorr.methods import load_matcher
 
@@ -73,10 +74,10 @@ def test_maps_are_made_again_with_the_runs_own_settings(page_runs: Path, tmp_pat
     open_run(tmp_path / "run", {**before.settings, "method": method}, 1)
     append(new_record_file(tmp_path / "run", Shard()), before.records[0])
     opened = runs.open_run(tmp_path, "run")
-    found = runs.maps_of(opened, 0, runs.load_method(opened), lambda *_, **__: None)
+    found = runs.maps_of(opened, 0, load_method(opened.run), lambda *_, **__: None)
     root, record = Path(before.settings["dataset"]["root"]), before.records[0]
     query = matcher.describe(root / record.source, record.source_points)
     assert np.array_equal(found.matches.points, matcher.locate(query, root / record.target).points)
     assert found.layers is not None
     with pytest.raises(RunError, match="is a guess"):
-        runs.load_method(runs.open_run(page_runs, "deep/mine"))
+        load_method(runs.open_run(page_runs, "deep/mine").run)

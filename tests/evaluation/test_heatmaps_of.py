@@ -1,40 +1,170 @@
-"""Heat maps made again: they peak where the run found its points."""
+"""Heat maps made again: they peak where the run found its points, whatever it was made with."""
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
+from PIL.Image import Resampling
 
+from diffusion.networks import save_checkpoint
+from semcorr.calibration import Calibration, key_of
+from semcorr.cli.main import main
 from semcorr.datasets.base import Dataset
-from semcorr.errors import RunError
-from semcorr.evaluation.heatmaps_of import HeatmapsOf
+from semcorr.errors import QueryError, RunError
+from semcorr.evaluation.heatmaps_of import HeatmapsOf, QueriesOf, load_method
+from semcorr.evaluation.records import Run
 from semcorr.evaluation.runner import Method, run
+from semcorr.images import load_image
+from semcorr.matching import Query
+from semcorr.methods import load_matcher, methods
+from vision.networks import save_folder
 
-QUICK = Method(options={"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"})
+SIDE = 64
+"""Of the birds' pictures, in pixels."""
+QUICK: dict[str, Any] = {"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"}
+DIFT: dict[str, Any] = {"samples": 1, "prompt": None, "device": "cpu"}
+DINO: dict[str, Any] = {"resolution": 64, "layer": -1, "device": "cpu"}
+
+MADE: dict[str, tuple[str, dict[str, Any]]] = {
+    "prompt": ("toy", QUICK),
+    "attention-dift": ("toy", {"steps": 2, "locate_crops": 4, "dift_samples": 1, "device": "cpu"}),
+    "dift": ("toy", DIFT),
+    "nbb": ("toy", DIFT),
+    "dino": ("dinov2", DINO),
+    "nbb-dino": ("dinov2", {**DINO, "levels": 1, "least": 0.0}),
+    "sd-dino": ("sd1", {**DIFT, "vision": "dinov2", "dino_resolution": 64}),
+}
+"""Of every method, a model and options that are quick; networks of names other than "toy" are tiny random ones."""
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_maps_peak_at_what_was_found(birds: Dataset, tmp_path: Path, kept: bool) -> None:
-    few = dataclasses.replace(birds, pairs=birds.pairs[:2])
-    found = run(few, QUICK, tmp_path / "run", keep_queries=kept)
-    assert (tmp_path / "run" / "queries").exists() == kept
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("networks")
+    made = {"sd1": save_checkpoint(root / "sd1", "sd1"), "dinov2": save_folder(root / "dinov2", "dinov2")}
+    return {"toy": "toy", **{name: str(path) for name, path in made.items()}}
+
+
+@pytest.fixture
+def few(birds: Dataset) -> Dataset:
+    """Two targets of one source."""
+    return dataclasses.replace(birds, pairs=birds.pairs[:2])
+
+
+def method_of(name: str, folders: dict[str, str], **more: Any) -> Method:
+    model, options = MADE[name]
+    named = {key: folders[value] if key == "vision" else value for key, value in options.items()}
+    return Method(name=name, model=folders[model], options={**named, **more})
+
+
+def assert_peaks(found: Run, within: float) -> None:
+    """A map peaks within so many of its cells of the predicted point, along x and y."""
     maps = HeatmapsOf(found)
+    assert found.records
     for record in found.records:
-        for point, (x, y) in enumerate(record.predicted):
+        assert not record.error
+        assert len(record.predicted) == len(record.truth) > 0
+        for point, place in enumerate(record.predicted):
             heat = maps(record, point)
             assert heat is not None
             row, column = np.unravel_index(heat.argmax(), heat.shape)
-            # Peaks are the middle of a map's pixel, in pixels of the 64 x 64 picture.
             height, width = heat.shape
-            assert ((column + 0.5) / width * 64, (row + 0.5) / height * 64) == pytest.approx((x, y), abs=1e-2)
+            peak = np.array([(column + 0.5) / width, (row + 0.5) / height])
+            np.testing.assert_array_less(np.abs(peak - place / SIDE) * (width, height), within)
 
 
-def test_guesses_and_other_models_have_none(birds: Dataset, tmp_path: Path) -> None:
-    few = dataclasses.replace(birds, pairs=birds.pairs[:1])
+def test_every_method_is_tried_here() -> None:
+    assert set(MADE) <= set(methods())
+    assert {name for name, method in methods().items() if method.loader.startswith("semcorr.")} == set(MADE)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_maps_peak_at_what_was_found(few: Dataset, tmp_path: Path, kept: bool) -> None:
+    found = run(few, Method(options=QUICK), tmp_path / "run", keep_queries=kept)
+    assert (tmp_path / "run" / "queries").exists() == kept
+    assert_peaks(found, 1e-2)
+
+
+@pytest.mark.parametrize("name", [name for name in MADE if name != "prompt"])
+def test_a_report_with_heat_maps_of_every_method(
+    few: Dataset, folders: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    """Features' maps are coarser than refined peaks: within one and a half cells."""
+    few = dataclasses.replace(few, pairs=few.pairs[:1])
+    found = run(few, method_of(name, folders), tmp_path / "run")
+    assert_peaks(found, 1.6)
+    again = run(few, method_of(name, folders), tmp_path / "kept", keep_queries=True)
+    assert_peaks(again, 1.6)
+    assert main(["report", str(tmp_path / "run"), "--plots", str(tmp_path / "plots"), "--heatmaps"]) == 0
+    assert (tmp_path / "plots" / "pairs-run.png").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", list(MADE))
+def test_poses_calibrations_and_precision_are_the_runs_own(
+    few: Dataset, folders: dict[str, str], tmp_path: Path, name: str, dtype: str
+) -> None:
+    method = method_of(name, folders, align_pose=True, dtype=dtype)
+    key = key_of(name, load_matcher(name, method.model, **method.options, calibration="none").identity())
+    curve = Calibration(method=name, key=key, confidence=(0.0, 1.0), probability=(0.2, 0.9), source={})
+    options = {**method.options, "calibration": str(curve.save(tmp_path / "curve.json"))}
+    found = run(few, dataclasses.replace(method, options=options), tmp_path / "run", keep_queries=True)
+    assert found.settings["method"]["align_pose"]
+    assert found.settings["method"]["dtype"] == dtype
+    assert "calibration" in found.settings["method"]
+    assert_peaks(found, 1.6)
+    assert main(["report", str(tmp_path / "run"), "--plots", str(tmp_path / "plots"), "--heatmaps"]) == 0
+    assert (tmp_path / "plots" / "pairs-run.png").is_file()
+
+
+def test_maps_of_a_mirrored_target_are_those_that_were_found(few: Dataset, tmp_path: Path) -> None:
+    """The target is the source in a mirror: pose alignment finds it there, and its map lies in the target's frame."""
+    pair = few.pairs[0]
+    mirrored = tmp_path / "mirrored.png"
+    with PIL.Image.open(pair.source.path) as picture:
+        large = picture.resize((SIDE, SIDE), Resampling.NEAREST)
+        large.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored)
+    target = dataclasses.replace(pair.target, path=mirrored)
+    one = dataclasses.replace(few, pairs=(dataclasses.replace(pair, target=target),))
+    found = run(one, Method(name="dift", options={**DIFT, "align_pose": True}), tmp_path / "run")
+    straight = run(one, Method(name="dift", options=DIFT), tmp_path / "straight")
+    assert not np.allclose(found.records[0].predicted, straight.records[0].predicted)
+    assert_peaks(found, 1.6)
+
+
+def test_the_packages_own_calibration_is_used_again_and_another_is_not(few: Dataset, tmp_path: Path) -> None:
+    few = dataclasses.replace(few, pairs=few.pairs[:1])
+    own = run(few, Method(name="dift", options={"device": "cpu"}), tmp_path / "own")
+    none = run(few, Method(name="dift", options={"device": "cpu", "calibration": "none"}), tmp_path / "none")
+    assert load_method(own).identity()["calibration"] == own.settings["method"]["calibration"]
+    assert "calibration" not in load_method(none).identity()
+    method = {**own.settings["method"], "calibration": "of another file"}
+    other = dataclasses.replace(own, settings={**own.settings, "method": method})
+    assert "calibration" not in load_method(other).identity()
+
+
+def test_a_damaged_kept_query_is_made_again_and_a_missing_image_has_no_map(few: Dataset, tmp_path: Path) -> None:
+    found = run(few, Method(name="dift", options=DIFT), tmp_path / "run", keep_queries=True)
+    (kept,) = (tmp_path / "run" / "queries").glob("*.safetensors")
+    record = found.records[0]
+    source = load_image(few.root / record.source)
+    matcher = load_method(found)
+    assert QueriesOf(found)(matcher, record, source).points.tolist() == record.source_points.tolist()
+    kept.write_bytes(b"damaged")
+    with pytest.raises(QueryError):
+        Query.load(kept)
+    assert_peaks(found, 1.6)
+    gone = dataclasses.replace(record, target="not there.png")
+    assert HeatmapsOf(found)(gone, 0) is None
+
+
+def test_guesses_and_other_models_have_none(few: Dataset, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is a guess"):
         HeatmapsOf(run(few, Method(name="random"), tmp_path / "guess"))
-    found = run(few, QUICK, tmp_path / "run")
+    found = run(few, Method(name="dift", options=DIFT), tmp_path / "run")
     method = {**found.settings["method"], "model_fingerprint": "0"}
     with pytest.raises(RunError, match="is not the model that"):
         HeatmapsOf(dataclasses.replace(found, settings={**found.settings, "method": method}))

@@ -16,6 +16,7 @@ from semcorr.app.serve import Desk
 from semcorr.app.sessions import Session
 from semcorr.app.workspace import Found
 from semcorr.errors import RunError, SemcorrError
+from semcorr.evaluation.heatmaps_of import load_method
 from semcorr.marks import point_colour
 
 Updates = dict[Any, Any]
@@ -215,7 +216,7 @@ class _Handlers:
             if looked is None or looked.place is None:
                 raise RunError("Choose a pair first.")
             method = json.dumps(looked.opened.run.settings["method"], sort_keys=True)
-            matcher = self._desk.models.keep(method, lambda: runs.load_method(looked.opened))
+            matcher = self._desk.models.keep(method, lambda: load_method(looked.opened.run, local_files_only=True))
             return runs.maps_of(looked.opened, looked.place, matcher, job)
 
         try:

@@ -1,9 +1,8 @@
 """Runs of the benchmark kit: which there are, which pairs are of interest, and a pair's pictures and maps."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Float
 from semcorr.app.work import layer_maps
 from semcorr.app.workspace import Found
 from semcorr.errors import ImageError, RunError
+from semcorr.evaluation.heatmaps_of import QueriesOf
 from semcorr.evaluation.pck import is_correct
 from semcorr.evaluation.protocol import named
 from semcorr.evaluation.records import PairRecord, Run
@@ -19,7 +19,6 @@ from semcorr.evaluation.scores import Scores, score
 from semcorr.files import is_dir
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher
-from semcorr.methods import load_matcher, methods
 from semcorr.progress import Progress
 
 ALPHA = 0.1
@@ -120,22 +119,6 @@ def pictures_of(opened: OpenRun, place: int) -> tuple[Image, Image]:
     return images[0], images[1]
 
 
-def load_method(opened: OpenRun) -> Matcher:
-    """Load what a run was made with.
-
-    Raises:
-        RunError: it is a guess that has no maps, or its model is another now.
-        SemcorrError: it cannot be loaded.
-    """
-    method = opened.run.settings["method"]
-    if "settings" not in method or method.get("name") not in methods():
-        raise RunError(f"There are no heat maps: {method.get('name')!r} is a guess, and looks at nothing.")
-    matcher = load_matcher(str(method["name"]), str(method["model_id"]), **_options(method))
-    if matcher.identity().get("model_fingerprint") != method.get("model_fingerprint"):
-        raise RunError(f"{method['model_id']!r} is not the model that the run was made with: its weights differ.")
-    return matcher
-
-
 def maps_of(opened: OpenRun, place: int, matcher: Matcher, progress: Progress) -> Found:
     """Do a pair again with the run's own method, for its heat maps.
 
@@ -147,21 +130,10 @@ def maps_of(opened: OpenRun, place: int, matcher: Matcher, progress: Progress) -
     if record.error:
         raise RunError(f"This pair failed in the run: {record.error}")
     source, target = pictures_of(opened, place)
-    points = np.clip(record.source_points, 0, record.source_size)
-    query = matcher.describe(source, points, names=record.names, progress=progress)
+    query = QueriesOf(opened.run)(matcher, record, source, progress=progress)
     matches = matcher.locate(query, target, progress=progress)
     layers = layer_maps(matcher, query, target, progress) if len(matches.layer_names) > 1 else None
     return Found(image=target, matches=matches, layers=layers)
-
-
-def _options(method: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "revision": method.get("model_revision"),
-        "dtype": method.get("dtype", "float32"),
-        "align_pose": bool(method.get("align_pose")),
-        "local_files_only": True,
-        **method["settings"],
-    }
 
 
 def _right(scores: Scores) -> tuple[Bool[np.ndarray, " _"], ...]:
