@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from semcorr.cli.main import main
 from semcorr.errors import DatasetError, SettingsError
 from semcorr.evaluation.keypoints import score
 
@@ -125,19 +126,84 @@ def test_truth_without_visible_points_or_sizes(truth: Path, tmp_path: Path) -> N
 
 def test_a_category_annotated_in_other_images_only_has_no_precision(tmp_path: Path) -> None:
     """Of two categories one is true in an image that nobody looked at, or has no points: the mean is of the other."""
-    dog = {"id": 2, "name": "dog", "keypoints": ["nose"]}
-    cat = thing(1, 1, [10, 10, 2, 50, 20, 2])
-
-    def write(name: str, things: list[dict[str, Any]], images: int) -> Path:
-        path = save(tmp_path / name, things, images=images)
-        content = json.loads(path.read_text())
-        path.write_text(json.dumps(content | {"categories": [*KINDS, dog]}))
-        return path
-
-    found = write("found.json", [cat], 1)
-    for other in (
-        {**thing(2, 2, [5, 5, 2]), "category_id": 2},
-        {**thing(2, 1, [0, 0, 0]), "category_id": 2, "num_keypoints": 0},
-    ):
-        truth = write("truth.json", [cat, other], 2)
+    found = write(tmp_path / "found.json", [cat(1, 1)], 1)
+    for other in (dog(2, 2), dog(2, 1, keypoints=[0, 0, 0], num_keypoints=0)):
+        truth = write(tmp_path / "truth.json", [cat(1, 1), other], 2)
         assert score(found, truth).precision["AP"] == pytest.approx(1.0)
+
+
+DOG = {"id": 2, "name": "dog", "keypoints": ["nose"]}
+
+
+def write(path: Path, things: list[dict[str, Any]], images: int) -> Path:
+    """Cats (1) and dogs (2)."""
+    content = json.loads(save(path, things, images=images).read_text())
+    path.write_text(json.dumps(content | {"categories": [*KINDS, DOG]}))
+    return path
+
+
+def cat(number: int, image: int, **more: Any) -> dict[str, Any]:
+    return thing(number, image, [10, 10, 2, 50, 20, 2], **more)
+
+
+def dog(number: int, image: int, **more: Any) -> dict[str, Any]:
+    return {**thing(number, image, [5, 5, 2]), "category_id": 2, **more}
+
+
+def test_objects_that_belong_to_no_true_one_are_counted(tmp_path: Path) -> None:
+    """Of images 1 to 4, the last is not in the truth: nothing is known of it. A box without key-points is an object."""
+    true = write(tmp_path / "truth.json", [cat(1, 1), cat(2, 2), {**cat(3, 3), "keypoints": None}], images=3)
+    predicted = [
+        *(cat(1, 1), dog(2, 1)),  # a dog that is not there
+        *(cat(3, 2), cat(4, 2, bbox=[5, 5, 9, 9]), cat(5, 2, bbox=[1, 1, 9, 9])),  # two cats too many
+        *(cat(6, 3), dog(7, 3, keypoints=[0, 0, 0], keypoints_found=[3, 3, 0.1])),  # a dog below the threshold
+        *(dog(8, 4), dog(9, 2, keypoints=[0, 0, 0])),  # an unknown image; a box that nobody filled
+    ]
+    scores = score(write(tmp_path / "found.json", predicted, images=4), true)
+    assert scores.extra == {"1.png": {"dog": 1}, "2.png": {"cat": 2}, "3.png": {"dog": 1}}
+    assert (scores.images, scores.wrong_category, scores.surplus) == (3, 2, 2)
+    document = json.loads(json.dumps(scores.to_dict()))
+    assert document["extra_objects"] == 4
+    assert document["extra"]["2.png"] == {"cat": 2}
+    assert scores.pck[0.1] == 1.0
+
+
+def test_a_crowd_takes_any_number(tmp_path: Path) -> None:
+    true = write(tmp_path / "truth.json", [cat(1, 1), cat(2, 1, iscrowd=1)], images=1)
+    scores = score(write(tmp_path / "found.json", [cat(1, 1), cat(2, 1), cat(3, 1), cat(4, 1)], images=1), true)
+    assert (scores.extra, scores.surplus) == ({}, 0)
+
+
+def test_wrong_categories_alone_are_an_answer(tmp_path: Path) -> None:
+    true = write(tmp_path / "truth.json", [cat(1, 1)], images=1)
+    scores = score(write(tmp_path / "found.json", [dog(1, 1)], images=1), true)
+    assert (scores.pck[0.1], scores.found, scores.wrong_category) == (0, 0, 1)
+    assert scores.precision["AP"] == 0
+
+
+@pytest.mark.parametrize("image", [1, 2])
+def test_extra_objects_lower_average_precision(tmp_path: Path, image: int) -> None:
+    """A false cat that is surer than the true one, in its image or one without cats: 1 of 2 right at full recall."""
+    true = write(tmp_path / "truth.json", [cat(1, 1), dog(2, 2)], images=2)
+    away = thing(2, image, [90, 45, 2, 5, 45, 2], bbox=[0, 0, 100, 50], score=0.9)
+    predicted = [cat(1, 1, score=0.5), dog(3, 2, score=0.5)]
+    alone, more = (
+        score(write(tmp_path / "found.json", things, images=2), true) for things in (predicted, [*predicted, away])
+    )
+    assert alone.precision["AP"] == pytest.approx(1.0)
+    assert more.precision["AP"] == pytest.approx((0.5 + 1) / 2)
+    assert (alone.surplus + alone.wrong_category, more.surplus + more.wrong_category) == (0, 1)
+
+
+def test_extra_objects_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    true = write(tmp_path / "truth.json", [cat(n, n) for n in range(1, 13)], images=12)
+    found = write(tmp_path / "found.json", [one(n, n) for n in range(1, 13) for one in (cat, dog)], images=12)
+    assert main(["eval", str(found), "--truth", str(true)]) == 0
+    out = capsys.readouterr().out
+    assert "12 in 12 of 12 images (1.00 an image)" in out
+    assert "1 dog" in out
+    assert "and 2 images more" in out
+    assert main(["eval", str(found), "--truth", str(true), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["extra_objects"], document["wrong_category"], document["surplus"]) == (12, 12, 0)
+    assert document["extra"]["12.png"] == {"dog": 1}

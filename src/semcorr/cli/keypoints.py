@@ -6,6 +6,9 @@ from rich.table import Table
 
 from semcorr.cli import console
 
+_LISTED = 10
+"""So many images with extra objects are listed."""
+
 
 def compare(found: Path, truth: Path, sigma: float | None, *, json: bool) -> int:
     """Print average precision, PCK and what confidence is worth.
@@ -34,5 +37,16 @@ def compare(found: Path, truth: Path, sigma: float | None, *, json: bool) -> int
     table.add_row("area under the risk-coverage curve", f"{scores.risk:.3f} (in no order: {scores.overall_risk:.3f})")
     table.add_row("calibration error of the confidence", f"{scores.error:.3f}")
     table.add_row("things, visible points, of them with an answer", f"{scores.things}, {scores.points}, {scores.found}")
+    extra = scores.wrong_category + scores.surplus
+    table.add_row(
+        "objects that belong to no true one",
+        f"{extra} in {len(scores.extra)} of {scores.images} images ({extra / scores.images:.2f} an image)",
+    )
+    if extra:
+        table.add_row("of them of a category not shown, one too many", f"{scores.wrong_category}, {scores.surplus}")
+    for file, kinds in list(scores.extra.items())[:_LISTED]:
+        table.add_row(f"  {file}", ", ".join(f"{count} {name}" for name, count in kinds.items()))
+    if len(scores.extra) > _LISTED:
+        table.add_row(f"  and {len(scores.extra) - _LISTED} images more: all are in --json", "")
     console.show(table)
     return 0

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,10 @@ class KeypointScores:
         points: true visible points, ``found`` of them have an answer.
         risk: area under the risk-coverage curve at alpha 0.1: 0 is the best there is, ``overall_risk`` what no order
         gives. error: of confidence as a probability at alpha 0.1 (expected calibration error).
+        images: those that both files have.
+        extra: by image and category, predicted objects that belong to no true one: of a category that the image does
+            not show (``wrong_category`` in all), or more of one than it shows (``surplus`` in all). They are in no PCK;
+            average precision counts those of a category that has true objects anywhere.
     """
 
     precision: Mapping[str, float]
@@ -44,11 +49,17 @@ class KeypointScores:
     risk: float
     overall_risk: float
     error: float
+    images: int
+    extra: Mapping[str, Mapping[str, int]]
+    wrong_category: int
+    surplus: int
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             **vars(self),
+            "extra": {file: dict(kinds) for file, kinds in self.extra.items()},
+            "extra_objects": self.wrong_category + self.surplus,
             "precision": dict(self.precision),
             "pck": {str(alpha): value for alpha, value in self.pck.items()},
             "per_image": {str(alpha): value for alpha, value in self.per_image.items()},
@@ -97,6 +108,7 @@ def score(found: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointScores:
     counts = pck.count(errors, pair, len(things), ALPHAS)
     both = pck.averages(counts)
     right = pck.is_correct(errors, 0.1)
+    wrong, surplus = _extra(ours, real)
     return KeypointScores(
         precision=_precision(ours, real, sigma),
         pck=dict(zip(ALPHAS, both.per_point.tolist(), strict=True)),
@@ -107,6 +119,10 @@ def score(found: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointScores:
         risk=trust.risk_coverage_area(confidence, right),
         overall_risk=float(1 - right.mean()),
         error=trust.calibration_error(confidence, right),
+        images=len(set(ours["files"]) & set(real["files"])),
+        extra=_by_image(wrong + surplus),
+        wrong_category=wrong.total(),
+        surplus=surplus.total(),
     )
 
 
@@ -115,11 +131,12 @@ def _read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         names = {image["id"]: str(image["file_name"]) for image in content["images"]}
         kinds = {kind["id"]: (str(kind["name"]), tuple(kind.get("keypoints", ()))) for kind in content["categories"]}
-        things = []
+        things, bare = [], Counter[tuple[str, str]]()
         for record in content.get("annotations", ()):
             name, keypoints = kinds[record["category_id"]]
             values = record.get("keypoints_found") or record.get("keypoints")
             if not keypoints or not values:
+                bare[names[record["image_id"]], name] += 1
                 continue
             array = np.array([np.nan if value is None else value for value in values], dtype=float).reshape(-1, 3)
             if len(array) != len(keypoints):
@@ -135,6 +152,7 @@ def _read(path: Path) -> dict[str, Any]:
                     "box": box,
                     "score": float(record.get("score", 1.0)),
                     "sure": "keypoints_found" in record,
+                    "crowd": bool(int(record.get("iscrowd") or 0)),
                 }
             )
     except OSError as error:
@@ -144,7 +162,36 @@ def _read(path: Path) -> dict[str, Any]:
             f"{str(path)!r} is no COCO key-points file ({type(error).__name__}: {error}). Expected images, annotations "
             "and categories."
         ) from error
-    return {"kinds": dict(kinds.values()), "things": things, "files": list(names.values())}
+    return {"kinds": dict(kinds.values()), "things": things, "files": list(names.values()), "bare": bare}
+
+
+def _extra(ours: dict[str, Any], real: dict[str, Any]) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+    """Predicted objects that belong to no true one, by image and category: of a wrong one, and too many of a true one.
+
+    A true object takes one predicted one, also where it has no key-points; a crowd takes any number. A category that
+    both files define, but with other key-points, cannot be compared.
+    """
+    other = {name for name, points in ours["kinds"].items() if real["kinds"].get(name, points) != points}
+    both = set(real["files"]) & set(ours["files"])
+    predicted = Counter(
+        (thing["file"], thing["category"])
+        for thing in ours["things"]
+        if thing["file"] in both
+        and thing["category"] not in other
+        and (thing["sure"] or (thing["keypoints"][:, 2] > 0).any())
+    )
+    true = real["bare"] + Counter((thing["file"], thing["category"]) for thing in real["things"])
+    crowds = {(thing["file"], thing["category"]) for thing in real["things"] if thing["crowd"]}
+    wrong = Counter({key: count for key, count in predicted.items() if not true[key]})
+    surplus = Counter({key: count - true[key] for key, count in predicted.items() if true[key] and key not in crowds})
+    return wrong, +surplus
+
+
+def _by_image(extra: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for (file, category), count in sorted(extra.items()):
+        found.setdefault(file, {})[category] = count
+    return found
 
 
 def _pairs(ours: dict[str, Any], real: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None, dict[str, Any]]]:
@@ -153,13 +200,13 @@ def _pairs(ours: dict[str, Any], real: dict[str, Any]) -> list[tuple[str, dict[s
     for thing in ours["things"]:
         there.setdefault((thing["file"], thing["category"]), []).append(thing)
     pairs: list[tuple[str, dict[str, Any] | None, dict[str, Any]]] = []
-    matched = False
+    # What is of wrong categories alone is an answer as well.
+    matched = any(thing["file"] in real["files"] for thing in ours["things"])
     for true in real["things"]:
         if ours["kinds"].get(true["category"]) != real["kinds"][true["category"]] or true["file"] not in ours["files"]:
             continue
         others = there.get((true["file"], true["category"]), [])
         best = max(others, key=lambda other: _overlap(other["box"], true["box"]), default=None)
-        matched = matched or best is not None
         pairs.append((true["category"], best, true))
     return pairs if matched else []
 
