@@ -83,7 +83,7 @@ def test_pairs_are_read_one_a_sub_class_first(willow):
 
 
 def test_a_folder_without_pairs_is_told(tmp_path):
-    with pytest.raises(ImageError, match="found no pair"):
+    with pytest.raises(ImageError, match="got no pair"):
         read_pairs(tmp_path, 1)
     with pytest.raises(ImageError, match="no folder"):
         read_pairs(tmp_path / "none", 1)

@@ -8,9 +8,7 @@ from semcorr.annotations.base import AnnotatedPicture, Annotations
 from semcorr.datasets.base import Box
 from semcorr.errors import TransferError
 from semcorr.files import is_dir
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""Files of a folder that are taken for pictures."""
+from semcorr.image_files import image_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +89,10 @@ def _places(picture: AnnotatedPicture | None, categories: Sequence[str]) -> tupl
 def _pictures(paths: Sequence[Path]) -> Iterator[Path]:
     """Files as they are, folders as the pictures below them."""
     for path in paths:
-        if not is_dir(path):
+        if is_dir(path):
+            yield from image_files(path)
+        else:
             yield path
-            continue
-        yield from sorted(
-            found
-            for found in path.rglob("*")
-            if found.suffix.lower() in SUFFIXES and found.is_file() and not found.name.startswith(".")
-        )
 
 
 def _file(path: Path, images: Path | None) -> str:

@@ -65,7 +65,12 @@ def _source(desk: Desk) -> dict[str, Any]:
     gr.HTML(texts.step(1, "Source", "your picture, or one of the four examples"), padding=False)
     with gr.Row(elem_classes="sc-line"):
         made["source_upload"] = gr.UploadButton(
-            "Upload source", file_types=["image"], size="sm", variant="primary", elem_id="source-upload", min_width=110
+            "Upload source",
+            file_types=parts.IMAGE_TYPES,
+            size="sm",
+            variant="primary",
+            elem_id="source-upload",
+            min_width=110,
         )
         made["undo"] = gr.Button("Undo point", size="sm", elem_id="undo", min_width=90)
         made["clear"] = gr.Button("Clear points", size="sm", elem_id="clear", min_width=90)
@@ -89,7 +94,7 @@ def _targets(desk: Desk) -> dict[str, Any]:
     with gr.Row(elem_classes="sc-line"):
         made["targets_upload"] = gr.UploadButton(
             "Upload targets",
-            file_types=["image"],
+            file_types=parts.IMAGE_TYPES,
             file_count="multiple",
             size="sm",
             variant="primary",

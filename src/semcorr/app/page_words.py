@@ -49,7 +49,7 @@ def build(desk: Desk) -> None:
             with gr.Row(elem_classes="sc-line"):
                 upload = gr.UploadButton(
                     "Upload picture",
-                    file_types=["image"],
+                    file_types=parts.IMAGE_TYPES,
                     size="sm",
                     variant="primary",
                     elem_id="words-upload",

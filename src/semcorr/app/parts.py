@@ -8,12 +8,15 @@ import gradio as gr
 
 from semcorr.app.jobs import Job, Status
 from semcorr.app.serve import Desk
+from semcorr.image_files import image_suffixes
 
 _EVERY = 0.35
 """Seconds between two looks at a job."""
 
 _TEMPLATE = '<div class="sc-viewer"></div>'
 ALL_POINTS = "all points"
+IMAGE_TYPES = ["image", *sorted(image_suffixes())]
+"""What a browser offers to send: it does not know all endings of images."""
 
 _OPACITY = "(value) => { document.querySelector('.gradio-container').style.setProperty('--heat-opacity', value); }"
 

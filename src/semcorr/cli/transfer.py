@@ -107,6 +107,7 @@ def transfer(
     from semcorr.annotations.running import TransferJob, run
     from semcorr.annotations.targets import find_targets
     from semcorr.annotations.transferrer import Transferrer, TransferSettings, wanted_categories
+    from semcorr.image_files import notes_of
 
     settings = TransferSettings(support=how.support, margin=how.margin, categories=how.category)
     if not 0 <= how.min_confidence <= 1:
@@ -115,7 +116,10 @@ def transfer(
         raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
     paths, part = paths_of(output, formats), parse_shard(shard)
     known = read_annotations(annotations, images)
-    places = find_targets(known, wanted_categories(known, settings), images=images, paths=list(_expanded(targets)))
+    looked_in = list(_expanded(targets))
+    for note in notes_of(looked_in or ([images] if images else [])):
+        console.note(note)
+    places = find_targets(known, wanted_categories(known, settings), images=images, paths=looked_in)
     folder = output.with_name(f"{output.name}.work")
     _check_outputs(
         [*paths.values(), *([review] if review else [])], annotations, places, resumed=folder, replace=replace

@@ -14,6 +14,7 @@ from semcorr import draw, marks
 from semcorr.datasets import mat
 from semcorr.demo.scoring import Score
 from semcorr.errors import ImageError
+from semcorr.image_files import is_image_name, notes_of
 from semcorr.images import load_image
 from semcorr.matching import Matcher
 from semcorr.progress import Progress
@@ -76,7 +77,8 @@ def read_pairs(data: Path, count: int) -> list[PhotoPair]:
             break
     if not pairs:
         raise ImageError(
-            f"Expected sub-folders of .png photographs with .mat annotations in {str(root)!r}, found no pair of them."
+            f"Expected sub-folders of photographs (.png, .jpg) with .mat annotations in {str(root)!r}, got no pair of "
+            f"them. {' '.join(notes_of([root]))}".rstrip()
         )
     return pairs[:count]
 
@@ -134,7 +136,7 @@ def _classes_in_turn(folders: Sequence[Path]) -> list[Path]:
 
 
 def _annotated(folder: Path) -> list[Path]:
-    return [photo for photo in sorted(folder.glob("*.png")) if photo.with_suffix(".mat").is_file()]
+    return [photo for photo in sorted(folder.iterdir()) if is_image_name(photo) and photo.with_suffix(".mat").is_file()]
 
 
 def _pair(source: Path, target: Path) -> PhotoPair:
