@@ -1,16 +1,14 @@
 """Tables read and written; CVAT written. What its own importer says is in test_importers.py."""
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
-from semcorr.annotations import Category, TransferRecord, cvat, read_annotations
+from semcorr.annotations import Category, TransferRecord, read_annotations
 from semcorr.errors import DatasetError
 
 CATS = {"cat": Category(id=1, name="cat", keypoints=("ear", "tail", "paw"))}
@@ -53,29 +51,6 @@ def test_broken_tables_are_told(tmp_path: Path, text: str, message: str) -> None
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DatasetError, match=message):
         read_annotations(path)
-
-
-def test_cvat(record: Callable[..., TransferRecord]) -> None:
-    stream = io.BytesIO()
-    cvat.write(stream, [record()], CATS, min_confidence=0.5)
-    root = ET.fromstring(stream.getvalue())  # noqa: S314  # our own
-    assert root.findtext("version") == "1.1"
-    image = root.find("image")
-    assert image is not None
-    assert (image.get("name"), image.get("width"), image.get("height")) == ("b.png", "100", "50")
-    points = {part.get("label"): (part.get("points"), part.get("outside")) for part in image.iter("points")}
-    assert points["ear"] == ("10.50,20.50", "0")
-    assert points["tail"] == ("30.25,40.75", "1")
-    assert points["paw"][1] == "1"
-
-
-def test_names_cannot_break_out_of_xml(record: Callable[..., TransferRecord]) -> None:
-    nasty = '"><image name="'
-    stream = io.BytesIO()
-    cvat.write(stream, [record(category=nasty)], {nasty: CATS["cat"]}, min_confidence=0)
-    skeleton = ET.fromstring(stream.getvalue()).find("image/skeleton")  # noqa: S314
-    assert skeleton is not None
-    assert skeleton.get("label") == nasty
 
 
 def test_a_name_that_no_system_has_is_a_missing_picture(tmp_path: Path) -> None:

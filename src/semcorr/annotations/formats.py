@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
-from semcorr.annotations import coco_reading, label_studio, points_csv
+from semcorr.annotations import coco_reading, cvat_reading, label_studio, points_csv
 from semcorr.annotations.base import ADVICE, Annotations
 from semcorr.datasets.files import Folder
 from semcorr.files import is_dir
 
 
 def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Annotations:
-    """Read COCO key-points (.json), a Label Studio export (.json) or a table (.csv).
+    """Read COCO key-points (.json), a Label Studio export (.json), CVAT for images (.xml) or a table (.csv).
 
     Args:
         path: The file.
@@ -25,9 +25,21 @@ def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str
         raise folder.wrong(f"expected a folder of pictures, got {str(images)!r}, which is none.")
     if path.suffix.lower() == ".csv":
         return points_csv.read(path, images)
+    if path.suffix.lower() == ".xml":
+        return cvat_reading.read(path, images)
     if path.suffix.lower() != ".json":
-        raise folder.wrong(f"expected COCO or Label Studio (.json) or a table (.csv), got {str(path)!r}.")
+        raise folder.wrong(
+            f"expected COCO or Label Studio (.json), CVAT for images (.xml) or a table (.csv), got {str(path)!r}."
+            + (" Unpack the archive first." if path.suffix.lower() == ".zip" else "")
+        )
     content = folder.content(path)
+    if isinstance(content, dict) and "shapes" in content and "categories" not in content:
+        raise folder.wrong(
+            f"{str(path)!r} is a labelme file, which is not read: convert its points to a table (image, name, x, y) or "
+            "to COCO."
+        )
+    if isinstance(content, dict) and "_via_img_metadata" in content:
+        raise folder.wrong(f"{str(path)!r} is a project of VIA, which is not read: export COCO instead.")
     if isinstance(content, list) and content and all(isinstance(one, dict) and "image_id" in one for one in content):
         raise folder.wrong(
             f"expected a whole COCO file, with images, annotations and categories, got a list of annotations or "

@@ -55,7 +55,7 @@ def write(
             return [path]
         if name == "cvat":
             with whole_file(path) as stream:
-                cvat.write(stream, records(), annotations.categories, min_confidence=min_confidence)
+                cvat.write(stream, annotations, records(), min_confidence=min_confidence)
             return [path]
         version = f"semcorr {info.get('method', '')}".strip()
         tasks = label_studio.tasks(records(), annotations, min_confidence=min_confidence, version=version)

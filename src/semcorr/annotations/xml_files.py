@@ -60,7 +60,7 @@ class XmlFile:
 
     def _parsed(self, text: str) -> ET.Element:
         builder, depth = ET.TreeBuilder(), 0
-        parser = expat.ParserCreate()
+        parser = expat.ParserCreate("utf-8")
 
         def start(tag: str, attributes: Mapping[str, str]) -> None:
             nonlocal depth
