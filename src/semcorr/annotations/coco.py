@@ -184,7 +184,7 @@ def _images_by_file(images: Iterable[Mapping[str, Any]]) -> dict[str, int | str]
     return found
 
 
-def _new_ids(known: Iterable[int | str]) -> Iterator[int | str]:
+def _new_ids(known: Iterable[float | str]) -> Iterator[int | str]:
     """Ids that nobody has as yet: whole numbers, as texts where all known ones are texts."""
     ids = list(known)
     first = max((int(one) for one in ids if not isinstance(one, str) or one.isdecimal()), default=0) + 1

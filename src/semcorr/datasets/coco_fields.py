@@ -3,7 +3,6 @@
 What a field means beyond doubt is read; what may mean several things is refused by the entry's own name.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -199,9 +198,8 @@ def _side(value: object) -> int:
     """A side in pixels; 0 if it is none."""
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value.strip()) if len(value) < 10 else 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return 0
-    return int(value) if value == int(value) and 1 <= value <= _LONGEST_SIDE else 0
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= _LONGEST_SIDE
+    return int(value) if usable and value == int(value) else 0  # type: ignore[call-overload]  # a number, as above
 
 
 def _shown(record: Mapping[str, Any]) -> str:
