@@ -339,6 +339,13 @@ def test_which_annotation_counts_and_what_is_ignored_is_said(tmp_path: Path) -> 
     )
 
 
+def test_rectangles_of_categories_without_key_points_are_left_out_and_counted(tmp_path: Path) -> None:
+    found = read(tmp_path, [task(box(0, 0, 50, 50), point("ear", 5, 5), box(60, 60, 9, 9, label="ball"))])
+    assert [one.category for one in found.pictures[0].instances] == list(found.categories) == ["cat"]
+    assert found.notes == ("1 regions of categories without key-points that are ignored (task 1)",)
+    assert 'value="ball"' in label_studio.labelling_config(found)
+
+
 # Predictions, and the way back.
 
 
@@ -403,7 +410,7 @@ def test_a_project_gets_its_own_tasks_back_with_predictions(tmp_path: Path) -> N
     assert not person[0].predicted
     assert [(one.predicted, one.score, one.id, one.box) for one in (*box_only, *nothing)] == [
         (True, 0.5, "r1", boxed.box),
-        (True, 0.5, None, None),
+        (True, 0.5, "key-points", None),
     ]
     for one in (*box_only, *nothing):
         np.testing.assert_allclose(one.points, [[10.5, 20.5], [np.nan, np.nan]], atol=1e-3)
@@ -431,7 +438,12 @@ def test_what_a_person_submitted_from_a_prediction_is_an_annotation(tmp_path: Pa
     accepted = read(tmp_path, tasks)
     assert list(accepted.categories) == ["cat"]
     assert [[thing.annotated for thing in one.instances] for one in accepted.pictures] == [[True]] * 3
-    assert accepted.notes == ("1 predicted objects that annotations of the same task have replaced (task 9)",)
+    assert accepted.notes == ()
+    for one in tasks[1:]:
+        one["annotations"] = [{"result": [box(0, 0, 50, 50, id="new"), point("ear", 5, 5, parentID="new")]}]
+    redrawn = read(tmp_path, tasks)
+    assert [[thing.id for thing in one.instances] for one in redrawn.pictures] == [["r0"], ["new"], ["new"]]
+    assert redrawn.notes == ("2 predicted objects that annotations of the same task have replaced (task 8, task 9)",)
 
 
 def test_controls_of_a_project_with_plain_key_points(tmp_path: Path) -> None:

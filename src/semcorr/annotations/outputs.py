@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from semcorr.annotations import coco, cvat, label_studio
+from semcorr.annotations import coco, cvat, label_studio, points_csv
 from semcorr.annotations.base import Annotations
 from semcorr.annotations.records import TransferRecord
 from semcorr.errors import TransferError
 from semcorr.files import whole_file, write_whole
 
-Format = Literal["coco", "label-studio", "cvat"]
-FORMATS: tuple[Format, ...] = ("coco", "label-studio", "cvat")
-_SUFFIX = {"coco": ".json", "label-studio": ".json", "cvat": ".xml"}
+Format = Literal["coco", "label-studio", "cvat", "csv"]
+FORMATS: tuple[Format, ...] = ("coco", "label-studio", "cvat", "csv")
+_SUFFIX = {"coco": ".json", "label-studio": ".json", "cvat": ".xml", "csv": ".csv"}
 
 Records = Callable[[], Iterable[TransferRecord]]
 """Gives all records anew at each call, so that nobody has to hold them."""
@@ -52,6 +52,10 @@ def write(
         if name == "coco":
             with whole_file(path) as stream:
                 coco.write(stream, annotations, records, min_confidence=min_confidence, info=info)
+            return [path]
+        if name == "csv":
+            with whole_file(path) as stream:
+                points_csv.write(stream, annotations, records(), min_confidence=min_confidence)
             return [path]
         if name == "cvat":
             with whole_file(path) as stream:

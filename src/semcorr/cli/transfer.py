@@ -64,9 +64,9 @@ def transfer(
     *targets: str,
     images: Path | None = None,
     output: Output,
-    formats: Annotated[tuple[Literal["coco", "label-studio", "cvat"], ...], Parameter(name="--format", negative="")] = (
-        "coco",
-    ),
+    formats: Annotated[
+        tuple[Literal["coco", "label-studio", "cvat", "csv"], ...], Parameter(name="--format", negative="")
+    ] = ("coco",),
     review: Path | None = None,
     shard: str = "1/1",
     workers: int = 1,
@@ -78,7 +78,8 @@ def transfer(
 ) -> int:
     """Find the key-points of the annotated pictures in ANNOTATIONS in all others.
 
-    ANNOTATIONS is a COCO key-points file, a Label Studio export, or a table (.csv: image, name, x, y, category).
+    ANNOTATIONS is a COCO key-points file, a Label Studio export, CVAT for images (.xml), or a table (.csv: image, name,
+    x, y, category).
     Targets are the files, folders or patterns named; without any, the annotations' own pictures without points, or else
     every other picture of --images. Where the annotations have a box without points, the points are looked for there.
 
@@ -90,7 +91,7 @@ def transfer(
         targets: Pictures to find the points in: files, folders, or patterns such as 'new/*.jpg'.
         images: Folder of the pictures that ANNOTATIONS names.
         output: The file to write.
-        formats: What the output is: coco, label-studio or cvat. Repeat for more: further ones lie beside it.
+        formats: What the output is: coco, label-studio, cvat or csv. Repeat for more: further ones lie beside it.
         review: Also write this page (.html): all targets with their points, the least certain first.
         shard: i/n: find the points of the i-th of n parts of the targets only, here or on another machine, and write
             nothing yet. When all parts are done, the same command without --shard writes the output.

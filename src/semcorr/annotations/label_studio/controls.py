@@ -89,7 +89,7 @@ class Controls:
             for name in category.keypoints:
                 for control in self.of_point(name):
                     labels.setdefault(control, {})[name] = None
-        for name in categories:
+        for name in dict.fromkeys([*categories, *self.areas]):
             for control in self.areas.get(name) or self.of_area(name):
                 labels.setdefault(control, {})[name] = None
         for control, names in labels.items():

@@ -1,6 +1,6 @@
 """Label Studio's exports as annotations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,11 +67,17 @@ def read(path: Path, images: Path | None = None) -> Annotations:
             f"expected key-points (regions of the type keypointlabels) in {str(path)!r}, got "
             f"{', '.join(kinds)[:80] or 'none'}: annotate a few tasks, and export again."
         )
+    for one in every:
+        for found in one.objects:
+            kind = str(found.drawn.category)
+            notes.add(
+                "regions of categories without key-points that are ignored", one.task, not categories[kind].keypoints
+            )
     pictures = [
         AnnotatedPicture(
             file=_name(folder, places[number], images),
             path=places[number],
-            instances=tuple(_instance(found, categories) for found in one.objects),
+            instances=tuple(_instances(one, categories)),
             id=own if type(own := one.task.source.get("id")) in (int, str) else None,
             size=one.size,
             source=one.task.source,
@@ -80,7 +86,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     ]
     return Annotations(
         path=path,
-        categories=categories,
+        categories={name: category for name, category in categories.items() if category.keypoints},
         pictures=pictures,
         notes=(*notes.sentences(), *remarks),
         format="label-studio",
@@ -240,13 +246,16 @@ def _categories(tasks: Sequence[_ReadTask], config: LabellingConfig) -> dict[str
     }
 
 
-def _instance(found: Read, categories: Mapping[str, Category]) -> Instance:
-    drawn = found.drawn
-    return instance_of(
-        categories[str(drawn.category)],
-        drawn.points,
-        drawn.box,
-        id=drawn.id,
-        predicted=found.predicted,
-        score=found.score if found.predicted else None,
-    )
+def _instances(task: _ReadTask, categories: Mapping[str, Category]) -> Iterator[Instance]:
+    """The objects of categories with key-points."""
+    for found in task.objects:
+        drawn, category = found.drawn, categories[str(found.drawn.category)]
+        if category.keypoints:
+            yield instance_of(
+                category,
+                drawn.points,
+                drawn.box,
+                id=drawn.id,
+                predicted=found.predicted,
+                score=found.score if found.predicted else None,
+            )

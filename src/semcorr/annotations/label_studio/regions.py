@@ -14,6 +14,9 @@ _PLAIN = ("keypoint", "rectangle", "ellipse", "polygon", "brush")
 """Types of regions whose label, if there is one, stands in a region of the type labels with the same id."""
 _KINDS = {**{f"{kind}labels": kind for kind in _PLAIN}, **{kind: kind for kind in _PLAIN}}
 
+LOOSE = "key-points"
+"""The id of the one object of an annotation that no region is drawn around."""
+
 SizeOf = Callable[[], tuple[int, int] | None]
 
 
@@ -24,7 +27,7 @@ class DrawnObject:
     Attributes:
         category: Its label; None where no region around its points says one.
         box: The extent of its region, in pixels.
-        id: Its region's id; None without one.
+        id: Its region's id; None of a region without one; :data:`LOOSE` of key-points without a region.
         points: Its key-points, in pixels.
         area: The entries of the file that its region is made of.
         parts: Those of each key-point.
@@ -284,7 +287,7 @@ def _object(
     return DrawnObject(
         category=area.label if area is not None else None,
         box=None if corners is None else extent_in(corners, size),
-        id=(area.id or None) if area is not None else None,
+        id=(area.id or None) if area is not None else LOOSE,
         points=named,
         area=area.entries if area is not None else [],
         parts={point.label: point.entries for point in points},

@@ -9,7 +9,7 @@ from semcorr.annotations.base import AnnotatedPicture, Annotations
 from semcorr.annotations.label_studio.controls import Controls, Drawn
 from semcorr.annotations.label_studio.exports import Region, Task
 from semcorr.annotations.label_studio.reading import Read, scored
-from semcorr.annotations.label_studio.regions import drawing_of
+from semcorr.annotations.label_studio.regions import LOOSE, drawing_of
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.datasets.base import Box
 
@@ -71,7 +71,8 @@ class _Writer:
         kept: list[Read] = []
         if before:
             drawing = drawing_of(task, task.regions(before[-1]), lambda: record.size)
-            ids = {found.id for found in record.objects}
+            # Without a box points stand for themselves, and there can be only one such object.
+            ids = {LOOSE if found.box is None and found.id is None else found.id for found in record.objects}
             kept = [one for one in scored(drawing, before[-1].get("score")) if one.drawn.id not in ids]
         areas: dict[str, list[Region]] = {}
         for one in [*before[-1:], *submitted[-1:]]:  # of a region in both, the annotation's counts
