@@ -15,11 +15,14 @@ GATED = "big/gated"
 class HubStandIn:
     """Serves ``root/owner/name/...`` on a local port as long as the ``with`` block lasts.
 
-    ``requests`` collects "METHOD path" of all that is asked for.
+    ``requests`` collects "METHOD path" of all that is asked for. Of a file whose path ends in ``stall`` only the first
+    half is sent, until the block ends.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, stall: str | None = None) -> None:
         self.root = root
+        self.stall = stall
+        self._ended = threading.Event()
         self.requests: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.address = f"http://127.0.0.1:{self._server.server_port}"
@@ -30,6 +33,7 @@ class HubStandIn:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._ended.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -114,7 +118,13 @@ class HubStandIn:
                 for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                if body and self.command == "GET":
-                    self.wfile.write(content)
+                if not body or self.command != "GET":
+                    return
+                if hub.stall is not None and self.path.endswith(hub.stall):
+                    self.wfile.write(content[: len(content) // 2])
+                    self.wfile.flush()
+                    hub._ended.wait()
+                    return
+                self.wfile.write(content)
 
         return Handler

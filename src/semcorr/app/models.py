@@ -3,12 +3,16 @@
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from semcorr.checkpoints.names import is_hub_id, split_variant
 from semcorr.diffusion import BUNDLED, DiffusionModel
-from semcorr.errors import SettingsError
+from semcorr.errors import ModelError, SettingsError
+from semcorr.files import exists
 from semcorr.matching import Matcher, innermost
 from semcorr.methods import find_method, load_matcher, methods
+from semcorr.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,31 @@ class Models:
         self._keep = keep or (12 if choice.model in BUNDLED else 1)
         self._loaded: OrderedDict[Hashable, Matcher] = OrderedDict()
 
+    def start(self, progress: Progress | None = None) -> None:
+        """Load what the page opens with, after downloading what of it is not here, the text encoder included.
+
+        Nothing else ever is: what a visitor asks for is loaded from this machine alone.
+
+        Raises:
+            SettingsError: there is no such method, preset or setting.
+            ModelError: it cannot be loaded or downloaded.
+        """
+        choice = self.choice
+        key = self._key(choice.method, choice.preset)
+        if not is_hub_id(split_variant(choice.model)[0]) or exists(Path(choice.model)):
+            self.get(*key)
+            return
+        options = {**choice.options, **choice.changes}
+        matcher = load_matcher(choice.method, choice.model, key[1], progress=progress, **options)
+        network = getattr(innermost(matcher), "model", None)
+        try:
+            if isinstance(network, DiffusionModel):
+                network.text_encoder()
+        except ModelError:  # It has none, or none is to be had: loaded anew, so that no visitor asks the hub for it.
+            self.get(*key)
+        else:
+            self.keep(key, lambda: matcher)
+
     def methods(self) -> list[str]:
         """Methods that take the same kind of model as the chosen one."""
         mine = find_method(self.choice.method)
@@ -65,13 +94,16 @@ class Models:
             SettingsError: the page does not offer it.
             ModelError: it cannot be loaded from this machine.
         """
-        known = self.presets(method) if method in self.methods() else []
-        if method not in self.methods() or (preset is not None and preset not in known):
-            raise SettingsError(f"Expected a method and preset of the list, got {method!r}, {preset!r}.")
-        key = (method, preset or next(iter(known), None))
+        key = self._key(method, preset)
         changes = self.choice.changes if method == self.choice.method else {}
         options = {"local_files_only": True, **self.choice.options, **changes}
         return self.keep(key, lambda: load_matcher(method, self.choice.model, key[1], **options))
+
+    def _key(self, method: str, preset: str | None) -> tuple[str, str | None]:
+        known = self.presets(method) if method in self.methods() else []
+        if method not in self.methods() or (preset is not None and preset not in known):
+            raise SettingsError(f"Expected a method and preset of the list, got {method!r}, {preset!r}.")
+        return method, preset or next(iter(known), None)
 
     def keep(self, key: Hashable, load: Callable[[], Matcher]) -> Matcher:
         """The matcher of a key, loaded if it is not there; the one that was not used for longest makes room."""

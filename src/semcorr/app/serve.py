@@ -55,7 +55,14 @@ class Desk:
     queue: JobQueue = field(default_factory=JobQueue)
 
 
-def serve(choice: Choice, limits: Limits, runs: Path, address: Address, told: Callable[[str, int], None]) -> None:
+def serve(
+    choice: Choice,
+    limits: Limits,
+    runs: Path,
+    address: Address,
+    told: Callable[[str, int], None],
+    loading: Callable[[Models], None] = Models.start,
+) -> None:
     """Serve the page until Ctrl-C; its temporary folder is removed at the end, whatever ends it.
 
     Args:
@@ -64,6 +71,7 @@ def serve(choice: Choice, limits: Limits, runs: Path, address: Address, told: Ca
         runs: the folder whose runs may be looked at.
         address: where to listen.
         told: called with host and port when the page answers.
+        loading: loads what the page opens with, and may show how far it is.
 
     Raises:
         SettingsError: the address is taken, or not this machine's.
@@ -71,7 +79,7 @@ def serve(choice: Choice, limits: Limits, runs: Path, address: Address, told: Ca
     """
     port = _free(address)
     models = Models(choice)
-    models.get(choice.method, choice.preset)  # what cannot work is told now, not to the first visitor
+    loading(models)  # what cannot work is told now, not to the first visitor
     folder = Path(tempfile.mkdtemp(prefix="semcorr-app-"))
     keep_to_this_machine(folder)
     shelf = Shelf()

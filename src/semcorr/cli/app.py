@@ -3,12 +3,16 @@
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.options import DemoOptions, Repeated
 from semcorr.errors import SettingsError
+
+if TYPE_CHECKING:
+    from semcorr.app.models import Models
 
 
 @Parameter(name="*")
@@ -39,7 +43,8 @@ def app_page(
 ) -> int:
     """Open a page in the browser: click points, see matches and heat maps, put wrong ones right, export.
 
-    It is for this machine alone unless --host says otherwise, and needs no network. Ctrl-C ends it.
+    It is for this machine alone unless --host says otherwise. A --model that is not on this machine is downloaded
+    before the page opens; after that it needs no network. Ctrl-C ends it.
 
     Args:
         port: Where the page listens; 0 takes any port that is free.
@@ -64,8 +69,14 @@ def app_page(
         changes=options.overrides(),
     )
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels)
-    serve(choice, limits, runs, Address(host=host, port=port, names=tuple(name)), _told)
+    serve(choice, limits, runs, Address(host=host, port=port, names=tuple(name)), _told, _loading)
     return 0
+
+
+def _loading(models: "Models") -> None:
+    with console.TerminalProgress() as progress:
+        progress.busy("load")
+        models.start(progress)
 
 
 def _told(host: str, port: int) -> None:

@@ -157,6 +157,8 @@ class _LogLines:
     def tell(self, stage: str, done: int, total: int, told: str) -> None:
         now = time.monotonic()
         if stage != self._stage or done < self._done:
+            if stage == "download" and stage != self._stage:
+                note(f"Downloading {total / 1e6:.0f} MB.")
             self._stage, self._began, self._told = stage, now, now
         self._done = done
         if now - self._told < _SECONDS_BETWEEN_LINES or done < 1:
