@@ -31,10 +31,10 @@ from benchmarks.transfer import drawn_world
 from benchmarks.verdict import spread
 from semcorr.annotations.formats import read_annotations
 from semcorr.annotations.journal import Journal
+from semcorr.annotations.plan import TransferSettings
 from semcorr.annotations.records import TransferRecord
 from semcorr.annotations.running import TransferJob
 from semcorr.annotations.targets import Target, find_targets
-from semcorr.annotations.transferrer import TransferSettings
 from semcorr.cli import console
 from semcorr.cli.options import Output, parse_settings
 from semcorr.diffusion.model import find_device

@@ -21,10 +21,11 @@ from benchmarks.command import main, new_app
 from semcorr.annotations import outputs
 from semcorr.annotations.formats import read_annotations
 from semcorr.annotations.journal import Journal
+from semcorr.annotations.plan import TransferSettings
 from semcorr.annotations.running import run
 from semcorr.annotations.targets import find_targets
 from semcorr.annotations.toy_world import ToyWorld, write_coco
-from semcorr.annotations.transferrer import Transferrer, TransferSettings
+from semcorr.annotations.transferrer import Transferrer
 from semcorr.cli import console
 from semcorr.cli.options import Output, Repeated
 from semcorr.errors import SettingsError

@@ -159,5 +159,5 @@ def test_a_cache_goes_without(tmp_path: Path) -> None:
 def test_a_review_page_is_whole_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "review.html"
     with full_disk(), pytest.raises(TransferError, match="File too large"):
-        review.write(path, the_annotations(tmp_path), lambda: [a_record()], support=1, min_confidence=0.5)
+        review.write(path, the_annotations(tmp_path), lambda: [a_record()], supports={}, min_confidence=0.5)
     assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 
 from semcorr.annotations import AnnotatedPicture, Annotations, Category, FoundObject, Instance, TransferRecord, review
+from semcorr.annotations.supports import choose_supports
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NASTY = "</script><img src=x onerror=alert(1)>"
@@ -45,7 +46,12 @@ def page_file(tmp_path: Path) -> Path:
         record("unsure.png", tmp_path / "gone.png", 0.3, 0),
     ]
     return review.write(
-        tmp_path / "review.html", known, lambda: records, support=5, min_confidence=0.5, broken=[("x.png", "broken")]
+        tmp_path / "review.html",
+        known,
+        lambda: records,
+        supports={"cat": choose_supports(known, CAT, 5)},
+        min_confidence=0.5,
+        broken=[("x.png", "broken")],
     )
 
 

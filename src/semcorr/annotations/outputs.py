@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from semcorr.annotations import coco, cvat, label_studio, points_csv
 from semcorr.annotations.base import Annotations
-from semcorr.annotations.records import TransferRecord
+from semcorr.annotations.records import TransferRecord, in_declared_frame
 from semcorr.errors import TransferError
 from semcorr.files import whole_file, write_whole
 
@@ -49,6 +49,7 @@ def write(
         TransferError: a file cannot be written.
     """
     try:
+        own, records = records, lambda: in_declared_frame(own(), annotations)
         if name == "coco":
             with whole_file(path) as stream:
                 coco.write(stream, annotations, records, min_confidence=min_confidence, info=info)

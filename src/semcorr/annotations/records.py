@@ -2,13 +2,15 @@
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
+from semcorr.annotations.base import Annotations
 from semcorr.datasets.base import Box
 from semcorr.saved import remarks_of
 
@@ -124,6 +126,34 @@ class TransferRecord:
             class_id=np.array([kinds.index(found.category) for found in self.objects]),
             data={"class_name": np.array([found.category for found in self.objects])},
         )
+
+
+def in_declared_frame(records: Iterable[TransferRecord], annotations: Annotations) -> Iterator[TransferRecord]:
+    """Records with all coordinates, and the size, in the frame that the annotations declare for the images they name.
+
+    Where they declare none, or the image's own size with width and height swapped (see
+    :func:`semcorr.annotations.base.declared_swap`), a record stays as it is.
+    """
+    declared = {picture.file: picture.size for picture in annotations.pictures}
+    for record in records:
+        size = declared.get(record.file)
+        if size is None or record.error is not None or size in (record.size, record.size[::-1]):
+            yield record
+        else:
+            scale = size[0] / record.size[0], size[1] / record.size[1]
+            objects = tuple(
+                replace(found, points=found.points * scale, box=scaled_box(found.box, scale))
+                for found in record.objects
+            )
+            yield replace(record, size=size, objects=objects)
+
+
+def scaled_box(box: Box | None, scale: tuple[float, float]) -> Box | None:
+    """A box (x0, y0, x1, y1) with its x and y multiplied."""
+    if box is None:
+        return None
+    (x0, y0, x1, y1), (x, y) = box, scale
+    return x0 * x, y0 * y, x1 * x, y1 * y
 
 
 def _object_dict(found: FoundObject) -> dict[str, Any]:

@@ -7,7 +7,7 @@ small and as JPEG, come in blocks of their own that the page reads when it shows
 import base64
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from io import BufferedIOBase
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 
 from semcorr.annotations.base import Annotations
 from semcorr.annotations.records import TransferRecord
-from semcorr.annotations.supports import choose_supports
+from semcorr.annotations.supports import Support
 from semcorr.errors import ImageError, TransferError
 from semcorr.files import whole_file
 from semcorr.images import Image, load_image
@@ -35,7 +35,7 @@ def write(
     annotations: Annotations,
     records: Callable[[], Iterable[TransferRecord]],
     *,
-    support: int,
+    supports: Mapping[str, Sequence[Support]],
     min_confidence: float,
     broken: Sequence[tuple[str, str]] = (),
     total: int = 0,
@@ -47,7 +47,7 @@ def write(
         path: The .html file.
         annotations: What points were carried over from.
         records: Called twice; gives all targets.
-        support: As in :class:`semcorr.annotations.transferrer.TransferSettings`.
+        supports: By category, as :class:`semcorr.annotations.plan.Plan` has them.
         min_confidence: Where the page draws the line to begin with.
         broken: Pictures that could not be read, with messages.
         total: How many targets there are, for ``progress``.
@@ -69,7 +69,7 @@ def write(
                 "min_confidence": min_confidence,
                 "block": _BLOCK,
                 "broken": [list(pair) for pair in broken],
-                "supports": _supports(annotations, support),
+                "supports": _supports(supports),
             }
             _script(stream, "about", about)
             stream.write(b'<script type="application/json" id="targets">[')
@@ -101,15 +101,15 @@ def _target(record: TransferRecord) -> dict[str, Any]:
     }
 
 
-def _supports(annotations: Annotations, most: int) -> list[dict[str, Any]]:
+def _supports(supports: Mapping[str, Sequence[Support]]) -> list[dict[str, Any]]:
     shown = []
-    for category in annotations.categories.values():
-        for support in choose_supports(annotations, category, most):
+    for category, chosen in supports.items():
+        for support in chosen:
             points = support.instance.points
             image = load_image(support.picture.path)
             shown.append(
                 {
-                    "category": category.name,
+                    "category": category,
                     "file": support.picture.file,
                     "size": list(image.size),
                     "picture": _thumbnail(image),

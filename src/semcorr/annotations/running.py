@@ -7,9 +7,10 @@ from typing import Any
 
 from semcorr.annotations.formats import read_annotations
 from semcorr.annotations.journal import Journal
+from semcorr.annotations.plan import TransferSettings
 from semcorr.annotations.records import TransferRecord
 from semcorr.annotations.targets import Target
-from semcorr.annotations.transferrer import Transferrer, TransferSettings
+from semcorr.annotations.transferrer import Transferrer
 from semcorr.errors import TransferError
 from semcorr.executors import in_this_process, spread
 from semcorr.methods import load_matcher

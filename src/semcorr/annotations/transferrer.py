@@ -3,48 +3,45 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from semcorr.annotations.base import Annotations
+from semcorr.annotations.base import Annotations, declared_scale, declared_swap
 from semcorr.annotations.formats import read_annotations
-from semcorr.annotations.records import FoundObject, TransferRecord
-from semcorr.annotations.supports import Supports, can_join, choose_supports, locate_all, view, vote
-from semcorr.annotations.targets import Place, Target, find_targets
-from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointError, TransferError, suggest
+from semcorr.annotations.plan import Plan, TransferSettings, outside, plan_transfer, wrong_orientation
+from semcorr.annotations.records import FoundObject, TransferRecord, scaled_box
+from semcorr.annotations.supports import Supports, can_join, locate_all, view, vote
+from semcorr.annotations.targets import Place, Target, select_targets
+from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointError
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher
 from semcorr.memory import told
 from semcorr.methods import load_matcher
 from semcorr.progress import Progress
-from semcorr.settings import Settings
 
-
-@dataclass(frozen=True, kw_only=True)
-class TransferSettings(Settings):
-    """How points are carried over.
-
-    Attributes:
-        support: annotated things of each category that points are taken from, at most.
-        margin: room around a box, on every side, as a part of its longer side.
-        categories: only these; empty: all that have points.
-    """
-
-    support: Annotated[int, Field(ge=1)] = 5
-    margin: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.2
-    categories: tuple[str, ...] = ()
+_USUAL = TransferSettings()
+_LATER = ("rescale", "redo_below")
+"""Settings that came later: where they have their default, transfers begun before go on."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transferred:
-    """What was found: a record a target, in order; ``annotations`` is what it was found from."""
+    """What was found.
+
+    Attributes:
+        annotations: What it was found from.
+        records: One a target, in order; points are in pixels of the image itself.
+        unreadable: Annotated images that could not be read, and so were no supports, with messages.
+        notes: What was left out or is doubtful, a sentence each.
+    """
 
     annotations: Annotations
     records: Sequence[TransferRecord]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[TransferRecord]:
         return iter(self.records)
@@ -61,9 +58,10 @@ class Transferrer:
         annotations: what is known.
         settings: how points are carried over.
         folder: where descriptions of supports are kept for another start; None: nowhere.
+        plan: What :func:`semcorr.annotations.plan.plan_transfer` gave for these; None: it is asked now.
 
     Raises:
-        TransferError: an unknown category, or one without any annotated point.
+        TransferError: As :func:`semcorr.annotations.plan.plan_transfer`.
     """
 
     def __init__(
@@ -73,15 +71,13 @@ class Transferrer:
         settings: TransferSettings | None = None,
         *,
         folder: Path | None = None,
+        plan: Plan | None = None,
     ) -> None:
         self.matcher, self.annotations = matcher, annotations
         self.settings = settings or TransferSettings()
-        chosen = {
-            name: choose_supports(annotations, annotations.categories[name], self.settings.support)
-            for name in wanted_categories(annotations, self.settings)
-        }
-        self.supports_of: Mapping[str, int] = {name: len(found) for name, found in chosen.items()}
-        self._supports = Supports(matcher, chosen, margin=self.settings.margin, folder=folder)
+        self.plan = plan or plan_transfer(annotations, self.settings)
+        self.supports_of: Mapping[str, int] = {name: len(found) for name, found in self.plan.supports.items()}
+        self._supports = Supports(matcher, self.plan.supports, margin=self.settings.margin, folder=folder)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -91,7 +87,13 @@ class Transferrer:
     def identity(self) -> dict[str, Any]:
         """All that results depend on, as JSON holds it."""
         content = hashlib.sha256(self.annotations.path.read_bytes()).hexdigest()
-        return {"matcher": self.matcher.identity(), "settings": self.settings.to_dict(), "annotations": content}
+        usual = _USUAL.to_dict()
+        settings = {
+            name: value for name, value in self.settings.to_dict().items() if name not in _LATER or value != usual[name]
+        }
+        # Supports that cannot be read are replaced by others.
+        without = {"unreadable": sorted(self.plan.unreadable)} if self.plan.unreadable else {}
+        return {"matcher": self.matcher.identity(), "settings": settings, "annotations": content, **without}
 
     def prepare(self, targets: Sequence[Target], *, progress: Progress | None = None) -> None:
         """Describe the supports that targets ask for; otherwise the first target that asks does.
@@ -113,6 +115,7 @@ class Transferrer:
         """
         try:
             image = load_image(target.path)
+            target = self._in_own_pixels(target, image.size)
             whole = [place for place in target.places if place.box is None]
             parts = [*([whole] if whole else []), *([place] for place in target.places if place.box is not None)]
             found: dict[Place, FoundObject] = {}
@@ -135,6 +138,20 @@ class Transferrer:
             objects=tuple(found[place] for place in target.places),
             remarks=tuple(dict.fromkeys(remarks)),
         )
+
+    def _in_own_pixels(self, target: Target, size: tuple[int, int]) -> Target:
+        """The target with its boxes in pixels of its image, which is ``size`` (width, height).
+
+        Raises:
+            ImageError: The annotations declare another size.
+        """
+        scale = declared_scale(target.file, target.size, size, rescale=self.settings.rescale)
+        places = tuple(replace(place, box=scaled_box(place.box, scale)) for place in target.places)
+        if declared_swap(target.file, target.size, size) is not None:
+            corners = [place.box for place in places if place.box is not None]
+            if outside(np.array(corners).reshape(-1, 2), size):
+                raise ImageError(wrong_orientation(target.file, target.size, size))
+        return replace(target, places=places)
 
     def _find(
         self, image: Image, places: Sequence[Place], progress: Progress | None
@@ -178,6 +195,8 @@ def transfer(
     support: int = 5,
     margin: float = 0.2,
     categories: Sequence[str] = (),
+    rescale: bool = False,
+    redo_below: float | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Transferred:
@@ -195,6 +214,8 @@ def transfer(
         support: as in :class:`TransferSettings`.
         margin: as in :class:`TransferSettings`.
         categories: as in :class:`TransferSettings`.
+        rescale: As in :class:`TransferSettings`.
+        redo_below: As in :class:`TransferSettings`.
         progress: called as ``("transfer", targets done, targets in all, image=name)`` and with the stages of describing
             supports; raise from it to stop.
         **options: as in :func:`semcorr.load_matcher`.
@@ -206,39 +227,24 @@ def transfer(
     """
     folder = None if images is None else Path(images)
     known = annotations if isinstance(annotations, Annotations) else read_annotations(annotations, folder)
-    settings = TransferSettings(support=support, margin=margin, categories=tuple(categories))
-    places = find_targets(
-        known, wanted_categories(known, settings), images=folder, paths=[Path(target) for target in targets]
+    settings = TransferSettings(
+        support=support, margin=margin, categories=tuple(categories), rescale=rescale, redo_below=redo_below
+    )
+    plan = plan_transfer(known, settings)
+    selection = select_targets(
+        known,
+        tuple(plan.supports),
+        images=folder,
+        paths=[Path(target) for target in targets],
+        redo_below=redo_below,
     )
     used = matcher or load_matcher(method, model, preset, progress=progress, **options)
-    work = Transferrer(used, known, settings)
+    work = Transferrer(used, known, settings, plan=plan)
     records = []
-    for number, place in enumerate(places):
-        records.append(work.find(place, progress=progress))
+    for number, target in enumerate(selection.targets):
+        records.append(work.find(target, progress=progress))
         if progress is not None:
-            progress("transfer", number + 1, len(places), image=place.file)
-    return Transferred(annotations=known, records=records)
-
-
-def wanted_categories(annotations: Annotations, settings: TransferSettings) -> list[str]:
-    """The wanted categories, each of which has points.
-
-    Raises:
-        TransferError: one is unknown, or has none.
-    """
-    annotated = {
-        instance.category for picture in annotations.pictures for instance in picture.instances if instance.annotated
-    }
-    for name in settings.categories:
-        if name not in annotated:
-            known = sorted(annotated)
-            raise TransferError(
-                f"Expected a category with annotated points, got {name!r}.{suggest(name, known)} There are: "
-                f"{', '.join(known) or 'none'}."
-            )
-    if not annotated:
-        raise TransferError(
-            f"Expected at least one thing with visible key-points in {str(annotations.path)!r}, got none: annotate a "
-            "few pictures first."
-        )
-    return list(settings.categories) or [name for name in annotations.categories if name in annotated]
+            progress("transfer", number + 1, len(selection.targets), image=target.file)
+    return Transferred(
+        annotations=known, records=records, unreadable=plan.unreadable, notes=plan.notes + selection.notes
+    )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from semcorr.annotations import Annotations
     from semcorr.annotations.journal import Journal
     from semcorr.annotations.outputs import Format
+    from semcorr.annotations.plan import Plan, TransferSettings
     from semcorr.annotations.running import Outcome
     from semcorr.annotations.targets import Target
 
@@ -46,12 +47,34 @@ class TransferOptions:
         margin: Room around a box, on every side, as a part of its longer side.
         min_confidence: From where on a point is marked as visible; others are kept apart.
         category: Only this category; repeat for more.
+        rescale: Scale coordinates where an image's size is not the one that the annotations declare.
+        redo_below: Look again for predicted objects with a score below it, and leave others as they are.
     """
 
     support: int = 5
     margin: float = 0.2
     min_confidence: float = 0.5
     category: Repeated = ()
+    rescale: Annotated[bool, Parameter(negative="")] = False
+    redo_below: float | None = None
+
+    def settings(self) -> "TransferSettings":
+        """The same as settings of the transfer.
+
+        Raises:
+            SettingsError: A value that cannot be.
+        """
+        from semcorr.annotations.plan import TransferSettings
+
+        if not 0 <= self.min_confidence <= 1:
+            raise SettingsError(f"Expected --min-confidence from 0 to 1, got {self.min_confidence}.")
+        return TransferSettings(
+            support=self.support,
+            margin=self.margin,
+            categories=self.category,
+            rescale=self.rescale,
+            redo_below=self.redo_below,
+        )
 
 
 _MATCHER = TransferMatcherOptions()
@@ -83,6 +106,8 @@ def transfer(
     Targets are the files, folders or patterns named; without any, the annotations' own pictures without points, or else
     every other picture of --images. Where the annotations have a box without points, the points are looked for there.
 
+    Predicted objects in ANNOTATIONS are never carried over, and are kept; --redo-below looks again for uncertain ones.
+
     What is found is written down as it goes, in a folder beside the output: stopped in whatever way, the same command
     goes on.
 
@@ -105,22 +130,23 @@ def transfer(
     from semcorr.annotations import read_annotations
     from semcorr.annotations.journal import Journal
     from semcorr.annotations.outputs import paths_of
+    from semcorr.annotations.plan import plan_transfer
     from semcorr.annotations.running import TransferJob, run
-    from semcorr.annotations.targets import find_targets
-    from semcorr.annotations.transferrer import Transferrer, TransferSettings, wanted_categories
+    from semcorr.annotations.targets import select_targets
+    from semcorr.annotations.transferrer import Transferrer
     from semcorr.image_files import notes_of
 
-    settings = TransferSettings(support=how.support, margin=how.margin, categories=how.category)
-    if not 0 <= how.min_confidence <= 1:
-        raise SettingsError(f"Expected --min-confidence from 0 to 1, got {how.min_confidence}.")
+    settings = how.settings()
     if workers < 1:
         raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
     paths, part = paths_of(output, formats), parse_shard(shard)
     known = read_annotations(annotations, images)
-    looked_in = list(_expanded(targets))
-    for note in notes_of(looked_in or ([images] if images else [])):
-        console.note(note)
-    places = find_targets(known, wanted_categories(known, settings), images=images, paths=looked_in)
+    plan, looked_in = plan_transfer(known, settings), list(_expanded(targets))
+    selection = select_targets(
+        known, tuple(plan.supports), images=images, paths=looked_in, redo_below=how.redo_below
+    )
+    unread = notes_of(looked_in or ([images] if images else []))
+    places, notes = selection.targets, [*plan.notes, *selection.notes, *unread]
     folder = output.with_name(f"{output.name}.work")
     _check_outputs(
         [*paths.values(), *([review] if review else [])], annotations, places, resumed=folder, replace=replace
@@ -135,22 +161,25 @@ def transfer(
         settings=settings,
         supports=folder / "supports",
     )
-    work = Transferrer(load_matcher(options), known, settings, folder=job.supports)
+    for note in notes:
+        console.note(f"{note}.")
+    work = Transferrer(load_matcher(options), known, settings, folder=job.supports, plan=plan)
     journal, own = Journal(folder, work.identity(), part), part.of(places)
     with journal.open():
         with _stoppable(output), console.TerminalProgress() as progress:
             outcome = run(work, own, journal, job=job, workers=workers, ray=ray, progress=progress)
         if part.count > 1:
-            _tell([], outcome, own, journal.remarks(own), json=json)
+            _tell([], outcome, own, journal.remarks(own), plan, notes, json=json)
             console.note(f"When all {part.count} parts are done, the same command without --shard writes {output}.")
-            return 1 if outcome.broken else 0
+            return _status(outcome, plan)
+        _check_found(outcome, plan)
         info = {"method": options.method, **work.identity(), "supports": dict(work.supports_of)}
         files = _write(paths, known, journal, places, info=info, how=how)
         if review is not None:
-            files.append(_write_review(review, known, journal, places, outcome, how=how))
+            files.append(_write_review(review, known, journal, places, outcome, plan, how=how))
     journal.remove()
-    _tell(files, outcome, places, journal.remarks(places), json=json)
-    return 1 if outcome.broken else 0
+    _tell(files, outcome, places, journal.remarks(places), plan, notes, json=json)
+    return _status(outcome, plan)
 
 
 def _expanded(targets: Sequence[str]) -> Iterator[Path]:
@@ -177,6 +206,29 @@ def _check_outputs(
             raise TransferError(f"Expected a file to write, got the folder {str(path)!r}.")
         if path.exists() and not replace and not resumed.exists():
             raise TransferError(f"{str(path)!r} exists. Choose another name, or write over it with --replace.")
+
+
+def _check_found(outcome: "Outcome", plan: "Plan") -> None:
+    """Refuse to write an output without anything new in it.
+
+    Raises:
+        TransferError: No target could be done.
+    """
+    if not outcome.found + outcome.before:
+        _list_broken(_broken(outcome, plan))
+        raise TransferError(
+            f"Points were found in none of {len(outcome.broken)} images, and nothing is written. The messages above "
+            "say why."
+        )
+
+
+def _broken(outcome: "Outcome", plan: "Plan") -> dict[str, str]:
+    """Targets that could not be done and annotated images that could not be read, with messages."""
+    return {**plan.unreadable, **dict(outcome.broken)}
+
+
+def _status(outcome: "Outcome", plan: "Plan") -> int:
+    return 1 if _broken(outcome, plan) else 0
 
 
 @contextmanager
@@ -212,6 +264,7 @@ def _write_review(
     journal: "Journal",
     targets: Sequence["Target"],
     outcome: "Outcome",
+    plan: "Plan",
     *,
     how: TransferOptions,
 ) -> Path:
@@ -222,12 +275,19 @@ def _write_review(
             path,
             known,
             lambda: journal.records(targets),
-            support=how.support,
+            supports=plan.supports,
             min_confidence=how.min_confidence,
-            broken=outcome.broken,
+            broken=tuple(_broken(outcome, plan).items()),
             total=len(targets),
             progress=progress,
         )
+
+
+def _list_broken(broken: Mapping[str, str]) -> None:
+    for file, error in list(broken.items())[:_BROKEN_SHOWN]:
+        console.plain_error(f"{file}: {error}")
+    if len(broken) > _BROKEN_SHOWN:
+        console.plain_error(f"... and {len(broken) - _BROKEN_SHOWN} more that could not be read.")
 
 
 def _tell(
@@ -235,13 +295,13 @@ def _tell(
     outcome: "Outcome",
     targets: Sequence["Target"],
     remarks: Mapping[str, tuple[str, ...]],
+    plan: "Plan",
+    notes: Sequence[str],
     *,
     json: bool,
 ) -> None:
-    for file, error in outcome.broken[:_BROKEN_SHOWN]:
-        console.plain_error(f"{file}: {error}")
-    if len(outcome.broken) > _BROKEN_SHOWN:
-        console.plain_error(f"... and {len(outcome.broken) - _BROKEN_SHOWN} more that could not be read.")
+    broken = _broken(outcome, plan)
+    _list_broken(broken)
     if remarks:
         file, (first, *_) = next(iter(remarks.items()))
         console.note(f"{len(remarks)} of {len(targets)} pictures with remarks, the first: {file}: {first}.")
@@ -251,7 +311,8 @@ def _tell(
                 "files": [str(path) for path in files],
                 "targets": len(targets),
                 "found": outcome.found + outcome.before,
-                "broken": [{"image": file, "error": error} for file, error in outcome.broken],
+                "broken": [{"image": file, "error": error} for file, error in broken.items()],
+                "notes": list(notes),
                 "remarks": [{"image": file, "remarks": list(told)} for file, told in remarks.items()],
             }
         )
