@@ -142,9 +142,7 @@ def transfer(
     paths, part = paths_of(output, formats), parse_shard(shard)
     known = read_annotations(annotations, images)
     plan, looked_in = plan_transfer(known, settings), list(_expanded(targets))
-    selection = select_targets(
-        known, tuple(plan.supports), images=images, paths=looked_in, redo_below=how.redo_below
-    )
+    selection = select_targets(known, tuple(plan.supports), images=images, paths=looked_in, redo_below=how.redo_below)
     unread = notes_of(looked_in or ([images] if images else []))
     places, notes = selection.targets, [*plan.notes, *selection.notes, *unread]
     folder = output.with_name(f"{output.name}.work")
@@ -162,7 +160,7 @@ def transfer(
         supports=folder / "supports",
     )
     for note in notes:
-        console.note(f"{note}.")
+        console.note(f"{note.rstrip('.')}.")
     work = Transferrer(load_matcher(options), known, settings, folder=job.supports, plan=plan)
     journal, own = Journal(folder, work.identity(), part), part.of(places)
     with journal.open():
