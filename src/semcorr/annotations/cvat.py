@@ -24,7 +24,8 @@ def write(
     A point of less than ``min_confidence``, or one that no support shows, is marked as outside.
     """
     stream.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n')
-    stream.write(ET.tostring(meta_of(annotations.source, dict(annotations.categories)), encoding="utf-8") + b"\n")
+    known = annotations.source if annotations.format == "cvat" else None
+    stream.write(ET.tostring(meta_of(known, dict(annotations.categories)), encoding="utf-8") + b"\n")
     for image in _images(annotations, records, min_confidence):
         image.tail = "\n"
         stream.write(ET.tostring(image, encoding="utf-8"))

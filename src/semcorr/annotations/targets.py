@@ -13,7 +13,6 @@ from semcorr.errors import TransferError
 from semcorr.files import is_dir
 from semcorr.image_files import image_files
 
-
 _ROUNDING = 0.02
 """Pixels; writers round coordinates to two decimals."""
 
