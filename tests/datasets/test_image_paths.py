@@ -149,7 +149,7 @@ def test_a_file_that_belongs_to_its_own_name_is_nobody_elses(tmp_path: Path) -> 
     alone = paths(tmp_path)
     assert alone.find("day2/a.png") == tmp_path / "images" / "day1" / "a.png"
     assert alone.notes == (
-        f"Image files that lie in other folders than their names say: 1, such as 'day2/a.png', which is "
+        f"image files that lie in other folders than their names say: 1, such as 'day2/a.png', which is "
         f"{str(tmp_path / 'images' / 'day1' / 'a.png')!r}",
     )
 
@@ -160,7 +160,7 @@ def test_names_in_another_form_are_told(tmp_path: Path) -> None:
     found.find_all(["A.png", NFC, "c.png"])
     assert len(found.notes) == 1
     assert found.notes[0].startswith(
-        "Image names that differ from the file's in case or Unicode normal form: 2, such as 'A.png'"
+        "image names that differ from the file's in case or Unicode normal form: 2, such as 'A.png'"
     )
 
 

@@ -7,6 +7,7 @@ import PIL.Image
 import pytest
 
 from semcorr.datasets import own, registry
+from semcorr.datasets.check import check
 from semcorr.errors import DatasetError
 
 NAMES = ["nose", "left ear", "right ear"]
@@ -117,11 +118,17 @@ def test_boxes_are_not_needed(folder, content):
     ("key", "value", "told"),
     [
         ("annotations", None, "expected 'annotations' as a list in .* got None"),
-        ("categories", [], "expected every annotation's image and category in .* got image 1, category 7"),
+        ("categories", [], "expected every annotation's category in .* got category_id 7 in annotation 1"),
         ("annotations", [], "expected pictures that share a category"),
-        ("annotations", [thing(1, 1, 7, [(1, 2, 2)])], "expected 'keypoints' as 9 numbers"),
-        ("images", [{"id": 1, "file_name": "/a.png"}], "expected file_name below .* got '/a.png'"),
-        ("images", [{"id": 1, "file_name": "../a.png"}], "expected file_name below"),
+        ("annotations", [thing(1, 1, 7, [(1, 2, 2)])], "expected 'keypoints' of annotation 1 as 9 numbers"),
+        (
+            "annotations",
+            [thing(5, 1, 7, [(1, 2, 2), (1, 2, 0.9), (0, 0, 0)])],
+            "got 0.9 for 'left ear' of annotation 5",
+        ),
+        ("annotations", [thing(5, 1, 7, [(1, 2, 2)] * 3) | {"iscrowd": "x"}], "'iscrowd' as 0 or 1"),
+        ("images", [{"id": number, "file_name": ".."} for number in (1, 2, 3)], "expected images by their names"),
+        ("images", [{"id": 1}, {"id": 2}, {"id": 3}], "expected 'file_name' as a text"),
     ],
 )
 def test_a_broken_file_is_told(folder, content, key, value, told):
@@ -163,8 +170,7 @@ def test_ids_that_are_none_are_told(folder, content, key, place, value):
 def test_names_and_sizes_that_no_system_has_are_told(folder, content):
     content["images"][0]["width"] = 10**400
     (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(DatasetError, match="expected 'width' and 'height' as 2 numbers"):
-        own.load(folder)
+    assert own.load(folder).pairs[0].source.size == (40, 30)  # the picture's own
     content["images"][0] |= {"width": 40, "file_name": "x" * 300}
     (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
     assert any(pair.source.path.name == "x" * 300 for pair in own.load(folder).pairs)  # missing like any other
@@ -190,3 +196,86 @@ def test_a_choice_of_pairs_without_points_is_refused(folder, content):
     assert len(registry.load("own", folder).pairs) == 8
     with pytest.raises(DatasetError, match="none of the 2 pairs chosen has a key-point that can be seen"):
         registry.load("own", folder, categories=["dog"])
+
+
+def write(folder, content, **changes):
+    (folder / "points.json").write_text(json.dumps({**content, **changes}), encoding="utf-8")
+
+
+def test_an_image_of_another_size_is_refused_with_both(folder, content):
+    content["images"][0] |= {"width": 80, "height": 60}
+    write(folder, content)
+    with pytest.raises(DatasetError, match=r"declare 80 x 60 pixels, and the file 'a.png' has 40 x 30.* --rescale"):
+        registry.load("own", folder)
+    with pytest.raises(DatasetError, match="declare 80 x 60"):
+        check("own", folder)
+
+
+def test_coordinates_of_an_enlarged_copy_are_scaled_on_demand(folder, content):
+    content["images"][0] |= {"width": 80, "height": 60}
+    write(folder, content)
+    pair = registry.load("own", folder, rescale=True).pairs[0]
+    # A pixel's middle, (1.5, 2.5) of the copy that is twice as large.
+    np.testing.assert_allclose(pair.source.points, [[0.75, 1.25]])
+    assert (pair.source.size, pair.source.box) == ((40, 30), (0, 0.5, 5, 10.5))
+    np.testing.assert_array_equal(pair.target.points, [[7.5, 8.5]])
+
+
+@pytest.mark.parametrize("size", [(80, 30), (40, 33), (39, 60)])
+def test_another_aspect_ratio_is_refused_whatever_is_asked(folder, content, size):
+    content["images"][0] |= {"width": size[0], "height": size[1]}
+    write(folder, content)
+    with pytest.raises(DatasetError, match="another aspect ratio"):
+        registry.load("own", folder, rescale=True)
+
+
+def test_swapped_sides_are_a_note_and_coordinates_outside_an_error(folder, content):
+    content["images"][2] |= {"width": 35, "height": 25}  # upright it is 25 x 35
+    write(folder, content)
+    dataset = registry.load("own", folder)
+    assert dataset.pairs[1].target.size == (25, 35)
+    assert "'c.jpg' is 25 x 35 pixels upright, and the annotations declare 35 x 25" in dataset.notes[0]
+    assert any(dataset.notes[0][1:] in finding.message for finding in check("own", folder).findings)
+    content["annotations"][3]["bbox"] = [9, 0, 25, 6]  # to x = 34, which only the image as it is stored has
+    write(folder, content)
+    with pytest.raises(DatasetError, match="those of the image as it is stored"):
+        registry.load("own", folder)
+
+
+def test_crowds_and_predicted_objects_are_no_truth(folder, content):
+    content["annotations"][3] |= {"semcorr": {"predicted": True}}  # the larger cat of c.jpg
+    content["annotations"][4] |= {"iscrowd": "1"}
+    write(folder, content)
+    dataset = registry.load("own", folder)
+    np.testing.assert_array_equal(dataset.pairs[1].target.points, [[1.5, 1.5], [2.5, 2.5]])
+    assert dataset.notes == (
+        "annotations of crowds (iscrowd) are ignored: 1 of 'dog'",
+        "predicted objects are no truth and are ignored: 1 of 'cat'",
+    )
+    for record in content["annotations"]:
+        record["score"] = 0.5
+    write(folder, content)
+    with pytest.raises(DatasetError, match=r"got none\. .*Predicted objects are no truth and are ignored: 4 of 'cat'"):
+        own.load(folder)
+
+
+def test_names_and_ids_of_other_tools(folder, content):
+    for number, file in enumerate(("C:\\data\\a.png", "images\\b.png", "/home/me/C.JPG"), start=1):
+        content["images"][number - 1] |= {"id": str(number), "file_name": file}
+    for record in content["annotations"]:
+        record["image_id"] = str(record["image_id"])
+    content["categories"].insert(0, {"id": 0, "name": "cat", "supercategory": "none"})
+    write(folder, content)
+    dataset = registry.load("own", folder)
+    assert [pair.source.path for pair in dataset.pairs[::2]] == [
+        *(folder / "a.png", folder / "images" / "b.png", folder / "c.jpg")
+    ]
+    assert dataset.notes[0].startswith("image names that differ from the file's in case")
+
+
+def test_two_categories_of_a_name_are_refused(folder, content):
+    content["categories"].append({"id": 9, "name": "cat", "keypoints": NAMES})
+    content["annotations"].append(thing(7, 1, 9, [(1, 2, 2)] * 3))
+    write(folder, content)
+    with pytest.raises(DatasetError, match="got 'cat' for both 7 and 9"):
+        own.load(folder)

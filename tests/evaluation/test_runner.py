@@ -247,6 +247,28 @@ def test_a_failed_pair_is_a_record_and_is_tried_again(birds: Dataset, tmp_path: 
     assert told == {("pairs", 3)}  # the first pair's source is not described again
 
 
+def test_pairs_whose_images_have_another_size_than_is_declared_fail(birds: Dataset, tmp_path: Path) -> None:
+    """Coordinates of a copy of another size would be wrong places, and PCK 0 without a word."""
+
+    def declared(side: str, pair: Pair, size: tuple[int, int]) -> Pair:
+        return dataclasses.replace(pair, **{side: dataclasses.replace(getattr(pair, side), size=size)})
+
+    pairs = (
+        declared("target", birds.pairs[0], (128, 128)),
+        birds.pairs[1],
+        declared("source", birds.pairs[2], (32, 32)),
+    )
+    quick = Method(name="dift", options={"samples": 1, "device": "cpu"})
+    result = run(dataclasses.replace(birds, pairs=pairs), quick, tmp_path / "run")
+    sizes = [
+        "128 x 128 pixels, and the file '1.png' has 64 x 64",
+        "",
+        "32 x 32 pixels, and the file '1.png' has 64 x 64",
+    ]
+    assert [bool(record.error) for record in result.records] == [True, False, True]
+    assert all(text in record.error for text, record in zip(sizes, result.records, strict=True))
+
+
 def test_baselines_run_like_methods(birds: Dataset, tmp_path: Path) -> None:
     result = run(birds, GUESS, tmp_path / "run")
     for pair, record in zip(birds.pairs, result.records, strict=True):

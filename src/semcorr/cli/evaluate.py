@@ -65,6 +65,7 @@ class DataOptions:
         category: Only pairs of this category; repeat for more.
         flag: NAME=VALUE: only pairs of this difficulty, such as viewpoint=2; repeat for more.
         limit: Only the first so many pairs.
+        rescale: Scale coordinates where an image has another size than the annotations declare, as of a reduced copy.
     """
 
     data: Path | None = None
@@ -73,6 +74,7 @@ class DataOptions:
     category: Repeated = ()
     flag: Repeated = ()
     limit: int | None = None
+    rescale: Annotated[bool, Parameter(negative="")] = False
 
     def read(self, name: str) -> "Dataset":
         """The pairs, with progress where files are read or drawn."""
@@ -80,7 +82,7 @@ class DataOptions:
 
         registry.find(name)  # an unknown name is told before a missing folder
         with console.TerminalProgress() as progress:
-            return registry.load(
+            dataset = registry.load(
                 name,
                 self._place(name),
                 split=self.split,
@@ -88,8 +90,12 @@ class DataOptions:
                 categories=self.category,
                 flags=self._flags(),
                 limit=self.limit,
+                rescale=self.rescale,
                 progress=progress,
             )
+        for note in dataset.notes:
+            console.note(f"{note[0].upper()}{note[1:]}.")
+        return dataset
 
     def _flags(self) -> dict[str, list[str]]:
         wanted: dict[str, list[str]] = {}

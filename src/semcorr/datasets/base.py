@@ -49,7 +49,7 @@ class Dataset:
 
     ``setting`` is which of several protocols of the benchmark this is ("" when there is one). ``threshold`` names
     the default rule of :mod:`semcorr.evaluation.protocol`, such as "target-box".
-    ``root`` is the folder that picture paths lie in.
+    ``root`` is the folder that picture paths lie in. ``notes`` say what was left out or is doubtful, a sentence each.
     """
 
     name: str
@@ -58,3 +58,4 @@ class Dataset:
     threshold: str
     root: Path
     setting: str = ""
+    notes: tuple[str, ...] = ()

@@ -82,6 +82,7 @@ def check(
     categories, total = _count(dataset)
     findings = [
         *(_compare(dataset, categories, known) if known else [Finding(message=_UNKNOWN, broken=False)]),
+        *(Finding(message=f"{note[0].upper()}{note[1:]}.", broken=False) for note in dataset.notes),
         *_missing(dataset, list(pictures)),
         *_points(dataset),
         *(_decoded(dataset, pictures, progress) if deep else ()),

@@ -1,5 +1,8 @@
 """The size that an annotation file declares for an image, compared with the image's own."""
 
+import numpy as np
+from jaxtyping import Float
+
 from semcorr.errors import ImageError
 
 
@@ -47,4 +50,19 @@ def declared_swap(file: str, declared: tuple[int, int] | None, actual: tuple[int
         f"{file!r} is {actual[0]} x {actual[1]} pixels upright, and the annotations declare {declared[0]} x "
         f"{declared[1]}: its EXIF orientation was probably ignored for the size. Coordinates are taken as upright; if "
         "points come out turned, export them again from a tool that applies EXIF orientation"
+    )
+
+
+def reaches_outside(points: Float[np.ndarray, "points 2"], size: tuple[int, int]) -> bool:
+    """Whether any point lies outside an image of (width, height) by more than rounding explains; NaN does not."""
+    return bool(((points < -1) | (points > np.array(size) + 1)).any())
+
+
+def wrong_orientation(file: str, declared: tuple[int, int] | None, actual: tuple[int, int]) -> str:
+    """What is wrong and what to do where coordinates are those of an image that its EXIF orientation turns."""
+    sizes = f"declare {declared[0]} x {declared[1]}" if declared is not None else "are those of another image"
+    return (
+        f"{file!r} is {actual[0]} x {actual[1]} pixels upright, as its EXIF orientation says; the annotations {sizes}, "
+        "and reach outside the upright image: their coordinates are those of the image as it is stored. Export them "
+        "again from a tool that applies EXIF orientation, or annotate and name copies without it."
     )

@@ -133,8 +133,8 @@ class ImagePaths:
 
     def _remarks(self, found: Mapping[str, _Match | None]) -> Iterator[str]:
         for attribute, what in (
-            ("differs", "Image names that differ from the file's in case or Unicode normal form"),
-            ("contradicts", "Image files that lie in other folders than their names say"),
+            ("differs", "image names that differ from the file's in case or Unicode normal form"),
+            ("contradicts", "image files that lie in other folders than their names say"),
         ):
             pairs = [(name, match.path) for name, match in found.items() if match and getattr(match, attribute)]
             if pairs:

@@ -2,7 +2,7 @@
 
 import csv
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,27 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from semcorr.datasets.base import Box, Dataset, Pair, Picture
-from semcorr.datasets.files import Folder, Names, corner_box, open_folder, pixel_points
-from semcorr.files import is_file
+from semcorr.datasets.coco_fields import (
+    VISIBLE,
+    box_of,
+    by_id,
+    counted,
+    has_marked_points,
+    is_crowd,
+    key_points,
+    predicted,
+    records,
+    referred,
+    size_of,
+)
+from semcorr.datasets.files import Folder, Names, open_folder, pixel_points
+from semcorr.datasets.image_paths import ImagePaths
 
 SETTINGS = ("all", "listed")
 LISTS = ("pairs.csv", "pairs.txt")
 """Where the pairs of setting "listed" stand."""
 
 _ADVICE = "Correct it, and see whether anything else is wrong: semcorr data check own FOLDER."
-_VISIBLE = 2
-"""COCO's mark of a point that can be seen; 1 is one that is covered, 0 one that nobody marked."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,9 +48,10 @@ class _Thing:
 def load(data: Path, split: str = "test", *, setting: str | None = None, annotations: Path | None = None) -> Dataset:
     """Read one COCO key-points file and make pairs of the objects in it.
 
-    Pictures lie beside the .json file, or in the folder images, under their ``file_name``. Sizes are the file's
-    ``width`` and ``height`` where it has them. Common points are those that can be seen on both sides (v = 2).
-    Where a picture shows several objects of a category, the largest stands for them (by box, else by points).
+    Pictures lie in the .json file's folder; ``file_name`` says where, see :mod:`semcorr.datasets.image_paths`. Sizes
+    are the file's ``width`` and ``height`` where it has them; :func:`semcorr.datasets.registry.load` compares them with
+    the pictures. Common points are those that can be seen on both sides (v = 2); crowds and predicted objects are left
+    out. Where a picture shows several objects of a category, the largest stands for them (by box, else by points).
 
     "all": all ordered pairs of pictures that share a category. "listed": the pairs of pairs.csv or pairs.txt, one a
     line: two file names between a comma, a tab or blanks; in every category they share. Without ``setting`` it is
@@ -63,7 +75,7 @@ def load(data: Path, split: str = "test", *, setting: str | None = None, annotat
     if annotations is None and len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise folder.wrong(f"expected one .json file in {str(data)!r}, got {names}: name the file itself instead.")
-    things = _things(folder, annotations or found[0])
+    things, notes = _things(folder, annotations or found[0])
     lists = [folder.root / name for name in LISTS if (folder.root / name).is_file()]
     setting = setting or ("listed" if lists else "all")
     if setting == "listed" and not lists:
@@ -72,7 +84,10 @@ def load(data: Path, split: str = "test", *, setting: str | None = None, annotat
     unique = Names()
     pairs = [_pair(source, target, unique) for source, target in chosen]
     if not pairs:
-        raise folder.wrong(f"expected pictures that share a category in {str(annotations or found[0])!r}, got none.")
+        left_out = "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
+        raise folder.wrong(
+            f"expected pictures that share a category in {str(annotations or found[0])!r}, got none.{left_out}"
+        )
     if not any(pair.names for pair in pairs):
         raise folder.wrong(
             f"expected key-points that can be seen (v = 2) in both images of a pair in "
@@ -80,71 +95,76 @@ def load(data: Path, split: str = "test", *, setting: str | None = None, annotat
         )
     boxed = all(thing.picture.box is not None for thing in things)
     threshold = "target-box" if boxed else "image"
-    return Dataset(name="own", split=split, pairs=pairs, threshold=threshold, root=folder.root, setting=setting)
+    return Dataset(
+        name="own", split=split, pairs=pairs, threshold=threshold, root=folder.root, setting=setting, notes=tuple(notes)
+    )
 
 
 def _candidates(root: Path) -> list[Path]:
     return sorted(root.glob("*.json")) or sorted((root / "annotations").glob("*.json"))
 
 
-def _things(folder: Folder, path: Path) -> list[_Thing]:
-    """The largest object of every category in every picture, in the order of the annotations."""
+def _things(folder: Folder, path: Path) -> tuple[list[_Thing], list[str]]:
+    """The largest object of every category in every picture, in the order of the annotations; and what is left out."""
     content = folder.json(path)
-    images = _by_id(folder, path, content, "images")
-    categories = _by_id(folder, path, content, "categories")
-    best: dict[tuple[str, str], tuple[float, _Thing]] = {}
-    for record in folder.field(content, "annotations", list, path):
-        if not isinstance(record, dict) or not record.get("keypoints"):
+    images = by_id(folder, path, records(folder, path, content, "images"), "image")
+    categories = by_id(folder, path, records(folder, path, content, "categories"), "category")
+    crowds, predictions = [], []
+    chosen: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
+    for record in records(folder, path, content, "annotations"):
+        if not has_marked_points(record):
             continue  # COCO files hold boxes and masks of objects without key-points too
-        image, category = (
-            known.get(folder.field(record, key, (int, str), path))
-            for known, key in ((images, "image_id"), (categories, "category_id"))
-        )
-        if image is None or category is None:
-            which = f"image {record.get('image_id')!r}, category {record.get('category_id')!r}"
-            raise folder.wrong(f"expected every annotation's image and category in {str(path)!r}, got {which}.")
-        thing = _thing(folder, path, record, image, category)
+        image = images[referred(folder, path, record, "image_id", images)]
+        category = categories[referred(folder, path, record, "category_id", categories)]
+        name = str(folder.field(category, "name", str, path))
+        if is_crowd(folder, path, record):
+            crowds.append(name)
+        elif predicted(folder, path, record):
+            predictions.append(name)
+        else:
+            chosen.append((record, image, category))
+    _check_names(folder, path, [category for _, _, category in chosen])
+    paths = ImagePaths(folder, folder.root)
+    place = paths.find_all(str(folder.field(image, "file_name", str, path)) for _, image, _ in chosen)
+    best: dict[tuple[str, str], tuple[float, _Thing]] = {}
+    for record, image, category in chosen:
+        thing = _thing(folder, path, record, image, category, place[image["file_name"]])
         x0, y0, x1, y1 = thing.picture.box or _extent(thing.picture.points[thing.visible])
         key, area = (thing.category, thing.file), (x1 - x0) * (y1 - y0)
         if key not in best or best[key][0] < area:
             best[key] = (area, thing)
-    return [thing for _, thing in best.values()]
+    notes = [*paths.notes]
+    if crowds:
+        notes.append(f"annotations of crowds (iscrowd) are ignored: {counted(crowds)}")
+    if predictions:
+        notes.append(f"predicted objects are no truth and are ignored: {counted(predictions)}")
+    return [thing for _, thing in best.values()], notes
 
 
-def _by_id(folder: Folder, path: Path, content: dict[str, Any], key: str) -> dict[object, dict[str, Any]]:
-    records = folder.field(content, key, list, path)
-    return {folder.field(record, "id", (int, str), path): record for record in records if isinstance(record, dict)}
+def _check_names(folder: Folder, path: Path, categories: Sequence[dict[str, Any]]) -> None:
+    known: dict[str, object] = {}
+    for category in categories:
+        if known.setdefault(category["name"], category["id"]) != category["id"]:
+            raise folder.wrong(
+                f"expected different names of categories in {str(path)!r}, got {category['name']!r} for both "
+                f"{known[category['name']]!r} and {category['id']!r}."
+            )
 
 
 def _thing(
-    folder: Folder, path: Path, record: dict[str, Any], image: dict[str, Any], category: dict[str, Any]
+    folder: Folder, path: Path, record: dict[str, Any], image: dict[str, Any], category: dict[str, Any], place: Path
 ) -> _Thing:
     names = tuple(map(str, folder.field(category, "keypoints", list, path)))
-    values = folder.numbers(folder.field(record, "keypoints", list, path), 3 * len(names), "'keypoints'", path)
-    array = np.array(values).reshape(-1, 3)
-    file = folder.field(image, "file_name", str, path)
-    box: Box | None = None
-    if record.get("bbox"):
-        box = corner_box(*folder.numbers(folder.field(record, "bbox", list, path), 4, "'bbox'", path))
-    picture = _find(folder, file)
-    size = (image.get("width"), image.get("height"))
-    given = all(isinstance(side, int) and side > 0 for side in size)
-    width, height = folder.size(size, "'width' and 'height'", path) if given else folder.picture_size(picture)
-    points = pixel_points(array[:, :2], (width, height))
+    array = key_points(folder, path, record, names)
+    size = size_of(image) or folder.picture_size(place)
+    picture = Picture(path=place, size=size, points=pixel_points(array[:, :2], size), box=box_of(folder, path, record))
     return _Thing(
-        category=str(folder.field(category, "name", str, path)),
-        file=file,
-        picture=Picture(path=picture, size=(width, height), points=points, box=box),
+        category=category["name"],
+        file=image["file_name"],
+        picture=picture,
         names=names,
-        visible=array[:, 2] == _VISIBLE,
+        visible=array[:, 2] == VISIBLE,
     )
-
-
-def _find(folder: Folder, file: str) -> Path:
-    if Path(file).is_absolute() or ".." in Path(file).parts:
-        raise folder.wrong(f"expected file_name below {str(folder.root)!r}, got {file!r}.")
-    beside, inside = folder.root / file, folder.root / "images" / file
-    return inside if is_file(inside) and not is_file(beside) else beside
 
 
 def _extent(points: Float[np.ndarray, "points 2"]) -> Box:

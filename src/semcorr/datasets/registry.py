@@ -6,6 +6,7 @@ from pathlib import Path
 
 from semcorr.datasets import ap10k, cub, own, pf_pascal, pf_willow, spair, toy_world
 from semcorr.datasets.base import Dataset
+from semcorr.datasets.measured import measure
 from semcorr.errors import DatasetError, suggest
 from semcorr.progress import Progress
 from semcorr.toy.objects import CATEGORIES
@@ -52,7 +53,8 @@ class Spec:
     """A benchmark. The first of ``splits`` and of ``settings`` is the default.
 
     ``folder`` is what its folder is called below the one that data is kept in. ``known`` counts are by split and
-    setting. ``threshold`` is a rule of :mod:`semcorr.evaluation.protocol`, of the default setting.
+    setting. ``threshold`` is a rule of :mod:`semcorr.evaluation.protocol`, of the default setting. ``measured``: sizes
+    are people's own, and are compared with the pictures when the benchmark is read, not only when they are opened.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Spec:
     sources: tuple[Source, ...] = ()
     origin: str = ""
     terms: str = _AUTHORS
+    measured: bool = False
 
     @property
     def default_split(self) -> str:
@@ -209,6 +212,7 @@ SPECS: Mapping[str, Spec] = {
             read=lambda data, split, setting, _: own.load(data, split, setting=setting or None),
             threshold="target-box",
             settings=("", *own.SETTINGS),
+            measured=True,
             origin="yours: pictures and a COCO key-points .json",
             terms="yours",
         ),
@@ -251,6 +255,7 @@ def load(
     categories: Collection[str] = (),
     flags: Mapping[str, Collection[str]] | None = None,
     limit: int | None = None,
+    rescale: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read a benchmark's pairs.
@@ -264,6 +269,7 @@ def load(
         categories: Only pairs of these; all if empty.
         flags: Only pairs that have, for each of these flags, one of its values (as text): {"viewpoint": ("1", "2")}.
         limit: Only the first so many of them.
+        rescale: Scale coordinates where an image has another size than the annotations declare.
         progress: Called while files are read or drawings drawn.
 
     Raises:
@@ -276,6 +282,8 @@ def load(
     if limit is not None and limit < 1:
         raise DatasetError(f"Expected a limit of at least 1 pair, got {limit}.")
     dataset = spec.read(data, chosen, protocol, progress)
+    if rescale or spec.measured:
+        dataset = measure(dataset, rescale=rescale)
     pairs = dataset.pairs
     if categories:
         there = sorted({pair.category for pair in pairs})

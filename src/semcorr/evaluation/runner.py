@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.declared_size import declared_scale
 from semcorr.errors import QueryError, RunError, SemcorrError
 from semcorr.evaluation import run_folder
 from semcorr.evaluation.baselines import BASELINES, guessed
@@ -184,7 +185,7 @@ class _Work:
         stored, query, seconds, problem = None, None, 0.0, ""
         if matcher is not None and len(unit.points):
             try:
-                image = load_image(unit.pairs[0].source.path)
+                image = _opened(unit.pairs[0].source)
                 stored = self.folder / "queries" / f"{_key(image.sha256, unit, matcher)}.safetensors"
                 query, seconds = self._describe(matcher, image, unit, stored, progress)
             except RunError:
@@ -226,7 +227,7 @@ class _Work:
         try:
             if matcher is None or query is None:
                 return guessed(record, BASELINES[self.method.name])
-            image, own = load_image(pair.target.path), query.take(rows)
+            image, own = _opened(pair.target), query.take(rows)
             began = time.perf_counter()
             matches = matcher.locate(own, image, trace=True)
             seconds = time.perf_counter() - began
@@ -266,6 +267,13 @@ class _Work:
             describe_seconds=describe_seconds,
             error=error,
         )
+
+
+def _opened(picture: Picture) -> Image:
+    """A side's image, of the size that its coordinates are in; a swap alone is left to those that read the data set."""
+    image = load_image(picture.path)
+    declared_scale(picture.path.name, picture.size, image.size)
+    return image
 
 
 def _counted(points: Float[np.ndarray, "points count 2"] | None) -> dict[str, np.ndarray]:
