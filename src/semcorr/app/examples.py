@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from semcorr.app.workspace import Workspace
+from semcorr.app.workspace import Workspace, opened
 from semcorr.demo.toy import first_scenes
 from semcorr.images import Image, load_image
 
@@ -29,14 +29,13 @@ def example(category: str) -> Workspace:
     source = scenes[0][1]
     wanted = [name for name in _POINTS.get(category, ()) if name in source.visible]
     names = wanted if len(wanted) > 1 else sorted(source.visible)[:4]
-    return Workspace(
-        source=load_image(source.image, name=f"{category}-source.png"),
-        points=tuple((float(source.keypoints[name][0]), float(source.keypoints[name][1])) for name in names),
-        names=tuple(names),
-        targets=tuple(
+    return opened(
+        load_image(source.image, name=f"{category}-source.png"),
+        {name: (float(source.keypoints[name][0]), float(source.keypoints[name][1])) for name in names},
+        [
             load_image(scene.image, name=f"{category}-{number}.png")
             for number, (_, scene) in enumerate(scenes[1:], start=1)
-        ),
+        ],
     )
 
 

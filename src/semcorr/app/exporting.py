@@ -7,15 +7,16 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from semcorr.annotations.base import VISIBLE, AnnotatedPicture, Category, Instance
+from semcorr.annotations.base import MISSING, VISIBLE, AnnotatedPicture, Category, Instance
 from semcorr.annotations.coco import truth_document
-from semcorr.app.workspace import Found, Result, Workspace
+from semcorr.app.work import joined
+from semcorr.app.workspace import Cell, Point, Workspace
 from semcorr.draw import match_figure
 from semcorr.errors import PointError
 from semcorr.images import Image
@@ -30,7 +31,9 @@ COLUMNS = (
     "y",
     "confidence",
     "calibrated",
+    "predicted",
     "corrected",
+    "accepted",
 )
 
 
@@ -39,21 +42,17 @@ _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 
 
 def export(work: Workspace) -> dict[str, bytes]:
-    """All files of a result by name; ``semcorr-matches.zip`` holds the others.
+    """All files of a workspace by name; ``semcorr-matches.zip`` holds the others.
 
     Raises:
-        PointError: there is no result.
+        PointError: Nothing was found or placed.
     """
-    if work.result is None or work.source is None:
+    if work.source is None or not any(located(work, target) for target in work.target_ids):
         raise PointError("There is nothing to export yet: press Find first.")
-    files = {
-        "matches.csv": csv_file(work, work.result),
-        "matches.coco.json": coco_file(work, work.result),
-        "query.safetensors": query_file(work, work.result),
-    }
-    names = picture_names(work)[1:]
-    for name, found in zip(names, work.result.found, strict=True):
-        files[f"{Path(name).stem}-matches.png"] = png_file(work, work.source, found)
+    files = {"matches.csv": csv_file(work), "matches.coco.json": coco_file(work), **query_files(work)}
+    for name, target, image in zip(picture_names(work)[1:], work.target_ids, work.targets, strict=True):
+        if located(work, target):
+            files[f"{Path(name).stem}-matches.png"] = png_file(work, work.source, target, image)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, data in files.items():
@@ -61,63 +60,127 @@ def export(work: Workspace) -> dict[str, bytes]:
     return {"semcorr-matches.zip": archive.getvalue(), **files}
 
 
-def csv_file(work: Workspace, result: Result) -> bytes:
-    """A row for each point of each picture, source first; x and y are pixels, (0, 0) the picture's top-left corner."""
+def located(work: Workspace, target: int) -> dict[int, Point]:
+    """Where points are in a target, by the points' places in the list, in pixels of the target.
+
+    What is not found yet is not there, nor a prediction of an earlier location of its query point.
+    """
+    found: dict[int, Point] = {}
+    for index, point in enumerate(work.ids):
+        cell = (target, point)
+        location = work.location(cell)
+        if location is not None and (cell in work.placed or not work.outdated(cell)):
+            found[index] = location
+    return found
+
+
+def left_out(work: Workspace) -> int:
+    """How many points of targets are not exported: not found yet, or outdated."""
+    return sum(len(work.ids) - len(located(work, target)) for target in work.target_ids)
+
+
+def csv_file(work: Workspace) -> bytes:
+    """A row for each point of each image, source first; x and y are pixels, (0, 0) the image's top-left corner."""
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(COLUMNS)
     names = picture_names(work)
     for number, ((x, y), label) in enumerate(zip(work.points, work.labels, strict=True), start=1):
-        rows.writerow([_plain(names[0]), "source", number, _plain(label), _short(x), _short(y), "", "", ""])
-    for name, found in zip(names[1:], result.found, strict=True):
-        for index, ((x, y), label) in enumerate(zip(found.points.tolist(), work.labels, strict=True)):
-            moved = index in found.moved
-            confidence = "" if moved else f"{found.matches.confidence[index]:.4f}"
-            calibrated = "yes" if found.matches.calibration else "no"
-            row = [_plain(name), "target", index + 1, _plain(label), _short(x), _short(y)]
-            rows.writerow([*row, confidence, calibrated, "yes" if moved else "no"])
+        rows.writerow([_plain(names[0]), "source", number, _plain(label), _short(x), _short(y), "", "", "no", "", ""])
+    for name, target in zip(names[1:], work.target_ids, strict=True):
+        for index, (x, y) in located(work, target).items():
+            cell = (target, work.ids[index])
+            how, match = _how(work, cell), work.matches.get(cell)
+            confidence = "" if match is None or how == "corrected" else f"{match.confidence:.4f}"
+            calibrated = _yes(match is not None and match.found.matches.calibration is not None)
+            row = [_plain(name), "target", index + 1, _plain(work.labels[index]), _short(x), _short(y)]
+            marks = [_yes(how == mark) for mark in ("predicted", "corrected", "accepted")]
+            rows.writerow([*row, confidence, calibrated, *marks])
     return stream.getvalue().encode()
 
 
-def coco_file(work: Workspace, result: Result) -> bytes:
-    """A COCO key-points file of source and targets; ``score``, ``confidence`` and ``corrected`` are our own."""
-    labels = work.labels
-    category = Category(id=1, name=CATEGORY, keypoints=labels)
+def coco_file(work: Workspace) -> bytes:
+    """A COCO key-points file of source and targets.
+
+    An object of which any point is predicted is marked as predicted. ``score``, ``confidence``, ``calibration``,
+    ``corrected`` and ``accepted`` (points' numbers, from 1) are our own.
+    """
+    category = Category(id=1, name=CATEGORY, keypoints=work.labels)
     assert work.source is not None  # noqa: S101  # export says so
-    sides = [(work.source, np.array(work.points)), *((found.image, found.points) for found in result.found)]
+    names, images = picture_names(work), [work.source, *work.targets]
+    places = [dict(enumerate(work.points)), *(located(work, target) for target in work.target_ids)]
     pictures = [
-        (_annotated(name, points), image.size) for name, (image, points) in zip(picture_names(work), sides, strict=True)
+        (_annotated(name, points, len(work.points)), image.size)
+        for name, image, points in zip(names, images, places, strict=True)
     ]
     document: dict[str, Any] = truth_document([category], pictures)
-    for record, found in zip(document["annotations"][1:], result.found, strict=True):
-        record["score"] = round(float(np.mean(found.matches.confidence)), 4)
-        record["confidence"] = [round(value, 4) for value in found.matches.confidence.tolist()]
-        record["calibration"] = found.matches.calibration or "uncalibrated"
-        record["corrected"] = sorted(index + 1 for index in found.moved)
-    return (json.dumps({"info": {"description": f"semcorr app, {result.label}"}, **document}, indent=1) + "\n").encode()
+    targets = [target for target in work.target_ids if located(work, target)]
+    for record, target in zip(document["annotations"][1:], targets, strict=True):
+        record |= _fields(work, target)
+    labels = ", ".join(sorted({match.label for match in work.matches.values()}))
+    return (json.dumps({"info": {"description": f"semcorr app, {labels}"}, **document}, indent=1) + "\n").encode()
 
 
-def png_file(work: Workspace, source: Image, found: Found) -> bytes:
+def _fields(work: Workspace, target: int) -> dict[str, Any]:
+    """Our own fields of a target's object."""
+    cells = {index: (target, work.ids[index]) for index in located(work, target)}
+    how = {index: _how(work, cell) for index, cell in cells.items()}
+    matches = {index: work.matches[cell] for index, cell in cells.items() if cell in work.matches}
+    confidence = {index: round(match.confidence, 4) for index, match in matches.items()}
+    calibrations = {match.found.matches.calibration for match in matches.values()}
+    return {
+        "semcorr": {"predicted": "predicted" in how.values()},
+        "score": round(sum(confidence.values()) / len(confidence), 4) if confidence else 1.0,
+        "confidence": [confidence.get(index) for index in range(len(work.ids))],
+        "calibration": (calibrations.pop() if len(calibrations) == 1 else None) or "uncalibrated",
+        "corrected": sorted(index + 1 for index, one in how.items() if one == "corrected"),
+        "accepted": sorted(index + 1 for index, one in how.items() if one == "accepted"),
+    }
+
+
+def png_file(work: Workspace, source: Image, target: int, image: Image) -> bytes:
     """Source and target beside each other, as they stand on the page."""
+    points = located(work, target)
+    matches = [work.matches.get((target, work.ids[index])) for index in points]
+    heatmaps = [match.found.matches.heatmaps[match.index] for match in matches if match is not None]
+    whole = len(heatmaps) == len(points) and len({heatmap.shape for heatmap in heatmaps}) == 1
     figure = match_figure(
         source,
-        found.image,
-        work.points,
-        found.points,
-        heatmaps=found.matches.heatmaps,
-        confidence=found.matches.confidence,
-        names=work.labels,
+        image,
+        [work.points[index] for index in points],
+        list(points.values()),
+        heatmaps=np.stack(heatmaps) if whole else None,
+        # A point that a person placed and no method looked for has no confidence of a method.
+        confidence=[match.confidence for match in matches if match is not None] if whole else None,
+        names=[work.labels[index] for index in points],
     )
     stream = io.BytesIO()
     figure.save(stream, format="PNG")
     return stream.getvalue()
 
 
-def query_file(work: Workspace, result: Result) -> bytes:
-    """The query with the names that the points have now, for ``semcorr locate``."""
-    query = dataclasses.replace(result.query, names=work.labels)
+def query_files(work: Workspace) -> dict[str, bytes]:
+    """What was learned of the points as they are, with the names that they have now, for ``semcorr locate``.
+
+    One file, or one for each method where points were learned by several.
+    """
+    at = {one: index for index, one in enumerate(work.ids)}
+    current = {
+        one: work.learned[one]
+        for one in work.ids
+        if one in work.learned and work.learned[one].point == work.points[at[one]]
+    }
+    files = {}
+    queries = joined(current)
     with tempfile.TemporaryDirectory(prefix="semcorr-export-") as folder:
-        return query.save(Path(folder) / "query.safetensors").read_bytes()
+        for number, (points, query) in enumerate(queries, start=1):
+            order = sorted(range(len(points)), key=lambda index, points=points: at[points[index]])  # type: ignore[misc]
+            named = dataclasses.replace(
+                query.take(order), names=tuple(work.labels[at[points[index]]] for index in order)
+            )
+            name = "query.safetensors" if len(queries) == 1 else f"query-{number}.safetensors"
+            files[name] = named.save(Path(folder) / name).read_bytes()
+    return files
 
 
 def picture_names(work: Workspace) -> list[str]:
@@ -133,10 +196,20 @@ def picture_names(work: Workspace) -> list[str]:
     return names
 
 
-def _annotated(name: str, points: np.ndarray) -> AnnotatedPicture:
-    seen = np.full(len(points), VISIBLE)
-    instance = Instance(category=CATEGORY, points=points.astype(np.float64), visibility=seen)
-    return AnnotatedPicture(file=name, path=Path(name), instances=(instance,))
+def _annotated(name: str, points: Mapping[int, Point], count: int) -> AnnotatedPicture:
+    array, marks = np.full((count, 2), np.nan), np.full(count, MISSING)
+    for index, point in points.items():
+        array[index], marks[index] = point, VISIBLE
+    instances = (Instance(category=CATEGORY, points=array, visibility=marks),) if points else ()
+    return AnnotatedPicture(file=name, path=Path(name), instances=instances)
+
+
+def _how(work: Workspace, cell: Cell) -> str:
+    return work.placed[cell].how if cell in work.placed else "predicted"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _short(value: float) -> str:

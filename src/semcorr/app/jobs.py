@@ -57,10 +57,15 @@ class Status:
 
 
 class Job:
-    """A piece of work in the queue. It is a :class:`semcorr.progress.Progress`, which its work reports to."""
+    """A piece of work in the queue. It is a :class:`semcorr.progress.Progress`, which its work reports to.
 
-    def __init__(self, work: Callable[["Job"], Any]) -> None:
-        self._work = work
+    Args:
+        work: What is done.
+        abandoned: Whether nobody waits for it any longer, so that it is cancelled.
+    """
+
+    def __init__(self, work: Callable[["Job"], Any], abandoned: Callable[[], bool] = lambda: False) -> None:
+        self._work, self._abandoned = work, abandoned
         self._cancelled, self._finished = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._state: State = "waiting"
@@ -107,7 +112,7 @@ class Job:
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
         """Take note of the work; raises :class:`Cancelled` where it was cancelled."""
-        if self._cancelled.is_set():
+        if self._cancelled.is_set() or self._abandoned():
             raise Cancelled
         now, loss, look = time.monotonic(), info.get("loss"), info.get("look")
         with self._lock:
@@ -135,6 +140,8 @@ class Job:
 
     def run(self) -> None:
         """Do the work, unless it was cancelled before; errors become the job's."""
+        if self._abandoned():
+            self.cancel()
         with self._lock:
             if self._state != "waiting":
                 return
@@ -170,13 +177,13 @@ class JobQueue:
         self._thread = threading.Thread(target=self._loop, name="semcorr-app-work", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Job], Any]) -> Job:
-        """Put work at the end of the queue.
+    def submit(self, work: Callable[[Job], Any], abandoned: Callable[[], bool] = lambda: False) -> Job:
+        """Put work at the end of the queue; see :class:`Job`.
 
         Raises:
             Busy: the queue is full.
         """
-        job = Job(work)
+        job = Job(work, abandoned)
         with self._wake:
             self._jobs = deque(waiting for waiting in self._jobs if not waiting.finished)
             if len(self._jobs) >= self._most or self._closed:

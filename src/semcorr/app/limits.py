@@ -26,6 +26,8 @@ class Limits:
         sessions: users at a time; the one that was idle longest makes room.
         waiting_megabytes: of files that were sent and not read yet, of all users together.
         held_megabytes: of pictures and maps in memory, of all users together.
+        history_megabytes: Of one user's earlier states, which an undo leads to; the oldest are forgotten.
+        hours: Hours that a workspace is kept after its page was closed.
         letters: of a prompt.
     """
 
@@ -37,6 +39,8 @@ class Limits:
     sessions: int = 100
     waiting_megabytes: float = 1000.0
     held_megabytes: float = 4000.0
+    history_megabytes: float = 500.0
+    hours: float = 24.0
     letters: int = 1000
 
     def __post_init__(self) -> None:

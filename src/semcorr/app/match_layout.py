@@ -10,19 +10,22 @@ from semcorr.app.serve import Desk
 from semcorr.app.shelf import OwnShelf
 from semcorr.app.workspace import Workspace
 
-_WELCOME = "New here? Press an example on the left, then Find."
+WELCOME = "New here? Press an example on the left, then Find."
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatchParts:
     """The tab's components."""
 
+    keeper: gr.HTML
     source: gr.HTML
     targets: gr.HTML
     source_upload: gr.UploadButton
     targets_upload: gr.UploadButton
     remove: gr.Button
     undo: gr.Button
+    redo: gr.Button
+    delete: gr.Button
     clear: gr.Button
     names: gr.Textbox
     method: gr.Dropdown
@@ -33,6 +36,7 @@ class MatchParts:
     point: gr.Dropdown
     layer: gr.Dropdown
     legend: gr.HTML
+    accept: gr.Button
     reset: gr.Button
     export: gr.Button
     files: gr.HTML
@@ -44,12 +48,14 @@ class MatchParts:
         """All that any function changes."""
         return [
             *(self.source, self.targets, self.names, self.preset, self.find, self.cancel, self.status, self.point),
-            *(self.layer, self.legend, self.reset, self.export, self.files, self.table),
+            *(self.layer, self.legend, self.accept, self.reset, self.export, self.files, self.table),
+            *(self.undo, self.redo, self.method, self.keeper),
         ]
 
 
 def lay_out(desk: Desk) -> MatchParts:
     """Make the tab's components, where they belong."""
+    keeper = parts.keeper()
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=380):
             source = _source(desk)
@@ -57,7 +63,7 @@ def lay_out(desk: Desk) -> MatchParts:
             targets = {**_targets(desk), **_find(desk), **_results()}
     with gr.Accordion("All matches in numbers", open=False):
         table = gr.HTML("", elem_id="table", padding=False)
-    return MatchParts(**source, **targets, table=table)
+    return MatchParts(keeper=keeper, **source, **targets, table=table)
 
 
 def _source(desk: Desk) -> dict[str, Any]:
@@ -72,12 +78,14 @@ def _source(desk: Desk) -> dict[str, Any]:
             elem_id="source-upload",
             min_width=110,
         )
-        made["undo"] = gr.Button("Undo point", size="sm", elem_id="undo", min_width=90)
-        made["clear"] = gr.Button("Clear points", size="sm", elem_id="clear", min_width=90)
-    with gr.Row(elem_classes="sc-line"):
         made["examples"] = {
             name: gr.Button(name, size="sm", elem_id=f"example-{name}", min_width=52) for name in examples.CATEGORIES
         }
+    with gr.Row(elem_classes="sc-line"):
+        made["undo"] = gr.Button("Undo", size="sm", elem_id="undo", interactive=False, min_width=60)
+        made["redo"] = gr.Button("Redo", size="sm", elem_id="redo", interactive=False, min_width=60)
+        made["delete"] = gr.Button("Delete point", size="sm", elem_id="delete", min_width=90)
+        made["clear"] = gr.Button("Clear points", size="sm", elem_id="clear", min_width=90)
     made["source"] = parts.viewer("source", panels.source_view(OwnShelf(desk.shelf), Workspace()))
     made["names"] = gr.Textbox(
         label="Names of the points, in their order (optional)",
@@ -122,7 +130,7 @@ def _find(desk: Desk) -> dict[str, Any]:
         made["cancel"] = gr.Button(
             "Cancel", variant="stop", size="md", elem_id="cancel", interactive=False, min_width=80
         )
-    made["status"] = gr.HTML(texts.note(_WELCOME), elem_id="status", padding=False)
+    made["status"] = gr.HTML(texts.note(WELCOME), elem_id="status", padding=False)
     return made
 
 
@@ -142,8 +150,11 @@ def _results() -> dict[str, Any]:
         made["export"] = gr.Button(
             "Export: COCO, CSV, PNG, query", size="sm", elem_id="export", interactive=False, min_width=220, scale=0
         )
+        made["accept"] = gr.Button(
+            "Accept matches", size="sm", elem_id="accept", interactive=False, min_width=120, scale=0
+        )
         made["reset"] = gr.Button(
-            "Undo corrections", size="sm", elem_id="reset", interactive=False, min_width=130, scale=0
+            "Discard corrections", size="sm", elem_id="reset", interactive=False, min_width=140, scale=0
         )
     made["files"] = gr.HTML("", elem_id="files", padding=False)
     return made

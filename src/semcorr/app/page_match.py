@@ -1,65 +1,26 @@
 """The tab *Match*: click points on a source, find them in targets, look at the maps, put right, take home."""
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from semcorr.app import examples, exporting, panels, parts, texts, workspace
-from semcorr.app.colours import legend
-from semcorr.app.jobs import Job, Status
+from semcorr.app import examples, exporting, match_view, parts, texts, workspace
 from semcorr.app.limits import read_upload, sweep
 from semcorr.app.match_layout import MatchParts, lay_out
+from semcorr.app.match_run import Runs
+from semcorr.app.match_view import Change, Chosen, Updates
 from semcorr.app.serve import Desk
 from semcorr.app.sessions import Session
-from semcorr.app.work import find, ready
-from semcorr.app.workspace import Workspace
+from semcorr.app.workspace import Workspace, contents
 from semcorr.errors import SemcorrError
 from semcorr.images import Image
-
-Updates = dict[Any, Any]
 
 
 def build(desk: Desk) -> None:
     """Lay the tab out and wire it."""
     _wire(desk, lay_out(desk))
-
-
-# --- what the page shows ----------------------------------------------------------------------------------------------
-
-
-def _shown(on: MatchParts, session: Session, *, point: str | None = None, layer: str | None = None) -> Updates:
-    """Everything that depends on the table. ``point`` and ``layer`` are what is chosen, where that stays."""
-    work = session.work
-    points, layers = parts.point_choices(work.labels), panels.layer_choices(work)
-    point = point if point in points and work.result is not None else points[0]
-    layer = layer if layer in layers else layers[0]
-    found = work.result is not None
-    told = ""
-    if work.result is not None:
-        told = legend(work.result.found[0].matches.calibration)
-    return {
-        on.source: panels.source_view(session.shelf, work),
-        on.targets: _targets(session, point, layer),
-        on.point: gr.Dropdown(choices=points if found else points[:1], value=point),
-        on.layer: gr.Dropdown(choices=layers, value=layer),
-        on.legend: told,
-        on.reset: gr.Button(interactive=found),
-        on.export: gr.Button(interactive=found),
-        on.files: "",
-        on.table: texts.table(work),
-    }
-
-
-def _targets(session: Session, point: str | None, layer: str | None) -> panels.View:
-    index = parts.point_index(point)
-    active = -1 if index is None else index
-    return panels.targets_view(session.shelf, session.work, point=index, layer=layer or panels.FUSED, active=active)
-
-
-# --- what happens -----------------------------------------------------------------------------------------------------
 
 
 class _Handlers:
@@ -68,21 +29,87 @@ class _Handlers:
     def __init__(self, desk: Desk, on: MatchParts) -> None:
         self._desk, self._on = desk, on
 
-    def change(self, change: Callable[[Workspace], Workspace], request: gr.Request) -> Updates:
-        """Change the table and show it, or say why not."""
-        session = self._desk.sessions.of(request.session_hash)
+    # --- steps, which can be undone ---
+
+    def step(
+        self,
+        words: str,
+        change: Change,
+        request: gr.Request,
+        chosen: Chosen,
+        question: Callable[[Workspace], tuple[str, str] | None] = lambda _: None,
+    ) -> Updates:
+        """Change the workspace and show it, or say why not; ask first, where there is a question (and its yes)."""
+        session, on = self._session(request), self._on
         with session.lock:
+            if session.is_behind(request.session_hash):
+                return self._behind(session, request, chosen)
             try:
-                session.work = change(session.work)
+                changed = change(session.work)
+            except SemcorrError as error:
+                # Shown again: a point that was dragged goes back to where it is.
+                return {**match_view.shown(on, session, request.session_hash, chosen), on.status: texts.bad(str(error))}
+            if asked := question(session.work):
+                return {on.keeper: match_view.asking(session, *asked, words, change)}
+            return self._taken(session, words, changed, request, chosen)
+
+    def _taken(self, session: Session, words: str, changed: Workspace, request: gr.Request, chosen: Chosen) -> Updates:
+        session.do(words, changed)
+        left = match_view.left_to_find(session.work)
+        told = texts.note(left) if left else ""
+        return {**match_view.shown(self._on, session, request.session_hash, chosen), self._on.status: told}
+
+    def _behind(self, session: Session, request: gr.Request, chosen: Chosen) -> Updates:
+        told = "This workspace was changed on another page of this browser. Here it is as it is now: do the step again."
+        shown = match_view.shown(self._on, session, request.session_hash, chosen)
+        return {**shown, self._on.status: texts.note(told)}
+
+    def _session(self, request: gr.Request) -> Session:
+        return self._desk.sessions.of(request.session_hash)
+
+    def confirm(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
+        """Take the step that was asked for."""
+        session = self._session(request)
+        with session.lock:
+            pending, session.pending = session.pending, None
+            if pending is None or getattr(event, "token", None) != pending.token:
+                return {self._on.status: texts.note("Something else was done meanwhile. Do the step again.")}
+            try:
+                changed = pending.change(session.work)
             except SemcorrError as error:
                 return {self._on.status: texts.bad(str(error))}
-            return {self._on.status: "", **_shown(self._on, session)}
+            chosen = Chosen(point=point, layer=layer)
+            updates = self._taken(session, pending.words, changed, request, chosen)
+            return {**updates, self._on.status: texts.note(f"Done: {pending.words}. Undo takes it back.")}
+
+    def refuse(self, request: gr.Request) -> Updates:
+        """The user's no."""
+        session = self._session(request)
+        session.pending = None
+        return {self._on.status: texts.note("Nothing was changed."), self._on.keeper: match_view.kept(session)}
+
+    def go(self, back: bool) -> Callable[[str, str, gr.Request], Updates]:
+        def gone(point: str, layer: str, request: gr.Request) -> Updates:
+            session, on = self._session(request), self._on
+            chosen = Chosen(point=point, layer=layer)
+            with session.lock:
+                if session.is_behind(request.session_hash):
+                    return self._behind(session, request, chosen)
+                words = session.go(back=back)
+                none = f"There is nothing to {'undo' if back else 'redo'}."
+                told = f"{'Undone' if back else 'Done again'}: {words}. {match_view.left_to_find(session.work)}"
+                shown = match_view.shown(on, session, request.session_hash, chosen)
+                return {**shown, on.status: texts.note(none if words is None else told)}
+
+        return gone
+
+    # --- images and points ---
 
     def uploads(self, paths: list[str], request: gr.Request) -> tuple[list[Image], list[str]]:
         """Read what was sent; what cannot be read comes back as messages."""
         images, refused = [], []
         sweep(self._desk.folder)
-        session, most = self._desk.sessions.of(request.session_hash), self._desk.limits.targets
+        session, most = self._session(request), self._desk.limits.targets
         if len(paths) > most:  # before any is decoded: small files may be large pictures
             return [], [f"Expected at most {most} pictures at a time, got {len(paths)}. Send fewer."]
         for path in paths:
@@ -95,8 +122,18 @@ class _Handlers:
 
     def example(self, category: str) -> Callable[[gr.Request], Updates]:
         def load(request: gr.Request) -> Updates:
-            made = examples.example(category)
-            return {**self.change(lambda _: made, request), self._on.names: ", ".join(made.names)}
+            session, made = self._session(request), examples.example(category)
+
+            def change(_: Workspace) -> Workspace:
+                session.example = made
+                return made
+
+            def question(work: Workspace) -> tuple[str, str] | None:
+                if work is session.example or not contents(work):
+                    return None
+                return match_view.losing(work, "The example takes the place of your"), "Load the example"
+
+            return self.step("example loaded", change, request, Chosen(), question)
 
         return load
 
@@ -104,81 +141,121 @@ class _Handlers:
         images, refused = self.uploads([path], request)
         if refused:
             return {self._on.status: texts.bad(refused[0])}
-        return {self._on.names: "", **self.change(lambda work: workspace.with_source(work, images[0]), request)}
 
-    def targets(self, paths: list[str], request: gr.Request) -> Updates:
+        def question(work: Workspace) -> tuple[str, str] | None:
+            if not contents(work):
+                return None
+            return match_view.losing(work, "Another source removes your"), "Replace the source"
+
+        change: Change = lambda work: workspace.with_source(work, images[0])  # noqa: E731
+        return self.step("source replaced", change, request, Chosen(), question)
+
+    def targets(self, paths: list[str], point: str, layer: str, request: gr.Request) -> Updates:
         images, refused = self.uploads(paths, request)
         changed: Updates = {}
         if images:
-            changed = self.change(lambda work: workspace.with_targets(work, images, self._desk.limits), request)
+            change: Change = lambda work: workspace.with_targets(work, images, self._desk.limits)  # noqa: E731
+            changed = self.step("targets added", change, request, Chosen(point=point, layer=layer))
         return {**changed, self._on.status: texts.bad(" ".join(refused))} if refused else changed
 
-    def place(self, event: gr.EventData, request: gr.Request) -> Updates:
+    def place(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
         x, y = float(event.x), float(event.y)
-        return self.change(lambda work: workspace.add_point(work, x, y, self._desk.limits), request)
+        change: Change = lambda work: workspace.add_point(work, x, y, self._desk.limits)  # noqa: E731
+        return self.step("point added", change, request, Chosen(point=point, layer=layer))
 
-    def drag(self, event: gr.EventData, request: gr.Request) -> Updates:
+    def drag(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
         index, x, y = int(event.index), float(event.x), float(event.y)
-        return self.change(lambda work: workspace.move_point(work, index, x, y), request)
+        change: Change = lambda work: workspace.move_point(work, index, x, y)  # noqa: E731
+        return self.step("point moved", change, request, Chosen(point=point, layer=layer))
 
-    def undo(self, request: gr.Request) -> Updates:
-        return self.change(workspace.undo_point, request)
+    def delete(self, point: str, layer: str, request: gr.Request) -> Updates:
+        index = parts.point_index(point)
+        if index is None:
+            return {self._on.status: texts.note("Choose the point to delete first: click it.")}
+
+        def question(work: Workspace) -> tuple[str, str] | None:
+            count = sum(cell[1] == work.ids[index] for cell in work.placed)
+            if not count:
+                return None
+            return f"With the point {count} corrections or acceptances go. Undo brings them back.", "Delete the point"
+
+        change: Change = lambda work: workspace.delete_point(work, index)  # noqa: E731
+        return self.step("point deleted", change, request, Chosen(layer=layer), question)
 
     def clear(self, request: gr.Request) -> Updates:
-        return {**self.change(workspace.clear_points, request), self._on.names: ""}
+        def question(work: Workspace) -> tuple[str, str] | None:
+            return (match_view.losing(work, "This removes your"), "Clear the points") if contents(work) else None
 
-    def remove(self, request: gr.Request) -> Updates:
-        return self.change(workspace.without_targets, request)
+        return self.step("points cleared", workspace.clear_points, request, Chosen(), question)
+
+    def remove(self, point: str, layer: str, request: gr.Request) -> Updates:
+        def question(work: Workspace) -> tuple[str, str] | None:
+            if not work.matches and not work.placed:
+                return None
+            return "All that was found and corrected in the targets goes with them. Undo brings it back.", "Remove them"
+
+        chosen = Chosen(point=point, layer=layer)
+        return self.step("targets removed", workspace.without_targets, request, chosen, question)
 
     def names(self, text: str, point: str, layer: str, request: gr.Request) -> Updates:
-        session = self._desk.sessions.of(request.session_hash)
-        changed = self.change(lambda work: workspace.rename(work, text), request)
-        if len(changed) > 1:
-            index = parts.point_index(point)
-            kept = None if index is None else parts.point_choices(session.work.labels)[index + 1]
-            changed |= _shown(self._on, session, point=kept, layer=layer)
+        change: Change = lambda work: workspace.rename(work, text)  # noqa: E731
+        session = self._session(request)
+        changed = self.step("names changed", change, request, Chosen(point=point, layer=layer))
+        if text != ", ".join(session.work.names):
+            changed.pop(self._on.names, None)  # what was refused stays, to be corrected
         return changed
+
+    # --- matches ---
 
     def presets(self, method: str) -> Updates:
         presets = self._desk.models.presets(method)
         return {self._on.preset: gr.Dropdown(choices=presets, value=next(iter(presets), None))}
 
     def look(self, point: str, layer: str, request: gr.Request) -> Updates:
-        session = self._desk.sessions.of(request.session_hash)
+        session = self._session(request)
         with session.lock:
-            return {self._on.targets: _targets(session, point, layer)}
+            return {
+                self._on.source: match_view.source_view(session, point),
+                self._on.targets: match_view.targets_view(session, point, layer),
+            }
 
     def pick(self, event: gr.EventData, layer: str, request: gr.Request) -> Updates:
-        session = self._desk.sessions.of(request.session_hash)
-        with session.lock:
-            choice = parts.point_choices(session.work.labels)[int(event.index) + 1]
-            return {self._on.point: choice, self._on.targets: _targets(session, choice, layer)}
+        choices = parts.point_choices(self._session(request).work.labels)
+        index = int(event.index) + 1
+        if not 0 < index < len(choices):
+            return {}
+        return {self._on.point: choices[index], **self.look(choices[index], layer, request)}
 
     def correct(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
         """A click on a target, or a match dragged: it is there now."""
-        session = self._desk.sessions.of(request.session_hash)
         dragged = getattr(event, "index", None)
         index = parts.point_index(point) if dragged is None else int(dragged)
         if index is None:
             return {self._on.status: texts.note("Choose the match to move first: click it, or drag it.")}
-        x, y = float(event.x), float(event.y)
-        with session.lock:
-            choice = parts.point_choices(session.work.labels)[index + 1]
-            try:
-                session.work = workspace.correct(session.work, int(event.panel), index, x, y)
-            except SemcorrError as error:
-                return {self._on.status: texts.bad(str(error))}
-            return {self._on.status: "", **_shown(self._on, session, point=choice, layer=layer)}
+        target, x, y = int(event.panel), float(event.x), float(event.y)
+        change: Change = lambda work: workspace.correct(work, target, index, x, y)  # noqa: E731
+        return self.step("match corrected", change, request, Chosen(point=str(index + 1), layer=layer))
+
+    def accept(self, point: str, layer: str, request: gr.Request) -> Updates:
+        chosen = Chosen(point=point, layer=layer)
+        return self.step("matches accepted", lambda work: workspace.accept(work, chosen.index), request, chosen)
 
     def reset(self, point: str, layer: str, request: gr.Request) -> Updates:
-        session = self._desk.sessions.of(request.session_hash)
-        with session.lock:
-            for target in range(len(session.work.targets)):
-                session.work = workspace.uncorrect(session.work, target)
-            return _shown(self._on, session, point=point, layer=layer)
+        chosen = Chosen(point=point, layer=layer)
+
+        def question(_: Workspace) -> tuple[str, str] | None:
+            whose = "all points" if chosen.index is None else f"point {point}"
+            return (
+                f"This removes what you corrected and accepted of {whose}; predictions count again, and Find may find "
+                "them anew. Undo brings it back.",
+                "Discard",
+            )
+
+        change: Change = lambda work: workspace.discard_placed(work, chosen.index)  # noqa: E731
+        return self.step("corrections discarded", change, request, chosen, question)
 
     def export(self, request: gr.Request) -> Updates:
-        session = self._desk.sessions.of(request.session_hash)
+        session = self._session(request)
         with session.lock:
             try:
                 files = exporting.export(session.work)
@@ -186,89 +263,47 @@ class _Handlers:
                 return {self._on.status: texts.bad(str(error))}
             put = session.shelf.put
             links = {name: put(files[name], exporting.media_type(name), name) for name in exporting.listed(list(files))}
-            return {self._on.files: texts.links(links)}
-
-    def cancel(self, request: gr.Request) -> None:
-        self._desk.sessions.of(request.session_hash).cancel()
-
-    def find(self, method: str, preset: str | None, request: gr.Request) -> Iterator[Updates]:
-        """Put the work into the queue and show how it goes until it is done."""
-        session, on = self._desk.sessions.of(request.session_hash), self._on
-        begun, presets = session.work, self._desk.models.presets(method)
-        # The list of presets may still be another method's, where Find was pressed very soon after.
-        chosen = preset if preset in presets else next(iter(presets), None)
-        label = f"{method}, {chosen}" if chosen else method
-
-        def work(job: Job) -> Any:
-            return find(self._desk.models.get(method, chosen), begun, label, job)
-
-        try:
-            ready(begun)
-            self._desk.sessions.check_room(session)
-            job = session.start(self._desk.queue, work)
-        except SemcorrError as error:
-            yield {on.status: texts.bad(str(error))}
-            return
-        yield {
-            on.find: gr.Button(interactive=False),
-            on.cancel: gr.Button(interactive=True),
-            on.status: texts.note("…"),
-        }
-        seen: Any = None
-        for status in parts.follow(self._desk, job):
-            if not job.finished:
-                update: Updates = {on.status: texts.live(status)}
-                if status.look_maps is not None and status.look_maps is not seen:
-                    seen = status.look_maps
-                    update[on.source] = panels.source_view(
-                        session.shelf, session.work, looked=status.look_points, maps=status.look_maps
-                    )
-                yield update
-        yield self._ended(session, begun, job.status(), job.result, label)
-
-    def _ended(self, session: Session, begun: Workspace, status: Status, result: Any, label: str) -> Updates:
-        on = self._on
-        buttons = {on.find: gr.Button(interactive=True), on.cancel: gr.Button(interactive=False)}
-        told = {
-            "done": texts.note(
-                f"Done with {label}. Choose a point, or a layer, to see where it looked. {texts.remarks(result)}"
-            ),
-            "cancelled": texts.note("Cancelled. The points are still there."),
-        }.get(status.state, texts.bad(status.error))
-        with session.lock:
-            if status.state == "done":
-                now = session.work
-                if now.source is not begun.source or now.points != begun.points or now.targets != begun.targets:
-                    told = texts.bad(
-                        "The pictures or points changed meanwhile, so the result was put away. Find again."
-                    )
-                else:
-                    session.work = dataclasses.replace(now, result=result)
-            return {**buttons, **_shown(on, session), on.status: told}
+            session.saved = session.work
+            left = exporting.left_out(session.work)
+            told = (
+                f"{left} of the targets' points are not in the files: they are not found yet, or the point was moved."
+            )
+            return {
+                self._on.files: texts.links(links),
+                self._on.status: texts.note(told) if left else "",
+                self._on.keeper: match_view.kept(session),
+            }
 
 
 def _wire(desk: Desk, on: MatchParts) -> None:
-    do = _Handlers(desk, on)
+    do, runs = _Handlers(desk, on), Runs(desk, on)
     quick: dict[str, Any] = {"outputs": on.outputs, "show_progress": "hidden", "api_visibility": "private"}
+    at = [on.point, on.layer]
+    on.keeper.open(runs.open, None, **quick)
+    on.keeper.confirm(do.confirm, at, **quick)
+    on.keeper.refuse(do.refuse, None, **quick)
     for category, button in on.examples.items():
         button.click(do.example(category), None, **quick)
     on.source_upload.upload(do.source, on.source_upload, **quick)
-    on.targets_upload.upload(do.targets, on.targets_upload, **quick)
-    on.source.place(do.place, None, **quick)
-    on.source.drag(do.drag, None, **quick)
-    on.undo.click(do.undo, None, **quick)
+    on.targets_upload.upload(do.targets, [on.targets_upload, *at], **quick)
+    on.source.place(do.place, at, **quick)
+    on.source.drag(do.drag, at, **quick)
+    on.source.pick(do.pick, on.layer, **quick)
+    on.undo.click(do.go(back=True), at, **quick)
+    on.redo.click(do.go(back=False), at, **quick)
+    on.delete.click(do.delete, at, **quick)
     on.clear.click(do.clear, None, **quick)
-    on.remove.click(do.remove, None, **quick)
-    shown = [on.point, on.layer]
-    on.names.blur(do.names, [on.names, *shown], **quick)
-    on.names.submit(do.names, [on.names, *shown], **quick)
+    on.remove.click(do.remove, at, **quick)
+    on.names.blur(do.names, [on.names, *at], **quick)
+    on.names.submit(do.names, [on.names, *at], **quick)
     on.method.input(do.presets, on.method, **quick)
-    on.point.input(do.look, shown, **quick)
-    on.layer.input(do.look, shown, **quick)
+    on.point.input(do.look, at, **quick)
+    on.layer.input(do.look, at, **quick)
     on.targets.pick(do.pick, on.layer, **quick)
-    on.targets.place(do.correct, shown, **quick)
-    on.targets.drag(do.correct, shown, **quick)
-    on.reset.click(do.reset, shown, **quick)
+    on.targets.place(do.correct, at, **quick)
+    on.targets.drag(do.correct, at, **quick)
+    on.accept.click(do.accept, at, **quick)
+    on.reset.click(do.reset, at, **quick)
     on.export.click(do.export, None, **quick)
-    on.find.click(do.find, [on.method, on.preset], **quick)
-    on.cancel.click(do.cancel, None, None, show_progress="hidden", api_visibility="private")
+    on.find.click(runs.find, [on.method, on.preset, *at], **quick)
+    on.cancel.click(runs.cancel, None, None, show_progress="hidden", api_visibility="private")

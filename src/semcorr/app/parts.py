@@ -27,6 +27,12 @@ def viewer(elem_id: str, value: dict[str, Any]) -> gr.HTML:
     return gr.HTML(value=value, html_template=_TEMPLATE, js_on_load=script, elem_id=elem_id, padding=False)
 
 
+def keeper() -> gr.HTML:
+    """What the browser keeps of the page and asks, without a look of its own; see ``keep.js``."""
+    script = importlib.resources.files("semcorr.app").joinpath("keep.js").read_text("utf-8")
+    return gr.HTML(value={}, html_template="<div></div>", js_on_load=script, elem_id="keeper", padding=False)
+
+
 def opacity() -> gr.Slider:
     """A slider that works in the browser alone, on all tabs' heat maps."""
     slider = gr.Slider(0, 1, value=0.75, step=0.05, label="Opacity", min_width=140)
@@ -35,13 +41,10 @@ def opacity() -> gr.Slider:
 
 
 def follow(desk: Desk, job: Job) -> Iterator[Status]:
-    """A job's status now and again until it is finished, the last one included; left early, the job is cancelled."""
-    try:
-        while not job.wait(_EVERY):
-            yield job.status(desk.queue.ahead(job))
-        yield job.status()
-    finally:
-        job.cancel()
+    """A job's status now and again until it is finished, the last one included."""
+    while not job.wait(_EVERY):
+        yield job.status(desk.queue.ahead(job))
+    yield job.status()
 
 
 def point_choices(names: tuple[str, ...]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from semcorr.app.jobs import Status
-from semcorr.app.workspace import Result, Workspace
+from semcorr.app.workspace import Cell, Workspace
 from semcorr.progress import duration
 
 _CHART = (220, 56)
@@ -69,25 +69,33 @@ def chart(losses: Sequence[tuple[int, float]]) -> str:
 
 
 def table(work: Workspace) -> str:
-    """Every match in numbers."""
-    if work.result is None:
+    """Every point of every target in numbers."""
+    if not work.matches and not work.placed:
         return ""
     rows = []
-    for found in work.result.found:
-        for index, ((x, y), name) in enumerate(zip(found.points.tolist(), work.labels, strict=True)):
-            told = "by hand" if index in found.moved else f"{found.matches.confidence[index]:.2f}"
-            words = "".join(f"<td>{html.escape(word)}</td>" for word in (found.image.name, str(index + 1), name))
-            numbers = "".join(f'<td class="sc-number">{number}</td>' for number in (f"{x:.1f}", f"{y:.1f}", told))
+    for target, image in zip(work.target_ids, work.targets, strict=True):
+        for number, (point, name) in enumerate(zip(work.ids, work.labels, strict=True), start=1):
+            cell = (target, point)
+            location = work.location(cell)
+            x, y = ("", "") if location is None else (f"{location[0]:.1f}", f"{location[1]:.1f}")
+            words = "".join(f"<td>{html.escape(word)}</td>" for word in (image.name, str(number), name))
+            numbers = "".join(f'<td class="sc-number">{word}</td>' for word in (x, y, _state(work, cell)))
             rows.append(f"<tr>{words}{numbers}</tr>")
     heads = "".join(f"<th>{head}</th>" for head in ("target", "point", "name", "x", "y", "confidence"))
     return f'<table class="sc-table"><tr>{heads}</tr>{"".join(rows)}</table>'
 
 
-def remarks(result: Result | None) -> str:
+def _state(work: Workspace, cell: Cell) -> str:
+    """A match's confidence, or what a person decided."""
+    if cell in work.placed:
+        return "by hand" if work.placed[cell].how == "corrected" else "accepted"
+    if cell not in work.matches:
+        return "not found yet"
+    return f"{work.matches[cell].confidence:.2f}" + (" (point moved)" if work.outdated(cell) else "")
+
+
+def remarks(told: Sequence[str]) -> str:
     """What is to be known about how a result was made, in a sentence; none where there is nothing."""
-    told = (
-        [] if result is None else [*result.query.remarks, *(r for found in result.found for r in found.matches.remarks)]
-    )
     return f"{len(told)} of its parts: {told[0]}." if told else ""
 
 

@@ -43,7 +43,11 @@ function drawPoints(stage, panel) {
   svg.setAttribute('class', 'sc-marks');
   panel.points.forEach((point, index) => {
     const [x, y] = [point.x / panel.width * width, point.y / panel.height * height];
-    const group = shape('g', {'class': 'sc-point' + (point.active ? ' sc-active' : ''), 'data-index': index}, svg);
+    const state = (point.active ? ' sc-active' : '') + (point.outdated ? ' sc-outdated' : '') +
+      (point.pending ? ' sc-pending' : '');
+    // A point that is not found yet has no location here, but keeps its number.
+    if (point.x === null) return;
+    const group = shape('g', {'class': 'sc-point' + state, 'data-index': index}, svg);
     const title = document.createElementNS(SVG, 'title');
     title.textContent = point.title;
     group.appendChild(title);
@@ -57,7 +61,7 @@ function drawPoints(stage, panel) {
     shape('circle', {cx: x, cy: y, r: point.active ? 8.5 : 6.5, fill: point.dot || point.colour, stroke: '#fff',
       'stroke-width': 2}, group);
     shape('circle', {cx: x, cy: y, r: point.active ? 10 : 8, fill: 'none', stroke: '#111', 'stroke-width': 1.2,
-      'stroke-dasharray': point.moved ? '3 2' : 'none'}, group);
+      'stroke-dasharray': point.moved || point.pending ? '3 2' : 'none'}, group);
     shape('circle', {cx: bx, cy: by, r: 8.5, fill: point.colour, stroke: '#111', 'stroke-width': 0.8}, group);
     const text = shape('text', {x: bx, y: by + 3.8, 'text-anchor': 'middle'}, group);
     text.textContent = point.label;

@@ -1,7 +1,9 @@
-"""What one user has on the table: pictures, points, what was found. Every change gives a new one."""
+"""What one user works on: images, points, predictions, corrections. Every change gives a new workspace."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -12,52 +14,101 @@ from semcorr.images import Image
 from semcorr.matching import Matches, Query
 
 Point = tuple[float, float]
-"""(x, y) in pixels of its picture, continuous: (0, 0) is the top-left corner."""
+"""(x, y) in pixels of its image, continuous: (0, 0) is the top-left corner."""
+
+Cell = tuple[int, int]
+"""A point in a target: the target's id, the point's id."""
+
+new_id = itertools.count(1).__next__
+"""Ids are never used again, not even after an undo: a result cannot land on another point than it was made for."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
-    """What was found in one target.
+    """What a method predicts in one target.
 
     Attributes:
-        image: the target.
-        matches: the method's own result, which corrections leave as it is.
-        layers: each layer's map of each point; None where the method has no layers or they were not worked out.
-        moved: where a person put points instead, by their index, in pixels of the target.
+        image: The target.
+        matches: The method's own result.
+        layers: Each layer's map of each point; None where the method has no layers or they were not computed.
     """
 
     image: Image
     matches: Matches
     layers: Float[np.ndarray, "points layers height width"] | None = None
-    moved: Mapping[int, Point] = dataclasses.field(default_factory=dict)
-
-    @property
-    def points(self) -> Float[np.ndarray, "points 2"]:
-        """The points as they are now: corrected where a person did so."""
-        points = np.array(self.matches.points)
-        for index, place in self.moved.items():
-            points[index] = place
-        return points
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Result:
-    """What a run gave: the query, and what was found in each target. ``label`` says with what it was made."""
+class Learned:
+    """What a run learned of a point: its row ``index`` in the run's query. ``label`` names method and preset."""
 
     query: Query
-    found: tuple[Found, ...]
+    index: int
     label: str
+
+    @property
+    def point(self) -> Point:
+        """Where the point was, in pixels of the source."""
+        return _point(self.query.points[self.index])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Match:
+    """One predicted point in one target: row ``index`` of what a run found. ``label`` names method and preset."""
+
+    found: Found
+    index: int
+    label: str
+
+    @property
+    def point(self) -> Point:
+        """The predicted location, in pixels of the target."""
+        return _point(self.found.matches.points[self.index])
+
+    @property
+    def query_point(self) -> Point:
+        """Where the point was in the source when it was looked for, in pixels of the source."""
+        return _point(self.found.matches.query_points[self.index])
+
+    @property
+    def confidence(self) -> float:
+        """The method's confidence, in [0, 1]."""
+        return float(self.found.matches.confidence[self.index])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Placed:
+    """What a person decided: where a point is in a target, in pixels of the target, put there or accepted there."""
+
+    point: Point
+    how: Literal["corrected", "accepted"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Workspace:
-    """A source with its points, targets, and the result that belongs to them (None when anything has changed since)."""
+    """A source with its points, targets, and what is known of each point in each target.
+
+    Attributes:
+        source: The image with the query points.
+        points: The query points, in pixels of the source.
+        ids: Their ids.
+        names: Their names, as far as there are any.
+        targets: The images to look in.
+        target_ids: Their ids.
+        learned: What the last run learned of a point, by the point's id.
+        matches: The last prediction of a point in a target.
+        placed: A person's decisions, which no run changes.
+    """
 
     source: Image | None = None
     points: tuple[Point, ...] = ()
+    ids: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     targets: tuple[Image, ...] = ()
-    result: Result | None = None
+    target_ids: tuple[int, ...] = ()
+    learned: Mapping[int, Learned] = dataclasses.field(default_factory=dict)
+    matches: Mapping[Cell, Match] = dataclasses.field(default_factory=dict)
+    placed: Mapping[Cell, Placed] = dataclasses.field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,76 +116,137 @@ class Workspace:
         given = [*self.names[: len(self.points)], *[""] * (len(self.points) - len(self.names))]
         return tuple(name or str(number) for number, name in enumerate(given, start=1))
 
+    def location(self, cell: Cell) -> Point | None:
+        """Where a point is in a target: as a person decided, else as predicted; None where it is not found yet."""
+        if cell in self.placed:
+            return self.placed[cell].point
+        return self.matches[cell].point if cell in self.matches else None
+
+    def outdated(self, cell: Cell) -> bool:
+        """Whether a prediction is of an earlier location of its query point, which was moved since."""
+        return cell in self.matches and self.matches[cell].query_point != self.points[self.ids.index(cell[1])]
+
+    def missing(self, label: str) -> list[Cell]:
+        """What is left to find with a method and preset; what a person placed is the person's."""
+        cells = [
+            (target, point) for target in self.target_ids for point in self.ids if (target, point) not in self.placed
+        ]
+        return [
+            cell
+            for cell in cells
+            if cell not in self.matches or self.matches[cell].label != label or self.outdated(cell)
+        ]
+
+    @property
+    def not_found(self) -> int:
+        """How many points have no location in some target."""
+        return sum(any(self.location((target, one)) is None for target in self.target_ids) for one in self.ids)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What a run gives: what it learned and found, by id. ``remarks`` say what is to be known about how."""
+
+    begun: Workspace
+    label: str
+    learned: Mapping[int, Learned]
+    matches: Mapping[Cell, Match]
+    remarks: tuple[str, ...] = ()
+
 
 _MOST_NAMES = 1000
 
 
+def opened(source: Image, points: Mapping[str, Point], targets: Sequence[Image]) -> Workspace:
+    """A new workspace with named points."""
+    return Workspace(
+        source=source,
+        points=tuple(points.values()),
+        ids=tuple(new_id() for _ in points),
+        names=tuple(points),
+        targets=tuple(targets),
+        target_ids=tuple(new_id() for _ in targets),
+    )
+
+
 def with_source(work: Workspace, image: Image) -> Workspace:
-    """Another source; the points of the one before are gone."""
-    return dataclasses.replace(work, source=image, points=(), names=(), result=None)
+    """Another source; the points of the one before and all that was found for them are gone."""
+    return Workspace(source=image, targets=work.targets, target_ids=work.target_ids)
 
 
 def with_targets(work: Workspace, images: Sequence[Image], limits: Limits) -> Workspace:
-    """More targets.
+    """More targets; what was found in the others stays.
 
     Raises:
-        ImageError: there would be too many.
+        ImageError: There would be too many.
     """
     targets = (*work.targets, *images)
     if len(targets) > limits.targets:
         raise ImageError(
             f"Expected at most {limits.targets} targets, got {len(targets)}. Remove the targets, or send fewer."
         )
-    return dataclasses.replace(work, targets=targets, result=None)
+    return dataclasses.replace(work, targets=targets, target_ids=(*work.target_ids, *(new_id() for _ in images)))
 
 
 def without_targets(work: Workspace) -> Workspace:
-    """No targets."""
-    return dataclasses.replace(work, targets=(), result=None)
+    """No targets, and nothing that was found in them."""
+    return dataclasses.replace(work, targets=(), target_ids=(), matches={}, placed={})
 
 
 def add_point(work: Workspace, x: float, y: float, limits: Limits) -> Workspace:
-    """One more point, in pixels of the source.
+    """One more point, in pixels of the source; what was found for the others stays.
 
     Raises:
-        ImageError: there is no source.
-        PointError: it is outside, or there are too many.
+        ImageError: There is no source.
+        PointError: It is outside, or there are too many.
     """
     source = _source(work)
     _inside(x, y, source)
     if len(work.points) >= limits.points:
-        raise PointError(f"Expected at most {limits.points} points, got one more. Undo some, or run these first.")
-    return dataclasses.replace(work, points=(*work.points, (x, y)), result=None)
+        raise PointError(f"Expected at most {limits.points} points, got one more. Delete some first.")
+    return dataclasses.replace(work, points=(*work.points, (x, y)), ids=(*work.ids, new_id()))
 
 
 def move_point(work: Workspace, index: int, x: float, y: float) -> Workspace:
-    """A point of the source, dragged to another place.
+    """A point of the source, dragged to another location; what was found for it stays, as outdated.
 
     Raises:
-        PointError: there is no such point, or the place is outside.
+        PointError: There is no such point, or the location is outside.
     """
     _inside(x, y, _source(work))
     _known(index, len(work.points))
-    points = (*work.points[:index], (x, y), *work.points[index + 1 :])
-    return dataclasses.replace(work, points=points, result=None)
+    return dataclasses.replace(work, points=(*work.points[:index], (x, y), *work.points[index + 1 :]))
 
 
-def undo_point(work: Workspace) -> Workspace:
-    """Without the last point."""
-    last = len(work.points[:-1])
-    return dataclasses.replace(work, points=work.points[:last], names=work.names[:last], result=None)
+def delete_point(work: Workspace, index: int) -> Workspace:
+    """Without a point, its name, and what was found for it.
+
+    Raises:
+        PointError: There is no such point.
+    """
+    _known(index, len(work.points))
+    gone = work.ids[index]
+    return dataclasses.replace(
+        work,
+        points=(*work.points[:index], *work.points[index + 1 :]),
+        ids=(*work.ids[:index], *work.ids[index + 1 :]),
+        names=(*work.names[:index], *work.names[index + 1 :]),
+        learned={one: learned for one, learned in work.learned.items() if one != gone},
+        matches={cell: match for cell, match in work.matches.items() if cell[1] != gone},
+        placed={cell: placed for cell, placed in work.placed.items() if cell[1] != gone},
+    )
 
 
 def clear_points(work: Workspace) -> Workspace:
-    """Without any point."""
-    return dataclasses.replace(work, points=(), names=(), result=None)
+    """Without any point, and without what was found."""
+    return Workspace(source=work.source, targets=work.targets, target_ids=work.target_ids)
 
 
 def rename(work: Workspace, text: str) -> Workspace:
-    """Names of the points, separated by commas; a result keeps its points and gets the new names when exported.
+    """Names of the points, separated by commas; results keep their points and get the new names when exported.
 
     Raises:
-        PointError: a name is there twice, or is too long; or there are too many.
+        PointError: A name is there twice, or is too long; or there are too many.
     """
     names = tuple(part.strip() for part in text.split(","))
     given = [name for name in names if name]
@@ -148,45 +260,115 @@ def rename(work: Workspace, text: str) -> Workspace:
     return dataclasses.replace(work, names=names if given else ())
 
 
+def merge(work: Workspace, outcome: Outcome) -> tuple[Workspace, int]:
+    """A run's outcome put beside what is there; return how many points in targets changed meanwhile and got nothing.
+
+    What a person placed stays, and so does every prediction that the run did not make again.
+    """
+    begun, same_source = outcome.begun, work.source is outcome.begun.source
+    then = dict(zip(begun.ids, begun.points, strict=True))
+    now = {one for one, point in zip(work.ids, work.points, strict=True) if same_source and then.get(one) == point}
+    fresh = {cell: match for cell, match in outcome.matches.items() if cell[1] in now and cell[0] in work.target_ids}
+    merged = dataclasses.replace(
+        work,
+        learned={**work.learned, **{one: learned for one, learned in outcome.learned.items() if one in now}},
+        matches={**work.matches, **fresh},
+    )
+    return merged, len(outcome.matches) - len(fresh)
+
+
 def correct(work: Workspace, target: int, index: int, x: float, y: float) -> Workspace:
     """A match that a person put right: point ``index`` of target ``target``, in pixels of the target.
 
     Raises:
-        PointError: there is no such match, or the place is outside.
+        PointError: There is no such point or target, nothing was found yet, or the location is outside.
     """
-    if work.result is None:
+    if not work.matches and not work.placed:
         raise PointError("There is no match to move yet: press Find first.")
-    _known(target, len(work.result.found))
-    found = work.result.found[target]
-    _known(index, len(found.matches.points))
-    _inside(x, y, found.image)
-    changed = dataclasses.replace(found, moved={**found.moved, index: (x, y)})
-    return _with_found(work, work.result, target, changed)
+    _known(target, len(work.targets))
+    _known(index, len(work.points))
+    _inside(x, y, work.targets[target])
+    cell = (work.target_ids[target], work.ids[index])
+    return dataclasses.replace(work, placed={**work.placed, cell: Placed(point=(x, y), how="corrected")})
 
 
-def uncorrect(work: Workspace, target: int) -> Workspace:
-    """All matches of a target as they were found."""
-    if work.result is None:
-        return work
-    _known(target, len(work.result.found))
-    return _with_found(work, work.result, target, dataclasses.replace(work.result.found[target], moved={}))
+def accept(work: Workspace, index: int | None) -> Workspace:
+    """The predictions of a point (None: of all) in all targets, accepted by a person as they are.
+
+    Raises:
+        PointError: There is no such prediction.
+    """
+    accepted = {
+        cell: Placed(point=match.point, how="accepted")
+        for cell, match in work.matches.items()
+        if cell not in work.placed and not work.outdated(cell) and cell[1] in _chosen(work, index)
+    }
+    if not accepted:
+        raise PointError("There is no prediction to accept: all are accepted or corrected, outdated, or not found yet.")
+    return dataclasses.replace(work, placed={**work.placed, **accepted})
 
 
-def _with_found(work: Workspace, result: Result, target: int, changed: Found) -> Workspace:
-    found = (*result.found[:target], changed, *result.found[target + 1 :])
-    return dataclasses.replace(work, result=dataclasses.replace(result, found=found))
+def discard_placed(work: Workspace, index: int | None) -> Workspace:
+    """Without the corrections and acceptances of a point (None: of all): predictions count again.
+
+    Raises:
+        PointError: There are none.
+    """
+    chosen = _chosen(work, index)
+    kept = {cell: placed for cell, placed in work.placed.items() if cell[1] not in chosen}
+    if len(kept) == len(work.placed):
+        raise PointError("Nothing was corrected or accepted here.")
+    return dataclasses.replace(work, placed=kept)
+
+
+def contents(work: Workspace) -> str:
+    """What would be lost with a workspace, in words; empty where it has nothing that a person or a run made."""
+    kinds = [one.how for one in work.placed.values()]
+    counted = [
+        (len(work.points), "point", "points"),
+        (len(work.matches), "match", "matches"),
+        (kinds.count("corrected"), "correction", "corrections"),
+        (kinds.count("accepted"), "acceptance", "acceptances"),
+    ]
+    words = [f"{count} {one if count == 1 else many}" for count, one, many in counted if count]
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def arrays_of(work: Workspace) -> Iterable[np.ndarray]:
+    """All the large arrays that a workspace holds; one that is held twice comes twice."""
+    for image in (work.source, *work.targets):
+        if image is not None:
+            yield image.pixels
+    for match in work.matches.values():
+        yield match.found.matches.heatmaps
+        if match.found.layers is not None:
+            yield match.found.layers
+    for learned in work.learned.values():
+        yield from learned.query.tensors.values()
+        yield from learned.query.shared.values()
+
+
+def _chosen(work: Workspace, index: int | None) -> tuple[int, ...]:
+    if index is None:
+        return work.ids
+    _known(index, len(work.points))
+    return (work.ids[index],)
+
+
+def _point(pair: np.ndarray) -> Point:
+    return float(pair[0]), float(pair[1])
 
 
 def _source(work: Workspace) -> Image:
     if work.source is None:
-        raise ImageError("There is no source picture yet. Send one, or load an example.")
+        raise ImageError("There is no source image yet. Send one, or load an example.")
     return work.source
 
 
 def _inside(x: float, y: float, image: Image) -> None:
     width, height = image.size
     if not (0 <= x <= width and 0 <= y <= height):
-        raise PointError(f"Expected a place in the picture of {width} × {height} pixels, got ({x:g}, {y:g}).")
+        raise PointError(f"Expected a location in the image of {width} × {height} pixels, got ({x:g}, {y:g}).")
 
 
 def _known(index: int, count: int) -> None:
