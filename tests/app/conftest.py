@@ -10,15 +10,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
 import pytest
 
+from app.browsing import ARGUMENTS, PATIENCE
 from app.serving import Page
 from semcorr.demo.toy import first_scenes
 from semcorr.evaluation.records import PairRecord
 from semcorr.evaluation.run_folder import Shard, append, new_record_file, open_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from playwright.sync_api import Page as Tab
 
 
 @pytest.fixture(scope="session")
@@ -34,15 +40,15 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[..., Page]]:
-    """Start the page as ``python -m semcorr app`` does, on a port that is free; it ends with the tests."""
+    """Start the page as ``python -m semcorr app`` does, on a free port or the given one; it ends with the tests."""
     with ExitStack() as started:
 
-        def start(*options: object) -> Page:
+        def start(*options: object, port: int = 0) -> Page:
             temporary = Path(started.enter_context(tempfile.TemporaryDirectory(prefix="semcorr-test-app-")))
             environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
             process = started.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "semcorr", "app", "--port", "0", *map(str, options)],
+                    [sys.executable, "-m", "semcorr", "app", "--port", str(port), *map(str, options)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -63,6 +69,46 @@ def serve() -> Iterator[Callable[..., Page]]:
             raise AssertionError(f"the page did not start: {told}")
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_tab(browser: "Browser", page: Page) -> Iterator[Callable[[], "Tab"]]:
+    """Open the page as a user of their own would; whatever it asks for from elsewhere is blocked and fails the test."""
+    elsewhere: list[str] = []
+    contexts = []
+
+    def handle(route: Any) -> None:
+        if route.request.url.startswith((page.url, "data:", "blob:")):
+            route.continue_()
+        else:
+            elsewhere.append(route.request.url)
+            route.abort()
+
+    def start() -> "Tab":
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+        context.set_default_timeout(PATIENCE)
+        context.route("**/*", handle)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.goto(page.url)
+        tab.wait_for_selector("#source .sc-empty")
+        tab.wait_for_timeout(500)
+        return tab
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert elsewhere == []
 
 
 @pytest.fixture(scope="session")

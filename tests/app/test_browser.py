@@ -1,6 +1,5 @@
 """The page in a real browser: Chromium without a window, against ``python -m semcorr app`` as a process of its own."""
 
-import csv
 import http.client
 import io
 import json
@@ -10,30 +9,24 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
 import pytest
 
+from app.browsing import PATIENCE, choose, choose_method, click_pixel, drawn, exported, find, rows_of, said, send
 from app.serving import SITECUSTOMIZE, Page
 from semcorr.matching import Query
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator
+    from playwright.sync_api import Browser
     from playwright.sync_api import Page as Tab
 
 pytestmark = pytest.mark.slow
-
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run", "--disable-quic", "--disable-dev-shm-usage"),
-]
-PATIENCE = 60_000
-"""Milliseconds; the machine may be busy."""
 
 
 @pytest.fixture(scope="module")
@@ -41,109 +34,6 @@ def page(serve: Callable[..., Page], chromium: str, page_runs: Path, tmp_path_fa
     # The paper's method with so many steps that what is not cancelled goes on for minutes.
     endless = ("--method", "prompt", "--preset", "paper", "--set", "steps=5000")
     return serve(*endless, "--max-megabytes", 1, "--max-megapixels", 4, "--runs", page_runs)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def open_tab(browser: "Browser", page: Page) -> Iterator[Callable[[], "Tab"]]:
-    """Open the page as a user of their own would; whatever it asks for from elsewhere is blocked and fails the test."""
-    elsewhere: list[str] = []
-    contexts = []
-
-    def handle(route: Any) -> None:
-        if route.request.url.startswith((page.url, "data:", "blob:")):
-            route.continue_()
-        else:
-            elsewhere.append(route.request.url)
-            route.abort()
-
-    def start() -> "Tab":
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-        context.set_default_timeout(PATIENCE)
-        context.route("**/*", handle)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.goto(page.url)
-        tab.wait_for_selector("#source .sc-empty")
-        tab.wait_for_timeout(500)
-        return tab
-
-    yield start
-    for context in contexts:
-        context.close()
-    assert elsewhere == []
-
-
-def send(tab: "Tab", which: str, *files: Path) -> None:
-    """Upload through the button, as its file chooser would."""
-    tab.set_input_files(f"input[type=file] >> nth={['source', 'targets', 'words'].index(which)}", list(map(str, files)))
-
-
-def drawn(path: Path, width: int, height: int) -> Path:
-    """A smooth picture of a size."""
-    coarse = np.random.default_rng(width).integers(0, 255, (4, 4, 3), dtype=np.uint8)
-    PIL.Image.fromarray(coarse).resize((width, height), PIL.Image.Resampling.BICUBIC).save(path)
-    return path
-
-
-def click_pixel(tab: "Tab", stage: "Locator", size: tuple[int, int], pixel: tuple[int, int]) -> None:
-    """Click the middle of a pixel where the browser shows it, after scrolling there."""
-    box = stage.bounding_box()
-    assert box is not None
-    across, down = (pixel[0] + 0.5) / size[0], (pixel[1] + 0.5) / size[1]
-    stage.evaluate(
-        """(stage, [x, y]) => { const frame = stage.parentElement;
-        frame.scrollLeft = x - frame.clientWidth / 2; frame.scrollTop = y - frame.clientHeight / 2; }""",
-        [across * box["width"], down * box["height"]],
-    )
-    stage.evaluate("stage => stage.parentElement.scrollIntoView({block: 'center'})")
-    box = stage.bounding_box()
-    assert box is not None
-    tab.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
-
-
-def choose(tab: "Tab", elem_id: str, choice: str) -> None:
-    """Choose from a list."""
-    tab.click(f"#{elem_id} input")
-    tab.click(f"ul[role=listbox] >> li[aria-label='{choice}']")
-
-
-def choose_method(tab: "Tab", method: str, preset: str) -> None:
-    """Choose a method, and wait until its usual preset is there: Find takes what stands in the lists."""
-    choose(tab, "method", method)
-    tab.wait_for_function(f"document.querySelector('#preset input').value === '{preset}'")
-
-
-def find(tab: "Tab") -> None:
-    tab.click("#find")
-    tab.wait_for_selector("#legend .sc-legend")
-
-
-def exported(tab: "Tab", name: str) -> bytes:
-    """Save one of the files that Export offers."""
-    tab.click("#export")
-    with tab.expect_download() as download:
-        tab.click(f"#files a[download='{name}']")
-    return Path(download.value.path()).read_bytes()
-
-
-def rows_of(data: bytes) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(data.decode())))
-
-
-def said(tab: "Tab", words: str, where: str = "#status") -> str:
-    """Wait until the page says something, and return all of it."""
-    tab.wait_for_selector(f"{where} >> text=/{words}/")
-    return tab.inner_text(where)
 
 
 @pytest.mark.parametrize("size", [(1600, 1200), (60, 900), (2000, 40), (48, 48)], ids="{0[0]}x{0[1]}".format)
@@ -180,7 +70,9 @@ def test_find_look_put_right_and_take_home(open_tab: Callable[[], "Tab"], tmp_pa
     tab = open_tab()
     tab.click("#example-animal")
     tab.wait_for_selector("#targets .sc-stage >> nth=2")
-    tab.click("#undo")
+    tab.locator("#source .sc-point >> nth=3").locator("circle >> nth=0").click()
+    tab.wait_for_selector("#source .sc-point[data-index='3'].sc-active")
+    tab.click("#delete")
     tab.wait_for_function("document.querySelectorAll('#source .sc-point').length === 3")
     # A point that is dragged is where it was let go.
     stage = tab.locator("#source .sc-stage").bounding_box()
@@ -261,6 +153,7 @@ def test_learning_is_shown_and_cancel_frees_the_queue_for_another_user(open_tab:
     one.click("#find")
     one.wait_for_selector("#status svg polyline")
     other.click("#example-bird")
+    other.click("dialog .sc-yes")  # the results of the car go
     other.wait_for_selector("#source .sc-title >> text=bird-source.png")
     other.click("#find")
     said(other, "Waiting: 1 job is before yours")

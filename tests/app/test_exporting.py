@@ -13,7 +13,8 @@ import pytest
 
 from semcorr.annotations import read_annotations
 from semcorr.app import exporting, texts, workspace
-from semcorr.app.workspace import Found, Result, Workspace
+from semcorr.app.limits import Limits
+from semcorr.app.workspace import Found, Learned, Match, Outcome, Workspace, opened
 from semcorr.errors import PointError
 from semcorr.images import Image, load_image
 from semcorr.matching import Matches, Query
@@ -42,9 +43,15 @@ def work() -> Workspace:
         layer_points=np.zeros((2, 0, 2)),
         layer_names=(),
     )
-    result = Result(query=query, found=(Found(image=target, matches=matches),), label="dift")
-    made = Workspace(source=source, points=points, names=("=nose",), targets=(target,), result=result)
-    return workspace.correct(made, 0, 1, 30.5, 60.5)
+    made = workspace.rename(opened(source, dict(zip("ab", points, strict=True)), [target]), "=nose")
+    (to,), found = made.target_ids, Found(image=target, matches=matches)
+    outcome = Outcome(
+        begun=made,
+        label="dift",
+        learned={one: Learned(query=query, index=at, label="dift") for at, one in enumerate(made.ids)},
+        matches={(to, one): Match(found=found, index=at, label="dift") for at, one in enumerate(made.ids)},
+    )
+    return workspace.correct(workspace.merge(made, outcome)[0], 0, 1, 30.5, 60.5)
 
 
 def test_the_csv_has_every_point_and_says_what_was_put_right(work: Workspace) -> None:
@@ -57,6 +64,7 @@ def test_the_csv_has_every_point_and_says_what_was_put_right(work: Workspace) ->
     ]
     assert [(float(row["x"]), float(row["y"])) for row in rows] == [(10.5, 20.5), (3.25, 40), (5.5, 6.5), (30.5, 60.5)]
     assert [row["corrected"] for row in rows] == ["", "", "no", "yes"]
+    assert [row["predicted"] for row in rows] == ["no", "no", "yes", "no"]
     assert rows[2]["confidence"] == "0.2500"
     assert rows[3]["confidence"] == ""
     assert rows[2]["calibrated"] == "no"
@@ -73,6 +81,7 @@ def test_the_coco_file_counts_pixels_as_coco_does(work: Workspace, tmp_path: Pat
     assert document["annotations"][1]["keypoints"] == [5, 6, 2, 30, 60, 2]
     assert document["annotations"][1]["corrected"] == [2]
     assert document["annotations"][1]["calibration"] == "uncalibrated"
+    assert document["annotations"][1]["confidence"] == [0.25, 0.75]
     (tmp_path / "matches.json").write_bytes(data)
     read = read_annotations(tmp_path / "matches.json")
     assert read.pictures[1].instances[0].points.tolist() == [[5.5, 6.5], [30.5, 60.5]]
@@ -92,9 +101,62 @@ def test_the_query_finds_again_and_the_archive_holds_all(work: Workspace, tmp_pa
     assert exporting.listed(list(files))[0] == "semcorr-matches.zip"
 
 
+def test_an_object_is_predicted_until_a_person_decided_on_every_point(work: Workspace) -> None:
+    def mark(changed: Workspace) -> tuple[object, object]:
+        target = json.loads(exporting.export(changed)["matches.coco.json"])["annotations"][1]
+        return target["semcorr"], target["accepted"]
+
+    assert mark(work) == ({"predicted": True}, [])
+    accepted = workspace.accept(work, None)
+    assert mark(accepted) == ({"predicted": False}, [1])
+    rows = list(csv.DictReader(io.StringIO(exporting.export(accepted)["matches.csv"].decode())))
+    assert [(row["predicted"], row["corrected"], row["accepted"]) for row in rows[2:]] == [
+        ("no", "no", "yes"),
+        ("no", "yes", "no"),
+    ]
+
+
+def test_what_is_not_found_or_outdated_is_left_out_and_counted(work: Workspace, tmp_path: Path) -> None:
+    more = workspace.add_point(work, 7.5, 8.5, Limits())
+    moved = workspace.move_point(more, 0, 1.5, 2.5)
+    assert (exporting.left_out(work), exporting.left_out(more), exporting.left_out(moved)) == (0, 1, 2)
+    files = exporting.export(moved)
+    rows = list(csv.DictReader(io.StringIO(files["matches.csv"].decode())))
+    assert [(row["role"], row["point"]) for row in rows] == [
+        ("source", "1"),
+        ("source", "2"),
+        ("source", "3"),
+        ("target", "2"),
+    ]
+    target = json.loads(files["matches.coco.json"])["annotations"][1]
+    assert target["keypoints"] == [0, 0, 0, 30, 60, 2, 0, 0, 0]
+    assert target["num_keypoints"] == 1
+    assert target["semcorr"] == {"predicted": False}
+    (tmp_path / "query.safetensors").write_bytes(files["query.safetensors"])
+    assert Query.load(tmp_path / "query.safetensors").points.tolist() == [[3.25, 40.0]]
+
+
+def test_points_that_were_learned_at_different_times_come_as_one_query(work: Workspace, tmp_path: Path) -> None:
+    assert work.source is not None
+    more = workspace.add_point(work, 30.5, 8.5, Limits())
+    new = load_matcher("dift", "toy", samples=1).describe(work.source, np.array([(30.5, 8.5)]))
+    both = dataclasses.replace(more, learned={more.ids[2]: Learned(query=new, index=0, label="dift"), **more.learned})
+    files = exporting.query_files(both)
+    assert list(files) == ["query.safetensors"]
+    (tmp_path / "query.safetensors").write_bytes(files["query.safetensors"])
+    query = Query.load(tmp_path / "query.safetensors")
+    assert query.points.tolist() == [[10.5, 20.5], [3.25, 40.0], [30.5, 8.5]]
+    together = load_matcher("dift", "toy", samples=1).describe(work.source, query.points.copy())
+    for name, tensor in together.tensors.items():
+        np.testing.assert_allclose(query.tensors[name], tensor, rtol=1e-4, atol=1e-5)
+    other = load_matcher("dift", "toy", samples=2).describe(work.source, np.array([(30.5, 8.5)]))
+    apart = dataclasses.replace(more, learned={**more.learned, more.ids[2]: Learned(query=other, index=0, label="x")})
+    assert list(exporting.query_files(apart)) == ["query-1.safetensors", "query-2.safetensors"]
+
+
 def test_nothing_to_export_is_said(work: Workspace) -> None:
     with pytest.raises(PointError, match="press Find first"):
-        exporting.export(dataclasses.replace(work, result=None))
+        exporting.export(workspace.clear_points(work))
 
 
 @pytest.mark.parametrize(
@@ -117,8 +179,7 @@ def test_names_in_the_archive_lead_nowhere(work: Workspace, name: str, kept: str
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "\t=", "\r=", "\n=", " ="])
 def test_no_name_is_a_formula(work: Workspace, first: str) -> None:
     named = dataclasses.replace(work, names=(f"{first}1+1", "a\r=2+2\n=3+3"))
-    assert named.result is not None
-    text = exporting.csv_file(named, named.result).decode()
+    text = exporting.csv_file(named).decode()
     assert "\r" not in text
     rows = list(csv.reader(io.StringIO(text)))
     assert len(rows) == 5
@@ -126,9 +187,7 @@ def test_no_name_is_a_formula(work: Workspace, first: str) -> None:
     assert rows[2][3] == "a =2+2 =3+3"
 
 
-def test_the_page_says_what_a_result_must_be_read_with(work: Workspace) -> None:
-    assert work.result is not None
-    assert texts.remarks(None) == texts.remarks(work.result) == ""
-    query = dataclasses.replace(work.result.query, remarks=("described in float32, because float16 overflowed",))
-    told = texts.remarks(dataclasses.replace(work.result, query=query))
+def test_the_page_says_what_a_result_must_be_read_with() -> None:
+    assert texts.remarks(()) == ""
+    told = texts.remarks(("described in float32, because float16 overflowed",))
     assert told == "1 of its parts: described in float32, because float16 overflowed."

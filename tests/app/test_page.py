@@ -22,6 +22,7 @@ from semcorr.app.shelf import Shelf
 from semcorr.evaluation.run_folder import Shard, append, new_record_file, open_run, read_run
 from semcorr.methods import load_matcher
 
+EVERYTHING = ("all points", "all layers together")
 SHORT = {"steps": 3, "locate_crops": 4, "dift_samples": 1}
 
 
@@ -54,6 +55,25 @@ class Visitor:
     def do(self, part: str, trigger: str, *values: Any, **event: Any) -> list[dict[str, Any]]:
         """The same, to its end."""
         return list(self.steps(part, trigger, *values, **event))
+
+    def answer(self, which: str) -> None:
+        """Answer what the page asks."""
+        asked = self.seen["keeper"]["question"]
+        assert asked["yes"]
+        values = EVERYTHING if which == "confirm" else ()
+        self.do("keeper", which, *values, token=asked["token"])
+
+    def close(self) -> None:
+        """Leave the page."""
+        import gradio as gr
+
+        (closed,) = (one for one in self.page.fns.values() if any(trigger == "unload" for _, trigger in one.targets))
+        closed.fn(gr.Request(session_hash=self.name))
+
+    @property
+    def key(self) -> str:
+        """What the browser keeps."""
+        return self.desk.sessions.of(self.name).key
 
     @property
     def work(self) -> Any:
@@ -125,21 +145,32 @@ def test_whatever_can_be_used_says_what_it_is(page: Any) -> None:
 def test_points_are_placed_moved_named_and_taken_back(visitor: Visitor) -> None:
     visitor.do("example-animal", "click")
     assert len(visitor.work.points) == 4
-    assert "undo" not in visitor.seen
-    visitor.do("source", "place", x=3.5, y=4.5)
+    visitor.do("source", "place", *EVERYTHING, x=3.5, y=4.5)
     assert "4 points" in visitor.seen["status"]  # as many as there may be
-    visitor.do("undo", "click")
-    visitor.do("source", "place", x=3.5, y=4.5)
-    visitor.do("source", "drag", index=3, x=10.5, y=12.25)
+    visitor.do("delete", "click", *EVERYTHING)
+    assert "Choose the point" in visitor.seen["status"]
+    before = visitor.work.points
+    visitor.do("source", "pick", EVERYTHING[1], index=1)
+    visitor.do("delete", "click", visitor.seen["point"], EVERYTHING[1])
+    assert visitor.work.points == (before[0], *before[2:])
+    visitor.do("source", "place", *EVERYTHING, x=3.5, y=4.5)
+    visitor.do("source", "drag", *EVERYTHING, index=3, x=10.5, y=12.25)
     assert visitor.work.points[3] == (10.5, 12.25)
-    visitor.do("names", "submit", "ear, tail, paw, snout", "all points", "all layers together")
+    visitor.do("undo", "click", *EVERYTHING)
+    assert visitor.work.points[3] == (3.5, 4.5)
+    assert "Undone: point moved" in visitor.seen["status"]
+    visitor.do("redo", "click", *EVERYTHING)
+    assert visitor.work.points[3] == (10.5, 12.25)
+    visitor.do("names", "submit", "ear, tail, paw, snout", *EVERYTHING)
     assert [one["title"] for one in visitor.seen["source"]["panels"][0]["points"]] == ["ear", "tail", "paw", "snout"]
-    visitor.do("names", "submit", "ear, ear, ear, ear", "all points", "all layers together")
+    visitor.do("names", "submit", "ear, ear, ear, ear", *EVERYTHING)
     assert "sc-bad" in visitor.seen["status"]
     visitor.do("clear", "click")
-    visitor.do("remove", "click")
+    assert len(visitor.work.points) == 4  # nothing goes before the answer
+    visitor.answer("confirm")
+    visitor.do("remove", "click", *EVERYTHING)
     assert visitor.work.points == visitor.work.targets == ()
-    visitor.do("find", "click", "attention-dift", "fast")
+    visitor.do("find", "click", "attention-dift", "fast", *EVERYTHING)
     assert "sc-bad" in visitor.seen["status"]
 
 
@@ -150,10 +181,10 @@ def test_what_is_sent_is_read_or_refused_by_name(visitor: Visitor, desk: Desk) -
     paths = [str(desk.folder / f"{number}.png") for number in range(4)]
     visitor.do("source-upload", "upload", paths[0])
     assert visitor.work.source.size == (40, 30)
-    visitor.do("targets-upload", "upload", paths)
+    visitor.do("targets-upload", "upload", paths, *EVERYTHING)
     assert "at most 3 pictures" in visitor.seen["status"]
     PIL.Image.new("RGB", (40, 30)).save(paths[1])
-    visitor.do("targets-upload", "upload", [paths[1], str(desk.folder / "broken.png")])
+    visitor.do("targets-upload", "upload", [paths[1], str(desk.folder / "broken.png")], *EVERYTHING)
     assert len(visitor.work.targets) == 1
     assert "broken.png" in visitor.seen["status"]
     (desk.folder / "broken.png").write_bytes(b"no picture")
@@ -163,11 +194,10 @@ def test_what_is_sent_is_read_or_refused_by_name(visitor: Visitor, desk: Desk) -
 
 
 def test_found_looked_at_put_right_and_taken_home(visitor: Visitor) -> None:
-    everything = ("all points", "all layers together")
     visitor.do("example-face", "click")
-    visitor.do("targets", "place", *everything, panel=0, x=5.0, y=5.0)
+    visitor.do("targets", "place", *EVERYTHING, panel=0, x=5.0, y=5.0)
     assert "Choose the match" in visitor.seen["status"]
-    (first, *_, last) = visitor.do("find", "click", "attention-dift", "fast")
+    (first, *_, last) = visitor.do("find", "click", "attention-dift", "fast", *EVERYTHING)
     assert first["find"]["interactive"] is False
     assert last["find"]["interactive"] is True
     assert "Done with attention-dift, fast" in last["status"]
@@ -188,27 +218,169 @@ def test_found_looked_at_put_right_and_taken_home(visitor: Visitor) -> None:
     places = [[(one["x"], one["y"]) for one in panel["points"]] for panel in visitor.seen["targets"]["panels"]]
     assert places[0][1] == (7.25, 8.5)
     assert places[1][0] == (9.0, 9.5)
+    assert visitor.seen["keeper"]["unsaved"]
     visitor.do("export", "click")
     assert all(name in visitor.seen["files"] for name in ("matches.csv", "coco.json"))
-    visitor.do("reset", "click", *everything)
+    assert not visitor.seen["keeper"]["unsaved"]
+    visitor.do("accept", "click", *EVERYTHING)
+    assert len(visitor.work.placed) == len(visitor.work.matches)
+    visitor.do("reset", "click", *EVERYTHING)
+    assert len(visitor.work.placed) == len(visitor.work.matches)
+    visitor.answer("confirm")
     assert not any(one["moved"] for panel in visitor.seen["targets"]["panels"] for one in panel["points"])
     visitor.do("method", "input", "dift")
     assert visitor.seen["preset"]["value"] == "published"
 
 
-def test_a_result_for_a_table_that_changed_is_put_away(visitor: Visitor) -> None:
+def test_a_point_that_was_deleted_meanwhile_gets_no_result_and_the_others_do(visitor: Visitor) -> None:
     visitor.do("example-bird", "click")
-    updates = visitor.steps("find", "click", "attention-dift", "fast")
+    updates = visitor.steps("find", "click", "attention-dift", "fast", *EVERYTHING)
     next(updates)
-    visitor.do("undo", "click")
-    assert "changed meanwhile" in list(updates)[-1]["status"]
-    assert visitor.work.result is None
+    visitor.do("delete", "click", "1 beak", EVERYTHING[1])
+    assert "3 matches were for points or targets that changed meanwhile" in list(updates)[-1]["status"]
+    assert len(visitor.work.matches) == 3 * len(visitor.work.points)
+
+
+def places(visitor: Visitor) -> list[list[tuple[float, float]]]:
+    return [[(one["x"], one["y"]) for one in panel["points"]] for panel in visitor.seen["targets"]["panels"]]
+
+
+def test_a_stray_click_and_find_again_lose_nothing(visitor: Visitor) -> None:
+    visitor.do("example-face", "click")
+    visitor.do("delete", "click", "4 mouth", EVERYTHING[1])
+    visitor.do("find", "click", "dift", "published", *EVERYTHING)
+    visitor.do("targets", "drag", *EVERYTHING, panel=1, index=0, x=9.0, y=9.5)
+    corrected = places(visitor)
+    visitor.do("source", "place", *EVERYTHING, x=30.5, y=40.5)
+    assert [panel[:3] for panel in places(visitor)] == corrected
+    assert [panel[3] for panel in places(visitor)] == [(None, None)] * 3
+    assert "1 point is not found in every target yet" in visitor.seen["status"]
+    assert visitor.seen["source"]["panels"][0]["points"][3]["title"] == "4: not found yet"
+    visitor.do("undo", "click", *EVERYTHING)
+    assert places(visitor) == corrected
+    visitor.do("redo", "click", *EVERYTHING)
+    visitor.do("find", "click", "dift", "published", *EVERYTHING)
+    assert [panel[:3] for panel in places(visitor)] == corrected
+    assert (None, None) not in [panel[3] for panel in places(visitor)]
+    visitor.do("find", "click", "dift", "published", *EVERYTHING)
+    assert "Nothing is left to find" in visitor.seen["status"]
+    # Another method finds all anew, but not what was corrected.
+    visitor.do("find", "click", "attention-dift", "fast", *EVERYTHING)
+    assert places(visitor)[1][0] == (9.0, 9.5)
+    assert len({match.label for match in visitor.work.matches.values()}) == 2
+    # Every step back, and the results are as they were.
+    visitor.do("undo", "click", *EVERYTHING)
+    visitor.do("undo", "click", *EVERYTHING)
+    visitor.do("undo", "click", *EVERYTHING)
+    assert places(visitor) == corrected
+    visitor.do("undo", "click", *EVERYTHING)
+    assert places(visitor)[1][0] != (9.0, 9.5)
+
+
+def test_what_is_about_to_be_lost_is_asked_for_and_comes_back(visitor: Visitor, desk: Desk) -> None:
+    visitor.do("example-face", "click")
+    visitor.do("example-bird", "click")  # an example that nobody changed is no loss
+    visitor.do("find", "click", "dift", "published", *EVERYTHING)
+    visitor.do("targets", "drag", *EVERYTHING, panel=1, index=0, x=9.0, y=9.5)
+    before = visitor.work
+    PIL.Image.new("RGB", (40, 30), "red").save(desk.folder / "red.png")
+    steps: list[tuple[str, str, list[Any]]] = [
+        ("example-car", "click", []),
+        ("source-upload", "upload", [str(desk.folder / "red.png")]),
+        ("clear", "click", []),
+        ("remove", "click", [*EVERYTHING]),
+        ("delete", "click", ["1 beak", EVERYTHING[1]]),
+        ("reset", "click", [*EVERYTHING]),
+    ]
+    for part, trigger, values in steps:
+        PIL.Image.new("RGB", (40, 30), "red").save(desk.folder / "red.png")
+        visitor.do(part, trigger, *values)
+        assert visitor.work is before
+        visitor.answer("refuse")
+        assert "Nothing was changed" in visitor.seen["status"]
+        assert visitor.work is before
+        PIL.Image.new("RGB", (40, 30), "red").save(desk.folder / "red.png")
+        visitor.do(part, trigger, *values)
+        visitor.answer("confirm")
+        assert visitor.work is not before
+        visitor.do("undo", "click", *EVERYTHING)
+        assert visitor.work is before
+    # An answer to another question than the last is none.
+    visitor.do("clear", "click")
+    old = visitor.seen["keeper"]["question"]["token"]
+    visitor.do("remove", "click", *EVERYTHING)
+    visitor.do("keeper", "confirm", *EVERYTHING, token=old)
+    visitor.do("keeper", "confirm", *EVERYTHING, token=None)
+    assert visitor.work is before
+
+
+def test_a_reload_brings_everything_back_and_says_when_it_cannot(visitor: Visitor, page: Any, desk: Desk) -> None:
+    visitor.do("keeper", "open", key=None, held=False)
+    assert visitor.seen["keeper"]["key"] == visitor.key
+    visitor.do("example-bird", "click")
+    visitor.do("find", "click", "dift", "published", *EVERYTHING)
+    visitor.do("targets", "drag", *EVERYTHING, panel=1, index=0, x=9.0, y=9.5)
+    visitor.do("point", "input", *EVERYTHING)  # what is chosen is the page's own, and not kept
+    assert visitor.seen["keeper"]["holds"]
+    key = visitor.key
+    visitor.close()
+    reloaded = Visitor(page, desk, f"{visitor.name} again", {})
+    reloaded.do("keeper", "open", key=key, held=True)
+    for part in ("source", "targets", "table", "legend", "names"):
+        assert reloaded.seen[part] == visitor.seen[part]
+    assert (reloaded.seen["method"], reloaded.seen["preset"]["value"]) == ("dift", "published")
+    assert "12 matches and 1 correction" in reloaded.seen["status"]
+    reloaded.do("undo", "click", *EVERYTHING)
+    assert not reloaded.work.placed
+    elsewhere = Visitor(page, desk, f"{visitor.name} elsewhere", {})
+    elsewhere.do("keeper", "open", key="a key of a server before", held=True)
+    assert "no longer on this server" in elsewhere.seen["status"]
+    assert elsewhere.seen["source"]["panels"] == []
+    assert elsewhere.seen["keeper"]["key"] not in ("a key of a server before", key)
+    for nonsense in (7, ["x"], {"a": 1}, ""):
+        elsewhere.do("keeper", "open", key=nonsense, held=False)
+        assert elsewhere.work.source is None
+
+
+def test_a_page_that_is_loaded_again_goes_on_with_the_run(visitor: Visitor, page: Any, desk: Desk) -> None:
+    visitor.do("keeper", "open", key=None, held=False)
+    visitor.do("example-bird", "click")
+    go = threading.Event()
+    desk.queue.submit(lambda job: go.wait(60))
+    updates = visitor.steps("find", "click", "dift", "published", *EVERYTHING)
+    next(updates)
+    key = visitor.key
+    visitor.close()
+    reloaded = Visitor(page, desk, f"{visitor.name} again", {})
+    opening = reloaded.steps("keeper", "open", key=key, held=True)
+    next(opening)
+    assert next(opening)["find"]["interactive"] is False
+    go.set()
+    last = list(opening)[-1]
+    assert "Done with dift, published" in last["status"]
+    assert len(reloaded.work.matches) == 12
+
+
+def test_a_step_on_a_page_that_is_behind_is_not_taken(visitor: Visitor, page: Any, desk: Desk) -> None:
+    visitor.do("keeper", "open", key=None, held=False)
+    visitor.do("example-bird", "click")
+    other = Visitor(page, desk, f"{visitor.name} beside", {})
+    other.do("keeper", "open", key=visitor.key, held=True)
+    other.do("delete", "click", "1 beak", EVERYTHING[1])
+    after = visitor.work
+    assert len(after.points) == 3
+    visitor.do("source", "drag", *EVERYTHING, index=0, x=3.5, y=4.5)
+    assert visitor.work is after
+    assert "changed on another page" in visitor.seen["status"]
+    assert len(visitor.seen["source"]["panels"][0]["points"]) == 3
+    visitor.do("source", "drag", *EVERYTHING, index=0, x=3.5, y=4.5)
+    assert visitor.work.points[0] == (3.5, 4.5)
 
 
 @pytest.mark.parametrize(
     ("find", "cancel", "status", "values"),
     [
-        ("find", "cancel", "status", ["attention-dift", "fast"]),
+        ("find", "cancel", "status", ["attention-dift", "fast", *EVERYTHING]),
         ("words-show", "words-cancel", "words-status", ["a b"]),
         ("maps", "maps-cancel", "inspect-status", []),
     ],
@@ -268,12 +440,11 @@ def test_a_run_pair_by_pair(visitor: Visitor) -> None:
 
 
 def test_a_pairs_maps_are_made_again(visitor: Visitor, page_runs: Path) -> None:
-    everything = ("all points", "all layers together")
     method = {"name": "attention-dift", "preset": "fast", **load_matcher("attention-dift", "toy", **SHORT).identity()}
     before = read_run(page_runs / "deep" / "mine")
     open_run(visitor.desk.runs / "again", {**before.settings, "method": method}, 1)
     append(new_record_file(visitor.desk.runs / "again", Shard()), before.records[0])
-    visitor.do("map-point", "input", *everything)
+    visitor.do("map-point", "input", *EVERYTHING)
     assert "inspect-target" not in visitor.seen
     visitor.do("run", "input", "again")
     assert visitor.seen["inspect-target"]["panels"][0]["heat"] is None
@@ -294,10 +465,7 @@ def _cells(table: str) -> list[str]:
     return [cell.partition("</td>")[0].rpartition(">")[2] for cell in table.split("<td")[1:]]
 
 
-def test_a_page_that_is_closed_leaves_nothing(visitor: Visitor) -> None:
-    import gradio as gr
-
+def test_a_page_that_is_closed_leaves_nothing_that_nobody_can_come_back_to(visitor: Visitor) -> None:
     visitor.do("example-bird", "click")
-    (closed,) = (one for one in visitor.page.fns.values() if any(trigger == "unload" for _, trigger in one.targets))
-    closed.fn(gr.Request(session_hash=visitor.name))
+    visitor.close()
     assert visitor.work.source is None

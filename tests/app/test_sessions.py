@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from semcorr.app import workspace
 from semcorr.app.jobs import Busy, Job, JobQueue
 from semcorr.app.limits import Limits, check_letters
-from semcorr.app.sessions import Sessions
+from semcorr.app.sessions import Session, Sessions
 from semcorr.app.shelf import Shelf
 from semcorr.app.workspace import Workspace
 from semcorr.errors import PointError, SettingsError
@@ -30,7 +31,10 @@ def test_who_is_idle_makes_room_and_whose_work_is_under_way_does_not() -> None:
             sessions.of(f"new {number}")
         assert sessions.of("busy") is busy
         assert not job.finished
-        assert sessions.of("idle") is not idle
+        # Whose workspace made room is told so, and not served an empty one in silence.
+        with pytest.raises(Busy, match="removed to make room"):
+            sessions.of("idle")
+        assert sessions.open("idle", idle.key) != (idle, True)
         sessions.of("idle").start(queue, work)
         with pytest.raises(Busy, match="Everybody here has work under way"):
             sessions.of("one more")
@@ -45,16 +49,155 @@ def test_pictures_of_all_users_have_a_bound() -> None:
     sessions = Sessions(shelf, Limits(held_megabytes=0.02))
     picture = load_image(np.zeros((50, 100, 3), dtype=np.uint8))  # 15,000 bytes
     one, other = sessions.of("one"), sessions.of("other")
-    one.work = workspace.with_source(Workspace(), picture)
-    # The same picture as source and target is held once.
-    one.work = workspace.with_targets(one.work, [picture], Limits())
+    one.do("source", workspace.with_source(Workspace(), picture))
+    # The same picture as source and target, now and before, is held once.
+    one.do("targets", workspace.with_targets(one.work, [picture], Limits()))
     assert one.held_bytes == 15_000
     sessions.check_room(other)
     other.shelf.put(b"x" * 6_000, "image/png")
-    with pytest.raises(Busy, match=r"holds 0 MB of pictures and maps.*try again in a while"):
+    with pytest.raises(Busy, match=r"holds 0 MB of images and maps.*try again in a while"):
         sessions.check_room(other)
     sessions.drop("one")
     sessions.check_room(other)
+
+
+def with_point(session: Session) -> Workspace:
+    """Put something into a session that would be missed."""
+    picture = load_image(np.zeros((50, 100, 3), dtype=np.uint8))
+    session.do("source", workspace.with_source(session.work, picture))
+    session.do("point", workspace.add_point(session.work, 3, 4, Limits()))
+    return session.work
+
+
+def test_a_page_that_is_loaded_again_finds_its_workspace_by_the_key_alone() -> None:
+    sessions = Sessions(Shelf(), Limits())
+    session, known = sessions.open("page", None)
+    assert not known
+    work = with_point(session)
+    sessions.drop("page")
+    again, known = sessions.open("reloaded", session.key)
+    assert known
+    assert again is session
+    assert sessions.of("reloaded").work is work
+    # The name of the page that was closed leads nowhere.
+    assert sessions.of("page").work.source is None
+    assert len(session.key) >= 40
+
+
+def test_nobody_chooses_their_key_or_takes_anothers_page() -> None:
+    sessions = Sessions(Shelf(), Limits())
+    session, known = sessions.open("page", "chosen by somebody else")
+    assert not known
+    assert session.key != "chosen by somebody else"
+    with_point(session)
+    # Whoever has the key that was proposed gets nothing of it, nor who knows no key.
+    for key in ("chosen by somebody else", "", session.key[:-1], session.key + "x", None):
+        other, known = sessions.open(f"attacker {key}", key)
+        assert not known
+        assert other is not session
+        assert other.work.source is None
+
+
+def test_a_page_of_its_own_keeps_what_it_did_before_it_said_its_key() -> None:
+    sessions = Sessions(Shelf(), Limits())
+    session = sessions.of("page")
+    work = with_point(session)
+    assert sessions.open("page", None) == (session, False)
+    assert sessions.open("page", session.key) == (session, True)
+    assert sessions.of("page").work is work
+    assert len(sessions) == 1
+
+
+def test_what_no_browser_can_come_back_to_is_forgotten_at_once() -> None:
+    shelf = Shelf()
+    sessions = Sessions(shelf, Limits())
+    with_point(sessions.of("no key"))
+    sessions.of("no key").shelf.put(b"x", "image/png")
+    sessions.drop("no key")
+    sessions.open("nothing in it", None)
+    sessions.drop("nothing in it")
+    assert len(sessions) == len(shelf) == 0
+
+
+def test_a_closed_page_is_forgotten_after_its_time() -> None:
+    sessions = Sessions(Shelf(), Limits(hours=0.05 / 3600))
+    session, _ = sessions.open("page", None)
+    with_point(session)
+    time.sleep(0.1)
+    assert sessions.open("second page", session.key)[1]  # one that is open is kept
+    sessions.drop("page")
+    sessions.drop("second page")
+    time.sleep(0.1)
+    _, known = sessions.open("late", session.key)
+    assert not known
+    assert len(sessions) == 1
+
+
+def test_who_has_nothing_to_lose_makes_room_first_then_who_is_closed() -> None:
+    sessions = Sessions(Shelf(), Limits(sessions=4))
+    opened, closed = sessions.open("open", None)[0], sessions.open("closed", None)[0]
+    with_point(opened)
+    with_point(closed)
+    sessions.drop("closed")
+    for number in range(20):  # a flood of new pages with nothing in them
+        sessions.of(f"new {number}")
+    assert sessions.of("open") is opened
+    assert "nearly full" in sessions.warning()
+    assert sessions.open("back", closed.key) == (closed, True)
+    sessions.drop("back")
+    for number in range(3):
+        with_point(sessions.of(f"full {number}"))
+    assert sessions.of("open") is opened
+    assert not sessions.open("back", closed.key)[1]
+
+
+def test_closed_pages_make_room_in_memory_before_anybody_is_refused() -> None:
+    sessions = Sessions(Shelf(), Limits(held_megabytes=0.02))
+    session, _ = sessions.open("page", None)
+    with_point(session)
+    session.shelf.put(b"x" * 6_000, "image/png")
+    sessions.drop("page")
+    sessions.check_room(sessions.of("other"))
+    assert not sessions.open("page", session.key)[1]
+
+
+def test_a_page_is_behind_when_another_changed_the_workspace() -> None:
+    sessions = Sessions(Shelf(), Limits())
+    session, _ = sessions.open("one", None)
+    with_point(session)
+    sessions.open("two", session.key)
+    session.shows("one")
+    session.shows("two")
+    assert not session.is_behind("one")
+    session.do("point", workspace.add_point(session.work, 5, 6, Limits()))
+    session.shows("two")
+    assert session.is_behind("one")
+    assert not session.is_behind("two")
+    session.go(back=True)
+    assert session.is_behind("two")
+
+
+def test_work_goes_on_over_a_reload_and_ends_when_the_page_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semcorr.app.sessions._GRACE", 0.3)
+    sessions, queue = Sessions(Shelf(), Limits()), JobQueue()
+
+    def endless(job: Job) -> None:
+        while True:
+            job("learn", 1, 2)
+            time.sleep(0.01)
+
+    try:
+        session, _ = sessions.open("page", None)
+        with_point(session)
+        job = session.start(queue, endless)
+        sessions.drop("page")
+        sessions.open("reloaded", session.key)
+        assert not job.wait(0.6)
+        sessions.drop("reloaded")
+        assert job.wait(10)
+        assert job.status().state == "cancelled"
+    finally:
+        queue.close()
 
 
 def test_a_flood_of_names_is_refused_at_once() -> None:

@@ -7,10 +7,11 @@ import pytest
 
 from semcorr.app import examples, panels, workspace
 from semcorr.app.colours import confidence_colour, legend
+from semcorr.app.history import History
 from semcorr.app.limits import Limits
 from semcorr.app.shelf import OwnShelf, Shelf
 from semcorr.app.work import find, ready
-from semcorr.app.workspace import Workspace
+from semcorr.app.workspace import Match, Workspace, opened
 from semcorr.errors import ImageError, PointError
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher
@@ -25,7 +26,7 @@ def grey(width: int = 40, height: int = 30, name: str = "grey.png") -> Image:
 
 @pytest.fixture
 def work() -> Workspace:
-    return Workspace(source=grey(), targets=(grey(20, 20),))
+    return opened(grey(), {}, [grey(20, 20)])
 
 
 @pytest.fixture(scope="module")
@@ -33,28 +34,43 @@ def matcher() -> Matcher:
     return load_matcher("attention-dift", "toy", steps=3, locate_crops=4, dift_samples=1)
 
 
+def run(matcher: Matcher, work: Workspace, label: str = "quick") -> Workspace:
+    merged, changed = workspace.merge(work, find(matcher, work, label, lambda *_, **__: None))
+    assert changed == 0
+    return merged
+
+
+def two_targets() -> Workspace:
+    made = examples.example("face")
+    return dataclasses.replace(made, targets=made.targets[:2], target_ids=made.target_ids[:2])
+
+
 @pytest.fixture(scope="module")
 def found(matcher: Matcher) -> Workspace:
-    made = examples.example("face")
-    made = dataclasses.replace(made, targets=made.targets[:2])
-    return dataclasses.replace(made, result=find(matcher, made, "quick", lambda *_, **__: None))
+    return run(matcher, two_targets())
 
 
 class TestPoints:
-    def test_are_added_moved_undone_and_cleared_without_changing_what_was(self, work: Workspace) -> None:
+    def test_are_added_moved_deleted_and_cleared_without_changing_what_was(self, work: Workspace) -> None:
         two = workspace.add_point(workspace.add_point(work, 3.5, 4.5, LIMITS), 10.5, 20.25, LIMITS)
         assert two.points == ((3.5, 4.5), (10.5, 20.25))
         assert workspace.move_point(two, 0, 1.0, 2.0).points == ((1.0, 2.0), (10.5, 20.25))
-        assert workspace.undo_point(two).points == ((3.5, 4.5),)
-        assert workspace.undo_point(workspace.clear_points(two)).points == ()
+        assert workspace.move_point(two, 0, 1.0, 2.0).ids == two.ids
+        assert workspace.delete_point(two, 0).points == ((10.5, 20.25),)
+        assert workspace.delete_point(two, 0).ids == two.ids[1:]
+        assert workspace.clear_points(two).points == ()
         assert work.points == ()
         assert two.labels == ("1", "2")
+        with pytest.raises(PointError, match="one of the 2"):
+            workspace.delete_point(two, 2)
 
     def test_names_are_by_comma_and_gaps_keep_their_number(self, work: Workspace) -> None:
         two = workspace.add_point(workspace.add_point(work, 1, 1, LIMITS), 2, 2, LIMITS)
         assert workspace.rename(two, " , left ear ").labels == ("1", "left ear")
         assert workspace.rename(two, "").labels == ("1", "2")
-        assert workspace.undo_point(workspace.rename(two, "a, b")).labels == ("a",)
+        assert workspace.delete_point(workspace.rename(two, "a, b"), 0).labels == ("b",)
+        named = workspace.rename(two, "a, b")
+        assert workspace.rename(named, "a,b") is named
         with pytest.raises(PointError, match="'a' twice"):
             workspace.rename(two, "a, a")
 
@@ -63,26 +79,27 @@ class TestPoints:
             workspace.add_point(work, 40.5, 3, LIMITS)
         with pytest.raises(ImageError, match="no source"):
             workspace.add_point(Workspace(), 1, 1, LIMITS)
-        full = dataclasses.replace(work, points=((1.0, 1.0),) * 3)
+        full = opened(grey(), dict.fromkeys("abc", (1.0, 1.0)), [])
         with pytest.raises(PointError, match="at most 3"):
             workspace.add_point(full, 1, 1, LIMITS)
 
     def test_another_source_takes_the_points_with_it(self, work: Workspace) -> None:
         one = workspace.add_point(work, 1, 1, LIMITS)
         assert workspace.with_source(one, grey()).points == ()
+        assert workspace.with_source(one, grey()).targets == one.targets
         with pytest.raises(ImageError, match="at most 3 targets, got 4"):
             workspace.with_targets(one, [grey()] * 3, LIMITS)
         assert workspace.without_targets(one).targets == ()
 
     @pytest.mark.parametrize(
         ("change", "error"),
-        [({"source": None}, "source picture"), ({"points": ()}, "click"), ({"targets": ()}, "target picture")],
+        [({"source": None}, "source image"), ({"points": (), "ids": ()}, "click"), ({"targets": ()}, "target image")],
     )
     def test_a_run_says_what_is_missing(self, work: Workspace, change: dict[str, object], error: str) -> None:
         whole = workspace.add_point(work, 1, 1, LIMITS)
-        ready(whole)
+        ready(whole, "quick")
         with pytest.raises((ImageError, PointError), match=error):
-            ready(dataclasses.replace(whole, **change))  # type: ignore[arg-type]
+            ready(dataclasses.replace(whole, **change), "quick")  # type: ignore[arg-type]
 
 
 def test_the_legend_says_whether_the_confidence_is_calibrated() -> None:
@@ -95,12 +112,27 @@ def test_the_legend_says_whether_the_confidence_is_calibrated() -> None:
     assert int(colours[-1][1:3], 16) < int(colours[-1][5:7], 16)
 
 
-class TestResult:
-    def test_has_every_target_point_and_layer(self, found: Workspace) -> None:
-        assert found.result is not None
-        assert len(found.result.found) == 2
-        for one in found.result.found:
-            layers, matches = one.layers, one.matches
+def cells(work: Workspace) -> dict[tuple[int, int], tuple[float, float]]:
+    """Where every point is in every target, by the places of target and point."""
+    return {
+        (number, index): location
+        for number, target in enumerate(work.target_ids)
+        for index, point in enumerate(work.ids)
+        if (location := work.location((target, point))) is not None
+    }
+
+
+def first(work: Workspace) -> Match:
+    return work.matches[work.target_ids[0], work.ids[0]]
+
+
+class TestResults:
+    def test_have_every_target_point_and_layer(self, found: Workspace) -> None:
+        assert set(cells(found)) == {(target, point) for target in range(2) for point in range(len(found.points))}
+        assert found.not_found == 0
+        for target in found.target_ids:
+            whole = found.matches[target, found.ids[0]].found
+            layers, matches = whole.layers, whole.matches
             assert layers is not None
             assert layers.shape[:2] == (len(found.points), len(matches.layer_names))
             # Each layer's own map has its peak where that layer alone finds the point.
@@ -111,39 +143,115 @@ class TestResult:
                     peak = np.array([column + 0.5, row + 0.5]) * scale
                     assert np.abs(peak - matches.layer_points[point, layer]).max() <= scale
 
-    def test_a_correction_moves_one_match_of_one_target_and_can_be_taken_back(self, found: Workspace) -> None:
-        assert found.result is not None
+    def test_stay_when_a_point_is_added_and_only_the_new_one_is_found(self, found: Workspace, matcher: Matcher) -> None:
+        stray = workspace.add_point(found, 200.5, 40.5, Limits())
+        assert cells(stray) == cells(found)
+        assert stray.missing("quick") == [(target, stray.ids[-1]) for target in stray.target_ids]
+        assert stray.not_found == 1
+        again = run(matcher, stray)
+        assert all(again.matches[cell] is match for cell, match in found.matches.items())
+        # What is found for a point does not depend on when the others were found.
+        blank = dataclasses.replace(stray, learned={}, matches={})
+        together = run(matcher, blank)
+        for cell in stray.missing("quick"):
+            np.testing.assert_allclose(
+                again.matches[cell].found.matches.heatmaps[again.matches[cell].index],
+                together.matches[cell].found.matches.heatmaps[together.matches[cell].index],
+                rtol=1e-3,
+                atol=1e-4,
+            )
+
+    def test_of_a_new_target_need_no_point_learned_again(self, found: Workspace, matcher: Matcher) -> None:
+        more = workspace.with_targets(found, [examples.example("face").targets[2]], Limits())
+        assert cells(more) == cells(found)
+        stages: list[str] = []
+        outcome = find(matcher, more, "quick", lambda stage, *_, **__: stages.append(stage))
+        assert all(outcome.learned[point] is found.learned[point] for point in found.ids)
+        assert stages
+        assert all("target 1 of 1" in stage for stage in stages)
+
+    def test_of_a_moved_point_stay_as_outdated_and_are_found_again(self, found: Workspace, matcher: Matcher) -> None:
+        moved = workspace.move_point(found, 1, 100.5, 100.5)
+        assert cells(moved) == cells(found)
+        outdated = [(target, moved.ids[1]) for target in moved.target_ids]
+        assert [cell for cell in moved.matches if moved.outdated(cell)] == outdated == moved.missing("quick")
+        again = run(matcher, moved)
+        assert not any(again.outdated(cell) for cell in again.matches)
+        assert {cell for cell in again.matches if again.matches[cell] is not found.matches[cell]} == set(outdated)
+
+    def test_another_method_finds_all_anew_but_what_a_person_placed(self, found: Workspace, matcher: Matcher) -> None:
+        corrected = workspace.correct(found, 0, 1, 5.5, 6.5)
+        cell = (corrected.target_ids[0], corrected.ids[1])
+        assert len(corrected.missing("quick")) == 0
+        assert set(corrected.missing("other")) == set(found.matches) - {cell}
+        with pytest.raises(PointError, match=r"Nothing is left to find with quick.*corrected or accepted is kept"):
+            ready(corrected, "quick")
+        dift = load_matcher("dift", "toy", samples=1)
+        other = run(dift, corrected, "other")
+        assert other.location(cell) == (5.5, 6.5)
+        assert {match.label for one, match in other.matches.items() if one != cell} == {"other"}
+        # Let go of, it is found like the others.
+        assert workspace.discard_placed(other, 1).missing("other") == [cell]
+
+    def test_what_changed_while_it_was_looked_for_gets_nothing(self, found: Workspace, matcher: Matcher) -> None:
+        outcome = find(matcher, two_targets(), "quick", lambda *_, **__: None)
+        begun = outcome.begun
+        count = len(begun.points)
+        merged, changed = workspace.merge(workspace.delete_point(begun, 0), outcome)
+        assert (len(merged.matches), changed) == (2 * (count - 1), 2)
+        merged, changed = workspace.merge(workspace.move_point(begun, 0, 1.5, 1.5), outcome)
+        assert (len(merged.matches), changed) == (2 * (count - 1), 2)
+        merged, changed = workspace.merge(workspace.with_source(begun, grey()), outcome)
+        assert (len(merged.matches), len(merged.learned), changed) == (0, 0, 2 * count)
+        merged, changed = workspace.merge(workspace.correct(found, 0, 0, 1.5, 1.5), outcome)
+        assert merged.location((found.target_ids[0], found.ids[0])) == (1.5, 1.5)
+
+    def test_a_correction_moves_one_match_of_one_target_and_can_be_discarded(self, found: Workspace) -> None:
         moved = workspace.correct(found, 1, 2, 12.5, 200.5)
-        assert moved.result is not None
-        assert moved.result.found[1].points[2].tolist() == [12.5, 200.5]
-        assert np.array_equal(moved.result.found[0].points, found.result.found[0].points)
-        assert np.array_equal(moved.result.found[1].matches.points, found.result.found[1].matches.points)
-        back = workspace.uncorrect(moved, 1)
-        assert back.result is not None
-        assert np.array_equal(back.result.found[1].points, found.result.found[1].points)
+        assert cells(moved) == {**cells(found), (1, 2): (12.5, 200.5)}
+        assert moved.matches == found.matches
+        assert cells(workspace.discard_placed(moved, None)) == cells(found)
+        with pytest.raises(PointError, match="Nothing was corrected"):
+            workspace.discard_placed(moved, 0)
         with pytest.raises(PointError, match="one of the 2"):
             workspace.correct(found, 2, 0, 1, 1)
         with pytest.raises(PointError, match="Find first"):
             workspace.correct(Workspace(), 0, 0, 1, 1)
 
-    def test_changing_points_puts_the_result_away_and_names_do_not(self, found: Workspace) -> None:
-        assert workspace.undo_point(found).result is None
-        assert workspace.rename(found, "p, q").result is not None
+    def test_a_point_is_accepted_where_it_was_predicted(self, found: Workspace) -> None:
+        corrected = workspace.correct(found, 0, 1, 5.5, 6.5)
+        accepted = workspace.accept(corrected, 1)
+        how = {cell: placed.how for cell, placed in accepted.placed.items()}
+        point = found.ids[1]
+        assert how == {(found.target_ids[0], point): "corrected", (found.target_ids[1], point): "accepted"}
+        assert cells(accepted) == cells(corrected)
+        assert len(workspace.accept(corrected, None).placed) == len(found.matches)
+        with pytest.raises(PointError, match="no prediction to accept"):
+            workspace.accept(accepted, 1)
+        outdated = workspace.move_point(found, 1, 9.5, 9.5)
+        with pytest.raises(PointError, match="no prediction to accept"):
+            workspace.accept(outdated, 1)
+
+    def test_are_told_before_they_are_lost(self, found: Workspace) -> None:
+        assert workspace.contents(Workspace()) == ""
+        assert workspace.contents(opened(grey(), {"a": (1.0, 1.0)}, [])) == "1 point"
+        both = workspace.accept(workspace.correct(found, 0, 0, 1, 1), 1)
+        count = len(found.points)
+        assert workspace.contents(both) == f"{count} points, {2 * count} matches, 1 correction and 2 acceptances"
 
     def test_the_views_show_numbers_confidence_and_the_map_that_was_asked_for(self, found: Workspace) -> None:
-        assert found.result is not None
         shelf = Shelf()
         own = OwnShelf(shelf)
         view = panels.targets_view(own, workspace.correct(found, 0, 1, 5, 6), point=1, active=1)
-        first, second = view["panels"]
-        assert [point["label"] for point in first["points"]] == [str(n + 1) for n in range(len(found.points))]
-        assert (first["points"][1]["x"], first["points"][1]["y"]) == (5, 6)
-        assert "by hand" in first["points"][1]["title"]
+        first_panel, second = view["panels"]
+        assert [point["label"] for point in first_panel["points"]] == [str(n + 1) for n in range(len(found.points))]
+        assert (first_panel["points"][1]["x"], first_panel["points"][1]["y"]) == (5, 6)
+        assert "by hand" in first_panel["points"][1]["title"]
         assert "confidence" in second["points"][1]["title"]
-        assert [point["active"] for point in first["points"]].index(True) == 1
+        assert [point["active"] for point in first_panel["points"]].index(True) == 1
         names = panels.layer_choices(found)
-        assert names == [panels.FUSED, *found.result.found[0].matches.layer_names]
-        maps = {panels.heat_of(found.result.found[0], 0, name).tobytes() for name in names}  # type: ignore[union-attr]
+        assert names == [panels.FUSED, *first(found).found.matches.layer_names]
+        maps = {panels.heat_in(found, 0, 0, name).tobytes() for name in names}  # type: ignore[union-attr]
         assert len(maps) == len(names)
         for panel in view["panels"]:
             for address in (panel["src"], panel["heat"]):
@@ -152,3 +260,57 @@ class TestResult:
                 assert item.data.startswith(b"\x89PNG")
         own.clear()
         assert len(shelf) == 0
+
+    def test_the_views_say_what_is_not_found_yet_and_what_is_outdated(self, found: Workspace) -> None:
+        own = OwnShelf(Shelf())
+        changed = workspace.move_point(workspace.add_point(found, 9.5, 9.5, Limits()), 0, 3.5, 3.5)
+        source = panels.source_view(own, changed)["panels"][0]["points"]
+        assert [point["pending"] for point in source] == [*[False] * len(found.points), True]
+        target = panels.targets_view(own, changed)["panels"][0]["points"]
+        assert [point["outdated"] for point in target] == [True, *[False] * len(found.points)]
+        assert target[-1]["x"] is None
+        assert "not found yet" in target[-1]["title"]
+        assert panels.heat_in(changed, 0, len(found.points), panels.FUSED) is None
+        assert panels.heat_in(changed, 0, None, panels.FUSED) is not None
+
+
+class TestHistory:
+    def test_every_step_is_undone_and_redone(self, work: Workspace) -> None:
+        history = History()
+        one = workspace.add_point(work, 1, 1, LIMITS)
+        for words, state in [("opened", work), ("added", one), ("cleared", workspace.clear_points(one))]:
+            history.do(words, state)
+        assert history.undo() == "cleared"
+        assert history.now is one
+        assert (history.undoable, history.redoable) == ("added", "cleared")
+        assert history.undo() == "added"
+        assert history.redo() == "added"
+        assert history.now is one
+        history.do("renamed", workspace.rename(one, "nose"))
+        assert history.redoable is None
+        history.do("nothing", history.now)
+        assert history.undoable == "renamed"
+        while history.undo():
+            pass
+        assert history.now.source is None
+        assert history.undo() is None
+
+    def test_brings_results_and_corrections_back(self, found: Workspace) -> None:
+        history = History()
+        corrected = workspace.correct(found, 0, 0, 2.5, 3.5)
+        history.do("found", corrected)
+        history.do("cleared", workspace.clear_points(corrected))
+        history.undo()
+        assert cells(history.now) == cells(corrected)
+
+    def test_has_a_bound_and_counts_what_is_shared_once(self) -> None:
+        images = [grey(100, 50, f"{number}.png") for number in range(5)]  # 15,000 bytes each
+        history = History(limit_bytes=31_000)
+        for image in images:
+            history.do("source replaced", workspace.with_source(history.now, image))
+        assert history.bytes == 45_000  # the present image and two before it
+        assert [history.undo(), history.undo(), history.undo()] == ["source replaced", "source replaced", None]
+        for number in range(300):
+            history.do("named", workspace.rename(history.now, f"n{number}"))
+        assert history.bytes == 15_000
+        assert sum(history.undo() is not None for _ in range(300)) == 200

@@ -257,7 +257,8 @@ def rename(work: Workspace, text: str) -> Workspace:
         raise PointError(f"Expected every name once, got {twice!r} twice.")
     if any(len(name) > 60 for name in names):
         raise PointError("Expected names of at most 60 letters.")
-    return dataclasses.replace(work, names=names if given else ())
+    names = names if given else ()
+    return work if names == work.names else dataclasses.replace(work, names=names)
 
 
 def merge(work: Workspace, outcome: Outcome) -> tuple[Workspace, int]:
