@@ -39,6 +39,7 @@ def app_page(
     runs: Path = _RUNS,
     max_megabytes: float = 20.0,
     max_megapixels: float = 25.0,
+    keep_hours: float = 24.0,
     options: AppOptions = _OPTIONS,
 ) -> int:
     """Open a page in the browser: click points, see matches and heat maps, put wrong ones right, export.
@@ -53,6 +54,7 @@ def app_page(
         runs: Folder whose runs (of `semcorr eval`) the page may show.
         max_megabytes: Larger files are refused.
         max_megapixels: Pictures with more pixels are refused, before they are decoded.
+        keep_hours: How long a workspace is kept in memory after its page was closed.
         options: What to match with.
     """
     if importlib.util.find_spec("gradio") is None:
@@ -68,7 +70,7 @@ def app_page(
         options={"dtype": options.dtype, "device": options.device, "revision": options.revision},
         changes=options.overrides(),
     )
-    limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels)
+    limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels, hours=keep_hours)
     serve(choice, limits, runs, Address(host=host, port=port, names=tuple(name)), _told, _loading)
     return 0
 
