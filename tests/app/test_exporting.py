@@ -64,7 +64,7 @@ def test_the_csv_has_every_point_and_says_what_was_put_right(work: Workspace) ->
     ]
     assert [(float(row["x"]), float(row["y"])) for row in rows] == [(10.5, 20.5), (3.25, 40), (5.5, 6.5), (30.5, 60.5)]
     assert [row["corrected"] for row in rows] == ["", "", "no", "yes"]
-    assert [row["predicted"] for row in rows] == ["no", "no", "yes", "no"]
+    assert [row["semcorr"] for row in rows] == ["", "", "predicted", "accepted"]
     assert rows[2]["confidence"] == "0.2500"
     assert rows[3]["confidence"] == ""
     assert rows[2]["calibrated"] == "no"
@@ -101,19 +101,23 @@ def test_the_query_finds_again_and_the_archive_holds_all(work: Workspace, tmp_pa
     assert exporting.listed(list(files))[0] == "semcorr-matches.zip"
 
 
-def test_an_object_is_predicted_until_a_person_decided_on_every_point(work: Workspace) -> None:
+def test_an_object_is_predicted_until_a_person_decided_on_every_point(work: Workspace, tmp_path: Path) -> None:
     def mark(changed: Workspace) -> tuple[object, object]:
         target = json.loads(exporting.export(changed)["matches.coco.json"])["annotations"][1]
         return target["semcorr"], target["accepted"]
 
+    def supports(changed: Workspace) -> list[bool]:
+        (tmp_path / "matches.json").write_bytes(exporting.export(changed)["matches.coco.json"])
+        read = read_annotations(tmp_path / "matches.json").pictures
+        return [instance.annotated for one in read for instance in one.instances]
+
     assert mark(work) == ({"predicted": True}, [])
+    assert supports(work) == [True, False]
     accepted = workspace.accept(work, None)
-    assert mark(accepted) == ({"predicted": False}, [1])
+    assert mark(accepted) == ({"accepted": True}, [1])
+    assert supports(accepted) == [True, True]
     rows = list(csv.DictReader(io.StringIO(exporting.export(accepted)["matches.csv"].decode())))
-    assert [(row["predicted"], row["corrected"], row["accepted"]) for row in rows[2:]] == [
-        ("no", "no", "yes"),
-        ("no", "yes", "no"),
-    ]
+    assert [(row["corrected"], row["semcorr"]) for row in rows[2:]] == [("no", "accepted"), ("yes", "accepted")]
 
 
 def test_what_is_not_found_or_outdated_is_left_out_and_counted(work: Workspace, tmp_path: Path) -> None:
@@ -131,7 +135,7 @@ def test_what_is_not_found_or_outdated_is_left_out_and_counted(work: Workspace, 
     target = json.loads(files["matches.coco.json"])["annotations"][1]
     assert target["keypoints"] == [0, 0, 0, 30, 60, 2, 0, 0, 0]
     assert target["num_keypoints"] == 1
-    assert target["semcorr"] == {"predicted": False}
+    assert target["semcorr"] == {"accepted": True}
     (tmp_path / "query.safetensors").write_bytes(files["query.safetensors"])
     assert Query.load(tmp_path / "query.safetensors").points.tolist() == [[3.25, 40.0]]
 

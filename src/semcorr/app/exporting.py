@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from semcorr.annotations.base import MISSING, VISIBLE, AnnotatedPicture, Category, Instance
+from semcorr.annotations.base import (
+    ACCEPTED,
+    MARK,
+    MISSING,
+    PREDICTED,
+    VISIBLE,
+    AnnotatedPicture,
+    Category,
+    Instance,
+    predicted_mark,
+)
 from semcorr.annotations.coco import truth_document
 from semcorr.app.work import joined
 from semcorr.app.workspace import Cell, Point, Workspace
@@ -31,9 +41,8 @@ COLUMNS = (
     "y",
     "confidence",
     "calibrated",
-    "predicted",
     "corrected",
-    "accepted",
+    MARK,
 )
 
 
@@ -86,7 +95,7 @@ def csv_file(work: Workspace) -> bytes:
     rows.writerow(COLUMNS)
     names = picture_names(work)
     for number, ((x, y), label) in enumerate(zip(work.points, work.labels, strict=True), start=1):
-        rows.writerow([_plain(names[0]), "source", number, _plain(label), _short(x), _short(y), "", "", "no", "", ""])
+        rows.writerow([_plain(names[0]), "source", number, _plain(label), _short(x), _short(y), "", "", "", ""])
     for name, target in zip(names[1:], work.target_ids, strict=True):
         for index, (x, y) in located(work, target).items():
             cell = (target, work.ids[index])
@@ -94,8 +103,8 @@ def csv_file(work: Workspace) -> bytes:
             confidence = "" if match is None or how == "corrected" else f"{match.confidence:.4f}"
             calibrated = _yes(match is not None and match.found.matches.calibration is not None)
             row = [_plain(name), "target", index + 1, _plain(work.labels[index]), _short(x), _short(y)]
-            marks = [_yes(how == mark) for mark in ("predicted", "corrected", "accepted")]
-            rows.writerow([*row, confidence, calibrated, *marks])
+            mark = PREDICTED if how == PREDICTED else ACCEPTED
+            rows.writerow([*row, confidence, calibrated, _yes(how == "corrected"), mark])
     return stream.getvalue().encode()
 
 
@@ -129,12 +138,12 @@ def _fields(work: Workspace, target: int) -> dict[str, Any]:
     confidence = {index: round(match.confidence, 4) for index, match in matches.items()}
     calibrations = {match.found.matches.calibration for match in matches.values()}
     return {
-        "semcorr": {"predicted": "predicted" in how.values()},
+        MARK: predicted_mark() if PREDICTED in how.values() else {ACCEPTED: True},
         "score": round(sum(confidence.values()) / len(confidence), 4) if confidence else 1.0,
         "confidence": [confidence.get(index) for index in range(len(work.ids))],
         "calibration": (calibrations.pop() if len(calibrations) == 1 else None) or "uncalibrated",
         "corrected": sorted(index + 1 for index, one in how.items() if one == "corrected"),
-        "accepted": sorted(index + 1 for index, one in how.items() if one == "accepted"),
+        "accepted": sorted(index + 1 for index, one in how.items() if one == ACCEPTED),
     }
 
 
@@ -205,7 +214,7 @@ def _annotated(name: str, points: Mapping[int, Point], count: int) -> AnnotatedP
 
 
 def _how(work: Workspace, cell: Cell) -> str:
-    return work.placed[cell].how if cell in work.placed else "predicted"
+    return work.placed[cell].how if cell in work.placed else PREDICTED
 
 
 def _yes(value: bool) -> str:
