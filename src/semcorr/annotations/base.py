@@ -12,13 +12,6 @@ from semcorr.datasets.base import Box
 from semcorr.datasets.coco_fields import COVERED as COVERED
 from semcorr.datasets.coco_fields import MISSING as MISSING
 from semcorr.datasets.coco_fields import VISIBLE as VISIBLE
-from semcorr.datasets.declared_size import declared_scale as declared_scale
-from semcorr.datasets.declared_size import declared_swap as declared_swap
-from semcorr.datasets.provenance import ACCEPTED as ACCEPTED
-from semcorr.datasets.provenance import MARK as MARK
-from semcorr.datasets.provenance import PREDICTED as PREDICTED
-from semcorr.datasets.provenance import is_predicted as is_predicted
-from semcorr.datasets.provenance import predicted_mark as predicted_mark
 
 ADVICE = "Correct the file, or name another."
 

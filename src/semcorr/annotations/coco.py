@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 
 from semcorr.annotations.base import (
-    MARK,
     MISSING,
     VISIBLE,
     AnnotatedPicture,
     Annotations,
     Category,
     Instance,
-    predicted_mark,
 )
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.datasets.base import Box
 from semcorr.datasets.coco_fields import FOUND
+from semcorr.datasets.provenance import MARK, predicted_mark
 from semcorr.errors import ImageError
 from semcorr.images import image_size
 

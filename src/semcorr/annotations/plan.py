@@ -19,11 +19,10 @@ from semcorr.annotations.base import (
     Annotations,
     Category,
     Instance,
-    declared_scale,
-    declared_swap,
 )
 from semcorr.annotations.records import scaled_box
 from semcorr.annotations.supports import Support, choose_supports, covered_note
+from semcorr.datasets.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
 from semcorr.errors import ImageError, TransferError, suggest
 from semcorr.images import image_size, load_image
 from semcorr.settings import Settings
@@ -129,21 +128,6 @@ def wanted_categories(annotations: Annotations, settings: TransferSettings) -> l
     return list(settings.categories) or [name for name in annotations.categories if name in annotated]
 
 
-def outside(points: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether any of the points (n, 2) lies outside an image of (width, height) by more than rounding explains."""
-    return bool(((points < -1) | (points > np.array(size) + 1)).any())
-
-
-def wrong_orientation(file: str, declared: tuple[int, int] | None, actual: tuple[int, int]) -> str:
-    """What is wrong and what to do where coordinates are those of an image that its EXIF orientation turns."""
-    sizes = f"declare {declared[0]} x {declared[1]}" if declared is not None else "are those of another image"
-    return (
-        f"{file!r} is {actual[0]} x {actual[1]} pixels upright, as its EXIF orientation says; the annotations {sizes}, "
-        "and reach outside the upright image: their coordinates are those of the image as it is stored. Export them "
-        "again from a tool that applies EXIF orientation, or annotate and name copies without it."
-    )
-
-
 def _measured(annotations: Annotations, *, rescale: bool) -> tuple[list[AnnotatedPicture], dict[str, str], list[str]]:
     """Annotated images in their own pixels, those that cannot be read with messages, and warnings of swapped sizes."""
     usable: list[AnnotatedPicture] = []
@@ -164,7 +148,7 @@ def _measured(annotations: Annotations, *, rescale: bool) -> tuple[list[Annotate
         swap = declared_swap(picture.file, picture.size, size)
         if swap is not None:
             marked = [one.points[one.visibility > MISSING] for one in picture.instances if one.annotated]
-            if outside(np.concatenate(marked), size):
+            if reaches_outside(np.concatenate(marked), size):
                 raise TransferError(wrong_orientation(picture.file, picture.size, size))
             swapped.append(swap)
         instances = tuple(_scaled(instance, scale) for instance in picture.instances)

@@ -18,11 +18,11 @@ from semcorr.annotations.base import (
     Annotations,
     Category,
     Instance,
-    is_predicted,
 )
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.datasets.files import Folder
 from semcorr.datasets.image_paths import ImagePaths
+from semcorr.datasets.provenance import is_predicted
 
 _NEEDED = ("image", "name", "x", "y")
 _COLUMNS = ("image", "category", "object", "name", "x", "y", "visible", "confidence", "predicted", "score")

@@ -132,7 +132,7 @@ def in_declared_frame(records: Iterable[TransferRecord], annotations: Annotation
     """Records with all coordinates, and the size, in the frame that the annotations declare for the images they name.
 
     Where they declare none, or the image's own size with width and height swapped (see
-    :func:`semcorr.annotations.base.declared_swap`), a record stays as it is.
+    :func:`semcorr.datasets.declared_size.declared_swap`), a record stays as it is.
     """
     declared = {picture.file: picture.size for picture in annotations.pictures}
     for record in records:

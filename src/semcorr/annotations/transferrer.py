@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from semcorr.annotations.base import Annotations, declared_scale, declared_swap
+from semcorr.annotations.base import Annotations
 from semcorr.annotations.formats import read_annotations
-from semcorr.annotations.plan import Plan, TransferSettings, outside, plan_transfer, wrong_orientation
+from semcorr.annotations.plan import Plan, TransferSettings, plan_transfer
 from semcorr.annotations.records import FoundObject, TransferRecord, scaled_box
 from semcorr.annotations.supports import Supports, can_join, locate_all, view, vote
 from semcorr.annotations.targets import Place, Target, select_targets
+from semcorr.datasets.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
 from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointError
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher
@@ -149,7 +150,7 @@ class Transferrer:
         places = tuple(replace(place, box=scaled_box(place.box, scale)) for place in target.places)
         if declared_swap(target.file, target.size, size) is not None:
             corners = [place.box for place in places if place.box is not None]
-            if outside(np.array(corners).reshape(-1, 2), size):
+            if reaches_outside(np.array(corners).reshape(-1, 2), size):
                 raise ImageError(wrong_orientation(target.file, target.size, size))
         return replace(target, places=places)
 
