@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -291,6 +292,116 @@ def test_a_cold_soft_peak_is_the_peak():
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found, heatmaps.peak(values), atol=1e-4)
     np.testing.assert_allclose(heatmaps.soft_peak(values.reshape(2, 2, 6, 5), 2, 1e-6), found.reshape(2, 2, 2))
+
+
+def known_gaussians(grid: tuple[int, int], sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places all over a grid of (columns, rows) but next to its edge, and a map of it around each."""
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.rand(60, 2, generator=generator) * (torch.tensor(grid) - 4) + 2
+    return centres, gaussian(centres, sigma, grid)
+
+
+@pytest.mark.parametrize(("kind", "within"), [("parabola", 0.1), ("soft", 0.16)])
+@pytest.mark.parametrize("sigma", [0.7, 1.0, 2.0])
+@pytest.mark.parametrize("grid", [(16, 16), (32, 32), (64, 64), (20, 12)])
+@pytest.mark.parametrize("enlarged", [1, 2, 3.7, 8])
+def test_a_known_peak_is_found_to_a_part_of_a_cell(
+    kind: heatmaps.Peak, within: float, sigma: float, grid: tuple[int, int], enlarged: float
+) -> None:
+    centres, maps = known_gaussians(grid, sigma)
+    size = (round(grid[0] * enlarged), round(grid[1] * enlarged))
+    large = upsample(maps, size)
+    cell = torch.tensor([size[0] / grid[0], size[1] / grid[1]])
+    off = (heatmaps.find_peak(large, kind, grid=grid) / cell - centres).abs()
+    assert off.max() < within
+    # The largest pixel is off by half a pixel and more.
+    assert off.mean() < (heatmaps.find_peak(large, "cell", grid=grid) / cell - centres).abs().mean()
+
+
+@pytest.mark.parametrize("kind", ["parabola", "soft"])
+def test_plateaus_of_repeated_cells_are_refined_as_the_cells_are(kind: heatmaps.Peak) -> None:
+    centres, maps = known_gaussians((16, 12), 1.0)
+    plain = heatmaps.find_peak(maps, kind)
+    repeated = F.interpolate(maps[:, None], scale_factor=5, mode="nearest")[:, 0]
+    found = heatmaps.find_peak(repeated, kind, grid=(16, 12)) / 5
+    # Antialiasing averages over neighbours, whose share is small and alike on both sides.
+    assert (found - plain).abs().max() < 0.05
+    assert (found - centres).abs().max() < 0.1
+
+
+def test_of_two_equal_neighbours_the_middle_is_found() -> None:
+    maps = torch.zeros(2, 6, 8)
+    maps[0, 2, 3:5] = 1.0
+    maps[1, 2:4, 3] = 1.0
+    for size in ((8, 6), (32, 24), (24, 18)):
+        large = upsample(maps, size)
+        found = heatmaps.find_peak(large, "parabola", grid=(8, 6)) * torch.tensor([8 / size[0], 6 / size[1]])
+        torch.testing.assert_close(found, torch.tensor([[4.0, 2.5], [3.5, 3.0]]), atol=1e-3, rtol=0)
+
+
+@given(
+    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    grid=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    kind=st.sampled_from(["cell", "parabola", "soft"]),
+    window=st.integers(1, 20),
+    flat=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_no_peak_is_outside_its_map(
+    size: tuple[int, int],
+    grid: tuple[int, int],
+    kind: heatmaps.Peak,
+    window: int,
+    flat: bool,
+    seed: int,
+) -> None:
+    maps = torch.rand(2, 3, size[1], size[0], generator=torch.Generator().manual_seed(seed)) ** 8
+    maps = torch.zeros_like(maps) if flat else maps
+    found = heatmaps.find_peak(maps, kind, grid=grid, window=window)
+    assert found.shape == (2, 3, 2)
+    assert found.dtype == torch.float32
+    assert ((found >= 0) & (found <= torch.tensor(size))).all()
+    # Next to the largest pixel's cell at most: no other peak is taken for it.
+    cells = torch.tensor([max(1, size[0] / grid[0]), max(1, size[1] / grid[1])])
+    reach = 2 + (window if kind == "soft" else 0)
+    assert ((found - peak(maps)).abs() <= reach * cells).all()
+
+
+@pytest.mark.parametrize("kind", ["parabola", "soft"])
+def test_a_peak_in_a_corner_stays_in_its_cell(kind: heatmaps.Peak) -> None:
+    corners = torch.tensor([[0.2, 0.3], [9.8, 0.3], [0.2, 7.7], [9.8, 7.7]])
+    maps = gaussian(corners, 1.0, (10, 8))
+    for size in ((10, 8), (40, 32), (500, 400)):
+        found = heatmaps.find_peak(upsample(maps, size), kind, grid=(10, 8)) * torch.tensor([10 / size[0], 8 / size[1]])
+        assert (found - corners).abs().max() <= 0.5
+        assert ((found >= 0) & (found <= torch.tensor([10, 8]))).all()
+
+
+def test_the_scale_of_a_map_does_not_move_its_peak() -> None:
+    _, maps = known_gaussians((16, 16), 1.0)
+    for kind in ("cell", "parabola", "soft"):
+        found = heatmaps.find_peak(maps, kind)
+        torch.testing.assert_close(heatmaps.find_peak(1e-3 * maps + 5e-3, kind), found, atol=1e-2, rtol=0)
+        torch.testing.assert_close(heatmaps.find_peak(100 * maps, kind), found, atol=1e-2, rtol=0)
+
+
+def test_a_soft_peak_does_not_depend_on_how_far_its_map_was_enlarged() -> None:
+    _, maps = known_gaussians((16, 16), 1.0)
+    at = [heatmaps.find_peak(upsample(maps, (16 * n, 16 * n)), "soft", grid=(16, 16)) / n for n in (4, 16, 32)]
+    torch.testing.assert_close(at[1], at[0], atol=0.02, rtol=0)
+    torch.testing.assert_close(at[2], at[1], atol=0.01, rtol=0)
+
+
+def test_another_cell_than_the_largest_is_refined_where_that_is_asked_for() -> None:
+    columns, rows = torch.arange(9) + 0.5, torch.arange(7)[:, None] + 0.5
+    maps = (-((columns - 3.3) ** 2) - (rows - 2.6) ** 2).clamp(min=-2)[None].repeat(2, 1, 1)
+    maps[:, 5, 7] = 9.0  # the largest
+    at = torch.tensor([[3, 2], [7, 5]])
+    found = heatmaps.refine_peak(maps, at, "parabola")
+    torch.testing.assert_close(found, torch.tensor([[3.3, 2.6], [7.5, 5.5]]), atol=1e-5, rtol=0)
+    assert heatmaps.refine_peak(maps, at, "cell").tolist() == [[3.5, 2.5], [7.5, 5.5]]
+    cold = heatmaps.refine_peak(maps, at, "soft", temperature=1e-4)
+    assert (cold - torch.tensor([[3.5, 2.5], [7.5, 5.5]])).abs().max() < 0.11  # to a step of a fifth of a cell
 
 
 @pytest.mark.parametrize("size", [(60, 40), (30, 40), (600, 400)])

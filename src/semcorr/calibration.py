@@ -104,10 +104,14 @@ def key_of(method: str, identity: Mapping[str, Any]) -> str:
     """What a calibration holds for: a method, the model's weights, all settings but the seed, pose alignment.
 
     ``identity`` is what :meth:`semcorr.matching.Matcher.identity` returns. Precision does not count: it changes
-    confidence less than pictures do.
+    confidence less than pictures do. Nor does how a peak is refined where the confidence is the same with and without,
+    that is, with attention: a point then moves by less than a cell of it.
     """
     # Another package's method may say less of itself.
     settings = {name: value for name, value in identity.get("settings", {}).items() if name != "seed"}
+    refined = settings.pop("peak", None)
+    if "window" in settings:  # methods on features, whose calibrations of version 0.1 call a cell a pixel
+        settings["peak"] = "pixel" if refined == "cell" else refined
     parts = [method, identity.get("model_fingerprint"), settings, bool(identity.get("align_pose", False))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -4,13 +4,30 @@ A map is a tensor (..., height, width). Points are (x, y) in the frame of ``semc
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from semcorr.geometry import Crop, Size
+from semcorr.geometry import Crop, Size, scale_points
+
+Peak = Literal["cell", "parabola", "soft"]
+"""How a map becomes a point, in the settings of every method; see :func:`find_peak`."""
+
+SOFT_WINDOW = 2
+"""Cells from the largest one that a soft peak takes in, each way, unless a setting says otherwise."""
+
+_SOFT_TEMPERATURE = 0.1
+"""Of a soft peak, as a part of the span from a map's lowest to its largest value: chosen on validation drawings for
+means of heat maps (:mod:`semcorr.annotations.supports`); a known Gaussian is found to a tenth of a cell with it."""
+
+_SOFT_STEPS = 5
+"""Steps in a cell that a soft peak is summed over. Odd, so that a cell's centre is one of them."""
+
+_CHUNK_NUMBERS = 2**22
+"""Numbers of enlarged maps that exist at once: 16 MB."""
 
 
 def gaussian(
@@ -174,21 +191,97 @@ class CropPaste:
         return placed
 
 
-def parabola_peak(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch 2"]:
+def find_peak(
+    maps: Float[Tensor, "*batch height width"],
+    kind: Peak = "cell",
+    *,
+    grid: Size | None = None,
+    window: int = SOFT_WINDOW,
+    temperature: float | None = None,
+) -> Float[Tensor, "*batch 2"]:
+    """The place (x, y) that each map is about, in pixels of the map; float32, never outside it.
+
+    ``"cell"`` is the centre of the largest pixel (:func:`peak`), as methods were published. The others go below it: the
+    map is brought back to the cells it was enlarged from, because what lies between them says nothing new, and the
+    largest cell at that pixel or next to it is refined (:func:`refine_peak`).
+
+    Args:
+        maps: each with a single peak that counts, its largest pixel.
+        kind: ``"cell"``, ``"parabola"`` or ``"soft"``.
+        grid: (columns, rows) of cells that the maps were enlarged from; their own pixels by default.
+        window: as for :func:`refine_peak`.
+        temperature: the same.
+    """
+    largest = peak(maps)
+    if kind == "cell":
+        return largest
+    height, width = maps.shape[-2:]
+    columns, rows = (width, height) if grid is None else (min(grid[0], width), min(grid[1], height))
+    cells = maps.reshape(-1, height, width)
+    if (columns, rows) != (width, height):
+        # With antialiasing each cell is a mean around its centre, alike on both sides: peaks stay where they are.
+        cells = F.interpolate(cells[:, None], size=(rows, columns), mode="bilinear", antialias=True)[:, 0]
+    at = scale_points(largest.reshape(-1, 2), (width, height), (columns, rows)).long()
+    at = _largest(cells.masked_fill(~_near(at, 1, (columns, rows)), -torch.inf))
+    found = refine_peak(cells, at, kind, window=window, temperature=temperature)
+    return scale_points(found, (columns, rows), (width, height)).reshape(*maps.shape[:-2], 2)
+
+
+def refine_peak(
+    cells: Float[Tensor, "points height width"],
+    at: Int[Tensor, "points 2"],
+    kind: Peak,
+    *,
+    window: int = SOFT_WINDOW,
+    temperature: float | None = None,
+) -> Float[Tensor, "points 2"]:
+    """The place (x, y) in cells, float32, of the peak that each map has at the cell ``at``, (column, row).
+
+    Args:
+        cells: maps as a network made them, not enlarged.
+        at: a cell of each that no neighbour exceeds.
+        kind: ``"cell"``: the cell's centre. ``"parabola"``: :func:`parabola_peak`. ``"soft"``: :func:`soft_peak` of the
+            maps enlarged bilinearly, so that cells are fine enough for the sum.
+        window: cells on every side that ``"soft"`` takes in.
+        temperature: of ``"soft"``, in the maps' own unit; by default a tenth of each map's span.
+    """
+    if kind == "cell":
+        return at.to(torch.float32) + 0.5
+    if kind == "parabola":
+        return parabola_peak(cells, at)
+    height, width = cells.shape[1:]
+    size = (width * _SOFT_STEPS, height * _SOFT_STEPS)
+    middle, radius = at * _SOFT_STEPS + _SOFT_STEPS // 2, window * _SOFT_STEPS + _SOFT_STEPS // 2
+    if temperature is None:
+        low, high = cells.flatten(1).aminmax(dim=1)
+        scale = (_SOFT_TEMPERATURE * (high - low)).clamp(min=torch.finfo(cells.dtype).tiny)[:, None, None]
+        cells, temperature = (cells - low[:, None, None]) / scale, 1.0
+    step = max(1, _CHUNK_NUMBERS // (size[0] * size[1]))
+    parts = [
+        soft_peak(upsample(some, size), radius, temperature, places)
+        for some, places in zip(cells.split(step), middle.split(step), strict=True)
+    ]
+    return torch.cat(parts) / _SOFT_STEPS
+
+
+def parabola_peak(
+    maps: Float[Tensor, "*batch height width"], at: Int[Tensor, "*batch 2"] | None = None
+) -> Float[Tensor, "*batch 2"]:
     """The peak (x, y) to a part of a pixel: along each axis, the top of the parabola through it and its neighbours.
 
-    At the edge, where a neighbour is missing, the pixel's centre stays; the top is at most half a pixel from it.
+    At the edge, where a neighbour is missing, the pixel's centre stays; the top is at most half a pixel from it. ``at``
+    is the pixel (column, row) that is refined, the largest by default.
     """
     height, width = maps.shape[-2:]
     flat = maps.reshape(-1, height, width)
-    index = flat.flatten(1).argmax(1)
-    column, row, number = index % width, index // width, torch.arange(len(flat), device=maps.device)
+    column, row = (_largest(flat) if at is None else at.reshape(-1, 2)).unbind(1)
+    number = torch.arange(len(flat), device=maps.device)
 
     def shift(place: Tensor, last: int, at: Callable[[Tensor], Tensor]) -> Tensor:
         before, top, after = at((place - 1).clamp(min=0)), at(place), at((place + 1).clamp(max=last))
         bend = before - 2 * top + after
         inside = (place > 0) & (place < last) & (bend < 0)
-        return torch.where(inside, 0.5 * (before - after) / torch.where(inside, bend, -1.0), 0.0)
+        return torch.where(inside, 0.5 * (before - after) / torch.where(inside, bend, -1.0), 0.0).clamp(-0.5, 0.5)
 
     across = shift(column, width - 1, lambda at: flat[number, row, at])
     down = shift(row, height - 1, lambda at: flat[number, at, column])
@@ -196,23 +289,41 @@ def parabola_peak(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "
     return found.reshape(*maps.shape[:-2], 2)
 
 
-def soft_peak(maps: Float[Tensor, "*batch height width"], radius: int, temperature: float) -> Float[Tensor, "*batch 2"]:
+def soft_peak(
+    maps: Float[Tensor, "*batch height width"],
+    radius: int,
+    temperature: float,
+    at: Int[Tensor, "*batch 2"] | None = None,
+) -> Float[Tensor, "*batch 2"]:
     """The mean place (x, y) under a softmax over the pixels at most ``radius`` from the largest, along both axes.
 
-    ``temperature`` is in the maps' own unit: the lower it is, the more the largest pixel counts.
+    ``temperature`` is in the maps' own unit: the lower it is, the more the largest pixel counts. ``at`` is another
+    pixel (column, row) to be the middle.
     """
     height, width = maps.shape[-2:]
     flat = maps.reshape(-1, height, width)
-    index = flat.flatten(1).argmax(1)
+    middle = _largest(flat) if at is None else at.reshape(-1, 2)
+    outside = ~_near(middle, radius, (width, height))
     columns = torch.arange(width, device=maps.device)
     rows = torch.arange(height, device=maps.device)
-    near_columns = ((columns - (index % width)[:, None]).abs() <= radius)[:, None, :]
-    near_rows = ((rows - (index // width)[:, None]).abs() <= radius)[:, :, None]
-    outside = ~(near_columns & near_rows)
     weights = (flat / temperature).masked_fill(outside, -torch.inf).flatten(1).softmax(1).reshape(flat.shape)
     across = (weights.sum(dim=1) * (columns + 0.5)).sum(dim=1)
     down = (weights.sum(dim=2) * (rows + 0.5)).sum(dim=1)
     return torch.stack((across, down), dim=-1).to(torch.float32).reshape(*maps.shape[:-2], 2)
+
+
+def _largest(maps: Float[Tensor, "points height width"]) -> Int[Tensor, "points 2"]:
+    """The (column, row) of each map's largest pixel, the first in reading order."""
+    index, width = maps.flatten(1).argmax(1), maps.shape[2]
+    return torch.stack((index % width, index // width), dim=1)
+
+
+def _near(at: Int[Tensor, "points 2"], radius: int, size: Size) -> Bool[Tensor, "points height width"]:
+    """Which pixels of a map of ``size`` (width, height) are at most ``radius`` from a pixel along both axes."""
+    columns, rows = (torch.arange(length, device=at.device) for length in size)
+    near_columns = (columns - at[:, :1]).abs() <= radius
+    near_rows = (rows - at[:, 1:]).abs() <= radius
+    return near_rows[:, :, None] & near_columns[:, None, :]
 
 
 def second_peak(

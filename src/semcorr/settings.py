@@ -1,6 +1,7 @@
 """What every method's settings share: values that are checked, names that are checked, JSON there and back."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
@@ -61,7 +62,9 @@ def _adapters(kind: Any) -> dict[str, Any]:
 def _explain(name: str, value: object, error: ValidationError) -> str:
     # A union reports one complaint for each of its members; all of them together say what would fit.
     wanted = dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in error.errors())
-    return f"Setting {name!r}: expected {' or '.join(wanted)}, got {value!r}."
+    choices = [one for text in wanted for one in re.findall(r"'([^']+)'", text)]
+    near = suggest(value, choices) if isinstance(value, str) else ""
+    return f"Setting {name!r}: expected {' or '.join(wanted)}, got {value!r}.{near}"
 
 
 def _checked(kind: type[Settings], values: Mapping[str, object]) -> dict[str, Any]:

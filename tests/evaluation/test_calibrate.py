@@ -113,6 +113,19 @@ def test_the_key_is_of_all_that_counts() -> None:
     assert len({key_of("dift", one) for one in [identity, *others]} | {key_of("nbb", identity)}) == 5
 
 
+def test_the_key_counts_a_peak_only_where_the_confidence_does() -> None:
+    """With attention it is the same for every peak; of features it is the cosine there, and a cell was a pixel once."""
+    attention = {"model_fingerprint": "f", "settings": {"rounds": 1}}
+    peaks = [attention | {"settings": {"rounds": 1, "peak": kind}} for kind in ("cell", "parabola", "soft")]
+    assert {key_of("prompt", one) for one in peaks} == {key_of("prompt", attention)}
+    own = {"window": 2, "temperature": 0.05}
+    kinds = ("pixel", "cell", "parabola", "soft")
+    pixel, cell, *finer = (key_of("dift", {"settings": {**own, "peak": kind}}) for kind in kinds)
+    assert pixel == cell
+    assert len({cell, *finer}) == 3
+    assert peaks[1]["settings"]["peak"] == "parabola"  # an identity is not changed
+
+
 def test_a_bundled_one_is_used_for_its_own_settings_alone(tmp_path: Path) -> None:
     scene, other = (render_scene(seed, 96, split="test").image for seed in (0, 1))
     points = [(30.0, 40.0), (60.0, 50.0)]

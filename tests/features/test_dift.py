@@ -118,6 +118,17 @@ def test_other_peaks_are_near(sd1: DiffusionModel, source: Image, peak: str):
     assert (np.abs(matches.points - [77.5, 50.5]) < [150 / 8, 100 / 8]).all()
 
 
+def test_what_an_earlier_version_wrote_is_read(sd1: DiffusionModel, source: Image, target: Image):
+    matcher = DiftMatcher(sd1, SETTINGS)
+    query = matcher.describe(source, [(20.5, 30.5)])
+    before = dataclasses.replace(query, settings={**query.settings, "peak": "pixel"})
+    assert query.settings["peak"] == "cell"
+    assert np.array_equal(matcher.locate(before, target).points, matcher.locate(query, target).points)
+    assert override(SETTINGS, peak="pixel") == SETTINGS
+    with pytest.raises(SettingsError, match=r"'peak': expected 'cell', 'parabola' or 'soft', got 'parable'. Did you"):
+        override(SETTINGS, peak="parable")
+
+
 def test_a_result_depends_on_the_point_alone(sd1: DiffusionModel, source: Image, target: Image):
     matcher = DiftMatcher(sd1, SETTINGS)
     points = [(20.5, 30.5), (77.5, 50.5), (130.5, 80.5)]

@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
 from semcorr.diffusion import DiffusionModel
 from semcorr.errors import QueryError, SettingsError
 from semcorr.features import DiftBuddyMatcher, DiftBuddySettings, DiftMatcher, DiftSettings
+from semcorr.features.buddies import Buddies
+from semcorr.features.matcher import refined_targets
+from semcorr.features.settings import FeatureSettings
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher, Query
 from semcorr.settings import override
@@ -43,6 +47,18 @@ def test_an_enlarged_picture_carries_them_by_the_same_factor(sd1: DiffusionModel
     np.testing.assert_allclose(matches.points, np.array(POINTS) * [3, 4], atol=12)
 
 
+@pytest.mark.parametrize("peak", ["parabola", "soft"])
+def test_finer_places_of_pairs_carry_points_elsewhere(
+    sd1: DiffusionModel, matcher: DiftBuddyMatcher, source: Image, target: Image, peak: str
+):
+    query = matcher.describe(source, POINTS)
+    refined = dataclasses.replace(query, settings=override(SETTINGS, peak=peak).to_dict())
+    expected, found = matcher.locate(query, target), matcher.locate(refined, target)
+    assert not np.array_equal(found.points, expected.points)
+    np.testing.assert_array_equal(found.confidence, expected.confidence)
+    assert ((found.points >= 0) & (found.points <= target.size)).all()
+
+
 def test_a_query_survives_a_file_and_parts_of_it(
     matcher: DiftBuddyMatcher, source: Image, target: Image, tmp_path: Path
 ):
@@ -71,3 +87,16 @@ def test_what_cannot_be_is_told(matcher: DiftBuddyMatcher, sd1: DiffusionModel, 
 def test_it_is_loaded_with_the_settings_of_both():
     matcher = DiftBuddyMatcher.from_pretrained(device="cpu", samples=1, levels=3)
     assert (matcher.settings.samples, matcher.settings.levels, matcher.settings.t) == (1, 3, 261)
+
+
+def test_the_second_cell_of_a_pair_is_refined_in_the_target():
+    """Features whose cosine with the pair's own falls as a paraboloid around a known place of the target."""
+    columns, rows = torch.arange(8) + 0.5, torch.arange(6)[:, None] + 0.5
+    cosine = 0.9 - 0.02 * (columns - 4.3) ** 2 - 0.03 * (rows - 2.8) ** 2
+    target = torch.stack((cosine, (1 - cosine**2).sqrt()))
+    source = torch.zeros(2, 3, 3)
+    source[:, 1, 2] = torch.tensor([1.0, 0.0])
+    pairs = Buddies(source=torch.tensor([[2, 1]]), target=torch.tensor([[4, 2]]), similarity=torch.tensor([0.9]))
+    found = refined_targets(pairs, source, target, FeatureSettings(peak="parabola"))
+    np.testing.assert_allclose(found, [[4.3, 2.8]], atol=1e-4)
+    assert refined_targets(pairs, source, target, FeatureSettings()).tolist() == [[4.5, 2.5]]

@@ -13,8 +13,9 @@ import semcorr
 from semcorr.errors import LayerError, QueryError, SettingsError
 from semcorr.fusion import AttentionDiftMatcher, AttentionDiftSettings
 from semcorr.fusion.attention_dift import blend, settings_of
+from semcorr.heatmaps import Peak, find_peak
 from semcorr.images import Image, load_image
-from semcorr.matching import Matcher, Query
+from semcorr.matching import Matcher, Matches, Query
 from semcorr.prompt import paper
 from semcorr.settings import override
 
@@ -62,6 +63,23 @@ def test_at_either_end_one_part_is_alone(matcher: AttentionDiftMatcher, temperat
         columns, rows = found.points.astype(int).T
         heights = expected.heatmaps[range(2), rows, columns]
         np.testing.assert_allclose(heights, expected.heatmaps.max(axis=(1, 2)), atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["parabola", "soft"])
+def test_a_peak_is_refined_in_the_finest_cells_of_the_attention(matcher: AttentionDiftMatcher, kind: Peak):
+    target = load_image(PIL.Image.fromarray(blobs(1).pixels).resize((2048, 512)))
+    query = matcher.describe(blobs(0), POINTS)
+
+    def found(peak: Peak) -> Matches:
+        return matcher.locate(dataclasses.replace(query, settings={**query.settings, "peak": peak}), target)
+
+    cell, finer = found("cell"), found(kind)
+    # The bundled model's layers have maps of 8 x 8 and 16 x 16 cells in a frame of 64 pixels.
+    at = find_peak(torch.from_numpy(np.array(cell.heatmaps)), kind, grid=(16, 16)).double().numpy()
+    np.testing.assert_allclose(finer.points, at * (2048 / 64, 512 / 64))
+    np.testing.assert_array_equal(finer.confidence, cell.confidence)
+    assert np.abs((cell.points / (32, 8)) % 1 - 0.5).max() < 1e-6
+    assert np.abs((finer.points / (32, 8)) % 1 - 0.5).max() > 1e-3
 
 
 def test_a_query_survives_a_file(matcher: AttentionDiftMatcher, tmp_path: Path):

@@ -2,11 +2,14 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
+import torch
 
 from semcorr.diffusion import DiffusionModel
 from semcorr.errors import LayerError, PointError, QueryError, SettingsError
-from semcorr.images import Image
+from semcorr.heatmaps import Peak, find_peak
+from semcorr.images import Image, load_image
 from semcorr.matching import Matcher, Query
 from semcorr.prompt import PromptMatcher, PromptSettings, override
 from semcorr.prompt.matcher import row_bytes
@@ -64,6 +67,44 @@ def test_a_trace_is_what_fewer_crops_and_rounds_find(
         np.testing.assert_allclose(traced.after_crops[:, crops - 1], fewer.points, atol=1e-4)
     np.testing.assert_array_equal(traced.after_rounds[:, 0], traced.round_points[:, 0])
     np.testing.assert_array_equal(traced.after_rounds[:, -1], traced.points)
+
+
+@pytest.mark.parametrize("kind", ["parabola", "soft"])
+@pytest.mark.parametrize("size", [(2048, 1024), (30, 40)])
+def test_a_finer_peak_is_that_of_the_same_map(
+    matcher: PromptMatcher, source: Image, target: Image, kind: Peak, size: tuple[int, int]
+):
+    large = load_image(PIL.Image.fromarray(target.pixels).resize(size))
+    query = matcher.describe(source, [POINT, (20, 20)])
+    cell, finer = matcher.locate(query, large), matcher.locate(query, large, peak=kind, trace=True)
+    # The settings' layers have maps of 4 x 4 and 8 x 8 cells.
+    expected = find_peak(torch.from_numpy(np.array(cell.heatmaps)), kind, grid=(8, 8)).double().numpy()
+    np.testing.assert_allclose(finer.points, expected * size / 128)
+    np.testing.assert_array_equal(finer.confidence, cell.confidence)
+    np.testing.assert_array_equal(finer.heatmaps, cell.heatmaps)
+    assert finer.after_rounds is not None
+    np.testing.assert_array_equal(finer.after_rounds[:, -1], finer.points)
+    np.testing.assert_array_equal(finer.after_rounds[:, 0], finer.round_points[:, 0])
+    # Only cells lie on the steps of the model's frame.
+    steps = np.array(size) / 128
+    assert np.abs((cell.points / steps) % 1 - 0.5).max() < 1e-6
+    assert np.abs((finer.points / steps) % 1 - 0.5).max() > 1e-3
+    # Each layer is refined in its own cells.
+    maps = torch.from_numpy(matcher.layer_heatmaps(query, large))
+    for layer, side in enumerate(Reader(matcher.model, matcher.settings).cells):
+        own = find_peak(maps[:, layer], kind, grid=(side, side)).double().numpy()
+        np.testing.assert_allclose(finer.layer_points[:, layer], own * size / 128, atol=1e-3)
+
+
+def test_a_query_without_a_peak_is_found_as_before(matcher: PromptMatcher, source: Image, target: Image):
+    query = matcher.describe(source, [POINT])
+    before = {name: value for name, value in query.settings.items() if name != "peak"}
+    again = matcher.locate(dataclasses.replace(query, settings=before), target)
+    np.testing.assert_array_equal(again.points, matcher.locate(query, target).points)
+    with pytest.raises(
+        SettingsError, match=r"'peak': expected 'cell', 'parabola' or 'soft', got 'softer'. Did you mean"
+    ):
+        matcher.locate(query, target, peak="softer")
 
 
 def test_some_points_of_a_query_are_found_where_all_are(matcher: PromptMatcher, source: Image, target: Image):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from semcorr import heatmaps
 from semcorr.errors import QueryError
+from semcorr.features.buddies import Buddies
 from semcorr.features.settings import FeatureSettings
 from semcorr.features.similarity import Similarity, unit, vectors_at
 from semcorr.geometry import Size, check_points, scale_points
@@ -194,14 +195,29 @@ def find_peaks(
     similarity: Similarity, settings: FeatureSettings, size: Size
 ) -> tuple[Float[Tensor, "points 2"], Float[Tensor, " points"]]:
     """Return the points, in pixels of a picture of ``size``, and the cosines there."""
-    if settings.peak == "pixel":
+    if settings.peak == "cell":
         return similarity.peaks(size)
     cells = similarity.of_cells()
-    if settings.peak == "parabola":
-        points = heatmaps.parabola_peak(cells)
-    else:
-        points = heatmaps.soft_peak(cells, settings.window, settings.temperature)
+    points = heatmaps.find_peak(cells, settings.peak, window=settings.window, temperature=settings.temperature)
     return scale_points(points, (cells.shape[2], cells.shape[1]), size), heatmaps.peak_value(cells)
+
+
+def refined_targets(
+    pairs: Buddies,
+    source: Float[Tensor, "dim _source_height _source_width"],
+    target: Float[Tensor, "dim _height _width"],
+    settings: FeatureSettings,
+) -> Float[Tensor, "pairs 2"]:
+    """Return where in the target the second cell of each pair of two feature maps is, (x, y) in cells, by ``peak``."""
+    column, row = pairs.source.unbind(1)
+    similarity = Similarity(target, unit(source[:, row, column].T))
+    parts = [
+        heatmaps.refine_peak(
+            some.of_cells(), cells, settings.peak, window=settings.window, temperature=settings.temperature
+        )
+        for some, cells in zip(similarity.split(_POINTS), pairs.target.split(_POINTS), strict=True)
+    ]
+    return torch.cat(parts)
 
 
 def heatmap_size(size: Size) -> Size:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from semcorr.errors import SettingsError
 from semcorr.fallback import on_method
 from semcorr.features.buddies import best_buddies
-from semcorr.features.matcher import FeatureMatcher
+from semcorr.features.matcher import FeatureMatcher, refined_targets
 from semcorr.geometry import scale_points
 from semcorr.images import ImageSource, load_image
 from semcorr.matching import innermost
@@ -22,7 +22,7 @@ class MutualMatches:
 
     Attributes:
         source: (x, y) in pixels of the source image; the middles of feature cells.
-        target: the same in pixels of the target image.
+        target: the same in pixels of the target image; with the method's setting ``peak``, finer than a cell.
         similarity: the cosine of each pair's features; not a probability.
         source_size, target_size: (width, height).
     """
@@ -82,9 +82,11 @@ def mutual_matches(
         matcher, lambda own: [own.features(one, own.settings, progress) for one in images], progress=progress
     )
     found = best_buddies(first, second, levels=levels, radius=radius)
+    settings = on_method(matcher, lambda own: own.settings)
+    cells = found.source + 0.5, refined_targets(found, first, second, settings)
     places = [
-        scale_points(cells.double().cpu().numpy() + 0.5, (features.shape[2], features.shape[1]), image.size)
-        for cells, features, image in zip((found.source, found.target), (first, second), images, strict=True)
+        scale_points(some.double().cpu().numpy(), (features.shape[2], features.shape[1]), image.size)
+        for some, features, image in zip(cells, (first, second), images, strict=True)
     ]
     return MutualMatches(
         source=places[0],

@@ -14,7 +14,7 @@ from semcorr import heatmaps
 from semcorr.errors import QueryError
 from semcorr.features.buddies import Buddies, best_buddies
 from semcorr.features.dift import DiftMatcher
-from semcorr.features.matcher import FeatureMatcher, Found
+from semcorr.features.matcher import FeatureMatcher, Found, refined_targets
 from semcorr.features.settings import BuddySettings, DiftBuddySettings
 from semcorr.geometry import Size, scale_points
 from semcorr.images import Image
@@ -64,9 +64,9 @@ class BuddyMatcher(FeatureMatcher[B]):
                 f"{settings.least:g}. Lower the setting 'least'."
             )
         sizes = [(features.shape[2], features.shape[1]) for features in (source, ours)]
-        cells = [one.double().cpu().numpy() + 0.5 for one in (found.source, found.target)]
-        controls = scale_points(cells[0], sizes[0], query.image_size)
-        moved = scale_points(cells[1], sizes[1], target.size)
+        refined = refined_targets(found, source, ours, settings)
+        controls = scale_points(found.source.double().cpu().numpy() + 0.5, sizes[0], query.image_size)
+        moved = scale_points(refined.double().cpu().numpy(), sizes[1], target.size)
         points = moving_least_squares(query.points, controls, moved, kind=settings.mls, alpha=settings.alpha)
         points = np.clip(points, 0, target.size)
         similar = found.similarity.double().cpu().numpy()

@@ -3,12 +3,18 @@
 import dataclasses
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from semcorr.errors import SettingsError
+from semcorr.heatmaps import SOFT_WINDOW, Peak
 from semcorr.mls import MlsKind
 from semcorr.settings import Settings
 from semcorr.vision import Facet
+
+
+def _as_before(value: object) -> object:
+    """Read what version 0.1 wrote."""
+    return "cell" if value == "pixel" else value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,15 +22,16 @@ class FeatureSettings(Settings):
     """What all of them share: how a heat map becomes a point.
 
     Attributes:
-        peak: ``"pixel"``: the target's own pixel whose interpolated features are most similar (DIFT). ``"parabola"``:
-            the most similar cell, and along each axis the top of the parabola through it and its neighbours.
-            ``"soft"``: the mean place under a softmax over the cells around it.
+        peak: ``"cell"``: as published, the target's own pixel whose interpolated features are most similar (DIFT), or
+            the middles of cells (best buddies). ``"parabola"``: the most similar cell, and along each axis the top of
+            the parabola through it and its neighbours. ``"soft"``: the mean place under a softmax around it. See
+            :func:`semcorr.heatmaps.refine_peak`. The confidence is the cosine there: of the pixel, or of the cell.
         window: cells from the most similar one that ``"soft"`` takes in, each way.
         temperature: of that softmax, in units of the cosine.
     """
 
-    peak: Literal["pixel", "parabola", "soft"] = "pixel"
-    window: Annotated[int, Field(ge=1)] = 2
+    peak: Annotated[Peak, BeforeValidator(_as_before)] = "cell"
+    window: Annotated[int, Field(ge=1)] = SOFT_WINDOW
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
 
 

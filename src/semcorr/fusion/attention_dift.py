@@ -28,6 +28,7 @@ from semcorr.matching import Matches, ModelIdentity, Query
 from semcorr.progress import Progress
 from semcorr.prompt import PromptMatcher, PromptSettings
 from semcorr.prompt import preset as prompt_preset
+from semcorr.prompt.reading import Reader
 from semcorr.settings import override
 
 METHOD = "attention-dift"
@@ -171,7 +172,8 @@ class AttentionDiftMatcher:
     ) -> Matches:
         """Find a query's points in another image, with the query's own settings.
 
-        Rounds, layers and crops are told of the attention alone. The confidence is how much lower the heat map is
+        Rounds, layers and crops are told of the attention alone, in whose finest cells the peak is refined. The
+        confidence is how much lower the heat map is
         everywhere but around its peak: whatever looks and attends nearly as well elsewhere makes it less.
 
         Raises:
@@ -181,16 +183,16 @@ class AttentionDiftMatcher:
         """
         ModelIdentity.of(self.model).check(query, METHOD)
         settings, target = AttentionDiftSettings.from_dict(query.settings), load_image(image)
-        attention = self._prompt.locate(
-            _part(query, "prompt", settings.prompt()), target, trace=trace, progress=progress
-        )
+        own = settings.prompt()
+        attention = self._prompt.locate(_part(query, "prompt", own), target, trace=trace, progress=progress)
         maps = torch.from_numpy(np.array(attention.heatmaps))
+        size = (maps.shape[2], maps.shape[1])
         similar = self._dift.similarity(_part(query, "dift", settings.dift()), target, progress)
-        together = blend(maps, similar.enlarged((maps.shape[2], maps.shape[1])).to(maps), settings.temperature)
-        found = scale_points(heatmaps.peak(together).double().numpy(), (maps.shape[2], maps.shape[1]), target.size)
+        together = blend(maps, similar.enlarged(size).to(maps), settings.temperature)
+        found = heatmaps.find_peak(together, settings.peak, grid=Reader(self.model, own).grid).double().numpy()
         return dataclasses.replace(
             attention,
-            points=found,
+            points=scale_points(found, size, target.size),
             confidence=1 - heatmaps.second_peak(together, target.size).double().numpy(),
             heatmaps=together.numpy(),
             after_rounds=None,

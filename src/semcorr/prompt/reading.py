@@ -11,6 +11,7 @@ from torch import Tensor
 from semcorr.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.diffusion.attention import attention_to
 from semcorr.errors import NumericsError, SettingsError
+from semcorr.geometry import Size
 from semcorr.prompt.crops import CropRange, crop_range
 from semcorr.prompt.settings import PromptSettings
 
@@ -81,6 +82,17 @@ class Reader:
     def locate_t(self) -> int:
         """The time step of the locating stage."""
         return self.model.timestep(self.settings.locate_step, self.settings.steps_of)
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """The side, in cells, of each layer's map of the frame."""
+        side = self.resolution // self.model.vae_factor
+        return tuple(layer.map_size(side, side)[0] for layer in self.layers)
+
+    @property
+    def grid(self) -> Size:
+        """(columns, rows) of the finest of them: what maps of all layers together are refined in."""
+        return (max(self.cells), max(self.cells))
 
     def learn_range(self, x: float, y: float) -> CropRange:
         """The crops allowed while learning the point (x, y) of the model frame."""

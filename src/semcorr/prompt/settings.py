@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from semcorr.errors import SettingsError
+from semcorr.heatmaps import Peak
 from semcorr.settings import Settings
 
 HeadChoice = Literal["all", "upper_half"] | tuple[Annotated[int, Field(ge=0)], ...]
@@ -71,6 +72,9 @@ class PromptSettings(Settings):
         locate_crops: crops averaged while locating: the four corners, then around the running peak.
         crop_margin: how far the point stays from the crop's edge where the image allows it, as a fraction of
             the crop's side. 0 keeps the point anywhere inside.
+        peak: how the heat map becomes a point: ``"cell"``, the middle of its largest pixel (paper and authors' code);
+            ``"parabola"`` or ``"soft"``, finer than a cell of the attention (:func:`semcorr.heatmaps.find_peak`). The
+            confidence is the same with all.
         resolution: side of the model frame in pixels; ``None`` is the model's own.
         seed: start of every random draw.
     """
@@ -99,6 +103,7 @@ class PromptSettings(Settings):
     locate_crop: Annotated[float, Field(ge=0.5, le=1)] = 0.9316549294381423
     locate_crops: Annotated[int, Field(ge=1)] = 20
     crop_margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    peak: Peak = "cell"
     resolution: Annotated[int, Field(ge=8)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
