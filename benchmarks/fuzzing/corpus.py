@@ -87,31 +87,71 @@ def coco() -> Files:
 
 
 def label_studio() -> Files:
-    """A project's export: a box, key-points that name it as their parent, one that does not."""
+    """A project's export, a single task, an annotation with its task and JSON-MIN, with every kind of region."""
     sides = {"original_width": 12, "original_height": 9, "image_rotation": 0}
-    box = {"x": 5, "y": 5, "width": 50, "height": 60, "rotation": 0, "rectanglelabels": ["cat"]}
+    names = {"from_name": "label", "to_name": "image"}
+    box = {"x": 5, "y": 5, "width": 50, "height": 60, "rotation": 10, "rectanglelabels": ["cat"]}
     point = {"x": 10.5, "y": 20, "width": 0.75, "keypointlabels": ["nose"]}
+    oval = {"x": 80, "y": 80, "radiusX": 9, "radiusY": 5, "rotation": 5, "ellipselabels": ["dog"]}
     result = [
-        {**sides, "id": "r", "type": "rectanglelabels", "value": box},
-        {**sides, "id": "p", "type": "keypointlabels", "value": point, "parentID": "r"},
-        {**sides, "id": "q", "type": "keypointlabels", "value": {**point, "keypointlabels": ["left ear"]}},
+        {**sides, **names, "id": "r", "type": "rectanglelabels", "value": box},
+        {**sides, **names, "id": "p", "type": "keypointlabels", "value": point, "parentID": "r"},
+        {**sides, **names, "id": "q", "type": "keypointlabels", "value": {**point, "keypointlabels": ["left ear"]}},
     ]
-    addresses = ("/data/upload/1/0a1b2c3d-a.png", "/data/local-files/?d=folder/b.png", "http://host/c.png?x=1", "a.png")
-    return (
-        _json(
-            [
-                {"data": {"image": address}, "annotations": [{"result": result, "was_cancelled": False}]}
-                for address in addresses
-            ]
-        ),
+    more = [
+        {**sides, **names, "id": "e", "type": "ellipselabels", "value": oval},
+        {**sides, **names, "id": "k", "type": "keypoint", "value": {"x": 80, "y": 80, "width": 1}},
+        {**sides, **names, "id": "k", "type": "labels", "value": {"x": 80, "y": 80, "width": 1, "labels": ["nose"]}},
+        {"type": "relation", "from_id": "k", "to_id": "e"},
+    ]
+    addresses = (
+        "/data/upload/1/0a1b2c3d-a.png",
+        "/data/local-files/?d=folder/b.png",
+        "http://host/c.png?x=1",
+        "s3://d",
     )
+    predictions = [{"model_version": "semcorr dift", "score": 0.5, "result": [{**one, "score": 0.5} for one in result]}]
+    tasks = [
+        {
+            "id": number,
+            "data": {"image": address},
+            "annotations": [{"result": found, "was_cancelled": False}],
+            "predictions": predictions,
+        }
+        for number, (address, found) in enumerate(zip(addresses, (result, result[:1], more, []), strict=True))
+    ]
+    stored = {"id": 1, "result": result, "task": {"id": 2, "data": {"image": "a.png", "text": "x"}}}
+    small = {"image": "a.png", "id": 1, "kp": [{**point, **sides}], "box": [{**box, **sides}], "annotator": 1}
+    return _json(tasks), _json(tasks[2]), _json(stored), _json([small])
+
+
+def cvat() -> Files:
+    """Images with a skeleton, a turned box, points and others."""
+    points = "".join(
+        f'<points label="{name}" source="manual" outside="{number // 2}" occluded="1" points="{number + 1}.5,2"/>'
+        for number, name in enumerate(_NAMES)
+    )
+    labels = "".join(f"<label><name>{name}</name><type>points</type><parent>cat</parent></label>" for name in _NAMES)
+    edge = "&lt;line data-type=&quot;edge&quot; data-node-from=&quot;1&quot; data-node-to=&quot;2&quot;/&gt;"
+    box = '<box label="cat" source="manual" xtl="0.5" ytl="1" xbr="9" ybr="8" rotation="15.0" group_id="1"/>'
+    text = f"""<?xml version="1.0" encoding="utf-8"?>
+<annotations><version>1.1</version><meta><task><name>t</name><labels>
+<label><name>cat</name><type>skeleton</type><svg>{edge}</svg></label>{labels}</labels></task></meta>
+<image id="0" name="a.png" width="12" height="9">
+<skeleton label="cat" source="auto" score="0.5" group_id="1">{points}</skeleton>{box}</image>
+<image id="1" name="folder/b.png" width="12" height="9">{box}<points label="nose" points="3,4" source="manual"/></image>
+<image id="2" name="c.png" width="12" height="9"><polygon label="cat" points="1,2;3,4;5,6"/><tag label="x"/></image>
+</annotations>"""
+    return (text.encode(),)
 
 
 def points_csv() -> Files:
-    """Tables of points, with and without categories."""
+    """Tables of points, with and without categories, and with every column."""
     return (
         b"image,name,x,y\na.png,nose,1.5,2\na.png,ear,3,4\nb.png,nose,5,6\n",
         b'category,image,name,x,y,more\ncat,a.png,"left, ear",1,2,\ncat,b.png,nose,3,4,x\n',
+        b"image,category,object,name,x,y,visible,confidence,predicted,score\n"
+        b"a.png,cat,1,nose,1.5,2,1,,0,\na.png,cat,2,nose,5,6,2,0.9,1,0.9\nb.png,cat,1,nose,,,0,0.1,1,0.1\n",
     )
 
 

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
+from xml.etree import ElementTree as ET
 
 Mutation = Callable[[Random, bytes], bytes]
 
@@ -130,6 +131,28 @@ def json_of(random: Random, data: bytes) -> bytes:
     if random.random() < 0.02:
         dumped = dumped.replace("0", "9" * 5000, 1)
     return dumped.encode("utf-8", "surrogatepass")
+
+
+def xml_of(random: Random, data: bytes) -> bytes:
+    """Change attributes, texts and elements of XML, or its bytes."""
+    if random.random() < 0.3:
+        return bytes_of(random, data)
+    root = ET.fromstring(data)  # noqa: S314  # our own
+    for _ in range(random.choice((1, 1, 1, 2, 3))):
+        every = list(root.iter())
+        one, other = random.choice(every), random.choice(every)
+        kind = random.randrange(8)
+        if kind < 4 and one.attrib:
+            one.set(random.choice(list(one.attrib)), text(random) if kind < 3 else random.choice(list("0123")))
+        elif kind == 4 and one.attrib:
+            del one.attrib[random.choice(list(one.attrib))]
+        elif kind == 5:
+            one.append(copy.deepcopy(other))
+        elif kind == 6 and len(one):
+            one.remove(random.choice(list(one)))
+        else:
+            one.text = text(random)
+    return ET.tostring(root, encoding="utf-8")
 
 
 def lines_of(random: Random, data: bytes) -> bytes:

@@ -8,14 +8,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import torch
 
 from benchmarks.fuzzing import corpus, mutate, networks
 from benchmarks.fuzzing.of_networks import checkpoints
 from benchmarks.fuzzing.target import Target
+from semcorr.annotations import outputs
 from semcorr.annotations.formats import read_annotations
 from semcorr.annotations.journal import Journal
+from semcorr.annotations.outputs import Format
+from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.calibration import Calibration
 from semcorr.cli.options import parse_settings
 from semcorr.datasets import ap10k, cub, own, pf_pascal, pf_willow, spair
@@ -47,13 +51,22 @@ def _pictures_and_annotations() -> list[Target]:
     return [
         Target(name="images", seeds=corpus.images, mutate=mutate.png_of, file="picture", read=load, weight=3),
         json_file(name="COCO", seeds=corpus.coco, read=_annotations),
-        json_file(name="Label Studio", seeds=corpus.label_studio, read=_annotations),
+        json_file(name="Label Studio", seeds=corpus.label_studio, read=partial(_both_ways, "label-studio"), weight=2),
+        Target(
+            name="CVAT",
+            seeds=corpus.cvat,
+            mutate=mutate.xml_of,
+            file="file.xml",
+            read=partial(_both_ways, "cvat"),
+            prepare=_pictures,
+            weight=2,
+        ),
         Target(
             name="table of points",
             seeds=corpus.points_csv,
             mutate=mutate.table_of,
             file="file.csv",
-            read=_annotations,
+            read=partial(_both_ways, "csv"),
             prepare=_pictures,
         ),
         json_file(name="key-points: found", seeds=corpus.coco, read=_score, prepare=_truth, weight=0.3),
@@ -270,6 +283,34 @@ def _inside(dataset: Dataset) -> None:
 
 def _annotations(path: Path) -> None:
     _below(path.parent, [picture.path for picture in read_annotations(path).pictures])
+
+
+def _both_ways(name: Format, path: Path) -> None:
+    """Read annotations, and write them again in the same format with something predicted for every object."""
+    known = read_annotations(path)
+    _below(path.parent, [picture.path for picture in known.pictures])
+    records = [
+        TransferRecord(
+            file=picture.file,
+            path=picture.path,
+            size=picture.size or (12, 9),
+            objects=tuple(
+                FoundObject(
+                    category=one.category,
+                    names=(names := known.categories[one.category].keypoints),
+                    points=np.ones((len(names), 2)),
+                    confidence=np.ones(len(names)),
+                    box=one.box,
+                    id=one.id,
+                )
+                for one in picture.instances
+            ),
+        )
+        for picture in known.pictures
+    ]
+    with TemporaryDirectory() as folder:
+        file = outputs.paths_of(Path(folder) / f"out{path.suffix}", (name,))[name]
+        outputs.write(name, file, known, lambda: records, min_confidence=0.5, info={"method": "dift"})
 
 
 def _below(root: Path, paths: Sequence[Path]) -> None:

@@ -12,6 +12,9 @@ from semcorr.annotations.base import AnnotatedPicture, Annotations
 from semcorr.annotations.cvat_labels import meta_of
 from semcorr.annotations.records import FoundObject, TransferRecord
 
+_ID_DIGITS = 18
+"""Of an image's id at most so many count; CVAT's are short."""
+
 
 def write(
     stream: BufferedIOBase, annotations: Annotations, records: Iterable[TransferRecord], *, min_confidence: float
@@ -25,7 +28,7 @@ def write(
     """
     stream.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n')
     known = annotations.source if annotations.format == "cvat" else None
-    stream.write(ET.tostring(meta_of(known, dict(annotations.categories)), encoding="utf-8") + b"\n")
+    stream.write(ET.tostring(meta_of(known, annotations.categories), encoding="utf-8") + b"\n")
     for image in _images(annotations, records, min_confidence):
         image.tail = "\n"
         stream.write(ET.tostring(image, encoding="utf-8"))
@@ -42,7 +45,7 @@ def _images(annotations: Annotations, records: Iterable[TransferRecord], min_con
             record = predicted.pop(picture.file, None)
             yield picture.source if record is None else _completed(picture, record, min_confidence)
         readable = (record for record in predicted.values())
-        known = [str(picture.id) for picture in annotations.pictures]
+        known = [str(picture.id)[:_ID_DIGITS] for picture in annotations.pictures]
         ids = itertools.count(max((int(one) for one in known if one.isdecimal()), default=-1) + 1)
     for record in readable:
         width, height = record.size

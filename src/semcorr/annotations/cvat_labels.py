@@ -1,6 +1,8 @@
 """The labels of a CVAT file: categories, their key-points in order, and the lines between them."""
 
+import copy
 import re
+from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
 from semcorr.annotations.base import Category
@@ -55,9 +57,10 @@ def _bones(drawing: str, names: list[str]) -> tuple[tuple[int, int], ...]:
     return tuple((one, other) for one, other in bones if one is not None and other is not None)
 
 
-def meta_of(known: ET.Element | None, categories: dict[str, Category]) -> ET.Element:
+def meta_of(known: ET.Element | None, categories: Mapping[str, Category]) -> ET.Element:
     """A meta element with the labels of all categories: the known one, completed, or a new one."""
-    meta = ET.fromstring(ET.tostring(known)) if known is not None else ET.Element("meta")  # noqa: S314  # our own copy
+    meta = copy.deepcopy(known) if known is not None else ET.Element("meta")
+    meta.tail = None
     labels = meta.find(".//labels")
     if labels is None:
         labels = ET.SubElement(ET.SubElement(meta, "task"), "labels")

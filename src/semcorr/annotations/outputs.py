@@ -69,7 +69,7 @@ def write(
                 stream.write((b",\n" if number else b"[\n") + json.dumps(task, allow_nan=False).encode())
             stream.write(b"\n]\n" if stream.tell() else b"[]\n")
         interface = path.with_suffix(".config.xml")
-        write_whole(interface, label_studio.labelling_config(annotations).encode())
+        write_whole(interface, label_studio.labelling_config(annotations).encode(errors="replace"))
         return [path, interface]
     except OSError as error:
         raise TransferError(

@@ -114,7 +114,7 @@ def write(
             counts[category] = counts.get(category, 0) + 1
             for point in points:
                 lines.writerow({"image": file, "category": category, "object": counts[category], **point})
-        stream.write(text.getvalue().encode())
+        stream.write(text.getvalue().encode(errors="replace"))
         text.seek(0)
         text.truncate()
 

@@ -39,6 +39,7 @@ def ellipse(x: float, y: float, radii: tuple[float, float], degrees: float = 0.0
     return _turned(outline, degrees, (x, y))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # numbers that no image has are in no area
 def contains(corners: Corners, point: Sequence[float]) -> bool:
     """Whether a point lies in a polygon or on its edge."""
     start, end = corners, np.roll(corners, -1, axis=0)

@@ -87,7 +87,7 @@ class _Writer:
         self, record: TransferRecord, kept: list[Read], areas: Mapping[str, list[Region]]
     ) -> dict[str, Any]:
         result = [region for one in kept for region in one.drawn.regions]
-        used = {region.get("id") for region in result} | set(areas)
+        used = {str(region.get("id")) for region in result} | set(areas)
         scores = [one.score for one in kept if one.score is not None]
         number = 0
         for found in record.objects:
