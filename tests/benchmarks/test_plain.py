@@ -1,12 +1,16 @@
 """The plain procedure and the package compute the same numbers: an independent check of both."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.command import picture, places
 from benchmarks.plain import PlainMatcher
+from closeness import assert_close_to_scale, assert_same_peaks
 from prompt.conftest import blobs
+from prompt.leading import crops_lead
 from semcorr.diffusion import DiffusionModel
 from semcorr.errors import ModelError, SettingsError
 from semcorr.images import Image
@@ -26,29 +30,41 @@ def target() -> Image:
     return blobs(1, (90, 120))
 
 
-def _agree(model: DiffusionModel, settings: PromptSettings, source: Image, target: Image, points: object) -> None:
+def _agree(
+    model: DiffusionModel, settings: PromptSettings, source: Image, target: Image, points: object, *, clear: float = 0.0
+) -> None:
+    """``clear`` is the share of peaks that must lead: of random weights, few do.
+
+    There only the four corners are read, which do not follow a peak that rounding moves.
+    """
     plain, matcher = PlainMatcher(model, settings), PromptMatcher(model, settings)
     described, query = plain.describe(source, points), matcher.describe(source, points)
     embeddings, losses = query.tensors["embeddings"], query.tensors["losses"]
-    assert np.abs(described.embeddings.numpy() - embeddings).max() <= 1e-4 * np.abs(embeddings).max()
+    assert_close_to_scale(described.embeddings, embeddings)
     np.testing.assert_allclose(described.losses.numpy(), losses, rtol=1e-4)
+    # The same embeddings, to the last bit: what rounding made of them is not located once more.
+    described = dataclasses.replace(described, embeddings=torch.from_numpy(np.array(embeddings)))
     found, matches = plain.locate(described, target), matcher.locate(query, target)
-    np.testing.assert_allclose(found.heatmaps.numpy(), matches.heatmaps, atol=1e-4 * matches.heatmaps.max())
-    np.testing.assert_allclose(found.points, matches.points)
+    assert_close_to_scale(found.heatmaps, matches.heatmaps)
+    assert_same_peaks(found.points, matches.points, found.heatmaps, matches.heatmaps, target.size, clear=clear)
 
 
 @pytest.mark.parametrize("name", ["paper", "reference"])
 def test_the_package_computes_what_the_plain_procedure_does(
     tiny_model: DiffusionModel, source: Image, target: Image, name: str
 ):
-    settings = override(preset(name, "sd1"), resolution=128, steps=3, rounds=2, locate_crops=6, **FRESH)
+    settings = override(preset(name, "sd1"), resolution=128, steps=3, rounds=2, locate_crops=4, **FRESH)
     _agree(tiny_model, settings, source, target, POINTS)
 
 
 def test_it_does_on_the_bundled_model_too(toy_model: DiffusionModel):
+    """Crops that follow the running peak as well, which leads every other place by half its height and more."""
     settings = override(preset("paper", "toy"), steps=6, rounds=2)
-    scenes = [picture(toy_model, seed) for seed in (3, 4)]
-    _agree(toy_model, settings, *scenes, places(2, scenes[0].size))
+    source, target = (picture(toy_model, seed) for seed in (3, 4))
+    points = places(2, source.size)
+    _agree(toy_model, settings, source, target, points, clear=1.0)
+    matcher = PromptMatcher(toy_model, settings)
+    assert crops_lead(matcher, matcher.describe(source, points), target) > 0.1
 
 
 def test_the_network_is_left_as_it_was(tiny_model: DiffusionModel, source: Image):

@@ -9,13 +9,12 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch.utils.flop_counter import FlopCounterMode
 
+from closeness import assert_close_to_scale
 from diffusion.networks import UNETS, inputs, whole_unet_maps
 from semcorr.diffusion import DiffusionModel, trimmed_unet
 from semcorr.diffusion.attention import MapRecorder, recording
 from semcorr.diffusion.layers import CrossAttentionLayer, cross_attention_layers, select_layers
 from semcorr.errors import LayerError
-
-TOLERANCE = 2e-6  # a recorded layer adds its values up in another order than the library does, and layers follow it
 
 # Stable Diffusion 1.x, real widths.
 SD1 = {
@@ -35,7 +34,7 @@ def assert_same_maps(model: DiffusionModel, layers: tuple[CrossAttentionLayer, .
     for layer in layers:
         size = layer.map_size(height, width)
         expected = whole[layer.name][..., [1, 5]].transpose(2, 3).unflatten(3, size)
-        torch.testing.assert_close(cut[layer.name], expected, rtol=0, atol=TOLERANCE)
+        assert_close_to_scale(cut[layer.name], expected)
 
 
 @torch.no_grad()
@@ -45,7 +44,7 @@ def test_every_layer_alone_equals_the_whole_network(model: DiffusionModel) -> No
     for layer in model.layers:
         found = model.attention(noisy, 140, context, (layer,))[layer.name]
         assert found.shape == (2, layer.heads, 1, 16 // layer.scale, 16 // layer.scale)
-        torch.testing.assert_close(found.flatten(2), whole[layer.name][..., 1], rtol=0, atol=TOLERANCE)
+        assert_close_to_scale(found.flatten(2), whole[layer.name][..., 1])
         assert found.std() > 1e-4  # else anything would be equal
 
 
@@ -83,7 +82,7 @@ def test_gradients_to_the_context_equal_the_whole_networks(model: DiffusionModel
         sum((read[layer.name] * weights[layer.name]).sum() for layer in layers).backward()
         gradients.append(leaf.grad)
     assert gradients[0].abs().max() > 1e-3
-    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
+    assert_close_to_scale(gradients[1], gradients[0])
     assert all(weight.grad is None for weight in model.unet.parameters())
 
 

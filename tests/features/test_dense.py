@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from closeness import leads
 from semcorr.dense import dense_flow, step_of
 from semcorr.diffusion import DiffusionModel
 from semcorr.errors import FlowError, PointError
@@ -32,11 +33,12 @@ def test_a_flow_holds_what_every_point_is_found_as(
     assert flow.displacement.shape == (4, 6, 2)
     assert (flow.source_size, flow.target_size, flow.step) == (source.size, target.size, 25)
     xs, ys = np.meshgrid((np.arange(6) + 0.5) * 25, (np.arange(4) + 0.5) * 25)
-    for row, column in ((0, 0), (2, 4), (3, 5)):
+    for row, column in ((0, 1), (2, 4), (3, 5)):
         point = np.array([[xs[row, column], ys[row, column]]])
         alone = dift.locate(dift.describe(source, point), target)
+        assert leads(alone.heatmaps).min() > 1e-5  # else rounding, which depends on how many are looked for, decides
         np.testing.assert_allclose(flow.target_points()[row, column], alone.points[0], atol=1e-3)
-        assert flow.confidence[row, column] == pytest.approx(alone.confidence[0], abs=1e-6)
+        assert flow.confidence[row, column] == pytest.approx(alone.confidence[0], abs=1e-5)
 
 
 def test_only_points_in_the_mask_are_looked_for(dift: DiftMatcher[DiftSettings], source: Image, target: Image) -> None:
@@ -75,6 +77,7 @@ def test_best_buddies_and_methods_without_features_give_flows_too(
     )
     point = flow.points()[5, 7][None]
     alone = both.locate(both.describe(source, point), target)
+    assert leads(alone.heatmaps).min() > 1e-4 * alone.heatmaps.max()
     np.testing.assert_allclose(flow.target_points()[5, 7], alone.points[0], atol=1e-3)
     count = flow.known.size
     assert count > 64

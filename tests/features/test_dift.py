@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from closeness import assert_close_to_scale, assert_same_peaks
 from diffusion.networks import inputs
 from semcorr.diffusion import DiffusionModel
 from semcorr.errors import LayerError, PointError, QueryError, SettingsError
@@ -39,7 +40,7 @@ def test_features_are_those_of_the_whole_unet(model: DiffusionModel, block: int,
     expected = whole_unet_output(model, block, noisy, 261, context)
     found = model.features(noisy, 261, context, block)
     assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+    assert_close_to_scale(found, expected)
 
 
 def test_nothing_after_the_block_is_run(sd1: DiffusionModel):
@@ -79,7 +80,7 @@ def test_samples_are_averaged_and_their_noise_is_standard(sd1: DiffusionModel, s
     finally:
         entry.remove()
         leave.remove()
-    np.testing.assert_allclose(found, torch.cat(outputs).mean(dim=0), atol=1e-5)
+    assert_close_to_scale(found, torch.cat(outputs).mean(dim=0))
     abar = float(sd1.scheduler.alphas_cumprod[700])
     frame = F.interpolate(source.tensor()[None], (128, 128), mode="bilinear", antialias=True)
     noise = (torch.cat([one for one, _ in caught]) - abar**0.5 * sd1.encode(frame)) / (1 - abar) ** 0.5
@@ -94,7 +95,7 @@ def test_without_noise_the_latent_goes_in_as_it_is(sd1: DiffusionModel, source: 
     frame = F.interpolate(source.tensor()[None], (128, 128), mode="bilinear", antialias=True)
     context = torch.zeros(1, 77, sd1.context_dim)
     expected = whole_unet_output(sd1, 1, sd1.encode(frame), 261, context)[0]
-    np.testing.assert_allclose(DiftMatcher(sd1, settings).features(source, settings), expected, atol=1e-5)
+    assert_close_to_scale(DiftMatcher(sd1, settings).features(source, settings), expected)
     with pytest.raises(SettingsError, match=r"'samples'.*expected 1, got 8"):
         DiftSettings(noise="none")
 
@@ -135,10 +136,10 @@ def test_a_result_depends_on_the_point_alone(sd1: DiffusionModel, source: Image,
     together = matcher.locate(matcher.describe(source, points), target)
     for index, point in enumerate(points):
         alone = matcher.locate(matcher.describe(source, [point]), target)
-        assert np.array_equal(alone.points[0], together.points[index])
-    assert np.array_equal(
-        matcher.locate(matcher.describe(source, points).take([2, 0]), target).points, together.points[[2, 0]]
-    )
+        one = together.heatmaps[[index]]
+        assert_same_peaks(alone.points, together.points[[index]], alone.heatmaps, one, target.size)
+    part = matcher.locate(matcher.describe(source, points).take([2, 0]), target)
+    assert_same_peaks(part.points, together.points[[2, 0]], part.heatmaps, together.heatmaps[[2, 0]], target.size)
 
 
 def test_the_seed_changes_the_noise(sd1: DiffusionModel, source: Image):

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from closeness import assert_close_to_scale, assert_same_peaks, leads
 from semcorr.errors import LayerError, QueryError, SettingsError
 from semcorr.features import DinoBuddyMatcher, DinoBuddySettings, DinoMatcher, DinoSettings
 from semcorr.features.dino import published
@@ -46,6 +47,7 @@ def test_a_point_is_found_where_the_networks_own_tokens_are_most_similar(dinov2:
     found = matcher.locate(query, pictures[1])
     for (x, y), point, confidence in zip(cells, found.points, found.confidence, strict=True):
         similarity = torch.einsum("d,dhw->hw", hidden[0][:, y, x], hidden[1])
+        assert leads(similarity) > 1e-4
         row, column = divmod(int(similarity.argmax()), 10)
         # A parabola's top lies within half a cell of the highest one.
         assert np.abs(point - (4 * column + 2, 4 * row + 2)).max() <= 2 + 1e-6
@@ -73,8 +75,9 @@ def test_a_query_is_kept_and_belongs_to_its_network(
     query = matcher.describe(source, POINTS)
     again = Query.load(query.save(tmp_path / "query.safetensors") or tmp_path / "query.safetensors")
     np.testing.assert_array_equal(matcher.locate(again, target).points, matcher.locate(query, target).points)
-    alone = matcher.locate(matcher.describe(source, POINTS[1:2]), target)
-    np.testing.assert_array_equal(alone.points[0], matcher.locate(query, target).points[1])
+    alone = matcher.locate(matcher.describe(source, POINTS[2:]), target)
+    together = matcher.locate(query, target)
+    assert_same_peaks(alone.points, together.points[[2]], alone.heatmaps, together.heatmaps[[2]], target.size)
     other = DinoMatcher(VisionModel.from_pretrained(folders["vit"], device="cpu"), DinoSettings(resolution=64))
     with pytest.raises(QueryError, match="learned with model"):
         other.locate(query, target)
@@ -102,7 +105,7 @@ def test_what_does_not_fit_is_refused_before_there_is_an_image(folders: dict[str
 def test_best_buddies_and_mutual_matches_of_dino(dinov2: VisionModel, source: Image) -> None:
     matcher = DinoBuddyMatcher(dinov2, DinoBuddySettings(resolution=96, levels=1))
     found = matcher.locate(matcher.describe(source, POINTS), source)
-    np.testing.assert_allclose(found.points, POINTS, atol=1e-6)
+    assert_close_to_scale(found.points, POINTS, rel=1e-6)
     pairs = mutual_matches(DinoMatcher(dinov2, DinoSettings(resolution=96)), source, load_image(source.pixels))
     np.testing.assert_allclose(pairs.source, pairs.target)
     assert len(pairs.source) == 24 * 16

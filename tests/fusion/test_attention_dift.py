@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import semcorr
+from closeness import assert_same_peaks, leads
 from semcorr.errors import LayerError, QueryError, SettingsError
 from semcorr.fusion import AttentionDiftMatcher, AttentionDiftSettings
 from semcorr.fusion.attention_dift import blend, settings_of
@@ -58,6 +59,7 @@ def test_at_either_end_one_part_is_alone(matcher: AttentionDiftMatcher, temperat
     expected = part.locate(part.describe(source, POINTS), target)
     # The heat map's pixels are 150 / 64 by 100 / 64 of the target's, and bilinear features are flat near the edges.
     if alone == "prompt":
+        assert leads(expected.heatmaps).min() > 1e-4 * expected.heatmaps.max()
         assert np.array_equal(found.points, expected.points)
     else:
         columns, rows = found.points.astype(int).T
@@ -87,7 +89,7 @@ def test_a_query_survives_a_file(matcher: AttentionDiftMatcher, tmp_path: Path):
     assert set(query.tensors) == {"embeddings", "losses", "vectors"}
     again = Query.load(query.save(tmp_path / "query.safetensors"))
     expected, found = matcher.locate(query, blobs(1)), matcher.locate(again.take([1]), blobs(1))
-    assert np.array_equal(found.points[0], expected.points[1])
+    assert_same_peaks(found.points, expected.points[[1]], found.heatmaps, expected.heatmaps[[1]], (150, 100))
     assert found.names == ("b",)
     assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from closeness import assert_close_to_scale
 from diffusion.networks import save_checkpoint
 from semcorr.diffusion import DiffusionModel
 from semcorr.errors import QueryError, SettingsError
@@ -52,7 +53,7 @@ def test_joined_features_have_the_weighted_cosine() -> None:
         part**2 * F.cosine_similarity(one.flatten(1).T[:, None], one.flatten(1).T[None], dim=-1)
         for one, part in ((first, 0.7), (second, 0.3))
     )
-    torch.testing.assert_close(joined @ joined.T, expected, rtol=1e-5, atol=1e-6)
+    assert_close_to_scale(joined @ joined.T, expected)
 
 
 def test_the_finer_grid_of_each_axis_is_taken() -> None:
@@ -73,7 +74,7 @@ def test_at_its_ends_it_is_one_of_the_two(matcher: SdDinoMatcher, image: Image, 
     size = tuple(both.shape[1:])
     enlarged = F.interpolate(expected[None], size=size, mode="bilinear", align_corners=False)[0]
     part = both[: len(expected)] if alone == "dift" else both[-len(expected) :]
-    torch.testing.assert_close(part, F.normalize(enlarged, dim=0), rtol=1e-4, atol=1e-5)
+    assert_close_to_scale(part, F.normalize(enlarged, dim=0))
     assert float(both.norm(dim=0).sub(1).abs().max()) < 1e-5  # the other's part is nothing
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from semcorr.diffusion import DiffusionModel
 from semcorr.images import Image, load_image
+from semcorr.matching import Query
 from semcorr.prompt import PromptMatcher, PromptSettings, override, paper
+from semcorr.toy.render import render_scene
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +45,22 @@ def source() -> Image:
 @pytest.fixture(scope="session")
 def target() -> Image:
     return blobs(1, (90, 120))
+
+
+@pytest.fixture(scope="session")
+def toy_matcher() -> PromptMatcher:
+    """The bundled model, small: its peaks lead clearly (``test_locate`` says so), those of random weights do not."""
+    return PromptMatcher.from_pretrained("toy", "paper", device="cpu", resolution=64, steps=4, rounds=2, locate_crops=6)
+
+
+@pytest.fixture(scope="session")
+def faces() -> tuple[Image, Image]:
+    """Two drawings of faces."""
+    first, second = (load_image(render_scene(seed, 128, split="val", category="face").image) for seed in (3, 5))
+    return first, second
+
+
+@pytest.fixture(scope="session")
+def toy_query(toy_matcher: PromptMatcher, faces: tuple[Image, Image]) -> Query:
+    """The left eye, the mouth and the nose of the first face."""
+    return toy_matcher.describe(faces[0], [(54.5, 53.6), (74.1, 86.9), (72.4, 68.8)], names=["a", "b", "c"])

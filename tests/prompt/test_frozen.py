@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from closeness import assert_close_to_scale
 from semcorr.diffusion import DiffusionModel
 from semcorr.diffusion.attention import attention_to
 from semcorr.errors import SettingsError
@@ -51,7 +52,7 @@ def test_queries_and_keys_of_one_context_give_its_attention(model: DiffusionMode
         for row in range(2):
             for number, token in enumerate((1, 5)):
                 found = attention_to(token, queries[layer.name][row], keys[layer.name])
-                torch.testing.assert_close(found[row], whole[layer.name][row, :, number], rtol=1e-4, atol=1e-6)
+                assert_close_to_scale(found[row], whole[layer.name][row, :, number])
 
 
 def test_a_row_learns_what_it_learns_written_out(model: DiffusionModel, frozen: PromptSettings, source: Image):
@@ -91,7 +92,7 @@ def test_a_row_learns_what_it_learns_written_out(model: DiffusionModel, frozen: 
         adam.zero_grad()
         loss.backward()
         adam.step()
-    torch.testing.assert_close(learned.embeddings[0, 1], embedding[0].detach(), rtol=0, atol=1e-4)
+    assert_close_to_scale(learned.embeddings[0, 1], embedding[0])
 
 
 def test_no_point_asks_for_a_pass_of_its_own(matcher: PromptMatcher, source: Image, target: Image):
@@ -111,10 +112,10 @@ def test_points_do_not_depend_on_each_other_or_on_memory(
 ):
     together = matcher.describe(source, POINTS)
     alone = PromptMatcher(model, frozen, memory_budget=1).describe(source, POINTS[3:4])
-    np.testing.assert_allclose(together.tensors["embeddings"][3:4], alone.tensors["embeddings"], atol=1e-5)
+    assert_close_to_scale(together.tensors["embeddings"][3:4], alone.tensors["embeddings"])
     many = matcher.locate(together, target, trace=True)
     one = PromptMatcher(model, frozen, memory_budget=1).locate(together.take([3]), target, trace=True)
-    np.testing.assert_allclose(many.heatmaps[3:4], one.heatmaps, atol=1e-6)
+    assert_close_to_scale(many.heatmaps[3:4], one.heatmaps)
     assert many.after_crops is not None
     np.testing.assert_array_equal(many.after_crops[:, -1], many.points)
     np.testing.assert_array_equal(many.after_rounds[:, -1], many.points)
@@ -140,7 +141,7 @@ def test_located_maps_are_the_mean_over_the_shared_crops(
                 enlarged = torch.nn.functional.interpolate(scores[None, None], (119, 119), mode="bilinear")[0, 0]
                 total[crop.top : crop.top + 119, crop.left : crop.left + 119] += enlarged / 2 / len(reader.layers)
         count[crop.top : crop.top + 119, crop.left : crop.left + 119] += 1
-    np.testing.assert_allclose(matches.heatmaps[0], (total / count).detach().numpy(), atol=1e-6)
+    assert_close_to_scale(matches.heatmaps[0], total / count)
 
 
 def test_progress_counts_up_to_its_totals(matcher: PromptMatcher, source: Image, target: Image):

@@ -1,10 +1,15 @@
+import copy
+
 import pytest
 import torch
 
+from closeness import assert_close_to_scale
+from prompt.leading import crops_lead
 from semcorr.diffusion import DiffusionModel
 from semcorr.geometry import Crop, squash
 from semcorr.images import Image
-from semcorr.prompt import PromptSettings, override
+from semcorr.matching import Query
+from semcorr.prompt import PromptMatcher, PromptSettings, override
 from semcorr.prompt.crops import CropLatents
 from semcorr.prompt.draws import SeededDraws, SeededStream
 from semcorr.prompt.locate import fuse_layers, locate_rows
@@ -42,12 +47,16 @@ def embeddings() -> torch.Tensor:
 def test_maps_are_the_mean_over_crops_and_crops_follow_the_running_peak(
     model: DiffusionModel, settings: PromptSettings, target: Image, embeddings: torch.Tensor
 ):
-    """Everything again with one row, one crop and one layer at a time, in plain loops."""
+    """Everything again with one row, one crop and one layer at a time, in plain loops.
+
+    Random weights have peaks that rounding may move: a crop is one of those that any pixel as high allows. Most often
+    that is a single one.
+    """
     settings = override(settings, locate_crops=7, locate_crop=0.7, crop_margin=0.15, locate_step=3)
     reader = Reader(model, settings)
     frame = squash(target.tensor(), 128)
     draws = ListedDraws()
-    rows = list(locate_rows(reader, CropLatents(model, frame), embeddings, draws, batch=3))
+    rows, alone = list(locate_rows(reader, CropLatents(model, frame), embeddings, draws, batch=3)), []
     assert [(row.point, row.round_) for row, _ in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     for row, maps in rows:
         crops = draws.crops[row.point, row.round_]
@@ -57,13 +66,15 @@ def test_maps_are_the_mean_over_crops_and_crops_follow_the_running_peak(
         for number, crop in enumerate(crops):
             running = (total / count.clamp(min=1)).mean(dim=0)
             if number >= 4:
-                flat = int(running.argmax())
-                assert crop.left <= flat % 128 < crop.left + 89
-                assert crop.top <= flat // 128 < crop.top + 89
-                x, y = flat % 128 + 0.5, flat // 128 + 0.5
+                down, across = (running >= (1 - 1e-5) * running.max()).nonzero().T
+                places = set(zip((across + 0.5).tolist(), (down + 0.5).tolist(), strict=True))
+                assert any(crop.left <= x < crop.left + 89 and crop.top <= y < crop.top + 89 for x, y in places)
             else:
-                x, y = [(0.0, 0.0), (0.0, 128.0), (128.0, 0.0), (128.0, 128.0)][number]
-            assert stream.crop(reader.locate_range(x, y)) == crop
+                places = {[(0.0, 0.0), (0.0, 128.0), (128.0, 0.0), (128.0, 128.0)][number]}
+            allowed = {reader.locate_range(x, y) for x, y in places}
+            assert crop in {copy.deepcopy(stream).crop(one) for one in allowed}
+            alone.append(len(allowed) == 1)
+            stream.crop(allowed.pop())
             noise = stream.noise((4, 16, 16), "gaussian")[None]
             noisy = model.add_noise(model.encode(crop.cut(frame, 128)[None]), noise, 40)
             with torch.no_grad():
@@ -74,7 +85,13 @@ def test_maps_are_the_mean_over_crops_and_crops_follow_the_running_peak(
                     mean, (89, 89), mode="bilinear", align_corners=False
                 )[0, 0]
             count[crop.top : crop.top + 89, crop.left : crop.left + 89] += 1
-        torch.testing.assert_close(maps, total / count, rtol=0, atol=1e-5)
+        assert_close_to_scale(maps, total / count)
+    assert sum(alone) > 20  # of 28, of which 16 are corners
+
+
+def test_the_faces_running_peaks_lead(toy_matcher: PromptMatcher, toy_query: Query, faces: tuple[Image, Image]):
+    """Tests that compare whole maps of other batches rest on this: crops are the same, whatever is rounded."""
+    assert crops_lead(toy_matcher, toy_query, faces[1]) > 0.1
 
 
 def test_fusing_layers_follows_its_definition():

@@ -6,6 +6,7 @@ import PIL.Image
 import pytest
 import torch
 
+from closeness import assert_close_to_scale, assert_same_peaks
 from semcorr.diffusion import DiffusionModel
 from semcorr.errors import LayerError, PointError, QueryError, SettingsError
 from semcorr.heatmaps import Peak, find_peak
@@ -56,14 +57,12 @@ def test_locate_reports_in_the_targets_own_pixels(matcher: PromptMatcher, source
 
 
 def test_a_trace_is_what_fewer_crops_and_rounds_find(
-    model: DiffusionModel, settings: PromptSettings, source: Image, target: Image
+    toy_matcher: PromptMatcher, toy_query: Query, faces: tuple[Image, Image]
 ):
-    matcher = PromptMatcher(model, override(settings, locate_crops=6))
-    query = matcher.describe(source, [POINT, (20, 20)])
-    traced = matcher.locate(query, target, trace=True)
-    assert matcher.locate(query, target).after_crops.shape == (2, 0, 2)
+    traced = toy_matcher.locate(toy_query, faces[1], trace=True)
     for crops in (4, 5, 6):
-        fewer = matcher.locate(query, target, locate_crops=crops)
+        fewer = toy_matcher.locate(toy_query, faces[1], locate_crops=crops)
+        assert fewer.after_crops.shape == (3, 0, 2)
         np.testing.assert_allclose(traced.after_crops[:, crops - 1], fewer.points, atol=1e-4)
     np.testing.assert_array_equal(traced.after_rounds[:, 0], traced.round_points[:, 0])
     np.testing.assert_array_equal(traced.after_rounds[:, -1], traced.points)
@@ -107,13 +106,14 @@ def test_a_query_without_a_peak_is_found_as_before(matcher: PromptMatcher, sourc
         matcher.locate(query, target, peak="softer")
 
 
-def test_some_points_of_a_query_are_found_where_all_are(matcher: PromptMatcher, source: Image, target: Image):
-    query = matcher.describe(source, [POINT, (20, 20), (100, 50)], names=["a", "b", "c"])
-    some = query.take([2, 0])
-    assert (some.names, some.points.tolist()) == (("c", "a"), [[100, 50], list(POINT)])
-    whole, part = matcher.locate(query, target), matcher.locate(some, target)
-    np.testing.assert_allclose(part.points, whole.points[[2, 0]], atol=1e-4)
-    np.testing.assert_allclose(part.heatmaps, whole.heatmaps[[2, 0]], atol=1e-4)
+def test_some_points_of_a_query_are_found_where_all_are(
+    toy_matcher: PromptMatcher, toy_query: Query, faces: tuple[Image, Image]
+):
+    some = toy_query.take([2, 0])
+    assert (some.names, some.points.tolist()) == (("c", "a"), toy_query.points[[2, 0]].tolist())
+    whole, part = toy_matcher.locate(toy_query, faces[1]), toy_matcher.locate(some, faces[1])
+    assert_close_to_scale(part.heatmaps, whole.heatmaps[[2, 0]])
+    assert_same_peaks(part.points, whole.points[[2, 0]], part.heatmaps, whole.heatmaps[[2, 0]], faces[1].size)
 
 
 def test_two_runs_are_identical_to_the_last_bit(matcher: PromptMatcher, source: Image, target: Image):
@@ -135,32 +135,37 @@ def test_another_seed_is_another_run(model: DiffusionModel, settings: PromptSett
 def test_a_point_alone_and_among_twenty_others_is_the_same(
     model: DiffusionModel, settings: PromptSettings, source: Image, target: Image
 ):
-    matcher = PromptMatcher(model, override(settings, steps=6))
+    """Crops of four are the corners: on random weights running peaks would lead by less than is rounded."""
+    matcher = PromptMatcher(model, override(settings, steps=6, locate_crops=4))
     rng = np.random.default_rng(5)
     others = rng.uniform(0, 1, (20, 2)) * source.size
     alone = matcher.describe(source, [POINT])
     among = matcher.describe(source, np.concatenate([others[:11], [POINT], others[11:]]))
-    difference = np.abs(among.tensors["embeddings"][11] - alone.tensors["embeddings"][0]).max()
-    assert difference <= 1e-4
-    found_alone, found_among = matcher.locate(alone, target), matcher.locate(among, target)
-    assert np.array_equal(found_among.points[11], found_alone.points[0])
-    np.testing.assert_allclose(found_among.heatmaps[11], found_alone.heatmaps[0], atol=1e-4)
+    assert_close_to_scale(among.tensors["embeddings"][11], alone.tensors["embeddings"][0])
+    one, many = matcher.locate(alone, target), matcher.locate(among, target)
+    assert_close_to_scale(many.heatmaps[11], one.heatmaps[0])
+    assert_same_peaks(many.points[[11]], one.points, many.heatmaps[[11]], one.heatmaps, target.size, clear=0)
 
 
 def test_the_memory_budget_changes_rounding_only(
-    model: DiffusionModel, settings: PromptSettings, source: Image, target: Image
+    model: DiffusionModel,
+    settings: PromptSettings,
+    source: Image,
+    toy_matcher: PromptMatcher,
+    toy_query: Query,
+    faces: tuple[Image, Image],
 ):
-    queries = [
-        PromptMatcher(model, settings, memory_budget=budget).describe(source, [POINT, (20, 20)])
+    small, large = (
+        PromptMatcher(model, settings, memory_budget=budget).describe(source, [POINT, (20, 20)]).tensors["embeddings"]
         for budget in (1, 2**40)
-    ]
-    small, large = (query.tensors["embeddings"] for query in queries)
-    assert np.abs(small - large).max() <= 1e-4
-    found = [
-        PromptMatcher(model, settings, memory_budget=budget).locate(queries[0], target).heatmaps
+    )
+    assert_close_to_scale(small, large)
+    few, many = (
+        PromptMatcher(toy_matcher.model, toy_matcher.settings, memory_budget=budget).locate(toy_query, faces[1])
         for budget in (1, 2**40)
-    ]
-    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+    )
+    assert_close_to_scale(few.heatmaps, many.heatmaps)
+    assert_same_peaks(few.points, many.points, few.heatmaps, many.heatmaps, faces[1].size)
 
 
 @pytest.mark.parametrize("changes", [{}, {"learn_crops": 3, "learn_noise": "shared"}, {"queries": "frozen"}], ids=str)
@@ -171,7 +176,7 @@ def test_gradient_checkpointing_changes_rounding_only(
     plain, saving = (PromptMatcher(model, chosen, gradient_checkpointing=choice) for choice in (False, True))
     queries = [matcher.describe(source, [POINT, (20, 20)]) for matcher in (plain, saving)]
     for name in ("embeddings", "losses"):
-        np.testing.assert_allclose(queries[1].tensors[name], queries[0].tensors[name], atol=1e-5)
+        assert_close_to_scale(queries[1].tensors[name], queries[0].tensors[name])
     assert plain.identity() == saving.identity()
     np.testing.assert_array_equal(saving.locate(queries[0], target).heatmaps, plain.locate(queries[0], target).heatmaps)
 

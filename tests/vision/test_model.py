@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from closeness import assert_close_to_scale
 from semcorr.errors import LayerError, SettingsError
 from semcorr.vision import VisionModel
 from vision.networks import DEPTH, DIM, IMAGE, KINDS, PATCH, as_map, make_network, picture, save_folder, whole_network
 
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 # What transformers calls things: the list of blocks, a block's first norm, the final norm.
 PLACES = {
     "vit": ("layers", "layernorm_before", "layernorm"),
@@ -46,7 +46,7 @@ def test_tokens_of_every_block_are_the_whole_networks(model: VisionModel, height
     for layer in range(DEPTH):
         expected = as_map(whole.hidden_states[layer + 1], model.kind, image)
         found = model.features(image, layer=layer, resolution=max(height, width), norm=False)
-        torch.testing.assert_close(found, expected, **TOLERANCE)
+        assert_close_to_scale(found, expected)
         from_end = model.features(image, layer=layer - DEPTH, resolution=max(height, width), norm=False)
         assert torch.equal(from_end, found)
     assert not torch.allclose(found, as_map(whole.hidden_states[DEPTH - 1], model.kind, image), atol=0.1)
@@ -58,10 +58,10 @@ def test_the_final_norm_is_the_last_blocks_alone(model: VisionModel) -> None:
     image = picture(24, 40)
     whole = whole_network(model.network, model.kind, image)
     last = as_map(whole.last_hidden_state, model.kind, image)
-    torch.testing.assert_close(model.features(image, resolution=40), last, **TOLERANCE)
+    assert_close_to_scale(model.features(image, resolution=40), last)
     assert not torch.allclose(last, model.features(image, resolution=40, norm=False), atol=0.1)
     before = as_map(whole.hidden_states[DEPTH - 1], model.kind, image)
-    torch.testing.assert_close(model.features(image, layer=-2, resolution=40, norm=True), before, **TOLERANCE)
+    assert_close_to_scale(model.features(image, layer=-2, resolution=40, norm=True), before)
 
 
 def by_hand(model: VisionModel, hidden: Tensor, layer: int, facet: str) -> Tensor:
@@ -84,7 +84,7 @@ def test_facets_are_the_projections_of_the_blocks_input(model: VisionModel, face
         expected = as_map(by_hand(model, whole.hidden_states[layer], layer, facet), model.kind, image)
         assert expected.std() > 0.1
         found = model.features(image, layer=layer, facet=facet, resolution=40)
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        assert_close_to_scale(found, expected)
 
 
 def test_only_dinov3s_keys_have_no_bias(vision_models: dict[str, VisionModel]) -> None:
@@ -97,7 +97,7 @@ def test_only_dinov3s_keys_have_no_bias(vision_models: dict[str, VisionModel]) -
 def test_keys_are_not_yet_rotated_by_their_position(vision_models: dict[str, VisionModel]) -> None:
     # Every patch of a plain picture is alike until a rotation tells them apart.
     keys = vision_models["dinov3_vit"].features(torch.full((3, 32, 32), 0.3), layer=0, facet="key", resolution=32)
-    torch.testing.assert_close(keys, keys[:, :1, :1].expand_as(keys), **TOLERANCE)
+    assert_close_to_scale(keys, keys[:, :1, :1].expand_as(keys))
 
 
 @pytest.mark.parametrize("kind", ["dinov2_with_registers", "dinov3_vit"])
@@ -155,7 +155,7 @@ def test_either_way_of_attention_gives_the_same(model: VisionModel) -> None:
         plain = model.features(picture(24, 40), resolution=40)
     finally:
         model.network.set_attn_implementation("sdpa")
-    torch.testing.assert_close(plain, fast, rtol=1e-4, atol=1e-4)
+    assert_close_to_scale(plain, fast)
 
 
 @torch.no_grad()
@@ -168,7 +168,7 @@ def test_a_picture_is_resized_to_whole_patches(vision_models: dict[str, VisionMo
     planes = [Image.fromarray(plane).resize((96, 56), Image.Resampling.BILINEAR) for plane in image.numpy()]
     resized = torch.from_numpy(np.stack([np.asarray(plane) for plane in planes]))
     expected = as_map(whole_network(model.network, "vit", resized).last_hidden_state, "vit", resized)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    assert_close_to_scale(found, expected, rel=1e-3)
 
 
 @torch.no_grad()
@@ -206,7 +206,7 @@ def test_positions_are_brought_to_the_pictures_size(vision_models: dict[str, Vis
     found = inputs[0][0, 1:].T.reshape(DIM, 4, 8)
     spread = F.interpolate(positions, size=(4, 8), mode="bicubic", align_corners=False)[0]
     rest = found - spread
-    torch.testing.assert_close(rest, rest[:, :1, :1].expand_as(rest), **TOLERANCE)
+    assert_close_to_scale(rest, rest[:, :1, :1].expand_as(rest))
 
 
 @torch.no_grad()
@@ -231,7 +231,7 @@ def test_colours_are_normalised_as_the_checkpoint_says(tmp_path: Path) -> None:
     image = picture(32, 32)
     pixels = torch.stack([(image[0] - 0.5) / 0.5, (image[1] - 0.4) / 0.25, (image[2] - 0.3) / 0.2])[None]
     expected = as_map(make_network("dinov2")(pixels).last_hidden_state, "dinov2", image)
-    torch.testing.assert_close(model.features(image, resolution=32), expected, **TOLERANCE)
+    assert_close_to_scale(model.features(image, resolution=32), expected)
 
 
 @pytest.mark.parametrize("layer", [DEPTH, -DEPTH - 1])
@@ -265,4 +265,4 @@ def test_blocks_are_found_under_each_versions_names() -> None:
     block.layernorm_before = nn.LayerNorm(DIM)
     hidden = torch.randn(1, 5, DIM, generator=torch.Generator().manual_seed(1))
     for facet, linear in (("key", attention.key), ("query", attention.query), ("value", attention.value)):
-        assert torch.equal(_Projection(block, facet)(hidden), linear(block.layernorm_before(hidden)))
+        assert_close_to_scale(_Projection(block, facet)(hidden), linear(block.layernorm_before(hidden)))

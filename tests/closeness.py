@@ -1,0 +1,68 @@
+"""Comparisons that hold on every processor, thread count and batch size: rounding may differ, and nothing else.
+
+What is computed twice in the same shapes on the same machine is the same to the last bit, and is compared so. Anything
+else (another batch, another order, a part of a network, an independent computation) is compared here: numbers by their
+scale, peaks by their lead.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Tensors with and without gradients, arrays and lists, as an array of doubles."""
+    return np.asarray(values.detach() if hasattr(values, "detach") else values, dtype=np.float64)
+
+
+def assert_close_to_scale(actual: ArrayLike, expected: ArrayLike, rel: float = 1e-4) -> None:
+    """Every number differs by at most ``rel`` of the largest expected one, whose size decides how sums are rounded."""
+    actual, expected = as_array(actual), as_array(expected)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=rel * float(np.abs(expected).max()))
+
+
+def leads(maps: ArrayLike) -> np.ndarray:
+    """By how much the largest pixel of each map (..., height, width) leads every other pixel; 0 on a plateau."""
+    values = as_array(maps)
+    two = np.sort(values.reshape(*values.shape[:-2], -1), axis=-1)[..., -2:]
+    return two[..., 1] - two[..., 0]
+
+
+def assert_same_peaks(
+    points: ArrayLike,
+    other_points: ArrayLike,
+    maps: ArrayLike,
+    other_maps: ArrayLike,
+    size: tuple[int, int],
+    *,
+    clear: float = 1.0,
+) -> None:
+    """Peaks are equal where they lead by more than rounding; elsewhere each is a peak of the other map but for it.
+
+    Two maps that differ by at most ``d`` have the same peak where it leads by more than ``2 d``.
+
+    Args:
+        points: peaks (..., 2) of ``maps`` as points of an image of ``size``.
+        other_points: the same of ``other_maps``.
+        maps: maps (..., height, width) that cover the image.
+        other_maps: the same maps, computed in another way.
+        size: (width, height) of the image in pixels.
+        clear: the share of peaks that have to lead by so much: those, at least, are compared exactly.
+    """
+    both = [as_array(one) for one in (points, other_points)]
+    first, second = as_array(maps), as_array(other_maps)
+    assert both[0].shape == both[1].shape == (*first.shape[:-2], 2)
+    assert first.shape == second.shape
+    height, width = first.shape[-2:]
+    difference = np.abs(first - second).max(axis=(-2, -1))
+    leading = leads(first) > 2 * difference
+    assert leading.mean() >= clear, f"{leading.mean():.0%} of the peaks lead clearly, by {leads(first)} of {difference}"
+    np.testing.assert_array_equal(both[0][leading], both[1][leading])
+    last = [width - 1, height - 1]
+    for one, other in ((first, both[1]), (second, both[0])):
+        columns, rows = np.moveaxis(np.minimum(other * [width, height] // size, last).astype(int), -1, 0)
+        reached = np.take_along_axis(one.reshape(*one.shape[:-2], -1), (rows * width + columns)[..., None], axis=-1)[
+            ..., 0
+        ]
+        assert (reached >= one.max(axis=(-2, -1)) - 2 * difference).all()
