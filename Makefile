@@ -8,11 +8,23 @@ STAMP := $(VENV)/.semcorr-installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
+# What PyTorch and the libraries below it may use of a processor, as an older one would have it.
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell
+SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem
+# Tests in which networks run; those of files, of the hub, of commands and of pages round nothing.
+NETWORKS := tests/diffusion tests/prompt tests/features tests/fusion tests/vision tests/test_words.py tests/test_pose.py \
+	tests/test_fallback.py tests/test_methods.py tests/annotations/test_supports.py tests/evaluation/test_ablation.py \
+	tests/benchmarks/test_plain.py $(addprefix --ignore=tests/,diffusion/test_hub.py diffusion/test_checkpoint.py \
+	diffusion/test_layers.py vision/test_hub.py vision/test_folder.py prompt/test_settings.py prompt/test_draws.py)
+# $(1): threads of a test process; $(2): its environment.
+network-tests = $(2) OMP_NUM_THREADS=$(1) MKL_NUM_THREADS=$(1) SEMCORR_TEST_THREADS=$(1) \
+	$(BIN)/python -m pytest -n $$(( $(WORKERS) > $(1) ? $(WORKERS) / $(1) : 1 )) $(NETWORKS)
+
 # Another environment, for one slow test: Label Studio's and CVAT's own readers.
 IMPORTERS := $(VENV)-importers
 IMPORTERS_STAMP := $(IMPORTERS)/.semcorr-installed
 
-.PHONY: help setup importers demo demo-photos test test-slow coverage mutation dist release-test lint format docs clean
+.PHONY: help setup importers demo demo-photos test test-slow test-processors test-sse coverage mutation dist release-test lint format docs clean
 
 help:
 	@echo "make setup        install everything into $(VENV)"
@@ -20,6 +32,7 @@ help:
 	@echo "make demo-photos  the same on photographs that SEMCORR_TEST_DATA holds: a check of the pipeline only"
 	@echo "make lint         style, format, types, import layers"
 	@echo "make test         the quick tests;  make test-slow: the others"
+	@echo "make test-processors  the quick tests of networks as on three kinds of processor, with 1 and 2 threads"
 	@echo "make coverage     the quick tests, and how many lines they run;  MARKS='slow or not slow': all tests"
 	@echo "make mutation     does a test fail for each small change to the core arithmetic?"
 	@echo "make dist         the wheel and the sdist;  make release-test: the wheel in a clean environment"
@@ -54,6 +67,18 @@ test: setup
 # together for the most part.
 test-slow: setup importers
 	SEMCORR_IMPORTERS_PYTHON=$(abspath $(IMPORTERS))/bin/python $(PYTEST) --dist worksteal -m slow || [ $$? -eq 5 ]
+
+test-processors: setup
+	$(call network-tests,1)
+	$(call network-tests,2)
+	$(call network-tests,1,$(AVX2))
+	$(call network-tests,2,$(AVX2))
+	$(call network-tests,1,$(SSE))
+	$(call network-tests,2,$(SSE))
+
+# One of them, for continuous integration: the one that rounds most unlike a machine of today.
+test-sse: setup
+	$(call network-tests,1,$(SSE))
 
 # Which tests are counted; the quick ones are the default, as for pytest.
 MARKS ?= not slow

@@ -38,10 +38,10 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread_a_worker() -> None:
-    """Several test processes share the cores; results must not depend on it anyway."""
+def _threads_of_a_worker() -> None:
+    """Several test processes share the cores, so one thread each, or as many as ``SEMCORR_TEST_THREADS`` says."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        torch.set_num_threads(1)
+        torch.set_num_threads(int(os.environ.get("SEMCORR_TEST_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from transformers import CLIPTextModel
 
 import semcorr
 from benchmarks.words import measure
+from closeness import assert_close_to_scale
 from diffusion.clip_words import clip_tokenizer, save_text_encoder
 from diffusion.networks import UNETS, save_checkpoint, whole_unet_maps
 from semcorr.diffusion import DiffusionModel
@@ -125,7 +126,7 @@ def test_maps_are_the_mean_over_tokens_samples_heads_and_layers(model: Diffusion
             side = round(len(mean) ** 0.5)
             layers.append(F.interpolate(mean.reshape(1, 1, side, side), (128, 128), mode="bilinear")[0, 0])
         expected = torch.stack(layers).mean(dim=0).numpy()
-        np.testing.assert_allclose(found.heatmaps[number], expected, rtol=0, atol=1e-6)
+        assert_close_to_scale(found.heatmaps[number], expected)
         row, column = np.unravel_index(expected.argmax(), expected.shape)
         peak = ((column + 0.5) * 150 / 128, (row + 0.5) * 90 / 128)
         np.testing.assert_allclose(found.peak_of(number), peak, rtol=0, atol=150 / 128 + 1e-6)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from closeness import assert_close_to_scale, assert_same_peaks
 from semcorr.annotations import AnnotatedPicture, Annotations, Category, Instance, read_annotations
 from semcorr.annotations.supports import (
     DescribedSupport,
@@ -148,9 +149,9 @@ def test_points_of_several_pictures_in_one_call(dift: Matcher, world: ToyWorld) 
     apart = locate_all(dift, described, target, together=False)
     assert len(together) == len(apart) == 2
     for one, other in zip(together, apart, strict=True):
-        np.testing.assert_allclose(one.points, other.points, atol=1e-3)
-        np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-5)
-        np.testing.assert_allclose(one.heatmaps, other.heatmaps, atol=1e-5)
+        assert_close_to_scale(one.confidence, other.confidence)
+        assert_close_to_scale(one.heatmaps, other.heatmaps)
+        assert_same_peaks(one.points, other.points, one.heatmaps, other.heatmaps, target.size)
     joined = join([part.query for part in described])
     assert len(joined.points) == sum(len(part.keypoints) for part in described)
 

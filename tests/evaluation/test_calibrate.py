@@ -146,7 +146,7 @@ def test_a_bundled_one_is_used_for_its_own_settings_alone(tmp_path: Path) -> Non
     assert "calibration" not in raw.identity()
     flow = dense_flow(usual, scene, other, step=40)
     _, alone = raw.places(raw.describe(scene, flow.points().reshape(-1, 2)), other)
-    np.testing.assert_allclose(flow.confidence.ravel(), usual.calibration.apply(alone), atol=1e-6)
+    np.testing.assert_allclose(flow.confidence.ravel(), usual.calibration.apply(alone), atol=1e-5)
     # Elsewhere it is refused, with a reason.
     file = usual.calibration.save(tmp_path / "dift.json")
     assert isinstance(calibrated(raw, "dift", file), CalibratedMatcher)

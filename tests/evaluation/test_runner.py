@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from closeness import leads
 from semcorr.datasets.base import Dataset, Pair
 from semcorr.errors import RunError
 from semcorr.evaluation import run_folder
@@ -63,6 +64,7 @@ def test_a_point_is_found_where_it_is_found_alone(birds: Dataset, whole: Sequenc
     assert matcher is not None
     pair = birds.pairs[3]
     alone = matcher.locate(matcher.describe(pair.source.path, pair.source.points), pair.target.path)
+    assert leads(alone.heatmaps).min() > 1e-5 * alone.heatmaps.max()
     np.testing.assert_allclose(whole[3].predicted, alone.points, atol=1e-4)
 
 
