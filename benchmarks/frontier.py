@@ -23,13 +23,13 @@ from semcorr.cli import console
 from semcorr.cli.evaluate import DataOptions, running
 from semcorr.cli.options import Device, DType, Output
 from semcorr.datasets.base import Dataset
+from semcorr.defaults import PHOTO_MODEL
 from semcorr.errors import RunError
 from semcorr.evaluation.measured import Wanted
 from semcorr.evaluation.records import Run
 from semcorr.evaluation.report import build_report
 from semcorr.evaluation.runner import Method, run
 from semcorr.evaluation.sheets import Value
-from semcorr.methods import PHOTO_MODEL
 from semcorr.methods import methods as all_methods
 from semcorr.progress import Progress
 

@@ -1,3 +1,4 @@
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,12 @@ import numpy as np
 import pytest
 
 import semcorr
-from semcorr.errors import SettingsError
+from semcorr.cli.app import AppOptions
+from semcorr.cli.evaluate import AblationOptions, MethodOptions
+from semcorr.cli.options import DemoOptions, DenseOptions, MatcherOptions
+from semcorr.defaults import DEFAULT_METHOD, PHOTO_MODEL, VISION_MODEL
+from semcorr.errors import ModelError, SettingsError
+from semcorr.methods import describe_choice
 
 
 def test_both_halves_in_one_call_are_what_they_are_apart(tiny_sd: Path):
@@ -18,13 +24,47 @@ def test_both_halves_in_one_call_are_what_they_are_apart(tiny_sd: Path):
     def progress(stage: str, done: int, total: int, **info: object) -> None:
         seen.append(stage)
 
-    once = semcorr.match(source, target, [(3, 4)], model=tiny_sd, names=["tip"], progress=progress, **small)
+    once = semcorr.match(
+        source, target, [(3, 4)], method="prompt", model=tiny_sd, names=["tip"], progress=progress, **small
+    )
     matcher = semcorr.load_matcher("prompt", tiny_sd, "paper", **small)
     again = matcher.locate(matcher.describe(source, [(3, 4)]), target)
     assert np.array_equal(once.points, again.points)
     assert np.array_equal(once.heatmaps, again.heatmaps)
     assert once.names == ("tip",)
     assert list(dict.fromkeys(seen)) == ["learn", "locate"]
+
+
+def test_python_and_the_shell_have_one_default() -> None:
+    for function in (semcorr.load_matcher, semcorr.match, semcorr.transfer):
+        named = inspect.signature(function).parameters
+        assert named["method"].default == DEFAULT_METHOD == "attention-dift"
+        assert named["model"].default is None
+    for options in (MatcherOptions(), MethodOptions(), AppOptions()):
+        assert options.method == DEFAULT_METHOD
+        assert options.named_model() == PHOTO_MODEL == "CompVis/stable-diffusion-v1-4"
+    # The exceptions, which the documentation names.
+    assert DenseOptions().method == "dift"
+    assert AblationOptions().method == "prompt"
+    assert DemoOptions().model == "toy"
+    assert MethodOptions().chosen("toy").model == "toy"
+    assert MatcherOptions(method="dino").named_model() == VISION_MODEL
+
+
+def test_without_a_model_and_a_network_the_message_says_what_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for method, model in (("attention-dift", PHOTO_MODEL), ("dino", VISION_MODEL)):
+        with pytest.raises(ModelError, match=f"The checkpoint {model} is not on this machine") as caught:
+            semcorr.load_matcher(method)
+        assert str(caught.value).endswith(f"No model was named, so it is the default of {method!r}: {model}.")
+
+
+def test_what_is_matched_with_is_said_in_one_line() -> None:
+    assert describe_choice("attention-dift", "toy") == "attention-dift (preset fast) on toy"
+    assert describe_choice("prompt", "toy", "reference") == "prompt (preset reference) on toy"
+    assert describe_choice("random", "toy") == "random on toy"
 
 
 def test_an_unknown_method_names_those_there_are():

@@ -4,7 +4,7 @@ Point at a spot in one image; find the same spot in others::
 
     import semcorr
 
-    matches = semcorr.match("cat.jpg", "lion.jpg", points=[(412, 220)], model="CompVis/stable-diffusion-v1-4")
+    matches = semcorr.match("cat.jpg", "lion.jpg", points=[(412, 220)])
 
 Public names are imported when they are first used, so that importing the package costs nothing.
 """

@@ -12,15 +12,13 @@ from numpy.typing import ArrayLike
 
 from semcorr.calibration import calibrated
 from semcorr.checkpoints.names import with_variant
-from semcorr.errors import SettingsError, suggest
+from semcorr.defaults import DEFAULT_METHOD, PHOTO_MODEL, VISION_MODEL
+from semcorr.errors import ModelError, SettingsError, suggest
 from semcorr.fallback import with_half
 from semcorr.images import ImageSource
 from semcorr.matching import Matcher, Matches
 from semcorr.pose import PoseAligned
 from semcorr.progress import Progress
-
-PHOTO_MODEL = "CompVis/stable-diffusion-v1-4"
-"""The paper's checkpoint: what photographs are matched with unless another is named."""
 
 PLUGINS = "semcorr.methods"
 """The entry-point group under which another package adds methods."""
@@ -39,8 +37,6 @@ class Method:
     photo_model: str = PHOTO_MODEL
 
 
-_DINO = "facebook/dinov2-base"
-
 # A method's own file, and its line here.
 _OWN: Mapping[str, Method] = {
     "prompt": Method(loader="semcorr.prompt:PromptMatcher.from_pretrained", presets=("paper", "reference", "fast")),
@@ -48,11 +44,13 @@ _OWN: Mapping[str, Method] = {
         loader="semcorr.fusion:AttentionDiftMatcher.from_pretrained", presets=("fast", "paper", "reference")
     ),
     "dift": Method(loader="semcorr.features:DiftMatcher.from_pretrained", presets=("published", "clean")),
-    "dino": Method(loader="semcorr.features:DinoMatcher.from_pretrained", presets=("published",), photo_model=_DINO),
+    "dino": Method(
+        loader="semcorr.features:DinoMatcher.from_pretrained", presets=("published",), photo_model=VISION_MODEL
+    ),
     "sd-dino": Method(loader="semcorr.fusion:SdDinoMatcher.from_pretrained", presets=("published",)),
     "nbb": Method(loader="semcorr.features:DiftBuddyMatcher.from_pretrained", presets=("published", "clean")),
     "nbb-dino": Method(
-        loader="semcorr.features:DinoBuddyMatcher.from_pretrained", presets=("published",), photo_model=_DINO
+        loader="semcorr.features:DinoBuddyMatcher.from_pretrained", presets=("published",), photo_model=VISION_MODEL
     ),
 }
 
@@ -82,8 +80,8 @@ def find_method(name: str, *, also: Iterable[str] = ()) -> Method | None:
 
 
 def load_matcher(
-    method: str = "prompt",
-    model: str | os.PathLike[str] = "toy",
+    method: str = DEFAULT_METHOD,
+    model: str | os.PathLike[str] | None = None,
     preset: str | None = None,
     *,
     variant: str | None = None,
@@ -93,9 +91,14 @@ def load_matcher(
 ) -> Matcher:
     """Load a method by name.
 
+    Without a method it is ``"attention-dift"``, without a model CompVis/stable-diffusion-v1-4 (facebook/dinov2-base for
+    methods on DINO alone), which is downloaded the first time: the same as on the command line
+    (:mod:`semcorr.defaults`). The bundled ``"toy"`` knows drawings only, and is used where it is named.
+
     Args:
         method: ``"prompt"``, the paper's; ``"dift"``; or whatever :func:`methods` has.
-        model: a bundled name, a folder, a ``.safetensors`` file or a hub id.
+        model: a bundled name, a folder, a ``.safetensors`` file or a hub id; the method's own for photographs by
+            default.
         preset: the method's settings by name; its usual ones by default.
         variant: of the model's files, such as ``"bf16"`` or ``"non_ema"``, where a folder or hub id has several; the
             same as ``model`` with a colon and the variant after it.
@@ -124,9 +127,23 @@ def load_matcher(
             "'module:function'; update or remove the package that adds it."
         ) from error
     chosen = preset or next(iter(found.presets), None)
-    named = with_variant(model if isinstance(model, Path) else os.fspath(model), variant)
-    matcher = with_half(load, named, {**({} if chosen is None else {"preset": chosen}), **options})
+    asked = found.photo_model if model is None else model if isinstance(model, Path) else os.fspath(model)
+    try:
+        matcher = with_half(
+            load, with_variant(asked, variant), {**({} if chosen is None else {"preset": chosen}), **options}
+        )
+    except ModelError as error:
+        if model is not None:
+            raise
+        raise ModelError(f"{error}\nNo model was named, so it is the default of {method!r}: {asked}.") from error
     return calibrated(PoseAligned(matcher) if align_pose else matcher, method, calibration)
+
+
+def describe_choice(method: str, model: str, preset: str | None = None) -> str:
+    """Say in one line what is matched with: the method, its preset (its usual one if None) and the model."""
+    found = methods().get(method)
+    chosen = preset or next(iter(found.presets if found is not None else ()), None)
+    return f"{method}{f' (preset {chosen})' if chosen else ''} on {model}"
 
 
 def match(
@@ -134,8 +151,8 @@ def match(
     target: ImageSource,
     points: ArrayLike,
     *,
-    method: str = "prompt",
-    model: str | os.PathLike[str] = "toy",
+    method: str = DEFAULT_METHOD,
+    model: str | os.PathLike[str] | None = None,
     preset: str | None = None,
     names: Sequence[str] | None = None,
     progress: Progress | None = None,
@@ -143,7 +160,9 @@ def match(
 ) -> Matches:
     """Find points of one image in another: load, describe and locate in one call.
 
-    For several targets, or several sources, load a matcher once (:func:`load_matcher`) and use its two halves.
+    Without a method and model they are those of :func:`load_matcher`: attention-dift on
+    CompVis/stable-diffusion-v1-4, as on the command line. For several targets, or several sources, load a matcher once
+    (:func:`load_matcher`) and use its two halves.
 
     Args:
         source: the image that the points are in.

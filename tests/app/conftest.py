@@ -48,7 +48,7 @@ def serve() -> Iterator[Callable[..., Page]]:
             environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
             process = started.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "semcorr", "app", "--port", str(port), *map(str, options)],
+                    [sys.executable, "-m", "semcorr", "app", "--port", str(port), "--model", "toy", *map(str, options)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,

@@ -99,7 +99,7 @@ def desk(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             patch.setenv(name, os.environ.get(name, ""))  # put back at the end
         keep_to_this_machine(folder)
         made = Desk(
-            models=Models(Choice(changes=SHORT)),
+            models=Models(Choice(model="toy", changes=SHORT)),
             limits=limits,
             folder=folder,
             runs=runs,

@@ -66,7 +66,7 @@ def semcorr_process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 @pytest.fixture
 def quick(tiny_sd: Path) -> list[str]:
     """A tiny model and settings with which a run takes a second."""
-    return ["--model", str(tiny_sd), *QUICK]
+    return ["--method", "prompt", "--model", str(tiny_sd), *QUICK]
 
 
 @pytest.fixture

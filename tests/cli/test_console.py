@@ -32,7 +32,10 @@ def test_a_download_is_told_in_megabytes(capsys, monkeypatch):
         progress("download", 0, 4_000_000_000)
         now = 20.0
         progress("download", 400_000_000, 4_000_000_000, file="unet")
-    assert capsys.readouterr().err == "download 400/4000 MB, about 3 min left (file unet)\n"
+    assert capsys.readouterr().err.splitlines() == [
+        "Downloading 4000 MB.",
+        "download 400/4000 MB, about 3 min left (file unet)",
+    ]
 
 
 def test_what_a_result_must_be_read_with_is_told_at_once(capsys):

@@ -132,7 +132,7 @@ def test_the_banner_is_above_the_picture():
 @pytest.mark.slow
 def test_photographs_with_the_bundled_model_say_that_it_does_not_know_them(semcorr, photographs, tmp_path):
     few = [word for pair in ("rounds=1", "steps=2", "locate_crops=4") for word in ("--set", pair)]
-    ran = semcorr("demo-photos", photographs, "--pairs", 1, *few, "-o", tmp_path / "photos.png")
+    ran = semcorr("demo-photos", photographs, "--pairs", 1, "--method", "prompt", *few, "-o", tmp_path / "photos.png")
     assert ran.status == 0, ran.err
     assert "does not know photographs" in ran.out
 

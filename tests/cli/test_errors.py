@@ -78,7 +78,7 @@ def test_a_file_that_is_no_query(semcorr, pictures, tmp_path, tiny_sd):
     assert "There is no query file" in ran.err
 
 
-def test_offline_the_default_for_photographs_ends_in_three_lines(semcorr_process, pictures, tmp_path):
+def test_offline_the_default_for_photographs_is_named_and_what_to_do(semcorr_process, pictures, tmp_path):
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
     process = semcorr_process(
         "match", *pictures[:2], "-p", 1, 1, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
@@ -87,9 +87,11 @@ def test_offline_the_default_for_photographs_ends_in_three_lines(semcorr_process
     assert process.returncode == 2
     assert out == b""
     lines = err.decode().splitlines()
-    assert len(lines) == 3, err.decode()
-    assert "CompVis/stable-diffusion-v1-4" in lines[0]
-    assert "toy" in lines[2]
+    assert len(lines) == 4, err.decode()
+    assert lines[0] == "Matching with attention-dift (preset fast) on CompVis/stable-diffusion-v1-4."
+    assert "CompVis/stable-diffusion-v1-4" in lines[1]
+    assert "pass a folder" in lines[3]
+    assert "--model toy" in lines[3]
 
 
 @pytest.mark.parametrize(

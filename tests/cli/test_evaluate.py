@@ -101,7 +101,8 @@ def test_failed_pairs_are_told_and_the_status_is_1(semcorr: Semcorr, data: Path,
     for picture in (folder / "JPEGImages" / "car").iterdir():
         picture.unlink()
     settings = [word for name in ("steps=1", "rounds=1", "locate_crops=4") for word in ("--set", name)]
-    words = ("eval", "spair", "--data", folder, "-o", tmp_path / "run", "--model", "toy", *settings)
+    words = ("eval", "spair", "--data", folder, "-o", tmp_path / "run", "--model", "toy", "--method", "prompt")
+    words = (*words, *settings)
     ran = semcorr(*words, "--category", "car")
     assert ran.status == 1
     assert "2 pairs failed" in ran.err
@@ -140,7 +141,11 @@ def test_stopping_says_where_what_is_done_lies(
     monkeypatch.setattr(runner if command == "eval" else ablation, "run", stop)
     ran = semcorr(command, "spair", "--data", data, "-o", tmp_path / "run", "--model", "toy")
     assert ran.status == 130
-    assert ran.err == f"Stopped. What is done is in {tmp_path / 'run'}; the same command goes on.\n"
+    method = {"eval": "attention-dift (preset fast)", "ablate": "prompt (preset paper)"}[command]
+    assert ran.err.splitlines() == [
+        f"Matching with {method} on toy.",
+        f"Stopped. What is done is in {tmp_path / 'run'}; the same command goes on.",
+    ]
 
 
 def test_only_the_papers_method_is_ablated(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:

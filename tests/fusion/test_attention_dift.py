@@ -53,8 +53,8 @@ def test_at_either_end_one_part_is_alone(matcher: AttentionDiftMatcher, temperat
     query = matcher.describe(source, POINTS)
     settings = override(matcher.settings, temperature=temperature)
     found = matcher.locate(dataclasses.replace(query, settings=settings.to_dict()), target)
-    one = semcorr.load_matcher("prompt", preset="fast", device="cpu", steps=4)
-    other = semcorr.load_matcher("dift", device="cpu", samples=2)
+    one = semcorr.load_matcher("prompt", "toy", preset="fast", device="cpu", steps=4)
+    other = semcorr.load_matcher("dift", "toy", device="cpu", samples=2)
     part: Matcher = {"prompt": one, "dift": other}[alone]
     expected = part.locate(part.describe(source, POINTS), target)
     # The heat map's pixels are 150 / 64 by 100 / 64 of the target's, and bilinear features are flat near the edges.
@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_told(matcher: AttentionDiftMatcher):
         AttentionDiftMatcher.from_pretrained(preset="publishd")
     with pytest.raises(LayerError, match="up/8"):
         AttentionDiftMatcher.from_pretrained(device="cpu", layers="up/8")
-    query = semcorr.load_matcher("dift", device="cpu", samples=1).describe(blobs(0), POINTS)
+    query = semcorr.load_matcher("dift", "toy", device="cpu", samples=1).describe(blobs(0), POINTS)
     with pytest.raises(QueryError, match="made by method 'dift', expected 'attention-dift'"):
         matcher.locate(query, blobs(1))
 

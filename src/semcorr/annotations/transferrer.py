@@ -16,6 +16,7 @@ from semcorr.annotations.records import FoundObject, TransferRecord, scaled_box
 from semcorr.annotations.supports import Supports, can_join, locate_all, view, vote
 from semcorr.annotations.targets import Place, Target, select_targets
 from semcorr.datasets.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
+from semcorr.defaults import DEFAULT_METHOD
 from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointError
 from semcorr.images import Image, load_image
 from semcorr.matching import Matcher
@@ -189,8 +190,8 @@ def transfer(
     targets: Sequence[str | os.PathLike[str]] = (),
     *,
     images: str | os.PathLike[str] | None = None,
-    method: str = "attention-dift",
-    model: str | os.PathLike[str] = "toy",
+    method: str = DEFAULT_METHOD,
+    model: str | os.PathLike[str] | None = None,
     preset: str | None = None,
     matcher: Matcher | None = None,
     support: int = 5,
@@ -208,7 +209,7 @@ def transfer(
         targets: files and folders; by default the annotations' pictures without points, or else all others of
             ``images``.
         images: folder of the pictures that the annotations name.
-        method: as in :func:`semcorr.load_matcher`.
+        method: as in :func:`semcorr.load_matcher`, whose defaults these are.
         model: as in :func:`semcorr.load_matcher`.
         preset: as in :func:`semcorr.load_matcher`.
         matcher: a loaded method, in their place.

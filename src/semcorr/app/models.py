@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from semcorr.checkpoints.names import is_hub_id, split_variant
+from semcorr.defaults import DEFAULT_METHOD, PHOTO_MODEL
 from semcorr.diffusion import BUNDLED, DiffusionModel
 from semcorr.errors import ModelError, SettingsError
 from semcorr.files import exists
@@ -27,8 +28,8 @@ class Choice:
         changes: settings that replace ``method``'s own.
     """
 
-    model: str = "toy"
-    method: str = "attention-dift"
+    model: str = PHOTO_MODEL
+    method: str = DEFAULT_METHOD
     preset: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, object] = field(default_factory=dict)

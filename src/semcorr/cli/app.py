@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from cyclopts import Parameter
 
 from semcorr.cli import console
-from semcorr.cli.options import DemoOptions, Repeated
+from semcorr.cli.options import MatcherOptions, Repeated
+from semcorr.cli.run import tell_choice
+from semcorr.defaults import DEFAULT_METHOD
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -17,14 +19,14 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class AppOptions(DemoOptions):
+class AppOptions(MatcherOptions):
     """What the page matches with when it opens.
 
     Attributes:
         method: What is chosen when the page opens; the page offers the others as well.
     """
 
-    method: str = "attention-dift"
+    method: str = DEFAULT_METHOD
 
 
 _OPTIONS = AppOptions()
@@ -70,6 +72,7 @@ def app_page(
         options={"dtype": options.dtype, "device": options.device, "revision": options.revision},
         changes=options.overrides(),
     )
+    tell_choice(options)
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels, hours=keep_hours)
     serve(choice, limits, runs, Address(host=host, port=port, names=tuple(name)), _told, _loading)
     return 0

@@ -10,6 +10,7 @@ from rich.table import Table
 from semcorr.cli import console
 from semcorr.cli.options import Device, DType, Json, Output
 from semcorr.cli.run import save_picture
+from semcorr.defaults import PHOTO_MODEL
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def attend(
 
 def _load(model: str, revision: str | None, dtype: DType, device: Device) -> "DiffusionModel":
     from semcorr.diffusion import DiffusionModel
-    from semcorr.methods import PHOTO_MODEL
 
+    console.note(f"Reading the attention of {model or PHOTO_MODEL}.")
     with console.TerminalProgress() as progress:
         progress.busy("load")
         return DiffusionModel.from_pretrained(

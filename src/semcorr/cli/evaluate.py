@@ -14,6 +14,7 @@ from semcorr.cli import console
 from semcorr.cli.keypoints import compare
 from semcorr.cli.options import MatcherOptions, Output, Repeated, parse_shard
 from semcorr.cli.report import TableOptions
+from semcorr.defaults import PHOTO_MODEL
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -31,17 +32,17 @@ class MethodOptions(MatcherOptions):
     Attributes:
         model: Hub id, diffusers folder, single .safetensors file, "toy" or "toy-plain". [default: toy for the toy
             world, CompVis/stable-diffusion-v1-4 for photographs]
-        method: prompt (the paper's), dift, another method that `semcorr doctor` lists, or a baseline: same-position,
-            same-box-position, random, oracle-grid.
+        method: attention-dift, prompt (the paper's), dift, another method that `semcorr doctor` lists, or a baseline:
+            same-position, same-box-position, random, oracle-grid.
     """
 
     model: Annotated[str, Parameter(show_default=False)] = ""
 
     def chosen(self, dataset: str) -> "Method":
-        """The method, ready to load."""
+        """The method, ready to load; says in one line what it is."""
         from semcorr.checkpoints.names import with_variant
         from semcorr.evaluation.runner import Method
-        from semcorr.methods import PHOTO_MODEL, methods
+        from semcorr.methods import describe_choice, methods
 
         where = {"dtype": self.dtype, "device": self.device, "revision": self.revision}
         options = {**where, **self.resources(), **self.overrides()}
@@ -50,6 +51,8 @@ class MethodOptions(MatcherOptions):
         known = methods().get(self.method)  # a baseline is none
         model = self.model or ("toy" if dataset == "toy" else known.photo_model if known else PHOTO_MODEL)
         model = str(with_variant(model, self.variant))
+        if known is not None:
+            console.note(f"Matching with {describe_choice(self.method, model, self.preset)}.")
         return Method(name=self.method, model=model, preset=self.preset, options=options)
 
 
@@ -120,6 +123,18 @@ class DataOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class AblationOptions(MethodOptions):
+    """The same, where the paper's method is taken apart: no other has these parts.
+
+    Attributes:
+        method: "prompt", the paper's.
+    """
+
+    method: str = "prompt"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class AblationTables(TableOptions):
     """The same, where all of the ablation is what one wants to see.
 
@@ -136,6 +151,7 @@ _DATA = DataOptions()
 _METHOD = MethodOptions()
 _TABLES = TableOptions()
 _ABLATION = AblationTables()
+_ABLATED = AblationOptions()
 
 
 def evaluate(
@@ -201,7 +217,7 @@ def ablate(
     ray: str | None = None,
     tables: AblationTables = _ABLATION,
     data: DataOptions = _DATA,
-    method: MethodOptions = _METHOD,
+    method: AblationOptions = _ABLATED,
 ) -> int:
     """The paper's ablation: the method, and without crops, with one embedding, with one layer.
 

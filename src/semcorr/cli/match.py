@@ -156,9 +156,10 @@ def locate(
         latents_cache=latents_cache,
     )
     spread = workers > 1 or ray is not None
+    console.note(f"Matching with {saved.method} (the settings of {query}) on {options.model}.")
     elsewhere = Elsewhere(options=options, query=query, workers=workers, ray=ray) if spread else None
     run = TargetRun(
-        matcher=None if spread else load_matcher(options),
+        matcher=None if spread else load_matcher(options, tell=False),
         query=saved,
         source=image,
         pictures=PictureNames(output, source or ""),

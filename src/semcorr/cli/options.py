@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from semcorr.defaults import DEFAULT_METHOD, PHOTO_MODEL
 from semcorr.errors import PointError, SettingsError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class MatcherOptions:
         model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings; any of
             these +FILE.safetensors takes its U-Net from a file. For dino a vision transformer: hub id or folder.
             [default: CompVis/stable-diffusion-v1-4; for dino facebook/dinov2-base]
-        method: "prompt" (the paper's), "dift", or another of `semcorr doctor`'s list.
+        method: "attention-dift", "prompt" (the paper's), "dift", or another of `semcorr doctor`'s list.
         revision: Branch, tag or commit of a hub id.
         variant: Of the model's files, such as bf16 or non_ema, where a folder or hub id has several; the same as the
             model's name with a colon and the variant after it.
@@ -51,7 +52,7 @@ class MatcherOptions:
     """
 
     model: Annotated[str, Parameter(show_default=False)] = ""
-    method: str = "prompt"
+    method: str = DEFAULT_METHOD
     revision: str | None = None
     variant: str | None = None
     preset: Annotated[str | None, Parameter(show_default=False)] = None
@@ -71,7 +72,7 @@ class MatcherOptions:
             SettingsError: No such method.
         """
         from semcorr.checkpoints.names import with_variant
-        from semcorr.methods import PHOTO_MODEL, find_method
+        from semcorr.methods import find_method
 
         found = find_method(self.method)
         model = self.model or (PHOTO_MODEL if found is None else found.photo_model)
@@ -120,10 +121,10 @@ class DemoOptions(MatcherOptions):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class DenseOptions(MatcherOptions):
-    """The same, where thousands of points are looked for.
+    """The same, where thousands of points are looked for: attention-dift would learn every one of them.
 
     Attributes:
-        method: "dift", "dino", or another of `semcorr doctor`'s list.
+        method: "dift" (not the usual default, which learns every point), "dino", or another of `semcorr doctor`'s list.
     """
 
     method: str = "dift"

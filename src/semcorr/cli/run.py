@@ -54,15 +54,24 @@ def readable_targets(targets: Sequence[str]) -> tuple[list[str], dict[str, str]]
     return [target for target in targets if target not in broken], broken
 
 
-def load_matcher(options: MatcherOptions) -> "Matcher":
-    """Load what the options name, showing that it goes on."""
+def load_matcher(options: MatcherOptions, *, tell: bool = True) -> "Matcher":
+    """Load what the options name, saying what that is, unless it was said, and showing that it goes on."""
     from semcorr.methods import load_matcher as load
 
+    if tell:
+        tell_choice(options)
     with console.TerminalProgress() as progress:
         progress.busy("load")
         return load(
             options.method, options.named_model(), preset=options.preset, progress=progress, **options.loading()
         )
+
+
+def tell_choice(options: MatcherOptions) -> None:
+    """Say in one line what is matched with, defaults included."""
+    from semcorr.methods import describe_choice
+
+    console.note(f"Matching with {describe_choice(options.method, options.named_model(), options.preset)}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,18 +27,6 @@ _BROKEN_SHOWN = 20
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class TransferMatcherOptions(MatcherOptions):
-    """The same, where many pictures are matched.
-
-    Attributes:
-        method: "attention-dift", "prompt", or another of `semcorr doctor`'s list.
-    """
-
-    method: str = "attention-dift"
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
 class TransferOptions:
     """How points are carried over.
 
@@ -77,7 +65,7 @@ class TransferOptions:
         )
 
 
-_MATCHER = TransferMatcherOptions()
+_MATCHER = MatcherOptions()
 _OPTIONS = TransferOptions()
 
 
@@ -97,7 +85,7 @@ def transfer(
     replace: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
     how: TransferOptions = _OPTIONS,
-    options: TransferMatcherOptions = _MATCHER,
+    options: MatcherOptions = _MATCHER,
 ) -> int:
     """Find the key-points of the annotated pictures in ANNOTATIONS in all others.
 

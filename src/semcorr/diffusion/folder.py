@@ -151,7 +151,7 @@ def _kind_of_folder(folder: Path) -> str:
     if (folder / "adapter_config.json").exists() or (folder / "pytorch_lora_weights.safetensors").exists():
         return "an adapter (LoRA)"
     classes: list[object] = []
-    for name in ("model_index.json", "config.json", "transformer/config.json", "unet/config.json", "prior/config.json"):
+    for name in ("model_index.json", "config.json", "transformer/config.json", "prior/config.json"):
         with contextlib.suppress(ValueError, TypeError, OSError):
             found = read_json(folder / name)
             classes += [found.get("_class_name"), *(found.get("architectures") or ())]

@@ -28,8 +28,8 @@ def needed(parts: Sequence[str] = NETWORK, variant: str | None = None) -> Needed
         choose=partial(_choose, parts, variant),
         missing=partial(_missing, parts, variant),
         accept=check_folder,
-        otherwise="pass a folder or .safetensors file that you have; to try semcorr without a download use the "
-        "bundled model 'toy'",
+        otherwise="pass a folder or .safetensors file that you have; to try semcorr on drawings, without a download, "
+        "use the bundled model 'toy' (--model toy)",
     )
 
 

@@ -164,5 +164,6 @@ def _neutral_context(reader: Reader, kind: Literal["empty", "zeros"]) -> Float[T
     except ModelError as error:
         raise SettingsError(
             f"Setting 'neutral': expected a model with a text encoder for the empty prompt ({error}). "
-            "Without one, use neutral=zeros."
+            "Without one, use neutral=zeros (and with attention-dift dift_prompt=null), or the method prompt with the "
+            "preset paper."
         ) from error
