@@ -22,7 +22,7 @@ from semcorr.toy.spair import write_spair
 
 # A worker has one thread. More in the whole run's process would add numbers up in another order.
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-QUICK = ("--model", "toy", "--set", "steps=2", "--set", "rounds=1", "--set", "locate_crops=4")
+QUICK = ("--model", "toy", "--method", "prompt", "--set", "steps=2", "--set", "rounds=1", "--set", "locate_crops=4")
 
 
 def command(data: Path, output: Path, *more: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from semcorr.evaluation.run_folder import read_run
 from semcorr.toy.spair import write_spair
 
-QUICK = ("--model", "toy", "--set", "steps=2", "--set", "rounds=1", "--set", "locate_crops=4")
+QUICK = ("--model", "toy", "--method", "prompt", "--set", "steps=2", "--set", "rounds=1", "--set", "locate_crops=4")
 PAIRS = 30
 MEMORY = {"object_store_memory": 80 * 2**20}
 # A worker has one thread. More in the whole run's process would add numbers up in another order.
