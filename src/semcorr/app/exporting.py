@@ -13,20 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from semcorr.annotations.base import (
-    ACCEPTED,
-    MARK,
-    MISSING,
-    PREDICTED,
-    VISIBLE,
-    AnnotatedPicture,
-    Category,
-    Instance,
-    predicted_mark,
-)
+from semcorr.annotations.base import MISSING, VISIBLE, AnnotatedPicture, Category, Instance
 from semcorr.annotations.coco import truth_document
 from semcorr.app.work import joined
 from semcorr.app.workspace import Cell, Point, Workspace
+from semcorr.datasets.provenance import ACCEPTED, MARK, PREDICTED, predicted_mark
 from semcorr.draw import match_figure
 from semcorr.errors import PointError
 from semcorr.images import Image
