@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -174,6 +175,33 @@ def test_a_picture_is_its_senders_and_names_stay_text(page: Page) -> None:
     assert not Path(path).exists()
     status, told = call(page, source, [named], "bob")
     assert "sent just now" in told
+
+
+def test_nobody_comes_back_to_a_workspace_without_its_key(page: Page) -> None:
+    (opening,) = functions(page, "open")
+    config = json.loads(ask(page, "GET", "/config")[1])
+    button = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == "example-animal")
+    example = next(one["id"] for one in config["dependencies"] if [button, "click"] in one["targets"])
+
+    def opened(session: str, event: Any) -> tuple[str, str]:
+        status, told = call(page, opening, [], session, event)
+        assert status == 200
+        return re.findall(r'"key": ?"([^"]+)"', told)[-1:][0] if '"key"' in told else "", told
+
+    key, _ = opened("dave", {"key": None, "held": False})
+    assert len(key) >= 40
+    call(page, example, [], "dave")
+    assert "animal-source.png" in opened("dave-reloaded", {"key": key, "held": True})[1]
+    chosen = "A" * 43
+    wrong: list[Any] = [chosen, key[:-1], key.swapcase(), None, [key], {"key": key}, 7, "x" * 100_000]
+    for number, attempt in enumerate(wrong):
+        given, told = opened(f"mallory-{number}", {"key": attempt, "held": True})
+        assert "animal-source.png" not in told
+        assert given not in (key, chosen)
+    # Nor by the name of the page, which stands in addresses.
+    given, told = opened("dave-reloaded", {"key": None, "held": True})
+    assert key not in told
+    assert given != key
 
 
 @pytest.mark.parametrize(

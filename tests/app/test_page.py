@@ -264,6 +264,13 @@ def test_a_stray_click_and_find_again_lose_nothing(visitor: Visitor) -> None:
     assert (None, None) not in [panel[3] for panel in places(visitor)]
     visitor.do("find", "click", "dift", "published", *EVERYTHING)
     assert "Nothing is left to find" in visitor.seen["status"]
+    visitor.do("source", "drag", *EVERYTHING, index=0, x=70.5, y=70.5)
+    visitor.do("source", "drag", *EVERYTHING, index=1, x=70.5, y=80.5)
+    assert "2 points were moved after they were found: press Find" in visitor.seen["status"]
+    visitor.do("undo", "click", *EVERYTHING)
+    assert "1 point was moved after it was found: press Find" in visitor.seen["status"]
+    visitor.do("undo", "click", *EVERYTHING)
+    assert "moved after" not in visitor.seen["status"]
     # Another method finds all anew, but not what was corrected.
     visitor.do("find", "click", "attention-dift", "fast", *EVERYTHING)
     assert places(visitor)[1][0] == (9.0, 9.5)

@@ -108,6 +108,18 @@ def test_a_page_of_its_own_keeps_what_it_did_before_it_said_its_key() -> None:
     assert len(sessions) == 1
 
 
+def test_a_key_is_handed_out_once() -> None:
+    sessions = Sessions(Shelf(), Limits())
+    session, _ = sessions.open("page", None)
+    work = with_point(session)
+    # Somebody who knows the page's name, but not the key.
+    other, known = sessions.open("page", None)
+    assert not known
+    assert other.key != session.key
+    assert sessions.open("page again", session.key) == (session, True)
+    assert session.work is work
+
+
 def test_what_no_browser_can_come_back_to_is_forgotten_at_once() -> None:
     shelf = Shelf()
     sessions = Sessions(shelf, Limits())

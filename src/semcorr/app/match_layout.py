@@ -79,7 +79,7 @@ def _source(desk: Desk) -> dict[str, Any]:
             min_width=110,
         )
         made["examples"] = {
-            name: gr.Button(name, size="sm", elem_id=f"example-{name}", min_width=52) for name in examples.CATEGORIES
+            name: gr.Button(name, size="sm", elem_id=f"example-{name}", min_width=42) for name in examples.CATEGORIES
         }
     with gr.Row(elem_classes="sc-line"):
         made["undo"] = gr.Button("Undo", size="sm", elem_id="undo", interactive=False, min_width=60)

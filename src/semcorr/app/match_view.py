@@ -93,11 +93,16 @@ def targets_view(session: Session, point: str | None, layer: str | None) -> pane
 
 
 def left_to_find(work: Workspace) -> str:
-    """What is not found yet, in a sentence; empty where nothing was found at all, or everything."""
-    count = work.not_found
-    if not work.matches or not count:
+    """Which points *Find* would look for, in a sentence; empty where nothing was found at all, or nothing is left."""
+    if not work.matches:
         return ""
-    return f"{count} {'point is' if count == 1 else 'points are'} not found in every target yet: press Find."
+    moved = len({cell[1] for cell in work.matches if cell not in work.placed and work.outdated(cell)})
+    kinds = (
+        (work.not_found, "is not found in every target yet", "are not found in every target yet"),
+        (moved, "was moved after it was found", "were moved after they were found"),
+    )
+    told = [f"{count} {f'point {one}' if count == 1 else f'points {many}'}" for count, one, many in kinds if count]
+    return f"{', '.join(told)}: press Find." if told else ""
 
 
 def losing(work: Workspace, verb: str) -> str:

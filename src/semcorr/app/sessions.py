@@ -190,7 +190,8 @@ class Sessions:
             known = None if key is None else self._open.get(key)
             self._removed.pop(page, None)
             before = self._shown.get(page)
-            session = known or before or self._new()
+            # A key that was handed out is not handed out again to who knows but a page's name.
+            session = known or (before if before is not None and not before.kept else self._new())
             if before is not session:
                 self._leave(page)
                 self._enter(page, session)
