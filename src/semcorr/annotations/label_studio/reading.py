@@ -73,6 +73,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
             notes.add(
                 "regions of categories without key-points that are ignored", one.task, not categories[kind].keypoints
             )
+            notes.add("predicted objects, from which no points are carried over", one.task, found.predicted)
     pictures = [
         AnnotatedPicture(
             file=_name(folder, places[number], images),
