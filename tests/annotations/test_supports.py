@@ -1,5 +1,6 @@
 """Which pictures are supports, and what several of them say together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +181,13 @@ def test_a_support_that_cannot_be_read_is_told(dift: Matcher, world: ToyWorld, t
     supports = Supports(dift, {"face": choose_supports(moved, moved.categories["face"], 1)}, margin=0.2)
     with pytest.raises(TransferError, match=r"face-000\d\.png.* cannot be used"):
         supports.described("face", cut=False)
+
+
+def test_a_point_outside_its_box_widens_the_part_that_is_described(dift: Matcher, world: ToyWorld) -> None:
+    known = read_annotations(world.annotations, world.images)
+    (one,) = choose_supports(known, known.categories["face"], 1)
+    box = (40.0, 40.0, 50.0, 50.0)  # all points of the face lie outside it
+    narrow = replace(one, instance=replace(one.instance, box=box))
+    (described,) = Supports(dift, {"face": [narrow]}, margin=0.0).described("face", cut=True)
+    moved = one.instance.points[one.seen] - described.query.points
+    np.testing.assert_allclose(moved, moved[:1].repeat(len(moved), axis=0), atol=1e-9)  # none was cut off

@@ -57,6 +57,7 @@ class Journal:
             )
         self._lines: dict[str, tuple[Path, int]] = {}
         self._remarks: dict[str, tuple[str, ...]] = {}
+        self._doubtful: dict[str, tuple[str, ...]] = {}
 
     @contextlib.contextmanager
     def open(self) -> Iterator["Journal"]:
@@ -75,6 +76,10 @@ class Journal:
     def remarks(self, targets: Sequence[Target]) -> Mapping[str, tuple[str, ...]]:
         """Of the finished ones of ``targets`` that have remarks, by file."""
         return {target.file: self._remarks[target.file] for target in targets if target.file in self._remarks}
+
+    def doubtful(self, targets: Sequence[Target]) -> Mapping[str, tuple[str, ...]]:
+        """Of the finished ones of ``targets`` whose category is doubtful, the categories in question, by file."""
+        return {target.file: self._doubtful[target.file] for target in targets if target.file in self._doubtful}
 
     def add(self, record: TransferRecord) -> None:
         """Add a finished target: the system has it then, and the disk every now and then.
@@ -109,6 +114,8 @@ class Journal:
             self._lines[record.file] = (path, start)
             if record.remarks:
                 self._remarks[record.file] = record.remarks
+            if record.doubtful:
+                self._doubtful[record.file] = record.doubtful
 
     def _read(self, path: Path) -> None:
         with path.open("rb") as file:

@@ -57,6 +57,7 @@ class TransferRecord:
         objects: what was found.
         error: a message, or None.
         remarks: what is to be known about how points were found, in words (:mod:`semcorr.fallback`).
+        doubtful: The categories between which no choice could be made; then no object of them is here.
     """
 
     file: str
@@ -65,6 +66,7 @@ class TransferRecord:
     objects: tuple[FoundObject, ...] = ()
     error: str | None = None
     remarks: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One line."""
@@ -75,6 +77,7 @@ class TransferRecord:
                 "size": list(self.size),
                 "error": self.error,
                 "remarks": list(self.remarks),
+                "doubtful": list(self.doubtful),
                 "objects": [_object_dict(found) for found in self.objects],
             },
             allow_nan=False,
@@ -96,6 +99,7 @@ class TransferRecord:
                 objects=tuple(_object(found) for found in record["objects"]),
                 error=None if record["error"] is None else str(record["error"]),
                 remarks=remarks_of(record),
+                doubtful=tuple(map(str, record.get("doubtful", ()))),
             )
         except (IndexError, RecursionError, OverflowError, AttributeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error

@@ -166,7 +166,11 @@ class Supports:
         instance, seen = support.instance, support.seen
         box = instance.box if cut else None
         try:
-            image, corner = view(load_image(support.picture.path), box, self._margin)
+            whole = load_image(support.picture.path)
+            image, corner = view(whole, box, self._margin)
+            if box is not None and _leave(instance.points[seen] - corner, image.size):
+                # People mark points outside the box, too.
+                image, corner = view(whole, _with_points(box, instance.points[seen]), self._margin)
             points = np.clip(instance.points[seen] - corner, 0, image.size)
             if np.abs(points + corner - instance.points[seen]).max() > 1:
                 raise ImageError(f"a point of {instance.category!r} lies outside {support.picture.file!r}")
@@ -196,6 +200,17 @@ class Supports:
             with writing(path):
                 query.save(path)
             return query
+
+
+def _leave(points: Float[np.ndarray, "points 2"], size: tuple[int, int]) -> bool:
+    """Whether any point lies outside an image of (width, height)."""
+    return bool(((points < 0) | (points > np.array(size))).any())
+
+
+def _with_points(box: Sequence[float], points: Float[np.ndarray, "points 2"]) -> list[float]:
+    """The smallest box around a box and points."""
+    corners = np.concatenate([np.array(box).reshape(2, 2), points])
+    return [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()]
 
 
 def locate_all(

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from semcorr.annotations.base import Annotations
+from semcorr.annotations.category_choice import Evidence, Levels, evidence, exclusive_groups, measure_levels
 from semcorr.annotations.formats import read_annotations
 from semcorr.annotations.plan import Plan, TransferSettings, plan_transfer
 from semcorr.annotations.records import FoundObject, TransferRecord, scaled_box
-from semcorr.annotations.supports import Supports, can_join, locate_all, view, vote
+from semcorr.annotations.supports import DescribedSupport, Supports, can_join, locate_all, view, vote
 from semcorr.annotations.targets import Place, Target, select_targets
 from semcorr.datasets.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
 from semcorr.defaults import DEFAULT_METHOD
 from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointError
 from semcorr.images import Image, load_image
-from semcorr.matching import Matcher
+from semcorr.matching import Matcher, Matches
 from semcorr.memory import told
 from semcorr.methods import load_matcher
 from semcorr.progress import Progress
@@ -79,6 +80,8 @@ class Transferrer:
         self.settings = settings or TransferSettings()
         self.plan = plan or plan_transfer(annotations, self.settings)
         self.supports_of: Mapping[str, int] = {name: len(found) for name, found in self.plan.supports.items()}
+        self.groups = exclusive_groups(self.plan.supports)
+        self._levels: Levels | None = None
         self._supports = Supports(matcher, self.plan.supports, margin=self.settings.margin, folder=folder)
 
     @property
@@ -95,7 +98,8 @@ class Transferrer:
         }
         # Supports that cannot be read are replaced by others.
         without = {"unreadable": sorted(self.plan.unreadable)} if self.plan.unreadable else {}
-        return {"matcher": self.matcher.identity(), "settings": settings, "annotations": content, **without}
+        chosen = {"chosen": [list(group) for group in self.groups]} if len(self.groups) > 1 else {}
+        return {"matcher": self.matcher.identity(), "settings": settings, "annotations": content, **without, **chosen}
 
     def prepare(self, targets: Sequence[Target], *, progress: Progress | None = None) -> None:
         """Describe the supports that targets ask for; otherwise the first target that asks does.
@@ -106,6 +110,8 @@ class Transferrer:
         asked = {(place.category, place.box is not None) for target in targets for place in target.places}
         for category, cut in sorted(asked):
             self._supports.described(category, cut=cut, progress=progress)
+        if any(self._is_open(target) for target in targets):
+            self._measured(progress)
 
     def find(self, target: Target, *, progress: Progress | None = None) -> TransferRecord:
         """Find the points of a target's places in it; one that cannot be done becomes a record with a message.
@@ -122,10 +128,15 @@ class Transferrer:
             parts = [*([whole] if whole else []), *([place] for place in target.places if place.box is not None)]
             found: dict[Place, FoundObject] = {}
             remarks: list[str] = []
+            doubtful: tuple[str, ...] = ()
             for places in parts:
-                objects, remarked = self._find(image, places, progress)
-                found |= zip(places, objects, strict=True)
+                objects, remarked, measures = self._find(image, places, progress)
                 remarks += remarked
+                found |= zip(places, objects, strict=True)
+                if places is whole and self._is_open(target):
+                    chosen = self._measured(progress).choose(self.groups, measures)
+                    doubtful = () if chosen is not None else self.categories
+                    found = {place: one for place, one in found.items() if place.category in (chosen or ())}
         except (ImageError, PointError, OutOfMemoryError, NumericsError) as error:
             return TransferRecord(file=target.file, path=target.path, error=str(error))
         except (MemoryError, RuntimeError) as error:
@@ -137,9 +148,29 @@ class Transferrer:
             file=target.file,
             path=target.path,
             size=image.size,
-            objects=tuple(found[place] for place in target.places),
+            objects=tuple(found[place] for place in target.places if place in found),
             remarks=tuple(dict.fromkeys(remarks)),
+            doubtful=doubtful,
         )
+
+    def _is_open(self, target: Target) -> bool:
+        """Whether an image may show any of several categories, and nothing says which."""
+        sought = {place.category for place in target.places if place.box is None and place.id is None}
+        return len(self.groups) > 1 and sought == set(self.categories)
+
+    def _measured(self, progress: Progress | None) -> Levels:
+        """What each category's supports give on annotated images, worked out when it is first asked for."""
+        if self._levels is None:
+            chosen = self.plan.supports
+            described = {name: self._supports.described(name, cut=False, progress=progress) for name in chosen}
+            self._levels = measure_levels(
+                chosen, described, self._locate, lambda support: load_image(support.picture.path)
+            )
+        return self._levels
+
+    def _locate(self, image: Image, supports: Sequence[DescribedSupport]) -> list[Matches]:
+        joined = can_join([support.query for support in supports], self.matcher)
+        return locate_all(self.matcher, supports, image, together=joined)
 
     def _in_own_pixels(self, target: Target, size: tuple[int, int]) -> Target:
         """The target with its boxes in pixels of its image, which is ``size`` (width, height).
@@ -157,20 +188,23 @@ class Transferrer:
 
     def _find(
         self, image: Image, places: Sequence[Place], progress: Progress | None
-    ) -> tuple[list[FoundObject], list[str]]:
-        """All places share one part of the image, which the method reads once. Also what the method remarked."""
+    ) -> tuple[list[FoundObject], list[str], dict[str, Evidence]]:
+        """All places share one part of the image, which the method reads once.
+
+        Also what the method remarked, and how well each place's category explains the part.
+        """
         box = places[0].box
         part, corner = view(image, box, self.settings.margin)
         groups = [self._supports.described(place.category, cut=box is not None, progress=progress) for place in places]
         supports = [support for group in groups for support in group]
-        queries = [support.query for support in supports]
-        joined = can_join(queries, self.matcher)
-        located = locate_all(self.matcher, supports, part, together=joined)
+        located = self._locate(part, supports)
         matches = iter(located)
-        found = []
+        found, measures = [], {}
         for place, group in zip(places, groups, strict=True):
             names = self.annotations.categories[place.category].keypoints
-            result = vote(group, [next(matches) for _ in group], len(names), part.size)
+            own = [next(matches) for _ in group]
+            result = vote(group, own, len(names), part.size)
+            measures[place.category] = evidence(group, own, result)
             found.append(
                 FoundObject(
                     category=place.category,
@@ -181,8 +215,8 @@ class Transferrer:
                     id=place.id,
                 )
             )
-        described = [remark for query in queries for remark in query.remarks]
-        return found, [*described, *(remark for one in located for remark in one.remarks)]
+        described = [remark for support in supports for remark in support.query.remarks]
+        return found, [*described, *(remark for one in located for remark in one.remarks)], measures
 
 
 def transfer(

@@ -155,7 +155,7 @@ def transfer(
         with _stoppable(output), console.TerminalProgress() as progress:
             outcome = run(work, own, journal, job=job, workers=workers, ray=ray, progress=progress)
         if part.count > 1:
-            _tell([], outcome, own, journal.remarks(own), plan, notes, json=json)
+            _tell([], outcome, own, journal, plan, notes, json=json)
             console.note(f"When all {part.count} parts are done, the same command without --shard writes {output}.")
             return _status(outcome, plan)
         _check_found(outcome, plan)
@@ -164,7 +164,7 @@ def transfer(
         if review is not None:
             files.append(_write_review(review, known, journal, places, outcome, plan, how=how))
     journal.remove()
-    _tell(files, outcome, places, journal.remarks(places), plan, notes, json=json)
+    _tell(files, outcome, places, journal, plan, notes, json=json)
     return _status(outcome, plan)
 
 
@@ -280,30 +280,39 @@ def _tell(
     files: Sequence[Path],
     outcome: "Outcome",
     targets: Sequence["Target"],
-    remarks: Mapping[str, tuple[str, ...]],
+    journal: "Journal",
     plan: "Plan",
     notes: Sequence[str],
     *,
     json: bool,
 ) -> None:
-    broken = _broken(outcome, plan)
+    broken, remarks, doubtful = _broken(outcome, plan), journal.remarks(targets), journal.doubtful(targets)
+    found = outcome.found + outcome.before - len(doubtful)
     _list_broken(broken)
     if remarks:
         file, (first, *_) = next(iter(remarks.items()))
         console.note(f"{len(remarks)} of {len(targets)} pictures with remarks, the first: {file}: {first}.")
+    if doubtful:
+        file, categories = next(iter(doubtful.items()))
+        console.note(
+            f"{len(doubtful)} of {len(targets)} images are doubtful, and no object is written for them: whether they "
+            f"show {' or '.join(categories)} cannot be told. The first: {file}. Name such images with their "
+            "--category, or annotate a box in each."
+        )
     if json:
         console.show_json(
             {
                 "files": [str(path) for path in files],
                 "targets": len(targets),
-                "found": outcome.found + outcome.before,
+                "found": found,
                 "broken": [{"image": file, "error": error} for file, error in broken.items()],
                 "notes": list(notes),
+                "doubtful": [{"image": file, "categories": list(names)} for file, names in doubtful.items()],
                 "remarks": [{"image": file, "remarks": list(told)} for file, told in remarks.items()],
             }
         )
         return
     before = f" ({outcome.before} of them before)" if outcome.before else ""
-    console.say(f"Points found in {outcome.found + outcome.before} of {len(targets)} pictures{before}.")
+    console.say(f"Points found in {found} of {len(targets)} pictures{before}.")
     for path in files:
         console.say(f"Written: {path}")
