@@ -83,7 +83,18 @@ def coco() -> Files:
     }
     found = json.loads(json.dumps(document))
     found["annotations"][0] |= {"keypoints_found": [1, 2, 0.9, None, None, 0.0, 5, 6, 0.2], "score": 0.55}
-    return _json(document), _json(found)
+    other = json.loads(json.dumps(document))  # as other tools write them
+    other["images"] = [
+        {"id": "1", "file_name": "C:\\data\\A.PNG", "width": "12", "height": 9.0},
+        {"id": "2", "file_name": "file:///data/b.png"},
+        {"id": "3", "file_name": "file:///data/b.png"},
+    ]
+    other["categories"].insert(0, {"id": 0, "name": "cat", "supercategory": "none"})
+    other["annotations"] = [
+        {**thing, "image_id": str(thing["image_id"]), "iscrowd": "0", "semcorr": {"predicted": True, "accepted": True}}
+        for thing in things
+    ]
+    return _json(document), _json(found), _json(other)
 
 
 def label_studio() -> Files:

@@ -207,3 +207,43 @@ def test_extra_objects_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture
     document = json.loads(capsys.readouterr().out)
     assert (document["extra_objects"], document["wrong_category"], document["surplus"]) == (12, 12, 0)
     assert document["extra"]["12.png"] == {"dog": 1}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_root_category_of_the_same_name_hides_nothing(truth: Path, tmp_path: Path, first: bool) -> None:
+    document = json.loads(truth.read_text(encoding="utf-8"))
+    document["categories"].insert(0 if first else 1, {"id": 0, "name": "cat", "supercategory": "none"})
+    truth.write_text(json.dumps(document), encoding="utf-8")
+    found = save(tmp_path / "found.json", [thing(1, 1, [10, 10, 2, 50, 20, 2])], images=1)
+    assert score(found, truth).pck[0.05] == 1.0
+    assert score(truth, found).pck[0.05] == 1.0
+
+
+def test_predicted_objects_are_no_truth(truth: Path, tmp_path: Path) -> None:
+    document = json.loads(truth.read_text(encoding="utf-8"))
+    document["annotations"][1]["semcorr"] = {"predicted": True}
+    truth.write_text(json.dumps(document), encoding="utf-8")
+    found = [thing(1, 1, [10, 10, 2, 50, 20, 2]), thing(2, 2, [90, 90, 2, 90, 90, 2])]
+    scores = score(save(tmp_path / "found.json", found), truth)
+    assert (scores.things, scores.points, scores.pck[0.05]) == (1, 2, 1.0)
+    assert scores.surplus + scores.wrong_category == 0  # that it is there is known
+    document["annotations"][1]["semcorr"]["accepted"] = True
+    truth.write_text(json.dumps(document), encoding="utf-8")
+    assert score(save(tmp_path / "found.json", found), truth).points == 3
+
+
+def test_unknown_marks_in_the_truth_are_refused(tmp_path: Path) -> None:
+    found = save(tmp_path / "found.json", [thing(1, 1, [10, 10, 0.9, 50, 20, 0.8])])
+    truth = save(tmp_path / "truth.json", [thing(1, 1, [10, 10, 2, 50, 20, 0.8])])
+    with pytest.raises(DatasetError, match=r"got 0\.8 for 'tail' of annotation 1"):
+        score(found, truth)
+
+
+def test_files_of_images_of_other_sizes_are_refused(truth: Path, tmp_path: Path) -> None:
+    found = save(tmp_path / "found.json", [thing(1, 1, [10, 10, 2, 50, 20, 2])])
+    for path, size in ((truth, (200, 100)), (found, (100, 50))):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document["images"][0] |= {"width": size[0], "height": size[1]}
+        path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"declares 100 x 50 pixels for '1.png', and .* 200 x 100"):
+        score(found, truth)

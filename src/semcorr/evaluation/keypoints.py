@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from semcorr.datasets.coco_fields import key_points, predicted, size_of
+from semcorr.datasets.files import Folder
 from semcorr.errors import DatasetError, SettingsError
 from semcorr.evaluation import pck, trust
 
@@ -79,7 +81,8 @@ def score(found: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointScores:
 
     Found points are those of ``keypoints_found`` where a thing has it (``semcorr transfer`` writes it), whatever their
     confidence, else ``keypoints``. For PCK a true thing is compared with the thing of its category in the same picture
-    that overlaps it most, or is its only one.
+    that overlaps it most, or is its only one. Predicted objects of the true file are no truth: that they are there is
+    known, not where their points are.
 
     Args:
         found: what was found.
@@ -87,12 +90,20 @@ def score(found: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointScores:
         sigma: COCO's constant, the same for every key-point.
 
     Raises:
-        DatasetError: a file is missing or broken, or nothing in the two belongs together.
+        DatasetError: a file is missing or broken, the two declare different sizes of an image, or nothing in them
+            belongs together.
         SettingsError: ``sigma`` is not above 0.
     """
     if not sigma > 0:
         raise SettingsError(f"Expected a sigma above 0, got {sigma}.")
-    ours, real = _read(found), _read(truth)
+    ours, real = _read(found), _read(truth, true=True)
+    for file, size in real["sizes"].items():
+        other = ours["sizes"].get(file, size)
+        if other not in (size, size[::-1]):
+            raise DatasetError(
+                f"{str(found)!r} declares {other[0]} x {other[1]} pixels for {file!r}, and {str(truth)!r} {size[0]} x "
+                f"{size[1]}: coordinates of one are wrong in the other. Both must be of the same images."
+            )
     pairs = _pairs(ours, real)
     if not pairs:
         raise DatasetError(
@@ -126,19 +137,23 @@ def score(found: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointScores:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, *, true: bool = False) -> dict[str, Any]:
+    folder = Folder(root=path.parent, title="COCO annotations", advice="Correct the file, or name another.")
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         names = {image["id"]: str(image["file_name"]) for image in content["images"]}
         kinds = {kind["id"]: (str(kind["name"]), tuple(kind.get("keypoints", ()))) for kind in content["categories"]}
+        sizes = {str(image["file_name"]): size for image in content["images"] if (size := size_of(image)) is not None}
         things, bare = [], Counter[tuple[str, str]]()
-        for record in content.get("annotations", ()):
+        for record in content.get("annotations") or ():
             name, keypoints = kinds[record["category_id"]]
             values = record.get("keypoints_found") or record.get("keypoints")
-            if not keypoints or not values:
+            if not keypoints or not values or (true and predicted(folder, path, record)):
                 bare[names[record["image_id"]], name] += 1
                 continue
             array = np.array([np.nan if value is None else value for value in values], dtype=float).reshape(-1, 3)
+            if true:
+                array = key_points(folder, path, record, keypoints)
             if len(array) != len(keypoints):
                 raise ValueError(f"{len(array)} key-points of {name!r} instead of {len(keypoints)}")
             box = [float(value) for value in record["bbox"]]
@@ -162,7 +177,9 @@ def _read(path: Path) -> dict[str, Any]:
             f"{str(path)!r} is no COCO key-points file ({type(error).__name__}: {error}). Expected images, annotations "
             "and categories."
         ) from error
-    return {"kinds": dict(kinds.values()), "things": things, "files": list(names.values()), "bare": bare}
+    # Of two categories of a name, one with key-points counts: some exports have a root of the same name.
+    by_name = dict(sorted(kinds.values(), key=lambda kind: bool(kind[1])))
+    return {"kinds": by_name, "things": things, "files": list(names.values()), "bare": bare, "sizes": sizes}
 
 
 def _extra(ours: dict[str, Any], real: dict[str, Any]) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
