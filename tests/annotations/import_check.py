@@ -1,6 +1,6 @@
 """Run by another Python, which has Label Studio's and CVAT's readers: prints as JSON what they make of files.
 
-``python import_check.py TASKS.json CONFIG.xml CVAT_FOLDER``
+``python import_check.py TASKS.json CONFIG.xml CVAT_FOLDER PROJECT.json PROJECT_CONFIG.xml``
 """
 
 import json
@@ -15,7 +15,7 @@ def label_studio(tasks: Path, config: Path) -> dict[str, object]:
     interface = LabelInterface(config.read_text(encoding="utf-8"))
     interface.validate()
     content = json.loads(tasks.read_text(encoding="utf-8"))
-    predictions = [prediction for task in content for prediction in task["predictions"]]
+    predictions = [prediction for task in content for prediction in task.get("predictions", [])]
     errors = [interface.validate_prediction(prediction, return_errors=True) for prediction in predictions]
     wrong = json.loads(json.dumps(predictions[0]))
     wrong["result"][0]["value"] = {"x": 1, "y": 1, "width": 1, "keypointlabels": ["nobody"]}
@@ -42,5 +42,10 @@ def cvat(folder: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    tasks, config, folder = map(Path, sys.argv[1:])
-    sys.stdout.write(json.dumps({"label_studio": label_studio(tasks, config), "cvat": cvat(folder)}) + "\n")
+    tasks, config, folder, project, its_config = map(Path, sys.argv[1:])
+    found = {
+        "label_studio": label_studio(tasks, config),
+        "project": label_studio(project, its_config),
+        "cvat": cvat(folder),
+    }
+    sys.stdout.write(json.dumps(found) + "\n")

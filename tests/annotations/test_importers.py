@@ -8,11 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semcorr.annotations import outputs, read_annotations, transfer
+from semcorr.annotations import Annotations, outputs, read_annotations, transfer
 from semcorr.annotations.toy_world import ToyWorld
 from semcorr.matching import Matcher
 
 PYTHON = os.environ.get("SEMCORR_IMPORTERS_PYTHON", "")
+
+
+def own_project(tasks: Path, export: Path) -> Annotations:
+    """A project with names of its own, whose first task is annotated and whose others are empty."""
+    text = tasks.read_text(encoding="utf-8").replace('"keypoints"', '"kp-1"').replace('"image"', '"img-1"')
+    content = json.loads(text)
+    content[0]["annotations"] = content[0]["predictions"]
+    export.write_text(json.dumps([{**one, "predictions": []} for one in content]), encoding="utf-8")
+    return read_annotations(export)
 
 
 @pytest.mark.slow
@@ -26,13 +35,19 @@ def test_their_own_readers_take_our_files(world: ToyWorld, dift: Matcher, tmp_pa
     for name, path in files.items():
         outputs.write(name, path, known, lambda: done.records, min_confidence=0.0, info={"method": "dift"})
     (folder / "images").symlink_to(world.images)
+    project = own_project(files["label-studio"], tmp_path / "export.json")
+    back, interface = outputs.write(
+        "label-studio", tmp_path / "back.json", project, lambda: done.records[1:], min_confidence=0.0, info={}
+    )
     script = Path(__file__).with_name("import_check.py")
-    command = [PYTHON, str(script), str(files["label-studio"]), str(tmp_path / "out.config.xml"), str(folder)]
+    given = (files["label-studio"], tmp_path / "out.config.xml", folder, back, interface)
+    command = [PYTHON, str(script), *map(str, given)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout.splitlines()[-1])
 
     assert found["label_studio"] == {"tasks": 4, "errors": [[]] * 4, "notices_errors": True}
+    assert found["project"] == {"tasks": 4, "errors": [[]] * 3, "notices_errors": True}
     items = found["cvat"]["items"]
     for record in done:
         thing = record.objects[0]
