@@ -39,7 +39,8 @@ def test_json_is_all_that_stands_on_stdout_and_says_what_python_says(semcorr, pi
 
     settings = {"rounds": 1, "steps": 2, "locate_crops": 4, "resolution": 128, "seed": 7}
     points = [(10.5, 20), (90, 60)]
-    matches = library.match(pictures[0], pictures[1], points, model=str(tiny_sd), device="cpu", **settings)
+    chosen = {"method": "prompt", "model": str(tiny_sd), "device": "cpu"}
+    matches = library.match(pictures[0], pictures[1], points, **chosen, **settings)
     np.testing.assert_allclose([point["target"] for point in target["points"]], matches.points)
     np.testing.assert_allclose([point["confidence"] for point in target["points"]], matches.confidence, rtol=1e-5)
 
