@@ -25,7 +25,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import frontier, known_pairs, simulate, throughput, transfer
+from benchmarks import domain, frontier, known_pairs, simulate, throughput, transfer
 from benchmarks.command import main, new_app
 from semcorr.cli import console
 from semcorr.errors import SemcorrError
@@ -153,6 +153,7 @@ def markdown(table: Table) -> str:
 
 
 _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
+    "domain": lambda document: domain.table([domain.Outcome(**one) for one in document["outcomes"]]),
     "frontier": lambda document: frontier.table([frontier.Place(**_values(one)) for one in document["places"]]),
     "known-pairs": lambda document: known_pairs.table([known_pairs.Outcome(**one) for one in document["outcomes"]]),
     "many-workers": lambda document: simulate.table(

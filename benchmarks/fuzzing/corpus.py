@@ -17,6 +17,7 @@ from safetensors.numpy import save
 from semcorr.annotations.records import FoundObject, TransferRecord
 from semcorr.calibration import Calibration
 from semcorr.datasets.ap10k import POINTS
+from semcorr.domain import Domain
 from semcorr.evaluation.records import PairRecord
 from semcorr.flow import Flow
 from semcorr.geometry import Crop
@@ -337,6 +338,7 @@ def calibration() -> Files:
         confidence=(0.1, 0.4, 0.9),
         probability=(0.0, 0.5, 1.0),
         source={"dataset": "toy", "split": "val", "points": 1234, "model": "toy"},
+        domain=Domain(images=12, ranges={"flat": (0.5, 0.9), "soft": (0.0, 0.1)}),
     )
     return (_written(made.save, "calibration.json"),)
 

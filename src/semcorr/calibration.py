@@ -3,6 +3,10 @@
 A method's number orders its matches, but 0.8 need not mean right in 8 of 10 cases. A calibration is a curve that
 was fitted (:mod:`semcorr.evaluation.calibrate`) for one method with one model and one set of settings, and is used for
 these alone; it keeps where it is from. What has none is called uncalibrated.
+
+Nor does a curve say anything of other pairs than those it was measured on: a calibration holds for the data set that it
+was fitted to (:meth:`Calibration.holds_for`), and elsewhere for images that are like those of its data set, source and
+target (:mod:`semcorr.domain`). Where it does not hold, confidence is the method's own, and called uncalibrated.
 """
 
 import dataclasses
@@ -18,14 +22,19 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from semcorr.domain import Domain, statistics
 from semcorr.errors import CalibrationError
 from semcorr.files import write_whole
-from semcorr.images import ImageSource
+from semcorr.images import Image, ImageSource, load_image
 from semcorr.matching import Matcher, Matches, Query
 from semcorr.progress import Progress
 
-_FORMAT = 1
+_FORMAT = 2
+_READ = (1, 2)
+"""Files of version 1 do not say what kind of images they were fitted on."""
 _OWN = "calibrations"
+OWN_DATA = "own"
+"""The data set that is a folder of one's own (:mod:`semcorr.datasets.own`)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +47,8 @@ class Calibration:
         confidence, probability: corners of the curve, which is straight between them and level beyond its ends; the
             first rise, the second do not fall.
         source: where it is from: the model's name, the pairs, the rule by which a point was right, the fit.
+        domain: the kind of images that it was fitted on; None where that was not kept, as in files of an earlier
+            version: it holds for its own data set alone then.
     """
 
     method: str
@@ -45,6 +56,7 @@ class Calibration:
     confidence: tuple[float, ...]
     probability: tuple[float, ...]
     source: Mapping[str, Any]
+    domain: Domain | None = None
 
     def __post_init__(self) -> None:
         x, y = np.array(self.confidence, dtype=float), np.array(self.probability, dtype=float)
@@ -63,13 +75,32 @@ class Calibration:
         count = self.source.get("points", 0)
         return f"{count if isinstance(count, int) else 0:,} points of {told or 'unknown origin'}"
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the curve: what results depend on."""
+        curve = json.dumps([self.confidence, self.probability])
+        return hashlib.sha256(curve.encode()).hexdigest()[:16]
+
+    def holds_for(self, dataset: str) -> bool:
+        """Whether it was fitted to this data set. Folders of one's own share a name, and are not one data set."""
+        return dataset == self.source.get("dataset") and dataset != OWN_DATA
+
+    def has(self, query: Query) -> bool:
+        """Whether a query's image is like those that it was fitted on; of an earlier version's that is not known."""
+        return self.domain is not None and self.domain.has(query.source_statistics)
+
+    def holds_between(self, query: Query, target: Image) -> bool:
+        """Whether a query's image and another one are both like those that it was fitted on."""
+        return self.has(query) and self.domain is not None and self.domain.has(statistics(target))
+
     def apply(self, confidence: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
         """Return the probability that each point is right."""
         return np.interp(confidence, self.confidence, self.probability)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a JSON file, whole or not at all, and return its path."""
-        document = {"semcorr": "calibration", "version": _FORMAT, **dataclasses.asdict(self)}
+        domain = None if self.domain is None else self.domain.to_dict()
+        document = {"semcorr": "calibration", "version": _FORMAT, **dataclasses.asdict(self), "domain": domain}
         return write_whole(Path(path), (json.dumps(document, indent=1) + "\n").encode())
 
     @classmethod
@@ -81,7 +112,7 @@ class Calibration:
         """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
-            if document["semcorr"] != "calibration" or document["version"] != _FORMAT:
+            if document["semcorr"] != "calibration" or document["version"] not in _READ:
                 raise ValueError(f"it says {document['semcorr']!r}, version {document['version']!r}")
             return cls(
                 method=str(document["method"]),
@@ -89,6 +120,7 @@ class Calibration:
                 confidence=tuple(float(value) for value in document["confidence"]),
                 probability=tuple(float(value) for value in document["probability"]),
                 source=dict(document["source"]),
+                domain=Domain.from_dict(document["domain"]) if document.get("domain") is not None else None,
             )
         except (
             *(OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError),
@@ -128,15 +160,15 @@ class CalibratedMatcher:
     Args:
         matcher: the method.
         calibration: what was measured for it.
+        everywhere: every pair of images is known to be of the calibration's data set; otherwise each is looked at.
     """
 
-    def __init__(self, matcher: Matcher, calibration: Calibration) -> None:
-        self.matcher, self.calibration = matcher, calibration
+    def __init__(self, matcher: Matcher, calibration: Calibration, *, everywhere: bool = False) -> None:
+        self.matcher, self.calibration, self.everywhere = matcher, calibration, everywhere
 
     def identity(self) -> dict[str, Any]:
         """The method's own, and the calibration's curve."""
-        curve = json.dumps([self.calibration.confidence, self.calibration.probability])
-        return {**self.matcher.identity(), "calibration": hashlib.sha256(curve.encode()).hexdigest()[:16]}
+        return {**self.matcher.identity(), "calibration": self.calibration.fingerprint}
 
     def describe(
         self,
@@ -147,13 +179,24 @@ class CalibratedMatcher:
         progress: Progress | None = None,
     ) -> Query:
         """As the method does."""
-        return self.matcher.describe(image, points, names=names, progress=progress)
+        source = load_image(image)
+        query = self.matcher.describe(source, points, names=names, progress=progress)
+        # Another package's method may not say what it saw.
+        known = query.source_statistics or statistics(source)
+        return dataclasses.replace(query, source_statistics=known)
+
+    def holds(self, query: Query, target: Image) -> bool:
+        """Whether confidence between a query's image and another is a probability."""
+        return self.everywhere or self.calibration.holds_between(query, target)
 
     def locate(
         self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
-        """As the method does, with a confidence that is a probability."""
-        found = self.matcher.locate(query, image, trace=trace, progress=progress)
+        """As the method does, with a confidence that is a probability where the calibration holds."""
+        target = load_image(image)
+        found = self.matcher.locate(query, target, trace=trace, progress=progress)
+        if not self.holds(query, target):
+            return found
         return dataclasses.replace(
             found, confidence=self.calibration.apply(found.confidence), calibration=str(self.calibration)
         )

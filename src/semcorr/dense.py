@@ -71,7 +71,7 @@ def step_of(size: Size, step: int | None) -> int:
 def _find(matcher: Matcher, query: Query, target: Image, progress: Progress | None) -> Found:
     if isinstance(matcher, CalibratedMatcher):
         found, confidence = _find(matcher.matcher, query, target, progress)
-        return found, matcher.calibration.apply(confidence)
+        return found, matcher.calibration.apply(confidence) if matcher.holds(query, target) else confidence
     if isinstance(matcher, HalfPrecision):
         return matcher.either(lambda own: _find(own, query, target, progress), progress=progress)[0]
     if isinstance(matcher, PoseAligned):

@@ -43,6 +43,8 @@ class Query:
             "losses" (points, rounds, steps).
         shared: what it keeps of the whole image, whatever the points.
         remarks: what is to be known about how it was made, in words (:mod:`semcorr.fallback`).
+        source_statistics: what kind of image the source is (:func:`semcorr.domain.statistics`), by which a calibration
+            decides whether it holds; empty where it is not known, as in files of an earlier version.
     """
 
     method: str
@@ -57,6 +59,7 @@ class Query:
     tensors: Mapping[str, np.ndarray]
     shared: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    source_statistics: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", _read_only(self.points, "float64"))
@@ -89,6 +92,7 @@ class Query:
                 "image_size",
                 "image_sha256",
                 "remarks",
+                "source_statistics",
             )
         }
         arrays = {"points": self.points, **_prefixed(_PREFIX, self.tensors), **_prefixed(_SHARED, self.shared)}
@@ -120,6 +124,7 @@ class Query:
                 tensors=_with_prefix(_PREFIX, arrays),
                 shared=_with_prefix(_SHARED, arrays),
                 remarks=remarks_of(header),
+                source_statistics=_shares(header.get("source_statistics", {})),
             )
 
 
@@ -332,6 +337,13 @@ def _size(values: Sequence[int]) -> tuple[int, int]:
     if min(int(width), int(height)) < 1:
         raise ValueError(f"an image of {width} x {height} pixels")
     return int(width), int(height)
+
+
+def _shares(values: Mapping[str, object]) -> dict[str, float]:
+    found = {str(name): float(value) for name, value in values.items()}  # type: ignore[arg-type]
+    if not all(0 <= value <= 1 for value in found.values()):
+        raise ValueError(f"statistics of the source {values!r:.60}")
+    return found
 
 
 def _names(values: Sequence[object] | None, points: int) -> tuple[str, ...] | None:

@@ -7,19 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from evaluation.handmade import pair_record, run_of
 from semcorr.calibration import CalibratedMatcher, Calibration, bundled, calibrated, key_of
 from semcorr.cli.main import main
+from semcorr.datasets.base import Dataset, Pair, Picture
 from semcorr.dense import dense_flow
-from semcorr.errors import CalibrationError
+from semcorr.domain import statistics
+from semcorr.errors import CalibrationError, QueryError
 from semcorr.evaluation.calibrate import calibrate
+from semcorr.evaluation.measured import Wanted
 from semcorr.evaluation.records import Run
 from semcorr.evaluation.report import build_report
+from semcorr.evaluation.runner import Method as RunMethod
+from semcorr.evaluation.runner import run
 from semcorr.evaluation.trust import calibration_error
-from semcorr.matching import Matches, innermost
+from semcorr.images import load_image
+from semcorr.matching import Matches, Query, innermost
 from semcorr.methods import load_matcher
+from semcorr.saved import read_tensors, write_tensors
 from semcorr.toy.scenes import render_scene
 
 METHOD = {
@@ -147,7 +155,7 @@ def test_a_bundled_one_is_used_for_its_own_settings_alone(tmp_path: Path) -> Non
     flow = dense_flow(usual, scene, other, step=40)
     _, alone = raw.places(raw.describe(scene, flow.points().reshape(-1, 2)), other)
     np.testing.assert_allclose(flow.confidence.ravel(), usual.calibration.apply(alone), atol=1e-5)
-    # Elsewhere it is refused, with a reason.
+    # Other methods, models and settings are refused, with a reason.
     file = usual.calibration.save(tmp_path / "dift.json")
     assert isinstance(calibrated(raw, "dift", file), CalibratedMatcher)
     with pytest.raises(CalibrationError, match="another method, model or setting"):
@@ -222,3 +230,163 @@ def test_numbers_that_make_no_curve_are_an_error(tmp_path: Path, text: str) -> N
 def test_what_a_file_says_of_its_origin_may_be_anything(count: Any) -> None:
     made = Calibration(method="m", key="k", confidence=(0.5,), probability=(0.5,), source={"points": count})
     assert str(made) == "0 points of unknown origin"
+
+
+# --- where a calibration holds ----------------------------------------------------------------------------------------
+
+
+def grainy(seed: int) -> np.ndarray:
+    """An image with noise on it, as photographs have."""
+    return np.random.default_rng(seed).normal(128, 20, (96, 96, 3)).clip(0, 255).astype(np.uint8)
+
+
+def test_between_other_images_confidence_is_the_methods_own(tmp_path: Path) -> None:
+    """A drawing and an image with noise, either way round; a saved query knows what its image was like."""
+    usual, raw = (load_matcher("dift", "toy", device="cpu", calibration=c) for c in (None, "none"))
+    scene, other, photo = render_scene(0, 96, split="test").image, render_scene(1, 96, split="test").image, grainy(0)
+    points = [(30.0, 40.0)]
+    for source, target, holds in ((scene, other, True), (scene, photo, False), (photo, scene, False)):
+        for describing in (usual, raw):
+            query = Query.load(describing.describe(source, points).save(tmp_path / "query.safetensors"))
+            found, plain = usual.locate(query, target), raw.locate(query, target)
+            assert (found.calibration is not None) == holds
+            if not holds:
+                assert found.to_dict()["calibration"] == "uncalibrated"
+                np.testing.assert_array_equal(found.confidence, plain.confidence)
+            flow = dense_flow(usual, source, target, step=60)
+            own = dense_flow(raw, source, target, step=60)
+            assert np.array_equal(flow.confidence, own.confidence) != holds
+
+
+def test_a_query_of_an_earlier_version_is_read_and_uncalibrated(tmp_path: Path) -> None:
+    """What kind of image it was made from is not known."""
+    usual = load_matcher("dift", "toy", device="cpu")
+    scene, other = (render_scene(seed, 96, split="test").image for seed in (0, 1))
+    query = usual.describe(scene, [(30.0, 40.0)])
+    assert query.source_statistics
+    header, arrays = read_tensors(query.save(tmp_path / "new.safetensors"), "query")
+    header = {name: value for name, value in header.items() if name not in ("source_statistics", "semcorr", "version")}
+    old = Query.load(write_tensors(tmp_path / "old.safetensors", "query", header, arrays))
+    assert old.source_statistics == {}
+    assert usual.locate(old, other).calibration is None
+    assert usual.locate(query, other).calibration is not None
+    for broken in ([1], {"flat": "much"}, {"flat": 7}):
+        path = write_tensors(tmp_path / "b.safetensors", "query", {**header, "source_statistics": broken}, arrays)
+        with pytest.raises(QueryError):
+            Query.load(path)
+
+
+def test_a_file_of_the_first_version_holds_for_its_data_set_alone(tmp_path: Path) -> None:
+    usual = load_matcher("dift", "toy", device="cpu")
+    assert isinstance(usual, CalibratedMatcher)
+    document = json.loads(usual.calibration.save(tmp_path / "new.json").read_text())
+    assert document["version"] == 2
+    del document["domain"]
+    (tmp_path / "old.json").write_text(json.dumps(document | {"version": 1}))
+    old = Calibration.load(tmp_path / "old.json")
+    assert dataclasses.replace(usual.calibration, domain=None) == old
+    assert old.holds_for("toy")
+    assert not old.holds_for("pf-willow")
+    matcher = load_matcher("dift", "toy", device="cpu", calibration=tmp_path / "old.json")
+    scene, other = (render_scene(seed, 96, split="test").image for seed in (0, 1))
+    assert matcher.locate(matcher.describe(scene, [(30.0, 40.0)]), other).calibration is None
+    for domain in ([], {"images": 1}, {"images": 1, "ranges": {"flat": [2, 1]}}):
+        (tmp_path / "broken.json").write_text(json.dumps(document | {"domain": domain}))
+        with pytest.raises(CalibrationError, match="Cannot read"):
+            Calibration.load(tmp_path / "broken.json")
+
+
+def data(folder: Path, name: str, images: list[np.ndarray]) -> Dataset:
+    """All pairs of the first image with the others, a point in each."""
+    sides = []
+    for number, pixels in enumerate(images):
+        PIL.Image.fromarray(pixels).save(folder / f"{number}.png")
+        height, width = pixels.shape[:2]
+        points = np.array([[40.0, 50.0]])
+        sides.append(Picture(path=folder / f"{number}.png", size=(width, height), points=points, box=(0, 0, 90, 90)))
+    pairs = [
+        Pair(id=f"0-{number}", category="cat", source=sides[0], target=side, names=("ear",))
+        for number, side in enumerate(sides[1:], start=1)
+    ]
+    return Dataset(name=name, split="test", pairs=pairs, threshold="target-box", root=folder)
+
+
+def drawings_of(*seeds: int) -> list[np.ndarray]:
+    return [render_scene(seed, 96, split="test").image for seed in seeds]
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "holds"),
+    [
+        ("toy", drawings_of(0, 1, 2), True),
+        ("toy", [*drawings_of(0), grainy(0)], True),  # the data set decides
+        ("pf-willow", drawings_of(0, 1, 2), False),
+        ("own", drawings_of(0, 1, 2), True),
+        ("own", [*drawings_of(0, 1), grainy(0)], False),
+        ("own", [grainy(0), grainy(1)], False),
+    ],
+)
+def test_the_data_set_decides_in_a_run(tmp_path: Path, name: str, images: list[np.ndarray], holds: bool) -> None:
+    dataset = data(tmp_path, name, images)
+    used, raw = (
+        run(dataset, RunMethod(name="dift", options={"device": "cpu", **more}), tmp_path / folder)
+        for folder, more in (("used", {}), ("raw", {"calibration": "none"}))
+    )
+    for one, other in zip(used.records, raw.records, strict=True):
+        assert np.array_equal(one.confidence, other.confidence) != holds
+    assert ("calibration" in used.settings["method"]) == holds
+    report = build_report([used], Wanted(quote=False))
+    sheet = next(sheet for sheet in report.sheets if "confidence" in sheet.title)
+    told = dict(zip([column.key for column in sheet.columns], sheet.rows[0].values, strict=True))
+    assert told["calibrated"] == ("yes" if holds else "no")
+    assert any("is uncalibrated: its calibration was fitted to" in note for note in report.notes) != holds
+
+
+def test_workers_agree_on_whether_a_calibration_holds(tmp_path: Path) -> None:
+    dataset = data(tmp_path, "pf-willow", [*drawings_of(0, 1)])
+    method = RunMethod(name="dift", options={"device": "cpu", "samples": 1, "prompt": None})
+    key = key_of("dift", load_matcher("dift", "toy", **method.options).identity())
+    curve = Calibration(method="dift", key=key, confidence=(0, 1), probability=(0, 0.01), source={"dataset": "toy"})
+    options = {**method.options, "calibration": str(curve.save(tmp_path / "c.json"))}
+    found = run(dataset, dataclasses.replace(method, options=options), tmp_path / "run", workers=2)
+    assert found.records[0].confidence.max() > 0.01
+    same = dataclasses.replace(dataset, name="toy")
+    found = run(same, dataclasses.replace(method, options=options), tmp_path / "toy", workers=2)
+    assert found.records[0].confidence.max() <= 0.01
+
+
+def test_an_earlier_versions_run_of_another_data_set_is_called_uncalibrated() -> None:
+    """Its confidence went through the package's own calibration all the same."""
+    usual = load_matcher("dift", "toy", device="cpu")
+    method = {"name": "dift", **usual.identity()}
+    for name, told in (("toy", "yes"), ("pf-willow", "no"), ("own", "yes")):
+        report = build_report([run_of("old", drawn(5).records, dataset={"name": name}, method=method)])
+        sheet = next(sheet for sheet in report.sheets if "confidence" in sheet.title)
+        assert told in sheet.rows[0].values
+        assert any("which says nothing of" in note for note in report.notes) == (told == "no")
+
+
+def test_a_fit_keeps_what_its_images_are_like(tmp_path: Path) -> None:
+    for number, pixels in enumerate(drawings_of(0, 1)):
+        PIL.Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    made = drawn(40)
+    records = [dataclasses.replace(record, source="0.png", target="1.png") for record in made.records]
+    settings = {**made.settings, "dataset": {**made.settings["dataset"], "root": str(tmp_path)}}
+    found = calibrate(dataclasses.replace(made, records=records, settings=settings))
+    assert found.domain is not None
+    assert found.domain.images == 2
+    values = [statistics(load_image(pixels))["flat"] for pixels in drawings_of(0, 1)]
+    assert found.domain.ranges["flat"] == pytest.approx((min(values), max(values)), abs=1e-5)
+    assert Calibration.load(found.save(tmp_path / "c.json")) == found
+    assert calibrate(made).domain is None  # its images are not there
+
+
+def test_every_bundled_one_says_what_it_was_fitted_on() -> None:
+    domains = set()
+    for file in sorted((Path(str(resources.files("semcorr"))) / "calibrations").glob("*.json")):
+        domain = Calibration.load(file).domain
+        assert domain is not None
+        assert domain.images == 336
+        domains.add(json.dumps(domain.to_dict()))
+        assert all(domain.has(statistics(load_image(pixels))) for pixels in drawings_of(*range(10)))
+    assert len(domains) == 1

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +59,7 @@ class TransferRecord:
         error: a message, or None.
         remarks: what is to be known about how points were found, in words (:mod:`semcorr.fallback`).
         doubtful: The categories between which no choice could be made; then no object of them is here.
+        calibration: what the confidence of every match was calibrated on, in words; None if any is uncalibrated.
     """
 
     file: str
@@ -67,6 +69,7 @@ class TransferRecord:
     error: str | None = None
     remarks: tuple[str, ...] = ()
     doubtful: tuple[str, ...] = ()
+    calibration: str | None = None
 
     def to_json(self) -> str:
         """One line."""
@@ -78,6 +81,7 @@ class TransferRecord:
                 "error": self.error,
                 "remarks": list(self.remarks),
                 "doubtful": list(self.doubtful),
+                "calibration": self.calibration,
                 "objects": [_object_dict(found) for found in self.objects],
             },
             allow_nan=False,
@@ -100,6 +104,7 @@ class TransferRecord:
                 error=None if record["error"] is None else str(record["error"]),
                 remarks=remarks_of(record),
                 doubtful=tuple(map(str, record.get("doubtful", ()))),
+                calibration=None if record.get("calibration") is None else str(record["calibration"]),
             )
         except (IndexError, RecursionError, OverflowError, AttributeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -158,6 +163,17 @@ def scaled_box(box: Box | None, scale: tuple[float, float]) -> Box | None:
         return None
     (x0, y0, x1, y1), (x, y) = box, scale
     return x0 * x, y0 * y, x1 * x, y1 * y
+
+
+def calibration_of(records: Iterable[TransferRecord]) -> str:
+    """In words, whether the confidence of what was found goes back to probabilities, and what was measured for it."""
+    found = Counter(record.calibration for record in records if record.error is None)
+    names = [name for name in found if name is not None]
+    calibrated = sum(found[name] for name in names)
+    if not names:
+        return "uncalibrated"
+    told = f"calibrated on {', '.join(names)}"
+    return told if calibrated == found.total() else f"{told} for {calibrated} of {found.total()} images; uncalibrated"
 
 
 def _object_dict(found: FoundObject) -> dict[str, Any]:

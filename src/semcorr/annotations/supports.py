@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from semcorr import heatmaps
 from semcorr.annotations.base import COVERED, MISSING, VISIBLE, AnnotatedPicture, Annotations, Category, Instance
+from semcorr.calibration import CalibratedMatcher
 from semcorr.errors import ImageError, QueryError, TransferError
 from semcorr.evaluation.run_folder import writing
 from semcorr.geometry import crop_around, scale_points
@@ -231,8 +232,11 @@ def locate_all(
 def can_join(queries: Sequence[Query], matcher: Matcher) -> bool:
     """Whether points of several pictures may go through one call: nothing is kept of a picture as a whole.
 
-    Not with pose alignment, where each support may face another way.
+    Not with pose alignment, where each support may face another way; nor where a calibration holds for some of the
+    pictures only.
     """
+    if isinstance(matcher, CalibratedMatcher) and len({matcher.calibration.has(query) for query in queries}) > 1:
+        return False
     return not matcher.identity().get("align_pose") and not any(query.shared for query in queries)
 
 

@@ -129,8 +129,10 @@ class Transferrer:
             found: dict[Place, FoundObject] = {}
             remarks: list[str] = []
             doubtful: tuple[str, ...] = ()
+            calibrations: set[str | None] = set()
             for places in parts:
-                objects, remarked, measures = self._find(image, places, progress)
+                objects, remarked, measures, calibration = self._find(image, places, progress)
+                calibrations.add(calibration)
                 remarks += remarked
                 found |= zip(places, objects, strict=True)
                 if places is whole and self._is_open(target):
@@ -151,6 +153,7 @@ class Transferrer:
             objects=tuple(found[place] for place in target.places if place in found),
             remarks=tuple(dict.fromkeys(remarks)),
             doubtful=doubtful,
+            calibration=calibrations.pop() if len(calibrations) == 1 else None,
         )
 
     def _is_open(self, target: Target) -> bool:
@@ -188,10 +191,11 @@ class Transferrer:
 
     def _find(
         self, image: Image, places: Sequence[Place], progress: Progress | None
-    ) -> tuple[list[FoundObject], list[str], dict[str, Evidence]]:
+    ) -> tuple[list[FoundObject], list[str], dict[str, Evidence], str | None]:
         """All places share one part of the image, which the method reads once.
 
-        Also what the method remarked, and how well each place's category explains the part.
+        Also what the method remarked, how well each place's category explains the part, and what the confidence of all
+        matches was calibrated on (None if any is uncalibrated).
         """
         box = places[0].box
         part, corner = view(image, box, self.settings.margin)
@@ -216,7 +220,9 @@ class Transferrer:
                 )
             )
         described = [remark for support in supports for remark in support.query.remarks]
-        return found, [*described, *(remark for one in located for remark in one.remarks)], measures
+        calibrations = {one.calibration for one in located}
+        calibration = calibrations.pop() if len(calibrations) == 1 else None
+        return found, [*described, *(remark for one in located for remark in one.remarks)], measures, calibration
 
 
 def transfer(

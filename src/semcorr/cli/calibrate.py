@@ -20,7 +20,8 @@ def calibrate(
     """Fit a calibration to a run, for --calibration of the same method, model and settings.
 
     The run is one of `semcorr eval ... --calibration none`, of pairs that are not those one wants figures for. With it,
-    a confidence is the probability that a point is right.
+    a confidence is the probability that a point is right: in the run's own data set, and between images that are like
+    the run's. Elsewhere it is uncalibrated.
 
     Args:
         run: Folder that `semcorr eval` wrote.
@@ -46,5 +47,7 @@ def calibrate(
     console.say(
         f"{output}: {found.method}, {found}, {found.source['fit']}; calibration error in five folds {apart:.3f}"
     )
+    if found.domain is None:
+        console.note("The run's images are not where it was made: the calibration holds for its own data set alone.")
     console.say(f"Use it with: --method {found.method} --calibration {output}")
     return 0

@@ -40,7 +40,7 @@ def compare(found: Path, truth: Path, sigma: float | None, *, json: bool) -> int
     extra = scores.wrong_category + scores.surplus
     table.add_row(
         "objects that belong to no true one",
-        f"{extra} in {len(scores.extra)} of {scores.images} images ({extra / scores.images:.2f} an image)",
+        f"{extra} in {len(scores.extra)} of {scores.images} images",
     )
     if extra:
         table.add_row("of them of a category not shown, one too many", f"{scores.wrong_category}, {scores.surplus}")

@@ -119,6 +119,7 @@ def transfer(
     from semcorr.annotations.journal import Journal
     from semcorr.annotations.outputs import paths_of
     from semcorr.annotations.plan import plan_transfer
+    from semcorr.annotations.records import calibration_of
     from semcorr.annotations.running import TransferJob, run
     from semcorr.annotations.targets import select_targets
     from semcorr.annotations.transferrer import Transferrer
@@ -160,11 +161,13 @@ def transfer(
             return _status(outcome, plan)
         _check_found(outcome, plan)
         info = {"method": options.method, **work.identity(), "supports": dict(work.supports_of)}
-        files = _write(paths, known, journal, places, info=info, how=how)
+        confidence = calibration_of(journal.records(places))
+        files = _write(paths, known, journal, places, info={**info, "confidence": confidence}, how=how)
         if review is not None:
             files.append(_write_review(review, known, journal, places, outcome, plan, how=how))
     journal.remove()
-    _tell(files, outcome, places, journal, plan, notes, json=json)
+    console.note(f"Confidence: {confidence}.")
+    _tell(files, outcome, places, journal, plan, notes, json=json, confidence=confidence)
     return _status(outcome, plan)
 
 
@@ -285,6 +288,7 @@ def _tell(
     notes: Sequence[str],
     *,
     json: bool,
+    confidence: str | None = None,
 ) -> None:
     broken, remarks, doubtful = _broken(outcome, plan), journal.remarks(targets), journal.doubtful(targets)
     found = outcome.found + outcome.before - len(doubtful)
@@ -305,6 +309,7 @@ def _tell(
                 "files": [str(path) for path in files],
                 "targets": len(targets),
                 "found": found,
+                **({} if confidence is None else {"confidence": confidence}),
                 "broken": [{"image": file, "error": error} for file, error in broken.items()],
                 "notes": list(notes),
                 "doubtful": [{"image": file, "categories": list(names)} for file, names in doubtful.items()],

@@ -2,19 +2,22 @@
 
 import importlib.util
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from semcorr.calibration import Calibration, key_of
-from semcorr.errors import CalibrationError, SettingsError
+from semcorr.domain import Domain, statistics
+from semcorr.errors import CalibrationError, ImageError, SettingsError
 from semcorr.evaluation.baselines import BASELINES
 from semcorr.evaluation.pck import is_correct
 from semcorr.evaluation.protocol import named
 from semcorr.evaluation.records import Run
 from semcorr.evaluation.scores import score
 from semcorr.evaluation.trust import calibration_error
+from semcorr.images import load_image
 
 Kind = Literal["auto", "platt", "isotonic"]
 
@@ -80,7 +83,18 @@ def calibrate(run: Run, *, kind: Kind = "auto", alpha: float = 0.1, threshold: s
             "calibration_error_of_folds": round(apart[chosen], 4),
             "semcorr": version("semcorr"),
         },
+        domain=domain_of(run),
     )
+
+
+def domain_of(run: Run) -> Domain | None:
+    """The kind of images that a run's pairs are of; None where one of them is not where the run was made any more."""
+    root = Path(run.settings["dataset"].get("root", "."))
+    files = sorted({root / name for record in run.records for name in (record.source, record.target)})
+    try:
+        return Domain.of(statistics(load_image(file)) for file in files)
+    except ImageError:
+        return None
 
 
 def _error(

@@ -25,6 +25,9 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
 _ARRAYS = ("source_points", "truth", "predicted", "confidence")
 _ARRAY_MAPS = ("layers", "rounds", "crops")
 
+UNUSED = "calibration_unused"
+"""In a run's settings of its method: the calibration that there was, and that is not of the run's data set."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PairRecord:

@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from semcorr.calibration import OWN_DATA, Calibration, bundled, key_of
 from semcorr.evaluation.protocol import Protocol, named
 from semcorr.evaluation.published import FULL_SIZES, Published
-from semcorr.evaluation.records import Run
+from semcorr.evaluation.records import UNUSED, Run
 from semcorr.evaluation.scores import Scores
 
 _ELSEWHERE = ("root", "pairs", "content")
@@ -40,9 +41,36 @@ def warnings_of(names: Sequence[str], runs: Sequence[Run], scores: Sequence[Scor
     return found
 
 
+def is_calibrated(run: Run) -> bool:
+    """Whether a run's confidence went through a calibration of its own data set.
+
+    A run of an earlier version may have used the package's own on any data set.
+    """
+    method = run.settings.get("method", {})
+    if "calibration" not in method:
+        return False
+    own, name = _own_calibration(method), str(run.settings.get("dataset", {}).get("name"))
+    return own is None or name == OWN_DATA or own.holds_for(name)
+
+
+def _own_calibration(method: Mapping[str, Any]) -> Calibration | None:
+    """The package's own calibration, if it is the one of these settings."""
+    found = bundled(str(method.get("name")), key_of(str(method.get("name")), method))
+    return found if found is not None and found.fingerprint == method.get("calibration") else None
+
+
 def notes_of(names: Sequence[str], runs: Sequence[Run], protocol: Protocol) -> list[str]:
     """A rule that is not the data set's own, and settings of one method in which its runs differ."""
     found = []
+    for name, run in zip(names, runs, strict=True):
+        method, dataset = run.settings.get("method", {}), run.settings.get("dataset", {}).get("name")
+        if UNUSED in method:
+            found.append(f"{name} is uncalibrated: its calibration was fitted to {method[UNUSED]}, not to {dataset}.")
+        elif "calibration" in method and not is_calibrated(run):
+            found.append(
+                f"{name} is uncalibrated: its confidence went through a calibration of {_own_calibration(method)}, "
+                f"which says nothing of {dataset}."
+            )
     own = runs[0].settings.get("dataset", {}).get("threshold")
     if own and named(str(own)) != protocol:
         found.append(f"The data set's own rule is {named(str(own))}; these figures are under {protocol}.")

@@ -12,7 +12,7 @@ from semcorr.evaluation.baselines import BASELINES
 from semcorr.evaluation.measured import Group, Member, Wanted, measure
 from semcorr.evaluation.published import Averaging, Published, quoted
 from semcorr.evaluation.records import Run
-from semcorr.evaluation.remarks import note_of_quoted, notes_of, warnings_of, warnings_of_quoted
+from semcorr.evaluation.remarks import is_calibrated, note_of_quoted, notes_of, warnings_of, warnings_of_quoted
 from semcorr.evaluation.scores import (
     Alternative,
     Scores,
@@ -136,7 +136,7 @@ def _trust(group: Group) -> list[Sheet]:
                 name=one.name,
                 values=(
                     round(trust.calibration_error(confidence, right), 6),
-                    "yes" if "calibration" in one.run.settings["method"] else "no",
+                    "yes" if is_calibrated(one.run) else "no",
                     round(trust.risk_coverage_area(confidence, right), 6),
                     _percent(all_),
                     _percent(half),

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from semcorr.calibration import OWN_DATA, CalibratedMatcher
 from semcorr.datasets.base import Dataset, Pair, Picture
 from semcorr.datasets.declared_size import declared_scale
-from semcorr.errors import QueryError, RunError, SemcorrError
+from semcorr.domain import statistics
+from semcorr.errors import ImageError, QueryError, RunError, SemcorrError
 from semcorr.evaluation import run_folder
 from semcorr.evaluation.baselines import BASELINES, guessed
-from semcorr.evaluation.records import PairRecord, Run
+from semcorr.evaluation.records import UNUSED, PairRecord, Run
 from semcorr.evaluation.run_folder import Shard
 from semcorr.executors import spread
 from semcorr.images import Image, load_image
@@ -26,6 +28,9 @@ from semcorr.matching import Matcher, Query
 from semcorr.memory import told
 from semcorr.methods import find_method, load_matcher
 from semcorr.progress import Progress
+
+LIKE = 0.9
+"""So many of the images of a folder of one's own must be like a calibration's for it to hold there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +111,12 @@ def run(
     shard = shard or Shard()
     if workers < 1:
         raise RunError(f"Expected at least 1 worker, got {workers}.")
-    matcher = method.load()
+    loaded = method.load()
+    calibrated = calibration_holds(loaded, dataset)
+    matcher = _for_dataset(loaded, calibrated)
     settings = {"dataset": _dataset_settings(dataset), "method": _identity(method, matcher)}
+    if isinstance(loaded, CalibratedMatcher) and not calibrated:
+        settings["method"][UNUSED] = str(loaded.calibration)
     run_folder.open_run(folder, settings, len(dataset.pairs))
     if workers > 1 or ray is not None:
         matcher = None  # Each process loads its own; this one only had to say what it is.
@@ -116,7 +125,14 @@ def run(
         units = list(units_of(dataset, shard, found.done))
         total = sum(len(unit.places) for unit in units)
         if total:
-            work = _Work(method=method, folder=folder, shard=shard, root=dataset.root, keep_queries=keep_queries)
+            work = _Work(
+                method=method,
+                folder=folder,
+                shard=shard,
+                root=dataset.root,
+                keep_queries=keep_queries,
+                calibrated=calibrated,
+            )
             started = None if workers > 1 or ray is not None else work.started(matcher)
             pairs = spread(work, units, workers=workers, ray=ray, started=started, progress=progress)
             written: set[int] = set()
@@ -128,6 +144,34 @@ def run(
     if not keep_queries and len(found.done) == found.expected:
         shutil.rmtree(folder / "queries", ignore_errors=True)  # what a kill at the wrong moment may have left
     return found
+
+
+def calibration_holds(matcher: Matcher | None, dataset: Dataset) -> bool:
+    """Whether a method's confidence on a data set is a probability: its calibration is of that data set.
+
+    Of a folder of one's own its images decide: nearly all of them (``LIKE``) are like those that the calibration saw.
+    """
+    if not isinstance(matcher, CalibratedMatcher):
+        return False
+    if dataset.name != OWN_DATA:
+        return matcher.calibration.holds_for(dataset.name)
+    domain = matcher.calibration.domain
+    if domain is None:
+        return False
+    files = sorted({side.path for pair in dataset.pairs for side in (pair.source, pair.target)})
+    like, seen = 0, 0
+    for file in files:
+        with contextlib.suppress(ImageError):  # those of a pair that fails
+            image = load_image(file)
+            like, seen = like + domain.has(statistics(image)), seen + 1
+    return seen > 0 and like >= LIKE * seen
+
+
+def _for_dataset(matcher: Matcher | None, calibrated: bool) -> Matcher | None:
+    """The method with its calibration, whatever an image looks like, or without."""
+    if not isinstance(matcher, CalibratedMatcher):
+        return matcher
+    return CalibratedMatcher(matcher.matcher, matcher.calibration, everywhere=True) if calibrated else matcher.matcher
 
 
 def units_of(dataset: Dataset, shard: Shard, done: set[int]) -> Iterator[Unit]:
@@ -170,10 +214,11 @@ class _Work:
     shard: Shard
     root: Path
     keep_queries: bool
+    calibrated: bool
 
     def start(self) -> Callable[[Unit, Progress | None], Iterator[int]]:
         """In a worker process: a matcher and a file of its own (:class:`semcorr.executors.Job`)."""
-        return self.started(self.method.load())
+        return self.started(_for_dataset(self.method.load(), self.calibrated))
 
     def started(self, matcher: Matcher | None) -> Callable[[Unit, Progress | None], Iterator[int]]:
         """The same where the matcher is there already."""

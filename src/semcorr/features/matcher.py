@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from semcorr import heatmaps
+from semcorr.domain import statistics
 from semcorr.errors import QueryError
 from semcorr.features.buddies import Buddies
 from semcorr.features.settings import FeatureSettings
@@ -113,6 +114,7 @@ class FeatureMatcher(ABC, Generic[S]):
             names=None if names is None else tuple(names),
             image_size=source.size,
             image_sha256=source.sha256,
+            source_statistics=statistics(source),
             tensors={"vectors": found.cpu().numpy()},
             shared=self.kept(features),
         )

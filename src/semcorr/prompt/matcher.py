@@ -13,6 +13,7 @@ from torch import Tensor
 
 from semcorr.diffusion import DiffusionModel
 from semcorr.diffusion.model import Device, DType
+from semcorr.domain import statistics
 from semcorr.errors import QueryError, SettingsError, suggest
 from semcorr.geometry import check_points, scale_points, squash
 from semcorr.images import Image, ImageSource, load_image
@@ -192,6 +193,7 @@ class PromptMatcher:
             names=None if names is None else tuple(names),
             image_size=source.size,
             image_sha256=source.sha256,
+            source_statistics=statistics(source),
             tensors={"embeddings": learned.embeddings.numpy(), "losses": learned.losses.numpy()},
         )
 
