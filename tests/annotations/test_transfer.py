@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from semcorr.annotations import Annotations, TransferRecord, read_annotations, transfer
+from semcorr.annotations import Annotations, FoundObject, TransferRecord, outputs, read_annotations, transfer
 from semcorr.annotations.targets import find_targets
 from semcorr.annotations.toy_world import ToyWorld
 from semcorr.errors import TransferError
@@ -120,3 +120,31 @@ def test_supervision_takes_a_record(world: ToyWorld, dift: Matcher) -> None:
     np.testing.assert_allclose(points.xy[0, known], record.objects[0].points[known], atol=1e-3)
     assert points.data["class_name"].tolist() == ["face"]
     assert len(TransferRecord(file="a", path=Path("a"), error="broken").to_supervision()) == 0
+
+
+def test_of_one_file_under_two_ids_each_object_stays_in_its_own(world: ToyWorld, tmp_path: Path) -> None:
+    """The first id has an annotated object, the second a box; the points go into the box's own annotation."""
+    document = json.loads(world.annotations.read_text(encoding="utf-8"))
+    file, thing = document["images"][0]["file_name"], document["annotations"][0]
+    document["images"] = [{"id": number, "file_name": file, "width": 96, "height": 96} for number in (5, 9)]
+    box = {"id": 70, "image_id": 9, "category_id": 1, "bbox": [10, 20, 30, 40], "iscrowd": 0}
+    document["annotations"] = [thing | {"image_id": 5}, box]
+    (tmp_path / "a.json").write_text(json.dumps(document), encoding="utf-8")
+    known = read_annotations(tmp_path / "a.json", world.images)
+    (target,) = find_targets(known, ["face"], images=world.images)
+    assert [(place.id, place.box) for place in target.places] == [(70, (10, 20, 40, 60))]
+    names = known.categories["face"].keypoints
+    found = FoundObject(
+        category="face",
+        names=names,
+        points=np.full((len(names), 2), 30.5),
+        confidence=np.ones(len(names)),
+        box=target.places[0].box,
+        id=70,
+    )
+    record = TransferRecord(file=target.file, path=target.path, size=(96, 96), objects=(found,))
+    outputs.write("coco", tmp_path / "out.json", known, lambda: [record], min_confidence=0.5, info={})
+    first, second = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["annotations"]
+    assert first == document["annotations"][0]
+    assert (second["id"], second["image_id"], second["bbox"]) == (70, 9, [10, 20, 30, 40])
+    assert second["keypoints"] == [30, 30, 2] * len(names)

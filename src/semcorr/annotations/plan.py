@@ -118,7 +118,8 @@ def wanted_categories(annotations: Annotations, settings: TransferSettings) -> l
         raise TransferError(
             f"Expected at least one object whose key-points a person annotated or accepted in "
             f"{str(annotations.path)!r}, got none: its {predicted} objects with points are all marked as predicted. "
-            "Check and accept some of them first (documented under 'Predicted objects'), or annotate a few images."
+            'Check and accept some of them first (in COCO by "semcorr": {"predicted": true, "accepted": true}), or '
+            "annotate a few images."
         )
     if not annotated:
         raise TransferError(
