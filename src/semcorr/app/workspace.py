@@ -340,13 +340,13 @@ def arrays_of(work: Workspace) -> Iterable[np.ndarray]:
     for image in (work.source, *work.targets):
         if image is not None:
             yield image.pixels
-    for match in work.matches.values():
-        yield match.found.matches.heatmaps
-        if match.found.layers is not None:
-            yield match.found.layers
-    for learned in work.learned.values():
-        yield from learned.query.tensors.values()
-        yield from learned.query.shared.values()
+    for found in {id(match.found): match.found for match in work.matches.values()}.values():
+        yield found.matches.heatmaps
+        if found.layers is not None:
+            yield found.layers
+    for query in {id(learned.query): learned.query for learned in work.learned.values()}.values():
+        yield from query.tensors.values()
+        yield from query.shared.values()
 
 
 def _chosen(work: Workspace, index: int | None) -> tuple[int, ...]:
