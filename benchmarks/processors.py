@@ -115,18 +115,22 @@ def processors(
     moves: list[Moved] = []
     with tempfile.TemporaryDirectory(prefix="semcorr-") as folder, console.TerminalProgress() as progress:
         for method in methods:
-            runs: list[Float[np.ndarray, "points 2"]] = []
-            for number, setting in enumerate(SETTINGS):
-                progress(method, number, len(SETTINGS))
-                runs.append(run(setting, method, model, targets, Path(folder)))
-            moves += [
-                compared(method, setting.name, runs[0], found, cells)
-                for setting, found in zip(SETTINGS[1:], runs[1:], strict=True)
-            ]
+            first, *others = (one for one in SETTINGS if has_rows(method) or not one.one_row)
+            progress(method, 0, 1 + len(others))
+            found = run(first, method, model, targets, Path(folder))
+            for number, setting in enumerate(others, start=1):
+                progress(method, number, 1 + len(others))
+                other = run(setting, method, model, targets, Path(folder))
+                moves.append(compared(method, setting.name, found, other, cells))
     console.show(table(moves))
     if json_file is not None:
         save_json({"cells": cells, "torch": torch.__version__, "moves": [asdict(one) for one in moves]}, json_file)
     return 0
+
+
+def has_rows(method: str) -> bool:
+    """Whether a method, with its preset or without, learns embeddings: those on features alone do not."""
+    return method.partition(":")[0] in ("prompt", "attention-dift")
 
 
 def run(setting: Setting, method: str, model: str, targets: int, folder: Path) -> Float[np.ndarray, "points 2"]:
@@ -156,8 +160,7 @@ def write_points(method: str, model: str, targets: str, folder: str, threads: st
     torch.set_num_threads(int(threads))
     name, _, preset = method.partition(":")
     options: dict[str, Any] = {"preset": preset} if preset else {}
-    # Methods on features alone have no rows.
-    if int(one_row) and name in ("prompt", "attention-dift"):
+    if int(one_row):
         options["memory_budget"] = 1
     matcher = load_matcher(name, model, device="cpu", **options)
     found = []

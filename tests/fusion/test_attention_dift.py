@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import semcorr
-from closeness import assert_same_peaks, leads
+from closeness import assert_close_to_scale, assert_same_peaks, leads
 from semcorr.errors import LayerError, QueryError, SettingsError
 from semcorr.fusion import AttentionDiftMatcher, AttentionDiftSettings
 from semcorr.fusion.attention_dift import blend, settings_of
@@ -78,7 +78,7 @@ def test_a_peak_is_refined_in_the_finest_cells_of_the_attention(matcher: Attenti
     cell, finer = found("cell"), found(kind)
     # The bundled model's layers have maps of 8 x 8 and 16 x 16 cells in a frame of 64 pixels.
     at = find_peak(torch.from_numpy(np.array(cell.heatmaps)), kind, grid=(16, 16)).double().numpy()
-    np.testing.assert_allclose(finer.points, at * (2048 / 64, 512 / 64))
+    assert_close_to_scale(finer.points, at * (2048 / 64, 512 / 64), rel=1e-5)
     np.testing.assert_array_equal(finer.confidence, cell.confidence)
     assert np.abs((cell.points / (32, 8)) % 1 - 0.5).max() < 1e-6
     assert np.abs((finer.points / (32, 8)) % 1 - 0.5).max() > 1e-3

@@ -78,7 +78,7 @@ def test_a_finer_peak_is_that_of_the_same_map(
     cell, finer = matcher.locate(query, large), matcher.locate(query, large, peak=kind, trace=True)
     # The settings' layers have maps of 4 x 4 and 8 x 8 cells.
     expected = find_peak(torch.from_numpy(np.array(cell.heatmaps)), kind, grid=(8, 8)).double().numpy()
-    np.testing.assert_allclose(finer.points, expected * size / 128)
+    assert_close_to_scale(finer.points, expected * size / 128, rel=1e-5)
     np.testing.assert_array_equal(finer.confidence, cell.confidence)
     np.testing.assert_array_equal(finer.heatmaps, cell.heatmaps)
     assert finer.after_rounds is not None
@@ -92,7 +92,7 @@ def test_a_finer_peak_is_that_of_the_same_map(
     maps = torch.from_numpy(matcher.layer_heatmaps(query, large))
     for layer, side in enumerate(Reader(matcher.model, matcher.settings).cells):
         own = find_peak(maps[:, layer], kind, grid=(side, side)).double().numpy()
-        np.testing.assert_allclose(finer.layer_points[:, layer], own * size / 128, atol=1e-3)
+        assert_close_to_scale(finer.layer_points[:, layer], own * size / 128, rel=1e-5)
 
 
 def test_a_query_without_a_peak_is_found_as_before(matcher: PromptMatcher, source: Image, target: Image):
