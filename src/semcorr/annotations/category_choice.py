@@ -49,7 +49,7 @@ class Levels:
     Attributes:
         others: By category, the mean evidence on annotated images of other categories.
         gap: How much more there is on annotated images of the category itself, the mean over categories; NaN where that
-            cannot be known, as nowhere two supports are of one category.
+            cannot be known, as nowhere two supports are of one category, and where it is not so in every category.
     """
 
     others: Mapping[str, Evidence]
@@ -127,9 +127,11 @@ def measure_levels(
         if own[category] and others[category]
     ]
     unknown = np.full(2, np.nan)
+    # A measure that is no larger on any one category's own images would choose others in its place.
+    tells = (np.array(gaps).reshape(-1, 2) > 0).all(axis=0)
     return Levels(
         others={category: np.mean(values, axis=0) if values else unknown for category, values in others.items()},
-        gap=np.mean(gaps, axis=0) if gaps else unknown,
+        gap=np.where(tells, np.mean(gaps, axis=0), np.nan) if gaps else unknown,
     )
 
 
