@@ -93,7 +93,7 @@ def frontier(
     use_threads(threads)
     dataset = DataOptions(limit=limit).read("toy")
     options = {"dtype": dtype, "device": device}
-    methods = {name: Method(model=model, preset=name, options=options) for name in names}
+    methods = {name: Method(name="prompt", model=model, preset=name, options=options) for name in names}
     if not presets:
         methods |= others(model, options, output)
     with running(output) as progress:

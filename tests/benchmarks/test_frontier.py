@@ -16,8 +16,8 @@ FEW = {"device": "cpu", "steps": 1, "rounds": 1, "locate_crops": 4}
 def test_presets_are_run_scored_and_drawn_and_a_second_time_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     dataset = toy_world.load(tmp_path / "toy", sources=1, targets=1)
     methods = {
-        "paper": Method(options=FEW),
-        "reference": Method(preset="reference", options=FEW),
+        "paper": Method(name="prompt", model="toy", options=FEW),
+        "reference": Method(name="prompt", model="toy", preset="reference", options=FEW),
         "same-position": Method(name="same-position"),
     }
     runs = list(run_all(dataset, methods, tmp_path / "runs"))

@@ -17,7 +17,14 @@ QUICK = {"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"}
 def test_each_row_switches_one_thing_off(birds: Dataset, tmp_path: Path) -> None:
     two = dataclasses.replace(birds, pairs=birds.pairs[:2])
     told: set[str] = set()
-    rows = list(ablate(two, Method(options=QUICK), tmp_path, progress=lambda stage, *_, **__: told.add(stage)))
+    rows = list(
+        ablate(
+            two,
+            Method(name="prompt", model="toy", options=QUICK),
+            tmp_path,
+            progress=lambda stage, *_, **__: told.add(stage),
+        )
+    )
     last = "up_blocks.2.attentions.1"
     names = ["the method", "one embedding", f"one layer ({last})", "no crops", "the method on toy-plain"]
     assert [row.name for row in rows] == names
@@ -33,10 +40,10 @@ def test_each_row_switches_one_thing_off(birds: Dataset, tmp_path: Path) -> None
 
 def test_one_embedding_is_what_a_run_with_one_finds(birds: Dataset, tmp_path: Path) -> None:
     two = dataclasses.replace(birds, pairs=birds.pairs[:2])
-    rows = ablate(two, Method(options=QUICK), tmp_path / "a")
+    rows = ablate(two, Method(name="prompt", model="toy", options=QUICK), tmp_path / "a")
     next(rows)
     derived = next(rows)
-    real = run(two, Method(options={**QUICK, "rounds": 1}), tmp_path / "b")
+    real = run(two, Method(name="prompt", model="toy", options={**QUICK, "rounds": 1}), tmp_path / "b")
     for one, other in zip(derived.records, real.records, strict=True):
         np.testing.assert_allclose(one.predicted, other.predicted, atol=1e-3)
 

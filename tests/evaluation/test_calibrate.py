@@ -329,7 +329,7 @@ def drawings_of(*seeds: int) -> list[np.ndarray]:
 def test_the_data_set_decides_in_a_run(tmp_path: Path, name: str, images: list[np.ndarray], holds: bool) -> None:
     dataset = data(tmp_path, name, images)
     used, raw = (
-        run(dataset, RunMethod(name="dift", options={"device": "cpu", **more}), tmp_path / folder)
+        run(dataset, RunMethod(name="dift", model="toy", options={"device": "cpu", **more}), tmp_path / folder)
         for folder, more in (("used", {}), ("raw", {"calibration": "none"}))
     )
     for one, other in zip(used.records, raw.records, strict=True):
@@ -344,7 +344,7 @@ def test_the_data_set_decides_in_a_run(tmp_path: Path, name: str, images: list[n
 
 def test_workers_agree_on_whether_a_calibration_holds(tmp_path: Path) -> None:
     dataset = data(tmp_path, "pf-willow", [*drawings_of(0, 1)])
-    method = RunMethod(name="dift", options={"device": "cpu", "samples": 1, "prompt": None})
+    method = RunMethod(name="dift", model="toy", options={"device": "cpu", "samples": 1, "prompt": None})
     key = key_of("dift", load_matcher("dift", "toy", **method.options).identity())
     curve = Calibration(method="dift", key=key, confidence=(0, 1), probability=(0, 0.01), source={"dataset": "toy"})
     options = {**method.options, "calibration": str(curve.save(tmp_path / "c.json"))}

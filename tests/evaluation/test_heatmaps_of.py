@@ -82,7 +82,7 @@ def test_every_method_is_tried_here() -> None:
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_maps_peak_at_what_was_found(few: Dataset, tmp_path: Path, kept: bool) -> None:
-    found = run(few, Method(options=QUICK), tmp_path / "run", keep_queries=kept)
+    found = run(few, Method(name="prompt", model="toy", options=QUICK), tmp_path / "run", keep_queries=kept)
     assert (tmp_path / "run" / "queries").exists() == kept
     assert_peaks(found, 1e-2)
 
@@ -129,16 +129,18 @@ def test_maps_of_a_mirrored_target_are_those_that_were_found(few: Dataset, tmp_p
         large.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored)
     target = dataclasses.replace(pair.target, path=mirrored)
     one = dataclasses.replace(few, pairs=(dataclasses.replace(pair, target=target),))
-    found = run(one, Method(name="dift", options={**DIFT, "align_pose": True}), tmp_path / "run")
-    straight = run(one, Method(name="dift", options=DIFT), tmp_path / "straight")
+    found = run(one, Method(name="dift", model="toy", options={**DIFT, "align_pose": True}), tmp_path / "run")
+    straight = run(one, Method(name="dift", model="toy", options=DIFT), tmp_path / "straight")
     assert not np.allclose(found.records[0].predicted, straight.records[0].predicted)
     assert_peaks(found, 1.6)
 
 
 def test_the_packages_own_calibration_is_used_again_and_another_is_not(few: Dataset, tmp_path: Path) -> None:
     few = dataclasses.replace(few, pairs=few.pairs[:1])
-    own = run(few, Method(name="dift", options={"device": "cpu"}), tmp_path / "own")
-    none = run(few, Method(name="dift", options={"device": "cpu", "calibration": "none"}), tmp_path / "none")
+    own = run(few, Method(name="dift", model="toy", options={"device": "cpu"}), tmp_path / "own")
+    none = run(
+        few, Method(name="dift", model="toy", options={"device": "cpu", "calibration": "none"}), tmp_path / "none"
+    )
     assert load_method(own).identity()["calibration"] == own.settings["method"]["calibration"]
     assert "calibration" not in load_method(none).identity()
     method = {**own.settings["method"], "calibration": "of another file"}
@@ -147,7 +149,7 @@ def test_the_packages_own_calibration_is_used_again_and_another_is_not(few: Data
 
 
 def test_a_damaged_kept_query_is_made_again_and_a_missing_image_has_no_map(few: Dataset, tmp_path: Path) -> None:
-    found = run(few, Method(name="dift", options=DIFT), tmp_path / "run", keep_queries=True)
+    found = run(few, Method(name="dift", model="toy", options=DIFT), tmp_path / "run", keep_queries=True)
     (kept,) = (tmp_path / "run" / "queries").glob("*.safetensors")
     record = found.records[0]
     source = load_image(few.root / record.source)
@@ -164,7 +166,7 @@ def test_a_damaged_kept_query_is_made_again_and_a_missing_image_has_no_map(few: 
 def test_guesses_and_other_models_have_none(few: Dataset, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is a guess"):
         HeatmapsOf(run(few, Method(name="random"), tmp_path / "guess"))
-    found = run(few, Method(name="dift", options=DIFT), tmp_path / "run")
+    found = run(few, Method(name="dift", model="toy", options=DIFT), tmp_path / "run")
     method = {**found.settings["method"], "model_fingerprint": "0"}
     with pytest.raises(RunError, match="is not the model that"):
         HeatmapsOf(dataclasses.replace(found, settings={**found.settings, "method": method}))

@@ -97,7 +97,7 @@ def test_a_killed_worker_is_told(birds: Dataset, tmp_path: Path) -> None:
                 if "--multiprocessing-fork" in process.cmdline():
                     process.kill()
 
-    method = Method(options={"steps": 30, "rounds": 1, "locate_crops": 5, "device": "cpu"})
+    method = Method(name="prompt", model="toy", options={"steps": 30, "rounds": 1, "locate_crops": 5, "device": "cpu"})
     with pytest.raises(RunError, match=r"worker process was killed.*the same command goes on"):
         run(birds, method, tmp_path / "run", workers=2, progress=kill)
     assert 0 < len(read_run(tmp_path / "run").records) < 6

@@ -23,7 +23,7 @@ class Loaded(Method):
 folder = Path(sys.argv[1])
 pairs = registry.load("toy", folder / "toy", limit=13)
 options = {"steps": 8, "rounds": 1}
-matcher = Method(options=options).load()
+matcher = Method(name="prompt", model="toy", options=options).load()
 began = time.perf_counter()
 found = run(pairs, Loaded(options=options), folder / "run")
 wall = time.perf_counter() - began

@@ -20,7 +20,7 @@ from semcorr.evaluation.records import PairRecord
 from semcorr.evaluation.run_folder import Shard, merge, read_run
 from semcorr.evaluation.runner import Method, run, units_of
 
-QUICK = Method(options={"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"})
+QUICK = Method(name="prompt", model="toy", options={"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"})
 GUESS = Method(name="same-position")
 
 
@@ -260,7 +260,7 @@ def test_pairs_whose_images_have_another_size_than_is_declared_fail(birds: Datas
         birds.pairs[1],
         declared("source", birds.pairs[2], (32, 32)),
     )
-    quick = Method(name="dift", options={"samples": 1, "device": "cpu"})
+    quick = Method(name="dift", model="toy", options={"samples": 1, "device": "cpu"})
     result = run(dataclasses.replace(birds, pairs=pairs), quick, tmp_path / "run")
     sizes = [
         "128 x 128 pixels, and the file '1.png' has 64 x 64",

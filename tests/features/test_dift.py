@@ -197,7 +197,7 @@ def test_progress_is_told_and_can_stop(sd1: DiffusionModel, source: Image):
 
 
 def test_the_bundled_model_works_as_it_is(source: Image):
-    matcher = DiftMatcher.from_pretrained(device="cpu")
+    matcher = DiftMatcher.from_pretrained("toy", device="cpu")
     assert matcher.settings.resolution is None
     matches = matcher.locate(matcher.describe(source, [(20.5, 30.5)]), source)
     assert matches.points.tolist() == [[20.5, 30.5]]

@@ -86,7 +86,7 @@ def test_what_cannot_be_is_told(matcher: DiftBuddyMatcher, sd1: DiffusionModel, 
 
 
 def test_it_is_loaded_with_the_settings_of_both():
-    matcher = DiftBuddyMatcher.from_pretrained(device="cpu", samples=1, levels=3)
+    matcher = DiftBuddyMatcher.from_pretrained("toy", device="cpu", samples=1, levels=3)
     assert (matcher.settings.samples, matcher.settings.levels, matcher.settings.t) == (1, 3, 261)
 
 

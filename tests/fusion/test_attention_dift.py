@@ -31,7 +31,7 @@ def blobs(seed: int) -> Image:
 
 @pytest.fixture(scope="module")
 def matcher() -> AttentionDiftMatcher:
-    return AttentionDiftMatcher.from_pretrained(**SMALL)
+    return AttentionDiftMatcher.from_pretrained("toy", **SMALL)
 
 
 def test_the_blend_is_the_product_it_says():
@@ -103,13 +103,13 @@ def test_the_presets_are_the_prompts_with_difts_numbers():
 
 def test_what_does_not_fit_is_told(matcher: AttentionDiftMatcher):
     with pytest.raises(SettingsError, match=r"Unknown setting 'dift_blok'. Did you mean 'dift_block'\?"):
-        AttentionDiftMatcher.from_pretrained(dift_blok=1)
+        AttentionDiftMatcher.from_pretrained("toy", dift_blok=1)
     with pytest.raises(SettingsError, match="without noise all samples are the same"):
         override(matcher.settings, dift_noise="none")
     with pytest.raises(SettingsError, match="Unknown preset 'publishd'"):
-        AttentionDiftMatcher.from_pretrained(preset="publishd")
+        AttentionDiftMatcher.from_pretrained("toy", preset="publishd")
     with pytest.raises(LayerError, match="up/8"):
-        AttentionDiftMatcher.from_pretrained(device="cpu", layers="up/8")
+        AttentionDiftMatcher.from_pretrained("toy", device="cpu", layers="up/8")
     query = semcorr.load_matcher("dift", "toy", device="cpu", samples=1).describe(blobs(0), POINTS)
     with pytest.raises(QueryError, match="made by method 'dift', expected 'attention-dift'"):
         matcher.locate(query, blobs(1))

@@ -104,7 +104,7 @@ def test_progress_is_told_and_another_methods_query_refused(
 
 def test_attention_and_features_show_the_attentions_layers(faces: tuple[Image, Image]):
     source, target = faces
-    toy = AttentionDiftMatcher.from_pretrained(device="cpu", steps=2, dift_samples=1)
+    toy = AttentionDiftMatcher.from_pretrained("toy", device="cpu", steps=2, dift_samples=1)
     query = toy.describe(source, FACE_POINTS[:2])
     maps, found = toy.layer_heatmaps(query, target), toy.locate(query, target)
     np.testing.assert_allclose(peaks(maps, target.size), found.layer_points, rtol=0, atol=1e-9)

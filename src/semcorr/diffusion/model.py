@@ -12,6 +12,7 @@ from torch import Tensor
 from semcorr import numerics
 from semcorr.checkpoints.device import Device, DType, find_device, find_dtype
 from semcorr.checkpoints.names import with_variant
+from semcorr.defaults import PHOTO_MODEL
 from semcorr.diffusion import latents as _latents
 from semcorr.diffusion.attention import project_keys, recording
 from semcorr.diffusion.checkpoint import load_checkpoint
@@ -81,7 +82,7 @@ class DiffusionModel:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | Path = "toy",
+        model: str | Path = PHOTO_MODEL,
         *,
         revision: str | None = None,
         variant: str | None = None,

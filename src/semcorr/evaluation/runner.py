@@ -16,6 +16,7 @@ from jaxtyping import Float
 from semcorr.calibration import OWN_DATA, CalibratedMatcher
 from semcorr.datasets.base import Dataset, Pair, Picture
 from semcorr.datasets.declared_size import declared_scale
+from semcorr.defaults import DEFAULT_METHOD
 from semcorr.domain import statistics
 from semcorr.errors import ImageError, QueryError, RunError, SemcorrError
 from semcorr.evaluation import run_folder
@@ -37,12 +38,14 @@ LIKE = 0.9
 class Method:
     """What is measured: a baseline by its name, or a method with its model, preset and further options.
 
+    Name and model are by default those of :func:`semcorr.methods.load_matcher`.
+
     Raises:
         SettingsError: there is no method of the name.
     """
 
-    name: str = "prompt"
-    model: str = "toy"
+    name: str = DEFAULT_METHOD
+    model: str | None = None
     preset: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from semcorr.defaults import PHOTO_MODEL
 from semcorr.diffusion import DiffusionModel
 from semcorr.diffusion.model import Device, DType
 from semcorr.errors import ModelError, SettingsError, suggest
@@ -77,7 +78,7 @@ class DiftMatcher(FeatureMatcher[D]):
     @classmethod
     def from_pretrained(
         cls: type[M],
-        model: str | os.PathLike[str] = "toy",
+        model: str | os.PathLike[str] = PHOTO_MODEL,
         preset: str = "published",
         *,
         revision: str | None = None,

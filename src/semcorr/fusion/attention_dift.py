@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from semcorr import heatmaps
+from semcorr.defaults import PHOTO_MODEL
 from semcorr.diffusion import DiffusionModel
 from semcorr.diffusion.model import Device, DType
 from semcorr.features import DiftMatcher, DiftSettings
@@ -110,7 +111,7 @@ class AttentionDiftMatcher:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike[str] = "toy",
+        model: str | os.PathLike[str] = PHOTO_MODEL,
         preset: str = "fast",
         *,
         revision: str | None = None,

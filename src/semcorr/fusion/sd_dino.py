@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from semcorr.checkpoints.device import Device, DType
+from semcorr.defaults import PHOTO_MODEL
 from semcorr.diffusion import DiffusionModel
 from semcorr.errors import SettingsError, suggest
 from semcorr.features import DiftMatcher, DiftSettings, DinoSettings
@@ -92,7 +93,7 @@ class SdDinoMatcher(DiftMatcher[SdDinoSettings]):
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike[str] = "toy",
+        model: str | os.PathLike[str] = PHOTO_MODEL,
         preset: str = "published",
         *,
         revision: str | None = None,

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from semcorr.defaults import PHOTO_MODEL
 from semcorr.diffusion import DiffusionModel
 from semcorr.diffusion.model import Device, DType
 from semcorr.domain import statistics
@@ -88,7 +89,7 @@ class PromptMatcher:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike[str] = "toy",
+        model: str | os.PathLike[str] = PHOTO_MODEL,
         preset: str = "paper",
         *,
         revision: str | None = None,
