@@ -27,6 +27,14 @@ FAST = "fast"
 """The preset that is recommended where time matters."""
 
 
+def cells_of(method: str) -> dict[str, Any]:
+    """What makes a method's peaks cells, whatever its preset; methods on features have that from their publications.
+
+    So that recorded figures stay comparable: what finer peaks are worth, :mod:`benchmarks.peaks` says.
+    """
+    return {"peak": "cell"} if method in ("prompt", "attention-dift") else {}
+
+
 def new_app(name: str, text: str) -> App:
     """A command of one function, as ``semcorr`` itself makes them."""
     return App(

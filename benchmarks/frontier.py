@@ -17,7 +17,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from benchmarks import random_dino
-from benchmarks.command import EXACT, chosen_presets, main, new_app, save_figure, save_json, use_threads
+from benchmarks.command import EXACT, cells_of, chosen_presets, main, new_app, save_figure, save_json, use_threads
 from benchmarks.verdict import short
 from semcorr.cli import console
 from semcorr.cli.evaluate import DataOptions, running
@@ -93,7 +93,8 @@ def frontier(
     use_threads(threads)
     dataset = DataOptions(limit=limit).read("toy")
     options = {"dtype": dtype, "device": device}
-    methods = {name: Method(name="prompt", model=model, preset=name, options=options) for name in names}
+    cells = {**options, **cells_of("prompt")}
+    methods = {name: Method(name="prompt", model=model, preset=name, options=cells) for name in names}
     if not presets:
         methods |= others(model, options, output)
     with running(output) as progress:
@@ -119,7 +120,7 @@ def others(model: str, options: Mapping[str, Any], folder: Path) -> dict[str, Me
             continue
         vision = str(random_dino.write(folder / "random-dino")) if "dino" in name else None
         if vision is None:
-            found[name] = Method(name=name, model=model, options=options)
+            found[name] = Method(name=name, model=model, options={**options, **cells_of(name)})
         elif known.photo_model != PHOTO_MODEL:
             found[f"{name}, random"] = Method(name=name, model=vision, options=options)
         else:

@@ -17,7 +17,7 @@ from cyclopts import Parameter
 from jaxtyping import Float
 from rich.table import Table
 
-from benchmarks.command import main, new_app, save_json
+from benchmarks.command import cells_of, main, new_app, save_json
 from semcorr.cli import console
 from semcorr.cli.options import Device
 from semcorr.errors import SettingsError
@@ -91,7 +91,7 @@ def known_pairs(
         sets["photographs"] = read_photographs(photographs, pictures)
     outcomes: list[Outcome] = []
     for method in methods:
-        matcher = load_matcher(method, model, device=device)
+        matcher = load_matcher(method, model, device=device, **cells_of(method))
         for kind, images in sets.items():
             with console.TerminalProgress() as progress:
                 for number, change in enumerate(CHANGES):

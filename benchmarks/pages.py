@@ -25,7 +25,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import domain, frontier, known_pairs, processors, simulate, throughput, transfer
+from benchmarks import domain, frontier, known_pairs, peaks, processors, simulate, throughput, transfer
 from benchmarks.command import main, new_app
 from semcorr.cli import console
 from semcorr.errors import SemcorrError
@@ -159,6 +159,7 @@ _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "many-workers": lambda document: simulate.table(
         simulate.Recording(**_values(document["recording"])), [simulate.Played(**one) for one in document["played"]]
     ),
+    "peaks": peaks.table,
     "processors": lambda document: processors.table([processors.Moved(**one) for one in document["moves"]]),
     "throughput": lambda document: throughput.table(document["repeats"], compared=True),
     "transfer": transfer.table,

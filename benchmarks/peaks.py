@@ -43,7 +43,8 @@ PEAKS: tuple[Peak, ...] = get_args(Peak)
 ALPHAS = (0.02, 0.05, 0.1)
 METHODS = (FAST, "attention-dift", "dift", "nbb")
 
-Places = dict[tuple[str, Peak], Float[np.ndarray, "points 2"]]
+Places = dict[tuple[str, Peak], Float[np.ndarray, "_points 2"]]
+"""Points by method and kind of peak; pairs have different numbers of them."""
 
 app = new_app("peaks", "PCK by the setting peak, from the same heat maps.")
 

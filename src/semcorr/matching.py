@@ -141,8 +141,9 @@ class Matches:
         image_size, image_sha256: the target's (width, height) and the hash of its content.
         query_points: the query's own points, in pixels of the source.
         names: the query's names, or None.
-        round_points: where each round alone finds the point, in pixels of the target.
-        layer_points: where each layer alone finds it; ``layer_names`` says which layers.
+        round_points: where each round alone finds the point, in pixels of the target: the middle of its map's largest
+            pixel, even if the setting ``peak`` makes ``points`` finer.
+        layer_points: where each layer alone finds it, likewise; ``layer_names`` says which layers.
         after_rounds: where the first 1, 2, ... rounds together find it; the last is ``points``.
         after_crops: where it would have been found after 1, 2, ... crops; without columns unless ``locate`` was asked
             to trace them.

@@ -20,7 +20,7 @@ from semcorr.matching import Matcher, Matches, Query
 from semcorr.prompt import paper
 from semcorr.settings import override
 
-SMALL = {"device": "cpu", "steps": 4, "dift_samples": 2}
+SMALL = {"device": "cpu", "steps": 4, "dift_samples": 2, "peak": "cell"}
 POINTS = [(20.5, 30.5), (77.5, 50.5)]
 
 
@@ -53,7 +53,7 @@ def test_at_either_end_one_part_is_alone(matcher: AttentionDiftMatcher, temperat
     query = matcher.describe(source, POINTS)
     settings = override(matcher.settings, temperature=temperature)
     found = matcher.locate(dataclasses.replace(query, settings=settings.to_dict()), target)
-    one = semcorr.load_matcher("prompt", "toy", preset="fast", device="cpu", steps=4)
+    one = semcorr.load_matcher("prompt", "toy", preset="fast", device="cpu", steps=4, peak="cell")
     other = semcorr.load_matcher("dift", "toy", device="cpu", samples=2)
     part: Matcher = {"prompt": one, "dift": other}[alone]
     expected = part.locate(part.describe(source, POINTS), target)

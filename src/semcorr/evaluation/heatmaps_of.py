@@ -38,12 +38,15 @@ def load_method(run: Run, *, local_files_only: bool = False) -> Matcher:
     name = str(method.get("name"))
     if "settings" not in method or name not in methods():
         raise RunError(f"{run.name} has no heat maps: {name!r} is a guess, and looks at nothing.")
+    # Runs of attention from before there was a choice do not say that peaks were cells.
+    before = {"peak": "cell"} if "layers" in method["settings"] else {}
     options = {
         "revision": method.get("model_revision"),
         "dtype": method.get("dtype", "float32"),
         "align_pose": bool(method.get("align_pose")),
         "local_files_only": local_files_only,
         "calibration": "none",
+        **before,
         **method["settings"],
     }
     matcher = load_matcher(name, str(method["model_id"]), **options)

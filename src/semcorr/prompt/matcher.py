@@ -235,8 +235,8 @@ class PromptMatcher:
         settings = override(PromptSettings.from_dict(query.settings), **overrides)
         target = load_image(image)
         reader = Reader(self.model, settings)
-        summary = Summary(settings, cells=reader.cells)
-        crops = CropTrace(settings, cells=reader.cells) if trace else None
+        summary = Summary(settings, grid=reader.grid)
+        crops = CropTrace(settings, grid=reader.grid) if trace else None
         self._read(query, embeddings, reader, target, summary, crops=crops, progress=progress)
         return self._matches(query, summary.found(), crops, reader, target)
 
@@ -246,8 +246,8 @@ class PromptMatcher:
         """Return each layer's own heat map of each of a query's points in another image: float32, the whole target.
 
         The mean over crops, rounds and heads, before layers are fused; layers are in the order of
-        ``Matches.layer_names``, and each map's peak (:func:`semcorr.heatmaps.find_peak`) is that of
-        ``Matches.layer_points``. It takes as long as :meth:`locate`.
+        ``Matches.layer_names``, and each map's peak is that of ``Matches.layer_points``. It takes as long as
+        :meth:`locate`.
 
         Args:
             query: what :meth:`describe` gave, perhaps in another process.
@@ -269,7 +269,7 @@ class PromptMatcher:
         def keep(maps: Float[Tensor, "layers side side"]) -> None:
             next(rows)[:] = maps.numpy()
 
-        summary = Summary(reader.settings, cells=reader.cells, on_layers=keep)
+        summary = Summary(reader.settings, grid=reader.grid, on_layers=keep)
         self._read(query, embeddings, reader, target, summary, progress=progress)
         return found
 

@@ -84,15 +84,11 @@ class Reader:
         return self.model.timestep(self.settings.locate_step, self.settings.steps_of)
 
     @property
-    def cells(self) -> tuple[int, ...]:
-        """The side, in cells, of each layer's map of the frame."""
-        side = self.resolution // self.model.vae_factor
-        return tuple(layer.map_size(side, side)[0] for layer in self.layers)
-
-    @property
     def grid(self) -> Size:
-        """(columns, rows) of the finest of them: what maps of all layers together are refined in."""
-        return (max(self.cells), max(self.cells))
+        """(columns, rows) of the finest layer's maps of the frame: the cells in which peaks are refined."""
+        side = self.resolution // self.model.vae_factor
+        rows, columns = max(layer.map_size(side, side) for layer in self.layers)
+        return (columns, rows)
 
     def learn_range(self, x: float, y: float) -> CropRange:
         """The crops allowed while learning the point (x, y) of the model frame."""

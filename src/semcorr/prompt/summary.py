@@ -1,7 +1,7 @@
 """From every embedding's maps to one point, one heat map and one confidence for each query point."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -32,41 +32,43 @@ class Summary:
     """Takes the maps of (point, round) rows, point-major, and keeps only what is reported.
 
     Maps are averaged over a point's embeddings, then over layers (``fusion``); the peak is the point (paper section
-    3.3). ``cells`` are the sides of the layers' own maps, before they were enlarged, which finer peaks are looked for
-    in. ``on_layers`` is given each point's maps in between, before layers are fused, in the points' order.
+    3.3). Rounds and layers alone are told by the middles of their largest pixels, whatever the setting ``peak``.
+    ``grid`` is the (columns, rows) of cells that the maps were enlarged from, in which peaks are refined. ``on_layers``
+    is given each point's maps in between, before layers are fused, in the points' order.
     """
 
     def __init__(
         self,
         settings: PromptSettings,
         *,
-        cells: Sequence[int] = (),
+        grid: Size | None = None,
         on_layers: Callable[[Float[Tensor, "layers side side"]], None] | None = None,
     ) -> None:
-        self._settings, self._peaks, self._on_layers = settings, _Peaks(settings, cells), on_layers
+        self._settings, self._grid, self._on_layers = settings, grid, on_layers
         self._sum: Tensor | None = None
-        self._maps: list[Tensor] = []  # one for each round, its layers fused
+        self._rounds: list[Tensor] = []
         self._after: list[Tensor] = []
         self._points: list[tuple[Tensor, ...]] = []
 
     def add(self, maps: Float[Tensor, "layers side side"]) -> None:
         """Take the next row."""
         self._sum = maps.clone() if self._sum is None else self._sum + maps
-        self._maps.append(fuse_layers(maps, self._settings.fusion))
-        self._after.append(self._peaks.fused(fuse_layers(self._sum / len(self._maps), self._settings.fusion)))
-        if len(self._maps) == self._settings.rounds:
+        self._rounds.append(heatmaps.peak(fuse_layers(maps, self._settings.fusion)))
+        so_far = fuse_layers(self._sum / len(self._rounds), self._settings.fusion)
+        self._after.append(heatmaps.find_peak(so_far, self._settings.peak, grid=self._grid))
+        if len(self._rounds) == self._settings.rounds:
             self._finish(self._sum / self._settings.rounds)
-            self._sum, self._maps, self._after = None, [], []
+            self._sum, self._rounds, self._after = None, [], []
 
     def _finish(self, mean: Float[Tensor, "layers side side"]) -> None:
         if self._on_layers is not None:
             self._on_layers(mean)
-        fused, rounds = fuse_layers(mean, self._settings.fusion), torch.stack(self._maps)
+        fused = fuse_layers(mean, self._settings.fusion)
+        round_points = torch.stack(self._rounds)
         height = heatmaps.peak_value(mean.mean(dim=0))
-        # The cells whatever the setting, so that a confidence does not depend on it.
-        confidence = first_confidence(heatmaps.peak(rounds), height, side=fused.shape[-1])
-        found = self._peaks.fused(fused), confidence, fused, self._peaks.fused(rounds), self._peaks.layers(mean)
-        self._points.append((*found, torch.stack(self._after)))
+        confidence = first_confidence(round_points, height, side=fused.shape[-1])
+        after = torch.stack(self._after)
+        self._points.append((after[-1], confidence, fused, round_points, heatmaps.peak(mean), after))
 
     def found(self) -> Found:
         """The results of all points whose rounds are complete."""
@@ -87,8 +89,8 @@ class CropTrace:
     Takes each row's maps after every crop, point-major as :class:`Summary` does, and keeps peaks only.
     """
 
-    def __init__(self, settings: PromptSettings, *, cells: Sequence[int] = ()) -> None:
-        self._settings, self._peaks = settings, _Peaks(settings, cells)
+    def __init__(self, settings: PromptSettings, *, grid: Size | None = None) -> None:
+        self._settings, self._grid = settings, grid
         self._sum: Tensor | None = None
         self._seen = 0
         self._points: list[Tensor] = []
@@ -99,35 +101,13 @@ class CropTrace:
         self._seen += 1
         if self._seen == self._settings.rounds:
             means = self._sum / self._settings.rounds
-            self._points.append(
-                torch.stack([self._peaks.fused(fuse_layers(mean, self._settings.fusion)) for mean in means])
-            )
+            fused = torch.stack([fuse_layers(mean, self._settings.fusion) for mean in means])
+            self._points.append(heatmaps.find_peak(fused, self._settings.peak, grid=self._grid))
             self._sum, self._seen = None, 0
 
     def points(self) -> Float[Tensor, "points crops 2"]:
         """The peaks, in pixels of the model frame."""
         return torch.stack(self._points)
-
-
-class _Peaks:
-    """Where maps of the frame have their peaks, by the setting ``peak``; ``cells`` as for :class:`Summary`."""
-
-    def __init__(self, settings: PromptSettings, cells: Sequence[int]) -> None:
-        self._kind, self._cells = settings.peak, cells
-
-    def fused(self, maps: Float[Tensor, "*batch side side"]) -> Float[Tensor, "*batch 2"]:
-        """Of maps that all layers together made: in cells of the finest."""
-        return heatmaps.find_peak(maps, self._kind, grid=_square(max(self._cells, default=None)))
-
-    def layers(self, maps: Float[Tensor, "layers side side"]) -> Float[Tensor, "layers 2"]:
-        """Of each layer's own map, in its own cells."""
-        grids = [_square(side) for side in self._cells] or [None] * len(maps)
-        found = [heatmaps.find_peak(one, self._kind, grid=grid) for one, grid in zip(maps, grids, strict=True)]
-        return torch.stack(found)
-
-
-def _square(side: int | None) -> Size | None:
-    return None if side is None else (side, side)
 
 
 def first_confidence(
