@@ -30,7 +30,7 @@ DINO: dict[str, Any] = {"resolution": 64, "layer": -1, "device": "cpu"}
 
 MADE: dict[str, tuple[str, dict[str, Any]]] = {
     "prompt": ("toy", QUICK),
-    "attention-dift": ("toy", {"steps": 2, "locate_crops": 4, "dift_samples": 1, "device": "cpu"}),
+    "attention-dift": ("toy", {"steps": 2, "locate_crops": 4, "dift_samples": 1, "peak": "cell", "device": "cpu"}),
     "dift": ("toy", DIFT),
     "nbb": ("toy", DIFT),
     "dino": ("dinov2", DINO),
