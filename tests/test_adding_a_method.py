@@ -42,6 +42,7 @@ def semcorr(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 def test_it_matches(installed: Path, tmp_path: Path):
     """A picture of four coloured quarters, and the same turned by half."""
     quarters = np.zeros((64, 64, 3), dtype=np.uint8)
@@ -79,12 +80,14 @@ def test_it_is_measured_and_listed(installed: Path, tmp_path: Path):
     assert "colours:ColourMatcher.from_pretrained" in semcorr(installed, "doctor").stdout
 
 
+@pytest.mark.slow
 def test_a_misspelt_setting_is_told(installed: Path):
     done = semcorr(installed, "eval", "toy", "--method", "colour", "--set", "reech=1")
     assert done.returncode == 2
     assert "Did you mean 'reach'?" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_package_whose_method_is_not_there_is_named(tmp_path: Path):
     about = tmp_path / "gone-1.0.dist-info"
     about.mkdir()

@@ -54,6 +54,7 @@ def large_vision(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return spoiled(folder / "fine", folder / "large", "model.safetensors", weight, 1e7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "options"),
     [
@@ -113,6 +114,7 @@ def test_what_fits_half_precision_stays_there(tiny_sd: Path) -> None:
     assert half._full is None  # type: ignore[attr-defined]  # nothing was loaded for nothing
 
 
+@pytest.mark.slow
 def test_flows_and_mutual_matches_fall_back_as_well(dift: tuple[Matcher, Matcher]) -> None:
     flows = [dense_flow(one, SOURCE, TARGET, step=16) for one in dift]
     np.testing.assert_array_equal(flows[0].displacement, flows[1].displacement)

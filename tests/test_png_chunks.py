@@ -140,6 +140,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 def test_a_bomb_of_many_texts_takes_no_memory(tmp_path: Path) -> None:
     """A megabyte on disk that would be a gigabyte: a thousand texts, each at Pillow's bound."""
     (tmp_path / "plain.png").write_bytes(png())

@@ -13,6 +13,7 @@ from semcorr.evaluation.runner import Method
 FEW = {"device": "cpu", "steps": 1, "rounds": 1, "locate_crops": 4}
 
 
+@pytest.mark.slow
 def test_presets_are_run_scored_and_drawn_and_a_second_time_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     dataset = toy_world.load(tmp_path / "toy", sources=1, targets=1)
     methods = {

@@ -32,6 +32,7 @@ def test_a_marked_pixel_is_where_the_points_say(change: Change):
             assert truth.tolist() == [x + 0.5, y + 0.5]
 
 
+@pytest.mark.slow
 def test_the_command_tells_of_every_change_and_both_modes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -15,6 +15,7 @@ from semcorr.images import load_image
 from semcorr.settings import override
 
 
+@pytest.mark.slow
 def test_places_from_the_same_maps_are_those_that_a_method_finds(toy_model: DiffusionModel) -> None:
     (pair,) = DataOptions(split="val", limit=1).read("toy").pairs
     source, target = load_image(pair.source.path), load_image(pair.target.path)

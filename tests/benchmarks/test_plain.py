@@ -57,6 +57,7 @@ def test_the_package_computes_what_the_plain_procedure_does(
     _agree(tiny_model, settings, source, target, POINTS)
 
 
+@pytest.mark.slow
 def test_it_does_on_the_bundled_model_too(toy_model: DiffusionModel):
     """Crops that follow the running peak as well, which leads every other place by half its height and more."""
     settings = override(preset("paper", "toy"), steps=6, rounds=2)
@@ -89,6 +90,7 @@ def test_progress_is_told_by_step_and_by_crop(tiny_model: DiffusionModel, source
     assert told[4:] == [("locate", done, 8) for done in range(1, 9)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["fresh", "shared"])
 def test_shared_crops_are_the_same_with_fresh_noise_and_with_their_own(
     tiny_model: DiffusionModel, source: Image, target: Image, noise: str

@@ -11,6 +11,7 @@ from semcorr.diffusion import DiffusionModel
 FEW = ["--set", "resolution=64", "--set", "steps=1", "--set", "rounds=1", "--set", "locate_crops=4"]
 
 
+@pytest.mark.slow
 def test_growth_is_measured_printed_and_drawn(
     tiny_model: DiffusionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -64,6 +64,7 @@ for number in range(30):
 """
 
 
+@pytest.mark.slow
 def test_a_command_that_grows_and_leaves_a_process_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak, "SECONDS_TO_END", 0.5)
     soaked = Soaked(title="grows", targets=30, ceiling=10**9)

@@ -30,6 +30,7 @@ def _results(contestants: list[Contestant]) -> speed.Results:
     return speed.Results(contestants=contestants, counts=(1, 3), exact="paper", fast="fast")
 
 
+@pytest.mark.slow
 def test_everything_is_measured_interleaved_and_printed(
     contestants: list[Contestant], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -71,6 +72,7 @@ def test_work_is_counted_as_it_is_done(contestants: list[Contestant]):
     assert costs[PLAIN, "describe", 2].flops == pytest.approx(2 * costs[PLAIN, "describe", 1].flops)
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_worked_out_from_a_few_steps(contestants: list[Contestant]):
     plain, paper, fast = contestants
     list(paper.measure("describe", (1,), longest=0))  # what a row takes of memory is measured once, by a pass
@@ -87,6 +89,7 @@ def test_what_takes_too_long_is_worked_out_from_a_few_steps(contestants: list[Co
     assert [m.cost.passes for m in fast.measure("locate", (1, 3), longest=0)] == [5, 5]
 
 
+@pytest.mark.slow
 def test_stopped_it_prints_the_finished_repeats(
     contestants: list[Contestant], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

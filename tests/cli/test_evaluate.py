@@ -49,6 +49,7 @@ def test_a_baseline_takes_no_harm_from_resources_that_it_has_no_use_for(
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_an_evaluation_hands_resources_on_and_is_the_same_run_without(
     semcorr: Semcorr, data: Path, tmp_path: Path, quick: list[str]
 ) -> None:
@@ -109,6 +110,7 @@ def test_failed_pairs_are_told_and_the_status_is_1(semcorr: Semcorr, data: Path,
     assert "The same command tries them again." in ran.err
 
 
+@pytest.mark.slow
 def test_the_ablation_is_one_commands_output(semcorr: Semcorr, data: Path, tmp_path: Path, quick: list[str]) -> None:
     """Every choice switched off, and of the method's own run each layer, each number of embeddings and of crops."""
     words = ("ablate", "spair", "--data", data, "--category", "car", "--limit", 1, "-o", tmp_path / "runs", *quick)

@@ -64,6 +64,7 @@ def test_describe_then_locate_is_match(semcorr, pictures, quick, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_resources_change_no_result_and_a_cache_of_latents_is_used_by_both_halves(semcorr, pictures, tmp_path):
     """On the bundled model: what checkpointing rounds moves no peak there."""
     small = ("rounds=1", "steps=2", "locate_crops=4", "resolution=64")

@@ -10,6 +10,7 @@ import pytest
 POINTS = ["-p", "10.5", "20", "-p", "90", "60"]
 
 
+@pytest.mark.slow
 def test_layers_stand_beside_each_picture_and_change_no_result(semcorr, pictures, quick, tmp_path):
     plain = semcorr("match", *pictures[:3], *POINTS, *quick, "--json", "-o", tmp_path / "a")
     ran = semcorr("match", *pictures[:3], *POINTS, *quick, "--layers", "--json", "-o", tmp_path / "b")
@@ -25,6 +26,7 @@ def test_layers_stand_beside_each_picture_and_change_no_result(semcorr, pictures
     assert names == sorted(f"picture-0-to-picture-{number}{what}.png" for number in (1, 2) for what in ("", "-layers"))
 
 
+@pytest.mark.slow
 def test_one_figure_of_all_targets(semcorr, pictures, quick, tmp_path):
     ran = semcorr("match", *pictures, *POINTS, *quick, "--figure", "many", "-o", tmp_path / "out")
     assert ran.status == 0
@@ -34,6 +36,7 @@ def test_one_figure_of_all_targets(semcorr, pictures, quick, tmp_path):
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_the_figure_of_the_method_for_each_target(semcorr, pictures, quick, tmp_path):
     ran = semcorr("match", *pictures[:3], *POINTS, *quick, "--figure", "method", "--json", "-o", tmp_path / "out")
     assert ran.status == 0

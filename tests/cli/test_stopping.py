@@ -39,6 +39,7 @@ def wait_for(process: subprocess.Popen[bytes], folder: Path, pattern: str, count
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_stopped_while_learning(semcorr_process, pictures, quick, tmp_path):
     leader, follower = pty.openpty()
     words = ["match", *pictures[:2], "-p", 10, 20, *quick, "--set", "lr=0.01", "-o", tmp_path / "out"]

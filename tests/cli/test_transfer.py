@@ -65,6 +65,7 @@ def test_nothing_that_is_read_is_written_to(semcorr: Callable[..., Ran], drawing
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_overflowed_is_told_also_of_an_earlier_start(
     semcorr: Callable[..., Ran], drawings: ToyWorld, tiny_sd: Path, tmp_path: Path
 ) -> None:

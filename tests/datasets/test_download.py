@@ -229,6 +229,7 @@ def test_all_members_are_judged_before_the_first_is_written(tmp_path):
     assert everything(out) == []
 
 
+@pytest.mark.slow
 def test_a_bomb_is_not_unpacked(tmp_path):
     """1.2 GB of nothing in a megabyte, as tar and as zip: refused from what they say of themselves."""
     head = tarfile.TarInfo("folder/zeros")

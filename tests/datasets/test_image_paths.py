@@ -189,6 +189,7 @@ def test_beside_the_annotations_ends_of_names_are_looked_up(tmp_path: Path) -> N
     assert find("/data/c.png") == tmp_path / "c.png"
 
 
+@pytest.mark.slow
 def test_many_files_are_found_fast(tmp_path: Path) -> None:
     for number in range(20):
         (tmp_path / "images" / f"d{number}").mkdir(parents=True)

@@ -62,6 +62,7 @@ def test_a_point_on_the_last_row_is_inside(spair_copy, literal, write_pairs):
     np.testing.assert_array_equal(points, [[500, 332], [0.5, 0.5], [700.5, 10.5]])
 
 
+@pytest.mark.slow
 def test_the_toy_world_under_official_names(tmp_path):
     counts = write_spair(tmp_path / "SPair-71k", images=3, size=64)
     for split in ("trn", "val", "test"):

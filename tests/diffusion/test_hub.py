@@ -152,6 +152,7 @@ def test_offline_by_the_hubs_own_switch() -> None:
         DiffusionModel.from_pretrained("tiny/absent", device="cpu")
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses_and_what_is_refused_of_it(repositories: Path, tmp_path: Path) -> None:
     with HubStandIn(repositories) as hub:
         unknown, gated, revision, pickled, other, cancelled, resumed = client(

@@ -114,6 +114,7 @@ def test_what_is_remembered_before_the_first_cross_attention_is_not_worked_out_a
     assert set(runs.rows.values()) == {2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_bytes_told_are_those_that_a_row_takes(model: DiffusionModel, checkpointing: bool) -> None:
     size = (32, 32)

@@ -14,6 +14,7 @@ from semcorr.evaluation.runner import Method, run
 QUICK = {"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"}
 
 
+@pytest.mark.slow
 def test_each_row_switches_one_thing_off(birds: Dataset, tmp_path: Path) -> None:
     two = dataclasses.replace(birds, pairs=birds.pairs[:2])
     told: set[str] = set()
@@ -38,6 +39,7 @@ def test_each_row_switches_one_thing_off(birds: Dataset, tmp_path: Path) -> None
     assert plain["model_fingerprint"] != whole["model_fingerprint"]
 
 
+@pytest.mark.slow
 def test_one_embedding_is_what_a_run_with_one_finds(birds: Dataset, tmp_path: Path) -> None:
     two = dataclasses.replace(birds, pairs=birds.pairs[:2])
     rows = ablate(two, Method(name="prompt", model="toy", options=QUICK), tmp_path / "a")

@@ -240,6 +240,7 @@ def grainy(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(128, 20, (96, 96, 3)).clip(0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_between_other_images_confidence_is_the_methods_own(tmp_path: Path) -> None:
     """A drawing and an image with noise, either way round; a saved query knows what its image was like."""
     usual, raw = (load_matcher("dift", "toy", device="cpu", calibration=c) for c in (None, "none"))
@@ -342,6 +343,7 @@ def test_the_data_set_decides_in_a_run(tmp_path: Path, name: str, images: list[n
     assert any("is uncalibrated: its calibration was fitted to" in note for note in report.notes) != holds
 
 
+@pytest.mark.slow
 def test_workers_agree_on_whether_a_calibration_holds(tmp_path: Path) -> None:
     dataset = data(tmp_path, "pf-willow", [*drawings_of(0, 1)])
     method = RunMethod(name="dift", model="toy", options={"device": "cpu", "samples": 1, "prompt": None})

@@ -87,6 +87,7 @@ def test_maps_peak_at_what_was_found(few: Dataset, tmp_path: Path, kept: bool) -
     assert_peaks(found, 1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MADE if name != "prompt"])
 def test_a_report_with_heat_maps_of_every_method(
     few: Dataset, folders: dict[str, str], tmp_path: Path, name: str
@@ -109,8 +110,9 @@ def test_poses_calibrations_and_precision_are_the_runs_own(
 ) -> None:
     method = method_of(name, folders, align_pose=True, dtype=dtype)
     key = key_of(name, load_matcher(name, method.model, **method.options, calibration="none").identity())
-    curve = Calibration(method=name, key=key, confidence=(0.0, 1.0), probability=(0.2, 0.9), source={})
+    curve = Calibration(method=name, key=key, confidence=(0.0, 1.0), probability=(0.2, 0.9), source={"dataset": "birds"})
     options = {**method.options, "calibration": str(curve.save(tmp_path / "curve.json"))}
+    few = dataclasses.replace(few, name="birds")
     found = run(few, dataclasses.replace(method, options=options), tmp_path / "run", keep_queries=True)
     assert found.settings["method"]["align_pose"]
     assert found.settings["method"]["dtype"] == dtype
@@ -136,7 +138,7 @@ def test_maps_of_a_mirrored_target_are_those_that_were_found(few: Dataset, tmp_p
 
 
 def test_the_packages_own_calibration_is_used_again_and_another_is_not(few: Dataset, tmp_path: Path) -> None:
-    few = dataclasses.replace(few, pairs=few.pairs[:1])
+    few = dataclasses.replace(few, name="toy", pairs=few.pairs[:1])  # the data set of the package's calibrations
     own = run(few, Method(name="dift", model="toy", options={"device": "cpu"}), tmp_path / "own")
     none = run(
         few, Method(name="dift", model="toy", options={"device": "cpu", "calibration": "none"}), tmp_path / "none"

@@ -22,11 +22,12 @@ from semcorr.toy.spair import write_spair
 
 # A worker has one thread. More in the whole run's process would add numbers up in another order.
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-QUICK = ("--model", "toy", "--method", "prompt", "--set", "steps=2", "--set", "rounds=1", "--set", "locate_crops=4")
+QUICK = ("--model", "toy", "--set", "steps=2", "--set", "rounds=1", "--set", "locate_crops=4")
 
 
-def command(data: Path, output: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "semcorr", "eval", "spair", "--data", str(data), "-o", str(output), *QUICK, *more]
+def command(data: Path, output: Path, *more: str, method: str = "prompt") -> list[str]:
+    named = ["eval", "spair", "--data", str(data), "-o", str(output), "--method", method]
+    return [sys.executable, "-m", "semcorr", *named, *QUICK, *more]
 
 
 def report(folder: Path) -> str:
@@ -110,6 +111,7 @@ def test_a_full_disk_is_told() -> None:
         append(Path("/dev/full"), pair_record(0, [[1, 1]]))
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """Works for root as well, whom permissions do not stop."""
     (tmp_path / "file").write_text("")
@@ -125,7 +127,7 @@ def test_a_disk_that_fills_up_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     """The kernel refuses to let any file grow beyond a few records, as a full disk would."""
     data, folder = tmp_path / "data", tmp_path / "run"
     pairs = write_spair(data, images=3, size=64)["test"]
-    words, few = (command(data, place, "--method", "same-position") for place in (folder, tmp_path / "few"))
+    words, few = (command(data, place, method="same-position") for place in (folder, tmp_path / "few"))
     subprocess.run([*few, "--limit", "4"], check=True, capture_output=True)
     four = sum(path.stat().st_size for path in (tmp_path / "few" / "records").iterdir())
     stopped = subprocess.run(

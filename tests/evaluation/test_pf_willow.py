@@ -46,6 +46,7 @@ def recomputed(alpha: float) -> dict[tuple[str, str], float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.05, 0.1])
 def test_same_position_under_both_rules_and_averages(tmp_path: Path, alpha: float) -> None:
     dataset = registry.load("pf-willow", Path(str(DATA)))

@@ -59,6 +59,7 @@ def test_a_record_holds_the_pair_and_what_was_found(birds: Dataset, whole: Seque
     assert not np.array_equal(first.crops["1"], first.predicted)
 
 
+@pytest.mark.slow
 def test_a_point_is_found_where_it_is_found_alone(birds: Dataset, whole: Sequence[PairRecord]) -> None:
     matcher = QUICK.load()
     assert matcher is not None
@@ -81,6 +82,7 @@ def test_a_resumed_run_describes_the_same_points(birds: Dataset) -> None:
     assert left.rows == unit.rows[1:]
 
 
+@pytest.mark.slow
 def test_stopped_and_continued_is_the_same(birds: Dataset, whole: Sequence[PairRecord], tmp_path: Path) -> None:
     def stop(stage: str, done: int, total: int, **info: object) -> None:
         if stage == "pairs":
@@ -204,6 +206,7 @@ def test_two_processes_give_what_one_gives(birds: Dataset, whole: Sequence[PairR
         np.testing.assert_allclose(one.predicted, two.predicted, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_merged_shards_are_the_whole(birds: Dataset, whole: Sequence[PairRecord], tmp_path: Path) -> None:
     parts = [tmp_path / "a", tmp_path / "b"]
     for number, part in enumerate(parts, start=1):
@@ -295,6 +298,7 @@ def test_shards_of_one_division_run_side_by_side_and_of_another_do_not(birds: Da
     assert len(run(birds, GUESS, folder).done) == 6
 
 
+@pytest.mark.slow
 def test_no_clock_and_no_file_time_has_a_say(
     birds: Dataset, whole: Sequence[PairRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,6 +320,7 @@ def test_no_clock_and_no_file_time_has_a_say(
     assert all(0 <= record.describe_seconds < 600 for record in found.records)
 
 
+@pytest.mark.slow
 def test_what_a_crash_has_left_behind_is_done_again(
     birds: Dataset, whole: Sequence[PairRecord], tmp_path: Path
 ) -> None:

@@ -188,6 +188,7 @@ def test_macro_counts_every_category_once() -> None:
     assert macro(score(pairs, Protocol()), [0.1]).per_image[0] == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_all_of_spair_is_scored_at_once() -> None:
     """12,234 pairs at 7 alphas: well under a second without the tests' checks; the bound is for a busy machine."""
     rng = np.random.default_rng(0)

@@ -37,6 +37,7 @@ def _told(costs: UnitCosts) -> tuple[float, float]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "preset", "options", "encodes"),
     [
@@ -70,6 +71,7 @@ def test_looking_in_the_mirror_doubles_the_search_alone(tiny_sd: Path) -> None:
     assert _told(mirrored) == pytest.approx((_told(plain)[0], 2 * _told(plain)[1]))
 
 
+@pytest.mark.slow
 def test_weights_are_those_of_the_networks(tiny_sd: Path) -> None:
     matcher = load_matcher("prompt", tiny_sd, "fast", **SMALL, neutral="zeros")
     costs = measure(matcher, points=2, size=SIZE)

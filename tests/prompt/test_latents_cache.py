@@ -191,6 +191,7 @@ print(CropLatents(model, frame, kept=kept)(crops).double().sum().item())
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_folder(model: DiffusionModel, tiny_sd: Path, tmp_path: Path):
     """Both take the same crops from the same moment on."""
     crops = [Crop(left, top, 60, 60) for left in range(5) for top in range(5)]

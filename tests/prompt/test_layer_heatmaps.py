@@ -104,11 +104,12 @@ def test_progress_is_told_and_another_methods_query_refused(
 
 def test_attention_and_features_show_the_attentions_layers(faces: tuple[Image, Image]):
     source, target = faces
-    toy = AttentionDiftMatcher.from_pretrained("toy", device="cpu", steps=2, dift_samples=1)
+    # Layers' points are middles of cells, and so are a method's then.
+    toy = AttentionDiftMatcher.from_pretrained("toy", device="cpu", steps=2, dift_samples=1, peak="cell")
     query = toy.describe(source, FACE_POINTS[:2])
     maps, found = toy.layer_heatmaps(query, target), toy.locate(query, target)
     np.testing.assert_allclose(peaks(maps, target.size), found.layer_points, rtol=0, atol=1e-9)
-    own = PromptMatcher(toy.model, override(settings_of("fast", "toy"), steps=2, dift_samples=1).prompt())
+    own = PromptMatcher(toy.model, override(settings_of("fast", "toy"), steps=2, dift_samples=1, peak="cell").prompt())
     side = maps.shape[-1]
     expected = own.locate(own.describe(source, FACE_POINTS[:2]), target)
     mean = maps.mean(axis=1)

@@ -56,6 +56,7 @@ def test_locate_reports_in_the_targets_own_pixels(matcher: PromptMatcher, source
     assert ((matches.confidence >= 0) & (matches.confidence <= 1)).all()
 
 
+@pytest.mark.slow
 def test_a_trace_is_what_fewer_crops_and_rounds_find(
     toy_matcher: PromptMatcher, toy_query: Query, faces: tuple[Image, Image]
 ):

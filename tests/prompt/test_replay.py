@@ -62,6 +62,7 @@ def test_a_record_stands_for_the_reference_preset(model: DiffusionModel, golden:
     assert (settings.steps, settings.rounds, settings.locate_crops) == (6, 1, 6)
 
 
+@pytest.mark.slow
 def test_a_crop_that_the_rule_forbids_is_counted(model: DiffusionModel, golden: Path, tmp_path: Path):
     """The check of the crops can fail: a record whose first locating crop is not the corner is noticed."""
     path = golden / "point.safetensors"

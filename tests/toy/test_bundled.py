@@ -66,6 +66,7 @@ def _latents(model: DiffusionModel, seeds: range) -> torch.Tensor:
     return model.encode(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
 
 
+@pytest.mark.slow
 def test_unet_denoises_better_with_the_caption(model: DiffusionModel) -> None:
     """Velocity v = sqrt(abar) eps - sqrt(1 - abar) z, computed here from the noise schedule's definition."""
     seeds = range(32)

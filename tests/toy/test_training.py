@@ -82,6 +82,7 @@ def test_restart_takes_the_average_and_nothing_else(tmp_path: Path) -> None:
     assert not torch.equal(old.module.weight, old.average["weight"])
 
 
+@pytest.mark.slow
 def test_scene_cache_of_other_settings_is_refused(tmp_path: Path) -> None:
     open_scenes(tmp_path, 4, "train", workers=1)
     with pytest.raises(ModelError, match="other settings"):

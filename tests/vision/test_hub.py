@@ -61,5 +61,5 @@ def test_what_is_needed_is_downloaded_once_and_pickles_never(tmp_path: Path) -> 
     assert again["calls"] == []
     for found in (first, again):
         assert (found["id"], found["kind"], found["revision"]) == ("tiny/dino", "vit", hub.commit("tiny/dino"))
-    assert "tiny/pickled cannot be loaded: its weights are pickled (pytorch_model.bin)" in pickled["error"]
+    assert "tiny/pickled cannot be loaded: the weights are pickled (pytorch_model.bin)" in pickled["error"]
     assert "refs/pr/1" in pickled["error"]

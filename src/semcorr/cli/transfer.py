@@ -131,9 +131,12 @@ def transfer(
     paths, part = paths_of(output, formats), parse_shard(shard)
     known = read_annotations(annotations, images)
     plan, looked_in = plan_transfer(known, settings), list(_expanded(targets))
+    notes = [*plan.notes, *notes_of(looked_in or ([images] if images else []))]
+    # At once: what is left out may be why there is no target.
+    _print_notes(notes)
     selection = select_targets(known, tuple(plan.supports), images=images, paths=looked_in, redo_below=how.redo_below)
-    unread = notes_of(looked_in or ([images] if images else []))
-    places, notes = selection.targets, [*plan.notes, *selection.notes, *unread]
+    _print_notes(selection.notes)
+    notes, places = [*notes, *selection.notes], selection.targets
     folder = output.with_name(f"{output.name}.work")
     _check_outputs(
         [*paths.values(), *([review] if review else [])], annotations, places, resumed=folder, replace=replace
@@ -148,8 +151,6 @@ def transfer(
         settings=settings,
         supports=folder / "supports",
     )
-    for note in notes:
-        console.note(f"{note.rstrip('.')}.")
     work = Transferrer(load_matcher(options), known, settings, folder=job.supports, plan=plan)
     journal, own = Journal(folder, work.identity(), part), part.of(places)
     with journal.open():
@@ -169,6 +170,11 @@ def transfer(
     console.note(f"Confidence: {confidence}.")
     _tell(files, outcome, places, journal, plan, notes, json=json, confidence=confidence)
     return _status(outcome, plan)
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        console.note(f"{note[:1].upper()}{note[1:].rstrip('.')}.")
 
 
 def _expanded(targets: Sequence[str]) -> Iterator[Path]:
