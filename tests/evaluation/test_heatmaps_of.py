@@ -110,7 +110,9 @@ def test_poses_calibrations_and_precision_are_the_runs_own(
 ) -> None:
     method = method_of(name, folders, align_pose=True, dtype=dtype)
     key = key_of(name, load_matcher(name, method.model, **method.options, calibration="none").identity())
-    curve = Calibration(method=name, key=key, confidence=(0.0, 1.0), probability=(0.2, 0.9), source={"dataset": "birds"})
+    curve = Calibration(
+        method=name, key=key, confidence=(0.0, 1.0), probability=(0.2, 0.9), source={"dataset": "birds"}
+    )
     options = {**method.options, "calibration": str(curve.save(tmp_path / "curve.json"))}
     few = dataclasses.replace(few, name="birds")
     found = run(few, dataclasses.replace(method, options=options), tmp_path / "run", keep_queries=True)
