@@ -148,6 +148,8 @@ class Matches:
         after_crops: where it would have been found after 1, 2, ... crops; without columns unless ``locate`` was asked
             to trace them.
         calibration: what the confidence was calibrated on, in words; None if it is not calibrated.
+        similarity: The highest cosine similarity of each point's features with the target's, where a method compares
+            features and its heat maps are not that similarity itself; else None. It is not saved.
         remarks: what is to be known about how they were found, in words (:mod:`semcorr.fallback`).
     """
 
@@ -164,6 +166,7 @@ class Matches:
     after_rounds: Float[np.ndarray, "points traced_rounds 2"] | None = None
     after_crops: Float[np.ndarray, "points traced_crops 2"] | None = None
     calibration: str | None = None
+    similarity: Float[np.ndarray, " points"] | None = None
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

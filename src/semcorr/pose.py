@@ -95,4 +95,5 @@ def _back(matches: Matches, target: Image, order: list[int]) -> Matches:
         layer_points=points(matches.layer_points),
         after_rounds=None if matches.after_rounds is None else points(matches.after_rounds),
         after_crops=None if matches.after_crops is None else points(matches.after_crops),
+        similarity=None if matches.similarity is None else matches.similarity[order],
     )

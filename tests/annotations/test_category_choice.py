@@ -1,71 +1,75 @@
 """Which category is written where no box says it."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from annotations.test_supports import found, support
+from annotations.test_supports import found
 from semcorr.annotations import AnnotatedPicture, Instance, TransferRecord, transfer
-from semcorr.annotations.category_choice import Levels, evidence, exclusive_groups
-from semcorr.annotations.supports import DescribedSupport, Support, Vote
+from semcorr.annotations.category_choice import Levels, exclusive_groups, resemblance
+from semcorr.annotations.supports import Support
 from semcorr.annotations.toy_world import write_coco
-from semcorr.matching import Matcher
-
-SQUARE = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0], [0.0, 4.0]])
+from semcorr.matching import Matcher, Matches
 
 
-def of(points: np.ndarray) -> DescribedSupport:
-    made = support(list(range(len(points))))
-    object.__setattr__(made.query, "points", points)
-    return made
+def matches_with(*, maxima: list[float], similarity: list[float] | None = None) -> Matches:
+    matches = found([(1, 1)] * len(maxima), [1.0] * len(maxima))
+    peaks = np.array(maxima)[:, None, None] / matches.heatmaps.max(axis=(1, 2), keepdims=True)
+    own = None if similarity is None else np.array(similarity)
+    return dataclasses.replace(matches, heatmaps=matches.heatmaps * peaks, similarity=own)
 
 
-def shape(source: np.ndarray, target: np.ndarray) -> float:
-    result = Vote(points=target, confidence=np.ones(len(target)))
-    matches = found([(1, 1)] * len(target), [1.0] * len(target))
-    return float(evidence([of(source)], [matches], result)[1])
+def test_an_image_resembles_supports_as_much_as_the_mean_of_all_their_points_says() -> None:
+    two, one = matches_with(maxima=[0.2, 0.4]), matches_with(maxima=[0.9])
+    assert resemblance([two, one]) == pytest.approx(0.5)
+    told = matches_with(maxima=[0.2, 0.4], similarity=[0.6, 0.9])
+    assert resemblance([told, one]) == pytest.approx(0.8)
 
 
-@pytest.mark.parametrize("mirror", [1, -1])
-def test_a_shape_that_is_turned_scaled_moved_and_mirrored_is_the_same(mirror: int) -> None:
-    turn = np.array([[np.cos(1), np.sin(1)], [-np.sin(1), np.cos(1)]])
-    assert shape(SQUARE, 3 * (SQUARE * (mirror, 1)) @ turn + 7) == pytest.approx(0, abs=1e-3)
+# On cats 0.1 more like cats than like dogs, on dogs 0.1 less: the middle is 0. Cows resemble everything, on all images.
+MEANS = {
+    ("cat", "cat"): 0.6,
+    ("dog", "cat"): 0.5,
+    ("cow", "cat"): 0.8,
+    ("cat", "dog"): 0.5,
+    ("dog", "dog"): 0.6,
+    ("cow", "dog"): 0.8,
+    ("cat", "cow"): 0.4,
+    ("dog", "cow"): 0.4,
+    ("cow", "cow"): 0.9,
+}
 
 
-def test_a_shape_that_nothing_explains_is_minus_one() -> None:
-    # The diagonals' ends of a square, moved apart and together: no rotation or scale does that, nor a mirror.
-    assert shape(SQUARE, np.array([[1.0, 0], [-1, 0], [1, 0], [-1, 0]])) == pytest.approx(-1)
-    # Twice as wide: of the spread of 1 + 4 the best scale, 3 / 2 of 1 and 1, explains 9 / 2.
-    assert shape(SQUARE, SQUARE * (2, 1)) == pytest.approx(-((1 - 4.5 / 5) ** 0.5))
+def test_the_category_that_leads_each_other_one_is_chosen() -> None:
+    groups, levels = [("cat",), ("dog",), ("cow",)], Levels(means=MEANS)
+    # As on an image of a cat, but all of it less similar.
+    seen = {"cat": 0.4, "dog": 0.3, "cow": 0.6}
+    assert levels.lead("cat", "dog", seen) == pytest.approx(1)
+    assert levels.lead("dog", "cat", seen) == pytest.approx(-1)
+    # Between -0.2 on cats and -0.5 on cows the middle is -0.35.
+    assert levels.lead("cat", "cow", seen) == pytest.approx((-0.2 + 0.35) / 0.15)
+    assert levels.choose(groups, seen) == ("cat",)
+    assert levels.choose(groups, {"cat": 0.4, "dog": 0.4, "cow": 0.9}) == ("cow",)
+    assert levels.choose(groups, {"cat": 0.4, "dog": 0.36, "cow": 0.6}) is None  # the cat leads the dog by 0.4
 
 
-def test_fewer_than_three_points_have_no_shape() -> None:
-    assert np.isnan(shape(SQUARE[:2], SQUARE[:2]))
+def test_what_is_not_told_apart_is_doubtful() -> None:
+    single = Levels(means={kind: value for kind, value in MEANS.items() if kind != ("dog", "dog")})
+    seen = {"cat": 0.9, "dog": 0.1, "cow": 0.1}
+    assert single.choose([("cat",), ("dog",)], seen) is None
+    assert single.choose([("cat",), ("cow",)], seen) == ("cat",)
+    same = Levels(means={**MEANS, ("cat", "cat"): 0.5, ("dog", "dog"): 0.5})
+    assert same.choose([("cat",), ("dog",)], seen) is None
 
 
-def test_similarity_is_the_mean_of_the_maps_maxima() -> None:
-    matches = found([(1, 1)] * 4, [1.0] * 4)
-    object.__setattr__(matches, "heatmaps", matches.heatmaps * np.array([0.2, 0.4, 0.6, 0.8])[:, None, None])
-    result = Vote(points=SQUARE, confidence=np.ones(4))
-    assert evidence([of(SQUARE)], [matches], result)[0] == pytest.approx(0.5)
-
-
-def levels(gap: tuple[float, float] = (0.1, 0.4)) -> Levels:
-    return Levels(others={"cat": np.array([0.5, -0.8]), "dog": np.array([0.7, -0.6])}, gap=np.array(gap))
-
-
-def test_the_category_that_leads_what_it_gives_on_others_is_chosen() -> None:
-    groups = [("cat",), ("dog",)]
-    # The dog's similarity is larger, and as on any image; the cat's is a gap above: 1 + 0.5 * 0.2 / 0.4 against 0.
-    seen = {"cat": np.array([0.6, -0.6]), "dog": np.array([0.7, -0.6])}
-    assert levels().score("cat", seen["cat"]) == pytest.approx(1.25)
-    assert levels().choose(groups, seen) == ("cat",)
-    close = {"cat": np.array([0.54, -0.8]), "dog": np.array([0.7, -0.6])}
-    assert levels().choose(groups, close) is None  # 0.4 against 0
-    assert levels((np.nan, np.nan)).choose(groups, seen) is None  # one support each: nothing to compare with
-    assert levels((-0.1, 0.4)).score("cat", seen["cat"]) == pytest.approx(0.25)  # a measure that tells nothing
+def test_of_categories_that_are_shown_together_the_mean_counts() -> None:
+    seen = {"cat": 0.6, "dog": 1.0, "cow": 0.8}
+    dog = Levels(means=MEANS).lead("dog", "cow", seen)
+    assert dog == pytest.approx((0.2 + 0.35) / 0.15)
+    assert Levels(means=MEANS).choose([("cat", "dog"), ("cow",)], seen) == ("cat", "dog")
 
 
 def pictured(*categories: str) -> list[tuple[str, Support]]:

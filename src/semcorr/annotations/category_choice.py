@@ -1,76 +1,76 @@
-"""Which category an object is of where no box says it: the one whose supports explain the image best.
+"""Which category an object is of where no box says it: the one whose supports the image resembles most.
 
-The mean confidence of points does not tell categories apart: it is calibrated for points of the right category. Two
-other measures do, and both are compared with what the same category's supports give on annotated images of others.
+The mean confidence of points does not tell categories apart: it is calibrated for points of the right category. How
+similar the best places are does, compared between categories within one image, since some images resemble every support
+and others none, and with what the same supports give on annotated images.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
-from semcorr.annotations.supports import DescribedSupport, Support, Vote, vote
+from semcorr.annotations.supports import DescribedSupport, Support
 from semcorr.images import Image
 from semcorr.matching import Matches
 
 MARGIN = 0.5
-"""By how much the first category must lead, in units of the gap between images of a category and images of others."""
+"""By how much a category must lead each other one: 1 is what it leads by on its own annotated images. Chosen on
+validation drawings of the toy world."""
 
-_WEIGHTS = (1.0, 0.5)
-"""Of similarity and shape. They and the margin were chosen on validation drawings of the toy world."""
-
-_LEAST = 1e-3
-
-Evidence = Float[np.ndarray, "2"]
-"""How well the supports of a category explain an image: similarity and shape; larger is better, NaN where unknown."""
+_LEAST = 1e-6
 
 
-def evidence(supports: Sequence[DescribedSupport], matches: Sequence[Matches], result: Vote) -> Evidence:
-    """Similarity and shape of a category in an image.
+def resemblance(matches: Sequence[Matches]) -> float:
+    """The mean over a category's supports and their key-points of the highest similarity to any place of an image.
 
-    Similarity is the mean over supports and key-points of a heat map's highest value. Shape is minus the mean over
-    supports of the part of the predicted points' spread that no similarity transform (turned, scaled, moved, mirrored)
-    of the support's points explains, each point weighted by its confidence.
+    Of methods that compare no features it is a heat map's highest value.
     """
-    similarity = np.concatenate([found.heatmaps.max(axis=(1, 2)) for found in matches]).mean()
-    residuals = [
-        _unexplained(support.query.points, result.points[support.keypoints], result.confidence[support.keypoints])
-        for support in supports
-    ]
-    known = [residual for residual in residuals if residual is not None]
-    return np.array([float(similarity), -float(np.mean(known)) if known else np.nan])
+    return float(
+        np.concatenate(
+            [found.heatmaps.max(axis=(1, 2)) if found.similarity is None else found.similarity for found in matches]
+        ).mean()
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Levels:
-    """What evidence is compared with.
+    """What resemblance is compared with.
 
     Attributes:
-        others: By category, the mean evidence on annotated images of other categories.
-        gap: How much more there is on annotated images of the category itself, the mean over categories; NaN where that
-            cannot be known, as nowhere two supports are of one category, and where it is not so in every category.
+        means: By a category and a category that annotated images show, these images' mean resemblance to the first
+            one's supports; nothing where no support is on another image.
     """
 
-    others: Mapping[str, Evidence]
-    gap: Evidence
+    means: Mapping[tuple[str, str], float]
 
-    def score(self, category: str, found: Evidence) -> float:
-        """0 as on images of other categories; 1.5 as on images of this one, where both measures count; NaN: unknown."""
-        parts = [
-            weight * (value - level) / gap
-            for weight, value, level, gap in zip(_WEIGHTS, found, self.others[category], self.gap, strict=True)
-            if gap > _LEAST and np.isfinite(value) and np.isfinite(level)
-        ]
-        return float(sum(parts)) if parts else float("nan")
+    def lead(self, first: str, second: str, found: Mapping[str, float]) -> float:
+        """How far an image is on the first category's side of the second: 1 as its own images, -1 as the second's.
 
-    def choose(self, groups: Sequence[Sequence[str]], found: Mapping[str, Evidence]) -> tuple[str, ...] | None:
-        """The group of categories that leads by :data:`MARGIN`; None: it is doubtful."""
-        scores = [float(np.mean([self.score(category, found[category]) for category in group])) for group in groups]
-        if not np.isfinite(scores).all():
-            return None
-        order = np.argsort(scores)
-        return tuple(groups[order[-1]]) if scores[order[-1]] - scores[order[-2]] >= MARGIN else None
+        NaN if that is not known: one of them has a single support, or their annotated images are not told apart.
+        """
+        kinds = [(one, shown) for shown in (first, second) for one in (first, second)]
+        if not all(kind in self.means for kind in kinds):
+            return float("nan")
+        on_first = self.means[kinds[0]] - self.means[kinds[1]]
+        on_second = self.means[kinds[2]] - self.means[kinds[3]]
+        if on_first - on_second <= _LEAST:
+            return float("nan")
+        middle, half = (on_first + on_second) / 2, (on_first - on_second) / 2
+        return (found[first] - found[second] - middle) / half
+
+    def choose(self, groups: Sequence[Sequence[str]], found: Mapping[str, float]) -> tuple[str, ...] | None:
+        """The group of categories that leads each other one by :data:`MARGIN`; None: it is doubtful."""
+        for group in groups:
+            leads = [
+                np.mean([self.lead(first, second, found) for first in group for second in other])
+                for other in groups
+                if other is not group
+            ]
+            if all(lead >= MARGIN for lead in leads):
+                return tuple(group)
+        return None
 
 
 def exclusive_groups(supports: Mapping[str, Sequence[Support]]) -> list[tuple[str, ...]]:
@@ -102,55 +102,19 @@ def measure_levels(
         locate: Locates the points of described supports in an image.
         load: Reads a support's image.
     """
-    own: dict[str, list[Evidence]] = {category: [] for category in supports}
-    others: dict[str, list[Evidence]] = {category: [] for category in supports}
-    images = {support.picture.path: support for chosen in supports.values() for support in chosen}
+    found: dict[tuple[str, str], list[float]] = {}
+    images: dict[Path, Support] = {support.picture.path: support for chosen in supports.values() for support in chosen}
     for path, source in images.items():
-        shown = {one.category for one in source.picture.instances if one.annotated}
+        shown = {one.category for one in source.picture.instances if one.annotated} & set(supports)
         used = {
             category: [
                 one for one, support in zip(described[category], chosen, strict=True) if support.picture.path != path
             ]
             for category, chosen in supports.items()
         }
-        image = load(source)
-        matches = iter(locate(image, [one for group in used.values() for one in group]))
+        matches = iter(locate(load(source), [one for group in used.values() for one in group]))
         for category, group in used.items():
-            found = [next(matches) for _ in group]
-            if group:
-                keypoints = len(supports[category][0].instance.points)
-                value = evidence(group, found, vote(group, found, keypoints, image.size))
-                (own if category in shown else others)[category].append(value)
-    gaps = [
-        np.mean(own[category], axis=0) - np.mean(others[category], axis=0)
-        for category in supports
-        if own[category] and others[category]
-    ]
-    unknown = np.full(2, np.nan)
-    # A measure that is no larger on any one category's own images would choose others in its place.
-    tells = (np.array(gaps).reshape(-1, 2) > 0).all(axis=0)
-    return Levels(
-        others={category: np.mean(values, axis=0) if values else unknown for category, values in others.items()},
-        gap=np.where(tells, np.mean(gaps, axis=0), np.nan) if gaps else unknown,
-    )
-
-
-def _unexplained(
-    source: Float[np.ndarray, "points 2"], target: Float[np.ndarray, "points 2"], weights: Float[np.ndarray, " points"]
-) -> float | None:
-    """The part, in [0, 1], of a target's spread that the best similarity transform of the source leaves unexplained.
-
-    In complex numbers the best rotation and scale of centred points a to b is sum(w conj(a) b) / sum(w |a|^2), and of
-    mirrored ones the same with conj(a) for a. None where fewer than three points are known, or all lie in one place.
-    """
-    known = np.isfinite(target).all(axis=1)
-    if known.sum() < 3:
-        return None
-    weights = (weights[known] + _LEAST) / (weights[known] + _LEAST).sum()
-    a, b = source[known] @ (1, 1j), target[known] @ (1, 1j)
-    a, b = a - weights @ a, b - weights @ b
-    spread, size = weights @ np.abs(b) ** 2, weights @ np.abs(a) ** 2
-    if spread <= 0 or size <= 0:
-        return None
-    explained = max(abs(weights @ (a.conj() * b)), abs(weights @ (a * b))) ** 2 / (size * spread)
-    return float(np.sqrt(max(0.0, 1 - explained)))
+            own = [next(matches) for _ in group]
+            for other in shown if group else ():
+                found.setdefault((category, other), []).append(resemblance(own))
+    return Levels(means={kind: float(np.mean(values)) for kind, values in found.items()})

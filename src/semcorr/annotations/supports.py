@@ -303,6 +303,7 @@ def _rows(matches: Matches, first: int, last: int) -> Matches:
     return dataclasses.replace(
         matches,
         **{name: getattr(matches, name)[first:last] for name in (*arrays, "after_crops")},
+        similarity=None if matches.similarity is None else matches.similarity[first:last],
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from semcorr.annotations.base import Annotations
-from semcorr.annotations.category_choice import Evidence, Levels, evidence, exclusive_groups, measure_levels
+from semcorr.annotations.category_choice import Levels, exclusive_groups, measure_levels, resemblance
 from semcorr.annotations.formats import read_annotations
 from semcorr.annotations.plan import Plan, TransferSettings, plan_transfer
 from semcorr.annotations.records import FoundObject, TransferRecord, scaled_box
@@ -191,10 +191,10 @@ class Transferrer:
 
     def _find(
         self, image: Image, places: Sequence[Place], progress: Progress | None
-    ) -> tuple[list[FoundObject], list[str], dict[str, Evidence], str | None]:
+    ) -> tuple[list[FoundObject], list[str], dict[str, float], str | None]:
         """All places share one part of the image, which the method reads once.
 
-        Also what the method remarked, how well each place's category explains the part, and what the confidence of all
+        Also what the method remarked, how much the part resembles each place's category, and what the confidence of all
         matches was calibrated on (None if any is uncalibrated).
         """
         box = places[0].box
@@ -208,7 +208,7 @@ class Transferrer:
             names = self.annotations.categories[place.category].keypoints
             own = [next(matches) for _ in group]
             result = vote(group, own, len(names), part.size)
-            measures[place.category] = evidence(group, own, result)
+            measures[place.category] = resemblance(own)
             found.append(
                 FoundObject(
                     category=place.category,

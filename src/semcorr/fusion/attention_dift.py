@@ -174,8 +174,8 @@ class AttentionDiftMatcher:
         """Find a query's points in another image, with the query's own settings.
 
         Rounds, layers and crops are told of the attention alone, in whose finest cells the peak is refined. The
-        confidence is how much lower the heat map is
-        everywhere but around its peak: whatever looks and attends nearly as well elsewhere makes it less.
+        confidence is how much lower the heat map is everywhere but around its peak: whatever looks and attends nearly
+        as well elsewhere makes it less. The similarity is the features'.
 
         Raises:
             QueryError: the query belongs to another model or method.
@@ -189,7 +189,8 @@ class AttentionDiftMatcher:
         maps = torch.from_numpy(np.array(attention.heatmaps))
         size = (maps.shape[2], maps.shape[1])
         similar = self._dift.similarity(_part(query, "dift", settings.dift()), target, progress)
-        together = blend(maps, similar.enlarged(size).to(maps), settings.temperature)
+        enlarged = similar.enlarged(size).to(maps)
+        together = blend(maps, enlarged, settings.temperature)
         found = heatmaps.find_peak(together, settings.peak, grid=Reader(self.model, own).grid).double().numpy()
         return dataclasses.replace(
             attention,
@@ -197,6 +198,7 @@ class AttentionDiftMatcher:
             confidence=1 - heatmaps.second_peak(together, target.size).double().numpy(),
             heatmaps=together.numpy(),
             after_rounds=None,
+            similarity=heatmaps.peak_value(enlarged).double().numpy(),
         )
 
     def layer_heatmaps(
