@@ -193,7 +193,7 @@ def _connect(ray: Any, address: str) -> None:
             # Ray itself would try for minutes.
             socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
-    except (ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # Ray raises a bare one where its own processes start too slowly.
         raise RunError(
             f"Expected a Ray cluster at {address!r}, got none: {error}. Start one with `ray start --head` and name its "
             "HOST:PORT, or use --ray local. A cluster with a token wants the same one here, as ~/.ray/auth_token."
