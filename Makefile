@@ -12,10 +12,11 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKE
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell
 SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem
 # Tests in which networks run; those of files, of the hub, of commands and of pages round nothing.
-NETWORKS := tests/diffusion tests/prompt tests/features tests/fusion tests/vision tests/test_words.py tests/test_pose.py \
-	tests/test_fallback.py tests/test_methods.py tests/annotations/test_supports.py tests/evaluation/test_ablation.py \
-	tests/benchmarks/test_plain.py $(addprefix --ignore=tests/,diffusion/test_hub.py diffusion/test_checkpoint.py \
-	diffusion/test_layers.py vision/test_hub.py vision/test_folder.py prompt/test_settings.py prompt/test_draws.py)
+NETWORKS := tests/matchers tests/models/diffusion tests/models/dino tests/models/test_finite.py \
+	tests/transfer/test_supports.py tests/evaluation/test_ablation.py tests/benchmarks/test_plain.py \
+	$(addprefix --ignore=tests/,models/diffusion/test_hub.py models/diffusion/test_load.py \
+	models/diffusion/test_layers.py models/dino/test_hub.py models/dino/test_load_folder.py \
+	matchers/prompt/test_settings.py matchers/prompt/test_random_draws.py matchers/test_results.py)
 # $(1): threads of a test process; $(2): its environment.
 network-tests = $(2) OMP_NUM_THREADS=$(1) MKL_NUM_THREADS=$(1) SEMCORR_TEST_THREADS=$(1) \
 	$(BIN)/python -m pytest -n $$(( $(WORKERS) > $(1) ? $(WORKERS) / $(1) : 1 )) $(NETWORKS)
@@ -49,9 +50,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 importers: $(IMPORTERS_STAMP)
 
-$(IMPORTERS_STAMP): tests/annotations/importers.txt
+$(IMPORTERS_STAMP): tests/keypoints/importers.txt
 	$(PYTHON) -m venv $(IMPORTERS)
-	$(IMPORTERS)/bin/python -m pip install --quiet --no-deps --requirement tests/annotations/importers.txt
+	$(IMPORTERS)/bin/python -m pip install --quiet --no-deps --requirement tests/keypoints/importers.txt
 	@touch $(IMPORTERS_STAMP)
 
 demo: setup

@@ -12,8 +12,8 @@ import numpy as np
 from benchmarks.command import main, new_app
 from semcorr.cli import console
 from semcorr.errors import RunError, SettingsError
-from semcorr.evaluation.records import PairRecord, Run
-from semcorr.evaluation.run_folder import read_run
+from semcorr.evaluation.runs.folder import read_run
+from semcorr.evaluation.runs.records import PairRecord, Run
 
 app = new_app("agreement", "How far two runs find the same places.")
 

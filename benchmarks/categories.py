@@ -15,16 +15,16 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from benchmarks.command import main, new_app
-from semcorr.annotations.formats import read_annotations
-from semcorr.annotations.plan import TransferSettings
-from semcorr.annotations.targets import find_targets
-from semcorr.annotations.toy_world import ToyWorld, write_coco
-from semcorr.annotations.transferrer import Transferrer
 from semcorr.cli import console
 from semcorr.cli.options import Output, Repeated
-from semcorr.methods import load_matcher
+from semcorr.keypoints.read import read_annotations
+from semcorr.matchers.registry import load_matcher
+from semcorr.toy.coco import ToyWorld, write_coco
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Split
+from semcorr.transfer.plan import TransferSettings
+from semcorr.transfer.targets import find_targets
+from semcorr.transfer.transferrer import Transferrer
 
 app = new_app("categories", "Objects of wrong categories where no box says which category is right.")
 

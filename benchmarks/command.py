@@ -13,11 +13,11 @@ from jaxtyping import Float
 
 from semcorr.cli import console
 from semcorr.cli.main import run
-from semcorr.diffusion import BUNDLED, DiffusionModel
-from semcorr.diffusion.model import Device, DType
 from semcorr.errors import SemcorrError, SettingsError
-from semcorr.images import Image, load_image
-from semcorr.prompt import PRESETS, preset
+from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.prompt import PRESETS, preset
+from semcorr.models.diffusion import BUNDLED, DiffusionModel
+from semcorr.models.diffusion.model import Device, DType
 from semcorr.toy.render import render_scene
 
 EXACT = "paper"
@@ -68,7 +68,7 @@ def chosen_presets(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def load(model: str, dtype: DType = "float32", device: Device = "auto") -> DiffusionModel:
-    """Load a model by whatever :meth:`semcorr.diffusion.DiffusionModel.from_pretrained` takes, or make "full-size".
+    """Load a model as :meth:`semcorr.models.diffusion.DiffusionModel.from_pretrained` does, or make "full-size".
 
     Raises:
         ModelError: there is no such model.

@@ -10,11 +10,11 @@ import torch
 from benchmarks.command import picture, places
 from benchmarks.plain import Described, PlainMatcher
 from benchmarks.trace import Cost, Draws, Trace, corners, follow
-from semcorr.diffusion import DiffusionModel
 from semcorr.errors import ModelError
+from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override, preset
+from semcorr.matchers.prompt.crops import crop_range
+from semcorr.models.diffusion import DiffusionModel
 from semcorr.progress import Progress
-from semcorr.prompt import PromptMatcher, PromptSettings, override, preset
-from semcorr.prompt.crops import crop_range
 
 Stage = Literal["describe", "locate"]
 STAGES: tuple[Stage, ...] = ("describe", "locate")

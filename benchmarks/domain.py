@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.domain [--photographs FOLDER] [--json FILE]``
 
-A calibration holds where source and target are like the images that it was fitted on (:mod:`semcorr.domain`). Drawings
-of the toy world's test split, whole, cut to their object as `semcorr transfer` cuts them, and of other sizes, should
-all be like its validation drawings, and no photograph should be.
+A calibration holds where source and target are like the images that it was fitted on (:mod:`semcorr.imaging.domain`).
+Drawings of the toy world's test split, whole, cut to their object as `semcorr transfer` cuts them, and of other sizes,
+should all be like its validation drawings, and no photograph should be.
 
 ``--write FOLDER`` gives the calibrations in FOLDER that were fitted to the toy world, but do not say what kind of
 images it has, the statistics of its validation drawings; their curves stay as they are.
@@ -22,14 +22,14 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from benchmarks.command import main, new_app, save_json
-from semcorr.annotations.supports import view
-from semcorr.calibration import Calibration
 from semcorr.cli import console
 from semcorr.datasets import toy_world
-from semcorr.domain import Domain, statistics
 from semcorr.errors import ImageError, SettingsError
-from semcorr.images import Image, load_image
+from semcorr.imaging.domain import Domain, statistics
+from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.wrappers.calibration import Calibration
 from semcorr.toy.render import render_scene
+from semcorr.transfer.supports import view
 
 app = new_app("domain", "Which images a calibration of the toy world takes for drawings of it.")
 

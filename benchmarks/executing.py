@@ -12,16 +12,16 @@ import psutil
 import torch
 from numpy.typing import ArrayLike
 
-from semcorr.annotations.records import TransferRecord
-from semcorr.annotations.running import TransferJob
-from semcorr.annotations.targets import Target
 from semcorr.errors import SettingsError
 from semcorr.executors import Job
 from semcorr.executors.on_ray import on_ray
 from semcorr.executors.processes import in_processes
-from semcorr.images import ImageSource
-from semcorr.matching import Matcher, Matches, Query
+from semcorr.imaging.image import ImageSource
+from semcorr.keypoints.predictions import TransferRecord
+from semcorr.matchers.results import Matcher, Matches, Query
 from semcorr.progress import Progress
+from semcorr.transfer.run import TransferJob
+from semcorr.transfer.targets import Target
 
 Way = Literal["one thread", "all threads", "processes", "Ray"]
 """One process with one thread, or with as many as PyTorch takes; several processes; a Ray cluster of this machine."""

@@ -23,14 +23,14 @@ from semcorr.cli import console
 from semcorr.cli.evaluate import DataOptions, running
 from semcorr.cli.options import Device, DType, Output
 from semcorr.datasets.base import Dataset
-from semcorr.defaults import PHOTO_MODEL
 from semcorr.errors import RunError
-from semcorr.evaluation.measured import Wanted
-from semcorr.evaluation.records import Run
-from semcorr.evaluation.report import build_report
-from semcorr.evaluation.runner import Method, run
-from semcorr.evaluation.sheets import Value
-from semcorr.methods import methods as all_methods
+from semcorr.evaluation.report.build import build_report
+from semcorr.evaluation.report.groups import Wanted
+from semcorr.evaluation.report.tables import Value
+from semcorr.evaluation.runs.records import Run
+from semcorr.evaluation.runs.runner import Method, run
+from semcorr.matchers.registry import methods as all_methods
+from semcorr.models.names import PHOTO_MODEL
 from semcorr.progress import Progress
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
 from benchmarks.command import main, new_app
 from semcorr.cli import console
-from semcorr.diffusion import DiffusionModel
-from semcorr.diffusion.model import Device, DType, find_device
-from semcorr.diffusion.parts import CONTEXT_TOKENS, Checkpoint, make_schedule
 from semcorr.errors import ModelError, SemcorrError
+from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.diffusion.checkpoint import CONTEXT_TOKENS, Checkpoint, make_schedule
+from semcorr.models.diffusion.model import Device, DType, find_device
 
 UNET_PARAMETERS, VAE_PARAMETERS = 859_520_964, 83_653_863
 """Those of the published checkpoint."""
@@ -84,7 +84,7 @@ def write(folder: Path, /) -> int:
 
 def _config(part: str) -> dict[str, Any]:
     """The package's own configuration of Stable Diffusion 1.x, which says what the weights do not tell."""
-    file = resources.files("semcorr") / "diffusion" / "configs" / "sd1" / f"{part}.json"
+    file = resources.files("semcorr") / "models" / "diffusion" / "configs" / "sd1" / f"{part}.json"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
 

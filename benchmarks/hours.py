@@ -20,7 +20,7 @@ from benchmarks.contest import STAGES, Stage
 from semcorr.cli import console
 from semcorr.datasets.registry import SPECS
 from semcorr.errors import SemcorrError, SettingsError
-from semcorr.plan import fewest_pictures
+from semcorr.evaluation.runs.plan import fewest_pictures
 
 _NEEDED = "expected what python -m benchmarks.speed --json writes, with two numbers of points"
 

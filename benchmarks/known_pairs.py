@@ -21,15 +21,15 @@ from benchmarks.command import cells_of, main, new_app, save_json
 from semcorr.cli import console
 from semcorr.cli.options import Device
 from semcorr.errors import SettingsError
-from semcorr.evaluation.pck import is_correct
-from semcorr.evaluation.sheets import NOTHING
-from semcorr.features.matcher import FeatureMatcher
-from semcorr.features.mutual import mutual_matches
-from semcorr.geometry import mirror_points
-from semcorr.images import Image, load_image
-from semcorr.matching import Matcher, innermost
-from semcorr.methods import load_matcher
-from semcorr.pose import mirror
+from semcorr.evaluation.metrics.pck import is_correct
+from semcorr.evaluation.report.tables import NOTHING
+from semcorr.imaging.geometry import mirror_points
+from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.features.matcher import FeatureMatcher
+from semcorr.matchers.features.mutual_matches import mutual_matches
+from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.results import Matcher, innermost
+from semcorr.matchers.wrappers.mirror import mirror
 from semcorr.toy.render import render_scene
 
 app = new_app("known_pairs", "Match pictures with changed copies of themselves, whose truth is known.")

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from benchmarks.command import main, new_app, synchronise, use_threads
 from semcorr.cli import console
-from semcorr.diffusion.model import Device, DType, find_device
+from semcorr.models.diffusion.model import Device, DType, find_device
 
 SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192), "mps": (1024, 2048, 4096)}
 """Sides of the square matrices that are tried; the largest is past the caches of its kind of machine."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.command import synchronise
-from semcorr.diffusion import DiffusionModel
-from semcorr.diffusion.prefix import prefix_modules
+from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.diffusion.prefix_cache import prefix_modules
 
 _SAMPLE_SECONDS = 0.01
 

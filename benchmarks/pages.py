@@ -29,7 +29,7 @@ from benchmarks import domain, frontier, known_pairs, peaks, processors, simulat
 from benchmarks.command import main, new_app
 from semcorr.cli import console
 from semcorr.errors import SemcorrError
-from semcorr.evaluation.sheets import Column, Row, Sheet
+from semcorr.evaluation.report.tables import Column, Row, Sheet
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"

@@ -20,24 +20,23 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.command import FAST, main, new_app, save_json
-from semcorr import heatmaps
 from semcorr.cli import console
 from semcorr.cli.evaluate import DataOptions
 from semcorr.datasets.base import Dataset, Pair
-from semcorr.diffusion import DiffusionModel
 from semcorr.errors import SettingsError
-from semcorr.evaluation.pck import Counts, averages, count, intervals
-from semcorr.features import DiftBuddyMatcher, DiftMatcher, FeatureMatcher
-from semcorr.features import dift as features_of_dift
-from semcorr.fusion import AttentionDiftMatcher, AttentionDiftSettings
-from semcorr.fusion.attention_dift import settings_of
-from semcorr.geometry import scale_points
-from semcorr.heatmaps import Peak
-from semcorr.images import Image, load_image
-from semcorr.matching import Query
+from semcorr.evaluation.metrics.pck import Counts, averages, count, intervals
+from semcorr.imaging import heatmaps
+from semcorr.imaging.geometry import scale_points
+from semcorr.imaging.heatmaps import Peak
+from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.attention_dift import AttentionDiftMatcher, AttentionDiftSettings, settings_of
+from semcorr.matchers.features import DiftBuddyMatcher, DiftMatcher, FeatureMatcher
+from semcorr.matchers.features import dift as features_of_dift
+from semcorr.matchers.prompt import PromptMatcher, preset
+from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.results import Query
+from semcorr.models.diffusion import DiffusionModel
 from semcorr.progress import Progress
-from semcorr.prompt import PromptMatcher, preset
-from semcorr.prompt.reading import Reader
 
 PEAKS: tuple[Peak, ...] = get_args(Peak)
 ALPHAS = (0.02, 0.05, 0.1)

@@ -6,7 +6,8 @@ the open (scores, softmax, product); the cross-attention of all layers with at m
 and tokens of it, although one token of a few layers is read.
 
 Settings have the meaning that they have in the package, and the draws are the package's seeded ones, so the numbers are
-those of :class:`semcorr.prompt.PromptMatcher` with the same settings. What a setting says about saving work is ignored.
+those of :class:`semcorr.matchers.prompt.PromptMatcher` with the same settings. What a setting says about saving work is
+ignored.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,14 +22,14 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from semcorr.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.errors import ModelError, SettingsError
-from semcorr.geometry import Crop, check_points, scale_points, squash
-from semcorr.images import ImageSource, load_image
+from semcorr.imaging.geometry import Crop, check_points, scale_points, squash
+from semcorr.imaging.image import ImageSource, load_image
+from semcorr.matchers.prompt.crops import CORNERS, CropRange, crop_range
+from semcorr.matchers.prompt.random_draws import SeededDraws, SeededStream
+from semcorr.matchers.prompt.settings import PromptSettings
+from semcorr.models.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.progress import Progress
-from semcorr.prompt.crops import CORNERS, CropRange, crop_range
-from semcorr.prompt.draws import SeededDraws, SeededStream
-from semcorr.prompt.settings import PromptSettings
 
 MOST_KEPT = 32 * 32
 """Cross-attentions of more queries are not kept; the authors' code has the same bound."""

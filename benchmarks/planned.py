@@ -20,9 +20,9 @@ from benchmarks.verdict import short
 from semcorr.cli import console
 from semcorr.datasets import registry
 from semcorr.datasets.base import Dataset
-from semcorr.evaluation.runner import Method, run
-from semcorr.evaluation.unit_costs import measure
-from semcorr.plan import Plan, of_dataset
+from semcorr.evaluation.runs.plan import Plan, of_dataset
+from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.unit_costs import measure
 
 METHODS = ("prompt/fast", "attention-dift/fast", "dift/published", "nbb/published", "prompt/paper", "prompt/reference")
 

@@ -27,7 +27,7 @@ from benchmarks.command import main, new_app, save_json
 from semcorr.cli import console
 from semcorr.datasets import toy_world
 from semcorr.errors import RunError, SettingsError
-from semcorr.methods import find_method, load_matcher
+from semcorr.matchers.registry import find_method, load_matcher
 
 ROOT = Path(__file__).parents[1]
 

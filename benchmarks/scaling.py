@@ -34,11 +34,11 @@ from benchmarks.meters import PeakMemory, give_back_memory, resident_bytes
 from benchmarks.verdict import short
 from semcorr.cli import console
 from semcorr.cli.options import parse_settings
-from semcorr.diffusion.model import Device, DType
 from semcorr.errors import SettingsError
-from semcorr.matching import Matches, Query
+from semcorr.matchers.prompt import PromptMatcher, override, preset
+from semcorr.matchers.results import Matches, Query
+from semcorr.models.diffusion.model import Device, DType
 from semcorr.progress import Progress
-from semcorr.prompt import PromptMatcher, override, preset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -22,8 +22,8 @@ from benchmarks.machine import Machine
 from benchmarks.machine import measure as measure_machine
 from semcorr.cli import console
 from semcorr.cli.options import parse_settings
-from semcorr.diffusion.model import Device, DType
 from semcorr.errors import SettingsError
+from semcorr.models.diffusion.model import Device, DType
 from semcorr.progress import Progress
 
 _MOST_SECONDS_COUNTED = 20.0

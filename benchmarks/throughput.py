@@ -29,16 +29,16 @@ from benchmarks.machine import measure as measure_machine
 from benchmarks.meters import OtherWork
 from benchmarks.transfer import drawn_world
 from benchmarks.verdict import spread
-from semcorr.annotations.formats import read_annotations
-from semcorr.annotations.journal import Journal
-from semcorr.annotations.plan import TransferSettings
-from semcorr.annotations.records import TransferRecord
-from semcorr.annotations.running import TransferJob
-from semcorr.annotations.targets import Target, find_targets
 from semcorr.cli import console
 from semcorr.cli.options import Output, parse_settings
-from semcorr.diffusion.model import find_device
 from semcorr.errors import SettingsError
+from semcorr.keypoints.predictions import TransferRecord
+from semcorr.keypoints.read import read_annotations
+from semcorr.models.diffusion.model import find_device
+from semcorr.transfer.journal import Journal
+from semcorr.transfer.plan import TransferSettings
+from semcorr.transfer.run import TransferJob
+from semcorr.transfer.targets import Target, find_targets
 
 AIMED_AT = 0.10
 """The share of the workers' time that may go elsewhere than into the method, at 200 units a minute."""

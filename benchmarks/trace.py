@@ -16,10 +16,10 @@ from typing import Any
 
 from benchmarks.command import synchronise
 from benchmarks.meters import Counts, OtherWork, PeakMemory, counting
-from semcorr.diffusion import DiffusionModel
-from semcorr.evaluation.unit_costs import flop_counter
+from semcorr.evaluation.runs.unit_costs import flop_counter
+from semcorr.matchers.prompt.crops import CORNERS
+from semcorr.models.diffusion import DiffusionModel
 from semcorr.progress import Progress
-from semcorr.prompt.crops import CORNERS
 
 _OWN = 0.5
 """More encodings a unit than this: every row draws crops of its own (and few were drawn before, early on)."""

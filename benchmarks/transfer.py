@@ -18,22 +18,22 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from benchmarks.command import cells_of, main, new_app
-from semcorr.annotations import outputs
-from semcorr.annotations.formats import read_annotations
-from semcorr.annotations.journal import Journal
-from semcorr.annotations.plan import TransferSettings
-from semcorr.annotations.running import run
-from semcorr.annotations.targets import find_targets
-from semcorr.annotations.toy_world import ToyWorld, write_coco
-from semcorr.annotations.transferrer import Transferrer
 from semcorr.cli import console
 from semcorr.cli.options import Output, Repeated
 from semcorr.errors import SettingsError
-from semcorr.evaluation.keypoints import score
-from semcorr.matching import Matcher
-from semcorr.methods import load_matcher
+from semcorr.evaluation.metrics.keypoint_ap import score
+from semcorr.keypoints.read import read_annotations
+from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.results import Matcher
+from semcorr.toy.coco import ToyWorld, write_coco
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Split
+from semcorr.transfer import export
+from semcorr.transfer.journal import Journal
+from semcorr.transfer.plan import TransferSettings
+from semcorr.transfer.run import run
+from semcorr.transfer.targets import find_targets
+from semcorr.transfer.transferrer import Transferrer
 
 app = new_app("transfer", "Carry points of a few annotated drawings over to many others.")
 
@@ -64,7 +64,7 @@ def transfer(
     """
     if not support or min(support) < 1:
         raise SettingsError("Expected numbers of supports from 1 on.")
-    # The answer is the mean place around a peak in any case (:func:`semcorr.annotations.supports.vote`).
+    # The answer is the mean place around a peak in any case (:func:`semcorr.transfer.supports.vote`).
     matcher = load_matcher(method, "toy", preset, **cells_of(method))
     rows: list[dict[str, Any]] = []
     for name in category or tuple(CATEGORIES):
@@ -102,7 +102,7 @@ def _transfer(matcher: Matcher, world: ToyWorld, support: int, found: Path) -> N
     with journal.open():
         with console.TerminalProgress() as progress:
             run(work, targets, journal, progress=progress)
-        outputs.write("coco", found, annotations, lambda: journal.records(targets), min_confidence=0.5, info={})
+        export.write("coco", found, annotations, lambda: journal.records(targets), min_confidence=0.5, info={})
     journal.remove()
 
 

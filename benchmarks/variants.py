@@ -27,16 +27,16 @@ from benchmarks.meters import OtherWork
 from benchmarks.verdict import spread
 from semcorr.cli import console
 from semcorr.cli.options import parse_settings
-from semcorr.diffusion import DiffusionModel
-from semcorr.diffusion.model import Device, DType
-from semcorr.diffusion.parts import Checkpoint
 from semcorr.errors import ModelError, SettingsError
-from semcorr.geometry import scale_points, squash
-from semcorr.prompt import PromptSettings, override, preset
-from semcorr.prompt.crops import CropLatents
-from semcorr.prompt.draws import SeededDraws
-from semcorr.prompt.learn import learn
-from semcorr.prompt.reading import Reader
+from semcorr.imaging.geometry import scale_points, squash
+from semcorr.matchers.prompt import PromptSettings, override, preset
+from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.crops import CropLatents
+from semcorr.matchers.prompt.optimize import learn
+from semcorr.matchers.prompt.random_draws import SeededDraws
+from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.diffusion.checkpoint import Checkpoint
+from semcorr.models.diffusion.model import Device, DType
 
 DEFAULT = "as it is"
 COMPILED = "torch.compile"

@@ -7,11 +7,11 @@ import numpy as np
 
 from benchmarks.command import main, new_app
 from semcorr.cli import console
-from semcorr.diffusion import DiffusionModel
 from semcorr.errors import SettingsError
-from semcorr.evaluation.pck import is_correct
+from semcorr.evaluation.metrics.pck import is_correct
+from semcorr.matchers.prompt.word_attention import WordMaps, split_words, word_maps
+from semcorr.models.diffusion import DiffusionModel
 from semcorr.toy.render import Scene, Split, render_scene
-from semcorr.words import WordMaps, split_words, word_maps
 
 app = new_app("words", "Whether words lie on their parts.")
 

@@ -12,20 +12,21 @@ import pytest
 import torch
 
 from evaluation.handmade import pair_record, run_of
-from semcorr.annotations import outputs, review
-from semcorr.annotations.base import Annotations, Category
-from semcorr.annotations.journal import Journal
-from semcorr.annotations.records import FoundObject, TransferRecord
-from semcorr.calibration import Calibration
-from semcorr.cli.run import save_picture
-from semcorr.datasets import files as dataset_files
+from semcorr.cli.targets import save_picture
 from semcorr.errors import DatasetError, RunError, SemcorrError, TransferError
-from semcorr.evaluation.plots import write_plots
-from semcorr.evaluation.run_folder import Shard, append, new_record_file, open_run, read_run
-from semcorr.flow import Flow
-from semcorr.geometry import Crop
-from semcorr.matching import Query
-from semcorr.prompt.latents_cache import KeptLatents, LatentsCache
+from semcorr.evaluation.report.plots import write_plots
+from semcorr.evaluation.runs.folder import append, open_run, read_run
+from semcorr.imaging.flow import Flow
+from semcorr.imaging.geometry import Crop
+from semcorr.keypoints import file_reader as dataset_files
+from semcorr.keypoints.base import Annotations, Category
+from semcorr.keypoints.predictions import FoundObject, TransferRecord
+from semcorr.matchers.prompt.latent_cache import KeptLatents, LatentsCache
+from semcorr.matchers.results import Query
+from semcorr.matchers.wrappers.calibration import Calibration
+from semcorr.storage.record_store import Shard, new_record_file
+from semcorr.transfer import export, review_page
+from semcorr.transfer.journal import Journal
 
 ROOM = 300
 """Bytes that a file may have."""
@@ -75,9 +76,9 @@ def the_annotations(folder: Path) -> Annotations:
 def written(kind: str, path: Path) -> Callable[[], object]:
     """What writes a file of more than ``ROOM`` bytes at a path."""
     curve, sure = tuple(np.linspace(0, 1, 200).tolist()), np.random.default_rng(0).random((9, 9))
-    if kind in outputs.FORMATS:
+    if kind in export.FORMATS:
         known, one = the_annotations(path.parent), (a_record(),)
-        return lambda: outputs.write(kind, path, known, lambda: iter(one), min_confidence=0.0, info={})
+        return lambda: export.write(kind, path, known, lambda: iter(one), min_confidence=0.0, info={})
     calibration = Calibration(method="dift", key="k", confidence=curve, probability=curve, source={})
     flow = Flow(displacement=np.zeros((9, 9, 2)), confidence=sure, source_size=(9, 9), target_size=(9, 9))
     return {
@@ -159,5 +160,5 @@ def test_a_cache_goes_without(tmp_path: Path) -> None:
 def test_a_review_page_is_whole_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "review.html"
     with full_disk(), pytest.raises(TransferError, match="File too large"):
-        review.write(path, the_annotations(tmp_path), lambda: [a_record()], supports={}, min_confidence=0.5)
+        review_page.write(path, the_annotations(tmp_path), lambda: [a_record()], supports={}, min_confidence=0.5)
     assert list(tmp_path.iterdir()) == []

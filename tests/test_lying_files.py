@@ -13,16 +13,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.fuzzing import corpus, networks
-from semcorr.checkpoints.weights import check_files, check_layers
 from semcorr.datasets import own, pf_willow, spair
-from semcorr.diffusion.checkpoint import load_checkpoint
-from semcorr.diffusion.single_file import unet_widths, vae_widths
 from semcorr.errors import DatasetError, ImageError, ModelError, QueryError
-from semcorr.geometry import Crop
-from semcorr.images import known_formats, load_image
-from semcorr.prompt.latents_cache import KeptLatents, LatentsCache
-from semcorr.prompt.replay import read_record
-from semcorr.vision import VisionModel
+from semcorr.imaging.geometry import Crop
+from semcorr.imaging.image import known_formats, load_image
+from semcorr.matchers.prompt.latent_cache import KeptLatents, LatentsCache
+from semcorr.matchers.prompt.replay import read_record
+from semcorr.models.diffusion.load import load_checkpoint
+from semcorr.models.diffusion.load_single_file import unet_widths, vae_widths
+from semcorr.models.dino import VisionModel
+from semcorr.models.weights import check_files, check_layers
 
 BILLION = 10**9
 

@@ -14,16 +14,16 @@ import PIL.Image
 import torch
 from safetensors.numpy import save
 
-from semcorr.annotations.records import FoundObject, TransferRecord
-from semcorr.calibration import Calibration
 from semcorr.datasets.ap10k import POINTS
-from semcorr.domain import Domain
-from semcorr.evaluation.records import PairRecord
-from semcorr.flow import Flow
-from semcorr.geometry import Crop
-from semcorr.images import known_formats
-from semcorr.matching import Matches, Query
-from semcorr.prompt.latents_cache import KeptLatents, LatentsCache
+from semcorr.evaluation.runs.records import PairRecord
+from semcorr.imaging.domain import Domain
+from semcorr.imaging.flow import Flow
+from semcorr.imaging.geometry import Crop
+from semcorr.imaging.image import known_formats
+from semcorr.keypoints.predictions import FoundObject, TransferRecord
+from semcorr.matchers.prompt.latent_cache import KeptLatents, LatentsCache
+from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.wrappers.calibration import Calibration
 
 Files = tuple[bytes, ...]
 

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.numpy import save
 from transformers import Dinov2Config, Dinov2Model
 
-from semcorr.diffusion import DiffusionModel
+from semcorr.models.diffusion import DiffusionModel
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

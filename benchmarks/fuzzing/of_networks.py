@@ -4,8 +4,8 @@ from functools import partial
 
 from benchmarks.fuzzing import mutate, networks
 from benchmarks.fuzzing.target import Target
-from semcorr.diffusion.checkpoint import load_checkpoint
-from semcorr.vision.folder import load_folder as load_vision
+from semcorr.models.diffusion.load import load_checkpoint
+from semcorr.models.dino.load_folder import load_folder as load_vision
 
 
 def checkpoints() -> list[Target]:

@@ -15,26 +15,26 @@ import torch
 from benchmarks.fuzzing import corpus, mutate, networks
 from benchmarks.fuzzing.of_networks import checkpoints
 from benchmarks.fuzzing.target import Target
-from semcorr.annotations import outputs
-from semcorr.annotations.formats import read_annotations
-from semcorr.annotations.journal import Journal
-from semcorr.annotations.outputs import Format
-from semcorr.annotations.records import FoundObject, TransferRecord
-from semcorr.calibration import Calibration
 from semcorr.cli.options import parse_settings
 from semcorr.datasets import ap10k, cub, own, pf_pascal, pf_willow, spair
 from semcorr.datasets.archive import unpack
 from semcorr.datasets.base import Dataset
-from semcorr.evaluation.keypoints import score
-from semcorr.evaluation.run_folder import read_run
-from semcorr.flow import Flow
-from semcorr.geometry import Crop
-from semcorr.images import load_image
-from semcorr.matching import Matches, Query
-from semcorr.prompt.latents_cache import KeptLatents, LatentsCache
-from semcorr.prompt.presets import preset
-from semcorr.prompt.replay import read_record
+from semcorr.evaluation.metrics.keypoint_ap import score
+from semcorr.evaluation.runs.folder import read_run
+from semcorr.imaging.flow import Flow
+from semcorr.imaging.geometry import Crop
+from semcorr.imaging.image import load_image
+from semcorr.keypoints.predictions import FoundObject, TransferRecord
+from semcorr.keypoints.read import read_annotations
+from semcorr.matchers.prompt.latent_cache import KeptLatents, LatentsCache
+from semcorr.matchers.prompt.presets import preset
+from semcorr.matchers.prompt.replay import read_record
+from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.wrappers.calibration import Calibration
 from semcorr.settings import override
+from semcorr.transfer import export
+from semcorr.transfer.export import Format
+from semcorr.transfer.journal import Journal
 
 MEGAPIXELS = 2.0
 """The limit that pictures are read under here: what a header may claim decides how much memory reading takes."""
@@ -309,8 +309,8 @@ def _both_ways(name: Format, path: Path) -> None:
         for picture in known.pictures
     ]
     with TemporaryDirectory() as folder:
-        file = outputs.paths_of(Path(folder) / f"out{path.suffix}", (name,))[name]
-        outputs.write(name, file, known, lambda: records, min_confidence=0.5, info={"method": "dift"})
+        file = export.paths_of(Path(folder) / f"out{path.suffix}", (name,))[name]
+        export.write(name, file, known, lambda: records, min_confidence=0.5, info={"method": "dift"})
 
 
 def _below(root: Path, paths: Sequence[Path]) -> None:

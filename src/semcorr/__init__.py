@@ -16,10 +16,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     __version__: str  # of the installed package, so pyproject.toml's
 
-    from semcorr.annotations import TransferRecord, read_annotations, transfer
-    from semcorr.dense import dense_flow
-    from semcorr.diffusion import DiffusionModel
-    from semcorr.draw import match_figure
     from semcorr.errors import (
         CalibrationError,
         FlowError,
@@ -33,13 +29,19 @@ if TYPE_CHECKING:
         SettingsError,
         TransferError,
     )
-    from semcorr.flow import Flow
-    from semcorr.images import Image, load_image
-    from semcorr.matching import Matcher, Matches, Query
-    from semcorr.methods import load_matcher, match
+    from semcorr.imaging.flow import Flow
+    from semcorr.imaging.image import Image, load_image
+    from semcorr.keypoints import TransferRecord, read_annotations
+    from semcorr.matchers.dense import dense_flow
+    from semcorr.matchers.prompt import PromptMatcher, PromptSettings
+    from semcorr.matchers.prompt.word_attention import WordMaps, word_maps
+    from semcorr.matchers.registry import load_matcher, match
+    from semcorr.matchers.results import Matcher, Matches, Query
+    from semcorr.models.diffusion import DiffusionModel
     from semcorr.progress import Progress
-    from semcorr.prompt import PromptMatcher, PromptSettings
-    from semcorr.words import WordMaps, word_maps
+    from semcorr.transfer import transfer_annotations
+    from semcorr.visualization.heatmap_grids import draw_word_maps
+    from semcorr.visualization.matches import draw_matches, match_figure
 
 _ERRORS = (
     "CalibrationError",
@@ -55,25 +57,27 @@ _ERRORS = (
     "TransferError",
 )
 _HOMES = {
-    "DiffusionModel": "semcorr.diffusion",
-    "Flow": "semcorr.flow",
-    "Image": "semcorr.images",
-    "Matcher": "semcorr.matching",
-    "Matches": "semcorr.matching",
+    "DiffusionModel": "semcorr.models.diffusion",
+    "Flow": "semcorr.imaging.flow",
+    "Image": "semcorr.imaging.image",
+    "Matcher": "semcorr.matchers.results",
+    "Matches": "semcorr.matchers.results",
     "Progress": "semcorr.progress",
-    "PromptMatcher": "semcorr.prompt",
-    "PromptSettings": "semcorr.prompt",
-    "Query": "semcorr.matching",
-    "TransferRecord": "semcorr.annotations",
-    "WordMaps": "semcorr.words",
-    "dense_flow": "semcorr.dense",
-    "load_image": "semcorr.images",
-    "load_matcher": "semcorr.methods",
-    "match": "semcorr.methods",
-    "match_figure": "semcorr.draw",
-    "read_annotations": "semcorr.annotations",
-    "transfer": "semcorr.annotations",
-    "word_maps": "semcorr.words",
+    "PromptMatcher": "semcorr.matchers.prompt",
+    "PromptSettings": "semcorr.matchers.prompt",
+    "Query": "semcorr.matchers.results",
+    "TransferRecord": "semcorr.keypoints",
+    "WordMaps": "semcorr.matchers.prompt.word_attention",
+    "draw_matches": "semcorr.visualization.matches",
+    "draw_word_maps": "semcorr.visualization.heatmap_grids",
+    "dense_flow": "semcorr.matchers.dense",
+    "load_image": "semcorr.imaging.image",
+    "load_matcher": "semcorr.matchers.registry",
+    "match": "semcorr.matchers.registry",
+    "match_figure": "semcorr.visualization.matches",
+    "read_annotations": "semcorr.keypoints",
+    "transfer_annotations": "semcorr.transfer",
+    "word_maps": "semcorr.matchers.prompt.word_attention",
     **dict.fromkeys(_ERRORS, "semcorr.errors"),
 }
 
@@ -101,12 +105,14 @@ __all__ = [
     "TransferRecord",
     "WordMaps",
     "dense_flow",
+    "draw_matches",
+    "draw_word_maps",
     "load_image",
     "load_matcher",
     "match",
     "match_figure",
     "read_annotations",
-    "transfer",
+    "transfer_annotations",
     "word_maps",
 ]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import PIL.Image
 import PIL.ImageDraw
 
-from semcorr.marks import FAINT, FINER, HAIRLINE, INK, PAPER, Colour, Style, font_of, lay_over, shortened
+from semcorr.visualization.style import FAINT, FINER, HAIRLINE, INK, PAPER, Colour, Style, font_of, lay_over, shortened
 
 Shown = tuple[PIL.Image.Image, str]
 """A picture and the words above it."""

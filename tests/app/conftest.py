@@ -19,8 +19,9 @@ import pytest
 from app.browsing import ARGUMENTS, PATIENCE
 from app.serving import Page
 from semcorr.demo.toy import first_scenes
-from semcorr.evaluation.records import PairRecord
-from semcorr.evaluation.run_folder import Shard, append, new_record_file, open_run
+from semcorr.evaluation.runs.folder import append, open_run
+from semcorr.evaluation.runs.records import PairRecord
+from semcorr.storage.record_store import Shard, new_record_file
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -20,7 +20,7 @@ import pytest
 
 from app.browsing import PATIENCE, choose, choose_method, click_pixel, drawn, exported, find, rows_of, said, send
 from app.serving import SITECUSTOMIZE, Page
-from semcorr.matching import Query
+from semcorr.matchers.results import Query
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

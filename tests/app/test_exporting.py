@@ -11,14 +11,15 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from semcorr.annotations import read_annotations
-from semcorr.app import exporting, texts, workspace
-from semcorr.app.limits import Limits
+from semcorr.app import export, workspace
+from semcorr.app.page import html
+from semcorr.app.server.limits import Limits
 from semcorr.app.workspace import Found, Learned, Match, Outcome, Workspace, opened
 from semcorr.errors import PointError
-from semcorr.images import Image, load_image
-from semcorr.matching import Matches, Query
-from semcorr.methods import load_matcher
+from semcorr.imaging.image import Image, load_image
+from semcorr.keypoints import read_annotations
+from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.results import Matches, Query
 
 
 def picture(width: int, height: int, name: str) -> Image:
@@ -55,7 +56,7 @@ def work() -> Workspace:
 
 
 def test_the_csv_has_every_point_and_says_what_was_put_right(work: Workspace) -> None:
-    rows = list(csv.DictReader(io.StringIO(exporting.export(work)["matches.csv"].decode())))
+    rows = list(csv.DictReader(io.StringIO(export.export(work)["matches.csv"].decode())))
     assert [(row["picture"], row["role"], row["point"]) for row in rows] == [
         ("a.png", "source", "1"),
         ("a.png", "source", "2"),
@@ -72,7 +73,7 @@ def test_the_csv_has_every_point_and_says_what_was_put_right(work: Workspace) ->
 
 
 def test_the_coco_file_counts_pixels_as_coco_does(work: Workspace, tmp_path: Path) -> None:
-    data = exporting.export(work)["matches.coco.json"]
+    data = export.export(work)["matches.coco.json"]
     document = json.loads(data)
     assert [image["file_name"] for image in document["images"]] == ["a.png", "a-2.png"]
     assert (document["images"][1]["width"], document["images"][1]["height"]) == (50, 80)
@@ -88,7 +89,7 @@ def test_the_coco_file_counts_pixels_as_coco_does(work: Workspace, tmp_path: Pat
 
 
 def test_the_query_finds_again_and_the_archive_holds_all(work: Workspace, tmp_path: Path) -> None:
-    files = exporting.export(work)
+    files = export.export(work)
     (tmp_path / "query.safetensors").write_bytes(files["query.safetensors"])
     query = Query.load(tmp_path / "query.safetensors")
     assert query.names == ("=nose", "2")
@@ -98,16 +99,16 @@ def test_the_query_finds_again_and_the_archive_holds_all(work: Workspace, tmp_pa
         assert set(packed.namelist()) == {"matches.csv", "matches.coco.json", "query.safetensors", "a-2-matches.png"}
         figure = PIL.Image.open(io.BytesIO(packed.read("a-2-matches.png")))
         assert figure.width > 500
-    assert exporting.listed(list(files))[0] == "semcorr-matches.zip"
+    assert export.listed(list(files))[0] == "semcorr-matches.zip"
 
 
 def test_an_object_is_predicted_until_a_person_decided_on_every_point(work: Workspace, tmp_path: Path) -> None:
     def mark(changed: Workspace) -> tuple[object, object]:
-        target = json.loads(exporting.export(changed)["matches.coco.json"])["annotations"][1]
+        target = json.loads(export.export(changed)["matches.coco.json"])["annotations"][1]
         return target["semcorr"], target["accepted"]
 
     def supports(changed: Workspace) -> list[bool]:
-        (tmp_path / "matches.json").write_bytes(exporting.export(changed)["matches.coco.json"])
+        (tmp_path / "matches.json").write_bytes(export.export(changed)["matches.coco.json"])
         read = read_annotations(tmp_path / "matches.json").pictures
         return [instance.annotated for one in read for instance in one.instances]
 
@@ -116,15 +117,15 @@ def test_an_object_is_predicted_until_a_person_decided_on_every_point(work: Work
     accepted = workspace.accept(work, None)
     assert mark(accepted) == ({"accepted": True}, [1])
     assert supports(accepted) == [True, True]
-    rows = list(csv.DictReader(io.StringIO(exporting.export(accepted)["matches.csv"].decode())))
+    rows = list(csv.DictReader(io.StringIO(export.export(accepted)["matches.csv"].decode())))
     assert [(row["corrected"], row["semcorr"]) for row in rows[2:]] == [("no", "accepted"), ("yes", "accepted")]
 
 
 def test_what_is_not_found_or_outdated_is_left_out_and_counted(work: Workspace, tmp_path: Path) -> None:
     more = workspace.add_point(work, 7.5, 8.5, Limits())
     moved = workspace.move_point(more, 0, 1.5, 2.5)
-    assert (exporting.left_out(work), exporting.left_out(more), exporting.left_out(moved)) == (0, 1, 2)
-    files = exporting.export(moved)
+    assert (export.left_out(work), export.left_out(more), export.left_out(moved)) == (0, 1, 2)
+    files = export.export(moved)
     rows = list(csv.DictReader(io.StringIO(files["matches.csv"].decode())))
     assert [(row["role"], row["point"]) for row in rows] == [
         ("source", "1"),
@@ -145,7 +146,7 @@ def test_points_that_were_learned_at_different_times_come_as_one_query(work: Wor
     more = workspace.add_point(work, 30.5, 8.5, Limits())
     new = load_matcher("dift", "toy", samples=1).describe(work.source, np.array([(30.5, 8.5)]))
     both = dataclasses.replace(more, learned={more.ids[2]: Learned(query=new, index=0, label="dift"), **more.learned})
-    files = exporting.query_files(both)
+    files = export.query_files(both)
     assert list(files) == ["query.safetensors"]
     (tmp_path / "query.safetensors").write_bytes(files["query.safetensors"])
     query = Query.load(tmp_path / "query.safetensors")
@@ -155,12 +156,12 @@ def test_points_that_were_learned_at_different_times_come_as_one_query(work: Wor
         np.testing.assert_allclose(query.tensors[name], tensor, rtol=1e-4, atol=1e-5)
     other = load_matcher("dift", "toy", samples=2).describe(work.source, np.array([(30.5, 8.5)]))
     apart = dataclasses.replace(more, learned={**more.learned, more.ids[2]: Learned(query=other, index=0, label="x")})
-    assert list(exporting.query_files(apart)) == ["query-1.safetensors", "query-2.safetensors"]
+    assert list(export.query_files(apart)) == ["query-1.safetensors", "query-2.safetensors"]
 
 
 def test_nothing_to_export_is_said(work: Workspace) -> None:
     with pytest.raises(PointError, match="press Find first"):
-        exporting.export(workspace.clear_points(work))
+        export.export(workspace.clear_points(work))
 
 
 @pytest.mark.parametrize(
@@ -175,15 +176,15 @@ def test_nothing_to_export_is_said(work: Workspace) -> None:
 )
 def test_names_in_the_archive_lead_nowhere(work: Workspace, name: str, kept: str) -> None:
     strange = dataclasses.replace(work, source=picture(64, 48, name))
-    assert exporting.picture_names(strange)[0] == kept
-    packed = zipfile.ZipFile(io.BytesIO(exporting.export(strange)["semcorr-matches.zip"])).namelist()
+    assert export.picture_names(strange)[0] == kept
+    packed = zipfile.ZipFile(io.BytesIO(export.export(strange)["semcorr-matches.zip"])).namelist()
     assert not any(set(one) & set("\\/:\n") or one.startswith("..") for one in packed)
 
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "\t=", "\r=", "\n=", " ="])
 def test_no_name_is_a_formula(work: Workspace, first: str) -> None:
     named = dataclasses.replace(work, names=(f"{first}1+1", "a\r=2+2\n=3+3"))
-    text = exporting.csv_file(named).decode()
+    text = export.csv_file(named).decode()
     assert "\r" not in text
     rows = list(csv.reader(io.StringIO(text)))
     assert len(rows) == 5
@@ -192,6 +193,6 @@ def test_no_name_is_a_formula(work: Workspace, first: str) -> None:
 
 
 def test_the_page_says_what_a_result_must_be_read_with() -> None:
-    assert texts.remarks(()) == ""
-    told = texts.remarks(("described in float32, because float16 overflowed",))
+    assert html.remarks(()) == ""
+    told = html.remarks(("described in float32, because float16 overflowed",))
     assert told == "1 of its parts: described in float32, because float16 overflowed."

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from semcorr.app.guard import Guard
-from semcorr.app.limits import Limits
-from semcorr.app.shelf import Item, Shelf
+from semcorr.app.server.guard import Guard
+from semcorr.app.server.limits import Limits
+from semcorr.app.server.served_files import Item, Shelf
 
 JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
 

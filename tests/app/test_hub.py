@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from diffusion.hub_stand_in import HubStandIn
-from diffusion.networks import save_checkpoint
-from diffusion.test_checkpoint import add_text
-from semcorr.app.models import Choice, Models
+from models.diffusion.hub_stand_in import HubStandIn
+from models.diffusion.networks import save_checkpoint
+from models.diffusion.test_load import add_text
+from semcorr.app.matchers import Choice, Models
 from semcorr.errors import ModelError
 
 # As `python -m semcorr app`, but listening to Ctrl-C: a test run in the background inherits that it is ignored.

@@ -6,13 +6,13 @@ import time
 import numpy as np
 import pytest
 
-from semcorr.app.jobs import Busy, Job, JobQueue
-from semcorr.app.limits import Limits
-from semcorr.app.sessions import Sessions
-from semcorr.app.shelf import Shelf
+from semcorr.app.server.jobs import Busy, Job, JobQueue
+from semcorr.app.server.limits import Limits
+from semcorr.app.server.served_files import Shelf
+from semcorr.app.server.sessions import Sessions
 from semcorr.demo.toy import first_scenes
 from semcorr.errors import SemcorrError
-from semcorr.methods import load_matcher
+from semcorr.matchers.registry import load_matcher
 
 
 def endless(job: Job) -> None:

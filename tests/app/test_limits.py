@@ -8,8 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from semcorr.app.limits import Limits, read_upload, sweep
-from semcorr.app.shelf import OwnShelf, Shelf
+from semcorr.app.server.limits import Limits, read_upload, sweep
+from semcorr.app.server.served_files import OwnShelf, Shelf
 from semcorr.errors import ImageError, SettingsError
 
 

@@ -14,13 +14,14 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from semcorr.app.limits import Limits
-from semcorr.app.models import Choice, Models
-from semcorr.app.serve import Desk, keep_to_this_machine
-from semcorr.app.sessions import Sessions
-from semcorr.app.shelf import Shelf
-from semcorr.evaluation.run_folder import Shard, append, new_record_file, open_run, read_run
-from semcorr.methods import load_matcher
+from semcorr.app.matchers import Choice, Models
+from semcorr.app.server.limits import Limits
+from semcorr.app.server.serve import Desk, keep_to_this_machine
+from semcorr.app.server.served_files import Shelf
+from semcorr.app.server.sessions import Sessions
+from semcorr.evaluation.runs.folder import append, open_run, read_run
+from semcorr.matchers.registry import load_matcher
+from semcorr.storage.record_store import Shard, new_record_file
 
 EVERYTHING = ("all points", "all layers together")
 SHORT = {"steps": 3, "locate_crops": 4, "dift_samples": 1}
@@ -115,7 +116,7 @@ def page(desk: Desk) -> Any:
     with warnings.catch_warnings():
         # Gradio leaves event loops behind as it is imported: they are collected here, not in a later test.
         warnings.simplefilter("ignore", ResourceWarning)
-        from semcorr.app.page import build
+        from semcorr.app.page.page import build
 
         made = build(desk)
         gc.collect()

@@ -9,9 +9,10 @@ import pytest
 
 from semcorr.app import runs
 from semcorr.errors import ImageError, RunError
-from semcorr.evaluation.heatmaps_of import load_method
-from semcorr.evaluation.run_folder import Shard, append, new_record_file, open_run, read_run
-from semcorr.methods import load_matcher
+from semcorr.evaluation.runs.folder import append, open_run, read_run
+from semcorr.evaluation.runs.heatmaps_of import load_method
+from semcorr.matchers.registry import load_matcher
+from semcorr.storage.record_store import Shard, new_record_file
 
 
 def test_only_runs_below_the_folder_are_listed_and_opened(page_runs: Path, tmp_path: Path) -> None:

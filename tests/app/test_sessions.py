@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from semcorr.app import workspace
-from semcorr.app.jobs import Busy, Job, JobQueue
-from semcorr.app.limits import Limits, check_letters
-from semcorr.app.sessions import Session, Sessions
-from semcorr.app.shelf import Shelf
+from semcorr.app.server.jobs import Busy, Job, JobQueue
+from semcorr.app.server.limits import Limits, check_letters
+from semcorr.app.server.served_files import Shelf
+from semcorr.app.server.sessions import Session, Sessions
 from semcorr.app.workspace import Workspace
 from semcorr.errors import PointError, SettingsError
-from semcorr.images import load_image
+from semcorr.imaging.image import load_image
 
 
 def test_who_is_idle_makes_room_and_whose_work_is_under_way_does_not() -> None:
@@ -190,7 +190,7 @@ def test_a_page_is_behind_when_another_changed_the_workspace() -> None:
 
 
 def test_work_goes_on_over_a_reload_and_ends_when_the_page_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("semcorr.app.sessions._GRACE", 0.3)
+    monkeypatch.setattr("semcorr.app.server.sessions._GRACE", 0.3)
     sessions, queue = Sessions(Shelf(), Limits()), JobQueue()
 
     def endless(job: Job) -> None:

@@ -5,17 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from semcorr.app import examples, panels, workspace
-from semcorr.app.colours import confidence_colour, legend
+from semcorr.app import workspace
+from semcorr.app.find import find, ready
 from semcorr.app.history import History
-from semcorr.app.limits import Limits
-from semcorr.app.shelf import OwnShelf, Shelf
-from semcorr.app.work import find, ready
+from semcorr.app.page import examples, viewer
+from semcorr.app.page.colours import confidence_colour, legend
+from semcorr.app.server.limits import Limits
+from semcorr.app.server.served_files import OwnShelf, Shelf
 from semcorr.app.workspace import Match, Workspace, opened
 from semcorr.errors import ImageError, PointError
-from semcorr.images import Image, load_image
-from semcorr.matching import Matcher
-from semcorr.methods import load_matcher
+from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.results import Matcher
 
 LIMITS = Limits(targets=3, points=3)
 
@@ -242,16 +243,16 @@ class TestResults:
     def test_the_views_show_numbers_confidence_and_the_map_that_was_asked_for(self, found: Workspace) -> None:
         shelf = Shelf()
         own = OwnShelf(shelf)
-        view = panels.targets_view(own, workspace.correct(found, 0, 1, 5, 6), point=1, active=1)
+        view = viewer.targets_view(own, workspace.correct(found, 0, 1, 5, 6), point=1, active=1)
         first_panel, second = view["panels"]
         assert [point["label"] for point in first_panel["points"]] == [str(n + 1) for n in range(len(found.points))]
         assert (first_panel["points"][1]["x"], first_panel["points"][1]["y"]) == (5, 6)
         assert "by hand" in first_panel["points"][1]["title"]
         assert "confidence" in second["points"][1]["title"]
         assert [point["active"] for point in first_panel["points"]].index(True) == 1
-        names = panels.layer_choices(found)
-        assert names == [panels.FUSED, *first(found).found.matches.layer_names]
-        maps = {panels.heat_in(found, 0, 0, name).tobytes() for name in names}  # type: ignore[union-attr]
+        names = viewer.layer_choices(found)
+        assert names == [viewer.FUSED, *first(found).found.matches.layer_names]
+        maps = {viewer.heat_in(found, 0, 0, name).tobytes() for name in names}  # type: ignore[union-attr]
         assert len(maps) == len(names)
         for panel in view["panels"]:
             for address in (panel["src"], panel["heat"]):
@@ -264,14 +265,14 @@ class TestResults:
     def test_the_views_say_what_is_not_found_yet_and_what_is_outdated(self, found: Workspace) -> None:
         own = OwnShelf(Shelf())
         changed = workspace.move_point(workspace.add_point(found, 9.5, 9.5, Limits()), 0, 3.5, 3.5)
-        source = panels.source_view(own, changed)["panels"][0]["points"]
+        source = viewer.source_view(own, changed)["panels"][0]["points"]
         assert [point["pending"] for point in source] == [*[False] * len(found.points), True]
-        target = panels.targets_view(own, changed)["panels"][0]["points"]
+        target = viewer.targets_view(own, changed)["panels"][0]["points"]
         assert [point["outdated"] for point in target] == [True, *[False] * len(found.points)]
         assert target[-1]["x"] is None
         assert "not found yet" in target[-1]["title"]
-        assert panels.heat_in(changed, 0, len(found.points), panels.FUSED) is None
-        assert panels.heat_in(changed, 0, None, panels.FUSED) is not None
+        assert viewer.heat_in(changed, 0, len(found.points), viewer.FUSED) is None
+        assert viewer.heat_in(changed, 0, None, viewer.FUSED) is not None
 
 
 class TestHistory:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from semcorr.diffusion import DiffusionModel
+from semcorr.models.diffusion import DiffusionModel
 
 
 @pytest.fixture(scope="session")

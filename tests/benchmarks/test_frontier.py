@@ -8,7 +8,7 @@ from rich.table import Table
 from benchmarks import frontier
 from benchmarks.frontier import Place, draw, places, report, run_all
 from semcorr.datasets import toy_world
-from semcorr.evaluation.runner import Method
+from semcorr.evaluation.runs.runner import Method
 
 FEW = {"device": "cpu", "steps": 1, "rounds": 1, "locate_crops": 4}
 
@@ -35,7 +35,7 @@ def test_presets_are_run_scored_and_drawn_and_a_second_time_only_read(tmp_path: 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("what is done is not done again")
 
-    monkeypatch.setattr("semcorr.prompt.matcher.PromptMatcher.describe", never)
+    monkeypatch.setattr("semcorr.matchers.prompt.matcher.PromptMatcher.describe", never)
     assert [one.pck for one in places(list(run_all(dataset, methods, tmp_path / "runs")))] == [
         one.pck for one in found.values()
     ]

@@ -7,8 +7,8 @@ from diffusers import DDIMScheduler
 
 from benchmarks import full_size
 from benchmarks.command import main
-from diffusion.networks import make_unet, make_vae
-from semcorr.diffusion import DiffusionModel
+from models.diffusion.networks import make_unet, make_vae
+from semcorr.models.diffusion import DiffusionModel
 
 
 def test_the_networks_are_stable_diffusions_to_the_last_weight():

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import known_pairs
 from benchmarks.command import main
 from benchmarks.known_pairs import CHANGES, Change, measure
-from semcorr.images import Image, load_image
+from semcorr.imaging.image import Image, load_image
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from benchmarks.command import main
 from benchmarks.machine import app, measure
 from benchmarks.meters import OtherWork, PeakMemory, counting, resident_bytes
-from semcorr.diffusion import DiffusionModel
-from semcorr.evaluation.unit_costs import flop_counter
+from semcorr.evaluation.runs.unit_costs import flop_counter
+from semcorr.models.diffusion import DiffusionModel
 
 
 def test_products_convolutions_and_their_gradients_are_counted():

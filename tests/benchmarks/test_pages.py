@@ -10,7 +10,7 @@ import pytest
 from benchmarks import frontier, pages
 from benchmarks.command import save_json
 from semcorr.errors import SemcorrError
-from semcorr.evaluation.sheets import Column, Report, Row, Sheet
+from semcorr.evaluation.report.tables import Column, Report, Row, Sheet
 
 
 @pytest.mark.parametrize("page", pages.documents(), ids=lambda page: page.stem)

@@ -8,10 +8,9 @@ import pytest
 from benchmarks import peaks
 from benchmarks.command import main
 from semcorr.cli.evaluate import DataOptions
-from semcorr.diffusion import DiffusionModel
-from semcorr.fusion import AttentionDiftMatcher
-from semcorr.fusion.attention_dift import settings_of
-from semcorr.images import load_image
+from semcorr.imaging.image import load_image
+from semcorr.matchers.attention_dift import AttentionDiftMatcher, settings_of
+from semcorr.models.diffusion import DiffusionModel
 from semcorr.settings import override
 
 

@@ -9,12 +9,12 @@ import torch
 from benchmarks.command import picture, places
 from benchmarks.plain import PlainMatcher
 from closeness import assert_close_to_scale, assert_same_peaks
-from prompt.conftest import blobs
-from prompt.leading import crops_lead
-from semcorr.diffusion import DiffusionModel
+from matchers.prompt.conftest import blobs
+from matchers.prompt.leading import crops_lead
 from semcorr.errors import ModelError, SettingsError
-from semcorr.images import Image
-from semcorr.prompt import PromptMatcher, PromptSettings, override, preset
+from semcorr.imaging.image import Image
+from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override, preset
+from semcorr.models.diffusion import DiffusionModel
 
 FRESH: dict[str, object] = {"learn_crops": None, "learn_noise": "fresh"}
 POINTS = [(41.3, 62.9), (110.0, 20.5)]

@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 
 from benchmarks import command, scaling
-from semcorr.diffusion import DiffusionModel
+from semcorr.models.diffusion import DiffusionModel
 
 FEW = ["--set", "resolution=64", "--set", "steps=1", "--set", "rounds=1", "--set", "locate_crops=4"]
 

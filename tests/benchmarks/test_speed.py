@@ -9,7 +9,7 @@ import pytest
 from benchmarks import contest, machine, meters, speed
 from benchmarks.command import main
 from benchmarks.contest import PLAIN, Contestant, make
-from semcorr.diffusion import DiffusionModel
+from semcorr.models.diffusion import DiffusionModel
 
 FEW = {"resolution": 64, "steps": 3, "rounds": 2, "locate_crops": 5}
 

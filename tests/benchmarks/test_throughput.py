@@ -8,7 +8,7 @@ import pytest
 from benchmarks import throughput
 from benchmarks.command import main
 from benchmarks.executing import Ran, Span
-from semcorr.annotations.records import TransferRecord
+from semcorr.keypoints.predictions import TransferRecord
 
 RECORD = TransferRecord(file="a.png", path=Path("a.png"))
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.trace import Cost, Draws, Reading, Trace, corners, follow
-from semcorr.diffusion import DiffusionModel
+from semcorr.models.diffusion import DiffusionModel
 from semcorr.progress import Progress
 
 NONE = Draws(positions=None, rows=5)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from benchmarks.variants import DEFAULT, Results, measure, report, variants, ways
-from semcorr.diffusion import DiffusionModel
 from semcorr.errors import SettingsError
-from semcorr.prompt import PromptSettings, override, preset
+from semcorr.matchers.prompt import PromptSettings, override, preset
+from semcorr.models.diffusion import DiffusionModel
 
 
 @pytest.fixture

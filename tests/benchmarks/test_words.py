@@ -1,6 +1,6 @@
 from benchmarks.command import main
 from benchmarks.words import app, measure
-from semcorr.diffusion import DiffusionModel
+from semcorr.models.diffusion import DiffusionModel
 
 
 def test_the_figures_are_printed(toy_model: DiffusionModel, capsys):

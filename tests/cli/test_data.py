@@ -9,7 +9,7 @@ import pytest
 from semcorr.cli.data import data_app
 from semcorr.cli.main import app, main
 from semcorr.datasets.registry import SPECS
-from semcorr.toy.spair import write_spair
+from semcorr.toy.spair_layout import write_spair
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from semcorr.annotations.toy_world import write_coco
 from semcorr.cli.data import data_app
 from semcorr.cli.evaluate import evaluate
 from semcorr.cli.main import app
 from semcorr.datasets import registry
+from semcorr.toy.coco import write_coco
 
 
 @pytest.fixture(autouse=True)

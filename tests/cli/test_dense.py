@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from semcorr.cli.main import main
-from semcorr.flow import Flow
+from semcorr.imaging.flow import Flow
 
 OPTIONS = ["--model", "toy", "--device", "cpu", "--set", "samples=1"]
 

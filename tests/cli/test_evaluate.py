@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Ran
-from semcorr.evaluation import ablation, runner
-from semcorr.toy.spair import write_spair
+from semcorr.evaluation.runs import ablation, runner
+from semcorr.toy.spair_layout import write_spair
 
 Semcorr = Callable[..., Ran]
 GUESS = ("--method", "same-position")

@@ -8,7 +8,7 @@ import pytest
 
 import semcorr as library
 from closeness import leads
-from semcorr.matching import Query
+from semcorr.matchers.results import Query
 
 POINTS = ["-p", "10.5", "20", "-p", "90", "60"]
 

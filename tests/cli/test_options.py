@@ -4,7 +4,7 @@ import pytest
 
 from semcorr.cli.options import PictureNames, parse_settings
 from semcorr.errors import SettingsError
-from semcorr.prompt.presets import preset
+from semcorr.matchers.prompt.presets import preset
 from semcorr.settings import override
 
 

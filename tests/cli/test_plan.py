@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Ran
-from semcorr.toy.spair import write_spair
+from semcorr.toy.spair_layout import write_spair
 
 Semcorr = Callable[..., Ran]
 

@@ -12,8 +12,9 @@ from cyclopts import App
 from evaluation.handmade import pair_record, run_of
 from semcorr.cli.report import TableOptions, report
 from semcorr.errors import RunError, SettingsError
-from semcorr.evaluation import run_folder
-from semcorr.evaluation.records import PairRecord
+from semcorr.evaluation.runs import folder as run_folder
+from semcorr.evaluation.runs.records import PairRecord
+from semcorr.storage import record_store
 
 app = App(result_action="return_value")
 app.command(report)
@@ -49,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 def write(folder: Path, records: list[PairRecord], **method: Any) -> Path:
     settings = run_of(folder.name, records, dataset={"root": str(folder)}, method=method).settings
     run_folder.open_run(folder, settings, len(records))
-    file = run_folder.new_record_file(folder, run_folder.Shard())
+    file = record_store.new_record_file(folder, record_store.Shard())
     file.write_text("".join(one.to_json() + "\n" for one in records))
     return folder
 

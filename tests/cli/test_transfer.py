@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from cli.conftest import Ran
-from semcorr.annotations.toy_world import ToyWorld, write_coco
-from semcorr.evaluation.run_folder import Shard, locked
+from semcorr.storage.record_store import Shard, locked
+from semcorr.toy.coco import ToyWorld, write_coco
 from spoiled import HUGE, spoiled
 
 DIFT = ("--method", "dift", "--model", "toy", "--set", "samples=1", "--device", "cpu")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cli.conftest import Ran
-from semcorr.annotations.toy_world import ToyWorld, write_coco
+from semcorr.toy.coco import ToyWorld, write_coco
 
 COARSE = ("--method", "dift", "--model", "toy", "--set", "samples=1", "--set", "resolution=32", "--device", "cpu")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cli.conftest import Ran
-from semcorr.annotations.toy_world import ToyWorld, write_coco
+from semcorr.toy.coco import ToyWorld, write_coco
 
 COARSE = ("--method", "dift", "--model", "toy", "--set", "samples=1", "--set", "resolution=32", "--device", "cpu")
 BROKEN = ["cut.png", "empty.png", "gone.png"]

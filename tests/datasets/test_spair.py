@@ -7,7 +7,7 @@ import pytest
 
 from semcorr.datasets import registry, spair
 from semcorr.errors import DatasetError
-from semcorr.toy.spair import keypoint_names, write_spair
+from semcorr.toy.spair_layout import keypoint_names, write_spair
 
 
 def test_the_published_pair(spair_copy):

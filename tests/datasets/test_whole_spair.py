@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from semcorr.datasets import registry
-from semcorr.evaluation.run_folder import read_run
+from semcorr.evaluation.runs.folder import read_run
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from semcorr.evaluation.records import PairRecord, Run
+from semcorr.evaluation.runs.records import PairRecord, Run
 
 
 def pair_record(index: int = 0, truth: Any = (), offsets: Any = (0.0, 0.0), /, **changes: Any) -> PairRecord:

@@ -8,8 +8,8 @@ import pytest
 
 from semcorr.datasets.base import Dataset
 from semcorr.errors import SettingsError
-from semcorr.evaluation.ablation import ablate
-from semcorr.evaluation.runner import Method, run
+from semcorr.evaluation.runs.ablation import ablate
+from semcorr.evaluation.runs.runner import Method, run
 
 QUICK = {"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"}
 

@@ -8,7 +8,7 @@ import pytest
 from evaluation.handmade import pair_record
 from semcorr.errors import RunError
 from semcorr.evaluation.baselines import BASELINES, oracle_grid, random_place, same_box_position, same_position
-from semcorr.evaluation.records import PairRecord
+from semcorr.evaluation.runs.records import PairRecord
 
 PAIR = pair_record(
     0,

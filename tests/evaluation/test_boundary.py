@@ -12,15 +12,17 @@ import pytest
 from evaluation.handmade import pair_record, run_of
 from semcorr.app import runs
 from semcorr.demo.scoring import Score
-from semcorr.evaluation import keypoints, plots
-from semcorr.evaluation.ablation import one_layer
-from semcorr.evaluation.calibrate import calibrate
-from semcorr.evaluation.measured import Wanted
-from semcorr.evaluation.pck import is_correct
-from semcorr.evaluation.records import Run
-from semcorr.evaluation.report import build_report
-from semcorr.evaluation.run_folder import Shard, append, new_record_file, open_run
-from semcorr.evaluation.scores import score
+from semcorr.evaluation.fit_calibration import calibrate
+from semcorr.evaluation.metrics import keypoint_ap
+from semcorr.evaluation.metrics.pck import is_correct
+from semcorr.evaluation.metrics.scores import score
+from semcorr.evaluation.report import plots
+from semcorr.evaluation.report.build import build_report
+from semcorr.evaluation.report.groups import Wanted
+from semcorr.evaluation.runs.ablation import one_layer
+from semcorr.evaluation.runs.folder import append, open_run
+from semcorr.evaluation.runs.records import Run
+from semcorr.storage.record_store import Shard, new_record_file
 
 METHOD = {"name": "dift", "model_id": "toy", "model_fingerprint": "f", "preset": "published", "settings": {}}
 SIZE = 30.3
@@ -138,6 +140,6 @@ def test_key_points_against_true_ones_count_them_right(tmp_path: Path) -> None:
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
         return tmp_path / name
 
-    scores = keypoints.score(file("predicted.json", ON), file("true.json", 0.0))
+    scores = keypoint_ap.score(file("predicted.json", ON), file("true.json", 0.0))
     assert scores.pck == {0.05: 0.0, 0.1: 1.0}
     assert scores.overall_risk == 0

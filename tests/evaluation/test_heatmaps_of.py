@@ -9,18 +9,18 @@ import PIL.Image
 import pytest
 from PIL.Image import Resampling
 
-from diffusion.networks import save_checkpoint
-from semcorr.calibration import Calibration, key_of
+from models.diffusion.networks import save_checkpoint
+from models.dino.networks import save_folder
 from semcorr.cli.main import main
 from semcorr.datasets.base import Dataset
 from semcorr.errors import QueryError, RunError
-from semcorr.evaluation.heatmaps_of import HeatmapsOf, QueriesOf, load_method
-from semcorr.evaluation.records import Run
-from semcorr.evaluation.runner import Method, run
-from semcorr.images import load_image
-from semcorr.matching import Query
-from semcorr.methods import load_matcher, methods
-from vision.networks import save_folder
+from semcorr.evaluation.runs.heatmaps_of import HeatmapsOf, QueriesOf, load_method
+from semcorr.evaluation.runs.records import Run
+from semcorr.evaluation.runs.runner import Method, run
+from semcorr.imaging.image import load_image
+from semcorr.matchers.registry import load_matcher, methods
+from semcorr.matchers.results import Query
+from semcorr.matchers.wrappers.calibration import Calibration, key_of
 
 SIDE = 64
 """Of the birds' pictures, in pixels."""

@@ -16,9 +16,9 @@ import pytest
 from evaluation.handmade import pair_record
 from semcorr.datasets.base import Dataset
 from semcorr.errors import RunError
-from semcorr.evaluation.run_folder import append, read_run
-from semcorr.evaluation.runner import Method, run
-from semcorr.toy.spair import write_spair
+from semcorr.evaluation.runs.folder import append, read_run
+from semcorr.evaluation.runs.runner import Method, run
+from semcorr.toy.spair_layout import write_spair
 
 # A worker has one thread. More in the whole run's process would add numbers up in another order.
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

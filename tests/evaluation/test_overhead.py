@@ -14,7 +14,7 @@ MEASURE = """
 import json, sys, time
 from pathlib import Path
 from semcorr.datasets import registry
-from semcorr.evaluation.runner import Method, run
+from semcorr.evaluation.runs.runner import Method, run
 
 class Loaded(Method):
     def load(self):

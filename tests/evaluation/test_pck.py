@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semcorr.evaluation import pck
+from semcorr.evaluation.metrics import pck
 
 ERRORS = np.array([0.05, 0.1, 0.11, 0.0, np.inf, 0.2])
 """Pair 0: 0.05, 0.1, 0.11; pair 1: 0, infinite; pair 2: none; pair 3: 0.2."""

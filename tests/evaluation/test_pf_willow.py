@@ -9,9 +9,9 @@ import pytest
 from scipy.io import loadmat
 
 from semcorr.datasets import registry
-from semcorr.evaluation.measured import Wanted
-from semcorr.evaluation.report import build_report
-from semcorr.evaluation.runner import Method, run
+from semcorr.evaluation.report.build import build_report
+from semcorr.evaluation.report.groups import Wanted
+from semcorr.evaluation.runs.runner import Method, run
 
 DATA = os.environ.get("SEMCORR_TEST_DATA")
 

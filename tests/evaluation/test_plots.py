@@ -12,11 +12,11 @@ import pytest
 
 from evaluation.handmade import pair_record, run_of
 from semcorr.errors import RunError
-from semcorr.evaluation.measured import Wanted, measure, with_baselines
-from semcorr.evaluation.plots import categories, choose, curves, pair_sheet, write_plots
-from semcorr.evaluation.protocol import Protocol
-from semcorr.evaluation.records import PairRecord, Run
-from semcorr.evaluation.scores import score
+from semcorr.evaluation.metrics.protocol import Protocol
+from semcorr.evaluation.metrics.scores import score
+from semcorr.evaluation.report.groups import Wanted, measure, with_baselines
+from semcorr.evaluation.report.plots import categories, choose, curves, pair_sheet, write_plots
+from semcorr.evaluation.runs.records import PairRecord, Run
 
 
 def record(index: int, offset: float | None, category: str = "cat", points: int = 2) -> PairRecord:

@@ -8,9 +8,9 @@ import pytest
 
 from evaluation.handmade import pair_record
 from semcorr.errors import SettingsError
-from semcorr.evaluation.protocol import Protocol, named, target_scales, threshold_sizes
-from semcorr.evaluation.records import PairRecord
-from semcorr.evaluation.scores import score
+from semcorr.evaluation.metrics.protocol import Protocol, named, target_scales, threshold_sizes
+from semcorr.evaluation.metrics.scores import score
+from semcorr.evaluation.runs.records import PairRecord
 
 
 def record(**changes: Any) -> PairRecord:

@@ -15,12 +15,12 @@ from rich.console import Console
 
 from evaluation.handmade import pair_record, run_of
 from semcorr.errors import SettingsError
-from semcorr.evaluation import pck
-from semcorr.evaluation.measured import Wanted, with_baselines
-from semcorr.evaluation.published import PUBLISHED, quoted
-from semcorr.evaluation.records import PairRecord
-from semcorr.evaluation.report import build_report
-from semcorr.evaluation.sheets import Report
+from semcorr.evaluation.metrics import pck
+from semcorr.evaluation.report.build import build_report
+from semcorr.evaluation.report.groups import Wanted, with_baselines
+from semcorr.evaluation.report.published import PUBLISHED, quoted
+from semcorr.evaluation.report.tables import Report
+from semcorr.evaluation.runs.records import PairRecord
 
 
 def record(index: int, category: str, offsets: list[float] | None, **changes: Any) -> PairRecord:

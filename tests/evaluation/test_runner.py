@@ -15,10 +15,12 @@ import pytest
 from closeness import leads
 from semcorr.datasets.base import Dataset, Pair
 from semcorr.errors import RunError
-from semcorr.evaluation import run_folder
-from semcorr.evaluation.records import PairRecord
-from semcorr.evaluation.run_folder import Shard, merge, read_run
-from semcorr.evaluation.runner import Method, run, units_of
+from semcorr.evaluation.runs import folder as run_folder
+from semcorr.evaluation.runs.folder import merge, read_run
+from semcorr.evaluation.runs.records import PairRecord
+from semcorr.evaluation.runs.runner import Method, run, units_of
+from semcorr.storage import record_store
+from semcorr.storage.record_store import Shard
 
 QUICK = Method(name="prompt", model="toy", options={"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"})
 GUESS = Method(name="same-position")
@@ -283,14 +285,14 @@ def test_baselines_run_like_methods(birds: Dataset, tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", [{}, {"workers": 2}, {"ray": "local"}])
 def test_a_second_process_on_the_same_shard_is_refused(birds: Dataset, tmp_path: Path, where: dict[str, Any]) -> None:
     run(birds, GUESS, tmp_path / "run", shard=Shard(number=1, count=2))
-    with run_folder.locked(tmp_path / "run", Shard()), pytest.raises(RunError, match="Another process is working on"):
+    with record_store.locked(tmp_path / "run", Shard()), pytest.raises(RunError, match="Another process is working on"):
         run(birds, GUESS, tmp_path / "run", **where)
 
 
 def test_shards_of_one_division_run_side_by_side_and_of_another_do_not(birds: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run(birds, GUESS, folder, shard=Shard(number=1, count=2))
-    with run_folder.locked(folder, Shard(number=1, count=2)):
+    with record_store.locked(folder, Shard(number=1, count=2)):
         run(birds, GUESS, folder, shard=Shard(number=2, count=2))
         for other in (Shard(), Shard(number=3, count=3)):
             with pytest.raises(RunError, match=r"is working on shard 1/2 of .* with the same n"):

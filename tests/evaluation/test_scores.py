@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from evaluation.handmade import pair_record
 from semcorr.errors import RunError
-from semcorr.evaluation.protocol import Protocol, named
-from semcorr.evaluation.records import PairRecord
-from semcorr.evaluation.scores import (
+from semcorr.evaluation.metrics.protocol import Protocol, named
+from semcorr.evaluation.metrics.scores import (
     alternative,
     alternatives,
     by_category,
@@ -24,6 +23,7 @@ from semcorr.evaluation.scores import (
     score,
     summarise,
 )
+from semcorr.evaluation.runs.records import PairRecord
 
 
 def record(index: int, truth: Any, offsets: Any, **changes: Any) -> PairRecord:

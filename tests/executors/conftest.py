@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 import pytest
 
-from semcorr.evaluation.run_folder import read_run
-from semcorr.toy.spair import write_spair
+from semcorr.evaluation.runs.folder import read_run
+from semcorr.toy.spair_layout import write_spair
 
 QUICK = ("--model", "toy", "--method", "prompt", "--set", "steps=2", "--set", "rounds=1", "--set", "locate_crops=4")
 PAIRS = 30

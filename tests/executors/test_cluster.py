@@ -19,10 +19,10 @@ import pytest
 
 from executors.conftest import PAIRS, Nodes, evaluation, lines, ray_workers, results
 from executors.jobs import Deadly, Squares, Unloadable
-from semcorr.annotations.toy_world import ToyWorld, write_coco
 from semcorr.errors import RunError
-from semcorr.evaluation.run_folder import read_run
+from semcorr.evaluation.runs.folder import read_run
 from semcorr.executors import spread
+from semcorr.toy.coco import ToyWorld, write_coco
 
 pytestmark = pytest.mark.slow
 

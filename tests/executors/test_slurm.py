@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from semcorr.annotations.toy_world import write_coco
-from semcorr.evaluation.run_folder import read_run
-from semcorr.toy.spair import write_spair
+from semcorr.evaluation.runs.folder import read_run
+from semcorr.toy.coco import write_coco
+from semcorr.toy.spair_layout import write_spair
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cluster.md"
 SCRIPTS = re.findall(r"```bash\n(#!/bin/bash\n.*?)```", DOCUMENT.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import semcorr
-from semcorr.doctor import examine
+from semcorr.cli.environment import examine
 
 ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from semcorr.diffusion import DiffusionModel
+from semcorr.models.diffusion import DiffusionModel
 from semcorr.toy.model import weights_folder
 from semcorr.toy.render import render_scene
 from semcorr.toy.training_run import Recipe, psnr

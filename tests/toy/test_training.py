@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from semcorr.diffusion import DiffusionModel
 from semcorr.errors import ModelError, SettingsError
+from semcorr.models.diffusion import DiffusionModel
 from semcorr.toy.scenes import open_scenes
 from semcorr.toy.train_vae import train_vae
 from semcorr.toy.training import TrainingState, averaged, schedule

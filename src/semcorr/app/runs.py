@@ -7,19 +7,19 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
-from semcorr.app.work import layer_maps
+from semcorr.app.find import layer_maps
 from semcorr.app.workspace import Found
 from semcorr.errors import ImageError, RunError
-from semcorr.evaluation.heatmaps_of import QueriesOf
-from semcorr.evaluation.pck import is_correct
-from semcorr.evaluation.protocol import named
-from semcorr.evaluation.records import PairRecord, Run
-from semcorr.evaluation.run_folder import read_run
-from semcorr.evaluation.scores import Scores, score
-from semcorr.files import is_dir
-from semcorr.images import Image, load_image
-from semcorr.matching import Matcher
+from semcorr.evaluation.metrics.pck import is_correct
+from semcorr.evaluation.metrics.protocol import named
+from semcorr.evaluation.metrics.scores import Scores, score
+from semcorr.evaluation.runs.folder import read_run
+from semcorr.evaluation.runs.heatmaps_of import QueriesOf
+from semcorr.evaluation.runs.records import PairRecord, Run
+from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.results import Matcher
 from semcorr.progress import Progress
+from semcorr.storage.files import is_dir
 
 ALPHA = 0.1
 """A point is right within this part of the size that the run's benchmark measures by."""

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from semcorr.app.limits import Limits
+from semcorr.app.server.limits import Limits
 from semcorr.errors import ImageError, PointError
-from semcorr.images import Image
-from semcorr.matching import Matches, Query
+from semcorr.imaging.image import Image
+from semcorr.matchers.results import Matches, Query
 
 Point = tuple[float, float]
 """(x, y) in pixels of its image, continuous: (0, 0) is the top-left corner."""

@@ -9,12 +9,12 @@ from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.options import MatcherOptions, Repeated
-from semcorr.cli.run import tell_choice
-from semcorr.defaults import DEFAULT_METHOD
+from semcorr.cli.targets import tell_choice
 from semcorr.errors import SettingsError
+from semcorr.matchers.defaults import DEFAULT_METHOD
 
 if TYPE_CHECKING:
-    from semcorr.app.models import Models
+    from semcorr.app.matchers import Models
 
 
 @Parameter(name="*")
@@ -61,9 +61,9 @@ def app_page(
     """
     if importlib.util.find_spec("gradio") is None:
         raise SettingsError('The page needs Gradio, which is not installed. Type: pip install "semcorr[app]"')
-    from semcorr.app.limits import Limits
-    from semcorr.app.models import Choice
-    from semcorr.app.serve import Address, serve
+    from semcorr.app.matchers import Choice
+    from semcorr.app.server.limits import Limits
+    from semcorr.app.server.serve import Address, serve
 
     choice = Choice(
         model=options.named_model(),

@@ -9,13 +9,13 @@ from rich.table import Table
 
 from semcorr.cli import console
 from semcorr.cli.options import Device, DType, Json, Output
-from semcorr.cli.run import save_picture
-from semcorr.defaults import PHOTO_MODEL
+from semcorr.cli.targets import save_picture
 from semcorr.errors import SettingsError
+from semcorr.models.names import PHOTO_MODEL
 
 if TYPE_CHECKING:
-    from semcorr.diffusion import DiffusionModel
-    from semcorr.words import WordMaps
+    from semcorr.matchers.prompt.word_attention import WordMaps
+    from semcorr.models.diffusion import DiffusionModel
 
 _DEFAULT_OUTPUT = Path("output")
 
@@ -53,8 +53,9 @@ def attend(
         seed: Seed of the noise.
         samples: Noise samples that are averaged.
     """
-    from semcorr.images import load_image
-    from semcorr.words import check_words, word_maps
+    from semcorr.imaging.image import load_image
+    from semcorr.matchers.prompt.word_attention import check_words, word_maps
+    from semcorr.visualization.heatmap_grids import draw_word_maps
 
     picture = load_image(image)
     check_words(prompt, word)  # before gigabytes are loaded
@@ -64,7 +65,7 @@ def attend(
     with console.TerminalProgress() as progress:
         maps = word_maps(network, picture, prompt, samples=samples, seed=seed, progress=progress)
     path = _path(output, image, word)
-    save_picture(maps.draw(picture, word), path)
+    save_picture(draw_word_maps(maps, picture, word), path)
     if json:
         console.show_json(
             {
@@ -85,7 +86,7 @@ def attend(
 
 
 def _load(model: str, revision: str | None, dtype: DType, device: Device) -> "DiffusionModel":
-    from semcorr.diffusion import DiffusionModel
+    from semcorr.models.diffusion import DiffusionModel
 
     console.note(f"Reading the attention of {model or PHOTO_MODEL}.")
     with console.TerminalProgress() as progress:

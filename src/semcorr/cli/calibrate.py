@@ -31,8 +31,8 @@ def calibrate(
         alpha: A point is right within this part of the threshold's size.
         threshold: The rule for that size, as for `semcorr report`; the data set's own unless named.
     """
-    from semcorr.evaluation.calibrate import calibrate as fit
-    from semcorr.evaluation.run_folder import read_run
+    from semcorr.evaluation.fit_calibration import calibrate as fit
+    from semcorr.evaluation.runs.folder import read_run
 
     if output.suffix != ".json":
         raise SettingsError(f"Expected a file name that ends in .json after -o, got {str(output)!r}.")

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from semcorr.cli import console
 from semcorr.cli.options import DemoOptions
-from semcorr.cli.run import load_matcher, save_picture
+from semcorr.cli.targets import load_matcher, save_picture
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def demo_photos(
         options: What to match with.
     """
     from semcorr.demo.photos import PhotoResult, read_pairs, run_photo_demo, with_banner
-    from semcorr.diffusion import BUNDLED
+    from semcorr.models.diffusion import BUNDLED
 
     if data is None:
         raise SettingsError("Expected the folder that holds pf-willow: name it, or set SEMCORR_TEST_DATA to it.")
@@ -110,8 +110,8 @@ def _tell(
     banner: "Callable[[PIL.Image.Image], PIL.Image.Image] | None" = None,
 ) -> None:
     """Print every point's error, count those that are right, and write all pictures as one."""
-    from semcorr import draw
     from semcorr.demo.scoring import ALPHA
+    from semcorr.visualization import matches as draw
 
     if not found:
         return

@@ -8,13 +8,13 @@ from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.options import DenseOptions, Json, Output, PictureNames
-from semcorr.cli.run import load_matcher, readable_targets, save_picture
+from semcorr.cli.targets import load_matcher, readable_targets, save_picture
 from semcorr.errors import SemcorrError
 
 if TYPE_CHECKING:
-    from semcorr.flow import Flow
-    from semcorr.images import Image
-    from semcorr.matching import Matcher
+    from semcorr.imaging.flow import Flow
+    from semcorr.imaging.image import Image
+    from semcorr.matchers.results import Matcher
 
 _DEFAULT_OUTPUT = Path("output")
 _DEFAULT_OPTIONS = DenseOptions()
@@ -47,7 +47,7 @@ def dense(
         json: Print one JSON document instead of lines.
         options: What to match with.
     """
-    from semcorr.images import load_image
+    from semcorr.imaging.image import load_image
 
     image = load_image(source)
     inside = None if mask is None else load_image(mask).pixels.mean(axis=2) >= _WHITE
@@ -70,21 +70,21 @@ def dense(
 
 def _check_grid(image: "Image", step: int | None, mask: np.ndarray | None) -> None:
     """Find out before gigabytes are loaded whether the grid has points."""
-    from semcorr.dense import step_of
-    from semcorr.flow import grid_points
+    from semcorr.imaging.flow import grid_points
+    from semcorr.matchers.dense import step_of
 
     grid_points(image.size, step_of(image.size, step), mask)
 
 
 def _flow(matcher: "Matcher", source: "Image", target: "Image", step: int | None, mask: np.ndarray | None) -> "Flow":
-    from semcorr.dense import dense_flow
+    from semcorr.matchers.dense import dense_flow
 
     with console.TerminalProgress() as progress:
         return dense_flow(matcher, source, target, step=step, mask=mask, progress=progress)
 
 
 def _write(flow: "Flow", target: "Image", base: Path, *, flo: bool) -> list[str]:
-    from semcorr.draw_flow import colour_wheel, warp
+    from semcorr.visualization.flow import colour_wheel, warp
 
     kept = [base.with_suffix(".npz"), *([base.with_suffix(".flo")] if flo else [])]
     try:

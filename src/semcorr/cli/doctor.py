@@ -12,7 +12,7 @@ def doctor(*, json: Json = False) -> int:
     Args:
         json: Print one JSON document instead of a table.
     """
-    from semcorr.doctor import examine
+    from semcorr.cli.environment import examine
 
     findings = examine()
     if json:

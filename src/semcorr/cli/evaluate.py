@@ -14,13 +14,13 @@ from semcorr.cli import console
 from semcorr.cli.keypoints import compare
 from semcorr.cli.options import MatcherOptions, Output, Repeated, parse_shard
 from semcorr.cli.report import TableOptions
-from semcorr.defaults import PHOTO_MODEL
 from semcorr.errors import SettingsError
+from semcorr.models.names import PHOTO_MODEL
 
 if TYPE_CHECKING:
     from semcorr.datasets.base import Dataset
-    from semcorr.evaluation.records import Run
-    from semcorr.evaluation.runner import Method
+    from semcorr.evaluation.runs.records import Run
+    from semcorr.evaluation.runs.runner import Method
     from semcorr.progress import Progress
 
 
@@ -40,9 +40,9 @@ class MethodOptions(MatcherOptions):
 
     def chosen(self, dataset: str) -> "Method":
         """The method, ready to load; says in one line what it is."""
-        from semcorr.checkpoints.names import with_variant
-        from semcorr.evaluation.runner import Method
-        from semcorr.methods import describe_choice, methods
+        from semcorr.evaluation.runs.runner import Method
+        from semcorr.matchers.registry import describe_choice, methods
+        from semcorr.models.names import with_variant
 
         where = {"dtype": self.dtype, "device": self.device, "revision": self.revision}
         options = {**where, **self.resources(), **self.overrides()}
@@ -190,7 +190,7 @@ def evaluate(
         data: Which pairs.
         method: What is measured.
     """
-    from semcorr.evaluation.runner import run
+    from semcorr.evaluation.runs.runner import run
 
     if truth is not None:
         return compare(Path(dataset), truth, sigma, json=tables.json)
@@ -235,7 +235,7 @@ def ablate(
         data: Which pairs.
         method: What is measured.
     """
-    from semcorr.evaluation.ablation import ablate as variants
+    from semcorr.evaluation.runs.ablation import ablate as variants
 
     chosen = method.chosen(dataset)
     pairs = _read(data, dataset, tables)
@@ -255,7 +255,7 @@ def merge(output: Path, /, *runs: Path) -> int:
         output: The new folder.
         runs: Folders that `semcorr eval` wrote.
     """
-    from semcorr.evaluation.run_folder import merge as join
+    from semcorr.evaluation.runs.folder import merge as join
 
     if not runs:
         raise SettingsError("Expected the folders of runs after the new folder's name, got none.")
@@ -266,7 +266,7 @@ def merge(output: Path, /, *runs: Path) -> int:
 
 def _read(data: DataOptions, name: str, tables: TableOptions) -> "Dataset":
     """The pairs, once it is known that they have the groups that tables are wanted by."""
-    from semcorr.evaluation.report import check_groupings
+    from semcorr.evaluation.report.build import check_groupings
 
     pairs = data.read(name)
     check_groupings(tables.by, (flag for pair in pairs.pairs for flag in pair.flags))
@@ -306,9 +306,9 @@ class _Stopwatch:
 
 def _print(runs: Sequence["Run"], dataset: str, tables: TableOptions) -> None:
     """All runs beside the baselines; what a run holds of its layers, embeddings and crops is of the first alone."""
-    from semcorr.evaluation.measured import Wanted, with_baselines
-    from semcorr.evaluation.report import WITHIN_A_RUN, build_report
-    from semcorr.evaluation.sheets import joined
+    from semcorr.evaluation.report.build import WITHIN_A_RUN, build_report
+    from semcorr.evaluation.report.groups import Wanted, with_baselines
+    from semcorr.evaluation.report.tables import joined
 
     parts: list[tuple[Sequence[Run], tuple[str, ...]]] = [(runs, tables.by)]
     if len(runs) > 1:

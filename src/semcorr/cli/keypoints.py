@@ -19,7 +19,7 @@ def compare(found: Path, truth: Path, sigma: float | None, *, json: bool) -> int
     Raises:
         DatasetError: a file is missing or broken, or nothing in the two belongs together.
     """
-    from semcorr.evaluation.keypoints import SIGMA, score
+    from semcorr.evaluation.metrics.keypoint_ap import SIGMA, score
 
     scores = score(found, truth, sigma=SIGMA if sigma is None else sigma)
     if json:

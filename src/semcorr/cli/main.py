@@ -95,7 +95,7 @@ def run(app: App, argv: Sequence[str] | None, *, see: str) -> int:
         console.plain_error(str(error))
         return 2
     except (MemoryError, RuntimeError) as error:
-        from semcorr.memory import told  # late: PyTorch takes seconds
+        from semcorr.models.memory import told  # late: PyTorch takes seconds
 
         message = told(error)
         if message is None:

@@ -6,9 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
+from semcorr.cli.extra_pictures import ExtraPictures, Extras, FigureName
 from semcorr.cli.options import Device, DType, Json, MatcherOptions, Output, PictureNames, Points, require_points
-from semcorr.cli.pictures import ExtraPictures, Extras, FigureName
-from semcorr.cli.run import Elsewhere, MutualRun, TargetRun, checked_source, load_matcher, readable_targets
+from semcorr.cli.targets import Elsewhere, MutualRun, TargetRun, checked_source, load_matcher, readable_targets
 from semcorr.errors import QueryError, SemcorrError, SettingsError
 
 _DEFAULT_OPTIONS = MatcherOptions()
@@ -131,8 +131,8 @@ def locate(
         workers: Processes, each with a model of its own.
         ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
     """
-    from semcorr.images import load_image
-    from semcorr.matching import Query
+    from semcorr.imaging.image import load_image
+    from semcorr.matchers.results import Query
 
     if workers < 1:
         raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from semcorr.defaults import DEFAULT_METHOD, PHOTO_MODEL
 from semcorr.errors import PointError, SettingsError
+from semcorr.matchers.defaults import DEFAULT_METHOD
+from semcorr.models.names import PHOTO_MODEL
 
 if TYPE_CHECKING:
-    from semcorr.evaluation.run_folder import Shard
+    from semcorr.storage.record_store import Shard
 
 Points = Annotated[list[tuple[float, float]] | None, Parameter(name=("--point", "-p"), negative="")]
 """Repeated ``-p X Y``: pixels of the source image, x right, y down, (0, 0) its top-left corner."""
@@ -71,8 +72,8 @@ class MatcherOptions:
         Raises:
             SettingsError: No such method.
         """
-        from semcorr.checkpoints.names import with_variant
-        from semcorr.methods import find_method
+        from semcorr.matchers.registry import find_method
+        from semcorr.models.names import with_variant
 
         found = find_method(self.method)
         model = self.model or (PHOTO_MODEL if found is None else found.photo_model)
@@ -174,7 +175,7 @@ def parse_shard(text: str) -> "Shard":
         SettingsError: it is something else.
         RunError: there is no such part.
     """
-    from semcorr.evaluation.run_folder import Shard
+    from semcorr.storage.record_store import Shard
 
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal()):

@@ -10,8 +10,8 @@ from semcorr.cli.options import Json
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
-    from semcorr.evaluation.runner import Method
-    from semcorr.plan import Plan, Workload
+    from semcorr.evaluation.runs.plan import Plan, Workload
+    from semcorr.evaluation.runs.runner import Method
 
 _DATA = DataOptions()
 _METHOD = MethodOptions()
@@ -57,7 +57,7 @@ def plan(
         raise SettingsError(f"Expected --gpu-rate above 0 TFLOP/s, got {gpu_rate}.")
     chosen = method.chosen(dataset or "")
     if dataset is None:
-        from semcorr.plan import POINTS, of_targets
+        from semcorr.evaluation.runs.plan import POINTS, of_targets
 
         assert targets is not None  # noqa: S101  # one of the two is there
         work = of_targets(targets, points or POINTS, support)
@@ -89,8 +89,8 @@ def make(
     Raises:
         SettingsError: a baseline, which takes no time worth telling.
     """
-    from semcorr.evaluation.unit_costs import measure
-    from semcorr.plan import Plan
+    from semcorr.evaluation.runs.plan import Plan
+    from semcorr.evaluation.runs.unit_costs import measure
 
     with console.TerminalProgress() as progress:
         progress.busy("load")
@@ -139,7 +139,7 @@ def tell(made: "Plan", *, json: bool) -> None:
 
 def _of_dataset(name: str, data: DataOptions, points: int | None) -> "Workload":
     from semcorr.datasets import registry
-    from semcorr.plan import of_dataset, of_known
+    from semcorr.evaluation.runs.plan import of_dataset, of_known
 
     if data.data is None and name != "toy":
         if data.category or data.flag or data.limit is not None:

@@ -11,9 +11,9 @@ from semcorr.cli.options import Json, Repeated
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
-    from semcorr.evaluation.plots import Heatmap
-    from semcorr.evaluation.records import Run
-    from semcorr.evaluation.sheets import Report
+    from semcorr.evaluation.report.plots import Heatmap
+    from semcorr.evaluation.report.tables import Report
+    from semcorr.evaluation.runs.records import Run
 
 Format = Literal["table", "markdown", "latex", "csv", "json"]
 
@@ -89,9 +89,9 @@ def report(
         plots: Draw curves, bars and pairs into this folder.
         heatmaps: Draw the heat maps of the pairs as well; they are made again, which takes as long as it took.
     """
-    from semcorr.evaluation.measured import Wanted, with_baselines
-    from semcorr.evaluation.report import build_report
-    from semcorr.evaluation.run_folder import read_run
+    from semcorr.evaluation.report.build import build_report
+    from semcorr.evaluation.report.groups import Wanted, with_baselines
+    from semcorr.evaluation.runs.folder import read_run
 
     if heatmaps and plots is None:
         raise SettingsError("Expected --plots and a folder to draw the heat maps into.")
@@ -108,7 +108,7 @@ def report(
     compared = with_baselines(read) if baselines else read
     tables.tell(build_report(compared, wanted))
     if plots is not None:
-        from semcorr.evaluation.plots import write_plots
+        from semcorr.evaluation.report.plots import write_plots
 
         for path in write_plots(compared, plots, wanted, heatmaps=_heatmaps_of if heatmaps else None):
             console.note(f"Picture: {path}")
@@ -116,6 +116,6 @@ def report(
 
 
 def _heatmaps_of(run: "Run") -> "Heatmap":
-    from semcorr.evaluation.heatmaps_of import HeatmapsOf  # Late: what makes the maps takes seconds to import.
+    from semcorr.evaluation.runs.heatmaps_of import HeatmapsOf  # Late: what makes the maps takes seconds to import.
 
     return HeatmapsOf(run)

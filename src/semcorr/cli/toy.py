@@ -28,7 +28,7 @@ def render(output: Path, /, *, images: int = 20, size: int = 256) -> int:
         images: Pictures of each of the four categories in each of the three splits.
         size: Side of the pictures in pixels.
     """
-    from semcorr.toy.spair import write_spair
+    from semcorr.toy.spair_layout import write_spair
 
     with console.TerminalProgress() as progress:
         pairs = write_spair(output, images=images, size=size, progress=progress)
@@ -61,7 +61,7 @@ def coco(
         split: Which drawings; splits share none.
         boxes: Annotate the others' boxes, too.
     """
-    from semcorr.annotations.toy_world import write_coco
+    from semcorr.toy.coco import write_coco
 
     with console.TerminalProgress() as progress:
         made = write_coco(

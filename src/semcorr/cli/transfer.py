@@ -11,16 +11,16 @@ from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.options import Json, MatcherOptions, Output, Repeated, parse_shard
-from semcorr.cli.run import load_matcher
+from semcorr.cli.targets import load_matcher
 from semcorr.errors import SettingsError, TransferError
 
 if TYPE_CHECKING:
-    from semcorr.annotations import Annotations
-    from semcorr.annotations.journal import Journal
-    from semcorr.annotations.outputs import Format
-    from semcorr.annotations.plan import Plan, TransferSettings
-    from semcorr.annotations.running import Outcome
-    from semcorr.annotations.targets import Target
+    from semcorr.keypoints import Annotations
+    from semcorr.transfer.export import Format
+    from semcorr.transfer.journal import Journal
+    from semcorr.transfer.plan import Plan, TransferSettings
+    from semcorr.transfer.run import Outcome
+    from semcorr.transfer.targets import Target
 
 _BROKEN_SHOWN = 20
 
@@ -52,7 +52,7 @@ class TransferOptions:
         Raises:
             SettingsError: A value that cannot be.
         """
-        from semcorr.annotations.plan import TransferSettings
+        from semcorr.transfer.plan import TransferSettings
 
         if not 0 <= self.min_confidence <= 1:
             raise SettingsError(f"Expected --min-confidence from 0 to 1, got {self.min_confidence}.")
@@ -115,15 +115,15 @@ def transfer(
         how: How points are carried over.
         options: What to match with.
     """
-    from semcorr.annotations import read_annotations
-    from semcorr.annotations.journal import Journal
-    from semcorr.annotations.outputs import paths_of
-    from semcorr.annotations.plan import plan_transfer
-    from semcorr.annotations.records import calibration_of
-    from semcorr.annotations.running import TransferJob, run
-    from semcorr.annotations.targets import select_targets
-    from semcorr.annotations.transferrer import Transferrer
-    from semcorr.image_files import notes_of
+    from semcorr.imaging.image_files import notes_of
+    from semcorr.keypoints import read_annotations
+    from semcorr.keypoints.predictions import calibration_of
+    from semcorr.transfer.export import paths_of
+    from semcorr.transfer.journal import Journal
+    from semcorr.transfer.plan import plan_transfer
+    from semcorr.transfer.run import TransferJob, run
+    from semcorr.transfer.targets import select_targets
+    from semcorr.transfer.transferrer import Transferrer
 
     settings = how.settings()
     if workers < 1:
@@ -243,7 +243,7 @@ def _write(
     info: Mapping[str, Any],
     how: TransferOptions,
 ) -> list[Path]:
-    from semcorr.annotations.outputs import write
+    from semcorr.transfer.export import write
 
     files = []
     for name, path in paths.items():
@@ -263,7 +263,7 @@ def _write_review(
     *,
     how: TransferOptions,
 ) -> Path:
-    from semcorr.annotations.review import write
+    from semcorr.transfer.review_page import write
 
     with console.TerminalProgress() as progress:
         return write(

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from semcorr.datasets.base import Dataset, Pair, Picture
-from semcorr.datasets.files import Folder, corner_box, open_folder, pixel_points
 from semcorr.datasets.spair import read_pair
+from semcorr.imaging.geometry import corner_box, pixel_points
+from semcorr.keypoints.file_reader import Folder, open_folder
 from semcorr.progress import Progress
 
 SETTINGS = ("intra-species", "cross-species", "cross-family")

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-Box = tuple[float, float, float, float]
-"""(x0, y0, x1, y1) in pixels of the picture."""
+from semcorr.imaging.geometry import Box
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +47,7 @@ class Dataset:
     """Pairs in the benchmark's own order, and how the benchmark is measured unless one says otherwise.
 
     ``setting`` is which of several protocols of the benchmark this is ("" when there is one). ``threshold`` names
-    the default rule of :mod:`semcorr.evaluation.protocol`, such as "target-box".
+    the default rule of :mod:`semcorr.evaluation.metrics.protocol`, such as "target-box".
     ``root`` is the folder that picture paths lie in. ``notes`` say what was left out or is doubtful, a sentence each.
     """
 

@@ -161,7 +161,7 @@ def _points(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _decoded(dataset: Dataset, pictures: Mapping[Path, Picture], progress: Progress | None) -> Iterator[Finding]:
-    from semcorr.images import load_image
+    from semcorr.imaging.image import load_image
 
     broken, other = [], []
     for number, (path, picture) in enumerate(pictures.items()):

@@ -10,9 +10,10 @@ import PIL.Image
 import PIL.ImageOps
 from jaxtyping import Bool, Float
 
-from semcorr.datasets.base import Box, Dataset, Pair, Picture
-from semcorr.datasets.files import Folder, corner_box, open_folder, pixel_points, quiet, save_picture
-from semcorr.images import known_formats
+from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.imaging.geometry import Box, corner_box, pixel_points
+from semcorr.imaging.image import known_formats
+from semcorr.keypoints.file_reader import Folder, open_folder, quiet, save_picture
 from semcorr.progress import Progress
 
 PARTS = 15

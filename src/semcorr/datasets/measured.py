@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from semcorr.datasets.base import Dataset, Picture
-from semcorr.datasets.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
 from semcorr.errors import DatasetError, ImageError
-from semcorr.images import image_size
+from semcorr.imaging.image import image_size
+from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
 
 
 def measure(dataset: Dataset, *, rescale: bool = False) -> Dataset:

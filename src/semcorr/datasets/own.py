@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from semcorr.datasets.base import Box, Dataset, Pair, Picture
-from semcorr.datasets.coco_fields import (
+from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.imaging.geometry import Box, pixel_points
+from semcorr.keypoints.coco_fields import (
     VISIBLE,
     box_of,
     by_id,
@@ -24,8 +25,8 @@ from semcorr.datasets.coco_fields import (
     referred,
     size_of,
 )
-from semcorr.datasets.files import Folder, Names, open_folder, pixel_points
-from semcorr.datasets.image_paths import ImagePaths
+from semcorr.keypoints.file_reader import Folder, Names, open_folder
+from semcorr.keypoints.image_paths import ImagePaths
 
 SETTINGS = ("all", "listed")
 LISTS = ("pairs.csv", "pairs.txt")
@@ -48,7 +49,7 @@ class _Thing:
 def load(data: Path, split: str = "test", *, setting: str | None = None, annotations: Path | None = None) -> Dataset:
     """Read one COCO key-points file and make pairs of the objects in it.
 
-    Pictures lie in the .json file's folder; ``file_name`` says where, see :mod:`semcorr.datasets.image_paths`. Sizes
+    Pictures lie in the .json file's folder; ``file_name`` says where, see :mod:`semcorr.keypoints.image_paths`. Sizes
     are the file's ``width`` and ``height`` where it has them; :func:`semcorr.datasets.registry.load` compares them with
     the pictures. Common points are those that can be seen on both sides (v = 2); crowds and predicted objects are left
     out. Where a picture shows several objects of a category, the largest stands for them (by box, else by points).

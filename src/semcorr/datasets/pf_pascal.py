@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.datasets.base import Dataset, Pair, Picture
-from semcorr.datasets.files import Folder, Names, open_folder, pixel_points
 from semcorr.datasets.pf_willow import find_picture
+from semcorr.imaging.geometry import pixel_points
+from semcorr.keypoints.file_reader import Folder, Names, open_folder
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),

@@ -9,9 +9,9 @@ from jaxtyping import Float
 
 from semcorr.datasets import mat
 from semcorr.datasets.base import Dataset, Pair, Picture
-from semcorr.datasets.files import Folder, Names, open_folder
-from semcorr.files import is_file
+from semcorr.keypoints.file_reader import Folder, Names, open_folder
 from semcorr.progress import Progress
+from semcorr.storage.files import is_file
 
 POINTS = 10
 _NAMES = tuple(str(number + 1) for number in range(POINTS))

@@ -53,8 +53,9 @@ class Spec:
     """A benchmark. The first of ``splits`` and of ``settings`` is the default.
 
     ``folder`` is what its folder is called below the one that data is kept in. ``known`` counts are by split and
-    setting. ``threshold`` is a rule of :mod:`semcorr.evaluation.protocol`, of the default setting. ``measured``: sizes
-    are people's own, and are compared with the pictures when the benchmark is read, not only when they are opened.
+    setting. ``threshold`` is a rule of :mod:`semcorr.evaluation.metrics.protocol`, of the default setting.
+    ``measured``: sizes are people's own, and are compared with the pictures when the benchmark is read, not only when
+    they are opened.
     """
 
     name: str

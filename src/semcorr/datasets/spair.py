@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from semcorr.datasets.base import Box, Dataset, Pair, Picture
-from semcorr.datasets.files import Folder, open_folder, pixel_points
+from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.imaging.geometry import Box, pixel_points
+from semcorr.keypoints.file_reader import Folder, open_folder
 from semcorr.progress import Progress
 
 _TITLES = {"spair": "SPair-71k", "spair-u": "SPair-U"}

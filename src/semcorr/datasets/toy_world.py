@@ -13,11 +13,12 @@ import numpy as np
 import PIL
 import PIL.Image
 
-from semcorr.datasets.base import Box, Dataset, Pair, Picture
-from semcorr.datasets.files import save_picture
+from semcorr.datasets.base import Dataset, Pair, Picture
 from semcorr.errors import DatasetError, suggest
-from semcorr.files import exists
+from semcorr.imaging.geometry import Box
+from semcorr.keypoints.file_reader import save_picture
 from semcorr.progress import Progress
+from semcorr.storage.files import exists
 from semcorr.toy import objects, render, shapes
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Split, render_scene

@@ -10,14 +10,15 @@ import PIL.ImageDraw
 import PIL.ImageFont
 from jaxtyping import Float
 
-from semcorr import draw, marks
 from semcorr.datasets import mat
 from semcorr.demo.scoring import Score
 from semcorr.errors import ImageError
-from semcorr.image_files import is_image_name, notes_of
-from semcorr.images import load_image
-from semcorr.matching import Matcher
+from semcorr.imaging.image import load_image
+from semcorr.imaging.image_files import is_image_name, notes_of
+from semcorr.matchers.results import Matcher
 from semcorr.progress import Progress
+from semcorr.visualization import matches as draw
+from semcorr.visualization import style as marks
 
 FOLDER = "pf-willow"
 

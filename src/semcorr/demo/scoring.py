@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from semcorr.evaluation.pck import is_correct
+from semcorr.evaluation.metrics.pck import is_correct
 
 ALPHA = 0.1
 """A point counts as found when its error is at most this fraction of the object's size (PCK@0.1)."""

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import PIL.Image
 
-from semcorr import draw
 from semcorr.demo.scoring import Score
 from semcorr.errors import SettingsError, suggest
-from semcorr.images import load_image
-from semcorr.matching import Matcher
+from semcorr.imaging.image import load_image
+from semcorr.matchers.results import Matcher
 from semcorr.progress import Progress
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Scene, render_scene
+from semcorr.visualization import matches as draw
 
 _SCENES_SEARCHED = 1000
 

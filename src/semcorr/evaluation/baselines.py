@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.errors import RunError
-from semcorr.evaluation.records import PairRecord
+from semcorr.evaluation.runs.records import PairRecord
 
 Guess = Callable[[PairRecord], Float[np.ndarray, "points 2"]]
 

@@ -1,0 +1,49 @@
+"""Pictures to begin with: drawings of the toy world, which the bundled model knows."""
+
+from collections.abc import Mapping
+
+from semcorr.app.workspace import Workspace, opened
+from semcorr.demo.toy import first_scenes
+from semcorr.imaging.image import Image, load_image
+
+_SIDE = 256
+_TARGETS = 3
+
+# A few of each category's key-points that lie well apart, so that a first run is short.
+_POINTS: Mapping[str, tuple[str, ...]] = {
+    "animal": ("nose", "tail", "front leg", "ear"),
+    "bird": ("beak", "tail", "eye", "leg"),
+    "car": ("front wheel", "rear wheel", "headlight", "window"),
+    "face": ("left eye", "right eye", "nose", "mouth"),
+}
+CATEGORIES = tuple(_POINTS)
+
+
+def example(category: str) -> Workspace:
+    """A drawing with a few named points, and three others of its category that the model never saw.
+
+    Raises:
+        SettingsError: no such category.
+    """
+    scenes = first_scenes(category, 1 + _TARGETS, size=_SIDE)
+    source = scenes[0][1]
+    wanted = [name for name in _POINTS.get(category, ()) if name in source.visible]
+    names = wanted if len(wanted) > 1 else sorted(source.visible)[:4]
+    return opened(
+        load_image(source.image, name=f"{category}-source.png"),
+        {name: (float(source.keypoints[name][0]), float(source.keypoints[name][1])) for name in names},
+        [
+            load_image(scene.image, name=f"{category}-{number}.png")
+            for number, (_, scene) in enumerate(scenes[1:], start=1)
+        ],
+    )
+
+
+def words_example(category: str) -> tuple[Image, str]:
+    """A drawing, and the sentence that tells what it shows.
+
+    Raises:
+        SettingsError: no such category.
+    """
+    _, scene = first_scenes(category, 1, size=_SIDE)[0]
+    return load_image(scene.image, name=f"{category}.png"), scene.caption

@@ -1,0 +1,220 @@
+"""One thing at a time: a queue for the heavy work of all users, with progress, time left, and cancelling."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from semcorr.errors import SemcorrError
+from semcorr.matchers.prompt.preview import Look
+from semcorr.models.memory import told
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+_LOOK_SHARE = 0.15
+"""So much of the time that goes into learning may go into looking at it."""
+
+_MOST_LOSSES = 2000
+
+
+class Cancelled(Exception):  # noqa: N818  # not an error: somebody wished it
+    """Raised in the work that a user cancelled."""
+
+
+class Busy(SemcorrError):  # noqa: N818
+    """The queue is full, or the user has a job in it already."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Status:
+    """What is known of a job just now.
+
+    Attributes:
+        state: where it stands.
+        ahead: jobs before it in the queue.
+        stage, done, total: as its work reports itself.
+        seconds_left: of this stage, by its pace so far; None until there is a pace.
+        losses: of the steps of learning so far, (step, loss).
+        look_points, look_maps: which points were looked at last while learning, and their maps over the source.
+        error: what went wrong, in words.
+    """
+
+    state: State
+    ahead: int = 0
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+    losses: tuple[tuple[int, float], ...] = ()
+    look_points: tuple[int, ...] = ()
+    look_maps: Float[np.ndarray, "looked side side"] | None = None
+    error: str = ""
+
+
+class Job:
+    """A piece of work in the queue. It is a :class:`semcorr.progress.Progress`, which its work reports to.
+
+    Args:
+        work: What is done.
+        abandoned: Whether nobody waits for it any longer, so that it is cancelled.
+    """
+
+    def __init__(self, work: Callable[["Job"], Any], abandoned: Callable[[], bool] = lambda: False) -> None:
+        self._work, self._abandoned = work, abandoned
+        self._cancelled, self._finished = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._state: State = "waiting"
+        self._stage, self._done, self._total, self._began = "", 0, 0, 0.0
+        self._losses: list[tuple[int, float]] = []
+        self._look_points: tuple[int, ...] = ()
+        self._look_maps: np.ndarray | None = None
+        self._look_next = 0.0
+        self._error = ""
+        self.result: Any = None
+
+    def cancel(self) -> None:
+        """Stop the work at its next step, or before it begins."""
+        self._cancelled.set()
+        with self._lock:
+            if self._state == "waiting":
+                self._state = "cancelled"
+                self._finished.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is finished, in whatever way, but not longer than this; return whether it is."""
+        return self._finished.wait(seconds)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen."""
+        return self._finished.is_set()
+
+    def status(self, ahead: int = 0) -> Status:
+        """What is known just now; ``ahead`` is how many jobs the queue has before it."""
+        with self._lock:
+            return Status(
+                state=self._state,
+                ahead=ahead,
+                stage=self._stage,
+                done=self._done,
+                total=self._total,
+                seconds_left=self._left(),
+                losses=tuple(self._losses),
+                look_points=self._look_points,
+                look_maps=self._look_maps,
+                error=self._error,
+            )
+
+    def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
+        """Take note of the work; raises :class:`Cancelled` where it was cancelled."""
+        if self._cancelled.is_set() or self._abandoned():
+            raise Cancelled
+        now, loss, look = time.monotonic(), info.get("loss"), info.get("look")
+        with self._lock:
+            if stage != self._stage or done < self._done:
+                self._began = now
+            self._stage, self._done, self._total = stage, done, total
+            if isinstance(loss, float) and len(self._losses) < _MOST_LOSSES:
+                self._losses.append((done, loss))
+        if isinstance(look, Look) and (now >= self._look_next or done == total):
+            self._look(look)
+
+    def _look(self, look: Look) -> None:
+        began = time.monotonic()
+        maps = look()
+        took = time.monotonic() - began
+        self._look_next = time.monotonic() + max(0.4, took / _LOOK_SHARE)
+        with self._lock:
+            self._look_points, self._look_maps = look.points, maps
+            self._began += took
+
+    def _left(self) -> float | None:
+        if self._state != "running" or not 0 < self._done <= self._total:
+            return None
+        return (time.monotonic() - self._began) / self._done * (self._total - self._done)
+
+    def run(self) -> None:
+        """Do the work, unless it was cancelled before; errors become the job's."""
+        if self._abandoned():
+            self.cancel()
+        with self._lock:
+            if self._state != "waiting":
+                return
+            self._state = "running"
+        state: State = "done"
+        try:
+            self.result = self._work(self)
+        except Cancelled:
+            state = "cancelled"
+        except SemcorrError as error:
+            state, self._error = "failed", str(error)
+        except Exception as error:  # whatever happens to one user's work, the queue goes on
+            wrong = f"Something went wrong ({type(error).__name__}: {error}). Please report it."
+            state, self._error = "failed", told(error) or wrong
+        with self._lock:
+            self._state = state
+        self._finished.set()
+
+
+class JobQueue:
+    """Runs jobs one after the other in a thread of its own, in the order they came.
+
+    Args:
+        waiting: jobs that may wait.
+    """
+
+    def __init__(self, waiting: int = 20) -> None:
+        self._most = waiting
+        self._jobs: deque[Job] = deque()
+        self._running: Job | None = None
+        self._wake = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="semcorr-app-work", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[Job], Any], abandoned: Callable[[], bool] = lambda: False) -> Job:
+        """Put work at the end of the queue; see :class:`Job`.
+
+        Raises:
+            Busy: the queue is full.
+        """
+        job = Job(work, abandoned)
+        with self._wake:
+            self._jobs = deque(waiting for waiting in self._jobs if not waiting.finished)
+            if len(self._jobs) >= self._most or self._closed:
+                raise Busy(f"Expected at most {self._most} jobs to wait, and there are as many. Try again in a while.")
+            self._jobs.append(job)
+            self._wake.notify_all()
+        return job
+
+    def ahead(self, job: Job) -> int:
+        """How many jobs come before this one, the running one included."""
+        with self._wake:
+            waiting = [other for other in self._jobs if not other.finished]
+            if job not in waiting:
+                return 0
+            return waiting.index(job) + (self._running is not None)
+
+    def close(self) -> None:
+        """Cancel everything."""
+        with self._wake:
+            self._closed = True
+            for job in [*self._jobs, *([self._running] if self._running else [])]:
+                job.cancel()
+            self._wake.notify_all()
+
+    def _loop(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._jobs or self._closed)
+                if self._closed:
+                    return
+                self._running = self._jobs.popleft()
+            self._running.run()
+            with self._wake:
+                self._running = None

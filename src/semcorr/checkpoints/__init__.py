@@ -1,1 +1,0 @@
-"""What every frozen network needs: names, devices, the hub, weight files and their fingerprint, views of it."""

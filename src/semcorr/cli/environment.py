@@ -1,0 +1,143 @@
+"""What this machine and this installation offer: devices, precisions, models, extras."""
+
+import importlib.metadata
+import importlib.resources
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import huggingface_hub
+import psutil
+import torch
+
+from semcorr.matchers.registry import methods
+from semcorr.models.diffusion.load import BUNDLED
+
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "app": ("gradio",),
+    "ray": ("ray",),
+    "eval": ("scikit-learn", "pycocotools"),
+}
+"""The optional parts of the package and the distributions that each needs."""
+
+_CORE = ("torch", "diffusers", "transformers", "huggingface-hub", "safetensors", "numpy", "pillow")
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: "software", "device", "precision", "model", "method" or "extra".
+        name: What was looked at.
+        usable: Whether semcorr can use it.
+        detail: Version, size, or how to get it.
+    """
+
+    topic: str
+    name: str
+    usable: bool
+    detail: str
+
+    def to_dict(self) -> dict[str, object]:
+        """The finding as JSON has it."""
+        return asdict(self)
+
+
+def examine() -> list[Finding]:
+    """Look at everything; nothing is downloaded and no network is touched."""
+    return [*_software(), *_devices(), *_precisions(), *_models(), *_methods(), *_extras()]
+
+
+def _software() -> Iterator[Finding]:
+    yield Finding(topic="software", name="semcorr", usable=True, detail=importlib.metadata.version("semcorr"))
+    yield Finding(topic="software", name="python", usable=True, detail=platform.python_version())
+    for name in _CORE:
+        # PyTorch's own word has also which build it is: for a processor, or for which CUDA.
+        version = torch.__version__ if name == "torch" else _version(name)
+        yield Finding(topic="software", name=name, usable=version is not None, detail=version or "not installed")
+
+
+def _devices() -> Iterator[Finding]:
+    memory = psutil.virtual_memory()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    detail = f"{cores} cores, {memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB of memory free"
+    yield Finding(topic="device", name="cpu", usable=True, detail=detail)
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(index)
+            detail = f"{torch.cuda.get_device_name(index)}, {free / 1e9:.1f} of {total / 1e9:.1f} GB of memory free"
+            yield Finding(topic="device", name=f"cuda:{index}", usable=True, detail=detail)
+    else:
+        built = "no GPU that it can use" if torch.backends.cuda.is_built() else "this PyTorch is built without CUDA"
+        yield Finding(topic="device", name="cuda", usable=False, detail=built)
+    mps = torch.backends.mps.is_available()
+    yield Finding(topic="device", name="mps", usable=mps, detail="Apple GPU" if mps else "no Apple GPU")
+
+
+def _precisions() -> Iterator[Finding]:
+    devices = ["cpu"]
+    devices += ["cuda"] if torch.cuda.is_available() else []
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    for device in devices:
+        for name, dtype in _DTYPES.items():
+            trouble = _try_precision(device, dtype)
+            detail = trouble or "convolution, matrix product and gradient work"
+            yield Finding(topic="precision", name=f"{name} on {device}", usable=trouble is None, detail=detail)
+
+
+def _try_precision(device: str, dtype: torch.dtype) -> str | None:
+    """Do the kinds of sums the network is made of; the error's first line where one of them is missing."""
+    try:
+        image = torch.ones(1, 4, 8, 8, device=device, dtype=dtype, requires_grad=True)
+        out = torch.nn.functional.conv2d(image, torch.ones(4, 4, 3, 3, device=device, dtype=dtype), padding=1)
+        (out.flatten(2) @ out.flatten(2).transpose(1, 2)).float().sum().backward()
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def _models() -> Iterator[Finding]:
+    for name in BUNDLED:
+        folder = Path(str(importlib.resources.files("semcorr"))) / "toy" / "weights" / name
+        files = [file for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else []
+        size = sum(file.stat().st_size for file in files) / 1e6
+        detail = f"bundled, {size:.1f} MB; knows the toy world only" if files else "not part of this installation"
+        yield Finding(topic="model", name=name, usable=bool(files), detail=detail)
+    try:
+        cache = huggingface_hub.scan_cache_dir()
+    except huggingface_hub.CacheNotFound:
+        yield Finding(topic="model", name="hub cache", usable=False, detail="empty; models are downloaded when named")
+        return
+    for repo in sorted(cache.repos, key=lambda repo: repo.repo_id):
+        names = {file.file_path.parent.name for revision in repo.revisions for file in revision.files}
+        if repo.repo_type == "model" and {"unet", "vae"} <= names:
+            detail = f"in the hub cache, {repo.size_on_disk / 1e6:.0f} MB"
+            yield Finding(topic="model", name=repo.repo_id, usable=True, detail=detail)
+    offline = "; offline mode is on" if huggingface_hub.constants.HF_HUB_OFFLINE else ""
+    where = Path(huggingface_hub.constants.HF_HUB_CACHE)
+    yield Finding(topic="model", name="hub cache", usable=True, detail=f"at {where}{offline}")
+
+
+def _methods() -> Iterator[Finding]:
+    for name, method in methods().items():
+        presets = f"presets {', '.join(method.presets)}" if method.presets else f"added by {method.loader}"
+        yield Finding(topic="method", name=name, usable=True, detail=presets)
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, distributions in EXTRAS.items():
+        missing = [name for name in distributions if _version(name) is None]
+        have = ", ".join(f"{name} {_version(name)}" for name in distributions if name not in missing)
+        detail = have if not missing else f"{', '.join(missing)} missing: pip install 'semcorr[{extra}]'"
+        yield Finding(topic="extra", name=extra, usable=not missing, detail=detail)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

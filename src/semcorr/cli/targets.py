@@ -1,0 +1,315 @@
+"""The steps that the sub-commands share: check the input, load a matcher, go over targets, write pictures."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from semcorr.cli import console
+from semcorr.cli.extra_pictures import ExtraPictures
+from semcorr.cli.options import MatcherOptions, PictureNames
+from semcorr.errors import ImageError, SemcorrError, SettingsError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from semcorr.imaging.image import Image
+    from semcorr.matchers.results import Matcher, Matches, Query
+    from semcorr.progress import Progress
+
+
+def checked_source(source: str, points: Sequence[tuple[float, float]]) -> "Image":
+    """Read the source and check that the points lie in it, before anything slow begins."""
+    from semcorr.imaging.geometry import check_points
+    from semcorr.imaging.image import load_image
+
+    image = load_image(source)
+    check_points(points, image.size)
+    return image
+
+
+def readable_targets(targets: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Split targets into those that can be read and, with its message, each that cannot.
+
+    Raises:
+        ImageError: No target is given, or none of them can be read.
+    """
+    from semcorr.imaging.image import load_image
+
+    if not targets:
+        raise ImageError("Expected at least one target image, got none. Name it after the first argument.")
+    broken: dict[str, str] = {}
+    for target in targets:
+        try:
+            load_image(target)
+        except ImageError as error:
+            broken[target] = str(error)
+    if len(broken) == len(set(targets)):
+        raise ImageError("\n".join(broken.values()))
+    for message in broken.values():
+        console.plain_error(message)
+    return [target for target in targets if target not in broken], broken
+
+
+def load_matcher(options: MatcherOptions, *, tell: bool = True) -> "Matcher":
+    """Load what the options name, saying what that is, unless it was said, and showing that it goes on."""
+    from semcorr.matchers.registry import load_matcher as load
+
+    if tell:
+        tell_choice(options)
+    with console.TerminalProgress() as progress:
+        progress.busy("load")
+        return load(
+            options.method, options.named_model(), preset=options.preset, progress=progress, **options.loading()
+        )
+
+
+def tell_choice(options: MatcherOptions) -> None:
+    """Say in one line what is matched with, defaults included."""
+    from semcorr.matchers.registry import describe_choice
+
+    console.note(f"Matching with {describe_choice(options.method, options.named_model(), options.preset)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRun:
+    """Goes over targets: finds the points in each, writes its picture, prints its table.
+
+    Attributes:
+        matcher: What finds the points; None: ``elsewhere`` does.
+        query: The points, learnt.
+        source: The source image for the pictures; without it none are written.
+        pictures: Names the pictures.
+        json: Print one JSON document at the end instead of tables on the way.
+        extras: Draws what else is wanted, if anything.
+        elsewhere: Where points are found, if not in this process.
+    """
+
+    matcher: "Matcher | None"
+    query: "Query"
+    source: "Image | None"
+    pictures: PictureNames
+    json: bool
+    extras: ExtraPictures | None = None
+    elsewhere: "Elsewhere | None" = None
+
+    def over(self, targets: Sequence[str], broken: dict[str, str]) -> int:
+        """Do all targets; what is done stays when one fails or the user stops.
+
+        Args:
+            targets: Paths of images that could be read at the start.
+            broken: Those that could not, with their messages: they go into the JSON document.
+
+        Returns:
+            The exit status: 0, or 1 if there are broken targets.
+        """
+        broken = dict(broken)
+        done: list[dict[str, object]] = []
+        figure = None
+        try:
+            for target, matches in self._found(targets):
+                try:
+                    done.append(self._one(target, matches))
+                except ImageError as error:  # It could be read at the start and has changed since.
+                    broken[target] = str(error)
+                    console.plain_error(str(error))
+            figure = None if self.extras is None else self.extras.of_all()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{len(done)} of {len(targets)} targets are done and stay.") from None
+        finally:
+            if self.json:
+                document = self._document(done, broken)
+                console.show_json(document if figure is None else document | {"figure": figure})
+        if figure is not None and not self.json:
+            console.say(f"Figure: {figure}")
+        return 1 if broken else 0
+
+    def _found(self, targets: Sequence[str]) -> Iterator[tuple[str, "Matches | ImageError"]]:
+        """In the targets' order."""
+        if self.elsewhere is not None:
+            yield from zip(targets, self.elsewhere.located(targets), strict=True)
+            return
+        if self.matcher is None:
+            raise SettingsError("Expected a matcher, or somewhere else to find points, got neither.")
+        do = located_by(self.matcher, self.query)
+        for place in enumerate(targets):
+            with console.TerminalProgress() as progress:
+                (_, matches), *_ = do(place, progress)
+            yield place[1], matches
+
+    def _one(self, target: str, matches: "Matches | ImageError") -> dict[str, object]:
+        from semcorr.imaging.image import load_image
+        from semcorr.visualization.matches import draw_matches
+
+        if isinstance(matches, ImageError):
+            raise matches
+        image = load_image(target)
+        picture = None
+        if self.source is not None:
+            picture = self.pictures(target)
+            save_picture(draw_matches(matches, self.source, image), picture)
+        further = {} if self.extras is None else self.extras.of(target, image, matches)
+        if not self.json:
+            console.show(_table(target, self.query, matches))
+            if picture is not None:
+                console.say("\n".join([f"Picture: {path}" for path in (picture, *further.values())]) + "\n")
+        return {"target": target, "picture": None if picture is None else str(picture), **further, **matches.to_dict()}
+
+    def _document(self, done: Sequence[dict[str, object]], broken: dict[str, str]) -> dict[str, object]:
+        return {
+            "method": self.query.method,
+            "model": self.query.model_id,
+            "revision": self.query.model_revision,
+            "settings": self.query.settings,
+            "source_size": self.query.image_size,
+            "targets": list(done),
+            "broken": [{"target": target, "error": message} for target, message in broken.items()],
+        }
+
+
+Place = tuple[int, str]
+"""A target and which one it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """Points of a query, found in several processes or on a Ray cluster (:class:`semcorr.executors.Job`).
+
+    Attributes:
+        options: What to match with.
+        query: The query's file.
+        workers: As for :func:`semcorr.executors.spread`; so is ``ray``.
+    """
+
+    options: MatcherOptions
+    query: Path
+    workers: int
+    ray: str | None
+
+    def start(self) -> "Callable[[Place, Progress | None], Iterator[tuple[int, Matches | ImageError]]]":
+        """In a worker process."""
+        from semcorr.matchers.registry import load_matcher as load
+        from semcorr.matchers.results import Query
+
+        options = self.options
+        matcher = load(options.method, options.named_model(), preset=options.preset, **options.loading())
+        return located_by(matcher, Query.load(self.query))
+
+    def located(self, targets: Sequence[str]) -> Iterator["Matches | ImageError"]:
+        """What is found in each target, in order, as soon as it and all before it are done."""
+        from semcorr.executors import spread
+
+        early: dict[int, Matches | ImageError] = {}
+        turn = 0
+        with console.TerminalProgress() as progress:
+            places = list(enumerate(targets))
+            for count, (number, matches) in enumerate(
+                spread(self, places, workers=self.workers, ray=self.ray), start=1
+            ):
+                progress("locate", count, len(targets))
+                early[number] = matches
+                while turn in early:
+                    yield early.pop(turn)
+                    turn += 1
+
+
+def located_by(
+    matcher: "Matcher", query: "Query"
+) -> "Callable[[Place, Progress | None], Iterator[tuple[int, Matches | ImageError]]]":
+    """What finds a query's points in a target, or says why it cannot be read."""
+    from semcorr.imaging.image import load_image
+
+    def do(place: Place, progress: "Progress | None") -> Iterator[tuple[int, "Matches | ImageError"]]:
+        number, target = place
+        try:
+            image = load_image(target)
+        except ImageError as error:
+            yield number, error
+            return
+        yield number, matcher.locate(query, image, progress=progress)
+
+    return do
+
+
+@dataclass(frozen=True, kw_only=True)
+class MutualRun:
+    """Goes over targets without a query: what source and target have in common.
+
+    Attributes:
+        most: Pairs that are kept, the most similar ones.
+        pictures: Names the pictures.
+        json: Print one JSON document instead of lines.
+        options: What to match with.
+    """
+
+    most: int
+    pictures: PictureNames
+    json: bool
+    options: MatcherOptions
+
+    def over(self, source: str, targets: Sequence[str]) -> int:
+        """Do all targets.
+
+        Returns:
+            The exit status: 0, or 1 if there are targets that cannot be read.
+
+        Raises:
+            SettingsError: The method has no features, or no pairs are asked for.
+            ImageError: The source or all targets cannot be read.
+        """
+        from semcorr.imaging.image import load_image
+        from semcorr.matchers.features.mutual_matches import mutual_matches
+        from semcorr.visualization.matches import match_figure
+
+        if self.most < 1:
+            raise SettingsError(f"Expected --most to be at least 1, got {self.most}.")
+        image = load_image(source)
+        readable, broken = readable_targets(targets)
+        matcher, done = load_matcher(self.options), []
+        for target in readable:
+            other = load_image(target)
+            with console.TerminalProgress() as progress:
+                found = mutual_matches(matcher, image, other, progress=progress).most_similar(self.most)
+            picture = self.pictures(target)
+            save_picture(match_figure(image, other, found.source, found.target), picture)
+            done.append({"target": target, "picture": str(picture), **found.to_dict()})
+            if not self.json:
+                console.say(f"{target}: {len(found.source)} pairs\nPicture: {picture}\n")
+        if self.json:
+            failed = [{"target": target, "error": message} for target, message in broken.items()]
+            console.show_json({"method": self.options.method, "targets": done, "broken": failed})
+        return 1 if broken else 0
+
+
+def save_picture(picture: "PIL.Image.Image", path: Path) -> None:
+    """Write a PNG whole or not at all: under another name first, then renamed.
+
+    Raises:
+        SemcorrError: The folder or the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(temporary, format="PNG")
+        temporary.replace(path)
+    except OSError as error:
+        raise SemcorrError(f"{str(path)!r} cannot be written: {error.strerror or error}. Choose another -o.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _table(target: str, query: "Query", matches: "Matches") -> Table:
+    table = Table(title=target, title_justify="left")
+    table.add_column("point", justify="right")
+    table.add_column("source x, y", justify="right")
+    table.add_column("target x, y", justify="right")
+    told = "confidence" if matches.calibration else "confidence (uncalibrated)"
+    table.add_column(told, justify="right")
+    names = query.names or [str(number + 1) for number in range(len(query.points))]
+    for name, start, end, confidence in zip(names, query.points, matches.points, matches.confidence, strict=True):
+        table.add_row(name, f"{start[0]:.1f}, {start[1]:.1f}", f"{end[0]:.1f}, {end[1]:.1f}", f"{confidence:.2f}")
+    return table

@@ -1,0 +1,1 @@
+"""Measures of correspondence and of confidence."""

@@ -1,0 +1,1 @@
+"""Reports: groups, tables, plots and published figures."""

@@ -1,0 +1,132 @@
+"""What a run was made with, loaded again, and the heat maps of its pairs.
+
+Records keep peaks: maps of thousands of pairs would fill a disk.
+"""
+
+import contextlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from semcorr.matchers.wrappers.calibration import calibrated
+from semcorr.errors import ImageError, QueryError, RunError
+from semcorr.evaluation.runs.records import PairRecord, Run
+from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.results import Matcher, Query
+from semcorr.matchers.registry import load_matcher, methods
+from semcorr.progress import Progress
+
+
+def load_method(run: Run, *, local_files_only: bool = False) -> Matcher:
+    """Load what a run was made with: method, model, settings, precision and pose alignment.
+
+    Confidence is calibrated if it was by the package's own calibration. Another calibration's file is not kept with a
+    run: its confidence is the method's own then. Points and heat maps do not depend on it.
+
+    Args:
+        run: The run.
+        local_files_only: Never download the model.
+
+    Raises:
+        RunError: The run is of a baseline, which has no maps, or its model has other weights now.
+        SemcorrError: The method or its model cannot be loaded.
+    """
+    method: dict[str, Any] = run.settings["method"]
+    name = str(method.get("name"))
+    if "settings" not in method or name not in methods():
+        raise RunError(f"{run.name} has no heat maps: {name!r} is a guess, and looks at nothing.")
+    # Runs of attention from before there was a choice do not say that peaks were cells.
+    before = {"peak": "cell"} if "layers" in method["settings"] else {}
+    options = {
+        "revision": method.get("model_revision"),
+        "dtype": method.get("dtype", "float32"),
+        "align_pose": bool(method.get("align_pose")),
+        "local_files_only": local_files_only,
+        "calibration": "none",
+        **before,
+        **method["settings"],
+    }
+    matcher = load_matcher(name, str(method["model_id"]), **options)
+    if matcher.identity().get("model_fingerprint") != method.get("model_fingerprint"):
+        raise RunError(f"{method['model_id']!r} is not the model that {run.name} was made with: its weights differ.")
+    own = calibrated(matcher, name)
+    same = own.identity().get("calibration") == method.get("calibration")
+    return own if same else matcher
+
+
+class QueriesOf:
+    """What a run's sources were described as: kept (``semcorr eval --keep-queries``), or described anew.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._folder = run.folder / "queries"
+
+    def __call__(
+        self, matcher: Matcher, record: PairRecord, source: Image, *, progress: Progress | None = None
+    ) -> Query:
+        """The query of a pair's points; describing it anew takes as long as it took.
+
+        Raises:
+            SemcorrError: As the method does.
+        """
+        points = np.clip(record.source_points, 0, record.source_size)
+        known = self._kept_one(source.sha256, points)
+        return known or matcher.describe(source, points, names=record.names, progress=progress)
+
+    @cached_property
+    def _kept(self) -> dict[str, list[Path]]:
+        """Files of kept queries, by the hash of their image."""
+        found: dict[str, list[Path]] = {}
+        for path in sorted(self._folder.glob("*.safetensors")):
+            # One that another version wrote, or that is damaged, is made again.
+            with contextlib.suppress(QueryError):
+                found.setdefault(Query.load(path).image_sha256, []).append(path)
+        return found
+
+    def _kept_one(self, sha256: str, points: Float[np.ndarray, "points 2"]) -> Query | None:
+        """A kept query of this image, cut to these points: a point's result does not depend on the others."""
+        for path in self._kept.get(sha256, []):
+            query = Query.load(path)
+            places = {tuple(point): place for place, point in enumerate(query.points.tolist())}
+            asked = [places.get(tuple(point)) for point in points.tolist()]
+            if None not in asked:
+                return query.take([place for place in asked if place is not None])
+        return None
+
+
+class HeatmapsOf:
+    """Gives the map of one of a pair's points, by the method, the model and the settings of the run.
+
+    Raises:
+        RunError, SemcorrError: As :func:`load_method`.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._root = Path(run.settings["dataset"]["root"])
+        self._matcher, self._queries = load_method(run), QueriesOf(run)
+        self._maps: dict[int, np.ndarray | None] = {}
+
+    def __call__(self, record: PairRecord, index: int) -> np.ndarray | None:
+        """The map (height, width) over the target of the pair's ``index``-th point.
+
+        None for a pair that failed, and for one whose images cannot be read any more.
+        """
+        if record.error or not len(record.predicted):
+            return None
+        if record.index not in self._maps:
+            self._maps[record.index] = self._of(record)
+        maps = self._maps[record.index]
+        return None if maps is None else maps[index]
+
+    def _of(self, record: PairRecord) -> Float[np.ndarray, "points height width"] | None:
+        try:
+            source, target = load_image(self._root / record.source), load_image(self._root / record.target)
+        except ImageError:
+            return None
+        return self._matcher.locate(self._queries(self._matcher, record, source), target).heatmaps

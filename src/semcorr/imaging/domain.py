@@ -1,0 +1,116 @@
+"""Whether an image is like those that something was measured on: a few statistics of it, and the range of theirs.
+
+What was measured on drawings says nothing of photographs. Three numbers tell such kinds of images apart, whatever they
+show. They are shares of pairs of neighbouring pixels, across and down, in the image brought to ``SIDE`` pixels along
+its longer side (averaged over areas where it is larger, pixels repeated where it is smaller):
+
+``flat``            the two differ by at most 2 of 255 in every colour;
+``flat elsewhere``  the same, of pairs without the image's commonest colour (16 steps a colour): not the background;
+``soft``            they differ by 3 to 16: shading, texture and noise, between flat areas and edges.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from jaxtyping import Int, Shaped
+
+from semcorr.imaging.image import Image
+
+SIDE = 128
+"""Pixels along the longer side of what is looked at."""
+
+MARGIN = 0.5
+"""Room beyond the smallest and largest value seen, as a part of the range between them."""
+
+_EQUAL, _SOFT = 2, 16
+_STEP = 16
+_DIGITS = 100_000
+
+STATISTICS = ("flat", "flat elsewhere", "soft")
+
+
+def statistics(image: Image) -> dict[str, float]:
+    """The numbers by which images of different kinds are told apart, by name, from 0 to 1."""
+    pixels = _small(image)
+    red, green, blue = np.moveaxis(pixels // _STEP, -1, 0)
+    colour = (red * _STEP + green) * _STEP + blue
+    elsewhere = colour != np.bincount(colour.ravel()).argmax()
+    every, away = [], []
+    for axis in (0, 1):
+        apart = np.abs(np.diff(pixels, axis=axis)).max(axis=-1)
+        first, second = _neighbours(elsewhere, axis)
+        every.append(apart.ravel())
+        away.append(apart[first & second])
+    pairs, others = np.concatenate(every), np.concatenate(away)
+    soft = (pairs > _EQUAL) & (pairs <= _SOFT)
+    # An image of one colour has no pair elsewhere: it is flat.
+    shares = ((pairs <= _EQUAL, 1.0), (others <= _EQUAL, 1.0), (soft, 0.0))
+    values = (float(share.mean()) if len(share) else empty for share, empty in shares)
+    return dict(zip(STATISTICS, values, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """The kind of images that something was measured on.
+
+    Attributes:
+        images: How many were looked at.
+        ranges: The smallest and largest value of every statistic.
+    """
+
+    images: int
+    ranges: Mapping[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, seen: Iterable[Mapping[str, float]]) -> "Domain":
+        """The domain of images with these statistics, at least one."""
+        rows = list(seen)
+        # Rounded outwards: what was seen lies inside.
+        ranges = {
+            name: (
+                math.floor(min(row[name] for row in rows) * _DIGITS) / _DIGITS,
+                math.ceil(max(row[name] for row in rows) * _DIGITS) / _DIGITS,
+            )
+            for name in STATISTICS
+        }
+        return cls(images=len(rows), ranges=ranges)
+
+    def has(self, found: Mapping[str, float]) -> bool:
+        """Whether an image of these statistics is like those seen; one of which nothing is known is not."""
+        return all(
+            name in found and low - MARGIN * (high - low) <= found[name] <= high + MARGIN * (high - low)
+            for name, (low, high) in self.ranges.items()
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"images": self.images, "ranges": {name: list(ends) for name, ends in self.ranges.items()}}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> "Domain":
+        """What :meth:`to_dict` gives.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is something else.
+        """
+        ranges = {str(name): (float(low), float(high)) for name, (low, high) in document["ranges"].items()}
+        if not ranges or not all(0 <= low <= high <= 1 for low, high in ranges.values()):
+            raise ValueError(f"ranges of images' statistics {document['ranges']!r:.80}")
+        return cls(images=int(document["images"]), ranges=ranges)
+
+
+def _small(image: Image) -> Int[np.ndarray, "_height _width 3"]:
+    scale = SIDE / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    how = PIL.Image.Resampling.BOX if scale < 1 else PIL.Image.Resampling.NEAREST
+    return np.asarray(PIL.Image.fromarray(image.pixels).resize((width, height), how)).astype(np.int64)
+
+
+def _neighbours(
+    values: Shaped[np.ndarray, "height width"], axis: int
+) -> tuple[Shaped[np.ndarray, "_h _w"], Shaped[np.ndarray, "_h _w"]]:
+    return (values[:-1], values[1:]) if axis == 0 else (values[:, :-1], values[:, 1:])

@@ -1,0 +1,214 @@
+"""``Flow``: where a grid of points all over one picture is in another, and the two kinds of file that keep it."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from semcorr.errors import FlowError, PointError
+from semcorr.imaging.flow_files import kind_of, read_flo, read_npz, write_flo, write_npz
+from semcorr.imaging.geometry import Size, enlarge, lattice
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Flow:
+    """A dense match: for a grid of points of the source picture, where each is in the target picture.
+
+    The grid's point in column j, row i is ((j + 0.5) step, (i + 0.5) step) in pixels of the source, so ``step`` 1 is
+    one vector for each pixel, from its centre. The grid has the points that lie inside the picture.
+
+    Attributes:
+        displacement: (x, y) of the target point in the target's pixels, less that of the source point in the source's.
+            NaN where it is not known; a vector with one number that is not finite becomes NaN.
+        confidence: a number in [0, 1] for each vector, 0 where it is not known. It is not calibrated.
+        source_size, target_size: (width, height) of the two pictures, in pixels.
+        step: distance of the grid's points from each other, in pixels of the source.
+    """
+
+    displacement: Float[np.ndarray, "height width 2"]
+    confidence: Float[np.ndarray, "height width"]
+    source_size: Size
+    target_size: Size
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        grid = _lattice(self.source_size, self.step)
+        if min(self.target_size) < 1:
+            raise FlowError(f"target_size must be (width, height) of 1 pixel or more, got {self.target_size}.")
+        displacement = np.array(self.displacement, dtype=np.float32)
+        confidence = np.array(self.confidence, dtype=np.float32)
+        for name, array, expected in (
+            ("displacement", displacement, grid.shape),
+            ("confidence", confidence, grid.shape[:2]),
+        ):
+            if array.shape != expected:
+                width, height = self.source_size
+                raise FlowError(
+                    f"{name} must have shape {expected}, for a picture of {width} x {height} pixels and a step of "
+                    f"{self.step}, got {array.shape}."
+                )
+        unknown = ~np.isfinite(displacement).all(axis=-1)
+        displacement[unknown], confidence[unknown] = np.nan, 0
+        if not ((confidence >= 0) & (confidence <= 1)).all():
+            raise FlowError("confidence must be from 0 to 1 wherever the displacement is known.")
+        for name, array in (("displacement", displacement), ("confidence", confidence)):
+            array.flags.writeable = False  # private copies: results are immutable, and so must be what they hold
+            object.__setattr__(self, name, array)
+
+    @classmethod
+    def from_points(
+        cls,
+        target_points: Float[np.ndarray, "points 2"],
+        index: Int[np.ndarray, "points 2"],
+        *,
+        confidence: Float[np.ndarray, " points"] | None = None,
+        source_size: Size,
+        target_size: Size,
+        step: int = 1,
+    ) -> "Flow":
+        """Put together what was found for the points of :func:`grid_points`; what is not among them is unknown.
+
+        ``target_points`` are in pixels of the target, NaN for a point without a match; ``index`` is what
+        :func:`grid_points` returned with the source points; ``confidence`` is 1 if None.
+
+        Raises:
+            FlowError: the numbers of points differ, or an index is not one of the grid.
+        """
+        grid = _lattice(source_size, step)
+        scores = np.ones(len(target_points)) if confidence is None else confidence
+        if not len(target_points) == len(index) == len(scores):
+            raise FlowError(
+                "Expected a target point and a confidence for each index, got "
+                f"{len(target_points)} points, {len(index)} indices and {len(scores)} confidences."
+            )
+        if not ((index >= 0) & (index < grid.shape[:2])).all():
+            raise FlowError(
+                f"index must hold (row, column) of a grid of {grid.shape[0]} rows and {grid.shape[1]} columns: "
+                "take it from grid_points() with the same size and step."
+            )
+        rows, columns = index[:, 0], index[:, 1]
+        displacement, field = np.full(grid.shape, np.nan), np.zeros(grid.shape[:2])
+        displacement[rows, columns] = target_points - grid[rows, columns]
+        field[rows, columns] = scores
+        return cls(
+            displacement=displacement, confidence=field, source_size=source_size, target_size=target_size, step=step
+        )
+
+    @property
+    def known(self) -> Bool[np.ndarray, "height width"]:
+        """Where there is a displacement."""
+        return ~np.isnan(self.displacement[..., 0])
+
+    def points(self) -> Float[np.ndarray, "height width 2"]:
+        """The grid's points, in pixels of the source."""
+        return _lattice(self.source_size, self.step)
+
+    def target_points(self) -> Float[np.ndarray, "height width 2"]:
+        """Where they are, in pixels of the target; NaN where it is not known."""
+        return self.points() + self.displacement
+
+    def dense(self) -> "Flow":
+        """The flow with one vector for each pixel of the source.
+
+        Bilinear between the grid's points that are known, and beyond the outermost the same as there. A pixel is known
+        when the grid's point nearest to it is.
+        """
+        if self.step == 1:
+            return self
+        known = self.known
+        values = np.concatenate([self.displacement, self.confidence[..., None], known[..., None]], axis=-1)
+        grid = torch.from_numpy(np.where(known[..., None], values, 0).astype(np.float64)).movedim(-1, 0)
+        fine = enlarge(grid, self.step, self.source_size)
+        covered = enlarge(grid[3:], self.step, self.source_size, nearest=True)[0] > 0
+        # What unknown neighbours would have added is missing from the sum and from its weight alike.
+        mean = (fine[:3] / torch.where(covered, fine[3], torch.nan)).numpy()
+        return dataclasses.replace(
+            self, displacement=np.moveaxis(mean[:2], 0, -1), confidence=np.clip(mean[2], 0, 1), step=1
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the flow to a file, whole or not at all, and return its path.
+
+        ``.npz`` keeps everything. ``.flo``, the format of the Middlebury benchmark, keeps the displacement alone, one
+        for each pixel.
+
+        Raises:
+            FlowError: another ending, or a ``.flo`` of a flow whose step is not 1.
+        """
+        file = Path(path)
+        if kind_of(file) == "npz":
+            return write_npz(file, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+        if self.step != 1:
+            raise FlowError(
+                f"A .flo file has one vector for each pixel, and this flow one for every {self.step}: save dense(), "
+                "or save as .npz."
+            )
+        return write_flo(file, self.displacement)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Flow":
+        """Read a flow that :meth:`save`, or for ``.flo`` any other program, wrote.
+
+        A ``.flo`` file knows no confidence: it is 1 where the displacement is known. Nor does it know the target's
+        size: that is taken to be the source's.
+
+        Raises:
+            FlowError: the file is missing, broken, or something else.
+        """
+        file = Path(path)
+        if kind_of(file) == "npz":
+            fields = read_npz(file)
+            try:
+                return cls(**fields)
+            except FlowError as error:
+                raise FlowError(f"The parts of {str(file)!r} do not fit: {error} Make it again.") from error
+        displacement = read_flo(file)
+        height, width = displacement.shape[:2]
+        return cls(
+            displacement=displacement,
+            confidence=np.ones((height, width)),
+            source_size=(width, height),
+            target_size=(width, height),
+        )
+
+
+def grid_points(
+    size: Size, step: int = 1, mask: Bool[np.ndarray, "height width"] | None = None
+) -> tuple[Float[np.ndarray, "points 2"], Int[np.ndarray, "points 2"]]:
+    """The points of a flow's grid, in pixels of the source, and the (row, column) of each in it.
+
+    ``mask`` (height, width) has one entry for each pixel of the source; only points in pixels where it is true are
+    returned. What is found for them makes a flow with :meth:`Flow.from_points`.
+
+    Raises:
+        FlowError: the mask is not of the picture's size, or the step is not a whole number from 1 to the picture's.
+        PointError: no point of the grid is in the mask.
+    """
+    grid = _lattice(size, step)
+    chosen = np.ones(grid.shape[:2], dtype=bool)
+    if mask is not None:
+        if mask.shape != (size[1], size[0]):
+            raise FlowError(f"mask must be (height, width) of the picture, {(size[1], size[0])}, got {mask.shape}.")
+        columns, rows = np.moveaxis(np.floor(grid).astype(np.int64), -1, 0)
+        chosen = mask[rows, columns]
+        if not chosen.any():
+            raise PointError(
+                f"No point of the grid is in the mask: it has {np.count_nonzero(mask)} pixels, and the grid's points "
+                f"are {step} pixels apart. Take a smaller step."
+            )
+    return grid[chosen], np.argwhere(chosen)
+
+
+def _lattice(size: Size, step: int) -> Float[np.ndarray, "height width 2"]:
+    width, height = size
+    if width < 1 or height < 1:
+        raise FlowError(f"A picture has at least 1 x 1 pixels, got {width} x {height}.")
+    if not 1 <= step < 2 * min(size):
+        raise FlowError(
+            f"step must be 1 or more, and for a picture of {width} x {height} pixels less than {2 * min(size)}, or "
+            f"none of the grid's points lies in it; got {step}."
+        )
+    return lattice(size, step)

@@ -1,0 +1,349 @@
+"""Heat maps as pure functions: the target, enlarging, fusing, the peak, and how far rounds agree.
+
+A map is a tensor (..., height, width). Points are (x, y) in the frame of ``semcorr.imaging.geometry``, in pixels of the
+map.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from semcorr.imaging.geometry import Crop, Size, scale_points
+
+Peak = Literal["cell", "parabola", "soft"]
+"""How a map becomes a point, in the settings of every method; see :func:`find_peak`."""
+
+SOFT_WINDOW = 2
+"""Cells from the largest one that a soft peak takes in, each way, unless a setting says otherwise."""
+
+_SOFT_TEMPERATURE = 0.1
+"""Of a soft peak, as a part of the span from a map's lowest to its largest value: chosen on validation drawings for
+means of heat maps (:mod:`semcorr.transfer.supports`); a known Gaussian is found to a tenth of a cell with it."""
+
+_SOFT_STEPS = 5
+"""Steps in a cell that a soft peak is summed over. Odd, so that a cell's centre is one of them."""
+
+_CHUNK_NUMBERS = 2**22
+"""Numbers of enlarged maps that exist at once: 16 MB."""
+
+
+def gaussian(
+    centres: Float[Tensor, "*batch 2"], sigma: float, size: Size, pixel_centre: float = 0.5
+) -> Float[Tensor, "*batch height width"]:
+    """A Gaussian of peak 1 around each centre: exp(-|pixel - centre|^2 / (2 sigma^2)), in the dtype of the centres.
+
+    ``centres`` and ``sigma`` are in pixels of a map of ``size`` (width, height). ``pixel_centre`` is where in a pixel
+    its value is taken: 0.5 in the continuous frame; 0.0 puts it on the integers, as the authors' code does.
+    """
+    width, height = size
+    columns = torch.arange(width, device=centres.device, dtype=centres.dtype) + pixel_centre
+    rows = torch.arange(height, device=centres.device, dtype=centres.dtype) + pixel_centre
+    across = torch.exp(-((columns - centres[..., 0:1]) ** 2) / (2 * sigma**2))
+    down = torch.exp(-((rows - centres[..., 1:2]) ** 2) / (2 * sigma**2))
+    return down[..., :, None] * across[..., None, :]
+
+
+def upsample(maps: Float[Tensor, "*batch h w"], size: Size) -> Float[Tensor, "*batch height width"]:
+    """Resize maps bilinearly to ``size`` (width, height), pixel areas aligned (``align_corners=False``)."""
+    width, height = size
+    if maps.shape[-2:] == (height, width):
+        return maps
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    resized = F.interpolate(flat, size=(height, width), mode="bilinear", align_corners=False)
+    return resized.reshape(*maps.shape[:-2], height, width)
+
+
+def fuse_mean(maps: Iterable[Float[Tensor, "*batch _h _w"]], size: Size) -> Float[Tensor, "*batch height width"]:
+    """Enlarge each of the maps to ``size`` (width, height) and average them, each with the same weight.
+
+    ``maps`` may be a list of maps of different resolutions (layers), or a tensor, whose first axis is averaged over.
+    """
+    total: Tensor | None = None
+    count = 0
+    for one in maps:
+        enlarged = upsample(one, size)
+        total = enlarged if total is None else total + enlarged
+        count += 1
+    if total is None:
+        raise ValueError("There are no maps to fuse: at least one is needed.")
+    return total / count
+
+
+def softmax_pixels(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch height width"]:
+    """Softmax over all pixels of each map, so that each sums to one (authors' code, before fusing layers)."""
+    return maps.flatten(-2).softmax(-1).reshape(maps.shape)
+
+
+def peak(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch 2"]:
+    """The centre (x, y) of each map's largest pixel, the first in reading order when several are equal; float32."""
+    width = maps.shape[-1]
+    index = maps.flatten(-2).argmax(-1)
+    cell = torch.stack((index % width, index // width), dim=-1)
+    return cell.to(torch.float32) + 0.5
+
+
+def peak_value(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch"]:
+    """The largest value of each map."""
+    return maps.flatten(-2).amax(-1)
+
+
+def agreement(points: Float[Tensor, "points rounds 2"], scale: float) -> Float[Tensor, " points"]:
+    """How far the rounds of each point agree, from 0 (all far apart) to 1 (all in one place).
+
+    The mean over all pairs of rounds of exp(-d^2 / (2 scale^2)), where d is the distance between the two places and
+    ``scale`` is in the same pixels as the points. A single round has nothing to disagree with: 1.
+    """
+    rounds = points.shape[1]
+    if rounds < 2:
+        return points.new_ones(points.shape[0])
+    first, second = torch.triu_indices(rounds, rounds, offset=1, device=points.device)
+    squared = ((points[:, first] - points[:, second]) ** 2).sum(-1)
+    return torch.exp(-squared / (2 * scale**2)).mean(-1)
+
+
+class CoverageMean:
+    """Mean of maps that each cover only a crop of a canvas: sum over the crops divided by how many cover a pixel.
+
+    ``shape`` is (rows, ..., height, width) of the canvas, in model-frame pixels. Rows have crops of their own; the axes
+    between (layers, heads) share their row's crop. Crops when locating: authors' code.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        if len(shape) < 3:
+            raise ValueError(f"The canvas must be (rows, ..., height, width), got {tuple(shape)}.")
+        self._sum = torch.zeros(*shape, device=device, dtype=dtype)
+        self._coverage = torch.zeros(shape[0], *shape[-2:], device=device, dtype=dtype)
+
+    def add(self, maps: Float[Tensor, "rows *rest h w"], crops: Crop | Sequence[Crop]) -> None:
+        """Add one map for each row, enlarged bilinearly to its crop; a single crop is used for all rows."""
+        rows = self._sum.shape[0]
+        per_row = [crops] * rows if isinstance(crops, Crop) else list(crops)
+        if maps.shape[:-2] != self._sum.shape[:-2] or len(per_row) != rows:
+            raise ValueError(
+                f"Expected maps {tuple(self._sum.shape[:-2])} + (h, w) and {rows} crops, got {tuple(maps.shape)} and "
+                f"{len(per_row)} crops."
+            )
+        for row, crop in enumerate(per_row):
+            down, across = crop.slices
+            if down.stop > self._sum.shape[-2] or across.stop > self._sum.shape[-1]:
+                raise ValueError(f"{crop} reaches beyond the canvas {tuple(self._sum.shape[-2:])} (height, width).")
+            self._sum[row, ..., down, across] += upsample(maps[row], (crop.width, crop.height))
+            self._coverage[row, down, across] += 1
+
+    def mean(self) -> Float[Tensor, "rows *rest height width"]:
+        """The mean so far; 0 where no crop has been."""
+        rows, height, width = self._coverage.shape
+        between = self._sum.ndim - 3
+        coverage = self._coverage.reshape(rows, *(1,) * between, height, width)
+        return self._sum / coverage.clamp(min=1)
+
+    def covered(self) -> Float[Tensor, "rows height width"]:
+        """How many crops have covered each pixel."""
+        return self._coverage.clone()
+
+
+class CropPaste:
+    """The mean of one :class:`CoverageMean` canvas for maps of the same crops, as matrix products.
+
+    Enlarging a map bilinearly and putting it in its place is linear along each axis, so all crops of a map are put into
+    the canvas by one product with all their matrices side by side, and the canvas is written once. ``side`` is the
+    canvas's, in model-frame pixels.
+    """
+
+    def __init__(self, crops: Sequence[Crop], side: int) -> None:
+        self._crops, self._side = tuple(crops), side
+        # By the maps' size: the same for all calls.
+        self._matrices: dict[tuple[int, int, torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
+
+    def mean(self, maps: Float[Tensor, "crops batch h w"]) -> Float[Tensor, "batch side side"]:
+        """Return the mean over the first ``len(maps)`` crops, where they cover; 0 where none has been."""
+        count = len(maps)
+        down, across = (matrices[:count] for matrices in self._enlarging(maps))
+        wide = maps @ across[:, None].transpose(-1, -2)  # (crops, batch, h, side)
+        total = down.movedim(0, 1).flatten(1) @ wide.movedim(0, 1).flatten(1, 2)
+        covered = maps.new_zeros(self._side, self._side)
+        for crop in self._crops[:count]:
+            covered[crop.slices] += 1
+        return total / covered.clamp(min=1)
+
+    def _enlarging(self, maps: Tensor) -> tuple[Float[Tensor, "crops side h"], Float[Tensor, "crops side w"]]:
+        """For every crop, the matrices that enlarge a map to it within the canvas: downwards and across."""
+        height, width = maps.shape[-2:]
+        key = (height, width, maps.dtype, maps.device)
+        if key not in self._matrices:
+            down = self._axis(height, maps, [(crop.top, crop.height) for crop in self._crops])
+            across = self._axis(width, maps, [(crop.left, crop.width) for crop in self._crops])
+            self._matrices[key] = down, across
+        return self._matrices[key]
+
+    def _axis(self, length: int, like: Tensor, spans: Sequence[tuple[int, int]]) -> Float[Tensor, "crops side _"]:
+        """For each (first pixel, pixels) the matrix that enlarges ``length`` values to them within the canvas."""
+        placed = like.new_zeros(len(spans), self._side, length)
+        unit = torch.eye(length, dtype=like.dtype, device=like.device)[None]
+        for matrix, (first, pixels) in zip(placed, spans, strict=True):
+            enlarged = F.interpolate(unit, size=pixels, mode="linear", align_corners=False)
+            matrix[first : first + pixels] = enlarged[0].T
+        return placed
+
+
+def find_peak(
+    maps: Float[Tensor, "*batch height width"],
+    kind: Peak = "cell",
+    *,
+    grid: Size | None = None,
+    window: int = SOFT_WINDOW,
+    temperature: float | None = None,
+) -> Float[Tensor, "*batch 2"]:
+    """The place (x, y) that each map is about, in pixels of the map; float32, never outside it.
+
+    ``"cell"`` is the centre of the largest pixel (:func:`peak`), as methods were published. The others go below it: the
+    map is brought back to the cells it was enlarged from, because what lies between them says nothing new, and the
+    largest cell at that pixel or next to it is refined (:func:`refine_peak`).
+
+    Args:
+        maps: each with a single peak that counts, its largest pixel.
+        kind: ``"cell"``, ``"parabola"`` or ``"soft"``.
+        grid: (columns, rows) of cells that the maps were enlarged from; their own pixels by default.
+        window: as for :func:`refine_peak`.
+        temperature: the same.
+    """
+    largest = peak(maps)
+    if kind == "cell":
+        return largest
+    height, width = maps.shape[-2:]
+    columns, rows = (width, height) if grid is None else (min(grid[0], width), min(grid[1], height))
+    cells = maps.reshape(-1, height, width)
+    if (columns, rows) != (width, height):
+        # With antialiasing each cell is a mean around its centre, alike on both sides: peaks stay where they are.
+        cells = F.interpolate(cells[:, None], size=(rows, columns), mode="bilinear", antialias=True)[:, 0]
+    at = scale_points(largest.reshape(-1, 2), (width, height), (columns, rows)).long()
+    at = _largest(cells.masked_fill(~_near(at, 1, (columns, rows)), -torch.inf))
+    found = refine_peak(cells, at, kind, window=window, temperature=temperature)
+    return scale_points(found, (columns, rows), (width, height)).reshape(*maps.shape[:-2], 2)
+
+
+def refine_peak(
+    cells: Float[Tensor, "points height width"],
+    at: Int[Tensor, "points 2"],
+    kind: Peak,
+    *,
+    window: int = SOFT_WINDOW,
+    temperature: float | None = None,
+) -> Float[Tensor, "points 2"]:
+    """The place (x, y) in cells, float32, of the peak that each map has at the cell ``at``, (column, row).
+
+    Args:
+        cells: maps as a network made them, not enlarged.
+        at: a cell of each that no neighbour exceeds.
+        kind: ``"cell"``: the cell's centre. ``"parabola"``: :func:`parabola_peak`. ``"soft"``: :func:`soft_peak` of the
+            maps enlarged bilinearly, so that cells are fine enough for the sum.
+        window: cells on every side that ``"soft"`` takes in.
+        temperature: of ``"soft"``, in the maps' own unit; by default a tenth of each map's span.
+    """
+    if kind == "cell":
+        return at.to(torch.float32) + 0.5
+    if kind == "parabola":
+        return parabola_peak(cells, at)
+    height, width = cells.shape[1:]
+    size = (width * _SOFT_STEPS, height * _SOFT_STEPS)
+    middle, radius = at * _SOFT_STEPS + _SOFT_STEPS // 2, window * _SOFT_STEPS + _SOFT_STEPS // 2
+    if temperature is None:
+        low, high = cells.flatten(1).aminmax(dim=1)
+        scale = (_SOFT_TEMPERATURE * (high - low)).clamp(min=torch.finfo(cells.dtype).tiny)[:, None, None]
+        cells, temperature = (cells - low[:, None, None]) / scale, 1.0
+    step = max(1, _CHUNK_NUMBERS // (size[0] * size[1]))
+    parts = [
+        soft_peak(upsample(some, size), radius, temperature, places)
+        for some, places in zip(cells.split(step), middle.split(step), strict=True)
+    ]
+    return torch.cat(parts) / _SOFT_STEPS
+
+
+def parabola_peak(
+    maps: Float[Tensor, "*batch height width"], at: Int[Tensor, "*batch 2"] | None = None
+) -> Float[Tensor, "*batch 2"]:
+    """The peak (x, y) to a part of a pixel: along each axis, the top of the parabola through it and its neighbours.
+
+    At the edge, where a neighbour is missing, the pixel's centre stays; the top is at most half a pixel from it. ``at``
+    is the pixel (column, row) that is refined, the largest by default.
+    """
+    height, width = maps.shape[-2:]
+    flat = maps.reshape(-1, height, width)
+    column, row = (_largest(flat) if at is None else at.reshape(-1, 2)).unbind(1)
+    number = torch.arange(len(flat), device=maps.device)
+
+    def shift(place: Tensor, last: int, at: Callable[[Tensor], Tensor]) -> Tensor:
+        before, top, after = at((place - 1).clamp(min=0)), at(place), at((place + 1).clamp(max=last))
+        bend = before - 2 * top + after
+        inside = (place > 0) & (place < last) & (bend < 0)
+        return torch.where(inside, 0.5 * (before - after) / torch.where(inside, bend, -1.0), 0.0).clamp(-0.5, 0.5)
+
+    across = shift(column, width - 1, lambda at: flat[number, row, at])
+    down = shift(row, height - 1, lambda at: flat[number, at, column])
+    found = torch.stack((column + 0.5 + across, row + 0.5 + down), dim=-1).to(torch.float32)
+    return found.reshape(*maps.shape[:-2], 2)
+
+
+def soft_peak(
+    maps: Float[Tensor, "*batch height width"],
+    radius: int,
+    temperature: float,
+    at: Int[Tensor, "*batch 2"] | None = None,
+) -> Float[Tensor, "*batch 2"]:
+    """The mean place (x, y) under a softmax over the pixels at most ``radius`` from the largest, along both axes.
+
+    ``temperature`` is in the maps' own unit: the lower it is, the more the largest pixel counts. ``at`` is another
+    pixel (column, row) to be the middle.
+    """
+    height, width = maps.shape[-2:]
+    flat = maps.reshape(-1, height, width)
+    middle = _largest(flat) if at is None else at.reshape(-1, 2)
+    outside = ~_near(middle, radius, (width, height))
+    columns = torch.arange(width, device=maps.device)
+    rows = torch.arange(height, device=maps.device)
+    weights = (flat / temperature).masked_fill(outside, -torch.inf).flatten(1).softmax(1).reshape(flat.shape)
+    across = (weights.sum(dim=1) * (columns + 0.5)).sum(dim=1)
+    down = (weights.sum(dim=2) * (rows + 0.5)).sum(dim=1)
+    return torch.stack((across, down), dim=-1).to(torch.float32).reshape(*maps.shape[:-2], 2)
+
+
+def _largest(maps: Float[Tensor, "points height width"]) -> Int[Tensor, "points 2"]:
+    """The (column, row) of each map's largest pixel, the first in reading order."""
+    index, width = maps.flatten(1).argmax(1), maps.shape[2]
+    return torch.stack((index % width, index // width), dim=1)
+
+
+def _near(at: Int[Tensor, "points 2"], radius: int, size: Size) -> Bool[Tensor, "points height width"]:
+    """Which pixels of a map of ``size`` (width, height) are at most ``radius`` from a pixel along both axes."""
+    columns, rows = (torch.arange(length, device=at.device) for length in size)
+    near_columns = (columns - at[:, :1]).abs() <= radius
+    near_rows = (rows - at[:, 1:]).abs() <= radius
+    return near_rows[:, :, None] & near_columns[:, None, :]
+
+
+def second_peak(
+    maps: Float[Tensor, "points height width"], size: Size, *, apart: float = 0.15
+) -> Float[Tensor, " points"]:
+    """Return how high a map is away from its peak: 0 is its median, 1 as high as the peak. 1 for a flat map.
+
+    Args:
+        maps: each covers the whole picture.
+        size: (width, height) of the picture, in its own pixels.
+        apart: how far from the peak "away" begins, as a part of the picture's longer side.
+    """
+    height, width = maps.shape[1:]
+    shape = maps.new_tensor([size[0] / width, size[1] / height]) / max(size)
+    at = peak(maps) * shape
+    across = (torch.arange(width, device=maps.device) + 0.5) * shape[0]
+    down = (torch.arange(height, device=maps.device) + 0.5) * shape[1]
+    distance = torch.hypot(across - at[:, 0, None, None], down[:, None] - at[:, 1, None, None])
+    low = maps.flatten(1).median(dim=1).values
+    away = maps.masked_fill(distance <= apart, -torch.inf).flatten(1).amax(dim=1)
+    span = peak_value(maps) - low
+    return torch.where(span > 0, (away - low) / span, 1.0).clamp(0, 1)

@@ -1,0 +1,102 @@
+"""Which files of a folder are images, and which look like images and are of a kind that is not read."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import PIL.Image
+
+from semcorr.imaging.image import known_formats
+from semcorr.storage.files import is_dir
+
+_ADVICE: dict[str, str] = {
+    "Save them as JPEG or PNG (on the phone, or with a converter such as 'heif-convert')": ".heic .heif .hif .avci",
+    "Develop them and save them as JPEG or PNG": (
+        ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 "
+        ".srf .srw .x3f"
+    ),
+    "Export them as PNG": (
+        ".ai .cdr .clip .emf .eps .kra .ora .pdf .psb .psd .svg .svgz .wmf .xcf .bpg .cin .cur .dcm .dcx .dds .dib "
+        ".dpx .exr .fits .flif .hdp .hdr .icns .ico .im .jls .jng .jxl .jxr .mng .pcd .pcx .qoi .ras .rgb .sgi .tga "
+        ".wdp .xbm .xpm"
+    ),
+    "Update Pillow, which cannot read them here, or save them as PNG": ".avif .avifs .jp2 .j2k .jpc .jpf .jpx .j2c",
+}
+_RENAME = "Give them the ending of their format, such as .jpg"
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")
+_SHOWN = 3
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """The endings, in small letters, of the formats that are read."""
+    read = [*known_formats(), "MPO"]  # which Pillow's JPEG decoder reads
+    return frozenset(suffix for suffix, kind in PIL.Image.registered_extensions().items() if kind in read)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images below a folder by their endings, sorted; hidden files are none."""
+    return [path for path in _files(folder) if is_image_name(path)]
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether a file is called as an image of a format that is read."""
+    return path.suffix.lower() in image_suffixes()
+
+
+def unread_images(folder: Path) -> list[Path]:
+    """The files below a folder that look like images and are not taken: by another ending, or by content with none."""
+    return [path for path in _files(folder) if not is_image_name(path) and _what_to_do(path)]
+
+
+def not_read(paths: Iterable[Path]) -> list[str]:
+    """Sentences that count and name images that were not taken, one for each ending, and say what to do.
+
+    Args:
+        paths: What :func:`unread_images` returned.
+    """
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        groups[path.suffix.lower()].append(path)
+    return [_sentence(suffix, group) for suffix, group in sorted(groups.items())]
+
+
+def notes_of(folders: Iterable[Path]) -> list[str]:
+    """The same of what lies below folders; names of files count as nothing."""
+    return not_read(dict.fromkeys(path for folder in folders if is_dir(folder) for path in unread_images(folder)))
+
+
+def _sentence(suffix: str, paths: list[Path]) -> str:
+    shown = ", ".join(path.name for path in paths[:_SHOWN])
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    many = len(paths) > 1
+    kind = f"with the ending {suffix}" if suffix else "without an ending"
+    return (
+        f"{len(paths)} image{'s' if many else ''} {kind} {'are' if many else 'is'} not read: {shown}{more}. "
+        f"{_what_to_do(paths[0])}."
+    )
+
+
+def _what_to_do(path: Path) -> str:
+    """What to do with a file that is no image by its ending; an empty string where it does not look like one."""
+    suffix = path.suffix.lower()
+    advice = next((text for text, endings in _ADVICE.items() if suffix and suffix in endings.split()), "")
+    if advice:
+        return advice
+    # As browsers and copies leave them: "photo", "photo.jpg_large", "photo.jpg.1", "photo.jpeg~".
+    looks = not suffix or any(ending in path.name.lower() for ending in image_suffixes())
+    return _RENAME if looks and _begins_as_an_image(path) else ""
+
+
+def _begins_as_an_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:] == b"WEBP") or head[4:8] == b"ftyp"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if not path.name.startswith(".") and path.is_file())

@@ -1,0 +1,125 @@
+"""What every annotation format is read into: pictures, categories of things, and the key-points of each thing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from semcorr.imaging.geometry import Box
+from semcorr.keypoints.coco_fields import COVERED as COVERED
+from semcorr.keypoints.coco_fields import MISSING as MISSING
+from semcorr.keypoints.coco_fields import VISIBLE as VISIBLE
+
+ADVICE = "Correct the file, or name another."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Category:
+    """A kind of thing and its key-points' names; ``skeleton`` joins them by their numbers, from 1, as COCO does."""
+
+    id: int | str
+    name: str
+    keypoints: tuple[str, ...]
+    skeleton: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Instance:
+    """One thing in a picture.
+
+    Attributes:
+        category: its category's name.
+        points: (x, y) of every key-point of the category in pixels of the picture (continuous; (0, 0) is its top-left
+            corner), NaN where nobody marked one.
+        visibility: COCO's mark of each.
+        box: (x0, y0, x1, y1) in the same pixels, or None.
+        id: its id in the file, or None.
+        predicted: Whether its points were predicted by a program and no person has accepted them; such points are no
+            annotations.
+        score: A predicted object's score in [0, 1], or None.
+    """
+
+    category: str
+    points: Float[np.ndarray, "keypoints 2"]
+    visibility: Integer[np.ndarray, " keypoints"]
+    box: Box | None = None
+    id: int | str | None = None
+    predicted: bool = False
+    score: float | None = None
+
+    @property
+    def annotated(self) -> bool:
+        """Whether a person marked or accepted any key-point, visible or covered."""
+        return not self.predicted and bool((self.visibility > MISSING).any())
+
+
+def instance_of(
+    category: Category,
+    points: Mapping[str, tuple[float, float]],
+    box: Box | None = None,
+    *,
+    id: int | str | None = None,  # noqa: A002  # the attribute's own name
+    predicted: bool = False,
+    score: float | None = None,
+) -> Instance:
+    """An object of which only visible points are known, by their names; see :class:`Instance`."""
+    array = np.array([points.get(name, (np.nan, np.nan)) for name in category.keypoints]).reshape(-1, 2)
+    marks = np.where(np.isfinite(array[:, 0]), VISIBLE, MISSING)
+    return Instance(
+        category=category.name, points=array, visibility=marks, box=box, id=id, predicted=predicted, score=score
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AnnotatedPicture:
+    """An image and the objects in it.
+
+    Attributes:
+        file: Its name in the annotations.
+        path: Where it should lie.
+        instances: The objects.
+        id: Its id in the file, or None.
+        size: The (width, height) that the file declares, in pixels, or None; see
+            :mod:`semcorr.keypoints.declared_size`.
+        source: The file's own entry (a Label Studio task, a CVAT image element), which the writer of the same format
+            hands on; None in other formats.
+    """
+
+    file: str
+    path: Path
+    instances: tuple[Instance, ...]
+    id: int | str | None = None
+    size: tuple[int, int] | None = None
+    source: Any = None
+
+    @property
+    def annotated(self) -> bool:
+        """Whether a person marked or accepted any key-point of any object."""
+        return any(instance.annotated for instance in self.instances)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Annotations:
+    """All that a file says.
+
+    Attributes:
+        path: The file.
+        categories: By name.
+        pictures: The images, in the order of the file.
+        document: A COCO file's whole content, to be handed on as it is.
+        notes: What was ignored or is doubtful, counted and named, a sentence each.
+        format: The format that the file is in, for the writer of the same format.
+        source: What a Label Studio or CVAT file says beside its images (field and control names, labels), for the
+            writer of the same format.
+    """
+
+    path: Path
+    categories: Mapping[str, Category]
+    pictures: Sequence[AnnotatedPicture]
+    document: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    format: Literal["coco", "label-studio", "cvat", "csv"] = "coco"
+    source: Any = None

@@ -1,0 +1,1 @@
+"""Methods: each describes points of one image and locates them in others."""

@@ -1,0 +1,171 @@
+"""DIFT: what a diffusion network's decoder makes of a noisy picture (Tang et al., 2023)."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from semcorr.errors import ModelError, SettingsError, suggest
+from semcorr.imaging.geometry import squash
+from semcorr.imaging.image import Image
+from semcorr.matchers.features.matcher import FeatureMatcher
+from semcorr.matchers.features.settings import DiftSettings
+from semcorr.matchers.results import ModelIdentity
+from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.diffusion.model import Device, DType
+from semcorr.models.memory import in_batches
+from semcorr.models.names import PHOTO_MODEL
+from semcorr.progress import Progress
+from semcorr.settings import override
+
+D = TypeVar("D", bound=DiftSettings)
+M = TypeVar("M", bound="DiftMatcher")
+
+PRESETS = ("published", "clean")
+
+# Block, time step and samples are those that DIFT was published with, for Stable Diffusion 2.1 at 768 pixels; for the
+# other families they are taken over.
+_FAMILIES: dict[str, dict[str, object]] = {"sd2": {"resolution": 768}}
+
+_TOGETHER = 4
+"""Noise samples that go through the network together, at most."""
+
+
+def published(family: str = "sd2") -> DiftSettings:
+    """The published settings: decoder block 1, t = 261, 8 noise samples; the empty prompt, since none is known."""
+    return override(DiftSettings(), **_FAMILIES.get(family, {}))
+
+
+def clean(family: str = "sd2") -> DiftSettings:
+    """For CleanDIFT's networks, which take pictures without noise: one pass, and the rest as DIFT has it."""
+    return override(published(family), noise="none", samples=1)
+
+
+class DiftMatcher(FeatureMatcher[D]):
+    """Nearest neighbours among a diffusion network's decoder features.
+
+    Args:
+        model: the frozen network.
+        settings: complete settings; see :func:`published`.
+
+    Raises:
+        SettingsError: the resolution or the time step does not fit the model.
+    """
+
+    method = "dift"
+    settings_type: type[D] = DiftSettings  # type: ignore[assignment]  # a sub-class has its own
+
+    def __init__(self, model: DiffusionModel, settings: D) -> None:
+        super().__init__(settings)
+        self.model = model
+        side = settings.resolution or model.resolution
+        if side % model.vae_factor:
+            raise SettingsError(
+                f"Setting 'resolution': expected a multiple of {model.vae_factor} (the VAE's factor), got {side}."
+            )
+        steps = model.scheduler.config.num_train_timesteps
+        if settings.t >= steps:
+            raise SettingsError(f"Setting 't': expected less than the model's {steps} time steps, got {settings.t}.")
+        blocks = len(model.unet.up_blocks)
+        if settings.block >= blocks:
+            raise SettingsError(f"Setting 'block': expected a decoder block, 0 to {blocks - 1}, got {settings.block}.")
+
+    @classmethod
+    def from_pretrained(
+        cls: type[M],
+        model: str | os.PathLike[str] = PHOTO_MODEL,
+        preset: str = "published",
+        *,
+        revision: str | None = None,
+        dtype: DType = "float32",
+        device: Device = "auto",
+        local_files_only: bool = False,
+        progress: Progress | None = None,
+        **overrides: object,
+    ) -> M:
+        """Load a model and make a matcher of it; as :meth:`semcorr.PromptMatcher.from_pretrained`.
+
+        Raises:
+            ModelError: the model cannot be found, read or used.
+            SettingsError: unknown preset, unknown setting, or a value that does not fit.
+        """
+        if preset not in PRESETS:
+            told = ", ".join(PRESETS)
+            raise SettingsError(f"Unknown preset {preset!r}.{suggest(preset, PRESETS)} Presets are: {told}.")
+        settings_of = {"published": published, "clean": clean}[preset]
+        # A misspelt name is found before gigabytes are loaded.
+        override(cls.settings_type(**vars(settings_of())), **overrides)
+        network = DiffusionModel.from_pretrained(
+            Path(model) if isinstance(model, os.PathLike) else model,
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            local_files_only=local_files_only,
+            progress=progress,
+        )
+        settings = cls.settings_type(**vars(settings_of(network.family)))
+        return cls(network, override(settings, **overrides))
+
+    def network(self) -> ModelIdentity:
+        """The diffusion network."""
+        return ModelIdentity.of(self.model)
+
+    def features(
+        self, image: Image, settings: D, progress: Progress | None = None
+    ) -> Float[Tensor, "_dim _height _width"]:
+        """Return the decoder block's output, averaged over noise samples.
+
+        Noise follows from the seed and the picture's content alone.
+
+        Raises:
+            SettingsError: the model has no text encoder for the prompt.
+            OutOfMemoryError: not even one sample fits into memory.
+        """
+        return dift_features(self.model, image, settings, progress)
+
+
+def dift_features(
+    model: DiffusionModel, image: Image, settings: DiftSettings, progress: Progress | None = None
+) -> Float[Tensor, "_dim _height _width"]:
+    """Return a picture's features; as :meth:`DiftMatcher.features`."""
+    frame = squash(image.tensor(), settings.resolution or model.resolution)
+    latents = model.encode(frame[None])
+    context = _context(model, settings.prompt)
+    seed = hashlib.sha256(f"dift|{settings.seed}|{image.sha256}".encode()).digest()[:8]
+    # 63 bits: torch takes a signed 64-bit seed. On the CPU, so that the device does not change the numbers.
+    generator = torch.Generator().manual_seed(int.from_bytes(seed, "little") >> 1)
+    noise = torch.randn(settings.samples, *latents.shape[1:], generator=generator)
+
+    def work(numbers: Sequence[int]) -> Tensor:
+        count = len(numbers)
+        noisy = latents.expand(count, -1, -1, -1)
+        if settings.noise == "gaussian":
+            noisy = model.add_noise(noisy, noise[list(numbers)].to(latents), settings.t)
+        return model.features(noisy, settings.t, context.expand(count, -1, -1), settings.block).sum(dim=0)
+
+    total: Tensor | None = None
+    done = 0
+    for numbers, part in in_batches(range(settings.samples), _TOGETHER, work, stage="features"):
+        total = part if total is None else total + part
+        done += len(numbers)
+        if progress is not None:
+            progress("features", done, settings.samples)
+    assert total is not None  # noqa: S101  # there is a sample at least
+    return total / settings.samples
+
+
+def _context(model: DiffusionModel, prompt: str | None) -> Float[Tensor, "1 tokens dim"]:
+    if prompt is None:
+        return torch.zeros(1, model.context_tokens, model.context_dim)
+    try:
+        return model.encode_text([prompt])
+    except ModelError as error:
+        raise SettingsError(
+            f"Setting 'prompt': expected a model with a text encoder for {prompt!r} ({error}). Without one, use "
+            "prompt=null: a context of zeros."
+        ) from error

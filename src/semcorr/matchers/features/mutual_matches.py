@@ -1,0 +1,97 @@
+"""Matches between two images without a query: what each image has that the other has too."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from semcorr.errors import SettingsError
+from semcorr.imaging.geometry import scale_points
+from semcorr.imaging.image import ImageSource, load_image
+from semcorr.matchers.features.matcher import FeatureMatcher, refined_targets
+from semcorr.matchers.features.mutual_neighbours import best_buddies
+from semcorr.matchers.results import innermost
+from semcorr.matchers.wrappers.float32_fallback import on_method
+from semcorr.progress import Progress
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class MutualMatches:
+    """Pairs of places that are each other's best match.
+
+    Attributes:
+        source: (x, y) in pixels of the source image; the middles of feature cells.
+        target: the same in pixels of the target image; with the method's setting ``peak``, finer than a cell.
+        similarity: the cosine of each pair's features; not a probability.
+        source_size, target_size: (width, height).
+    """
+
+    source: Float[np.ndarray, "pairs 2"]
+    target: Float[np.ndarray, "pairs 2"]
+    similarity: Float[np.ndarray, " pairs"]
+    source_size: tuple[int, int]
+    target_size: tuple[int, int]
+
+    def most_similar(self, count: int) -> "MutualMatches":
+        """The ``count`` most similar pairs, the best first."""
+        order = np.argsort(-self.similarity, kind="stable")[:count]
+        return dataclasses.replace(
+            self, source=self.source[order], target=self.target[order], similarity=self.similarity[order]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain lists and numbers, for JSON."""
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else list(value) for name, value in vars(self).items()
+        }
+
+
+def mutual_matches(
+    matcher: object,
+    source: ImageSource,
+    target: ImageSource,
+    *,
+    levels: int = 1,
+    radius: int = 1,
+    progress: Progress | None = None,
+) -> MutualMatches:
+    """Return the cells of two images that are mutual nearest neighbours among a method's features.
+
+    Args:
+        matcher: a method on features, such as DIFT.
+        source: one image.
+        target: the other.
+        levels: as for :func:`semcorr.matchers.features.mutual_neighbours.best_buddies`.
+        radius: the same.
+        progress: as for :meth:`FeatureMatcher.describe`, once for each image.
+
+    Raises:
+        SettingsError: the method has no features; or ``levels`` or ``radius`` is out of range.
+        ImageError: an image cannot be used.
+    """
+    if not isinstance(innermost(matcher), FeatureMatcher):
+        raise SettingsError(
+            "Mutual matches need a method on features: without a query there is nothing to optimise a prompt for. "
+            "Choose one, for instance --method dift."
+        )
+    if levels < 1 or radius < 0:
+        raise SettingsError(f"Expected at least 1 level and a radius of at least 0, got {levels} and {radius}.")
+    images = [load_image(one) for one in (source, target)]
+    first, second = on_method(
+        matcher, lambda own: [own.features(one, own.settings, progress) for one in images], progress=progress
+    )
+    found = best_buddies(first, second, levels=levels, radius=radius)
+    settings = on_method(matcher, lambda own: own.settings)
+    cells = found.source + 0.5, refined_targets(found, first, second, settings)
+    places = [
+        scale_points(some.double().cpu().numpy(), (features.shape[2], features.shape[1]), image.size)
+        for some, features, image in zip(cells, (first, second), images, strict=True)
+    ]
+    return MutualMatches(
+        source=places[0],
+        target=places[1],
+        similarity=found.similarity.double().cpu().numpy(),
+        source_size=images[0].size,
+        target_size=images[1].size,
+    )

@@ -1,0 +1,20 @@
+"""The paper's method: learn prompt embeddings for points of one image, find them in others."""
+
+from semcorr.matchers.prompt.matcher import PromptMatcher
+from semcorr.matchers.prompt.presets import PRESETS, fast, paper, preset, reference
+from semcorr.matchers.prompt.replay import Replay, replay
+from semcorr.matchers.prompt.settings import PromptSettings
+from semcorr.settings import override
+
+__all__ = [
+    "PRESETS",
+    "PromptMatcher",
+    "PromptSettings",
+    "Replay",
+    "fast",
+    "override",
+    "paper",
+    "preset",
+    "reference",
+    "replay",
+]

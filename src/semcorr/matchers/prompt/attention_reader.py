@@ -1,0 +1,154 @@
+"""What learning and locating share: which network, layers, time step and frame a setting stands for, and one pass."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from semcorr.errors import NumericsError, SettingsError
+from semcorr.imaging.geometry import Size
+from semcorr.matchers.prompt.crops import CropRange, crop_range
+from semcorr.matchers.prompt.settings import PromptSettings
+from semcorr.models.diffusion import CrossAttentionLayer, DiffusionModel
+from semcorr.models.diffusion.attention import attention_to
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One embedding: a point and a round, both counted from 0. Rows are what batches are made of."""
+
+    point: int
+    round_: int
+
+
+def rows_of(points: int, rounds: int) -> list[Row]:
+    """All rows, point-major."""
+    return [Row(point=point, round_=round_) for point in range(points) for round_ in range(rounds)]
+
+
+@contextmanager
+def naming(step: str, rows: Sequence[Row]) -> Iterator[None]:
+    """Have a :class:`NumericsError` say at which step it came up, and for which points and rounds (from 1)."""
+    try:
+        yield
+    except NumericsError as error:
+        points, rounds = {row.point + 1 for row in rows}, {row.round_ + 1 for row in rows}
+        raise error.at(f"{step}, {_span('point', points)}, {_span('round', rounds)}") from None
+
+
+def _span(what: str, numbers: set[int]) -> str:
+    first, last = min(numbers), max(numbers)
+    return f"{what} {first}" if first == last else f"{what}s {first} to {last}"
+
+
+class Reader:
+    """Settings bound to a model: reads the chosen token's maps from noisy latents.
+
+    With ``gradient_checkpointing`` a backward pass works out again what the network had in between.
+
+    Raises:
+        LayerError: a layer of the settings is not in the model.
+        SettingsError: a head, token or resolution of the settings does not fit the model.
+    """
+
+    def __init__(
+        self, model: DiffusionModel, settings: PromptSettings, *, gradient_checkpointing: bool = False
+    ) -> None:
+        self.model, self.settings, self.gradient_checkpointing = model, settings, gradient_checkpointing
+        self.layers: tuple[CrossAttentionLayer, ...] = model.select_layers(settings.layers)
+        self.resolution = settings.resolution or model.resolution
+        self.heads = {layer.name: _head_slice(layer, settings) for layer in self.layers}
+        self.context_length = settings.context_length or model.context_tokens
+        if settings.token >= self.context_length:
+            raise SettingsError(
+                f"Setting 'token': expected less than the {self.context_length} tokens of a context of "
+                f"{model.model_id!r}, got {settings.token}."
+            )
+        if self.resolution % model.vae_factor:
+            raise SettingsError(
+                f"Setting 'resolution': expected a multiple of {model.vae_factor} (the VAE's factor), "
+                f"got {self.resolution}."
+            )
+
+    @property
+    def learn_t(self) -> int:
+        """The time step of the learning stage."""
+        return self.model.timestep(self.settings.learn_step, self.settings.steps_of)
+
+    @property
+    def locate_t(self) -> int:
+        """The time step of the locating stage."""
+        return self.model.timestep(self.settings.locate_step, self.settings.steps_of)
+
+    @property
+    def grid(self) -> Size:
+        """(columns, rows) of the finest layer's maps of the frame: the cells in which peaks are refined."""
+        side = self.resolution // self.model.vae_factor
+        rows, columns = max(layer.map_size(side, side) for layer in self.layers)
+        return (columns, rows)
+
+    def learn_range(self, x: float, y: float) -> CropRange:
+        """The crops allowed while learning the point (x, y) of the model frame."""
+        return self._range(x, y, self.settings.learn_crop)
+
+    def locate_range(self, x: float, y: float) -> CropRange:
+        """The crops allowed while locating with the running peak at (x, y) of the model frame."""
+        return self._range(x, y, self.settings.locate_crop)
+
+    def _range(self, x: float, y: float, fraction: float) -> CropRange:
+        return crop_range(x, y, resolution=self.resolution, fraction=fraction, margin=self.settings.crop_margin)
+
+    def maps(
+        self,
+        latents: Float[Tensor, "rows channels h w"],
+        noise: Float[Tensor, "rows channels h w"],
+        t: int,
+        embeddings: Float[Tensor, "rows tokens dim"],
+    ) -> list[Float[Tensor, "rows _h _w"]]:
+        """Return the token's maps, averaged over the chosen heads, one tensor a layer in the U-Net's order.
+
+        Averaging heads before a map is enlarged gives what averaging after it would: both are linear.
+        """
+        noisy = self.model.add_noise(latents, noise.to(latents), t)
+        found = self.model.attention(
+            noisy,
+            t,
+            embeddings,
+            self.layers,
+            tokens=(self.settings.token,),
+            gradient_checkpointing=self.gradient_checkpointing,
+        )
+        return [found[layer.name][:, self.heads[layer.name], 0].mean(dim=1) for layer in self.layers]
+
+    def frozen_maps(
+        self,
+        queries: Mapping[str, Float[Tensor, "heads _h _w _dim"]],
+        keys: Mapping[str, Float[Tensor, "rows heads tokens _dim"]],
+    ) -> list[Float[Tensor, "rows _h _w"]]:
+        """The same for one crop with frozen queries: every row's map of it. Both mappings are by layer."""
+        return [
+            attention_to(self.settings.token, queries[layer.name][heads], keys[layer.name][:, heads]).mean(dim=1)
+            for layer in self.layers
+            for heads in [self.heads[layer.name]]
+        ]
+
+
+def stack_noise(noises: Sequence[Float[Tensor, "channels h w"]], like: Tensor) -> Float[Tensor, "rows channels h w"]:
+    """Put the rows' draws together where the latents are."""
+    return torch.stack(list(noises)).to(like)
+
+
+def _head_slice(layer: CrossAttentionLayer, settings: PromptSettings) -> slice | list[int]:
+    if settings.heads == "all":
+        return slice(None)
+    if settings.heads == "upper_half":
+        return slice(layer.heads // 2, None)
+    heads = [int(head) for head in settings.heads]
+    if not heads or max(heads) >= layer.heads:
+        raise SettingsError(
+            f"Setting 'heads': expected numbers from 0 to {layer.heads - 1} for layer {layer.name!r}, got {heads}."
+        )
+    return heads

@@ -1,0 +1,370 @@
+"""The prompt method behind the interface that all methods share."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from semcorr.errors import QueryError, SettingsError, suggest
+from semcorr.imaging.domain import statistics
+from semcorr.imaging.geometry import check_points, scale_points, squash
+from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.prompt.aggregate import CropTrace, Found, Summary
+from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.crops import CropLatents
+from semcorr.matchers.prompt.frozen_queries import frozen_row_bytes
+from semcorr.matchers.prompt.latent_cache import LatentsCache
+from semcorr.matchers.prompt.locate import locate_rows
+from semcorr.matchers.prompt.optimize import learn
+from semcorr.matchers.prompt.presets import preset as preset_settings
+from semcorr.matchers.prompt.random_draws import SeededDraws
+from semcorr.matchers.prompt.settings import PromptSettings
+from semcorr.matchers.results import Matches, ModelIdentity, Query, check_names
+from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.diffusion.model import Device, DType
+from semcorr.models.memory import batch_rows, default_budget, is_out_of_memory
+from semcorr.models.names import PHOTO_MODEL
+from semcorr.progress import Progress
+from semcorr.settings import override
+
+METHOD = "prompt"
+
+LOCATE_SETTINGS = (
+    "noise",
+    "locate_step",
+    "steps_of",
+    "locate_crop",
+    "locate_crops",
+    "crop_margin",
+    "fusion",
+    "peak",
+    "seed",
+)
+"""Settings that may differ from those a query was learned with: they concern locating alone, or draws."""
+
+
+class PromptMatcher:
+    """Semantic correspondence by learned prompt embeddings.
+
+    Hedlin et al., "Unsupervised Semantic Correspondence Using Stable Diffusion". The slow half, :meth:`describe`,
+    learns several embeddings for each point of one image; the fast half, :meth:`locate`, reads them in any other
+    image. There is no hidden state: the same matcher may be used for any number of images in any order, with the same
+    results.
+
+    Args:
+        model: the frozen network.
+        settings: complete settings; see :func:`semcorr.matchers.prompt.preset`.
+        memory_budget: bytes that a batch may take; ``None`` is a share of what is free. It decides how many embeddings
+            run together and changes results by rounding only.
+        gradient_checkpointing: learn in less memory and more time: what the network had in between is worked out again
+            for the gradient. It changes nothing where queries are frozen, and results by rounding only.
+        latents_cache: a folder in which the latents of crops are kept for other calls and runs; results are the same
+            with and without. See :class:`semcorr.matchers.prompt.latent_cache.LatentsCache`.
+    """
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        settings: PromptSettings,
+        *,
+        memory_budget: int | None = None,
+        gradient_checkpointing: bool = False,
+        latents_cache: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if memory_budget is not None and memory_budget < 1:
+            raise SettingsError(f"memory_budget: expected a positive number of bytes or None, got {memory_budget}.")
+        self.model = model
+        self.settings = settings
+        self.memory_budget = memory_budget
+        self.gradient_checkpointing = gradient_checkpointing
+        self.latents_cache = None if latents_cache is None else LatentsCache(latents_cache)
+        Reader(model, settings)  # a layer, head or token that is not there is an error now, not after an hour
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str] = PHOTO_MODEL,
+        preset: str = "paper",
+        *,
+        revision: str | None = None,
+        dtype: DType = "float32",
+        device: Device = "auto",
+        local_files_only: bool = False,
+        memory_budget: int | None = None,
+        gradient_checkpointing: bool = False,
+        latents_cache: str | os.PathLike[str] | None = None,
+        progress: Progress | None = None,
+        **overrides: object,
+    ) -> "PromptMatcher":
+        """Load a model and make a matcher of it.
+
+        Args:
+            model: a bundled name, a folder, a ``.safetensors`` file or a hub id; see
+                :meth:`semcorr.models.diffusion.DiffusionModel.from_pretrained`.
+            preset: ``"paper"``, ``"reference"`` or ``"fast"``.
+            revision: branch, tag or commit of a hub id.
+            dtype: precision of the network.
+            device: where it runs; ``"auto"`` takes a GPU if there is one.
+            local_files_only: use nothing but what is on this machine.
+            memory_budget: as in the constructor.
+            gradient_checkpointing: as in the constructor.
+            latents_cache: as in the constructor.
+            progress: told about a download.
+            **overrides: settings of the preset to replace, by name.
+
+        Raises:
+            ModelError: the model cannot be found, read or used.
+            LayerError: a layer that was asked for is not in the model.
+            SettingsError: unknown preset, unknown setting, a value that does not fit, or a folder that cannot be made.
+        """
+        preset_settings(preset)  # a misspelt name is found before gigabytes are loaded
+        override(preset_settings(preset), **overrides)
+        if latents_cache is not None:
+            LatentsCache(latents_cache)
+        network = DiffusionModel.from_pretrained(
+            Path(model) if isinstance(model, os.PathLike) else model,
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            local_files_only=local_files_only,
+            progress=progress,
+        )
+        settings = override(preset_settings(preset, network.family), **overrides)
+        return cls(
+            network,
+            settings,
+            memory_budget=memory_budget,
+            gradient_checkpointing=gradient_checkpointing,
+            latents_cache=latents_cache,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """The network and the complete settings, as JSON holds them."""
+        return {**ModelIdentity.of(self.model).to_dict(), "settings": self.settings.to_dict()}
+
+    def describe(
+        self,
+        image: ImageSource,
+        points: ArrayLike,
+        *,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Query:
+        """Learn the points of an image.
+
+        Args:
+            image: a path, a PIL image, an array or a tensor; see :func:`semcorr.imaging.image.load_image`.
+            points: (N, 2): x to the right, y down, in pixels of the image as a person sees it; (0, 0) is its top-left
+                corner.
+            names: a name for each point.
+            progress: called as ``("learn", steps done, steps in all, loss=mean)``, and before that as ``("queries",
+                crops done, crops in all)`` where queries are frozen; raise from it to stop.
+
+        Raises:
+            ImageError: the image cannot be used.
+            PointError: no points, or a point that is not finite or outside the image.
+            OutOfMemoryError: not even one embedding fits into memory.
+        """
+        source = load_image(image)
+        checked = check_points(points, source.size)
+        check_names(names, len(checked))
+        reader = Reader(self.model, self.settings, gradient_checkpointing=self.gradient_checkpointing)
+        side = (reader.resolution, reader.resolution)
+        learned = learn(
+            reader,
+            self._latents(source, reader.resolution),
+            torch.from_numpy(scale_points(checked, source.size, side)),
+            SeededDraws(self.settings.seed, source.sha256, checked),
+            batch=self._batch(reader, len(checked), learning=True),
+            progress=progress,
+        )
+        return Query(
+            method=METHOD,
+            model_id=self.model.model_id,
+            model_revision=self.model.revision,
+            model_fingerprint=self.model.fingerprint,
+            settings=self.settings.to_dict(),
+            points=checked,
+            names=None if names is None else tuple(names),
+            image_size=source.size,
+            image_sha256=source.sha256,
+            source_statistics=statistics(source),
+            tensors={"embeddings": learned.embeddings.numpy(), "losses": learned.losses.numpy()},
+        )
+
+    def locate(
+        self,
+        query: Query,
+        image: ImageSource,
+        *,
+        trace: bool = False,
+        progress: Progress | None = None,
+        **overrides: object,
+    ) -> Matches:
+        """Find a query's points in another image.
+
+        The settings are the query's own, whatever this matcher would describe with.
+
+        Args:
+            query: what :meth:`describe` gave, perhaps in another process.
+            image: the target.
+            trace: keep where the points would have been found after fewer crops (``Matches.after_crops``).
+            progress: called as ``("locate", crops done, crops in all)``, all embeddings' counted, and before that as
+                ``("queries", crops done, crops in all)`` where queries are frozen; raise from it to stop.
+            **overrides: settings that concern locating alone (``LOCATE_SETTINGS``), to replace the query's.
+
+        Raises:
+            QueryError: the query belongs to another model or method.
+            ImageError: the image cannot be used.
+            SettingsError: a setting that is unknown or that a query fixes.
+            OutOfMemoryError: not even one embedding fits into memory.
+        """
+        embeddings = self._embeddings(query)
+        for name in overrides:
+            if name not in LOCATE_SETTINGS:
+                raise SettingsError(
+                    f"Setting {name!r} cannot be changed when locating.{suggest(name, LOCATE_SETTINGS)} "
+                    f"Those that can are: {', '.join(LOCATE_SETTINGS)}; the others belong to the query."
+                )
+        settings = override(PromptSettings.from_dict(query.settings), **overrides)
+        target = load_image(image)
+        reader = Reader(self.model, settings)
+        summary = Summary(settings, grid=reader.grid)
+        crops = CropTrace(settings, grid=reader.grid) if trace else None
+        self._read(query, embeddings, reader, target, summary, crops=crops, progress=progress)
+        return self._matches(query, summary.found(), crops, reader, target)
+
+    def layer_heatmaps(
+        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+    ) -> Float[np.ndarray, "points layers height width"]:
+        """Return each layer's own heat map of each of a query's points in another image: float32, the whole target.
+
+        The mean over crops, rounds and heads, before layers are fused; layers are in the order of
+        ``Matches.layer_names``, and each map's peak is that of ``Matches.layer_points``. It takes as long as
+        :meth:`locate`.
+
+        Args:
+            query: what :meth:`describe` gave, perhaps in another process.
+            image: the target.
+            progress: as :meth:`locate` calls it.
+
+        Raises:
+            QueryError: the query belongs to another model or method.
+            ImageError: the image cannot be used.
+            OutOfMemoryError: not even one embedding fits into memory.
+        """
+        embeddings, target = self._embeddings(query), load_image(image)
+        reader = Reader(self.model, PromptSettings.from_dict(query.settings))
+        side = reader.resolution
+        # Filled in place: stacking a list of its rows would hold everything twice.
+        found = np.empty((len(embeddings), len(reader.layers), side, side), dtype=np.float32)
+        rows = iter(found)
+
+        def keep(maps: Float[Tensor, "layers side side"]) -> None:
+            next(rows)[:] = maps.numpy()
+
+        summary = Summary(reader.settings, grid=reader.grid, on_layers=keep)
+        self._read(query, embeddings, reader, target, summary, progress=progress)
+        return found
+
+    def _read(
+        self,
+        query: Query,
+        embeddings: Float[Tensor, "points rounds tokens dim"],
+        reader: Reader,
+        target: Image,
+        summary: Summary,
+        *,
+        crops: CropTrace | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Read every row of the query from the target, and hand its maps to what sums them up."""
+        located = locate_rows(
+            reader,
+            self._latents(target, reader.resolution),
+            embeddings,
+            SeededDraws(reader.settings.seed, target.sha256, query.points),
+            batch=self._batch(reader, len(embeddings), learning=False),
+            on_crops=crops.add if crops else None,
+            progress=progress,
+        )
+        for _, maps in located:
+            summary.add(maps)
+
+    def _matches(self, query: Query, found: Found, crops: CropTrace | None, reader: Reader, target: Image) -> Matches:
+        side = (reader.resolution, reader.resolution)
+
+        def in_target(points: Tensor) -> Float[np.ndarray, "..."]:
+            return scale_points(points.double().numpy(), side, target.size)
+
+        return Matches(
+            points=in_target(found.points),
+            confidence=found.confidence.double().numpy(),
+            heatmaps=found.heatmaps.numpy(),
+            image_size=target.size,
+            image_sha256=target.sha256,
+            query_points=query.points,
+            names=query.names,
+            round_points=in_target(found.round_points),
+            layer_points=in_target(found.layer_points),
+            layer_names=tuple(layer.name for layer in reader.layers),
+            after_rounds=in_target(found.after_rounds),
+            after_crops=in_target(crops.points()) if crops else None,
+        )
+
+    def _embeddings(self, query: Query) -> Float[Tensor, "points rounds tokens dim"]:
+        ModelIdentity.of(self.model).check(query, METHOD)
+        embeddings = query.tensors.get("embeddings")
+        tokens = query.settings.get("context_length") or self.model.context_tokens
+        shape = (len(query.points), query.settings.get("rounds"), tokens, self.model.context_dim)
+        if embeddings is None or embeddings.shape != shape:
+            got = "none" if embeddings is None else str(embeddings.shape)
+            raise QueryError(f"The query's embeddings: expected shape {shape}, got {got}. Describe the points again.")
+        return torch.from_numpy(np.array(embeddings, dtype=np.float32))
+
+    def _latents(self, image: Image, resolution: int) -> CropLatents:
+        cache = self.latents_cache
+        kept = None if cache is None else cache.of(self.model, image.sha256, resolution)
+        return CropLatents(self.model, squash(image.tensor(), resolution), kept=kept)
+
+    def _batch(self, reader: Reader, points: int, *, learning: bool) -> int:
+        budget = default_budget(self.model.device) if self.memory_budget is None else self.memory_budget
+        try:
+            each = row_bytes(reader, learning=learning)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return 1  # not even measuring fits; the work itself will fit, or say what to do
+        return batch_rows(budget, each, points * reader.settings.rounds)
+
+
+def row_bytes(reader: Reader, *, learning: bool) -> int:
+    """Estimate the bytes that one more row in a batch takes.
+
+    Learning keeps what autograd saves for the backward pass, and the enlarged maps; locating keeps the canvases. Both
+    pass through the network, whose passing activations are taken to be no more than what autograd would save without
+    checkpoints; with frozen queries only the scores of the tokens are a row's own.
+    """
+    map_bytes = 4 * reader.resolution**2
+    latent_side = reader.resolution // reader.model.vae_factor
+    if reader.settings.queries == "frozen":
+        network = frozen_row_bytes(reader, learning=learning)
+    else:
+        network = reader.model.saved_bytes_per_row(
+            reader.layers,
+            latent_size=(latent_side, latent_side),
+            gradient_checkpointing=learning and reader.gradient_checkpointing,
+        )
+    maps = len(reader.layers) * map_bytes
+    if learning:
+        # Each layer's enlarged map, its error and their gradients exist at once; a quarter more for what the backward
+        # pass needs on its way.
+        return (network + 4 * maps + 2 * map_bytes) * 5 // 4
+    # Each layer's canvas, its enlarged map and a copy for the running mean.
+    return network + 3 * maps + 2 * map_bytes

@@ -1,0 +1,370 @@
+"""What every method takes and gives: a ``Query`` learned once, and the ``Matches`` it has in further images."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from semcorr.errors import PointError, QueryError
+from semcorr.imaging.image import ImageSource
+from semcorr.progress import Progress
+from semcorr.storage.safetensors import complete, read_tensors, remarks_of, write_tensors
+
+_PREFIX = "tensor."
+_SHARED = "shared."
+
+
+def _read_only(array: ArrayLike, dtype: str | None = None) -> np.ndarray:
+    # A private copy: results are immutable, and so must be what they hold.
+    result = np.array(array, dtype=dtype, order="C")
+    result.flags.writeable = False
+    return result
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Query:
+    """Points of one image, in the form in which a method finds them in others.
+
+    Attributes:
+        method: name of the method that made it ("prompt").
+        model_id, model_revision, model_fingerprint: the network it belongs to.
+        settings: the method's complete settings, as JSON holds them.
+        points: (x, y) in pixels of the source image (continuous; (0, 0) is its top-left corner).
+        names: a name for each point, or None.
+        image_size: (width, height) of the source image.
+        image_sha256: hash of the source image's content (:attr:`semcorr.imaging.image.Image.sha256`).
+        tensors: what the method learned, points first; "prompt" keeps "embeddings" (points, rounds, tokens, dim) and
+            "losses" (points, rounds, steps).
+        shared: what it keeps of the whole image, whatever the points.
+        remarks: what is to be known about how it was made, in words
+            (:mod:`semcorr.matchers.wrappers.float32_fallback`).
+        source_statistics: what kind of image the source is (:func:`semcorr.imaging.domain.statistics`), by which a
+            calibration decides whether it holds; empty where it is not known, as in files of an earlier version.
+    """
+
+    method: str
+    model_id: str
+    model_revision: str | None
+    model_fingerprint: str
+    settings: Mapping[str, Any]
+    points: Float[np.ndarray, "points 2"]
+    names: tuple[str, ...] | None = None
+    image_size: tuple[int, int]
+    image_sha256: str
+    tensors: Mapping[str, np.ndarray]
+    shared: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    source_statistics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", _read_only(self.points, "float64"))
+        for kind in ("tensors", "shared"):
+            object.__setattr__(self, kind, {name: _read_only(value) for name, value in getattr(self, kind).items()})
+        if self.names is not None and len(self.names) != len(self.points):
+            raise QueryError(f"Expected one name for each of the {len(self.points)} points, got {len(self.names)}.")
+
+    def take(self, indices: Sequence[int]) -> "Query":
+        """Return a query of some of the points, in the order given. What is found for them is the same."""
+        chosen = list(indices)
+        return dataclasses.replace(
+            self,
+            points=self.points[chosen],
+            names=None if self.names is None else tuple(self.names[index] for index in chosen),
+            tensors={name: value[chosen] for name, value in self.tensors.items()},
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the query to a ``.safetensors`` file, whole or not at all, and return its path."""
+        header = {
+            name: getattr(self, name)
+            for name in (
+                "method",
+                "model_id",
+                "model_revision",
+                "model_fingerprint",
+                "settings",
+                "names",
+                "image_size",
+                "image_sha256",
+                "remarks",
+                "source_statistics",
+            )
+        }
+        arrays = {"points": self.points, **_prefixed(_PREFIX, self.tensors), **_prefixed(_SHARED, self.shared)}
+        return write_tensors(Path(path), "query", header, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Query":
+        """Read a query that :meth:`save` wrote.
+
+        Raises:
+            QueryError: the file is missing, broken, or something else.
+        """
+        header, arrays = read_tensors(Path(path), "query")
+        with complete(Path(path), "query"):
+            points = _numbers("points", arrays["points"]).reshape(-1, 2)
+            for name, array in _with_prefix(_PREFIX, arrays).items():
+                if array.shape[:1] != (len(points),):
+                    raise ValueError(f"{name} of shape {array.shape} for {len(points)} points")
+            return cls(
+                method=str(header["method"]),
+                model_id=str(header["model_id"]),
+                model_revision=None if header["model_revision"] is None else str(header["model_revision"]),
+                model_fingerprint=str(header["model_fingerprint"]),
+                settings=dict(header["settings"]),
+                points=points,
+                names=_names(header["names"], len(points)),
+                image_size=_size(header["image_size"]),
+                image_sha256=str(header["image_sha256"]),
+                tensors=_with_prefix(_PREFIX, arrays),
+                shared=_with_prefix(_SHARED, arrays),
+                remarks=remarks_of(header),
+                source_statistics=_shares(header.get("source_statistics", {})),
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Matches:
+    """Where a query's points are in one target image.
+
+    Attributes:
+        points: (x, y) in pixels of the target image (continuous; (0, 0) is its top-left corner).
+        confidence: a number in [0, 1] for each point, to sort results by. With a ``calibration`` it is the probability
+            that the point is right (within 0.1 of the object's size, if nothing else is said there); without one, 0.8
+            does not mean right in 8 of 10 cases.
+        heatmaps: one map a point; each covers the whole target, whatever the target's own proportions.
+        image_size, image_sha256: the target's (width, height) and the hash of its content.
+        query_points: the query's own points, in pixels of the source.
+        names: the query's names, or None.
+        round_points: where each round alone finds the point, in pixels of the target: the middle of its map's largest
+            pixel, even if the setting ``peak`` makes ``points`` finer.
+        layer_points: where each layer alone finds it, likewise; ``layer_names`` says which layers.
+        after_rounds: where the first 1, 2, ... rounds together find it; the last is ``points``.
+        after_crops: where it would have been found after 1, 2, ... crops; without columns unless ``locate`` was asked
+            to trace them.
+        calibration: what the confidence was calibrated on, in words; None if it is not calibrated.
+        similarity: The highest cosine similarity of each point's features with the target's, where a method compares
+            features and its heat maps are not that similarity itself; else None. It is not saved.
+        remarks: what is to be known about how they were found, in words
+            (:mod:`semcorr.matchers.wrappers.float32_fallback`).
+    """
+
+    points: Float[np.ndarray, "points 2"]
+    confidence: Float[np.ndarray, " points"]
+    heatmaps: Float[np.ndarray, "points height width"]
+    image_size: tuple[int, int]
+    image_sha256: str
+    query_points: Float[np.ndarray, "points 2"]
+    names: tuple[str, ...] | None = None
+    round_points: Float[np.ndarray, "points rounds 2"]
+    layer_points: Float[np.ndarray, "points layers 2"]
+    layer_names: tuple[str, ...]
+    after_rounds: Float[np.ndarray, "points traced_rounds 2"] | None = None
+    after_crops: Float[np.ndarray, "points traced_crops 2"] | None = None
+    calibration: str | None = None
+    similarity: Float[np.ndarray, " points"] | None = None
+    remarks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("after_rounds", "after_crops"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.zeros((len(self.points), 0, 2)))
+        for name in _MATCH_ARRAYS:
+            kind = "float32" if name == "heatmaps" else "float64"
+            object.__setattr__(self, name, _read_only(getattr(self, name), kind))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the heat maps as plain lists and numbers, for JSON."""
+        return {
+            "image_size": list(self.image_size),
+            "image_sha256": self.image_sha256,
+            "layer_names": list(self.layer_names),
+            "calibration": self.calibration or "uncalibrated",
+            "remarks": list(self.remarks),
+            "points": [
+                {
+                    "name": self.names[index] if self.names else None,
+                    "source": self.query_points[index].tolist(),
+                    "target": self.points[index].tolist(),
+                    "confidence": float(self.confidence[index]),
+                    "rounds": self.round_points[index].tolist(),
+                    "layers": self.layer_points[index].tolist(),
+                }
+                for index in range(len(self.points))
+            ],
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the matches to a ``.safetensors`` file, whole or not at all, and return its path."""
+        header = {name: getattr(self, name) for name in (*_MATCH_WORDS, "calibration", "remarks")}
+        return write_tensors(Path(path), "matches", header, {name: getattr(self, name) for name in _MATCH_ARRAYS})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Matches":
+        """Read matches that :meth:`save` wrote.
+
+        Raises:
+            QueryError: the file is missing, broken, or something else.
+        """
+        header, arrays = read_tensors(Path(path), "matches")
+        with complete(Path(path), "matches"):
+            _check_shapes(arrays, len(header["layer_names"]))
+            return cls(
+                image_size=_size(header["image_size"]),
+                image_sha256=str(header["image_sha256"]),
+                names=_names(header["names"], len(arrays["points"])),
+                layer_names=tuple(map(str, header["layer_names"])),
+                calibration=header.get("calibration"),  # files of an earlier version lack it
+                remarks=remarks_of(header),
+                **{name: arrays[name] for name in _MATCH_ARRAYS if name in arrays or name not in _LATER_ARRAYS},
+            )
+
+
+_MATCH_WORDS = ("image_size", "image_sha256", "names", "layer_names")
+# Files of an earlier version lack these.
+_LATER_ARRAYS = ("after_rounds", "after_crops")
+_MATCH_ARRAYS = ("points", "confidence", "heatmaps", "query_points", "round_points", "layer_points", *_LATER_ARRAYS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """Which network results depend on; see :class:`Query`."""
+
+    model_id: str
+    model_revision: str | None
+    model_fingerprint: str
+    dtype: str = "float32"
+
+    @classmethod
+    def of(cls, network: Any) -> "ModelIdentity":
+        """The identity of a loaded model, which has ``model_id``, ``revision``, ``fingerprint`` and ``dtype``."""
+        return cls(
+            model_id=network.model_id,
+            model_revision=network.revision,
+            model_fingerprint=network.fingerprint,
+            dtype=str(network.dtype).removeprefix("torch."),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return dataclasses.asdict(self)
+
+    def check(self, query: Query, method: str) -> None:
+        """Insist that a query was made by ``method`` with this network.
+
+        Raises:
+            QueryError: it was not.
+        """
+        if query.method != method:
+            raise QueryError(f"The query was made by method {query.method!r}, expected {method!r}.")
+        if query.model_fingerprint != self.model_fingerprint:
+            theirs = _model_name(query.model_id, query.model_revision, query.model_fingerprint)
+            ours = _model_name(self.model_id, self.model_revision, self.model_fingerprint)
+            raise QueryError(
+                f"The query was learned with model {theirs}, but this is model {ours}. What one model learned means "
+                "nothing to another: load the query's model, or describe the points again."
+            )
+
+
+def _model_name(model_id: str, revision: str | None, fingerprint: str) -> str:
+    at = f" at {revision}" if revision else ""
+    return f"{model_id!r}{at} (fingerprint {fingerprint[:12]})"
+
+
+def check_names(names: Sequence[str] | None, points: int) -> None:
+    """Insist on one name for each point, where there are names.
+
+    Raises:
+        PointError: there are more or fewer.
+    """
+    if names is not None and len(names) != points:
+        raise PointError(f"Expected one name for each of the {points} points, got {len(names)}.")
+
+
+@runtime_checkable
+class Matcher(Protocol):
+    """A method: the slow half is done once for a source image, the fast half for every further image."""
+
+    def identity(self) -> dict[str, Any]:
+        """All that results depend on, as JSON holds it: ``model_id``, ``model_fingerprint``, ``settings``, ..."""
+        ...
+
+    def describe(
+        self,
+        image: ImageSource,
+        points: ArrayLike,
+        *,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Query:
+        """Learn the points (x, y), in pixels of ``image``."""
+        ...
+
+    def locate(
+        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
+    ) -> Matches:
+        """Find a query's points in another image; ``trace`` asks for ``Matches.after_crops`` where there are crops."""
+        ...
+
+
+def innermost(matcher: object) -> object:
+    """The method itself, without its wrappers (:mod:`semcorr.matchers.wrappers`)."""
+    while hasattr(matcher, "matcher"):
+        matcher = matcher.matcher
+    return matcher
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {prefix + name: value for name, value in arrays.items()}
+
+
+def _with_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _size(values: Sequence[int]) -> tuple[int, int]:
+    width, height = values
+    if min(int(width), int(height)) < 1:
+        raise ValueError(f"an image of {width} x {height} pixels")
+    return int(width), int(height)
+
+
+def _shares(values: Mapping[str, object]) -> dict[str, float]:
+    found = {str(name): float(value) for name, value in values.items()}  # type: ignore[arg-type]
+    if not all(0 <= value <= 1 for value in found.values()):
+        raise ValueError(f"statistics of the source {values!r:.60}")
+    return found
+
+
+def _names(values: Sequence[object] | None, points: int) -> tuple[str, ...] | None:
+    if values is None:
+        return None
+    if not isinstance(values, list) or len(values) != points:
+        raise ValueError(f"names {values!r:.60} for {points} points")
+    return tuple(map(str, values))
+
+
+def _numbers(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind != "f":
+        raise ValueError(f"{name} of type {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} that are not finite")
+    return array
+
+
+def _check_shapes(arrays: Mapping[str, np.ndarray], layers: int) -> None:
+    """Insist that all arrays of matches are finite numbers and belong to the same points and layers."""
+    count = len(arrays["points"])
+    one: tuple[int | None, ...] = (count, 2)
+    several: tuple[int | None, ...] = (count, None, 2)
+    wanted = dict.fromkeys(_MATCH_ARRAYS, several) | {"points": one, "query_points": one, "confidence": (count,)}
+    wanted |= {"heatmaps": (count, None, None), "layer_points": (count, layers, 2)}
+    for name in (name for name in _MATCH_ARRAYS if name in arrays):
+        shape = _numbers(name, arrays[name]).shape
+        if len(shape) != len(wanted[name]) or any(a not in (None, b) for a, b in zip(wanted[name], shape, strict=True)):
+            raise ValueError(f"{name} of shape {shape} for {count} points and {layers} layers")

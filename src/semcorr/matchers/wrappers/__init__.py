@@ -1,0 +1,1 @@
+"""What goes around any matcher: mirror, calibration, float32 fallback."""

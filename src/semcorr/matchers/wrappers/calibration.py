@@ -1,0 +1,229 @@
+"""From a method's own confidence to the probability that a point is right, measured on pairs whose truth is known.
+
+A method's number orders its matches, but 0.8 need not mean right in 8 of 10 cases. A calibration is a curve that
+was fitted (:mod:`semcorr.evaluation.fit_calibration`) for one method with one model and one set of settings, and is
+used for these alone; it keeps where it is from. What has none is called uncalibrated.
+
+Nor does a curve say anything of other pairs than those it was measured on: a calibration holds for the data set that it
+was fitted to (:meth:`Calibration.holds_for`), and elsewhere for images that are like those of its data set, source and
+target (:mod:`semcorr.imaging.domain`). Where it does not hold, confidence is the method's own, and called uncalibrated.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from semcorr.errors import CalibrationError
+from semcorr.imaging.domain import Domain, statistics
+from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.results import Matcher, Matches, Query
+from semcorr.progress import Progress
+from semcorr.storage.files import write_whole
+
+_FORMAT = 2
+_READ = (1, 2)
+"""Files of version 1 do not say what kind of images they were fitted on."""
+_OWN = "calibrations"
+OWN_DATA = "own"
+"""The data set that is a folder of one's own (:mod:`semcorr.datasets.own`)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """A curve from confidence to probability, and what it is for.
+
+    Attributes:
+        method: the method's name.
+        key: what it holds for, see :func:`key_of`.
+        confidence, probability: corners of the curve, which is straight between them and level beyond its ends; the
+            first rise, the second do not fall.
+        source: where it is from: the model's name, the pairs, the rule by which a point was right, the fit.
+        domain: the kind of images that it was fitted on; None where that was not kept, as in files of an earlier
+            version: it holds for its own data set alone then.
+    """
+
+    method: str
+    key: str
+    confidence: tuple[float, ...]
+    probability: tuple[float, ...]
+    source: Mapping[str, Any]
+    domain: Domain | None = None
+
+    def __post_init__(self) -> None:
+        x, y = np.array(self.confidence, dtype=float), np.array(self.probability, dtype=float)
+        # Between -1e100 and 1e100: differences of numbers are numbers.
+        near = x.ndim == y.ndim == 1 and bool((np.abs(x) < 1e100).all() and (np.abs(y) <= 1).all())
+        rising = near and bool((np.diff(x) > 0).all()) and bool((np.diff(y) >= 0).all())
+        if not (rising and len(x) == len(y) > 0 and y.min() >= 0):
+            raise CalibrationError(
+                "Expected a calibration's confidence to rise, its probability not to fall, from 0 to 1, and as many of "
+                f"one as of the other; got {self.confidence} and {self.probability}."
+            )
+
+    def __str__(self) -> str:
+        """In words, for people."""
+        told = " ".join(str(self.source[name]) for name in ("dataset", "split") if self.source.get(name))
+        count = self.source.get("points", 0)
+        return f"{count if isinstance(count, int) else 0:,} points of {told or 'unknown origin'}"
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the curve: what results depend on."""
+        curve = json.dumps([self.confidence, self.probability])
+        return hashlib.sha256(curve.encode()).hexdigest()[:16]
+
+    def holds_for(self, dataset: str) -> bool:
+        """Whether it was fitted to this data set. Folders of one's own share a name, and are not one data set."""
+        return dataset == self.source.get("dataset") and dataset != OWN_DATA
+
+    def has(self, query: Query) -> bool:
+        """Whether a query's image is like those that it was fitted on; of an earlier version's that is not known."""
+        return self.domain is not None and self.domain.has(query.source_statistics)
+
+    def holds_between(self, query: Query, target: Image) -> bool:
+        """Whether a query's image and another one are both like those that it was fitted on."""
+        return self.has(query) and self.domain is not None and self.domain.has(statistics(target))
+
+    def apply(self, confidence: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+        """Return the probability that each point is right."""
+        return np.interp(confidence, self.confidence, self.probability)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a JSON file, whole or not at all, and return its path."""
+        domain = None if self.domain is None else self.domain.to_dict()
+        document = {"semcorr": "calibration", "version": _FORMAT, **dataclasses.asdict(self), "domain": domain}
+        return write_whole(Path(path), (json.dumps(document, indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Calibration":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CalibrationError: the file is missing, broken, or something else.
+        """
+        try:
+            document = json.loads(Path(path).read_text(encoding="utf-8"))
+            if document["semcorr"] != "calibration" or document["version"] not in _READ:
+                raise ValueError(f"it says {document['semcorr']!r}, version {document['version']!r}")
+            return cls(
+                method=str(document["method"]),
+                key=str(document["key"]),
+                confidence=tuple(float(value) for value in document["confidence"]),
+                probability=tuple(float(value) for value in document["probability"]),
+                source=dict(document["source"]),
+                domain=Domain.from_dict(document["domain"]) if document.get("domain") is not None else None,
+            )
+        except (
+            *(OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError),
+            CalibrationError,
+        ) as error:
+            raise CalibrationError(
+                f"Cannot read the calibration {os.fspath(path)!r}: {type(error).__name__}: {error}. Expected a file "
+                "that `semcorr calibrate` wrote."
+            ) from error
+
+
+def key_of(method: str, identity: Mapping[str, Any]) -> str:
+    """What a calibration holds for: a method, the model's weights, all settings but the seed, pose alignment.
+
+    ``identity`` is what :meth:`semcorr.matchers.results.Matcher.identity` returns. Precision does not count: it changes
+    confidence less than pictures do. Nor does how a peak is refined where the confidence is the same with and without,
+    that is, with attention: a point then moves by less than a cell of it.
+    """
+    # Another package's method may say less of itself.
+    settings = {name: value for name, value in identity.get("settings", {}).items() if name != "seed"}
+    refined = settings.pop("peak", None)
+    if "window" in settings:  # methods on features, whose calibrations of version 0.1 call a cell a pixel
+        settings["peak"] = "pixel" if refined == "cell" else refined
+    parts = [method, identity.get("model_fingerprint"), settings, bool(identity.get("align_pose", False))]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def bundled(method: str, key: str) -> Calibration | None:
+    """The calibration that comes with the package, if there is one."""
+    file = Path(str(resources.files("semcorr.matchers.wrappers"))) / _OWN / f"{method}-{key}.json"
+    return Calibration.load(file) if file.is_file() else None
+
+
+class CalibratedMatcher:
+    """Any method, its confidence replaced by the probability of being right.
+
+    Args:
+        matcher: the method.
+        calibration: what was measured for it.
+        everywhere: every pair of images is known to be of the calibration's data set; otherwise each is looked at.
+    """
+
+    def __init__(self, matcher: Matcher, calibration: Calibration, *, everywhere: bool = False) -> None:
+        self.matcher, self.calibration, self.everywhere = matcher, calibration, everywhere
+
+    def identity(self) -> dict[str, Any]:
+        """The method's own, and the calibration's curve."""
+        return {**self.matcher.identity(), "calibration": self.calibration.fingerprint}
+
+    def describe(
+        self,
+        image: ImageSource,
+        points: ArrayLike,
+        *,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Query:
+        """As the method does."""
+        source = load_image(image)
+        query = self.matcher.describe(source, points, names=names, progress=progress)
+        # Another package's method may not say what it saw.
+        known = query.source_statistics or statistics(source)
+        return dataclasses.replace(query, source_statistics=known)
+
+    def holds(self, query: Query, target: Image) -> bool:
+        """Whether confidence between a query's image and another is a probability."""
+        return self.everywhere or self.calibration.holds_between(query, target)
+
+    def locate(
+        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
+    ) -> Matches:
+        """As the method does, with a confidence that is a probability where the calibration holds."""
+        target = load_image(image)
+        found = self.matcher.locate(query, target, trace=trace, progress=progress)
+        if not self.holds(query, target):
+            return found
+        return dataclasses.replace(
+            found, confidence=self.calibration.apply(found.confidence), calibration=str(self.calibration)
+        )
+
+
+def calibrated(matcher: Matcher, method: str, calibration: str | os.PathLike[str] | None = None) -> Matcher:
+    """Return a matcher with its calibration: the one in a file, or the package's own, or the matcher as it is.
+
+    Args:
+        matcher: the method.
+        method: its name.
+        calibration: a file; None for the package's own, where there is one; ``"none"`` for none.
+
+    Raises:
+        CalibrationError: the file cannot be read, or is for another method, model or settings.
+    """
+    if calibration == "none":
+        return matcher
+    key = key_of(method, matcher.identity())
+    if calibration is None:
+        found = bundled(method, key)
+        return matcher if found is None else CalibratedMatcher(matcher, found)
+    read = Calibration.load(calibration)
+    if read.key != key:
+        raise CalibrationError(
+            f"The calibration {os.fspath(calibration)!r} is of method {read.method!r} with model "
+            f"{read.source.get('model')!r} and certain settings, and this is another method, model or setting (not the "
+            "seed): what was measured there says nothing here. Run `semcorr calibrate` for these, or leave it out."
+        )
+    return CalibratedMatcher(matcher, read)

@@ -1,0 +1,99 @@
+"""Pose alignment: match against the target and against its mirror image, and keep the better.
+
+Features and prompts tell left from right badly: an animal that looks the other way is matched better in the mirror.
+After Zhang et al., 2024, "Telling Left from Right" (test-time pose alignment), who mirror the source; mirroring the
+target asks for the source's slow half once only.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from semcorr.imaging.geometry import mirror_points
+from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.results import Matcher, Matches, Query
+from semcorr.progress import Progress
+
+_SIDES = {"left": "right", "right": "left"}
+_SIDE = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
+
+
+class PoseAligned:
+    """Any method, looking in the mirror as well.
+
+    Which of the two is better is told by the mean of the points' confidence. What is found in the mirror comes back in
+    the target's own pixels. Where the query's names tell left from right ("left eye", "right eye") the two change
+    places in the mirror: what looks like a left eye there is a right one.
+
+    Args:
+        matcher: the method.
+    """
+
+    def __init__(self, matcher: Matcher) -> None:
+        self.matcher = matcher
+
+    def identity(self) -> dict[str, Any]:
+        """The method's own, and that it looks in the mirror."""
+        return {**self.matcher.identity(), "align_pose": True}
+
+    def describe(
+        self,
+        image: ImageSource,
+        points: ArrayLike,
+        *,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Query:
+        """As the method does."""
+        return self.matcher.describe(image, points, names=names, progress=progress)
+
+    def locate(
+        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
+    ) -> Matches:
+        """Find a query's points in an image or its mirror image, whichever the method is surer of."""
+        target = load_image(image)
+        straight = self.matcher.locate(query, target, trace=trace, progress=progress)
+        mirrored = self.matcher.locate(query, mirror(target), trace=trace, progress=progress)
+        if mirrored.confidence.mean() <= straight.confidence.mean():
+            return straight
+        return _back(mirrored, target, other_sides(query.names, len(query.points)))
+
+
+def mirror(image: Image) -> Image:
+    """Return the image with left and right exchanged."""
+    return Image(pixels=np.ascontiguousarray(image.pixels[:, ::-1]), name=f"{image.name}, mirrored")
+
+
+def other_sides(names: Sequence[str] | None, count: int) -> list[int]:
+    """For each of ``count`` points the place of its counterpart on the other side, or its own where there is none."""
+    places = {name.casefold(): index for index, name in enumerate(names or ())}
+    found = list(range(count))
+    for index, name in enumerate(names or ()):
+        swapped = _SIDE.sub(lambda match: _SIDES[match[1].lower()], name.casefold())
+        found[index] = places.get(swapped, index)
+    return found
+
+
+def _back(matches: Matches, target: Image, order: list[int]) -> Matches:
+    """What was found in the mirror, in the target's own pixels, each point from its counterpart."""
+
+    def points(found: Float[np.ndarray, "*all 2"]) -> Float[np.ndarray, "*all 2"]:
+        return mirror_points(found[order], target.size)
+
+    return dataclasses.replace(
+        matches,
+        points=points(matches.points),
+        confidence=matches.confidence[order],
+        heatmaps=matches.heatmaps[order][..., ::-1],
+        image_sha256=target.sha256,
+        round_points=points(matches.round_points),
+        layer_points=points(matches.layer_points),
+        after_rounds=None if matches.after_rounds is None else points(matches.after_rounds),
+        after_crops=None if matches.after_crops is None else points(matches.after_crops),
+        similarity=None if matches.similarity is None else matches.similarity[order],
+    )

@@ -1,0 +1,112 @@
+"""Find a checkpoint by whatever it is called, and load it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from semcorr.errors import ModelError, suggest
+from semcorr.models import hub
+from semcorr.models.diffusion.checkpoint import Checkpoint
+from semcorr.models.diffusion.hub_files import NETWORK, needed
+from semcorr.models.diffusion.load_folder import load_folder
+from semcorr.models.diffusion.load_single_file import load_single_file
+from semcorr.models.diffusion.other_unet import split_name, with_unet
+from semcorr.models.names import VARIANT, is_hub_id, looks_like_a_path, split_variant
+from semcorr.models.weights import PICKLED
+from semcorr.progress import Progress
+from semcorr.storage.files import exists, is_dir, is_file
+
+BUNDLED = ("toy", "toy-plain")
+"""Names of the models that come with the package; ``toy-plain`` was trained without part masks, to compare."""
+
+
+def load_checkpoint(
+    model: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    local_files_only: bool = False,
+    progress: Progress | None = None,
+) -> Checkpoint:
+    """Load a bundled model by name, a diffusers folder, an original-layout ``.safetensors`` file or a hub id.
+
+    In that order: a folder ``CompVis/stable-diffusion-v1-4`` below the working directory goes before the
+    hub's repository of that name. ``"NAME:VARIANT"`` is a folder or hub id of whose files the variant is read.
+    ``"NAME+FILE.safetensors"`` is any of these with the U-Net of a file (:mod:`semcorr.models.diffusion.other_unet`).
+
+    Raises:
+        ModelError: nothing of that name is known, here or within reach; or what is there cannot be used.
+    """
+    parts = split_name(str(model))
+    if parts is not None:
+        base = load_checkpoint(
+            parts[0], revision=revision, dtype=dtype, local_files_only=local_files_only, progress=progress
+        )
+        return with_unet(base, Path(parts[1]).expanduser(), str(model))
+    full = str(model)
+    name, variant = split_variant(full)
+    path = Path(name).expanduser()
+    if variant is not None and (name in BUNDLED or is_file(path)):
+        raise ModelError(f"{name} has no variants, and {variant!r} is asked for: only folders and hub ids have some.")
+    if revision is not None and (name in BUNDLED or exists(path)):
+        raise ModelError(f"{name} is on this machine and has no revision {revision!r}: only hub ids take a revision.")
+    if name in BUNDLED:
+        # One autoencoder serves both.
+        return load_folder(bundled_folder(name), name, dtype=dtype, vae_from=bundled_folder("toy"))
+    if is_dir(path):
+        return load_folder(path, full, dtype=dtype, variant=variant)
+    if is_file(path):
+        _check_file(path)
+        return load_single_file(path, name, dtype=dtype)
+    if isinstance(model, Path) or looks_like_a_path(name):
+        raise ModelError(f"There is no model at {name!r}: no such file or folder.{_EXPECTED}")
+    if is_hub_id(name):
+        return _load_from_hub(name, revision, variant, dtype, local_files_only, progress)
+    raise ModelError(f"Unknown model {name!r}.{suggest(name, BUNDLED)}{_EXPECTED}")
+
+
+_EXPECTED = (
+    f"\nExpected a bundled model ({', '.join(BUNDLED)}), a folder that diffusers saved, a .safetensors file in "
+    "Stable Diffusion's original layout, or a hub id such as CompVis/stable-diffusion-v1-4."
+)
+
+
+def bundled_folder(name: str) -> Path:
+    """Return the folder of a bundled model; ``ModelError`` when this installation lacks it."""
+    folder = Path(str(resources.files("semcorr"))) / "toy" / "weights" / name
+    if not folder.is_dir():
+        raise ModelError(f"The bundled model {name!r} is not part of this installation (looked in {folder}).")
+    return folder
+
+
+def _check_file(path: Path) -> None:
+    if path.suffix.lower() in PICKLED:
+        raise ModelError(
+            f"{path} is a pickle, which can run any code when it is read; only safetensors are. "
+            "Use the model's .safetensors file."
+        )
+    if path.suffix.lower() != ".safetensors":
+        raise ModelError(f"{path} is not a model: expected a folder or a .safetensors file.")
+
+
+def _load_from_hub(
+    repo_id: str,
+    revision: str | None,
+    variant: str | None,
+    dtype: torch.dtype,
+    local_files_only: bool,
+    progress: Progress | None,
+) -> Checkpoint:
+    fetch = partial(hub.fetch, repo_id, local_files_only=local_files_only)
+    folder = fetch(needed(variant=variant), revision=revision, progress=progress)
+    name = repo_id if variant is None else f"{repo_id}{VARIANT}{variant}"
+    checkpoint = load_folder(folder, name, revision=folder.name, dtype=dtype, variant=variant)
+
+    def more(parts: Sequence[str]) -> Path:
+        return fetch(needed([*NETWORK, *parts], variant), revision=folder.name)
+
+    return replace(checkpoint, fetch=more)

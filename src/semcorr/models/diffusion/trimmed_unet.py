@@ -1,0 +1,150 @@
+"""Cut a U-Net after the last layer that is needed, without copying its weights or its forward pass."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from semcorr.errors import LayerError
+from semcorr.models.diffusion.attention import MapRecorder
+from semcorr.models.diffusion.gradient_checkpointing import RunPart, run_parts_through
+from semcorr.models.diffusion.layers import CrossAttentionLayer, cross_attention_layers
+from semcorr.models.diffusion.prefix_cache import remember_prefix
+from semcorr.models.shallow_clone import shallow_clone
+
+# torch types a module's attribute as "Tensor or Module"; the blocks' lists are known by diffusers' convention.
+Block = Any
+
+
+class _PassThrough(nn.Module):
+    """Stands where a module was whose result nobody reads: returns its first argument."""
+
+    def forward(self, hidden_states: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        return hidden_states
+
+
+def trimmed_unet(
+    unet: UNet2DConditionModel, layers: Sequence[CrossAttentionLayer], *, run_parts: RunPart | None = None
+) -> UNet2DConditionModel:
+    """Return a view of ``unet`` that ends after the last of ``layers`` and records the attention of all of them.
+
+    The view shares every parameter with ``unet`` and runs through diffusers' own ``forward``; what it
+    returns as ``sample`` means nothing. Its maps equal the whole U-Net's. ``unet`` itself is not changed:
+    the modules on the way to a layer are shallow clones, and only theirs have a recording processor.
+    Read the maps with :func:`semcorr.models.diffusion.attention.recording`; what comes before the first cross-attention
+    can be remembered with :class:`semcorr.models.diffusion.prefix_cache.PrefixMemory`. With ``run_parts``
+    (:func:`semcorr.models.diffusion.gradient_checkpointing.recomputed`) its parts are checkpointed.
+
+    Raises ``LayerError`` when ``layers`` is empty or holds a layer that ``unet`` does not have.
+    """
+    own = cross_attention_layers(unet)
+    missing = [layer.name for layer in layers if layer not in own]
+    if missing or not layers:
+        raise LayerError(
+            f"Expected cross-attention layers of this U-Net, got {missing or 'none'}. "
+            "Choose them with select_layers on the same model."
+        )
+    ordered = [layer for layer in own if layer in layers]
+    view = shallow_clone(unet)
+    for place, blocks in (("down", "down_blocks"), ("up", "up_blocks")):
+        setattr(view, blocks, _with_recorders(getattr(unet, blocks), [x for x in ordered if x.place == place]))
+    in_middle = [layer for layer in ordered if layer.place == "mid"]
+    if in_middle:
+        view.mid_block = _block_with_recorders(unet.mid_block, in_middle)
+    _cut(view, ordered[-1])
+    remember_prefix(view, shallow_clone)
+    return view if run_parts is None else run_parts_through(view, run_parts, shallow_clone)
+
+
+class _End(nn.Module):
+    """An upsampling block without a part: the one before it then knows, as in the whole network, what size is next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList()
+
+    def forward(self, hidden_states: torch.Tensor, **_: object) -> torch.Tensor:
+        return hidden_states
+
+
+def unet_up_to(unet: UNet2DConditionModel, block: int) -> UNet2DConditionModel:
+    """Return a view of ``unet`` whose ``sample`` is what its decoder's ``block``-th block, from 0, gives to the next.
+
+    It shares every parameter with ``unet``, which is not changed, and runs nothing after that block.
+
+    Raises ``LayerError`` when there is no such block.
+    """
+    count = len(unet.up_blocks)
+    if not 0 <= block < count:
+        raise LayerError(f"Expected a decoder block of this U-Net, from 0 to {count - 1}, got {block}.")
+    view = shallow_clone(unet)
+    ends = [] if block == count - 1 else [_End()]
+    view.up_blocks = nn.ModuleList([*unet.up_blocks[: block + 1], *ends])
+    view.conv_norm_out = None
+    view.conv_out = _PassThrough()
+    return view
+
+
+def _with_recorders(blocks: nn.ModuleList, layers: Sequence[CrossAttentionLayer]) -> nn.ModuleList:
+    of_block = [[layer for layer in layers if layer.path[0] == index] for index in range(len(blocks))]
+    return nn.ModuleList(
+        _block_with_recorders(block, wanted) if wanted else block
+        for block, wanted in zip(blocks, of_block, strict=True)
+    )
+
+
+def _block_with_recorders(block: Block, layers: Sequence[CrossAttentionLayer]) -> Block:
+    block = shallow_clone(block)
+    block.attentions = nn.ModuleList(shallow_clone(attention) for attention in block.attentions)
+    for attention in block.attentions:
+        attention.transformer_blocks = nn.ModuleList(attention.transformer_blocks)
+    for layer in layers:
+        _, j, k = layer.path
+        transformer = shallow_clone(block.attentions[j].transformer_blocks[k])
+        transformer.attn2 = shallow_clone(transformer.attn2)
+        recorder = MapRecorder(layer, transformer.attn2)
+        transformer.attn2._modules.pop("processor", None)  # some processors are modules
+        transformer.attn2.processor = recorder
+        block.attentions[j].transformer_blocks[k] = transformer
+    return block
+
+
+def _cut(view: UNet2DConditionModel, last: CrossAttentionLayer) -> None:
+    """Drop from ``view``, in place, all that runs after ``last``; its modules up to there are clones already."""
+    index, j, k = last.path
+    end = 0 if index is None else index + 1
+    # The upsampling blocks take their skips from the end of the list, so none of those that stay may
+    # change its number of residual blocks; the last one may, because it takes them from its first on.
+    if last.place == "down":
+        view.down_blocks = nn.ModuleList(view.down_blocks[:end])
+        view.mid_block = None
+        block: Block = view.down_blocks[-1]
+    elif last.place == "mid":
+        block = view.mid_block
+    else:
+        view.up_blocks = nn.ModuleList(view.up_blocks[:end])
+        block = view.up_blocks[-1]
+    if last.place != "up":
+        view.up_blocks = nn.ModuleList()
+    block.attentions = nn.ModuleList(block.attentions[: j + 1])
+    if last.place == "mid":
+        # A middle block has one residual block before its attentions and one after each.
+        block.resnets = nn.ModuleList([*block.resnets[: j + 1], _PassThrough()])
+    else:
+        block.resnets = nn.ModuleList(block.resnets[: j + 1])
+        block.downsamplers = block.upsamplers = None
+    _cut_attention(block.attentions[j], k)
+    view.conv_norm_out = None
+    view.conv_out = _PassThrough()
+
+
+def _cut_attention(attention: Block, k: int) -> None:
+    """Drop all of an attention that runs after the scores of its k-th transformer block."""
+    attention.transformer_blocks = nn.ModuleList(attention.transformer_blocks[: k + 1])
+    attention.proj_out = _PassThrough()
+    transformer = attention.transformer_blocks[k]
+    transformer.attn2.processor.last = True
+    transformer.norm3 = _PassThrough()
+    transformer.ff = _PassThrough()

@@ -1,0 +1,126 @@
+"""Drawings of the toy world in COCO's format, as someone has them who annotates a few and wants the points in all."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+from semcorr.errors import SettingsError, suggest
+from semcorr.keypoints import coco
+from semcorr.keypoints.base import COVERED, MISSING, VISIBLE, AnnotatedPicture, Category, Instance
+from semcorr.keypoints.file_reader import save_picture
+from semcorr.progress import Progress
+from semcorr.storage.files import write_whole
+from semcorr.toy.objects import CATEGORIES
+from semcorr.toy.render import Scene, Split, render_scene
+from semcorr.toy.spair_layout import keypoint_names
+
+_FIRST = 50_000
+"""Seeds of another range than the pairs of the toy benchmark."""
+_SEEDS_A_CATEGORY = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyWorld:
+    """The files that were written: annotations of some pictures, and the truth of all the others."""
+
+    annotations: Path
+    truth: Path
+    images: Path
+
+
+def write_coco(
+    folder: Path,
+    *,
+    categories: tuple[str, ...] = (),
+    support: int = 5,
+    targets: int = 200,
+    size: int = 256,
+    split: Split = "test",
+    boxes: bool = False,
+    progress: Progress | None = None,
+) -> ToyWorld:
+    """Draw ``support`` annotated pictures and ``targets`` others of each category.
+
+    ``annotations.json`` names all pictures and holds the supports' points; with ``boxes`` it also holds each target's
+    box. ``truth.json`` holds the targets' points. Pictures lie in ``images``.
+
+    Args:
+        folder: A new folder.
+        categories: Of the toy world's; empty: all.
+        support: Annotated pictures of each.
+        targets: Others of each.
+        size: Side of the pictures in pixels.
+        split: Which of the toy world's drawings: "train", "val" or "test".
+        boxes: Whether the targets' boxes are annotated.
+        progress: Called as ``("render", drawings done, drawings in all)``.
+
+    Raises:
+        SettingsError: an unknown category, or the folder is not empty.
+    """
+    wanted = categories or tuple(CATEGORIES)
+    for name in wanted:
+        if name not in CATEGORIES:
+            raise SettingsError(
+                f"Unknown category {name!r}.{suggest(name, CATEGORIES)} There are: {', '.join(CATEGORIES)}."
+            )
+    if min(support, targets) < 1 or size < 2:
+        raise SettingsError(f"Expected at least 1 support, 1 target and 2 pixels, got {support}, {targets} and {size}.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SettingsError(f"{str(folder)!r} is not empty: name a new folder, nothing is overwritten.")
+    kinds = [
+        Category(id=number, name=name, keypoints=tuple(keypoint_names(name))) for number, name in enumerate(wanted, 1)
+    ]
+    known: list[tuple[AnnotatedPicture, tuple[int, int]]] = []
+    hidden: list[tuple[AnnotatedPicture, tuple[int, int]]] = []
+    total = len(kinds) * (support + targets)
+    for kind in kinds:
+        first = list(CATEGORIES).index(kind.name) * _SEEDS_A_CATEGORY + _FIRST
+        for number in range(support + targets):
+            scene = render_scene(first + number, size, split=split, category=kind.name)
+            file = f"{kind.name}-{number:04d}.png"
+            save_picture(PIL.Image.fromarray(scene.image), folder / "images" / file, title="Toy world")
+            picture = AnnotatedPicture(file=file, path=folder / "images" / file, instances=(_instance(scene, kind),))
+            (known if number < support else hidden).append((picture, (size, size)))
+            if progress:
+                progress("render", len(known) + len(hidden), total)
+    _write(folder / "truth.json", coco.truth_document(kinds, hidden))
+    shown = [(_without_points(picture, keep_box=boxes), side) for picture, side in hidden]
+    _write(folder / "annotations.json", coco.truth_document(kinds, [*known, *shown]))
+    return ToyWorld(annotations=folder / "annotations.json", truth=folder / "truth.json", images=folder / "images")
+
+
+def _instance(scene: Scene, category: Category) -> Instance:
+    height, width = scene.image.shape[:2]
+
+    def mark(name: str) -> int:
+        x, y = scene.keypoints.get(name, (-1.0, -1.0))
+        inside = 0 <= x < width and 0 <= y < height
+        return VISIBLE if name in scene.visible else COVERED if inside else MISSING
+
+    marks = [mark(name) for name in category.keypoints]
+    points = [scene.keypoints.get(name, (np.nan, np.nan)) for name in category.keypoints]
+    x0, y0, x1, y1 = (float(value) for value in scene.box)
+    return Instance(
+        category=category.name, points=np.array(points, dtype=float), visibility=np.array(marks), box=(x0, y0, x1, y1)
+    )
+
+
+def _without_points(picture: AnnotatedPicture, *, keep_box: bool) -> AnnotatedPicture:
+    instances = [
+        Instance(
+            category=instance.category,
+            points=np.full_like(instance.points, np.nan),
+            visibility=np.zeros_like(instance.visibility),
+            box=instance.box,
+        )
+        for instance in picture.instances
+        if keep_box
+    ]
+    return AnnotatedPicture(file=picture.file, path=picture.path, instances=tuple(instances))
+
+
+def _write(path: Path, document: object) -> None:
+    write_whole(path, (json.dumps(document) + "\n").encode())

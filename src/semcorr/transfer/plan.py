@@ -1,0 +1,199 @@
+"""What a transfer starts from, checked before anything slow: settings, categories, and supports that can be read.
+
+Annotated images that cannot be read are no supports and are named. The others are measured by their headers, and the
+coordinates of their annotations are brought into the images' own pixels.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from semcorr.errors import ImageError, TransferError, suggest
+from semcorr.imaging.image import image_size, load_image
+from semcorr.keypoints.base import (
+    MISSING,
+    AnnotatedPicture,
+    Annotations,
+    Category,
+    Instance,
+)
+from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
+from semcorr.keypoints.predictions import scaled_box
+from semcorr.settings import Settings
+from semcorr.transfer.supports import Support, choose_supports, covered_note
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferSettings(Settings):
+    """How points are carried over.
+
+    Attributes:
+        support: annotated things of each category that points are taken from, at most.
+        margin: room around a box, on every side, as a part of its longer side.
+        categories: only these; empty: all that have points.
+        rescale: Whether coordinates are scaled where an image's size is not the one that the annotations declare;
+            otherwise such an image is refused.
+        redo_below: Predicted objects with a score below it, or without a score, are looked for again; None: none is.
+    """
+
+    support: Annotated[int, Field(ge=1)] = 5
+    margin: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.2
+    categories: tuple[str, ...] = ()
+    rescale: bool = False
+    redo_below: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """What points are carried over from.
+
+    Attributes:
+        supports: By category; their points and boxes are in pixels of the images themselves.
+        unreadable: Annotated images that cannot be read, with messages, by file.
+        notes: What the user should know, a sentence each.
+    """
+
+    supports: Mapping[str, Sequence[Support]]
+    unreadable: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def plan_transfer(annotations: Annotations, settings: TransferSettings) -> Plan:
+    """Choose supports among the annotated images that can be read.
+
+    Raises:
+        TransferError: A requested category is unknown; nothing is annotated; no annotated image can be read; an image
+            has another size than the annotations declare, and ``settings.rescale`` is off.
+    """
+    wanted = wanted_categories(annotations, settings)
+    usable, unreadable, swapped = _measured(annotations, rescale=settings.rescale)
+    known = dataclasses.replace(annotations, pictures=usable)
+    chosen: dict[str, Sequence[Support]] = {}
+    lost: list[str] = []
+    for name in wanted:
+        category = annotations.categories[name]
+        found = _readable_supports(known, category, settings.support, unreadable)
+        if found:
+            chosen[name] = found
+        elif settings.categories or len(wanted) == 1:
+            raise _no_support(annotations, name, unreadable)
+        else:
+            lost.append(name)
+    if not chosen:
+        raise _no_support(annotations, wanted[0], unreadable)
+    notes = [covered_note(known, annotations.categories[name]) for name in chosen]
+    notes += [f"{name!r} is not looked for: none of its annotated images can be read" for name in lost]
+    if swapped:
+        more = f" (and {len(swapped) - 1} more images like it)" if len(swapped) > 1 else ""
+        notes.append(swapped[0] + more)
+    return Plan(
+        supports=chosen,
+        unreadable=unreadable,
+        notes=(*annotations.notes, *(note for note in notes if note is not None)),
+    )
+
+
+def wanted_categories(annotations: Annotations, settings: TransferSettings) -> list[str]:
+    """The wanted categories, each of which has points.
+
+    Raises:
+        TransferError: one is unknown, or has none.
+    """
+    objects = [instance for picture in annotations.pictures for instance in picture.instances]
+    annotated = {instance.category for instance in objects if instance.annotated}
+    predicted = sum(instance.predicted for instance in objects)
+    for name in settings.categories:
+        if name not in annotated:
+            known = sorted(annotated)
+            raise TransferError(
+                f"Expected a category with annotated points, got {name!r}.{suggest(name, known)} There are: "
+                f"{', '.join(known) or 'none'}."
+            )
+    if not annotated and predicted:
+        raise TransferError(
+            f"Expected at least one object whose key-points a person annotated or accepted in "
+            f"{str(annotations.path)!r}, got none: its {predicted} objects with points are all marked as predicted. "
+            'Check and accept some of them first (in COCO by "semcorr": {"predicted": true, "accepted": true}), or '
+            "annotate a few images."
+        )
+    if not annotated:
+        raise TransferError(
+            f"Expected at least one object with annotated key-points in {str(annotations.path)!r}, got none: annotate "
+            "a few images first."
+        )
+    return list(settings.categories) or [name for name in annotations.categories if name in annotated]
+
+
+def _measured(annotations: Annotations, *, rescale: bool) -> tuple[list[AnnotatedPicture], dict[str, str], list[str]]:
+    """Annotated images in their own pixels, those that cannot be read with messages, and warnings of swapped sizes."""
+    usable: list[AnnotatedPicture] = []
+    unreadable: dict[str, str] = {}
+    swapped: list[str] = []
+    for picture in annotations.pictures:
+        if not picture.annotated:
+            continue
+        try:
+            size = image_size(picture.path)
+        except ImageError as error:
+            unreadable[picture.file] = str(error)
+            continue
+        try:
+            scale = declared_scale(picture.file, picture.size, size, rescale=rescale)
+        except ImageError as error:
+            raise TransferError(str(error)) from error
+        swap = declared_swap(picture.file, picture.size, size)
+        if swap is not None:
+            marked = [one.points[one.visibility > MISSING] for one in picture.instances if one.annotated]
+            if reaches_outside(np.concatenate(marked), size):
+                raise TransferError(wrong_orientation(picture.file, picture.size, size))
+            swapped.append(swap)
+        instances = tuple(_scaled(instance, scale) for instance in picture.instances)
+        usable.append(dataclasses.replace(picture, instances=instances, size=size))
+    return usable, unreadable, swapped
+
+
+def _scaled(instance: Instance, scale: tuple[float, float]) -> Instance:
+    if scale == (1.0, 1.0):
+        return instance
+    return dataclasses.replace(instance, points=instance.points * scale, box=scaled_box(instance.box, scale))
+
+
+def _readable_supports(
+    known: Annotations, category: Category, most: int, unreadable: dict[str, str]
+) -> Sequence[Support]:
+    """Supports whose images can be decoded; what cannot goes into ``unreadable``, and another takes its place."""
+    while True:
+        left = [picture for picture in known.pictures if picture.file not in unreadable]
+        chosen = choose_supports(dataclasses.replace(known, pictures=left), category, most)
+        broken = {support.picture.file: _why_not(support.picture.path) for support in chosen}
+        broken = {file: message for file, message in broken.items() if message is not None}
+        if not broken:
+            return chosen
+        unreadable |= {file: str(message) for file, message in broken.items()}
+
+
+def _why_not(path: Path) -> str | None:
+    """Why an image cannot be read, or None; headers of files that were cut short are whole."""
+    try:
+        load_image(path)
+    except ImageError as error:
+        return str(error)
+    return None
+
+
+def _no_support(annotations: Annotations, category: str, unreadable: Mapping[str, str]) -> TransferError:
+    files = [
+        picture.file
+        for picture in annotations.pictures
+        if any(instance.category == category and instance.annotated for instance in picture.instances)
+    ]
+    more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
+    return TransferError(
+        f"Expected an annotated image of {category!r} that can be read, got none: {unreadable[files[0]]}{more} "
+        "Points are carried over from annotated images: name their folder with --images."
+    )

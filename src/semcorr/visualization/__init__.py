@@ -1,0 +1,1 @@
+"""Drawings: matches, heat maps, flow."""

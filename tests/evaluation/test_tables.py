@@ -1,0 +1,94 @@
+"""A table as text, in every format."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+from semcorr.evaluation.report.tables import Column, Report, Row, Sheet, joined
+
+SHEET = Sheet(
+    title="50 % & more_",
+    by="overall",
+    dataset="toy",
+    protocol="target box",
+    columns=(
+        Column(key="pck", heading="PCK", kind="percent"),
+        Column(key="pck 95%", heading="95 %", kind="interval"),
+        Column(key="lead", heading="lead", kind="gain"),
+        Column(key="error", heading="error", kind="fraction"),
+        Column(key="pairs", heading="pairs", kind="count"),
+        Column(key="s", heading="s", kind="seconds"),
+    ),
+    rows=(
+        Row(name="a|b_c", values=(50.0, (-1.0, 60.26), -0.04, 0.1234, 12234, 1.5)),
+        Row(name="quoted: X", values=(69.99, None, None, None, None, None), quoted=True),
+    ),
+)
+REPORT = Report(sheets=(SHEET,), warnings=("careful, 100 %",), notes=("by the way",))
+
+
+def test_markdown_literally() -> None:
+    assert (
+        REPORT.markdown()
+        == """\
+50 % & more_
+
+|  | PCK | 95 % | lead | error | pairs | s |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| a\\|b_c | 50.0 | -1.0 to 60.3 | -0.0 | 0.123 | 12,234 | 1.50 |
+| quoted: X | 69.99 | – | – | – | – | – |
+
+- Warning: careful, 100 %
+- by the way"""
+    )
+
+
+def test_latex_literally() -> None:
+    assert (
+        REPORT.latex()
+        == """\
+% Warning: careful, 100 %
+% by the way
+
+\\begin{table}
+\\centering
+\\caption{50 \\% \\& more\\_}
+\\begin{tabular}{lrrrrrr}
+\\toprule
+ & PCK & 95 \\% & lead & error & pairs & s \\\\
+\\midrule
+a|b\\_c & 50.0 & -1.0 to 60.3 & -0.0 & 0.123 & 12,234 & 1.50 \\\\
+\\midrule
+quoted: X & 69.99 & -- & -- & -- & -- & -- \\\\
+\\bottomrule
+\\end{tabular}
+\\end{table}"""
+    )
+
+
+def test_csv_parsed_back() -> None:
+    rows = list(csv.DictReader(io.StringIO(REPORT.csv())))
+    assert REPORT.csv().splitlines()[0] == (
+        "dataset,protocol,by,name,quoted,pck,pck 95% low,pck 95% high,lead,error,pairs,s"
+    )
+    assert list(rows[0].values()) == [
+        *("toy", "target box", "overall", "a|b_c", "false"),
+        *("50.0", "-1.0", "60.26", "-0.04", "0.1234", "12234", "1.5"),
+    ]
+    assert (rows[1]["quoted"], rows[1]["pck"], rows[1]["pck 95% low"]) == ("true", "69.99", "")
+
+
+def test_json_parsed_back() -> None:
+    document = json.loads(REPORT.json())
+    assert document == REPORT.document()
+    assert document["sheets"][0]["rows"][0]["values"]["pck 95%"] == [-1.0, 60.26]
+    assert document["sheets"][0]["rows"][1]["quoted"] is True
+
+
+def test_joined_reports_say_everything_once() -> None:
+    other = Report(sheets=(replace(SHEET, by="layer"),), warnings=("careful, 100 %", "more"), notes=("by the way",))
+    both = joined([REPORT, other])
+    assert [sheet.by for sheet in both.sheets] == ["overall", "layer"]
+    assert both.warnings == ("careful, 100 %", "more")
+    assert both.notes == ("by the way",)

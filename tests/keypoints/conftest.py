@@ -1,0 +1,3 @@
+"""What keypoints' tests share."""
+
+from predictions import record  # noqa: F401  # a fixture

@@ -1,0 +1,169 @@
+"""Tables of points read and written, lines of a journal, and files of other programs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from semcorr.errors import DatasetError
+from semcorr.keypoints import TransferRecord, read_annotations
+from semcorr.transfer import export
+
+
+def test_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("image,name,x,y\na.png,ear,1.5,2\na.png,tail,3,4\nb.png,paw,5,6\n", encoding="utf-8")
+    found = read_annotations(path)
+    assert found.categories["object"].keypoints == ("ear", "tail", "paw")
+    (thing,) = found.pictures[0].instances
+    np.testing.assert_array_equal(thing.points, [[1.5, 2], [3, 4], [np.nan, np.nan]])
+    assert thing.visibility.tolist() == [2, 2, 0]
+    assert found.pictures[0].path == tmp_path / "a.png"
+
+
+def test_a_table_with_categories_from_a_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_bytes("\ufeffImage,Category,Name,X,Y\r\na.png,cat,ear,1,2\r\na.png,dog,ear,3,4\r\n".encode())
+    found = read_annotations(path)
+    assert [thing.category for thing in found.pictures[0].instances] == ["cat", "dog"]
+
+
+def test_further_columns_of_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    lines = [
+        "image,category,object,name,x,y,visible,predicted,score",
+        "a.png,cat,1,ear,1,2,1,0,",
+        "a.png,cat,1,tail,,,0,0,",
+        "a.png,cat,2,ear,5,6,,yes,0.5",
+        "a.png,cat,2,tail,7,8,2,,0.5",
+        "b.png,cat,1,ear,,,0,1,0.1",
+        "b.png,cat,2,ear,1,1,2,accepted,0.9",
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    found = read_annotations(path)
+    first, second = found.pictures[0].instances
+    assert (first.visibility.tolist(), first.predicted, first.score) == ([1, 0], False, None)
+    assert (second.visibility.tolist(), second.predicted, second.score) == ([2, 2], True, 0.5)
+    np.testing.assert_array_equal(second.points, [[5, 6], [7, 8]])
+    assert [(one.annotated, one.predicted) for one in found.pictures[1].instances] == [(True, False)]
+    assert "predicted and not annotated (column 'predicted'): 2" in found.notes[0]
+
+
+def test_a_table_is_read_as_it_was_written(record: Callable[..., TransferRecord], tmp_path: Path) -> None:
+    given = tmp_path / "points.csv"
+    given.write_text(
+        "image,category,object,name,x,y,visible\na.png,cat,1,ear,1.125,2,2\na.png,cat,1,tail,3,4,1\n"
+        "a.png,cat,x,paw,5,6,2\n",
+        encoding="utf-8",
+    )
+    known = read_annotations(given)
+    (path,) = export.write(
+        "csv", tmp_path / "out.csv", known, lambda: [record()], min_confidence=0.5, info={"method": "dift"}
+    )
+    again = read_annotations(path)
+    assert again.categories == known.categories
+    for one, other in zip(known.pictures[0].instances, again.pictures[0].instances, strict=True):
+        np.testing.assert_array_equal(one.points, other.points)
+        np.testing.assert_array_equal(one.visibility, other.visibility)
+        assert not other.predicted
+    (made,) = again.pictures[1].instances
+    assert (made.predicted, made.score, made.visibility.tolist()) == (True, 0.6, [2, 0, 0])
+    np.testing.assert_array_equal(made.points, [[10.5, 20.5], [np.nan, np.nan], [np.nan, np.nan]])
+    # What was hardly found is told as well.
+    assert "b.png,cat,1,tail,30.25,40.75,0,0.3000,1,0.6000" in path.read_text(encoding="utf-8")
+    # And a second round replaces it.
+    (path,) = export.write(
+        "csv", tmp_path / "again.csv", again, lambda: [record(id=made.id)], min_confidence=0.2, info={}
+    )
+    (made,) = read_annotations(path).pictures[1].instances
+    assert made.visibility.tolist() == [2, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "headings"),
+        ("image,name,x,y,visible\na.png,ear,1,2,3\n", "visible as 2, 1 or 0 in line 2"),
+        ("image,name,x,y,predicted\na.png,ear,1,2,perhaps\n", "predicted as 1 or 0 in line 2"),
+        ("scorer,,,me,me\nbodyparts,,,beak,beak\ncoords,,,x,y\n", "DeepLabCut"),
+        ("image;name;x;y\na.png;ear;1;2\n", "by commas"),
+        ("image,x,y\na,1,2\n", "headings"),
+        ("image,name,x,y\n", "at least one point"),
+        ("image,name,x,y\na.png,ear,1\n", "line 2"),
+        ("image,name,x,y\na.png,ear,one,2\n", "2 numbers"),
+        ("image,name,x,y\na.png,ear,inf,2\n", "2 numbers"),
+        ("image,name,x,y\na.png,ear,1,2\na.png,ear,1,2\n", "once"),
+        ("image,name,x,y\n..,ear,1,2\n", "images by their names"),
+        ('image,name,x,y\n"a.png,ear,1,2\n', "expected"),
+    ],
+)
+def test_broken_tables_are_told(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DatasetError, match=message):
+        read_annotations(path)
+
+
+def test_a_name_that_no_system_has_is_a_missing_picture(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(f"image,name,x,y\n{'x' * 300}.png,ear,1,2\n", encoding="utf-8")
+    (picture,) = read_annotations(path).pictures
+    assert not picture.file.startswith("/")
+    path.write_text("image,name,x,y\na.png,ear,1,\n", encoding="utf-8")
+    with pytest.raises(DatasetError):
+        read_annotations(path)
+
+
+@pytest.mark.parametrize("x", ["1e999", "nan", "9" * 400])
+def test_numbers_that_are_none_are_told(tmp_path: Path, x: str) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(f"image,name,x,y\na.png,ear,{x},2\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match="expected x and y in line 2 as 2 numbers"):
+        read_annotations(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "of"),
+    [
+        ({"size": []}, ValueError),
+        ({"size": "1"}, ValueError),
+        (
+            {"objects": [{"category": "cat", "names": ["a"], "points": [], "confidence": [], "box": None, "id": 1}]},
+            ValueError,
+        ),
+        (
+            {"objects": [{"category": "cat", "names": [], "points": [], "confidence": [], "box": [1], "id": 1}]},
+            ValueError,
+        ),
+        (
+            {"objects": [{"category": "cat", "names": [], "points": [], "confidence": [], "box": None, "id": 1.5}]},
+            TypeError,
+        ),
+        ({"size": [1e999, 1]}, ValueError),
+        ({"remarks": "one"}, TypeError),
+    ],
+)
+def test_a_line_of_a_journal_that_is_something_else(record: Callable, change: dict[str, Any], of: type) -> None:
+    line = json.loads(record().to_json()) | change
+    with pytest.raises(of):
+        TransferRecord.from_json(json.dumps(line))
+    with pytest.raises(ValueError, match="Recursion"):
+        TransferRecord.from_json("[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", '{"version": "5", "shapes": [], "imagePath": "a.png"}', "labelme"),
+        ("a.json", '{"_via_img_metadata": {}}', "VIA"),
+        ("a.zip", "PK", "Unpack the archive"),
+        ("a.txt", "", r"COCO or Label Studio \(.json\), CVAT"),
+    ],
+)
+def test_other_programs_files_are_refused_by_name(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(DatasetError, match=message):
+        read_annotations(tmp_path / name)

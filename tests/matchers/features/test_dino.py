@@ -1,0 +1,111 @@
+"""DINO as a method: its features are the network's, and what is found does not depend on how it was asked."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from closeness import assert_close_to_scale, assert_same_peaks, leads
+from models.dino.networks import KINDS, as_map, save_folder, whole_network
+from semcorr.errors import LayerError, QueryError, SettingsError
+from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.features import DinoBuddyMatcher, DinoBuddySettings, DinoMatcher, DinoSettings
+from semcorr.matchers.features.dino import published
+from semcorr.matchers.features.mutual_matches import mutual_matches
+from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.results import Matcher, Query
+from semcorr.models.dino import VisionModel
+
+POINTS = [(20.0, 30.0), (77.0, 50.0), (130.0, 80.0)]
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("dino")
+    return {kind: save_folder(root / kind, kind) for kind in KINDS}
+
+
+@pytest.fixture(scope="session")
+def dinov2(folders: dict[str, Path]) -> VisionModel:
+    return VisionModel.from_pretrained(folders["dinov2"], device="cpu")
+
+
+def test_a_point_is_found_where_the_networks_own_tokens_are_most_similar(dinov2: VisionModel) -> None:
+    """From transformers' hidden states alone: pictures of whole patches, points in the middle of a patch."""
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (24, 40, 3), dtype=np.uint8) for _ in range(2)]
+    hidden = []
+    for picture in pictures:
+        tensor = torch.from_numpy(picture).movedim(-1, 0) / 255
+        states = whole_network(dinov2.network, "dinov2", tensor).hidden_states[2]
+        hidden.append(F.normalize(as_map(states, "dinov2", tensor), dim=0))
+    matcher = DinoMatcher(dinov2, DinoSettings(layer=1, resolution=40, peak="parabola"))
+    cells = [(3, 2), (0, 0), (9, 5)]
+    query = matcher.describe(pictures[0], [(4 * x + 2, 4 * y + 2) for x, y in cells])
+    found = matcher.locate(query, pictures[1])
+    for (x, y), point, confidence in zip(cells, found.points, found.confidence, strict=True):
+        similarity = torch.einsum("d,dhw->hw", hidden[0][:, y, x], hidden[1])
+        assert leads(similarity) > 1e-4
+        row, column = divmod(int(similarity.argmax()), 10)
+        # A parabola's top lies within half a cell of the highest one.
+        assert np.abs(point - (4 * column + 2, 4 * row + 2)).max() <= 2 + 1e-6
+        assert confidence == pytest.approx(float(similarity.max().clamp(min=0)), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_finds_a_pictures_points_in_itself(folders: dict[str, Path], source: Image, kind: str) -> None:
+    options = {"layer": 2, "resolution": 96, "device": "cpu"}
+    matcher = load_matcher("dino", folders[kind], **options)
+    assert isinstance(matcher, Matcher)
+    query = matcher.describe(source, POINTS, names=["a", "b", "c"])
+    found = matcher.locate(query, source)
+    # Features between cells are a mixture, which another mixture may resemble more.
+    assert np.abs(found.points - POINTS).max() < 150 / 96 * 8
+    np.testing.assert_allclose(found.confidence, 1, atol=0.02)
+    assert found.names == ("a", "b", "c")
+    assert found.heatmaps.shape == (3, 100, 150)
+
+
+def test_a_query_is_kept_and_belongs_to_its_network(
+    folders: dict[str, Path], dinov2: VisionModel, source: Image, target: Image, tmp_path: Path
+) -> None:
+    matcher = DinoMatcher(dinov2, DinoSettings(resolution=64, facet="key"))
+    query = matcher.describe(source, POINTS)
+    again = Query.load(query.save(tmp_path / "query.safetensors") or tmp_path / "query.safetensors")
+    np.testing.assert_array_equal(matcher.locate(again, target).points, matcher.locate(query, target).points)
+    alone = matcher.locate(matcher.describe(source, POINTS[2:]), target)
+    together = matcher.locate(query, target)
+    assert_same_peaks(alone.points, together.points[[2]], alone.heatmaps, together.heatmaps[[2]], target.size)
+    other = DinoMatcher(VisionModel.from_pretrained(folders["vit"], device="cpu"), DinoSettings(resolution=64))
+    with pytest.raises(QueryError, match="learned with model"):
+        other.locate(query, target)
+
+
+def test_published_settings_follow_the_kind() -> None:
+    assert (published("vit").layer, published("vit").facet, published("vit").resolution) == (9, "key", None)
+    for kind in ("dinov2", "dinov2_with_registers", "dinov3_vit"):
+        assert (published(kind).layer, published(kind).facet, published(kind).resolution) == (-1, "token", 840)
+
+
+def test_what_does_not_fit_is_refused_before_there_is_an_image(folders: dict[str, Path], dinov2: VisionModel) -> None:
+    with pytest.raises(LayerError, match="has 4 blocks"):
+        load_matcher("dino", folders["vit"], device="cpu")  # block 9, as published
+    with pytest.raises(LayerError, match="from 0 to 3"):
+        DinoMatcher(dinov2, DinoSettings(layer=4))
+    with pytest.raises(SettingsError, match="looks at patches of 4 x 4"):
+        DinoMatcher(dinov2, DinoSettings(resolution=3))
+    with pytest.raises(SettingsError, match="Did you mean 'facet'"):
+        load_matcher("dino", "nowhere/none", facett="key")
+    with pytest.raises(SettingsError, match="Presets are: published"):
+        load_matcher("dino", folders["dinov2"], "paper")
+
+
+def test_best_buddies_and_mutual_matches_of_dino(dinov2: VisionModel, source: Image) -> None:
+    matcher = DinoBuddyMatcher(dinov2, DinoBuddySettings(resolution=96, levels=1))
+    found = matcher.locate(matcher.describe(source, POINTS), source)
+    assert_close_to_scale(found.points, POINTS, rel=1e-6)
+    pairs = mutual_matches(DinoMatcher(dinov2, DinoSettings(resolution=96)), source, load_image(source.pixels))
+    np.testing.assert_allclose(pairs.source, pairs.target)
+    assert len(pairs.source) == 24 * 16
