@@ -33,7 +33,7 @@ from semcorr.matchers.attention_dift import AttentionDiftMatcher, AttentionDiftS
 from semcorr.matchers.features import DiftBuddyMatcher, DiftMatcher, FeatureMatcher
 from semcorr.matchers.features import dift as features_of_dift
 from semcorr.matchers.prompt import PromptMatcher, preset
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.results import Query
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.progress import Progress
@@ -104,7 +104,7 @@ def _attention(model: DiffusionModel, methods: Sequence[str]) -> Finder:
     """The product's map, and that of the attention in it alone, from what is learned once."""
     both = AttentionDiftMatcher(model, settings_of(FAST, model.family))
     alone = PromptMatcher(model, preset(FAST, model.family))
-    grid = Reader(model, alone.settings).grid
+    grid = AttentionReader(model, alone.settings).grid
 
     def find(pair: Pair, source: Image, target: Image) -> Places:
         query = (both if "attention-dift" in methods else alone).describe(source, pair.source.points)

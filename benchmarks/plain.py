@@ -26,7 +26,7 @@ from semcorr.errors import ModelError, SettingsError
 from semcorr.imaging.geometry import Crop, check_points, scale_points, squash
 from semcorr.imaging.image import ImageSource, load_image
 from semcorr.matchers.prompt.crops import CORNERS, CropRange, crop_range
-from semcorr.matchers.prompt.random_draws import SeededDraws, SeededStream
+from semcorr.matchers.prompt.random_draws import SeededStream, SeededStreams
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.models.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.progress import Progress
@@ -80,7 +80,7 @@ class PlainMatcher:
         checked = check_points(points, source.size)
         frame = squash(source.tensor(), self.side)
         in_frame = scale_points(checked, source.size, (self.side, self.side))
-        draws = SeededDraws(self.settings.seed, source.sha256, checked)
+        draws = SeededStreams(self.settings.seed, source.sha256, checked)
         shared = [draws.shared("learn")] if self.settings.learn_crops else []
         places = [stream.place() for stream in shared for _ in range(self.settings.learn_crops or 0)]
         latent = (self.model.vae.config.latent_channels, *(self.side // self.model.vae_factor,) * 2)
@@ -111,7 +111,7 @@ class PlainMatcher:
         """Find the points, one embedding and one crop after the other; ``progress`` as in the package."""
         target = load_image(image)
         frame = squash(target.tensor(), self.side)
-        draws = SeededDraws(self.settings.seed, target.sha256, described.points)
+        draws = SeededStreams(self.settings.seed, target.sha256, described.points)
         points, rounds = described.embeddings.shape[:2]
         total, done, heatmaps = points * rounds * self.settings.locate_crops, 0, []
         with _in_the_open(self.model, self.layers) as kept, torch.no_grad():

@@ -30,10 +30,10 @@ from semcorr.cli.options import parse_settings
 from semcorr.errors import ModelError, SettingsError
 from semcorr.imaging.geometry import scale_points, squash
 from semcorr.matchers.prompt import PromptSettings, override, preset
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.optimize import learn
-from semcorr.matchers.prompt.random_draws import SeededDraws
+from semcorr.matchers.prompt.random_draws import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.checkpoint import Checkpoint
 from semcorr.models.diffusion.model import Device, DType
@@ -52,7 +52,7 @@ class Variant:
     """A way of running the network: what reads the maps, and what is done to the weights meanwhile."""
 
     name: str
-    reader: Reader
+    reader: AttentionReader
     around: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def saved_bytes(self) -> int | None:
@@ -137,7 +137,7 @@ def variants(
 
 def ways(model: DiffusionModel, settings: PromptSettings, *, compiled: bool = False) -> list[Variant]:
     """The default first, then the others."""
-    reader = Reader(model, settings)
+    reader = AttentionReader(model, settings)
 
     @contextmanager
     def channels_last() -> Iterator[None]:
@@ -149,13 +149,13 @@ def ways(model: DiffusionModel, settings: PromptSettings, *, compiled: bool = Fa
 
     found = [
         Variant(name=DEFAULT, reader=reader),
-        Variant(name="gradient checkpointing", reader=Reader(model, settings, gradient_checkpointing=True)),
+        Variant(name="gradient checkpointing", reader=AttentionReader(model, settings, gradient_checkpointing=True)),
         Variant(name="channels-last memory", reader=reader, around=channels_last),
     ]
     if compiled:
         twin = _with_a_view_of_its_own(model)
         twin.trimmed(reader.layers).compile()
-        found.append(Variant(name=COMPILED, reader=Reader(twin, settings)))
+        found.append(Variant(name=COMPILED, reader=AttentionReader(twin, settings)))
     return found
 
 
@@ -174,7 +174,7 @@ def measure(variants: Sequence[Variant], points: int, repeats: int, results: Res
             if variant.name in results.failed:
                 continue
             console.note(f"repeat {number + 1} of {repeats}: {variant.name}")
-            draws = SeededDraws(0, source.sha256, given)
+            draws = SeededStreams(0, source.sha256, given)
             side = (reader.resolution, reader.resolution)
             placed = torch.from_numpy(scale_points(given, source.size, side))
             try:
@@ -195,7 +195,7 @@ def measure(variants: Sequence[Variant], points: int, repeats: int, results: Res
 
 
 def _steps(
-    reader: Reader, latents: CropLatents, points: Float[Tensor, "points 2"], draws: SeededDraws, rows: int
+    reader: AttentionReader, latents: CropLatents, points: Float[Tensor, "points 2"], draws: SeededStreams, rows: int
 ) -> tuple[list[float], Float[Tensor, "points rounds tokens dim"]]:
     """Learn; the seconds of all steps but the first, which encodes and compiles, and what was learned."""
     ends: list[float] = []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from semcorr.keypoints import FoundObject, TransferRecord
+from semcorr.keypoints import PredictedObject, TransferRecord
 
 
 @pytest.fixture
@@ -22,6 +22,6 @@ def record() -> Callable[..., TransferRecord]:
             "confidence": np.array([0.9, 0.3, 0.0]),
             **changes,
         }
-        return TransferRecord(file="b.png", path=Path("b.png"), size=(100, 50), objects=(FoundObject(**found),))
+        return TransferRecord(file="b.png", path=Path("b.png"), size=(100, 50), objects=(PredictedObject(**found),))
 
     return make

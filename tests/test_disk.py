@@ -20,8 +20,8 @@ from semcorr.imaging.flow import Flow
 from semcorr.imaging.geometry import Crop
 from semcorr.keypoints import file_reader as dataset_files
 from semcorr.keypoints.base import Annotations, Category
-from semcorr.keypoints.predictions import FoundObject, TransferRecord
-from semcorr.matchers.prompt.latent_cache import KeptLatents, LatentsCache
+from semcorr.keypoints.predictions import PredictedObject, TransferRecord
+from semcorr.matchers.prompt.latent_cache import CachedLatents, LatentCache
 from semcorr.matchers.results import Query
 from semcorr.matchers.wrappers.calibration import Calibration
 from semcorr.storage.record_store import Shard, new_record_file
@@ -59,7 +59,7 @@ def a_query() -> Query:
 
 def a_record(size: int = 400) -> TransferRecord:
     names = tuple(f"point {number}" for number in range(size))
-    thing = FoundObject(category="cat", names=names, points=np.ones((size, 2)), confidence=np.ones(size))
+    thing = PredictedObject(category="cat", names=names, points=np.ones((size, 2)), confidence=np.ones(size))
     return TransferRecord(file="a.png", path=Path("a.png"), size=(9, 9), objects=(thing,))
 
 
@@ -147,7 +147,7 @@ def test_plots_are_whole_or_not_there(tmp_path: Path) -> None:
 
 
 def test_a_cache_goes_without(tmp_path: Path) -> None:
-    kept, crop = KeptLatents(LatentsCache(tmp_path), tmp_path, (4, 8, 8)), Crop(left=0, top=0, width=8, height=8)
+    kept, crop = CachedLatents(LatentCache(tmp_path), tmp_path, (4, 8, 8)), Crop(left=0, top=0, width=8, height=8)
     with full_disk(), pytest.warns(RuntimeWarning, match="No more latents are kept.*File too large"):
         kept.put(crop, torch.zeros(4, 8, 8))
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from semcorr.datasets import own, pf_willow, spair
 from semcorr.errors import DatasetError, ImageError, ModelError, QueryError
 from semcorr.imaging.geometry import Crop
 from semcorr.imaging.image import known_formats, load_image
-from semcorr.matchers.prompt.latent_cache import KeptLatents, LatentsCache
+from semcorr.matchers.prompt.latent_cache import CachedLatents, LatentCache
 from semcorr.matchers.prompt.replay import read_record
 from semcorr.models.diffusion.load import load_checkpoint
 from semcorr.models.diffusion.load_single_file import unet_widths, vae_widths
@@ -166,7 +166,7 @@ def test_a_record_that_lies_is_refused(record: Path, changes: dict[str, Any], me
 @pytest.mark.parametrize("latent", [torch.zeros(4, 8, 9), torch.zeros(4, 8, 8, dtype=torch.bfloat16)])
 def test_a_latent_of_another_shape_or_type_is_none(tmp_path: Path, latent: torch.Tensor) -> None:
     crop, place = Crop(left=0, top=0, width=8, height=8), tmp_path / "0-0-8-8.safetensors"
-    kept = KeptLatents(LatentsCache(tmp_path), tmp_path, (4, 8, 8))
+    kept = CachedLatents(LatentCache(tmp_path), tmp_path, (4, 8, 8))
     kept.put(crop, torch.ones(4, 8, 8))
     assert kept.get(crop) is not None
     save_file({"latent": latent}, place, metadata={"check": "0"})

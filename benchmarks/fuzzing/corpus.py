@@ -20,8 +20,8 @@ from semcorr.imaging.domain import Domain
 from semcorr.imaging.flow import Flow
 from semcorr.imaging.geometry import Crop
 from semcorr.imaging.image import known_formats
-from semcorr.keypoints.predictions import FoundObject, TransferRecord
-from semcorr.matchers.prompt.latent_cache import KeptLatents, LatentsCache
+from semcorr.keypoints.predictions import PredictedObject, TransferRecord
+from semcorr.matchers.prompt.latent_cache import CachedLatents, LatentCache
 from semcorr.matchers.results import Matches, Query
 from semcorr.matchers.wrappers.calibration import Calibration
 
@@ -325,7 +325,7 @@ def record() -> Files:
 def latent() -> Files:
     """A crop's, as the cache keeps it."""
     with TemporaryDirectory() as folder:
-        kept = KeptLatents(LatentsCache(folder), Path(folder), (4, 8, 8))
+        kept = CachedLatents(LatentCache(folder), Path(folder), (4, 8, 8))
         kept.put(Crop(left=0, top=0, width=8, height=8), torch.zeros(4, 8, 8))
         return ((Path(folder) / "0-0-8-8.safetensors").read_bytes(),)
 
@@ -381,7 +381,7 @@ def pair_records() -> Files:
 
 def transfer_records() -> Files:
     """A finished target and one that could not be read."""
-    found = FoundObject(
+    found = PredictedObject(
         category="cat",
         names=tuple(_NAMES),
         points=np.array([[1.5, 2.5], [3, 4], [np.nan, np.nan]]),

@@ -24,9 +24,9 @@ from semcorr.evaluation.runs.folder import read_run
 from semcorr.imaging.flow import Flow
 from semcorr.imaging.geometry import Crop
 from semcorr.imaging.image import load_image
-from semcorr.keypoints.predictions import FoundObject, TransferRecord
+from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.keypoints.read import read_annotations
-from semcorr.matchers.prompt.latent_cache import KeptLatents, LatentsCache
+from semcorr.matchers.prompt.latent_cache import CachedLatents, LatentCache
 from semcorr.matchers.prompt.presets import preset
 from semcorr.matchers.prompt.replay import read_record
 from semcorr.matchers.results import Matches, Query
@@ -295,7 +295,7 @@ def _both_ways(name: Format, path: Path) -> None:
             path=picture.path,
             size=picture.size or (12, 9),
             objects=tuple(
-                FoundObject(
+                PredictedObject(
                     category=one.category,
                     names=(names := known.categories[one.category].keypoints),
                     points=np.ones((len(names), 2)),
@@ -351,7 +351,7 @@ def _matches(path: Path) -> None:
 
 
 def _latent(path: Path) -> None:
-    found = KeptLatents(LatentsCache(path.parent), path.parent, (4, 8, 8)).get(Crop(left=0, top=0, width=8, height=8))
+    found = CachedLatents(LatentCache(path.parent), path.parent, (4, 8, 8)).get(Crop(left=0, top=0, width=8, height=8))
     if found is not None and (found.shape != (4, 8, 8) or found.dtype != torch.float32):
         raise AssertionError(f"a latent of {found.dtype} {tuple(found.shape)}")
 

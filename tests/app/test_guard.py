@@ -10,7 +10,7 @@ import pytest
 
 from semcorr.app.server.guard import Guard
 from semcorr.app.server.limits import Limits
-from semcorr.app.server.served_files import Item, Shelf
+from semcorr.app.server.served_files import Item, ServedFiles
 
 JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
 
@@ -70,7 +70,7 @@ def ask(
 
 
 def guard_of(gradio: Gradio, folder: Path, host: str = "127.0.0.1", **options: Any) -> Guard:
-    return Guard(gradio, Shelf(), options.pop("limits", Limits()), host, folder, **options)
+    return Guard(gradio, ServedFiles(), options.pop("limits", Limits()), host, folder, **options)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_files_that_nobody_reads_do_not_fill_the_disk(gradio: Gradio, tmp_path: 
 
 
 def test_what_is_served_cannot_run(gradio: Gradio, tmp_path: Path) -> None:
-    shelf = Shelf()
+    shelf = ServedFiles()
     token = shelf.put(Item(data=b"<script>", media_type="application/octet-stream", filename="a.html"))
     guard = Guard(gradio, shelf, Limits(), "127.0.0.1", tmp_path)
     status, body, headers = ask(guard, f"/semcorr/{token}")

@@ -8,7 +8,7 @@ import pytest
 
 from semcorr.app.server.jobs import Busy, Job, JobQueue
 from semcorr.app.server.limits import Limits
-from semcorr.app.server.served_files import Shelf
+from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.demo.toy import first_scenes
 from semcorr.errors import SemcorrError
@@ -77,7 +77,7 @@ def test_an_error_is_told_in_words_and_the_queue_goes_on() -> None:
 
 
 def test_a_full_queue_and_a_second_job_of_one_user_are_refused() -> None:
-    queue, sessions = JobQueue(waiting=1), Sessions(Shelf(), Limits(sessions=2))
+    queue, sessions = JobQueue(waiting=1), Sessions(ServedFiles(), Limits(sessions=2))
     one, other = sessions.of("one"), sessions.of("other")
     running = one.start(queue, endless)
     while not running.status().done:

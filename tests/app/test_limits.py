@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from semcorr.app.server.limits import Limits, read_upload, sweep
-from semcorr.app.server.served_files import OwnShelf, Shelf
+from semcorr.app.server.served_files import ServedFiles, SessionFiles
 from semcorr.errors import ImageError, SettingsError
 
 
@@ -65,8 +65,8 @@ def test_limits_are_positive() -> None:
 
 
 def test_a_session_has_its_own_part_of_the_shelf_and_no_more_than_its_share() -> None:
-    shelf = Shelf()
-    one, other = OwnShelf(shelf, limit_bytes=10), OwnShelf(shelf)
+    shelf = ServedFiles()
+    one, other = SessionFiles(shelf, limit_bytes=10), SessionFiles(shelf)
     first = one.put(b"12345", "image/png")
     assert one.put(b"12345", "image/png") == first
     assert other.put(b"12345", "image/png") != first

@@ -16,8 +16,8 @@ import pytest
 
 from semcorr.app.matchers import Choice, Models
 from semcorr.app.server.limits import Limits
-from semcorr.app.server.serve import Desk, keep_to_this_machine
-from semcorr.app.server.served_files import Shelf
+from semcorr.app.server.serve import AppState, keep_to_this_machine
+from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.evaluation.runs.folder import append, open_run, read_run
 from semcorr.matchers.registry import load_matcher
@@ -32,7 +32,7 @@ class Visitor:
     """One of those who have the page open, and what they see: the last update of each part, by its ``elem_id``."""
 
     page: Any
-    desk: Desk
+    desk: AppState
     name: str
     seen: dict[str, Any]
 
@@ -89,17 +89,17 @@ def _plain(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def desk(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppState]:
     pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
     # Tests add runs to a folder of their own.
     runs = tmp_path_factory.mktemp("page-runs")
     shutil.copytree(page_runs, runs, dirs_exist_ok=True)
-    folder, shelf, limits = tmp_path_factory.mktemp("page"), Shelf(), Limits(targets=3, points=4, letters=40)
+    folder, shelf, limits = tmp_path_factory.mktemp("page"), ServedFiles(), Limits(targets=3, points=4, letters=40)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "HF_HUB_DISABLE_TELEMETRY"):
             patch.setenv(name, os.environ.get(name, ""))  # put back at the end
         keep_to_this_machine(folder)
-        made = Desk(
+        made = AppState(
             models=Models(Choice(model="toy", changes=SHORT)),
             limits=limits,
             folder=folder,
@@ -112,7 +112,7 @@ def desk(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def page(desk: Desk) -> Any:
+def page(desk: AppState) -> Any:
     with warnings.catch_warnings():
         # Gradio leaves event loops behind as it is imported: they are collected here, not in a later test.
         warnings.simplefilter("ignore", ResourceWarning)
@@ -124,7 +124,7 @@ def page(desk: Desk) -> Any:
 
 
 @pytest.fixture
-def visitor(page: Any, desk: Desk, request: pytest.FixtureRequest) -> Visitor:
+def visitor(page: Any, desk: AppState, request: pytest.FixtureRequest) -> Visitor:
     return Visitor(page, desk, request.node.name, {})
 
 
@@ -175,7 +175,7 @@ def test_points_are_placed_moved_named_and_taken_back(visitor: Visitor) -> None:
     assert "sc-bad" in visitor.seen["status"]
 
 
-def test_what_is_sent_is_read_or_refused_by_name(visitor: Visitor, desk: Desk) -> None:
+def test_what_is_sent_is_read_or_refused_by_name(visitor: Visitor, desk: AppState) -> None:
     for number in range(4):
         PIL.Image.new("RGB", (40, 30), (number, 90, 90)).save(desk.folder / f"{number}.png")
     (desk.folder / "broken.png").write_bytes(b"no picture")
@@ -285,7 +285,7 @@ def test_a_stray_click_and_find_again_lose_nothing(visitor: Visitor) -> None:
     assert places(visitor)[1][0] != (9.0, 9.5)
 
 
-def test_what_is_about_to_be_lost_is_asked_for_and_comes_back(visitor: Visitor, desk: Desk) -> None:
+def test_what_is_about_to_be_lost_is_asked_for_and_comes_back(visitor: Visitor, desk: AppState) -> None:
     visitor.do("example-face", "click")
     visitor.do("example-bird", "click")  # an example that nobody changed is no loss
     visitor.do("find", "click", "dift", "published", *EVERYTHING)
@@ -322,7 +322,7 @@ def test_what_is_about_to_be_lost_is_asked_for_and_comes_back(visitor: Visitor, 
     assert visitor.work is before
 
 
-def test_a_reload_brings_everything_back_and_says_when_it_cannot(visitor: Visitor, page: Any, desk: Desk) -> None:
+def test_a_reload_brings_everything_back_and_says_when_it_cannot(visitor: Visitor, page: Any, desk: AppState) -> None:
     visitor.do("keeper", "open", key=None, held=False)
     assert visitor.seen["keeper"]["key"] == visitor.key
     visitor.do("example-bird", "click")
@@ -350,7 +350,7 @@ def test_a_reload_brings_everything_back_and_says_when_it_cannot(visitor: Visito
         assert elsewhere.work.source is None
 
 
-def test_a_page_that_is_loaded_again_goes_on_with_the_run(visitor: Visitor, page: Any, desk: Desk) -> None:
+def test_a_page_that_is_loaded_again_goes_on_with_the_run(visitor: Visitor, page: Any, desk: AppState) -> None:
     visitor.do("keeper", "open", key=None, held=False)
     visitor.do("example-bird", "click")
     go = threading.Event()
@@ -369,7 +369,7 @@ def test_a_page_that_is_loaded_again_goes_on_with_the_run(visitor: Visitor, page
     assert len(reloaded.work.matches) == 12
 
 
-def test_a_step_on_a_page_that_is_behind_is_not_taken(visitor: Visitor, page: Any, desk: Desk) -> None:
+def test_a_step_on_a_page_that_is_behind_is_not_taken(visitor: Visitor, page: Any, desk: AppState) -> None:
     visitor.do("keeper", "open", key=None, held=False)
     visitor.do("example-bird", "click")
     other = Visitor(page, desk, f"{visitor.name} beside", {})

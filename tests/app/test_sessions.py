@@ -10,7 +10,7 @@ import pytest
 from semcorr.app import workspace
 from semcorr.app.server.jobs import Busy, Job, JobQueue
 from semcorr.app.server.limits import Limits, check_letters
-from semcorr.app.server.served_files import Shelf
+from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Session, Sessions
 from semcorr.app.workspace import Workspace
 from semcorr.errors import PointError, SettingsError
@@ -18,7 +18,7 @@ from semcorr.imaging.image import load_image
 
 
 def test_who_is_idle_makes_room_and_whose_work_is_under_way_does_not() -> None:
-    sessions, queue, go = Sessions(Shelf(), Limits(sessions=2)), JobQueue(), threading.Event()
+    sessions, queue, go = Sessions(ServedFiles(), Limits(sessions=2)), JobQueue(), threading.Event()
 
     def work(job: Job) -> None:
         go.wait(30)
@@ -45,7 +45,7 @@ def test_who_is_idle_makes_room_and_whose_work_is_under_way_does_not() -> None:
 
 
 def test_pictures_of_all_users_have_a_bound() -> None:
-    shelf = Shelf()
+    shelf = ServedFiles()
     sessions = Sessions(shelf, Limits(held_megabytes=0.02))
     picture = load_image(np.zeros((50, 100, 3), dtype=np.uint8))  # 15,000 bytes
     one, other = sessions.of("one"), sessions.of("other")
@@ -70,7 +70,7 @@ def with_point(session: Session) -> Workspace:
 
 
 def test_a_page_that_is_loaded_again_finds_its_workspace_by_the_key_alone() -> None:
-    sessions = Sessions(Shelf(), Limits())
+    sessions = Sessions(ServedFiles(), Limits())
     session, known = sessions.open("page", None)
     assert not known
     work = with_point(session)
@@ -85,7 +85,7 @@ def test_a_page_that_is_loaded_again_finds_its_workspace_by_the_key_alone() -> N
 
 
 def test_nobody_chooses_their_key_or_takes_anothers_page() -> None:
-    sessions = Sessions(Shelf(), Limits())
+    sessions = Sessions(ServedFiles(), Limits())
     session, known = sessions.open("page", "chosen by somebody else")
     assert not known
     assert session.key != "chosen by somebody else"
@@ -99,7 +99,7 @@ def test_nobody_chooses_their_key_or_takes_anothers_page() -> None:
 
 
 def test_a_page_of_its_own_keeps_what_it_did_before_it_said_its_key() -> None:
-    sessions = Sessions(Shelf(), Limits())
+    sessions = Sessions(ServedFiles(), Limits())
     session = sessions.of("page")
     work = with_point(session)
     assert sessions.open("page", None) == (session, False)
@@ -109,7 +109,7 @@ def test_a_page_of_its_own_keeps_what_it_did_before_it_said_its_key() -> None:
 
 
 def test_a_key_is_handed_out_once() -> None:
-    sessions = Sessions(Shelf(), Limits())
+    sessions = Sessions(ServedFiles(), Limits())
     session, _ = sessions.open("page", None)
     work = with_point(session)
     # Somebody who knows the page's name, but not the key.
@@ -121,7 +121,7 @@ def test_a_key_is_handed_out_once() -> None:
 
 
 def test_what_no_browser_can_come_back_to_is_forgotten_at_once() -> None:
-    shelf = Shelf()
+    shelf = ServedFiles()
     sessions = Sessions(shelf, Limits())
     with_point(sessions.of("no key"))
     sessions.of("no key").shelf.put(b"x", "image/png")
@@ -132,7 +132,7 @@ def test_what_no_browser_can_come_back_to_is_forgotten_at_once() -> None:
 
 
 def test_a_closed_page_is_forgotten_after_its_time() -> None:
-    sessions = Sessions(Shelf(), Limits(hours=0.05 / 3600))
+    sessions = Sessions(ServedFiles(), Limits(hours=0.05 / 3600))
     session, _ = sessions.open("page", None)
     with_point(session)
     time.sleep(0.1)
@@ -146,7 +146,7 @@ def test_a_closed_page_is_forgotten_after_its_time() -> None:
 
 
 def test_who_has_nothing_to_lose_makes_room_first_then_who_is_closed() -> None:
-    sessions = Sessions(Shelf(), Limits(sessions=4))
+    sessions = Sessions(ServedFiles(), Limits(sessions=4))
     opened, closed = sessions.open("open", None)[0], sessions.open("closed", None)[0]
     with_point(opened)
     with_point(closed)
@@ -164,7 +164,7 @@ def test_who_has_nothing_to_lose_makes_room_first_then_who_is_closed() -> None:
 
 
 def test_closed_pages_make_room_in_memory_before_anybody_is_refused() -> None:
-    sessions = Sessions(Shelf(), Limits(held_megabytes=0.02))
+    sessions = Sessions(ServedFiles(), Limits(held_megabytes=0.02))
     session, _ = sessions.open("page", None)
     with_point(session)
     session.shelf.put(b"x" * 6_000, "image/png")
@@ -174,7 +174,7 @@ def test_closed_pages_make_room_in_memory_before_anybody_is_refused() -> None:
 
 
 def test_a_page_is_behind_when_another_changed_the_workspace() -> None:
-    sessions = Sessions(Shelf(), Limits())
+    sessions = Sessions(ServedFiles(), Limits())
     session, _ = sessions.open("one", None)
     with_point(session)
     sessions.open("two", session.key)
@@ -191,7 +191,7 @@ def test_a_page_is_behind_when_another_changed_the_workspace() -> None:
 
 def test_work_goes_on_over_a_reload_and_ends_when_the_page_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("semcorr.app.server.sessions._GRACE", 0.3)
-    sessions, queue = Sessions(Shelf(), Limits()), JobQueue()
+    sessions, queue = Sessions(ServedFiles(), Limits()), JobQueue()
 
     def endless(job: Job) -> None:
         while True:

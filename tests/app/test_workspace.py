@@ -11,7 +11,7 @@ from semcorr.app.history import History
 from semcorr.app.page import examples, viewer
 from semcorr.app.page.colours import confidence_colour, legend
 from semcorr.app.server.limits import Limits
-from semcorr.app.server.served_files import OwnShelf, Shelf
+from semcorr.app.server.served_files import ServedFiles, SessionFiles
 from semcorr.app.workspace import Match, Workspace, opened
 from semcorr.errors import ImageError, PointError
 from semcorr.imaging.image import Image, load_image
@@ -241,8 +241,8 @@ class TestResults:
         assert workspace.contents(both) == f"{count} points, {2 * count} matches, 1 correction and 2 acceptances"
 
     def test_the_views_show_numbers_confidence_and_the_map_that_was_asked_for(self, found: Workspace) -> None:
-        shelf = Shelf()
-        own = OwnShelf(shelf)
+        shelf = ServedFiles()
+        own = SessionFiles(shelf)
         view = viewer.targets_view(own, workspace.correct(found, 0, 1, 5, 6), point=1, active=1)
         first_panel, second = view["panels"]
         assert [point["label"] for point in first_panel["points"]] == [str(n + 1) for n in range(len(found.points))]
@@ -263,7 +263,7 @@ class TestResults:
         assert len(shelf) == 0
 
     def test_the_views_say_what_is_not_found_yet_and_what_is_outdated(self, found: Workspace) -> None:
-        own = OwnShelf(Shelf())
+        own = SessionFiles(ServedFiles())
         changed = workspace.move_point(workspace.add_point(found, 9.5, 9.5, Limits()), 0, 3.5, 3.5)
         source = viewer.source_view(own, changed)["panels"][0]["points"]
         assert [point["pending"] for point in source] == [*[False] * len(found.points), True]

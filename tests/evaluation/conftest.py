@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.toy.render import Scene, render_scene
 
 
-def picture_of(scene: Scene, path: Path, names: list[str]) -> Picture:
+def picture_of(scene: Scene, path: Path, names: list[str]) -> PairImage:
     points = np.array([scene.keypoints[name] for name in names], dtype=np.float64).reshape(-1, 2)
-    return Picture(path=path, size=(64, 64), points=points, box=scene.box)
+    return PairImage(path=path, size=(64, 64), points=points, box=scene.box)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from evaluation.handmade import pair_record, run_of
 from semcorr.cli.main import main
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.errors import CalibrationError, QueryError
 from semcorr.evaluation.fit_calibration import calibrate
 from semcorr.evaluation.metrics.confidence import calibration_error
@@ -304,7 +304,7 @@ def data(folder: Path, name: str, images: list[np.ndarray]) -> Dataset:
         PIL.Image.fromarray(pixels).save(folder / f"{number}.png")
         height, width = pixels.shape[:2]
         points = np.array([[40.0, 50.0]])
-        sides.append(Picture(path=folder / f"{number}.png", size=(width, height), points=points, box=(0, 0, 90, 90)))
+        sides.append(PairImage(path=folder / f"{number}.png", size=(width, height), points=points, box=(0, 0, 90, 90)))
     pairs = [
         Pair(id=f"0-{number}", category="cat", source=sides[0], target=side, names=("ear",))
         for number, side in enumerate(sides[1:], start=1)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from semcorr.keypoints import AnnotatedPicture, Annotations, Category, FoundObject, Instance, TransferRecord, coco
+from semcorr.keypoints import AnnotatedImage, Annotations, Category, Instance, PredictedObject, TransferRecord, coco
 from semcorr.keypoints.read import read_annotations
 
 NAMES = {"cat": ("ear", "tail", "paw"), "bird – été": ("beak",)}
@@ -65,7 +65,7 @@ def instances(draw: st.DrawFn) -> Instance:
 @given(objects=st.lists(st.lists(instances(), max_size=4), min_size=1, max_size=4))
 def test_annotations_of_any_format_are_the_same_in_coco(tmp_path: Path, objects: list[list[Instance]]) -> None:
     pictures = [
-        AnnotatedPicture(file=f"d/{number}.png", path=tmp_path / f"{number}.png", instances=tuple(own), size=(640, 480))
+        AnnotatedImage(file=f"d/{number}.png", path=tmp_path / f"{number}.png", instances=tuple(own), size=(640, 480))
         for number, own in enumerate(objects)
     ]
     known = Annotations(path=tmp_path / "a.csv", categories=KINDS, pictures=pictures)
@@ -164,11 +164,11 @@ def test_boxes_of_other_formats_are_completed_and_not_doubled(tmp_path: Path) ->
     empty = np.full((3, 2), np.nan)
     box = Instance(category="cat", points=empty, visibility=np.zeros(3, dtype=int), box=(1.0, 2.0, 30.0, 40.0), id="r")
     pictures = [
-        AnnotatedPicture(file="gone.png", path=tmp_path / "gone.png", instances=(box,)),  # nothing says its size
-        AnnotatedPicture(file="b.png", path=tmp_path / "b.png", instances=(box,)),
-        AnnotatedPicture(file="c.png", path=tmp_path / "c.png", instances=(box,), size=(70, 30)),
+        AnnotatedImage(file="gone.png", path=tmp_path / "gone.png", instances=(box,)),  # nothing says its size
+        AnnotatedImage(file="b.png", path=tmp_path / "b.png", instances=(box,)),
+        AnnotatedImage(file="c.png", path=tmp_path / "c.png", instances=(box,), size=(70, 30)),
     ]
-    found = FoundObject(
+    found = PredictedObject(
         category="cat", names=NAMES["cat"], points=np.full((3, 2), 10.5), confidence=np.ones(3), box=box.box, id="r"
     )
     record = TransferRecord(file="b.png", path=tmp_path / "b.png", size=(60, 40), objects=(found,))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from semcorr.errors import DatasetError
-from semcorr.keypoints import Annotations, Category, FoundObject, TransferRecord, cvat, read_annotations
+from semcorr.keypoints import Annotations, Category, PredictedObject, TransferRecord, cvat, read_annotations
 
 CATS = {"cat": Category(id=1, name="cat", keypoints=("ear", "tail", "paw"))}
 DRAWING = (
@@ -185,17 +185,17 @@ def written(known: Annotations, *records: TransferRecord) -> ET.Element:
     return ET.fromstring(stream.getvalue())  # noqa: S314  # our own
 
 
-def predicted(**changes: Any) -> FoundObject:
+def predicted(**changes: Any) -> PredictedObject:
     values = {
         "category": "cat",
         "names": ("paw", "ear", "tail"),
         "points": np.array([[10.5, 20.5], [30.25, 40.75], [np.nan, np.nan]]),
         "confidence": np.array([0.9, 0.3, 0.0]),
     }
-    return FoundObject(**{**values, **changes})
+    return PredictedObject(**{**values, **changes})
 
 
-def record_of(file: str, *found: FoundObject) -> TransferRecord:
+def record_of(file: str, *found: PredictedObject) -> TransferRecord:
     return TransferRecord(file=file, path=Path(file), size=(200, 100), objects=found)
 
 

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from semcorr.errors import DatasetError
-from semcorr.keypoints import Annotations, Category, FoundObject, TransferRecord, label_studio, read_annotations
+from semcorr.keypoints import Annotations, Category, PredictedObject, TransferRecord, label_studio, read_annotations
 from semcorr.keypoints.label_studio.addresses import image_fields, readings
 
 SIZE = (200, 100)
@@ -349,17 +349,17 @@ def test_rectangles_of_categories_without_key_points_are_left_out_and_counted(tm
 # Predictions, and the way back.
 
 
-def predicted(name: str = "ear", confidence: float = 0.9, **changes: Any) -> FoundObject:
+def predicted(name: str = "ear", confidence: float = 0.9, **changes: Any) -> PredictedObject:
     values = {
         "category": "cat",
         "names": (name, "tail"),
         "points": np.array([[10.5, 20.5], [30.25, 40.75]]),
         "confidence": np.array([confidence, 0.1]),
     }
-    return FoundObject(**{**values, **changes})
+    return PredictedObject(**{**values, **changes})
 
 
-def record(file: str, *found: FoundObject) -> TransferRecord:
+def record(file: str, *found: PredictedObject) -> TransferRecord:
     return TransferRecord(file=file, path=Path(file), size=SIZE, objects=found)
 
 

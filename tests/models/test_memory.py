@@ -13,11 +13,11 @@ import torch
 from cyclopts import App
 
 from semcorr.cli.main import run as run_command
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.errors import OutOfMemoryError
 from semcorr.evaluation.runs.runner import Method, run
 from semcorr.imaging.image import load_image
-from semcorr.keypoints.base import VISIBLE, AnnotatedPicture, Annotations, Category, Instance
+from semcorr.keypoints.base import VISIBLE, AnnotatedImage, Annotations, Category, Instance
 from semcorr.matchers.features import DiftMatcher
 from semcorr.matchers.features.dift import published
 from semcorr.models.diffusion import DiffusionModel
@@ -182,7 +182,7 @@ def noises(folder: Path, count: int) -> list[Path]:
 
 def test_a_run_goes_on_where_memory_ran_out_for_one_pair(hungry: Hungry, tmp_path: Path):
     paths = noises(tmp_path, 4)
-    sides = [Picture(path=path, size=(32, 32), points=np.array([[5.0, 6.0]])) for path in paths]
+    sides = [PairImage(path=path, size=(32, 32), points=np.array([[5.0, 6.0]])) for path in paths]
     pairs = [
         Pair(id=str(number), category="noise", source=sides[0], target=side, names=("one",))
         for number, side in enumerate(sides[1:])
@@ -203,7 +203,7 @@ def test_a_transfer_goes_on_where_memory_ran_out_for_one_target(hungry: Hungry, 
     paths = noises(tmp_path, 4)
     category = Category(id=1, name="cat", keypoints=("one",))
     thing = Instance(category="cat", points=np.array([[5.0, 6.0]]), visibility=np.array([VISIBLE]))
-    picture = AnnotatedPicture(file="0.png", path=paths[0], instances=(thing,))
+    picture = AnnotatedImage(file="0.png", path=paths[0], instances=(thing,))
     known = Annotations(path=tmp_path / "a.json", categories={"cat": category}, pictures=(picture,))
     hungry.large = load_image(paths[2]).sha256
     found = transfer_annotations(known, paths[1:], matcher=hungry)

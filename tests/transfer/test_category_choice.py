@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semcorr.keypoints import AnnotatedPicture, Instance, TransferRecord
+from semcorr.keypoints import AnnotatedImage, Instance, TransferRecord
 from semcorr.matchers.results import Matcher, Matches
 from semcorr.toy.coco import write_coco
 from semcorr.transfer import transfer_annotations
@@ -75,7 +75,7 @@ def test_of_categories_that_are_shown_together_the_mean_counts() -> None:
 
 def pictured(*categories: str) -> list[tuple[str, Support]]:
     things = tuple(Instance(category=name, points=np.zeros((1, 2)), visibility=np.array([2])) for name in categories)
-    picture = AnnotatedPicture(file="a.png", path=Path("a.png"), instances=things)
+    picture = AnnotatedImage(file="a.png", path=Path("a.png"), instances=things)
     return [(one.category, Support(picture=picture, instance=one, seen=np.array([0]))) for one in things]
 
 

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from semcorr.errors import TransferError
-from semcorr.keypoints import AnnotatedPicture, Annotations, Category, Instance
+from semcorr.keypoints import AnnotatedImage, Annotations, Category, Instance
 from semcorr.transfer.plan import TransferSettings, plan_transfer
 
 CAT = Category(id=1, name="cat", keypoints=("ear", "tail"))
@@ -28,11 +28,11 @@ def cat(**changes: Any) -> Instance:
     )
 
 
-def picture(folder: Path, file: str, *instances: Instance, declared: tuple[int, int] | None = None) -> AnnotatedPicture:
-    return AnnotatedPicture(file=file, path=folder / file, instances=instances or (cat(),), size=declared)
+def picture(folder: Path, file: str, *instances: Instance, declared: tuple[int, int] | None = None) -> AnnotatedImage:
+    return AnnotatedImage(file=file, path=folder / file, instances=instances or (cat(),), size=declared)
 
 
-def known(*pictures: AnnotatedPicture) -> Annotations:
+def known(*pictures: AnnotatedImage) -> Annotations:
     return Annotations(path=Path("a.json"), categories={"cat": CAT, "dog": DOG}, pictures=pictures)
 
 

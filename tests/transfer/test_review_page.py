@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from semcorr.keypoints import AnnotatedPicture, Annotations, Category, FoundObject, Instance, TransferRecord
+from semcorr.keypoints import AnnotatedImage, Annotations, Category, Instance, PredictedObject, TransferRecord
 from semcorr.transfer import review_page
 from semcorr.transfer.supports import choose_supports
 
@@ -25,7 +25,7 @@ def page_file(tmp_path: Path) -> Path:
         path = tmp_path / f"{number}.png"
         PIL.Image.new("RGB", (80, 40), (60 * number, 90, 120)).save(path)
         pictures.append(path)
-    source = AnnotatedPicture(
+    source = AnnotatedImage(
         file="0.png",
         path=pictures[0],
         instances=(Instance(category="cat", points=np.array([[10.0, 10], [70, 30]]), visibility=np.array([2, 2])),),
@@ -33,7 +33,7 @@ def page_file(tmp_path: Path) -> Path:
     known = Annotations(path=tmp_path / "a.json", categories={"cat": CAT}, pictures=[source])
 
     def record(file: str, path: Path, ear: float, other: float) -> TransferRecord:
-        found = FoundObject(
+        found = PredictedObject(
             category="cat",
             names=CAT.keypoints,
             points=np.array([[40.0, 20], [np.nan, np.nan] if other == 0 else [60.0, 30]]),

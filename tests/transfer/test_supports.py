@@ -9,7 +9,7 @@ import pytest
 from closeness import assert_close_to_scale, assert_same_peaks
 from semcorr.errors import TransferError
 from semcorr.imaging.image import load_image
-from semcorr.keypoints import AnnotatedPicture, Annotations, Category, Instance, read_annotations
+from semcorr.keypoints import AnnotatedImage, Annotations, Category, Instance, read_annotations
 from semcorr.matchers.results import Matcher, Matches, Query
 from semcorr.toy.coco import ToyWorld
 from semcorr.transfer.supports import (
@@ -28,7 +28,7 @@ CAT = Category(id=1, name="cat", keypoints=("ear", "tail", "paw"))
 def annotations(*marks: list[int]) -> Annotations:
     """A picture with one cat for each list of marks."""
     pictures = [
-        AnnotatedPicture(
+        AnnotatedImage(
             file=f"{number}.png",
             path=Path(f"{number}.png"),
             instances=(Instance(category="cat", points=np.zeros((3, 2)), visibility=np.array(seen)),),
@@ -175,7 +175,7 @@ def test_a_support_that_cannot_be_read_is_told(dift: Matcher, world: ToyWorld, t
         path=known.path,
         categories=known.categories,
         pictures=[
-            AnnotatedPicture(file=one.file, path=tmp_path / one.file, instances=one.instances) for one in known.pictures
+            AnnotatedImage(file=one.file, path=tmp_path / one.file, instances=one.instances) for one in known.pictures
         ],
     )
     supports = Supports(dift, {"face": choose_supports(moved, moved.categories["face"], 1)}, margin=0.2)

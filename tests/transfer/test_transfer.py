@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from semcorr.errors import TransferError
-from semcorr.keypoints import Annotations, FoundObject, TransferRecord, read_annotations
+from semcorr.keypoints import Annotations, PredictedObject, TransferRecord, read_annotations
 from semcorr.matchers.results import Matcher
 from semcorr.toy.coco import ToyWorld
 from semcorr.transfer import export, transfer_annotations
@@ -137,7 +137,7 @@ def test_of_one_file_under_two_ids_each_object_stays_in_its_own(world: ToyWorld,
     (target,) = find_targets(known, ["face"], images=world.images)
     assert [(place.id, place.box) for place in target.places] == [(70, (10, 20, 40, 60))]
     names = known.categories["face"].keypoints
-    found = FoundObject(
+    found = PredictedObject(
         category="face",
         names=names,
         points=np.full((len(names), 2), 30.5),

@@ -17,7 +17,7 @@ from semcorr.app.find import joined
 from semcorr.app.workspace import Cell, Point, Workspace
 from semcorr.errors import PointError
 from semcorr.imaging.image import Image
-from semcorr.keypoints.base import MISSING, VISIBLE, AnnotatedPicture, Category, Instance
+from semcorr.keypoints.base import MISSING, VISIBLE, AnnotatedImage, Category, Instance
 from semcorr.keypoints.coco import truth_document
 from semcorr.keypoints.provenance import ACCEPTED, MARK, PREDICTED, predicted_mark
 from semcorr.visualization.matches import match_figure
@@ -196,12 +196,12 @@ def picture_names(work: Workspace) -> list[str]:
     return names
 
 
-def _annotated(name: str, points: Mapping[int, Point], count: int) -> AnnotatedPicture:
+def _annotated(name: str, points: Mapping[int, Point], count: int) -> AnnotatedImage:
     array, marks = np.full((count, 2), np.nan), np.full(count, MISSING)
     for index, point in points.items():
         array[index], marks[index] = point, VISIBLE
     instances = (Instance(category=CATEGORY, points=array, visibility=marks),) if points else ()
-    return AnnotatedPicture(file=name, path=Path(name), instances=instances)
+    return AnnotatedImage(file=name, path=Path(name), instances=instances)
 
 
 def _how(work: Workspace, cell: Cell) -> str:

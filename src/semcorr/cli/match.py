@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from semcorr.cli import console
 from semcorr.cli.extra_pictures import ExtraPictures, Extras, FigureName
 from semcorr.cli.options import Device, DType, Json, MatcherOptions, Output, PictureNames, Points, require_points
-from semcorr.cli.targets import Elsewhere, MutualRun, TargetRun, checked_source, load_matcher, readable_targets
+from semcorr.cli.targets import MutualRun, RemoteLocator, TargetRun, checked_source, load_matcher, readable_targets
 from semcorr.errors import QueryError, SemcorrError, SettingsError
 
 _DEFAULT_OPTIONS = MatcherOptions()
@@ -157,7 +157,7 @@ def locate(
     )
     spread = workers > 1 or ray is not None
     console.note(f"Matching with {saved.method} (the settings of {query}) on {options.model}.")
-    elsewhere = Elsewhere(options=options, query=query, workers=workers, ray=ray) if spread else None
+    elsewhere = RemoteLocator(options=options, query=query, workers=workers, ray=ray) if spread else None
     run = TargetRun(
         matcher=None if spread else load_matcher(options, tell=False),
         query=saved,

@@ -94,7 +94,7 @@ class TargetRun:
     pictures: PictureNames
     json: bool
     extras: ExtraPictures | None = None
-    elsewhere: "Elsewhere | None" = None
+    elsewhere: "RemoteLocator | None" = None
 
     def over(self, targets: Sequence[str], broken: dict[str, str]) -> int:
         """Do all targets; what is done stays when one fails or the user stops.
@@ -175,7 +175,7 @@ Place = tuple[int, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Elsewhere:
+class RemoteLocator:
     """Points of a query, found in several processes or on a Ray cluster (:class:`semcorr.executors.Job`).
 
     Attributes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.datasets.spair import read_pair
 from semcorr.imaging.geometry import corner_box, pixel_points
 from semcorr.keypoints.file_reader import Folder, open_folder
@@ -97,12 +97,12 @@ def _key_points(folder: Folder, file: Path, record: dict[str, Any]) -> np.ndarra
     return np.array(folder.numbers(values, 3 * len(POINTS), "'keypoints'", file)).reshape(-1, 3)
 
 
-def _picture(folder: Folder, file: Path, record: dict[str, Any], points: np.ndarray) -> Picture:
+def _picture(folder: Folder, file: Path, record: dict[str, Any], points: np.ndarray) -> PairImage:
     sides = [folder.field(record, side, int, file) for side in ("width", "height")]
     width, height = folder.size(sides, "'width' and 'height'", file)
     box = corner_box(*folder.numbers(folder.field(record, "bbox", list, file), 4, "'bbox'", file))
     below = file.relative_to(folder.root / "ImageAnnotation").with_suffix(".jpg")
-    return Picture(
+    return PairImage(
         path=folder.root / "JPEGImages" / below,
         size=(width, height),
         points=pixel_points(points, (width, height)),

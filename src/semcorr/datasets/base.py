@@ -11,7 +11,7 @@ from semcorr.imaging.geometry import Box
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
+class PairImage:
     """One side of a pair.
 
     ``points`` are the pair's common points, (x, y) in pixels of the file as a person sees it (continuous: (0, 0) is
@@ -36,8 +36,8 @@ class Pair:
 
     id: str
     category: str
-    source: Picture
-    target: Picture
+    source: PairImage
+    target: PairImage
     names: tuple[str, ...]
     flags: Mapping[str, int | str] = field(default_factory=dict)
 

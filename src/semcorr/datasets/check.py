@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semcorr.datasets.base import Dataset, Picture
+from semcorr.datasets.base import Dataset, PairImage
 from semcorr.datasets.registry import Known, find, load
 from semcorr.errors import ImageError
 from semcorr.progress import Progress
@@ -75,7 +75,7 @@ def check(
     """
     dataset = load(name, data, split=split, setting=setting, progress=progress)
     known = find(name).known.get((dataset.split, dataset.setting))
-    pictures: dict[Path, Picture] = {}
+    pictures: dict[Path, PairImage] = {}
     for pair in dataset.pairs:
         pictures.setdefault(pair.source.path, pair.source)
         pictures.setdefault(pair.target.path, pair.target)
@@ -160,7 +160,7 @@ def _points(dataset: Dataset) -> Iterator[Finding]:
         yield Finding(message=message, broken=False)
 
 
-def _decoded(dataset: Dataset, pictures: Mapping[Path, Picture], progress: Progress | None) -> Iterator[Finding]:
+def _decoded(dataset: Dataset, pictures: Mapping[Path, PairImage], progress: Progress | None) -> Iterator[Finding]:
     from semcorr.imaging.image import load_image
 
     broken, other = [], []

@@ -10,7 +10,7 @@ import PIL.Image
 import PIL.ImageOps
 from jaxtyping import Bool, Float
 
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.imaging.geometry import Box, corner_box, pixel_points
 from semcorr.imaging.image import known_formats
 from semcorr.keypoints.file_reader import Folder, open_folder, quiet, save_picture
@@ -165,7 +165,7 @@ def _part_names(folder: Folder) -> tuple[str, ...]:
 
 def _pair(source: _Bird, target: _Bird, names: tuple[str, ...]) -> Pair:
     common = source.visible & target.visible
-    sides = [Picture(path=s.path, size=s.size, points=s.parts[common], box=s.box) for s in (source, target)]
+    sides = [PairImage(path=s.path, size=s.size, points=s.parts[common], box=s.box) for s in (source, target)]
     return Pair(
         id=f"{source.category}/{source.path.stem}-{target.path.stem}",
         category=source.category,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semcorr.datasets.base import Dataset, Picture
+from semcorr.datasets.base import Dataset, PairImage
 from semcorr.errors import DatasetError, ImageError
 from semcorr.imaging.image import image_size
 from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
@@ -51,11 +51,11 @@ def _sizes(dataset: Dataset) -> dict[Path, tuple[int, int]]:
 
 def _measured(
     dataset: Dataset,
-    picture: Picture,
+    picture: PairImage,
     sizes: Mapping[Path, tuple[int, int]],
     swapped: dict[Path, str],
     rescale: bool,
-) -> Picture:
+) -> PairImage:
     actual = sizes.get(picture.path, picture.size)
     if actual == picture.size:
         return picture

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.imaging.geometry import Box, pixel_points
 from semcorr.keypoints.coco_fields import (
     VISIBLE,
@@ -41,7 +41,7 @@ class _Thing:
 
     category: str
     file: str
-    picture: Picture
+    picture: PairImage
     names: tuple[str, ...]
     visible: Bool[np.ndarray, " all"]
 
@@ -158,7 +158,9 @@ def _thing(
     names = tuple(map(str, folder.field(category, "keypoints", list, path)))
     array = key_points(folder, path, record, names)
     size = size_of(image) or folder.picture_size(place)
-    picture = Picture(path=place, size=size, points=pixel_points(array[:, :2], size), box=box_of(folder, path, record))
+    picture = PairImage(
+        path=place, size=size, points=pixel_points(array[:, :2], size), box=box_of(folder, path, record)
+    )
     return _Thing(
         category=category["name"],
         file=image["file_name"],
@@ -216,7 +218,7 @@ def _columns(folder: Folder, path: Path, line: str) -> list[str]:
 def _pair(source: _Thing, target: _Thing, unique: Names) -> Pair:
     common = source.visible & target.visible
     sides = [
-        Picture(path=s.picture.path, size=s.picture.size, points=s.picture.points[common], box=s.picture.box)
+        PairImage(path=s.picture.path, size=s.picture.size, points=s.picture.points[common], box=s.picture.box)
         for s in (source, target)
     ]
     return Pair(

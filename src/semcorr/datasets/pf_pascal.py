@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.datasets.pf_willow import find_picture
 from semcorr.imaging.geometry import pixel_points
 from semcorr.keypoints.file_reader import Folder, Names, open_folder
@@ -75,10 +75,10 @@ def _pair(folder: Folder, path: Path, number: int, row: list[str], unique: Names
     )
 
 
-def _picture(folder: Folder, path: Path, number: int, name: str, columns: list[str]) -> Picture:
+def _picture(folder: Folder, path: Path, number: int, name: str, columns: list[str]) -> PairImage:
     picture = find_picture(folder, name)
     size = folder.picture_size(picture)
-    return Picture(path=picture, size=size, points=pixel_points(_points(folder, path, number, columns), size))
+    return PairImage(path=picture, size=size, points=pixel_points(_points(folder, path, number, columns), size))
 
 
 def _points(folder: Folder, path: Path, number: int, columns: list[str]) -> Float[np.ndarray, "points 2"]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.datasets import mat
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.keypoints.file_reader import Folder, Names, open_folder
 from semcorr.progress import Progress
 from semcorr.storage.files import is_file
@@ -71,10 +71,12 @@ def _photographs(root: Path) -> list[Path]:
 
 
 def _from_folders(folder: Folder, progress: Progress | None) -> list[Pair]:
-    groups: dict[str, list[Picture]] = {}
+    groups: dict[str, list[PairImage]] = {}
     photographs = _photographs(folder.root)
     for number, path in enumerate(photographs):
-        picture = Picture(path=path, size=folder.picture_size(path), points=_read_mat(folder, path.with_suffix(".mat")))
+        picture = PairImage(
+            path=path, size=folder.picture_size(path), points=_read_mat(folder, path.with_suffix(".mat"))
+        )
         groups.setdefault(path.parent.name, []).append(picture)
         if progress:
             progress("read", number + 1, len(photographs))
@@ -85,7 +87,7 @@ def _from_folders(folder: Folder, progress: Progress | None) -> list[Pair]:
     ]
 
 
-def _pair(category: str, source: Picture, target: Picture) -> Pair:
+def _pair(category: str, source: PairImage, target: PairImage) -> Pair:
     identity = f"{category}/{source.path.stem}-{target.path.stem}"
     return Pair(id=identity, category=category, source=source, target=target, names=_NAMES)
 
@@ -113,7 +115,7 @@ def _from_table(folder: Folder, path: Path) -> list[Pair]:
         values = folder.numbers(row[2:], 4 * POINTS, f"line {number}", path)
         points = np.array(values).reshape(2, 2, POINTS).swapaxes(1, 2)
         source, target = (
-            Picture(path=picture, size=_size(folder, picture, sizes), points=side)
+            PairImage(path=picture, size=_size(folder, picture, sizes), points=side)
             for picture, side in zip((find_picture(folder, name) for name in row[:2]), points, strict=True)
         )
         pair = _pair(source.path.parent.name, source, target)

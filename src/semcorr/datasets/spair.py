@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.imaging.geometry import Box, pixel_points
 from semcorr.keypoints.file_reader import Folder, open_folder
 from semcorr.progress import Progress
@@ -75,11 +75,11 @@ def read_pair(folder: Folder, path: Path, record: dict[str, Any]) -> Pair:
     return Pair(id=path.stem, category=category, source=source, target=target, names=names, flags=flags)
 
 
-def _side(folder: Folder, path: Path, record: dict[str, Any], side: str, category: str) -> Picture:
+def _side(folder: Folder, path: Path, record: dict[str, Any], side: str, category: str) -> PairImage:
     size = folder.size(folder.field(record, f"{side}_imsize", list, path)[:2], f"{side}_imsize", path)
     x0, y0, x1, y1 = folder.numbers(folder.field(record, f"{side}_bndbox", list, path), 4, f"{side}_bndbox", path)
     # The raw numbers: the field's threshold is the longer of their differences.
     box: Box = (x0, y0, x1, y1)
     points = folder.points(folder.field(record, f"{side}_kps", list, path), f"{side}_kps", path)
     picture = folder.below("JPEGImages", category, folder.field(record, f"{side}_imname", str, path))
-    return Picture(path=picture, size=size, points=pixel_points(points, size), box=box)
+    return PairImage(path=picture, size=size, points=pixel_points(points, size), box=box)

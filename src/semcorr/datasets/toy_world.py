@@ -13,7 +13,7 @@ import numpy as np
 import PIL
 import PIL.Image
 
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.errors import DatasetError, suggest
 from semcorr.imaging.geometry import Box
 from semcorr.keypoints.file_reader import save_picture
@@ -166,7 +166,7 @@ def _pair(split: str, seeds: tuple[int, int], known: Mapping[int, _Drawing]) -> 
     source, target = (known[seed] for seed in seeds)
     names = tuple(sorted(source.points.keys() & target.points.keys()))
     sides = [
-        Picture(
+        PairImage(
             path=side.path,
             size=(side.size, side.size),
             points=np.array([side.points[name] for name in names], dtype=np.float64).reshape(-1, 2),

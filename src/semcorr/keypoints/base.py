@@ -74,7 +74,7 @@ def instance_of(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AnnotatedPicture:
+class AnnotatedImage:
     """An image and the objects in it.
 
     Attributes:
@@ -118,7 +118,7 @@ class Annotations:
 
     path: Path
     categories: Mapping[str, Category]
-    pictures: Sequence[AnnotatedPicture]
+    pictures: Sequence[AnnotatedImage]
     document: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     format: Literal["coco", "label-studio", "cvat", "csv"] = "coco"

@@ -19,13 +19,13 @@ from semcorr.imaging.image import image_size
 from semcorr.keypoints.base import (
     MISSING,
     VISIBLE,
-    AnnotatedPicture,
+    AnnotatedImage,
     Annotations,
     Category,
     Instance,
 )
 from semcorr.keypoints.coco_fields import FOUND
-from semcorr.keypoints.predictions import FoundObject, TransferRecord
+from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.keypoints.provenance import MARK, predicted_mark
 
 
@@ -84,7 +84,7 @@ def keypoints_of(points: Any, visibility: Any) -> list[float]:
     return flat
 
 
-def truth_document(categories: Sequence[Category], pictures: Iterable[tuple[AnnotatedPicture, tuple[int, int]]]) -> Any:
+def truth_document(categories: Sequence[Category], pictures: Iterable[tuple[AnnotatedImage, tuple[int, int]]]) -> Any:
     """A COCO file of pictures, each with its (width, height), and the things in them."""
     numbers = {category.name: category.id for category in categories}
     images: list[dict[str, Any]] = []
@@ -166,7 +166,7 @@ def _content(annotations: Annotations) -> tuple[dict[str, Any], _Numbers]:
     return content, {(file, number): record["id"] for (file, number), record in written if number is not None}
 
 
-def _frame(picture: AnnotatedPicture) -> tuple[int, int] | None:
+def _frame(picture: AnnotatedImage) -> tuple[int, int] | None:
     """The (width, height) of the frame that an image's coordinates are in; None if nothing says it."""
     try:
         actual = image_size(picture.path)
@@ -233,7 +233,7 @@ def _bytes(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode()
 
 
-def _annotation(found: FoundObject, category: int | str, min_confidence: float) -> dict[str, Any]:
+def _annotation(found: PredictedObject, category: int | str, min_confidence: float) -> dict[str, Any]:
     known = np.isfinite(found.points).all(axis=1)
     sure = known & (found.confidence >= min_confidence)
     fallback = extent(found.points[sure] if sure.any() else found.points[known])

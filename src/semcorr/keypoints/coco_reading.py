@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from semcorr.keypoints.base import ADVICE, MISSING, AnnotatedPicture, Annotations, Category, Instance
+from semcorr.keypoints.base import ADVICE, MISSING, AnnotatedImage, Annotations, Category, Instance
 from semcorr.keypoints.coco_fields import (
     box_of,
     by_id,
@@ -74,7 +74,7 @@ class _Reading:
         used = {referred(folder, path, record, "category_id", self.entries) for record in listed}
         self.categories = self._categories(used)
 
-    def pictures(self, paths: ImagePaths) -> list[AnnotatedPicture]:
+    def pictures(self, paths: ImagePaths) -> list[AnnotatedImage]:
         """All images with their objects."""
         listed = records(self.folder, self.path, self.content, "images")
         images = by_id(self.folder, self.path, listed, "image")
@@ -86,11 +86,11 @@ class _Reading:
                 )
         place = paths.find_all(image["file_name"] for image in images.values())
         objects = self._objects(images)
-        found: dict[str, AnnotatedPicture] = {}
+        found: dict[str, AnnotatedImage] = {}
         for number, image in images.items():
             file, size, own = image["file_name"], size_of(image), tuple(objects.get(number, ()))
             if file not in found:
-                found[file] = AnnotatedPicture(file=file, path=place[file], instances=own, id=number, size=size)
+                found[file] = AnnotatedImage(file=file, path=place[file], instances=own, id=number, size=size)
                 continue
             first = found[file]
             if None not in (size, first.size) and size != first.size:
@@ -99,7 +99,7 @@ class _Reading:
                     f"{first.size} and {size}."
                 )
             self.repeated.append(file)
-            found[file] = AnnotatedPicture(
+            found[file] = AnnotatedImage(
                 file=file, path=place[file], instances=first.instances + own, id=first.id, size=first.size or size
             )
         return list(found.values())

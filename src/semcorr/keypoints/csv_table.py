@@ -14,14 +14,14 @@ from semcorr.keypoints.base import (
     COVERED,
     MISSING,
     VISIBLE,
-    AnnotatedPicture,
+    AnnotatedImage,
     Annotations,
     Category,
     Instance,
 )
 from semcorr.keypoints.file_reader import Folder
 from semcorr.keypoints.image_paths import ImagePaths
-from semcorr.keypoints.predictions import FoundObject, TransferRecord
+from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.keypoints.provenance import is_predicted
 
 _NEEDED = ("image", "name", "x", "y")
@@ -83,7 +83,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         path=path,
         categories=categories,
         pictures=[
-            AnnotatedPicture(file=file, path=place[file], instances=tuple(_instances(found, categories)))
+            AnnotatedImage(file=file, path=place[file], instances=tuple(_instances(found, categories)))
             for file, found in objects.items()
         ],
         notes=(*paths.notes, *_notes(objects)),
@@ -134,7 +134,7 @@ def _known_rows(annotations: Annotations, one: Instance) -> _Rows:
     return one.category, points
 
 
-def _predicted_rows(found: FoundObject, min_confidence: float) -> _Rows:
+def _predicted_rows(found: PredictedObject, min_confidence: float) -> _Rows:
     points: list[dict[str, object]] = []
     for name, (x, y), confidence in zip(found.names, found.points, found.confidence, strict=True):
         known = bool(np.isfinite([x, y]).all())

@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from semcorr.keypoints.base import AnnotatedPicture, Annotations
+from semcorr.keypoints.base import AnnotatedImage, Annotations
 from semcorr.keypoints.cvat_labels import meta_of
-from semcorr.keypoints.predictions import FoundObject, TransferRecord
+from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 
 _ID_DIGITS = 18
 """Of an image's id at most so many count; CVAT's are short."""
@@ -54,7 +54,7 @@ def _images(annotations: Annotations, records: Iterable[TransferRecord], min_con
         yield image
 
 
-def _completed(picture: AnnotatedPicture, record: TransferRecord, min_confidence: float) -> ET.Element:
+def _completed(picture: AnnotatedImage, record: TransferRecord, min_confidence: float) -> ET.Element:
     """A copy of an image's element with the objects of a record."""
     image: ET.Element = copy.deepcopy(picture.source)
     boxes = {f"box-{number}": box for number, box in enumerate(image.findall("box"))}
@@ -77,7 +77,7 @@ def _completed(picture: AnnotatedPicture, record: TransferRecord, min_confidence
     return image
 
 
-def _skeleton(found: FoundObject, min_confidence: float) -> ET.Element:
+def _skeleton(found: PredictedObject, min_confidence: float) -> ET.Element:
     skeleton = ET.Element("skeleton", label=found.category, source="auto", z_order="0", score=f"{found.score:.4f}")
     middle = np.nanmean(found.points, axis=0) if np.isfinite(found.points).any() else np.zeros(2)
     for name, point, confidence in zip(found.names, found.points, found.confidence, strict=True):

@@ -13,7 +13,7 @@ from semcorr.keypoints.base import (
     COVERED,
     MISSING,
     VISIBLE,
-    AnnotatedPicture,
+    AnnotatedImage,
     Annotations,
     Category,
     Instance,
@@ -102,7 +102,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     paths = ImagePaths(folder, images)
     places = paths.find_all(names)
     pictures = [
-        AnnotatedPicture(
+        AnnotatedImage(
             file=name,
             path=places[name],
             instances=tuple(reading.instances(objects[name], categories, size)),

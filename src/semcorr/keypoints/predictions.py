@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FoundObject:
+class PredictedObject:
     """The key-points of one thing, found in a picture.
 
     Attributes:
@@ -66,7 +66,7 @@ class TransferRecord:
     file: str
     path: Path
     size: tuple[int, int] = (0, 0)
-    objects: tuple[FoundObject, ...] = ()
+    objects: tuple[PredictedObject, ...] = ()
     error: str | None = None
     remarks: tuple[str, ...] = ()
     doubtful: tuple[str, ...] = ()
@@ -177,7 +177,7 @@ def calibration_of(records: Iterable[TransferRecord]) -> str:
     return told if calibrated == found.total() else f"{told} for {calibrated} of {found.total()} images; uncalibrated"
 
 
-def _object_dict(found: FoundObject) -> dict[str, Any]:
+def _object_dict(found: PredictedObject) -> dict[str, Any]:
     return {
         "category": found.category,
         "names": list(found.names),
@@ -188,14 +188,14 @@ def _object_dict(found: FoundObject) -> dict[str, Any]:
     }
 
 
-def _object(record: dict[str, Any]) -> FoundObject:
+def _object(record: dict[str, Any]) -> PredictedObject:
     points = [[np.nan if value is None else float(value) for value in point] for point in record["points"]]
     box, number = record["box"], record["id"]
     if not len(record["names"]) == len(points) == len(record["confidence"]):
         raise ValueError("other numbers of names, points and confidences")
     if not (number is None or type(number) in (int, str)):
         raise TypeError(f"id is {number!r:.60}")
-    return FoundObject(
+    return PredictedObject(
         category=str(record["category"]),
         names=tuple(map(str, record["names"])),
         points=np.array(points, dtype=np.float64).reshape(-1, 2),

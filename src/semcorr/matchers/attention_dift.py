@@ -24,7 +24,7 @@ from semcorr.matchers.features import DiftMatcher, DiftSettings
 from semcorr.matchers.features.dift import published
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings
 from semcorr.matchers.prompt import preset as prompt_preset
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.results import Matches, ModelIdentity, Query
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.model import Device, DType
@@ -192,7 +192,7 @@ class AttentionDiftMatcher:
         similar = self._dift.similarity(_part(query, "dift", settings.dift()), target, progress)
         enlarged = similar.enlarged(size).to(maps)
         together = blend(maps, enlarged, settings.temperature)
-        found = heatmaps.find_peak(together, settings.peak, grid=Reader(self.model, own).grid).double().numpy()
+        found = heatmaps.find_peak(together, settings.peak, grid=AttentionReader(self.model, own).grid).double().numpy()
         return dataclasses.replace(
             attention,
             points=scale_points(found, size, target.size),

@@ -9,8 +9,8 @@ from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.features import FeatureMatcher
 from semcorr.matchers.results import Matcher, Query
 from semcorr.matchers.wrappers.calibration import CalibratedMatcher
-from semcorr.matchers.wrappers.float32_fallback import HalfPrecision
-from semcorr.matchers.wrappers.mirror import PoseAligned, mirror
+from semcorr.matchers.wrappers.float32_fallback import Float32Fallback
+from semcorr.matchers.wrappers.mirror import MirrorMatcher, mirror
 from semcorr.progress import Progress
 
 GRID = 64
@@ -34,7 +34,7 @@ def dense_flow(
     """Find a grid of points of one image in another, by any method.
 
     Methods on features are made for this. One that optimises something for each point does so for every point of the
-    grid. In the mirror (:class:`semcorr.matchers.wrappers.mirror.PoseAligned`) all points are looked for together, or
+    grid. In the mirror (:class:`semcorr.matchers.wrappers.mirror.MirrorMatcher`) all points are looked for together, or
     none.
 
     Args:
@@ -73,9 +73,9 @@ def _find(matcher: Matcher, query: Query, target: Image, progress: Progress | No
     if isinstance(matcher, CalibratedMatcher):
         found, confidence = _find(matcher.matcher, query, target, progress)
         return found, matcher.calibration.apply(confidence) if matcher.holds(query, target) else confidence
-    if isinstance(matcher, HalfPrecision):
+    if isinstance(matcher, Float32Fallback):
         return matcher.either(lambda own: _find(own, query, target, progress), progress=progress)[0]
-    if isinstance(matcher, PoseAligned):
+    if isinstance(matcher, MirrorMatcher):
         straight = _find(matcher.matcher, query, target, progress)
         mirrored = _find(matcher.matcher, query, mirror(target), progress)
         if mirrored[1].mean() <= straight[1].mean():

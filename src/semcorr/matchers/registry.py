@@ -15,8 +15,8 @@ from semcorr.imaging.image import ImageSource
 from semcorr.matchers.defaults import DEFAULT_METHOD
 from semcorr.matchers.results import Matcher, Matches
 from semcorr.matchers.wrappers.calibration import calibrated
-from semcorr.matchers.wrappers.float32_fallback import with_half
-from semcorr.matchers.wrappers.mirror import PoseAligned
+from semcorr.matchers.wrappers.float32_fallback import with_float32_fallback
+from semcorr.matchers.wrappers.mirror import MirrorMatcher
 from semcorr.models.names import PHOTO_MODEL, VISION_MODEL, with_variant
 from semcorr.progress import Progress
 
@@ -109,12 +109,12 @@ def load_matcher(
         variant: of the model's files, such as ``"bf16"`` or ``"non_ema"``, where a folder or hub id has several; the
             same as ``model`` with a colon and the variant after it.
         align_pose: look in each target's mirror image as well, and keep the better
-            (:class:`semcorr.matchers.wrappers.mirror.PoseAligned`).
+            (:class:`semcorr.matchers.wrappers.mirror.MirrorMatcher`).
         calibration: what makes its confidence a probability (:mod:`semcorr.matchers.wrappers.calibration`): a file; the
             package's own by default, if it has one for this very method, model and settings; ``"none"`` for none.
         **options: passed on to the method's ``from_pretrained``: ``dtype``, ``device``, ``memory_budget``, settings to
             replace, and so on. In half precision, what overflows is done in float32
-            (:class:`semcorr.matchers.wrappers.float32_fallback.HalfPrecision`).
+            (:class:`semcorr.matchers.wrappers.float32_fallback.Float32Fallback`).
 
     Raises:
         SettingsError: unknown method, preset or setting.
@@ -136,14 +136,14 @@ def load_matcher(
     chosen = preset or next(iter(found.presets), None)
     asked = found.photo_model if model is None else model if isinstance(model, Path) else os.fspath(model)
     try:
-        matcher = with_half(
+        matcher = with_float32_fallback(
             load, with_variant(asked, variant), {**({} if chosen is None else {"preset": chosen}), **options}
         )
     except ModelError as error:
         if model is not None:
             raise
         raise ModelError(f"{error}\nNo model was named, so it is the default of {method!r}: {asked}.") from error
-    return calibrated(PoseAligned(matcher) if align_pose else matcher, method, calibration)
+    return calibrated(MirrorMatcher(matcher) if align_pose else matcher, method, calibration)
 
 
 def describe_choice(method: str, model: str, preset: str | None = None) -> str:

@@ -9,7 +9,7 @@ import PIL.Image
 
 from semcorr.errors import SettingsError, suggest
 from semcorr.keypoints import coco
-from semcorr.keypoints.base import COVERED, MISSING, VISIBLE, AnnotatedPicture, Category, Instance
+from semcorr.keypoints.base import COVERED, MISSING, VISIBLE, AnnotatedImage, Category, Instance
 from semcorr.keypoints.file_reader import save_picture
 from semcorr.progress import Progress
 from semcorr.storage.files import write_whole
@@ -73,8 +73,8 @@ def write_coco(
     kinds = [
         Category(id=number, name=name, keypoints=tuple(keypoint_names(name))) for number, name in enumerate(wanted, 1)
     ]
-    known: list[tuple[AnnotatedPicture, tuple[int, int]]] = []
-    hidden: list[tuple[AnnotatedPicture, tuple[int, int]]] = []
+    known: list[tuple[AnnotatedImage, tuple[int, int]]] = []
+    hidden: list[tuple[AnnotatedImage, tuple[int, int]]] = []
     total = len(kinds) * (support + targets)
     for kind in kinds:
         first = list(CATEGORIES).index(kind.name) * _SEEDS_A_CATEGORY + _FIRST
@@ -82,7 +82,7 @@ def write_coco(
             scene = render_scene(first + number, size, split=split, category=kind.name)
             file = f"{kind.name}-{number:04d}.png"
             save_picture(PIL.Image.fromarray(scene.image), folder / "images" / file, title="Toy world")
-            picture = AnnotatedPicture(file=file, path=folder / "images" / file, instances=(_instance(scene, kind),))
+            picture = AnnotatedImage(file=file, path=folder / "images" / file, instances=(_instance(scene, kind),))
             (known if number < support else hidden).append((picture, (size, size)))
             if progress:
                 progress("render", len(known) + len(hidden), total)
@@ -108,7 +108,7 @@ def _instance(scene: Scene, category: Category) -> Instance:
     )
 
 
-def _without_points(picture: AnnotatedPicture, *, keep_box: bool) -> AnnotatedPicture:
+def _without_points(picture: AnnotatedImage, *, keep_box: bool) -> AnnotatedImage:
     instances = [
         Instance(
             category=instance.category,
@@ -119,7 +119,7 @@ def _without_points(picture: AnnotatedPicture, *, keep_box: bool) -> AnnotatedPi
         for instance in picture.instances
         if keep_box
     ]
-    return AnnotatedPicture(file=picture.file, path=picture.path, instances=tuple(instances))
+    return AnnotatedImage(file=picture.file, path=picture.path, instances=tuple(instances))
 
 
 def _write(path: Path, document: object) -> None:

@@ -17,7 +17,7 @@ from semcorr.errors import ImageError, TransferError, suggest
 from semcorr.imaging.image import image_size, load_image
 from semcorr.keypoints.base import (
     MISSING,
-    AnnotatedPicture,
+    AnnotatedImage,
     Annotations,
     Category,
     Instance,
@@ -129,9 +129,9 @@ def wanted_categories(annotations: Annotations, settings: TransferSettings) -> l
     return list(settings.categories) or [name for name in annotations.categories if name in annotated]
 
 
-def _measured(annotations: Annotations, *, rescale: bool) -> tuple[list[AnnotatedPicture], dict[str, str], list[str]]:
+def _measured(annotations: Annotations, *, rescale: bool) -> tuple[list[AnnotatedImage], dict[str, str], list[str]]:
     """Annotated images in their own pixels, those that cannot be read with messages, and warnings of swapped sizes."""
-    usable: list[AnnotatedPicture] = []
+    usable: list[AnnotatedImage] = []
     unreadable: dict[str, str] = {}
     swapped: list[str] = []
     for picture in annotations.pictures:

@@ -15,7 +15,7 @@ from semcorr.errors import ImageError, QueryError, TransferError
 from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import crop_around, scale_points
 from semcorr.imaging.image import Image, load_image
-from semcorr.keypoints.base import COVERED, MISSING, VISIBLE, AnnotatedPicture, Annotations, Category, Instance
+from semcorr.keypoints.base import COVERED, MISSING, VISIBLE, AnnotatedImage, Annotations, Category, Instance
 from semcorr.matchers.results import Matcher, Matches, Query
 from semcorr.matchers.wrappers.calibration import CalibratedMatcher
 from semcorr.progress import Progress
@@ -36,7 +36,7 @@ _LEAST = 1e-6
 class Support:
     """One annotated object that points are carried over from: its key-points of the numbers ``seen``."""
 
-    picture: AnnotatedPicture
+    picture: AnnotatedImage
     instance: Instance
     seen: Int[np.ndarray, " seen"]
 
@@ -98,7 +98,7 @@ def covered_note(annotations: Annotations, category: Category) -> str | None:
     )
 
 
-def _annotated(annotations: Annotations, category: Category) -> list[tuple[AnnotatedPicture, Instance]]:
+def _annotated(annotations: Annotations, category: Category) -> list[tuple[AnnotatedImage, Instance]]:
     return [
         (picture, instance)
         for picture in annotations.pictures
@@ -107,7 +107,7 @@ def _annotated(annotations: Annotations, category: Category) -> list[tuple[Annot
     ]
 
 
-def _least_mark(known: Sequence[tuple[AnnotatedPicture, Instance]]) -> Int[np.ndarray, " keypoints"]:
+def _least_mark(known: Sequence[tuple[AnnotatedImage, Instance]]) -> Int[np.ndarray, " keypoints"]:
     """The least mark with which each key-point serves as a support: visible where any object shows it visible."""
     shown = np.array([instance.visibility == VISIBLE for _, instance in known]).any(axis=0)
     return np.where(shown, VISIBLE, COVERED)

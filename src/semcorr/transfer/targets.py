@@ -10,7 +10,7 @@ import numpy as np
 from semcorr.errors import TransferError
 from semcorr.imaging.geometry import Box
 from semcorr.imaging.image_files import image_files
-from semcorr.keypoints.base import MISSING, AnnotatedPicture, Annotations, Instance
+from semcorr.keypoints.base import MISSING, AnnotatedImage, Annotations, Instance
 from semcorr.storage.files import is_dir
 
 _ROUNDING = 0.02
@@ -86,11 +86,11 @@ def select_targets(
     Raises:
         TransferError: There is no such image.
     """
-    known: dict[str, list[AnnotatedPicture | None]] = {}
+    known: dict[str, list[AnnotatedImage | None]] = {}
     for one in annotations.pictures:
         known.setdefault(_key(one.path), []).append(one)
     sought = _Sought(annotations, tuple(categories), redo_below)
-    named: list[tuple[Path, AnnotatedPicture | None]]
+    named: list[tuple[Path, AnnotatedImage | None]]
     if paths:
         named = [(path, picture) for path in _pictures(paths) for picture in known.get(_key(path), [None])]
     else:
@@ -130,12 +130,12 @@ class _Sought:
     categories: tuple[str, ...]
     redo_below: float | None
 
-    def done(self, picture: AnnotatedPicture) -> bool:
+    def done(self, picture: AnnotatedImage) -> bool:
         """Whether the image has points, and nothing in it is to be looked for."""
         has_points = any(instance.annotated or instance.predicted for instance in picture.instances)
         return has_points and not self._waiting(picture)
 
-    def places(self, picture: AnnotatedPicture | None) -> tuple[Place, ...]:
+    def places(self, picture: AnnotatedImage | None) -> tuple[Place, ...]:
         """Where points are looked for in an image that is not done."""
         waiting = self._waiting(picture) if picture is not None else []
         if waiting:
@@ -146,7 +146,7 @@ class _Sought:
             )
         return tuple(Place(category=category) for category in self.categories)
 
-    def notes(self, pictures: Iterable[AnnotatedPicture | None]) -> tuple[str, ...]:
+    def notes(self, pictures: Iterable[AnnotatedImage | None]) -> tuple[str, ...]:
         """What of these images is left out."""
         named = [picture for picture in pictures if picture is not None]
         found: list[str] = []
@@ -164,7 +164,7 @@ class _Sought:
             found.append(f"objects of categories that are not looked for are left out: {listed}")
         return tuple(found)
 
-    def _waiting(self, picture: AnnotatedPicture) -> list[Instance]:
+    def _waiting(self, picture: AnnotatedImage) -> list[Instance]:
         """Objects whose points are to be looked for, of whatever category."""
         return [
             instance

@@ -13,7 +13,7 @@ from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointErr
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.base import Annotations
 from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
-from semcorr.keypoints.predictions import FoundObject, TransferRecord, scaled_box
+from semcorr.keypoints.predictions import PredictedObject, TransferRecord, scaled_box
 from semcorr.keypoints.read import read_annotations
 from semcorr.matchers.defaults import DEFAULT_METHOD
 from semcorr.matchers.registry import load_matcher
@@ -126,7 +126,7 @@ class Transferrer:
             target = self._in_own_pixels(target, image.size)
             whole = [place for place in target.places if place.box is None]
             parts = [*([whole] if whole else []), *([place] for place in target.places if place.box is not None)]
-            found: dict[Place, FoundObject] = {}
+            found: dict[Place, PredictedObject] = {}
             remarks: list[str] = []
             doubtful: tuple[str, ...] = ()
             calibrations: set[str | None] = set()
@@ -191,7 +191,7 @@ class Transferrer:
 
     def _find(
         self, image: Image, places: Sequence[Place], progress: Progress | None
-    ) -> tuple[list[FoundObject], list[str], dict[str, float], str | None]:
+    ) -> tuple[list[PredictedObject], list[str], dict[str, float], str | None]:
         """All places share one part of the image, which the method reads once.
 
         Also what the method remarked, how much the part resembles each place's category, and what the confidence of all
@@ -210,7 +210,7 @@ class Transferrer:
             result = vote(group, own, len(names), part.size)
             measures[place.category] = resemblance(own)
             found.append(
-                FoundObject(
+                PredictedObject(
                     category=place.category,
                     names=names,
                     points=result.points + np.array(corner),

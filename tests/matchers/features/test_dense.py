@@ -12,7 +12,7 @@ from semcorr.matchers.attention_dift import AttentionDiftMatcher, settings_of
 from semcorr.matchers.dense import dense_flow, step_of
 from semcorr.matchers.features import DiftBuddyMatcher, DiftBuddySettings, DiftMatcher, DiftSettings
 from semcorr.matchers.features import matcher as feature_matcher
-from semcorr.matchers.wrappers.mirror import PoseAligned, mirror
+from semcorr.matchers.wrappers.mirror import MirrorMatcher, mirror
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.settings import override
 
@@ -53,7 +53,7 @@ def test_only_points_in_the_mask_are_looked_for(dift: DiftMatcher[DiftSettings],
 
 
 def test_a_picture_in_the_mirror_is_matched_in_the_mirror(dift: DiftMatcher[DiftSettings], source: Image) -> None:
-    flow = dense_flow(PoseAligned(dift), source, mirror(source), step=10)
+    flow = dense_flow(MirrorMatcher(dift), source, mirror(source), step=10)
     truth = flow.points() * [-1, 1] + [150, 0]
     assert np.abs(flow.target_points() - truth).max() < 10
     assert flow.confidence.mean() > 0.95

@@ -6,22 +6,22 @@ import torch
 from semcorr.imaging.geometry import squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CORNERS, CropLatents
 from semcorr.matchers.prompt.locate import locate_rows
-from semcorr.matchers.prompt.random_draws import SeededDraws
+from semcorr.matchers.prompt.random_draws import SeededStreams
 from semcorr.matchers.results import Query
 
 
 def crops_lead(matcher: PromptMatcher, query: Query, target: Image) -> float:
     """The least lead of any running peak over the pixels that would allow other crops, as a share of the peak."""
-    reader = Reader(matcher.model, matcher.settings)
+    reader = AttentionReader(matcher.model, matcher.settings)
     histories: list[torch.Tensor] = []
     rows = locate_rows(
         reader,
         CropLatents(matcher.model, squash(target.tensor(), reader.resolution)),
         torch.from_numpy(np.array(query.tensors["embeddings"])),
-        SeededDraws(matcher.settings.seed, target.sha256, query.points),
+        SeededStreams(matcher.settings.seed, target.sha256, query.points),
         batch=8,
         on_crops=histories.append,
     )

@@ -9,11 +9,11 @@ from semcorr.errors import SettingsError
 from semcorr.imaging.geometry import Crop, squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, fast, override, paper
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents, crop_range
 from semcorr.matchers.prompt.frozen_queries import FrozenCrops, frozen_crops, shared_crops
 from semcorr.matchers.prompt.optimize import learn
-from semcorr.matchers.prompt.random_draws import SeededDraws, SeededStream
+from semcorr.matchers.prompt.random_draws import SeededStream, SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.attention import attention_to
 
@@ -57,10 +57,10 @@ def test_queries_and_keys_of_one_context_give_its_attention(model: DiffusionMode
 
 def test_a_row_learns_what_it_learns_written_out(model: DiffusionModel, frozen: PromptSettings, source: Image):
     """The first point's second embedding, one step at a time, by the whole attention's definition."""
-    reader = Reader(model, frozen)
+    reader = AttentionReader(model, frozen)
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
-    draws = SeededDraws(7, "image", points.numpy())
+    draws = SeededStreams(7, "image", points.numpy())
     learned = learn(reader, CropLatents(model, frame), points, draws, batch=4)
 
     shared = draws.shared("learn")
@@ -127,9 +127,9 @@ def test_located_maps_are_the_mean_over_the_shared_crops(
     """Crop by crop and embedding by embedding, by diffusers' bilinear enlarging and a plain count."""
     query = matcher.describe(source, POINTS[:1])
     matches = matcher.locate(query, target)
-    reader, model = Reader(matcher.model, frozen), matcher.model
+    reader, model = AttentionReader(matcher.model, frozen), matcher.model
     latents = CropLatents(model, squash(target.tensor(), 128))
-    shared = frozen_crops(reader, latents, "locate", SeededDraws(frozen.seed, target.sha256, query.points))
+    shared = frozen_crops(reader, latents, "locate", SeededStreams(frozen.seed, target.sha256, query.points))
     assert [(crop.left, crop.top) for crop in shared.crops[:4]] == [(0, 0), (0, 9), (9, 0), (9, 9)]
     total, count = torch.zeros(128, 128), torch.zeros(128, 128)
     for crop, queries in zip(shared.crops, shared.queries, strict=True):

@@ -17,7 +17,7 @@ from semcorr.imaging.geometry import Crop
 from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
 from semcorr.matchers.prompt.crops import CropLatents
-from semcorr.matchers.prompt.latent_cache import LatentsCache
+from semcorr.matchers.prompt.latent_cache import LatentCache
 from semcorr.models.diffusion import DiffusionModel
 
 POINTS = [(41.3, 62.9), (20, 20)]
@@ -72,7 +72,7 @@ def test_a_crop_is_a_file_of_its_own_with_its_very_bits(model: DiffusionModel, t
     crops = [CROP, Crop(0, 0, 60, 60), CROP]
     expected = torch.cat([model.encode(crop.cut(frame(), 64)[None]) for crop in crops])
     for _ in range(2):
-        kept = LatentsCache(tmp_path).of(model, "image", 64)
+        kept = LatentCache(tmp_path).of(model, "image", 64)
         assert torch.equal(CropLatents(model, frame(), kept=kept)(crops), expected)
     assert [path.name for path in files(tmp_path)] == ["0-0-60-60.safetensors", "1-2-60-60.safetensors"]
 
@@ -80,7 +80,7 @@ def test_a_crop_is_a_file_of_its_own_with_its_very_bits(model: DiffusionModel, t
 def test_other_crops_images_sizes_models_and_precisions_are_not_mixed_up(
     model: DiffusionModel, tiny_sd: Path, tmp_path: Path
 ):
-    cache = LatentsCache(tmp_path)
+    cache = LatentCache(tmp_path)
     latent = torch.rand(4, 8, 8, generator=torch.Generator().manual_seed(1))
     cache.of(model, "image", 64).put(CROP, latent)
     found = cache.of(model, "image", 64).get(CROP)
@@ -110,7 +110,7 @@ def _one_bit(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [_cut, _one_bit, lambda _: b"", lambda _: b"not a latent"])
 def test_a_damaged_file_is_made_again(model: DiffusionModel, tmp_path: Path, damage):
-    cache = LatentsCache(tmp_path)
+    cache = LatentCache(tmp_path)
     (expected,) = CropLatents(model, frame(), kept=cache.of(model, "image", 64))([CROP])
     (file,) = files(tmp_path)
     whole = file.read_bytes()
@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_model_is_loaded(
 
 
 def test_what_cannot_be_written_is_told_once_and_nothing_is_lost_but_time(model: DiffusionModel, tmp_path: Path):
-    cache = LatentsCache(tmp_path / "cache")
+    cache = LatentCache(tmp_path / "cache")
     kept = cache.of(model, "image", 64)
     CropLatents(model, frame(), kept=kept)([CROP])
     (file,) = files(tmp_path)
@@ -159,12 +159,12 @@ def test_what_cannot_be_written_is_told_once_and_nothing_is_lost_but_time(model:
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind the administrator")
 def test_a_folder_that_may_only_be_read_is_read(model: DiffusionModel, tmp_path: Path):
-    kept = LatentsCache(tmp_path).of(model, "image", 64)
+    kept = LatentCache(tmp_path).of(model, "image", 64)
     CropLatents(model, frame(), kept=kept)([CROP])
     for folder in [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]:
         folder.chmod(0o555)
     try:
-        again = LatentsCache(tmp_path)
+        again = LatentCache(tmp_path)
         with encodings(model) as seen, pytest.warns(RuntimeWarning, match="Permission denied"):
             CropLatents(model, frame(), kept=again.of(model, "image", 64))([CROP, Crop(0, 0, 60, 60)])
         assert seen == [1]
@@ -179,11 +179,11 @@ import torch
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.crops import CropLatents
-from semcorr.matchers.prompt.latent_cache import LatentsCache
+from semcorr.matchers.prompt.latent_cache import LatentCache
 
 model = DiffusionModel.from_pretrained(sys.argv[1], device="cpu")
 frame = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
-kept = LatentsCache(sys.argv[2]).of(model, "image", 64)
+kept = LatentCache(sys.argv[2]).of(model, "image", 64)
 print("ready", flush=True)
 sys.stdin.readline()
 crops = [Crop(left, top, 60, 60) for left in range(5) for top in range(5)]
@@ -204,7 +204,7 @@ def test_two_processes_share_a_folder(model: DiffusionModel, tiny_sd: Path, tmp_
             assert other.stdin is not None
             other.stdin.write("\n")
             other.stdin.flush()
-            found = CropLatents(model, frame(), kept=LatentsCache(tmp_path).of(model, "image", 64))(crops)
+            found = CropLatents(model, frame(), kept=LatentCache(tmp_path).of(model, "image", 64))(crops)
             told, _ = other.communicate(timeout=300)
         finally:
             other.kill()
@@ -212,6 +212,6 @@ def test_two_processes_share_a_folder(model: DiffusionModel, tiny_sd: Path, tmp_
     assert float(told) == pytest.approx(float(expected.double().sum()), abs=1e-5 * float(expected.abs().sum()))
     assert len(files(tmp_path)) == 25  # and nothing unfinished
     with encodings(model) as seen:
-        again = CropLatents(model, frame(), kept=LatentsCache(tmp_path).of(model, "image", 64))(crops)
+        again = CropLatents(model, frame(), kept=LatentCache(tmp_path).of(model, "image", 64))(crops)
     assert not seen
     assert_close_to_scale(again, expected)

@@ -13,10 +13,10 @@ from semcorr.imaging.geometry import scale_points, squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.attention_dift import AttentionDiftMatcher, settings_of
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.locate import fuse_layers, locate_rows
-from semcorr.matchers.prompt.random_draws import SeededDraws
+from semcorr.matchers.prompt.random_draws import SeededStreams
 from semcorr.matchers.results import Matches, Query
 
 POINTS = [(30.0, 40.0), (120.5, 70.0), (75.0, 12.0)]
@@ -73,12 +73,12 @@ def test_fused_they_are_the_heat_map(seen: Seen):
 
 def test_each_is_the_mean_over_the_points_rounds(seen: Seen, face: Image):
     matcher, query = seen.matcher, seen.query
-    reader = Reader(matcher.model, matcher.settings)
+    reader = AttentionReader(matcher.model, matcher.settings)
     rows = locate_rows(
         reader,
         CropLatents(matcher.model, squash(face.tensor(), 64)),
         torch.from_numpy(np.array(query.tensors["embeddings"])),
-        SeededDraws(0, face.sha256, query.points),
+        SeededStreams(0, face.sha256, query.points),
         batch=1,
     )
     expected = np.zeros((len(FACE_POINTS), len(reader.layers), 64, 64))

@@ -6,11 +6,11 @@ from semcorr.errors import SettingsError
 from semcorr.imaging.geometry import squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, fast, override, paper
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.frozen_queries import frozen_crops
 from semcorr.matchers.prompt.least_squares import solve_token
-from semcorr.matchers.prompt.random_draws import SeededDraws
+from semcorr.matchers.prompt.random_draws import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 
 
@@ -22,8 +22,8 @@ def settings() -> PromptSettings:
 
 def test_the_token_solves_the_problem_written_out(model: DiffusionModel, settings: PromptSettings, source: Image):
     """One equation a crop, layer, head and position, given to numpy's least squares."""
-    reader = Reader(model, settings)
-    draws = SeededDraws(0, "image", np.zeros((1, 2)))
+    reader = AttentionReader(model, settings)
+    draws = SeededStreams(0, "image", np.zeros((1, 2)))
     shared = frozen_crops(reader, CropLatents(reader.model, squash(source.tensor(), 128)), "learn", draws)
     points = [torch.tensor([30.0, 40.0]), torch.tensor([3.0, 126.0])]
     embeddings = torch.randn(2, 4, model.context_dim, generator=torch.Generator().manual_seed(1))

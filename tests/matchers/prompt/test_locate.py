@@ -8,11 +8,11 @@ from matchers.prompt.leading import crops_lead
 from semcorr.imaging.geometry import Crop, squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
-from semcorr.matchers.prompt.aggregate import Summary, first_confidence
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.aggregate import Aggregator, first_confidence
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.locate import fuse_layers, locate_rows
-from semcorr.matchers.prompt.random_draws import SeededDraws, SeededStream
+from semcorr.matchers.prompt.random_draws import SeededStream, SeededStreams
 from semcorr.matchers.results import Query
 from semcorr.models.diffusion import DiffusionModel
 
@@ -29,7 +29,7 @@ class ListedStream(SeededStream):
         return self._crops[-1]
 
 
-class ListedDraws(SeededDraws):
+class ListedDraws(SeededStreams):
     def __init__(self) -> None:
         super().__init__(0, "image", torch.zeros(2, 2).double().numpy())
         self.crops: dict[tuple[int, int], list[Crop]] = {}
@@ -53,7 +53,7 @@ def test_maps_are_the_mean_over_crops_and_crops_follow_the_running_peak(
     that is a single one.
     """
     settings = override(settings, locate_crops=7, locate_crop=0.7, crop_margin=0.15, locate_step=3)
-    reader = Reader(model, settings)
+    reader = AttentionReader(model, settings)
     frame = squash(target.tensor(), 128)
     draws = ListedDraws()
     rows, alone = list(locate_rows(reader, CropLatents(model, frame), embeddings, draws, batch=3)), []
@@ -103,7 +103,7 @@ def test_fusing_layers_follows_its_definition():
 
 
 def _summary_of(rows: list[torch.Tensor], settings: PromptSettings, rounds: int):
-    summary = Summary(override(settings, rounds=rounds))
+    summary = Aggregator(override(settings, rounds=rounds))
     for maps in rows:
         summary.add(maps)
     return summary.found()

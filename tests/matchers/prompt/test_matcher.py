@@ -11,7 +11,7 @@ from semcorr.errors import LayerError, PointError, QueryError, SettingsError
 from semcorr.imaging.heatmaps import Peak, find_peak
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.matcher import row_bytes
 from semcorr.matchers.results import Matcher, Query
 from semcorr.models.diffusion import DiffusionModel
@@ -181,7 +181,7 @@ def test_gradient_checkpointing_changes_rounding_only(
 
 
 def test_more_rows_fit_with_gradient_checkpointing(model: DiffusionModel, settings: PromptSettings):
-    plain, saving = (Reader(model, settings, gradient_checkpointing=choice) for choice in (False, True))
+    plain, saving = (AttentionReader(model, settings, gradient_checkpointing=choice) for choice in (False, True))
     assert row_bytes(saving, learning=True) < 0.75 * row_bytes(plain, learning=True)
     assert row_bytes(saving, learning=False) == row_bytes(plain, learning=False)
 

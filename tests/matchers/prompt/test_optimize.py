@@ -8,16 +8,16 @@ from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.optimize import learn, row_losses
-from semcorr.matchers.prompt.random_draws import SeededDraws
+from semcorr.matchers.prompt.random_draws import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 
 
 def _peak_on_source(matcher: PromptMatcher, image: Image, embeddings: torch.Tensor) -> torch.Tensor:
     """Where the mean map of embeddings (rows, tokens, dim) on the whole source peaks, in the model frame."""
-    reader = Reader(matcher.model, matcher.settings)
+    reader = AttentionReader(matcher.model, matcher.settings)
     latent = matcher.model.encode(squash(image.tensor(), reader.resolution)[None]).expand(len(embeddings), -1, -1, -1)
     noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -57,10 +57,10 @@ def test_a_batch_learns_what_its_rows_learn_alone_with_their_own_adam(
 ):
     """One row, written out: torch's own Adam on one embedding, one crop and one noise at a time."""
     settings = override(settings, steps=3, rounds=2, noise="uniform", crop_margin=0.15)
-    reader = Reader(model, settings)
+    reader = AttentionReader(model, settings)
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
-    draws = SeededDraws(7, "image", points.numpy())
+    draws = SeededStreams(7, "image", points.numpy())
     learned = learn(reader, CropLatents(model, frame), points, draws, batch=4)
 
     stream = draws.learning(1, 1)
@@ -92,10 +92,10 @@ def test_a_batch_learns_what_its_rows_learn_alone_with_their_own_adam(
 def test_the_batch_size_changes_rounding_only(
     model: DiffusionModel, settings: PromptSettings, source: Image, batch: int
 ):
-    reader = Reader(model, settings)
+    reader = AttentionReader(model, settings)
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
-    draws = SeededDraws(0, "image", points.numpy())
+    draws = SeededStreams(0, "image", points.numpy())
     whole, parts = (learn(reader, CropLatents(model, frame), points, draws, batch=size) for size in (4, batch))
     assert_close_to_scale(parts.embeddings, whole.embeddings)
     torch.testing.assert_close(parts.losses, whole.losses, rtol=1e-4, atol=0)
@@ -110,9 +110,9 @@ def test_progress_counts_up_to_its_total(model: DiffusionModel, settings: Prompt
         seen.append((done, total))
 
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
-    draws = SeededDraws(0, "image", points.numpy())
+    draws = SeededStreams(0, "image", points.numpy())
     latents = CropLatents(model, squash(source.tensor(), 128))
-    learn(Reader(model, settings), latents, points, draws, batch=3, progress=progress)
+    learn(AttentionReader(model, settings), latents, points, draws, batch=3, progress=progress)
     assert seen == [(3, 12), (6, 12), (9, 12), (10, 12), (11, 12), (12, 12)]
 
 

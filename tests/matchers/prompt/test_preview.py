@@ -6,7 +6,7 @@ import pytest
 from semcorr.cli.console import TerminalProgress
 from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
-from semcorr.matchers.prompt.preview import Look
+from semcorr.matchers.prompt.preview import AttentionPreview
 from semcorr.models.diffusion import DiffusionModel
 
 POINTS = [(112.5, 25.0), (37.5, 75.0)]
@@ -30,7 +30,7 @@ def test_looking_changes_no_result(
     def looking(stage: str, done: int, total: int, **info: object) -> None:
         if stage == "learn":
             look = info["look"]
-            assert isinstance(look, Look)
+            assert isinstance(look, AttentionPreview)
             assert look.points == (0, 1)
             seen.append(look())
 

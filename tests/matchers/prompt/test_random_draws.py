@@ -4,19 +4,19 @@ import torch
 
 from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.crops import crop_range
-from semcorr.matchers.prompt.random_draws import DrawStream, RecordedDraws, SeededDraws
+from semcorr.matchers.prompt.random_draws import RandomStream, RecordedStreams, SeededStreams
 
 POINTS = np.array([[3.0, 4.0], [50.5, 60.25]])
 ALLOWED = crop_range(60.0, 60.0, resolution=128, fraction=0.5, margin=0.0)
 
 
-def _first_draws(stream: DrawStream) -> torch.Tensor:
+def _first_draws(stream: RandomStream) -> torch.Tensor:
     crop = stream.crop(ALLOWED)
     return torch.cat([stream.embedding(5, 3).flatten(), stream.noise((2, 4, 4), "gaussian").flatten()]) + crop.left
 
 
-def _seeded(seed: int = 0, image: str = "a", points: np.ndarray = POINTS) -> SeededDraws:
-    return SeededDraws(seed, image, points)
+def _seeded(seed: int = 0, image: str = "a", points: np.ndarray = POINTS) -> SeededStreams:
+    return SeededStreams(seed, image, points)
 
 
 def test_a_stream_is_the_same_each_time_it_is_asked_for():
@@ -69,10 +69,10 @@ def test_crops_reach_every_allowed_position():
     assert all(narrow.contains(crop) for crop in crops)
 
 
-def _recorded() -> RecordedDraws:
+def _recorded() -> RecordedStreams:
     # Two points, two rounds, three learning draws and one locating draw each: the noise of draw k is k.
     draws = 2 * (2 * 3 + 2 * 1)
-    return RecordedDraws(
+    return RecordedStreams(
         embeddings=torch.arange(4.0)[:, None, None].expand(4, 2, 3).clone(),
         crops=np.array([[number, 0, 8, 8] for number in range(draws)]),
         noise=torch.arange(float(draws))[:, None, None, None].expand(draws, 1, 2, 2).clone(),

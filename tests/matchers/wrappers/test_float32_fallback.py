@@ -8,7 +8,7 @@ import pytest
 
 import semcorr
 from models.dino.networks import save_folder
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.errors import NumericsError
 from semcorr.evaluation.metrics.protocol import named
 from semcorr.evaluation.metrics.scores import score
@@ -135,7 +135,7 @@ def test_a_run_keeps_the_remarks_and_the_report_tells_them(large: Path, tmp_path
     for name, image in (("a", SOURCE), ("b", TARGET)):
         image.pil().save(tmp_path / f"{name}.png")
     sides = [
-        Picture(path=tmp_path / f"{name}.png", size=(64, 64), points=np.array(POINTS), box=(0.0, 0.0, 64.0, 64.0))
+        PairImage(path=tmp_path / f"{name}.png", size=(64, 64), points=np.array(POINTS), box=(0.0, 0.0, 64.0, 64.0))
         for name in "ab"
     ]
     pair = Pair(id="a-b", category="noise", source=sides[0], target=sides[1], names=("one", "two"))

@@ -8,7 +8,7 @@ from semcorr.datasets.toy_world import render_scene
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.features import DiftMatcher
 from semcorr.matchers.results import Matcher
-from semcorr.matchers.wrappers.mirror import PoseAligned, mirror, other_sides
+from semcorr.matchers.wrappers.mirror import MirrorMatcher, mirror, other_sides
 
 POINTS = [(70.5, 60.5), (128.5, 100.5), (180.5, 140.5)]
 
@@ -58,7 +58,7 @@ def test_counterparts_are_told_by_whole_words():
 
 def test_it_is_part_of_what_a_run_is(aligned: Matcher):
     assert aligned.identity()["align_pose"] is True
-    assert isinstance(aligned, PoseAligned)
+    assert isinstance(aligned, MirrorMatcher)
     assert isinstance(aligned.matcher, DiftMatcher)
 
 

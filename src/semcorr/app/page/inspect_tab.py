@@ -14,7 +14,7 @@ from semcorr.app.page import html as texts
 from semcorr.app.page import viewer, widgets
 from semcorr.app.page.colours import confidence_colour, hex_colour
 from semcorr.app.server.jobs import Job
-from semcorr.app.server.serve import Desk
+from semcorr.app.server.serve import AppState
 from semcorr.app.server.sessions import Session
 from semcorr.app.workspace import Found
 from semcorr.errors import RunError, SemcorrError
@@ -66,7 +66,7 @@ class _Parts:
         ]
 
 
-def build(desk: Desk) -> None:
+def build(desk: AppState) -> None:
     """Lay the tab out and wire it."""
     made: dict[str, Any] = {}
     names = runs.list_runs(desk.runs)
@@ -109,7 +109,7 @@ def _no_runs() -> str:
 class _Handlers:
     """What the tab's lists and buttons do, each for the session that asks."""
 
-    def __init__(self, desk: Desk, on: _Parts) -> None:
+    def __init__(self, desk: AppState, on: _Parts) -> None:
         self._desk, self._on = desk, on
 
     def again(self) -> Updates:
@@ -282,7 +282,7 @@ def _table(opened: runs.OpenRun, place: int) -> str:
     return f'<table class="sc-table"><tr>{heads}</tr>{rows}</table>'
 
 
-def _wire(desk: Desk, on: _Parts) -> None:
+def _wire(desk: AppState, on: _Parts) -> None:
     do = _Handlers(desk, on)
     quick: dict[str, Any] = {"outputs": on.outputs, "show_progress": "hidden", "api_visibility": "private"}
     on.again.click(do.again, None, **quick)

@@ -6,8 +6,8 @@ from typing import Any
 import gradio as gr
 
 from semcorr.app.page import examples, html, viewer, widgets
-from semcorr.app.server.serve import Desk
-from semcorr.app.server.served_files import OwnShelf
+from semcorr.app.server.serve import AppState
+from semcorr.app.server.served_files import SessionFiles
 from semcorr.app.workspace import Workspace
 
 WELCOME = "New here? Press an example on the left, then Find."
@@ -53,7 +53,7 @@ class MatchParts:
         ]
 
 
-def lay_out(desk: Desk) -> MatchParts:
+def lay_out(desk: AppState) -> MatchParts:
     """Make the tab's components, where they belong."""
     keeper = widgets.keeper()
     with gr.Row(equal_height=False):
@@ -66,7 +66,7 @@ def lay_out(desk: Desk) -> MatchParts:
     return MatchParts(keeper=keeper, **source, **targets, table=table)
 
 
-def _source(desk: Desk) -> dict[str, Any]:
+def _source(desk: AppState) -> dict[str, Any]:
     made: dict[str, Any] = {}
     gr.HTML(html.step(1, "Source", "your picture, or one of the four examples"), padding=False)
     with gr.Row(elem_classes="sc-line"):
@@ -86,7 +86,7 @@ def _source(desk: Desk) -> dict[str, Any]:
         made["redo"] = gr.Button("Redo", size="sm", elem_id="redo", interactive=False, min_width=60)
         made["delete"] = gr.Button("Delete point", size="sm", elem_id="delete", min_width=90)
         made["clear"] = gr.Button("Clear points", size="sm", elem_id="clear", min_width=90)
-    made["source"] = widgets.viewer("source", viewer.source_view(OwnShelf(desk.shelf), Workspace()))
+    made["source"] = widgets.viewer("source", viewer.source_view(SessionFiles(desk.shelf), Workspace()))
     made["names"] = gr.Textbox(
         label="Names of the points, in their order (optional)",
         placeholder="nose, left ear, tail",
@@ -96,7 +96,7 @@ def _source(desk: Desk) -> dict[str, Any]:
     return made
 
 
-def _targets(desk: Desk) -> dict[str, Any]:
+def _targets(desk: AppState) -> dict[str, Any]:
     made: dict[str, Any] = {}
     gr.HTML(html.step(2, "Targets", "the pictures to find them in"), padding=False)
     with gr.Row(elem_classes="sc-line"):
@@ -111,11 +111,11 @@ def _targets(desk: Desk) -> dict[str, Any]:
             scale=0,
         )
         made["remove"] = gr.Button("Remove targets", size="sm", elem_id="remove", min_width=120, scale=0)
-    made["targets"] = widgets.viewer("targets", viewer.targets_view(OwnShelf(desk.shelf), Workspace()))
+    made["targets"] = widgets.viewer("targets", viewer.targets_view(SessionFiles(desk.shelf), Workspace()))
     return made
 
 
-def _find(desk: Desk) -> dict[str, Any]:
+def _find(desk: AppState) -> dict[str, Any]:
     made: dict[str, Any] = {}
     gr.HTML(html.step(3, "Find", "learn the points, then look for them in every target"), padding=False)
     choice = desk.models.choice

@@ -11,7 +11,7 @@ from semcorr.app.page import html, match_view, viewer, widgets
 from semcorr.app.page.match_layout import WELCOME, MatchParts
 from semcorr.app.page.match_view import Chosen, Updates
 from semcorr.app.server.jobs import Job
-from semcorr.app.server.serve import Desk
+from semcorr.app.server.serve import AppState
 from semcorr.app.server.sessions import Session
 from semcorr.app.workspace import contents
 from semcorr.errors import SemcorrError
@@ -20,7 +20,7 @@ from semcorr.errors import SemcorrError
 class Runs:
     """What *Find* and *Cancel* do, and what the page does when it is loaded."""
 
-    def __init__(self, desk: Desk, on: MatchParts) -> None:
+    def __init__(self, desk: AppState, on: MatchParts) -> None:
         self._desk, self._on = desk, on
 
     def open(self, event: gr.EventData, request: gr.Request) -> Iterator[Updates]:

@@ -12,14 +12,14 @@ from semcorr.app.page.match_layout import MatchParts, lay_out
 from semcorr.app.page.match_run import Runs
 from semcorr.app.page.match_view import Change, Chosen, Updates
 from semcorr.app.server.limits import read_upload, sweep
-from semcorr.app.server.serve import Desk
+from semcorr.app.server.serve import AppState
 from semcorr.app.server.sessions import Session
 from semcorr.app.workspace import Workspace, contents
 from semcorr.errors import SemcorrError
 from semcorr.imaging.image import Image
 
 
-def build(desk: Desk) -> None:
+def build(desk: AppState) -> None:
     """Lay the tab out and wire it."""
     _wire(desk, lay_out(desk))
 
@@ -27,7 +27,7 @@ def build(desk: Desk) -> None:
 class _Handlers:
     """What the tab's buttons and clicks do, each for the session that asks."""
 
-    def __init__(self, desk: Desk, on: MatchParts) -> None:
+    def __init__(self, desk: AppState, on: MatchParts) -> None:
         self._desk, self._on = desk, on
 
     # --- steps, which can be undone ---
@@ -276,7 +276,7 @@ class _Handlers:
             }
 
 
-def _wire(desk: Desk, on: MatchParts) -> None:
+def _wire(desk: AppState, on: MatchParts) -> None:
     do, runs = _Handlers(desk, on), Runs(desk, on)
     quick: dict[str, Any] = {"outputs": on.outputs, "show_progress": "hidden", "api_visibility": "private"}
     at = [on.point, on.layer]

@@ -7,13 +7,13 @@ from typing import Any
 import gradio as gr
 
 from semcorr.app.page import inspect_tab, match_tab, words_tab
-from semcorr.app.server.serve import Desk
+from semcorr.app.server.serve import AppState
 
 _HEAD = """<div class="sc-head"><h1>semcorr</h1>
 <span>Click a point in one picture and see where it is in others, and why. {model}</span></div>"""
 
 
-def build(desk: Desk) -> gr.Blocks:
+def build(desk: AppState) -> gr.Blocks:
     """The page, with everything wired."""
     model = desk.models.choice.model
     told = "The bundled model knows drawings of its toy world only." if model.startswith("toy") else ""
@@ -45,7 +45,7 @@ def look() -> dict[str, Any]:
     }
 
 
-def _closed(desk: Desk) -> Callable[[gr.Request], None]:
+def _closed(desk: AppState) -> Callable[[gr.Request], None]:
     def closed(request: gr.Request) -> None:
         desk.sessions.drop(request.session_hash)
 

@@ -8,7 +8,7 @@ import PIL.Image
 from jaxtyping import Float
 
 from semcorr.app.page.colours import confidence_colour, heat_picture, hex_colour, strongest
-from semcorr.app.server.served_files import OwnShelf
+from semcorr.app.server.served_files import SessionFiles
 from semcorr.app.workspace import Found, Workspace
 from semcorr.imaging.image import Image
 from semcorr.visualization.style import point_colour
@@ -27,7 +27,7 @@ def view(panels: Sequence[Panel], *, empty: str, columns: int = 1, height: int =
 
 
 def panel(
-    shelf: OwnShelf,
+    shelf: SessionFiles,
     image: Image,
     points: Sequence[dict[str, Any]] = (),
     *,
@@ -48,7 +48,12 @@ def panel(
 
 
 def source_view(
-    shelf: OwnShelf, work: Workspace, *, looked: Sequence[int] = (), maps: np.ndarray | None = None, active: int = -1
+    shelf: SessionFiles,
+    work: Workspace,
+    *,
+    looked: Sequence[int] = (),
+    maps: np.ndarray | None = None,
+    active: int = -1,
 ) -> View:
     """The source with its numbered points; while learning, with the maps (looked, height, width) over it."""
     hint = "Send a source image, or press an example. Then click the points you want to find."
@@ -66,7 +71,7 @@ def source_view(
 
 
 def targets_view(
-    shelf: OwnShelf, work: Workspace, *, point: int | None = None, layer: str = FUSED, active: int = 0
+    shelf: SessionFiles, work: Workspace, *, point: int | None = None, layer: str = FUSED, active: int = 0
 ) -> View:
     """The targets with what was found in them.
 

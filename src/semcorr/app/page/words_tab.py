@@ -11,7 +11,7 @@ import gradio as gr
 from semcorr.app.page import examples, html, viewer, widgets
 from semcorr.app.server.jobs import Job
 from semcorr.app.server.limits import check_letters, read_upload, sweep
-from semcorr.app.server.serve import Desk
+from semcorr.app.server.serve import AppState
 from semcorr.app.server.sessions import Session
 from semcorr.errors import ImageError, SemcorrError
 from semcorr.matchers.prompt.word_attention import WordMaps, word_maps
@@ -42,7 +42,7 @@ class _Parts:
         return [self.prompt, self.show, self.cancel, self.status, self.picture, self.words, self.files]
 
 
-def build(desk: Desk) -> None:
+def build(desk: AppState) -> None:
     """Lay the tab out and wire it."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=340):
@@ -88,7 +88,7 @@ def build(desk: Desk) -> None:
 class _Handlers:
     """What the tab's buttons do, each for the session that asks."""
 
-    def __init__(self, desk: Desk, on: _Parts) -> None:
+    def __init__(self, desk: AppState, on: _Parts) -> None:
         self._desk, self._on = desk, on
 
     def _taken(self, session: Session) -> Updates:
@@ -165,7 +165,7 @@ class _Handlers:
         }
 
 
-def _wire(desk: Desk, on: _Parts) -> None:
+def _wire(desk: AppState, on: _Parts) -> None:
     do = _Handlers(desk, on)
     quick: dict[str, Any] = {"outputs": on.outputs, "show_progress": "hidden", "api_visibility": "private"}
     on.upload.upload(do.upload, on.upload, **quick)

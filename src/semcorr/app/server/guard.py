@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from semcorr.app.server.limits import Limits, sweep, waiting_bytes
-from semcorr.app.server.served_files import PREFIX, Shelf
+from semcorr.app.server.served_files import PREFIX, ServedFiles
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -72,7 +72,7 @@ class Guard:
     def __init__(
         self,
         app: Asgi,
-        shelf: Shelf,
+        shelf: ServedFiles,
         limits: Limits,
         host: str,
         folder: Path,

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.errors import SemcorrError
-from semcorr.matchers.prompt.preview import Look
+from semcorr.matchers.prompt.preview import AttentionPreview
 from semcorr.models.memory import told
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -121,10 +121,10 @@ class Job:
             self._stage, self._done, self._total = stage, done, total
             if isinstance(loss, float) and len(self._losses) < _MOST_LOSSES:
                 self._losses.append((done, loss))
-        if isinstance(look, Look) and (now >= self._look_next or done == total):
+        if isinstance(look, AttentionPreview) and (now >= self._look_next or done == total):
             self._look(look)
 
-    def _look(self, look: Look) -> None:
+    def _look(self, look: AttentionPreview) -> None:
         began = time.monotonic()
         maps = look()
         took = time.monotonic() - began

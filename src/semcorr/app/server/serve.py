@@ -15,7 +15,7 @@ from semcorr.app.matchers import Choice, Models
 from semcorr.app.server.guard import Guard
 from semcorr.app.server.jobs import JobQueue
 from semcorr.app.server.limits import Limits
-from semcorr.app.server.served_files import Shelf
+from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.errors import SettingsError
 
@@ -33,7 +33,7 @@ class Address:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Desk:
+class AppState:
     """All that the page's functions share.
 
     Attributes:
@@ -50,7 +50,7 @@ class Desk:
     limits: Limits
     folder: Path
     runs: Path
-    shelf: Shelf
+    shelf: ServedFiles
     sessions: Sessions
     queue: JobQueue = field(default_factory=JobQueue)
 
@@ -82,8 +82,8 @@ def serve(
     loading(models)  # what cannot work is told now, not to the first visitor
     folder = Path(tempfile.mkdtemp(prefix="semcorr-app-"))
     keep_to_this_machine(folder)
-    shelf = Shelf()
-    desk = Desk(
+    shelf = ServedFiles()
+    desk = AppState(
         models=models,
         limits=limits,
         folder=folder,
@@ -99,7 +99,7 @@ def serve(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _launch(desk: Desk, address: Address, told: Callable[[str, int], None]) -> None:
+def _launch(desk: AppState, address: Address, told: Callable[[str, int], None]) -> None:
     from starlette.middleware import Middleware  # here: they come with Gradio
 
     from semcorr.app.page.page import build, look

@@ -23,7 +23,7 @@ class Item:
     filename: str | None = None
 
 
-class Shelf:
+class ServedFiles:
     """What all sessions have put up, by token."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Shelf:
         return len(self._items)
 
 
-class OwnShelf:
+class SessionFiles:
     """One session's part of the shelf: the same content has the same address, and the oldest goes when it is too much.
 
     Args:
@@ -59,7 +59,7 @@ class OwnShelf:
         limit_bytes: what one session may have up.
     """
 
-    def __init__(self, shelf: Shelf, limit_bytes: int = 160_000_000) -> None:
+    def __init__(self, shelf: ServedFiles, limit_bytes: int = 160_000_000) -> None:
         self._shelf, self._limit = shelf, limit_bytes
         self._tokens: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self._lock = threading.Lock()

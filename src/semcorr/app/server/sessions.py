@@ -10,7 +10,7 @@ from typing import Any
 from semcorr.app.history import History
 from semcorr.app.server.jobs import Busy, Job, JobQueue
 from semcorr.app.server.limits import Limits
-from semcorr.app.server.served_files import OwnShelf, Shelf
+from semcorr.app.server.served_files import ServedFiles, SessionFiles
 from semcorr.app.workspace import Workspace
 from semcorr.imaging.image import Image
 
@@ -27,10 +27,10 @@ _NEARLY = 0.8
 class Session:
     """What the server remembers of one browser."""
 
-    def __init__(self, shelf: Shelf, key: str, history_bytes: float = 500e6) -> None:
+    def __init__(self, shelf: ServedFiles, key: str, history_bytes: float = 500e6) -> None:
         self.key = key
         self.history = History(history_bytes)
-        self.shelf = OwnShelf(shelf)
+        self.shelf = SessionFiles(shelf)
         self.lock = threading.RLock()
         self.job: Job | None = None
         self.finding: str | None = None
@@ -152,7 +152,7 @@ class Sessions:
     server makes: who presents a key that it did not make gets a new session under another.
     """
 
-    def __init__(self, shelf: Shelf, limits: Limits) -> None:
+    def __init__(self, shelf: ServedFiles, limits: Limits) -> None:
         self._shelf, self._limits = shelf, limits
         self._open: OrderedDict[str, Session] = OrderedDict()
         self._shown: dict[str, Session] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from semcorr.keypoints.predictions import FoundObject, TransferRecord
+from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.datasets.base import Dataset
 from semcorr.datasets.registry import Spec
 from semcorr.errors import SettingsError
@@ -208,7 +208,7 @@ def record_bytes(points: int, columns: int, *, transfer: bool) -> int:
     names = tuple(f"point {number}" for number in range(points))
     file = "category/2008_000000.jpg"
     if transfer:
-        found = FoundObject(category="category", names=names, points=places, confidence=sure)
+        found = PredictedObject(category="category", names=names, points=places, confidence=sure)
         return (
             len(TransferRecord(file=file, path=Path("data/images") / file, size=SIZE, objects=(found,)).to_json()) + 1
         )

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.matchers.wrappers.calibration import OWN_DATA, CalibratedMatcher
-from semcorr.datasets.base import Dataset, Pair, Picture
+from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.keypoints.declared_size import declared_scale
 from semcorr.matchers.defaults import DEFAULT_METHOD
 from semcorr.imaging.domain import statistics
@@ -203,7 +203,7 @@ def units_of(dataset: Dataset, shard: Shard, done: set[int]) -> Iterator[Unit]:
         )
 
 
-def _inside(picture: Picture) -> list[tuple[float, float]]:
+def _inside(picture: PairImage) -> list[tuple[float, float]]:
     """The points, those that annotators set just beyond the edge moved onto it."""
     x_y = np.clip(picture.points, 0, picture.size)
     return [(float(x), float(y)) for x, y in x_y]
@@ -318,7 +318,7 @@ class _Work:
         )
 
 
-def _opened(picture: Picture) -> Image:
+def _opened(picture: PairImage) -> Image:
     """A side's image, of the size that its coordinates are in; a swap alone is left to those that read the data set."""
     image = load_image(picture.path)
     declared_scale(picture.path.name, picture.size, image.size)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semcorr.errors import DatasetError
-from semcorr.keypoints.base import ADVICE, AnnotatedPicture, Annotations, Category, Instance, instance_of
+from semcorr.keypoints.base import ADVICE, AnnotatedImage, Annotations, Category, Instance, instance_of
 from semcorr.keypoints.file_reader import Folder
 from semcorr.keypoints.image_paths import ImagePaths
 from semcorr.keypoints.label_studio.addresses import image_fields, is_embedded, readings
@@ -75,7 +75,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
             )
             notes.add("predicted objects, from which no points are carried over", one.task, found.predicted)
     pictures = [
-        AnnotatedPicture(
+        AnnotatedImage(
             file=_name(folder, places[number], images),
             path=places[number],
             instances=tuple(_instances(one, categories)),

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from semcorr.imaging.geometry import Box
-from semcorr.keypoints.base import AnnotatedPicture, Annotations
+from semcorr.keypoints.base import AnnotatedImage, Annotations
 from semcorr.keypoints.label_studio.controls import Controls, Drawn
 from semcorr.keypoints.label_studio.exports import Region, Task
 from semcorr.keypoints.label_studio.reading import Read, scored
 from semcorr.keypoints.label_studio.regions import LOOSE, drawing_of
-from semcorr.keypoints.predictions import FoundObject, TransferRecord
+from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 
 _OURS = "semcorr"
 """How the version of predictions begins that are replaced by newer ones."""
@@ -64,7 +64,7 @@ class _Writer:
         """A task for an image that has none."""
         return {"data": {self._controls.image: record.file}, "predictions": [self._prediction(record, [], {})]}
 
-    def completed(self, picture: AnnotatedPicture, record: TransferRecord) -> dict[str, Any]:
+    def completed(self, picture: AnnotatedImage, record: TransferRecord) -> dict[str, Any]:
         """A task of the project with a prediction more."""
         task = Task(name=picture.file, source=picture.source, path=self._annotations.path)
         before, submitted = task.listed("predictions"), task.submitted()
@@ -100,7 +100,9 @@ class _Writer:
         score = round(float(np.mean(scores)), 4) if scores else 0.0
         return {"model_version": self._version, "score": score, "result": result}
 
-    def _regions(self, record: TransferRecord, key: str, found: FoundObject, area: list[Region] | None) -> list[Region]:
+    def _regions(
+        self, record: TransferRecord, key: str, found: PredictedObject, area: list[Region] | None
+    ) -> list[Region]:
         sure = np.isfinite(found.points).all(axis=1) & (found.confidence >= self._min_confidence)
         score = round(found.score, 4)
         box = found.box or (_extent(found.points[sure]) if self._always_boxed and sure.any() else None)

@@ -28,7 +28,7 @@ class Found:
     after_rounds: Float[Tensor, "points rounds 2"]
 
 
-class Summary:
+class Aggregator:
     """Takes the maps of (point, round) rows, point-major, and keeps only what is reported.
 
     Maps are averaged over a point's embeddings, then over layers (``fusion``); the peak is the point (paper section

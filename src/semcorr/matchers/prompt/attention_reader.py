@@ -44,7 +44,7 @@ def _span(what: str, numbers: set[int]) -> str:
     return f"{what} {first}" if first == last else f"{what}s {first} to {last}"
 
 
-class Reader:
+class AttentionReader:
     """Settings bound to a model: reads the chosen token's maps from noisy latents.
 
     With ``gradient_checkpointing`` a backward pass works out again what the network had in between.

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semcorr.imaging.geometry import Crop
-from semcorr.matchers.prompt.latent_cache import KeptLatents
+from semcorr.matchers.prompt.latent_cache import CachedLatents
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.memory import in_batches
 
@@ -103,7 +103,7 @@ class CropLatents:
         model: DiffusionModel,
         frame: Float[Tensor, "3 side side"],
         *,
-        kept: KeptLatents | None = None,
+        kept: CachedLatents | None = None,
         limit_bytes: int = 2**28,
     ) -> None:
         self._model, self._frame, self._kept, self._limit = model, frame, kept, limit_bytes

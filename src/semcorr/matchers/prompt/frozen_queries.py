@@ -16,9 +16,9 @@ from torch import Tensor
 from semcorr.errors import ModelError, SettingsError
 from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import Crop
-from semcorr.matchers.prompt.attention_reader import Reader, Row, stack_noise
+from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, stack_noise
 from semcorr.matchers.prompt.crops import CORNERS, CropLatents, anywhere
-from semcorr.matchers.prompt.random_draws import Draws, DrawStream, Stage
+from semcorr.matchers.prompt.random_draws import RandomStream, RandomStreams, Stage
 from semcorr.models.memory import in_batches
 from semcorr.progress import Progress
 
@@ -41,7 +41,12 @@ class FrozenCrops:
 
 
 def frozen_crops(
-    reader: Reader, latents: CropLatents, stage: Stage, draws: Draws, *, progress: Progress | None = None
+    reader: AttentionReader,
+    latents: CropLatents,
+    stage: Stage,
+    draws: RandomStreams,
+    *,
+    progress: Progress | None = None,
 ) -> FrozenCrops:
     """Draw an image's shared crops and noise, and work their queries out under the neutral context.
 
@@ -75,7 +80,7 @@ def frozen_crops(
     return FrozenCrops(crops=tuple(crops), queries=tuple(queries))
 
 
-def shared_crops(stream: DrawStream, count: int, *, resolution: int, fraction: float) -> list[Crop]:
+def shared_crops(stream: RandomStream, count: int, *, resolution: int, fraction: float) -> list[Crop]:
     """The corners (one crop where a crop is the whole frame), then crops anywhere, each with equal chance."""
     allowed = anywhere(resolution=resolution, fraction=fraction)
     corners = [allowed.crop(int(x) * allowed.left_max, int(y) * allowed.top_max) for x, y in CORNERS]
@@ -86,12 +91,12 @@ def shared_crops(stream: DrawStream, count: int, *, resolution: int, fraction: f
 class FrozenMaps:
     """What a step of learning reads: for every row, one of the shared crops that its point is in."""
 
-    def __init__(self, reader: Reader, shared: FrozenCrops) -> None:
+    def __init__(self, reader: AttentionReader, shared: FrozenCrops) -> None:
         self._reader, self._shared = reader, shared
 
     def __call__(
         self,
-        streams: Sequence[DrawStream],
+        streams: Sequence[RandomStream],
         points: Sequence[Float[Tensor, "2"]],
         embeddings: Float[Tensor, "rows tokens dim"],
     ) -> tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]]:
@@ -120,7 +125,7 @@ class FrozenMaps:
 class FrozenRows:
     """What locating reads: all rows from the same crops, without a pass of the network."""
 
-    def __init__(self, reader: Reader, shared: FrozenCrops) -> None:
+    def __init__(self, reader: AttentionReader, shared: FrozenCrops) -> None:
         self._reader, self._shared = reader, shared
         self._paste = heatmaps.CropPaste(shared.crops, reader.resolution)
 
@@ -145,7 +150,7 @@ class FrozenRows:
         return after[-1], after if keep else []
 
 
-def frozen_row_bytes(reader: Reader, *, learning: bool) -> int:
+def frozen_row_bytes(reader: AttentionReader, *, learning: bool) -> int:
     """Bytes of a row's scores over all positions, heads and tokens, with what is made of them on the way."""
     side = reader.resolution // reader.model.vae_factor
     positions = 0
@@ -155,7 +160,7 @@ def frozen_row_bytes(reader: Reader, *, learning: bool) -> int:
     return positions * reader.context_length * 4 * (4 if learning else 2)
 
 
-def _neutral_context(reader: Reader, kind: Literal["empty", "zeros"]) -> Float[Tensor, "1 tokens dim"]:
+def _neutral_context(reader: AttentionReader, kind: Literal["empty", "zeros"]) -> Float[Tensor, "1 tokens dim"]:
     model = reader.model
     if kind == "zeros":
         return torch.zeros(1, model.context_tokens, model.context_dim)

@@ -20,7 +20,7 @@ _VERSION = 1
 """Of the files, and of the way from an image to a crop's pixels."""
 
 
-class LatentsCache:
+class LatentCache:
     """A folder of latents, which any number of images, models and processes may share.
 
     A file that is damaged is as good as none. When one cannot be written (a full disk, a folder that may only be read),
@@ -46,14 +46,14 @@ class LatentsCache:
                 f"{error.strerror or error}. Name another."
             ) from error
 
-    def of(self, model: DiffusionModel, image_sha256: str, resolution: int) -> "KeptLatents":
+    def of(self, model: DiffusionModel, image_sha256: str, resolution: int) -> "CachedLatents":
         """The latents of one image's crops, squashed to ``resolution``, by one model as it runs here."""
         weight = next(model.vae.parameters())
         # Other kinds of device and other versions of torch round differently.
         parts = (_VERSION, torch.__version__, weight.device.type, weight.dtype, model.fingerprint, resolution)
         key = hashlib.sha256("|".join(map(str, (*parts, image_sha256))).encode()).hexdigest()
         side = resolution // model.vae_factor
-        return KeptLatents(self, self.folder / key[:2] / key, (model.vae.config.latent_channels, side, side))
+        return CachedLatents(self, self.folder / key[:2] / key, (model.vae.config.latent_channels, side, side))
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a file below the folder, unless one could not be written before."""
@@ -67,10 +67,10 @@ class LatentsCache:
             warnings.warn(f"No more latents are kept: {self.problem}.", RuntimeWarning, stacklevel=2)
 
 
-class KeptLatents:
+class CachedLatents:
     """One image's latents by one model: a file for each crop."""
 
-    def __init__(self, cache: LatentsCache, folder: Path, shape: tuple[int, int, int]) -> None:
+    def __init__(self, cache: LatentCache, folder: Path, shape: tuple[int, int, int]) -> None:
         self._cache, self._folder, self._shape = cache, folder, shape
 
     def get(self, crop: Crop) -> Float[Tensor, "channels height width"] | None:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semcorr.imaging import heatmaps
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.frozen_queries import FrozenCrops
 
 _LOWEST = -8.0
@@ -24,7 +24,7 @@ _RIDGE = 1e-3
 
 @torch.no_grad()
 def solve_token(
-    reader: Reader,
+    reader: AttentionReader,
     shared: FrozenCrops,
     points: Sequence[Float[Tensor, "2"]],
     embeddings: Float[Tensor, "rows tokens dim"],

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semcorr.imaging import heatmaps
-from semcorr.matchers.prompt.attention_reader import Reader, Row, naming, rows_of, stack_noise
+from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, naming, rows_of, stack_noise
 from semcorr.matchers.prompt.crops import CORNERS, CropLatents
 from semcorr.matchers.prompt.frozen_queries import FrozenRows, frozen_crops
-from semcorr.matchers.prompt.random_draws import Draws, DrawStream
+from semcorr.matchers.prompt.random_draws import RandomStream, RandomStreams
 from semcorr.models.memory import in_batches
 from semcorr.progress import Progress
 
@@ -25,10 +25,10 @@ ReadRows = Callable[
 
 
 def locate_rows(
-    reader: Reader,
+    reader: AttentionReader,
     latents: CropLatents,
     embeddings: Float[Tensor, "points rounds tokens dim"],
-    draws: Draws,
+    draws: RandomStreams,
     *,
     batch: int,
     on_crops: Callable[[Float[Tensor, "crops layers side side"]], None] | None = None,
@@ -81,7 +81,7 @@ def locate_rows(
 class _LiveRows:
     """Every row with crops of its own: the corners, then around its running peak."""
 
-    def __init__(self, reader: Reader, latents: CropLatents, draws: Draws) -> None:
+    def __init__(self, reader: AttentionReader, latents: CropLatents, draws: RandomStreams) -> None:
         self._reader, self._latents, self._draws = reader, latents, draws
 
     def __call__(
@@ -104,10 +104,10 @@ class _Reading:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: AttentionReader,
         latents: CropLatents,
         embeddings: Float[Tensor, "rows tokens dim"],
-        streams: Sequence[DrawStream],
+        streams: Sequence[RandomStream],
     ) -> None:
         self._reader, self._latents, self._embeddings, self._streams = reader, latents, embeddings, streams
         shape = (len(streams), len(reader.layers), reader.resolution, reader.resolution)

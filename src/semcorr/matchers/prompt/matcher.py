@@ -15,15 +15,15 @@ from semcorr.errors import QueryError, SettingsError, suggest
 from semcorr.imaging.domain import statistics
 from semcorr.imaging.geometry import check_points, scale_points, squash
 from semcorr.imaging.image import Image, ImageSource, load_image
-from semcorr.matchers.prompt.aggregate import CropTrace, Found, Summary
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.aggregate import Aggregator, CropTrace, Found
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.frozen_queries import frozen_row_bytes
-from semcorr.matchers.prompt.latent_cache import LatentsCache
+from semcorr.matchers.prompt.latent_cache import LatentCache
 from semcorr.matchers.prompt.locate import locate_rows
 from semcorr.matchers.prompt.optimize import learn
 from semcorr.matchers.prompt.presets import preset as preset_settings
-from semcorr.matchers.prompt.random_draws import SeededDraws
+from semcorr.matchers.prompt.random_draws import SeededStreams
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.matchers.results import Matches, ModelIdentity, Query, check_names
 from semcorr.models.diffusion import DiffusionModel
@@ -65,7 +65,7 @@ class PromptMatcher:
         gradient_checkpointing: learn in less memory and more time: what the network had in between is worked out again
             for the gradient. It changes nothing where queries are frozen, and results by rounding only.
         latents_cache: a folder in which the latents of crops are kept for other calls and runs; results are the same
-            with and without. See :class:`semcorr.matchers.prompt.latent_cache.LatentsCache`.
+            with and without. See :class:`semcorr.matchers.prompt.latent_cache.LatentCache`.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class PromptMatcher:
         self.settings = settings
         self.memory_budget = memory_budget
         self.gradient_checkpointing = gradient_checkpointing
-        self.latents_cache = None if latents_cache is None else LatentsCache(latents_cache)
-        Reader(model, settings)  # a layer, head or token that is not there is an error now, not after an hour
+        self.latents_cache = None if latents_cache is None else LatentCache(latents_cache)
+        AttentionReader(model, settings)  # a layer, head or token that is not there is an error now, not after an hour
 
     @classmethod
     def from_pretrained(
@@ -126,7 +126,7 @@ class PromptMatcher:
         preset_settings(preset)  # a misspelt name is found before gigabytes are loaded
         override(preset_settings(preset), **overrides)
         if latents_cache is not None:
-            LatentsCache(latents_cache)
+            LatentCache(latents_cache)
         network = DiffusionModel.from_pretrained(
             Path(model) if isinstance(model, os.PathLike) else model,
             revision=revision,
@@ -174,13 +174,13 @@ class PromptMatcher:
         source = load_image(image)
         checked = check_points(points, source.size)
         check_names(names, len(checked))
-        reader = Reader(self.model, self.settings, gradient_checkpointing=self.gradient_checkpointing)
+        reader = AttentionReader(self.model, self.settings, gradient_checkpointing=self.gradient_checkpointing)
         side = (reader.resolution, reader.resolution)
         learned = learn(
             reader,
             self._latents(source, reader.resolution),
             torch.from_numpy(scale_points(checked, source.size, side)),
-            SeededDraws(self.settings.seed, source.sha256, checked),
+            SeededStreams(self.settings.seed, source.sha256, checked),
             batch=self._batch(reader, len(checked), learning=True),
             progress=progress,
         )
@@ -234,8 +234,8 @@ class PromptMatcher:
                 )
         settings = override(PromptSettings.from_dict(query.settings), **overrides)
         target = load_image(image)
-        reader = Reader(self.model, settings)
-        summary = Summary(settings, grid=reader.grid)
+        reader = AttentionReader(self.model, settings)
+        summary = Aggregator(settings, grid=reader.grid)
         crops = CropTrace(settings, grid=reader.grid) if trace else None
         self._read(query, embeddings, reader, target, summary, crops=crops, progress=progress)
         return self._matches(query, summary.found(), crops, reader, target)
@@ -260,7 +260,7 @@ class PromptMatcher:
             OutOfMemoryError: not even one embedding fits into memory.
         """
         embeddings, target = self._embeddings(query), load_image(image)
-        reader = Reader(self.model, PromptSettings.from_dict(query.settings))
+        reader = AttentionReader(self.model, PromptSettings.from_dict(query.settings))
         side = reader.resolution
         # Filled in place: stacking a list of its rows would hold everything twice.
         found = np.empty((len(embeddings), len(reader.layers), side, side), dtype=np.float32)
@@ -269,7 +269,7 @@ class PromptMatcher:
         def keep(maps: Float[Tensor, "layers side side"]) -> None:
             next(rows)[:] = maps.numpy()
 
-        summary = Summary(reader.settings, grid=reader.grid, on_layers=keep)
+        summary = Aggregator(reader.settings, grid=reader.grid, on_layers=keep)
         self._read(query, embeddings, reader, target, summary, progress=progress)
         return found
 
@@ -277,9 +277,9 @@ class PromptMatcher:
         self,
         query: Query,
         embeddings: Float[Tensor, "points rounds tokens dim"],
-        reader: Reader,
+        reader: AttentionReader,
         target: Image,
-        summary: Summary,
+        summary: Aggregator,
         *,
         crops: CropTrace | None = None,
         progress: Progress | None = None,
@@ -289,7 +289,7 @@ class PromptMatcher:
             reader,
             self._latents(target, reader.resolution),
             embeddings,
-            SeededDraws(reader.settings.seed, target.sha256, query.points),
+            SeededStreams(reader.settings.seed, target.sha256, query.points),
             batch=self._batch(reader, len(embeddings), learning=False),
             on_crops=crops.add if crops else None,
             progress=progress,
@@ -297,7 +297,9 @@ class PromptMatcher:
         for _, maps in located:
             summary.add(maps)
 
-    def _matches(self, query: Query, found: Found, crops: CropTrace | None, reader: Reader, target: Image) -> Matches:
+    def _matches(
+        self, query: Query, found: Found, crops: CropTrace | None, reader: AttentionReader, target: Image
+    ) -> Matches:
         side = (reader.resolution, reader.resolution)
 
         def in_target(points: Tensor) -> Float[np.ndarray, "..."]:
@@ -333,7 +335,7 @@ class PromptMatcher:
         kept = None if cache is None else cache.of(self.model, image.sha256, resolution)
         return CropLatents(self.model, squash(image.tensor(), resolution), kept=kept)
 
-    def _batch(self, reader: Reader, points: int, *, learning: bool) -> int:
+    def _batch(self, reader: AttentionReader, points: int, *, learning: bool) -> int:
         budget = default_budget(self.model.device) if self.memory_budget is None else self.memory_budget
         try:
             each = row_bytes(reader, learning=learning)
@@ -344,7 +346,7 @@ class PromptMatcher:
         return batch_rows(budget, each, points * reader.settings.rounds)
 
 
-def row_bytes(reader: Reader, *, learning: bool) -> int:
+def row_bytes(reader: AttentionReader, *, learning: bool) -> int:
     """Estimate the bytes that one more row in a batch takes.
 
     Learning keeps what autograd saves for the backward pass, and the enlarged maps; locating keeps the canvases. Both

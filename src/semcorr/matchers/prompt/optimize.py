@@ -11,12 +11,12 @@ from torch import Tensor
 
 from semcorr.errors import NumericsError
 from semcorr.imaging import heatmaps
-from semcorr.matchers.prompt.attention_reader import Reader, Row, naming, rows_of, stack_noise
+from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, naming, rows_of, stack_noise
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.frozen_queries import FrozenMaps, frozen_crops
 from semcorr.matchers.prompt.least_squares import solve_token
-from semcorr.matchers.prompt.preview import Look, frozen_whole, live_whole, look_at
-from semcorr.matchers.prompt.random_draws import Draws, DrawStream
+from semcorr.matchers.prompt.preview import AttentionPreview, frozen_whole, live_whole, look_at
+from semcorr.matchers.prompt.random_draws import RandomStream, RandomStreams
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.models.diffusion import PrefixMemory
 from semcorr.models.finite import all_finite, largest, precision_of
@@ -25,7 +25,7 @@ from semcorr.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Learned:
+class Optimized:
     """What learning gives, on the CPU in float32: the embeddings, and each one's loss before every step."""
 
     embeddings: Float[Tensor, "points rounds tokens dim"]
@@ -33,7 +33,7 @@ class Learned:
 
 
 Read = Callable[
-    [Sequence[DrawStream], Sequence[Float[Tensor, "2"]], Float[Tensor, "rows tokens dim"]],
+    [Sequence[RandomStream], Sequence[Float[Tensor, "2"]], Float[Tensor, "rows tokens dim"]],
     tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]],
 ]
 """One look of every row at the source: from streams, points and embeddings to maps, and the points in what was read."""
@@ -46,7 +46,7 @@ Begin = Callable[[Sequence[Float[Tensor, "2"]], Float[Tensor, "rows tokens dim"]
 class LiveMaps:
     """A crop, noise and a pass of the network for every row: of its own, or one of those that an image's rows share."""
 
-    def __init__(self, reader: Reader, latents: CropLatents, draws: Draws) -> None:
+    def __init__(self, reader: AttentionReader, latents: CropLatents, draws: RandomStreams) -> None:
         self._reader, self._latents = reader, latents
         self._shared = None if reader.settings.learn_crops is None else draws.shared("learn")
         count = reader.settings.learn_crops or 0
@@ -56,7 +56,7 @@ class LiveMaps:
 
     def __call__(
         self,
-        streams: Sequence[DrawStream],
+        streams: Sequence[RandomStream],
         points: Sequence[Float[Tensor, "2"]],
         embeddings: Float[Tensor, "rows tokens dim"],
     ) -> tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]]:
@@ -91,14 +91,14 @@ class LiveMaps:
 
 
 def learn(
-    reader: Reader,
+    reader: AttentionReader,
     latents: CropLatents,
     points: Float[Tensor, "points 2"],
-    draws: Draws,
+    draws: RandomStreams,
     *,
     batch: int,
     progress: Progress | None = None,
-) -> Learned:
+) -> Optimized:
     """Learn ``rounds`` embeddings for every point, ``batch`` of them at a time.
 
     Every (point, round) is a row with its own crop, noise and optimiser state, so that the result does not depend on
@@ -111,7 +111,8 @@ def learn(
         draws: where random numbers come from.
         batch: rows that run together; halved when memory runs out.
         progress: called as ``("learn", steps done, steps in all, loss=mean, look=...)``; ``look`` is a
-            :class:`semcorr.matchers.prompt.preview.Look`, which works out the maps over the source if it is called.
+            :class:`semcorr.matchers.prompt.preview.AttentionPreview`, which works out the maps over the source if it
+            is called.
 
     Raises:
         OutOfMemoryError: not even one row fits into memory.
@@ -135,7 +136,7 @@ def learn(
         def report(step: int, loss: float, embeddings: Tensor) -> None:
             if progress is not None:
                 done = finished * settings.steps + step * len(batch_rows)
-                look: Look = look_at(batch_rows, embeddings, whole)
+                look: AttentionPreview = look_at(batch_rows, embeddings, whole)
                 progress("learn", done, len(rows) * settings.steps, loss=loss, look=look)
 
         return _learn_rows(reader, begin, read, batch_rows, points, draws, report)
@@ -146,7 +147,7 @@ def learn(
         embeddings.append(embedding)
         losses.append(loss)
     shape = (len(points), settings.rounds)
-    return Learned(
+    return Optimized(
         embeddings=torch.cat(embeddings).reshape(*shape, reader.context_length, reader.model.context_dim),
         losses=torch.cat(losses).reshape(*shape, settings.steps),
     )
@@ -176,12 +177,12 @@ def _as_drawn(
 
 
 def _learn_rows(
-    reader: Reader,
+    reader: AttentionReader,
     begin: Begin,
     read: Read,
     rows: Sequence[Row],
     points: Float[Tensor, "points 2"],
-    draws: Draws,
+    draws: RandomStreams,
     report: Callable[[int, float, Tensor], None],
 ) -> tuple[Float[Tensor, "rows tokens dim"], Float[Tensor, "rows steps"]]:
     settings, model = reader.settings, reader.model

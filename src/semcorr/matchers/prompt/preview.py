@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semcorr.imaging import heatmaps
-from semcorr.matchers.prompt.attention_reader import Reader, Row, stack_noise
+from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, stack_noise
 from semcorr.matchers.prompt.crops import CropLatents, anywhere
 from semcorr.matchers.prompt.frozen_queries import FrozenCrops, FrozenRows
 
@@ -18,7 +18,7 @@ WholeMaps = Callable[[Sequence[Row], Float[Tensor, "rows tokens dim"]], Float[Te
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Look:
+class AttentionPreview:
     """What a progress callback gets as ``look``: call it, from within the callback, for the maps as they are now.
 
     A callback that does not call it pays nothing; a call costs about as much as locating with one crop, and changes no
@@ -36,7 +36,7 @@ class Look:
         return self._maps().float().cpu().numpy()
 
 
-def look_at(rows: Sequence[Row], embeddings: Float[Tensor, "rows tokens dim"], whole: WholeMaps) -> Look:
+def look_at(rows: Sequence[Row], embeddings: Float[Tensor, "rows tokens dim"], whole: WholeMaps) -> AttentionPreview:
     """A look at the points of a batch's rows, which are in the order of the points."""
     points = tuple(dict.fromkeys(row.point for row in rows))
 
@@ -46,10 +46,10 @@ def look_at(rows: Sequence[Row], embeddings: Float[Tensor, "rows tokens dim"], w
         own = [[number for number, row in enumerate(rows) if row.point == point] for point in points]
         return torch.stack([found[numbers].mean(dim=0) for numbers in own])
 
-    return Look(points=points, _maps=maps)
+    return AttentionPreview(points=points, _maps=maps)
 
 
-def live_whole(reader: Reader, latents: CropLatents) -> WholeMaps:
+def live_whole(reader: AttentionReader, latents: CropLatents) -> WholeMaps:
     """One pass of the network over the whole source, with noise of its own: no draw that learning makes is touched."""
 
     def maps(rows: Sequence[Row], embeddings: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def live_whole(reader: Reader, latents: CropLatents) -> WholeMaps:
     return maps
 
 
-def frozen_whole(reader: Reader, shared: FrozenCrops) -> WholeMaps:
+def frozen_whole(reader: AttentionReader, shared: FrozenCrops) -> WholeMaps:
     """The mean over the shared crops, by products with their queries."""
 
     def maps(rows: Sequence[Row], embeddings: Tensor) -> Tensor:

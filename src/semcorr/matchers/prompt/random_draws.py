@@ -21,7 +21,7 @@ Stage = Literal["learn", "locate"]
 
 
 @runtime_checkable
-class DrawStream(Protocol):
+class RandomStream(Protocol):
     """The draws of one row in the order they are made: the embedding, then crop and noise by turns.
 
     Where crops are shared by an image's rows, an image has a stream too: of places, and with frozen queries of noise.
@@ -49,23 +49,23 @@ class DrawStream(Protocol):
 
 
 @runtime_checkable
-class Draws(Protocol):
+class RandomStreams(Protocol):
     """Makes the stream of a row: ``point`` and ``round_`` count from 0."""
 
-    def learning(self, point: int, round_: int) -> DrawStream:
+    def learning(self, point: int, round_: int) -> RandomStream:
         """The stream of a row that is being learned."""
         ...
 
-    def locating(self, point: int, round_: int) -> DrawStream:
+    def locating(self, point: int, round_: int) -> RandomStream:
         """The stream of a row that is being located."""
         ...
 
-    def shared(self, stage: Stage) -> DrawStream:
+    def shared(self, stage: Stage) -> RandomStream:
         """The stream of what all rows of an image share."""
         ...
 
 
-class SeededDraws:
+class SeededStreams:
     """Draws that follow from the seed, the image's content, the point and the round, and nothing else.
 
     ``points`` are the query points in their source image's pixels; ``image_sha256`` is the hash of the image that is
@@ -129,7 +129,7 @@ class SeededStream:
         return int(torch.randint(count, (), generator=self._generator))
 
 
-class RecordedDraws:
+class RecordedStreams:
     """Draws that were recorded elsewhere, fed back in the order in which they were made.
 
     For each point: for each round ``steps`` learning draws; then for each round ``locate_crops`` locating draws. A draw
@@ -165,7 +165,7 @@ class RecordedDraws:
         """The stream of a row that is being located, from its start."""
         return RecordedStream(self, self._embeddings[point * self._rounds + round_], self._first(point, round_, True))
 
-    def shared(self, stage: Stage) -> "RecordedStream":  # noqa: ARG002  # as Draws has it
+    def shared(self, stage: Stage) -> "RecordedStream":  # noqa: ARG002  # as RandomStreams has it
         """There is none: ``ValueError``."""
         raise ValueError("A record holds a fresh crop for every step, and none that are shared.")
 
@@ -182,9 +182,9 @@ class RecordedDraws:
 
 
 class RecordedStream:
-    """One row of :class:`RecordedDraws`."""
+    """One row of :class:`RecordedStreams`."""
 
-    def __init__(self, record: RecordedDraws, embedding: Float[Tensor, "tokens dim"], first: int) -> None:
+    def __init__(self, record: RecordedStreams, embedding: Float[Tensor, "tokens dim"], first: int) -> None:
         self._record, self._embedding, self._next = record, embedding, first
 
     def embedding(self, tokens: int, dim: int) -> Float[Tensor, "tokens dim"]:
@@ -212,6 +212,6 @@ class RecordedStream:
         """There is none: ``ValueError``."""
         raise ValueError("A record holds no shared crops.")
 
-    def pick(self, count: int) -> int:  # noqa: ARG002  # as DrawStream has it
+    def pick(self, count: int) -> int:  # noqa: ARG002  # as RandomStream has it
         """There is none: ``ValueError``."""
         raise ValueError("A record holds no shared crops.")

@@ -30,7 +30,7 @@ attention/<place>_<n>  heads x queries       maps of ``noisy`` and ``contexts[0,
 =====================  ====================  ==================================================================
 
 Layers are counted as the authors count them: cross-attentions with at most 32 x 32 queries, in the U-Net's order. The
-order of the draws is that of :class:`semcorr.matchers.prompt.random_draws.RecordedDraws`. The metadata holds
+order of the draws is that of :class:`semcorr.matchers.prompt.random_draws.RecordedStreams`. The metadata holds
 ``hyperparameters`` and ``timesteps`` as JSON.
 """
 
@@ -50,12 +50,12 @@ from torch import Tensor
 
 from semcorr.errors import QueryError
 from semcorr.imaging import heatmaps
-from semcorr.matchers.prompt.attention_reader import Reader
+from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.locate import fuse_layers, locate_rows
 from semcorr.matchers.prompt.optimize import learn
 from semcorr.matchers.prompt.presets import reference
-from semcorr.matchers.prompt.random_draws import RecordedDraws
+from semcorr.matchers.prompt.random_draws import RecordedStreams
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.models.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.progress import Progress
@@ -113,7 +113,7 @@ def replay(
     """
     tensors, reader = read_record(model, record)
     settings, side = reader.settings, reader.resolution
-    draws = RecordedDraws(
+    draws = RecordedStreams(
         embeddings=tensors["context_init"].float(),
         crops=tensors["crop"].numpy(),
         noise=tensors["noise"][:, 0].float(),
@@ -144,14 +144,14 @@ def replay(
     )
 
 
-def read_record(model: DiffusionModel, record: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Reader]:
+def read_record(model: DiffusionModel, record: str | os.PathLike[str]) -> tuple[dict[str, Tensor], AttentionReader]:
     """Return a record's tensors, whose shapes fit each other and the model, and the reader that it stands for.
 
     Raises:
         QueryError, SettingsError: as :func:`replay`.
     """
     tensors, metadata = _read(Path(record))
-    reader = Reader(model, record_settings(model, metadata))
+    reader = AttentionReader(model, record_settings(model, metadata))
     _check_shapes(tensors, reader)
     return tensors, reader
 
@@ -216,7 +216,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def _check_shapes(tensors: Mapping[str, Tensor], reader: Reader) -> None:
+def _check_shapes(tensors: Mapping[str, Tensor], reader: AttentionReader) -> None:
     """Insist on the shapes that the module describes, on finite numbers, and on crops and points inside the frame.
 
     Raises:
@@ -268,7 +268,7 @@ def _counted_layers(model: DiffusionModel, resolution: int) -> list[CrossAttenti
 
 
 def _whole_target(
-    reader: Reader, tensors: Mapping[str, Tensor], target: Float[Tensor, "3 side side"]
+    reader: AttentionReader, tensors: Mapping[str, Tensor], target: Float[Tensor, "3 side side"]
 ) -> dict[str, Tensor]:
     """Recompute the latent, the noisy latent and every counted layer's attention, as far as the record has them."""
     model, found = reader.model, {}

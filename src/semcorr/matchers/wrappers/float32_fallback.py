@@ -19,7 +19,7 @@ from semcorr.progress import Progress
 R = TypeVar("R")
 
 
-class HalfPrecision:
+class Float32Fallback:
     """A method in half precision; what overflows is done in float32, and results say so (``remarks``).
 
     Args:
@@ -79,18 +79,20 @@ class HalfPrecision:
         return work(self._full), remark
 
 
-def with_half(load: Callable[..., Matcher], model: str | os.PathLike[str], options: dict[str, Any]) -> Matcher:
+def with_float32_fallback(
+    load: Callable[..., Matcher], model: str | os.PathLike[str], options: dict[str, Any]
+) -> Matcher:
     """Load a method with its options, which may ask for half precision."""
     matcher = load(model, **options)
     if options.get("dtype", "float32") == "float32":
         return matcher
-    return HalfPrecision(matcher, lambda: load(model, **{**options, "dtype": "float32"}))
+    return Float32Fallback(matcher, lambda: load(model, **{**options, "dtype": "float32"}))
 
 
 def on_method(matcher: object, work: Callable[[Any], R], *, progress: Progress | None = None) -> R:
     """Do ``work`` with the method itself (:func:`semcorr.matchers.results.innermost`), in float32 if it must be."""
     while hasattr(matcher, "matcher"):
-        if isinstance(matcher, HalfPrecision):
+        if isinstance(matcher, Float32Fallback):
             return matcher.either(work, progress=progress)[0]
         matcher = matcher.matcher
     return work(matcher)

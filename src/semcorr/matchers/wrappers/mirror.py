@@ -23,7 +23,7 @@ _SIDES = {"left": "right", "right": "left"}
 _SIDE = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 
 
-class PoseAligned:
+class MirrorMatcher:
     """Any method, looking in the mirror as well.
 
     Which of the two is better is told by the mean of the points' confidence. What is found in the mirror comes back in
