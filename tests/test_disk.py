@@ -120,7 +120,7 @@ def test_a_journal_keeps_what_is_finished(tmp_path: Path) -> None:
     with journal.open():
         small = TransferRecord(file="small.png", path=Path("small.png"), size=(9, 9))
         journal.add(small)
-        with full_disk(), pytest.raises(RunError, match=r"File too large.*the same command goes on"):
+        with full_disk(), pytest.raises(RunError, match=r"File too large.*the same command continues"):
             journal.add(a_record())
     with Journal(tmp_path / "work", {"a": 1}).open() as again:
         assert list(again._lines) == ["small.png"]  # what was cut short is not among them
@@ -131,7 +131,7 @@ def test_a_run_keeps_what_is_finished(tmp_path: Path) -> None:
     open_run(tmp_path / "run", settings, 2)
     file = new_record_file(tmp_path / "run", Shard())
     append(file, pair_record(0, [[1, 1]]))
-    with full_disk(), pytest.raises(RunError, match=r"File too large.*the same command goes on"):
+    with full_disk(), pytest.raises(RunError, match=r"File too large.*the same command continues"):
         append(file, pair_record(1, [[float(number), 1] for number in range(7)]))
     assert [record.index for record in read_run(tmp_path / "run").records] == [0]
     with full_disk(), pytest.raises(RunError, match="cannot be written"):

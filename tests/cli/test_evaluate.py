@@ -146,7 +146,7 @@ def test_stopping_says_where_what_is_done_lies(
     method = {"eval": "attention-dift (preset fast)", "ablate": "prompt (preset paper)"}[command]
     assert ran.err.splitlines() == [
         f"Matching with {method} on toy.",
-        f"Stopped. What is done is in {tmp_path / 'run'}; the same command goes on.",
+        f"Stopped. What is done is in {tmp_path / 'run'}; the same command continues.",
     ]
 
 

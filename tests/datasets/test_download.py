@@ -94,7 +94,8 @@ def test_what_was_cut_off_is_gone_on_with(tmp_path, serve, server):
     cut = len(GOOD) // 3
     server.cut = cut
     for have in (cut, 2 * cut):
-        with pytest.raises(DatasetError, match=rf"cut off after {have} of {len(GOOD)} bytes.*the same command goes on"):
+        expected = rf"cut off after {have} of {len(GOOD)} bytes.*the same command continues"
+        with pytest.raises(DatasetError, match=expected):
             download("spair", tmp_path, sources=sources)
         assert everything(tmp_path) == ["set.tgz.part"]
         assert (tmp_path / "set.tgz.part").read_bytes() == GOOD[:have]

@@ -99,7 +99,7 @@ def test_a_killed_worker_is_told(birds: Dataset, tmp_path: Path) -> None:
                     process.kill()
 
     method = Method(name="prompt", model="toy", options={"steps": 30, "rounds": 1, "locate_crops": 5, "device": "cpu"})
-    with pytest.raises(RunError, match=r"worker process was killed.*the same command goes on"):
+    with pytest.raises(RunError, match=r"worker process was killed.*the same command continues"):
         run(birds, method, tmp_path / "run", workers=2, progress=kill)
     assert 0 < len(read_run(tmp_path / "run").records) < 6
     assert len(run(birds, method, tmp_path / "run").done) == 6
@@ -107,7 +107,7 @@ def test_a_killed_worker_is_told(birds: Dataset, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_told() -> None:
-    with pytest.raises(RunError, match=r"No space left.*the same command goes on"):
+    with pytest.raises(RunError, match=r"No space left.*the same command continues"):
         append(Path("/dev/full"), pair_record(0, [[1, 1]]))
 
 
@@ -139,7 +139,7 @@ def test_a_disk_that_fills_up_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     )
     assert stopped.returncode == 2, stopped.stderr
     assert "cannot be written" in stopped.stderr
-    assert "the same command goes on" in stopped.stderr
+    assert "the same command continues" in stopped.stderr
     assert len(read_run(folder).records) == 4 < pairs
     subprocess.run(words, check=True, capture_output=True)
     assert len(read_run(folder).records) == pairs

@@ -166,7 +166,7 @@ def test_a_lost_head_node_is_told_and_the_rest_done_without(
     assert process.returncode == 2
     (last,) = [line for line in told.decode().splitlines() if "lost" in line]
     assert last.startswith(f"The Ray cluster {address!r} is lost")
-    assert "the same command goes on" in last
+    assert "the same command continues" in last
     assert "Traceback" not in told.decode()
     assert 2 <= lines(folder) < PAIRS
     subprocess.run(evaluation(data, folder), check=True, capture_output=True)

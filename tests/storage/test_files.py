@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from semcorr.storage.files import exists, is_dir, is_file, write_whole
+from semcorr.storage.files import exists, is_dir, is_file, write_atomically
 
 
 def test_a_file_is_written_with_its_folder_and_replaced(tmp_path: Path):
     path = tmp_path / "a" / "b" / "file"
     for data in (b"first", b"second, which is longer"):
-        write_whole(path, data)
+        write_atomically(path, data)
         assert path.read_bytes() == data
     assert list(path.parent.iterdir()) == [path]
 
@@ -17,9 +17,9 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("x")
     with pytest.raises(OSError, match="folder"):
-        write_whole(tmp_path / "folder", b"data")
+        write_atomically(tmp_path / "folder", b"data")
     with pytest.raises(OSError, match="file"):
-        write_whole(tmp_path / "file" / "inside", b"data")
+        write_atomically(tmp_path / "file" / "inside", b"data")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
     assert (tmp_path / "file").read_text() == "x"
 

@@ -53,7 +53,7 @@ def list_(*, as_json: Json = False) -> int:
 
 @data_app.command
 def download(name: str, /, *, to: Path = Path("data")) -> int:
-    """Download a benchmark; the same command goes on with a download that was cut off.
+    """Download a benchmark; the same command continues with a download that was cut off.
 
     Args:
         name: One of the names of semcorr data list.

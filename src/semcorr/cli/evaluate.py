@@ -174,8 +174,8 @@ def evaluate(
     With --truth nothing is run: DATASET is a COCO file of found key-points, as `semcorr transfer` writes it, and is
     compared with the true ones.
 
-    A run is a folder. Stopped in whatever way, it loses the pair in flight at most, and the same command goes on; other
-    settings are refused. A pair that fails is noted, counted as wrong, and tried again by the same command.
+    A run is a folder. Stopped in whatever way, it loses the pair in flight at most, and the same command continues;
+    other settings are refused. A pair that fails is noted, counted as wrong, and tried again by the same command.
 
     Args:
         dataset: One of those that `semcorr data list` shows; with --truth, a COCO file.
@@ -280,7 +280,7 @@ def running(folder: Path) -> "Iterator[Progress]":
         with console.TerminalProgress() as progress:
             yield progress
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"What is done is in {folder}; the same command goes on.") from None
+        raise KeyboardInterrupt(f"What is done is in {folder}; the same command continues.") from None
 
 
 class _Stopwatch:

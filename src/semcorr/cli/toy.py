@@ -83,7 +83,7 @@ def coco(
 
 @toy_app.command
 def train(output: Path, /, *, changes: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None) -> int:
-    """Train the bundled model from nothing; the same command goes on with a run that was stopped.
+    """Train the bundled model from nothing; the same command continues with a run that was stopped.
 
     The bundled model's semcorr.json says how long each stage took on two cores.
 

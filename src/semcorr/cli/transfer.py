@@ -231,7 +231,7 @@ def _stoppable(output: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"What was found is kept: the same command goes on ({output}.work).") from None
+        raise KeyboardInterrupt(f"What was found is kept: the same command continues ({output}.work).") from None
 
 
 def _write(

@@ -92,7 +92,7 @@ def fetch(source: Source, to: Path, *, progress: Progress | None = None) -> Path
         ) from error
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         reason = getattr(error, "reason", None) or error
-        raise DatasetError(f"{source.url} is out of reach: {reason}. The same command goes on later.") from error
+        raise DatasetError(f"{source.url} is out of reach: {reason}. The same command continues later.") from error
     _verify(source, part)
     return part
 
@@ -127,7 +127,7 @@ def _receive(source: Source, part: Path, progress: Progress | None) -> None:
     if whole is not None and done < whole:
         raise DatasetError(
             f"{source.url} was cut off after {done} of {whole} bytes. They stay in {str(part)!r}: "
-            "the same command goes on from there."
+            "the same command continues from there."
         )
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from semcorr.errors import DatasetError, suggest
 from semcorr.imaging.geometry import Box
 from semcorr.keypoints.file_reader import save_picture
 from semcorr.progress import Progress
-from semcorr.storage.files import exists
+from semcorr.storage.files import exists, write_atomically
 from semcorr.toy import objects, render, shapes
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Split, render_scene
@@ -138,12 +137,9 @@ class _Drawings:
     def remember(self) -> None:
         """Write what was drawn anew; where that fails, it is drawn again next time."""
         if self._changed:
-            temporary = self._file.with_name(f".truth-{os.getpid()}.json")
+            document = {"renderer": self._renderer, "drawings": self._truth}
             with contextlib.suppress(OSError):
-                temporary.write_text(
-                    json.dumps({"renderer": self._renderer, "drawings": self._truth}), encoding="utf-8"
-                )
-                temporary.replace(self._file)
+                write_atomically(self._file, json.dumps(document).encode())
 
 
 def _renderer() -> str:

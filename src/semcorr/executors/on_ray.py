@@ -59,7 +59,7 @@ def _results(told: Connection, address: str) -> Iterator[Any]:
         except (EOFError, ConnectionError):
             raise RunError(
                 f"The Ray cluster {address!r} is lost: its head node, or Ray on this machine, has ended or cannot be "
-                "reached any more. What is finished is kept; when the cluster is there again, the same command goes on."
+                "reached any more. What is finished is kept; when the cluster is back, the same command continues."
             ) from None
         if results is None:
             return

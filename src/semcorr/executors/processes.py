@@ -56,7 +56,7 @@ def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) ->
         except BrokenProcessPool as error:
             raise RunError(
                 "A worker process was killed, or could not start: memory may have run out. What is finished is kept; "
-                "the same command goes on, perhaps with fewer --workers."
+                "the same command continues, perhaps with fewer --workers."
             ) from error
         except BaseException:
             watch.stop.set()

@@ -105,7 +105,7 @@ class _Pool:
         elif now - self._had_room > _SECONDS_WITHOUT_ROOM:
             raise RunError(
                 f"For {_SECONDS_WITHOUT_ROOM:.0f} s no node of the Ray cluster had room for a worker. What is finished "
-                "is kept; when there are nodes again, the same command goes on."
+                "is kept; when there are nodes again, the same command continues."
             )
         for _ in range(min(room, len(self._left) + len(self._running)) - here):
             # Over all nodes: their disks and memory are shared by what runs there.
@@ -165,7 +165,7 @@ class _LostError(Exception):
 def _lost(doing: str, error: _LostError) -> RunError:
     return RunError(
         f"{_TRIES} workers of the Ray cluster were lost one after the other as they were to {doing}: their memory may "
-        f"have run out ({str(error).strip().splitlines()[0]}). What is finished is kept; the same command goes on, "
+        f"have run out ({str(error).strip().splitlines()[0]}). What is finished is kept; the same command continues, "
         "perhaps with fewer --workers."
     )
 

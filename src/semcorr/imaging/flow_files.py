@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from semcorr.errors import FlowError, suggest
 from semcorr.imaging.image import MAX_MEGAPIXELS
-from semcorr.storage.files import is_file, write_whole
+from semcorr.storage.files import is_file, write_atomically
 
 # A .flo file: the float 202021.25, whose bytes read "PIEH"; width and height; then u and v of every pixel, row by row,
 # all of four bytes, the least first. Numbers beyond 1e9 mean that the vector is not known.
@@ -46,7 +46,7 @@ def write_flo(path: Path, displacement: Float[np.ndarray, "height width 2"]) -> 
     """Write one vector for each pixel; NaN as the format has it."""
     height, width = displacement.shape[:2]
     vectors = np.where(np.isnan(displacement), _UNKNOWN, displacement).astype("<f4")
-    return write_whole(path, _HEAD.pack(_MAGIC, width, height) + vectors.tobytes())
+    return write_atomically(path, _HEAD.pack(_MAGIC, width, height) + vectors.tobytes())
 
 
 def read_flo(path: Path) -> Float[np.ndarray, "height width 2"]:
@@ -81,7 +81,7 @@ def write_npz(path: Path, **fields: Any) -> Path:
     """Write all fields of a flow."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, semcorr=np.array("flow"), version=np.array(_VERSION), **fields)
-    return write_whole(path, buffer.getvalue())
+    return write_atomically(path, buffer.getvalue())
 
 
 def read_npz(path: Path) -> dict[str, Any]:

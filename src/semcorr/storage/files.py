@@ -1,4 +1,4 @@
-"""Whether files are there, whatever they are called, and writing them so that nobody ever sees half of one."""
+"""Files: whether they are there, whatever they are called, and atomic writing, which leaves no half-written file."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file or folder; a name that the system cannot have is none."""
+    """Whether there is such a file or folder; False for a name that the system cannot have."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -17,26 +17,25 @@ def exists(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """The same of a file."""
+    """Whether there is such a file; False for a name that the system cannot have."""
     return exists(path) and path.is_file()
 
 
 def is_dir(path: Path) -> bool:
-    """The same of a folder."""
+    """Whether there is such a folder; False for a name that the system cannot have."""
     return exists(path) and path.is_dir()
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BufferedIOBase]:
-    """A file to write, which takes its place when the ``with`` block ends, and never if that fails.
+def atomic_file(path: Path) -> Iterator[BufferedIOBase]:
+    """Open a file for writing that appears under its name when the ``with`` block ends, and never if the block fails.
 
-    Its folder is made; what was there before stays until the new one is whole.
+    The folder is made. Whatever was there before stays until the new file is complete.
 
     Raises:
-        OSError: the folder or the file cannot be written.
+        OSError: The folder or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name until it is whole: an interrupted run leaves the old file or none.
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     unfinished = Path(temporary)
     try:
@@ -50,9 +49,9 @@ def whole_file(path: Path) -> Iterator[BufferedIOBase]:
         raise
 
 
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write a file whole or not at all, its folder included, and return its path; see :func:`whole_file`."""
-    with whole_file(path) as file:
+def write_atomically(path: Path, data: bytes) -> Path:
+    """Write a file completely or not at all, its folder included, and return its path; see :func:`atomic_file`."""
+    with atomic_file(path) as file:
         file.write(data)
     return path
 

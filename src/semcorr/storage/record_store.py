@@ -97,5 +97,5 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise RunError(
             f"{path} cannot be written: {error.strerror or error}. What is finished is kept; when there is room (or "
-            "with another -o), the same command goes on."
+            "with another -o), the same command continues."
         ) from error

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from semcorr.errors import QueryError
-from semcorr.storage.files import is_file, write_whole
+from semcorr.storage.files import is_file, write_atomically
 
 _VERSION = 1
 
@@ -24,7 +24,7 @@ def write_tensors(path: Path, kind: str, header: Mapping[str, Any], arrays: Mapp
     """
     described = {"semcorr": kind, "version": _VERSION, **header}
     data = to_safetensors(dict(arrays), metadata={"semcorr": json.dumps(described)})
-    return write_whole(path, data)
+    return write_atomically(path, data)
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -12,7 +12,7 @@ from semcorr.keypoints import coco
 from semcorr.keypoints.base import COVERED, MISSING, VISIBLE, AnnotatedImage, Category, Instance
 from semcorr.keypoints.file_reader import save_picture
 from semcorr.progress import Progress
-from semcorr.storage.files import write_whole
+from semcorr.storage.files import write_atomically
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Scene, Split, render_scene
 from semcorr.toy.spair_layout import keypoint_names
@@ -123,4 +123,4 @@ def _without_points(picture: AnnotatedImage, *, keep_box: bool) -> AnnotatedImag
 
 
 def _write(path: Path, document: object) -> None:
-    write_whole(path, (json.dumps(document) + "\n").encode())
+    write_atomically(path, (json.dumps(document) + "\n").encode())

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import nn
+
+from semcorr.storage.files import write_atomically
 
 
 class TrainingState:
@@ -50,7 +52,7 @@ class TrainingState:
                 self.average[name].lerp_(p, 1 - decay)
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint under another name, then rename it."""
+        """Write the checkpoint, completely or not at all."""
         tensors: dict[str, torch.Tensor] = {}
         for name, p in self.module.named_parameters():
             tensors[f"weight/{name}"] = p.detach()
@@ -59,10 +61,8 @@ class TrainingState:
             for key in ("exp_avg", "exp_avg_sq"):
                 if key in state:
                     tensors[f"{key}/{name}"] = state[key]
-        temporary = path.with_suffix(".partial")
         facts = {"step": str(self.step), "seconds": str(self.seconds)}
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata=facts)
-        temporary.replace(path)
+        write_atomically(path, to_safetensors({k: v.contiguous() for k, v in tensors.items()}, metadata=facts))
 
     def restart(self, path: Path) -> None:
         """Take the moving average of a checkpoint as the weights of a new run, at step 0 and with a new optimiser."""

@@ -9,7 +9,7 @@ from semcorr.errors import TransferError
 from semcorr.keypoints import coco, csv_table, cvat, label_studio
 from semcorr.keypoints.base import Annotations
 from semcorr.keypoints.predictions import TransferRecord, in_declared_frame
-from semcorr.storage.files import whole_file, write_whole
+from semcorr.storage.files import atomic_file, write_atomically
 
 Format = Literal["coco", "label-studio", "cvat", "csv"]
 FORMATS: tuple[Format, ...] = ("coco", "label-studio", "cvat", "csv")
@@ -51,28 +51,28 @@ def write(
     try:
         own, records = records, lambda: in_declared_frame(own(), annotations)
         if name == "coco":
-            with whole_file(path) as stream:
+            with atomic_file(path) as stream:
                 coco.write(stream, annotations, records, min_confidence=min_confidence, info=info)
             return [path]
         if name == "csv":
-            with whole_file(path) as stream:
+            with atomic_file(path) as stream:
                 csv_table.write(stream, annotations, records(), min_confidence=min_confidence)
             return [path]
         if name == "cvat":
-            with whole_file(path) as stream:
+            with atomic_file(path) as stream:
                 cvat.write(stream, annotations, records(), min_confidence=min_confidence)
             return [path]
         version = f"semcorr {info.get('method', '')}".strip()
         tasks = label_studio.tasks(records(), annotations, min_confidence=min_confidence, version=version)
-        with whole_file(path) as stream:
+        with atomic_file(path) as stream:
             for number, task in enumerate(tasks):
                 stream.write((b",\n" if number else b"[\n") + json.dumps(task, allow_nan=False).encode())
             stream.write(b"\n]\n" if stream.tell() else b"[]\n")
         interface = path.with_suffix(".config.xml")
-        write_whole(interface, label_studio.labelling_config(annotations).encode(errors="replace"))
+        write_atomically(interface, label_studio.labelling_config(annotations).encode(errors="replace"))
         return [path, interface]
     except OSError as error:
         raise TransferError(
             f"{str(path)!r} cannot be written: {error.strerror or error}. What was found is kept: when there is room "
-            "(or the folder can be written), the same command goes on."
+            "(or the folder can be written), the same command continues."
         ) from error

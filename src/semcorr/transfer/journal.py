@@ -15,7 +15,7 @@ from typing import Any
 
 from semcorr.errors import TransferError
 from semcorr.keypoints.predictions import TransferRecord
-from semcorr.storage.files import write_whole
+from semcorr.storage.files import write_atomically
 from semcorr.storage.record_store import Shard, locked, new_record_file, settle, writing
 from semcorr.transfer.targets import Target
 
@@ -43,7 +43,7 @@ class Journal:
             (folder / "records").mkdir(parents=True, exist_ok=True)
             (folder / "supports").mkdir(exist_ok=True)
             if not header.exists():
-                write_whole(header, json.dumps({"key": key, "identity": identity}, indent=1).encode())
+                write_atomically(header, json.dumps({"key": key, "identity": identity}, indent=1).encode())
         try:
             found = json.loads(header.read_text(encoding="utf-8"))["key"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

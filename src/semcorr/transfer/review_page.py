@@ -20,7 +20,7 @@ from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.base import Annotations
 from semcorr.keypoints.predictions import TransferRecord
 from semcorr.progress import Progress
-from semcorr.storage.files import whole_file
+from semcorr.storage.files import atomic_file
 from semcorr.transfer.supports import Support
 
 _SIDE = 360
@@ -59,7 +59,7 @@ def write(
     page = resources.files("semcorr.transfer").joinpath("review.html").read_text(encoding="utf-8")
     before, _, after = page.partition(_MARK)
     try:
-        with whole_file(path) as stream:
+        with atomic_file(path) as stream:
             stream.write(before.encode())
             about = {
                 "categories": [

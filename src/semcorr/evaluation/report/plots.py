@@ -20,7 +20,7 @@ from semcorr.evaluation.metrics.scores import Scores, by_category, macro
 from semcorr.evaluation.report.groups import Group, Member, Wanted, measure
 from semcorr.evaluation.runs.records import PairRecord, Run
 from semcorr.imaging.image import Image, load_image
-from semcorr.storage.files import write_whole
+from semcorr.storage.files import write_atomically
 from semcorr.visualization import matches as draw
 from semcorr.visualization.style import FAINT, INK, PAPER, font_of, shortened
 
@@ -71,7 +71,7 @@ def write_plots(
                     # No version of matplotlib in the file: the same figures give the same bytes for longer.
                     stream = io.BytesIO()
                     figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
-                    write_whole(written[-1], stream.getvalue())
+                    write_atomically(written[-1], stream.getvalue())
             for member in group.members:
                 if _is_baseline(member):
                     continue
@@ -81,7 +81,7 @@ def write_plots(
                     written.append(folder / f"pairs-{_slug(member.name)}.png")
                     stream = io.BytesIO()
                     sheet.save(stream, format="PNG")
-                    write_whole(written[-1], stream.getvalue())
+                    write_atomically(written[-1], stream.getvalue())
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {error.strerror or error}. Name another folder.") from error
     return written

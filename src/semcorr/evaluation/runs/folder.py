@@ -95,7 +95,7 @@ def read_written(folder: Path, places: set[int], *, patience: float = _SECONDS_T
         if time.monotonic() > end:
             raise RunError(
                 f"{len(missing)} pairs are done, but their records are not to be seen in {folder}. Expected a folder "
-                "that all machines share, under the same path. When they are to be seen, the same command goes on."
+                "that all machines share, under the same path. When they are to be seen, the same command continues."
             )
         time.sleep(0.5)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from semcorr.errors import SettingsError
 from semcorr.imaging.geometry import Crop
 from semcorr.models.diffusion import DiffusionModel
-from semcorr.storage.files import write_whole
+from semcorr.storage.files import write_atomically
 
 _VERSION = 1
 """Of the files, and of the way from an image to a crop's pixels."""
@@ -60,7 +60,7 @@ class LatentCache:
         if self.problem is not None:
             return
         try:
-            write_whole(path, data)
+            write_atomically(path, data)
         except OSError as error:
             # Not an error: all that is lost is time.
             self.problem = f"{str(path)!r} cannot be written: {error.strerror or error}"

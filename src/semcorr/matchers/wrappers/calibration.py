@@ -27,7 +27,7 @@ from semcorr.imaging.domain import Domain, statistics
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.results import Matcher, Matches, Query
 from semcorr.progress import Progress
-from semcorr.storage.files import write_whole
+from semcorr.storage.files import write_atomically
 
 _FORMAT = 2
 _READ = (1, 2)
@@ -101,7 +101,7 @@ class Calibration:
         """Write a JSON file, whole or not at all, and return its path."""
         domain = None if self.domain is None else self.domain.to_dict()
         document = {"semcorr": "calibration", "version": _FORMAT, **dataclasses.asdict(self), "domain": domain}
-        return write_whole(Path(path), (json.dumps(document, indent=1) + "\n").encode())
+        return write_atomically(Path(path), (json.dumps(document, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Calibration":
