@@ -18,7 +18,8 @@ from semcorr.executors.on_ray import on_ray
 from semcorr.executors.processes import in_processes
 from semcorr.imaging.image import ImageSource
 from semcorr.keypoints.predictions import TransferRecord
-from semcorr.matchers.results import Matcher, Matches, Query
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.results import Matches, Query
 from semcorr.progress import Progress
 from semcorr.transfer.run import TransferJob
 from semcorr.transfer.targets import Target

@@ -25,10 +25,10 @@ from semcorr.evaluation.metrics.pck import is_correct
 from semcorr.evaluation.report.tables import NOTHING
 from semcorr.imaging.geometry import mirror_points
 from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.base import Matcher, innermost
 from semcorr.matchers.features.matcher import FeatureMatcher
 from semcorr.matchers.features.mutual_matches import mutual_matches
 from semcorr.matchers.registry import load_matcher
-from semcorr.matchers.results import Matcher, innermost
 from semcorr.matchers.wrappers.mirror import mirror
 from semcorr.toy.render import render_scene
 

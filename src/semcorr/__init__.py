@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from semcorr.imaging.flow import Flow
     from semcorr.imaging.image import Image, load_image
     from semcorr.keypoints import TransferRecord, read_annotations
+    from semcorr.matchers.base import Matcher
     from semcorr.matchers.dense import dense_flow
     from semcorr.matchers.prompt import PromptMatcher, PromptSettings
     from semcorr.matchers.prompt.word_attention import WordMaps, word_maps
     from semcorr.matchers.registry import load_matcher, match
-    from semcorr.matchers.results import Matcher, Matches, Query
+    from semcorr.matchers.results import Matches, Query
     from semcorr.models.diffusion import DiffusionModel
     from semcorr.progress import Progress
     from semcorr.transfer import transfer_annotations
@@ -60,7 +61,7 @@ _HOMES = {
     "DiffusionModel": "semcorr.models.diffusion",
     "Flow": "semcorr.imaging.flow",
     "Image": "semcorr.imaging.image",
-    "Matcher": "semcorr.matchers.results",
+    "Matcher": "semcorr.matchers.base",
     "Matches": "semcorr.matchers.results",
     "Progress": "semcorr.progress",
     "PromptMatcher": "semcorr.matchers.prompt",

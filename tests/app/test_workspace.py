@@ -15,8 +15,8 @@ from semcorr.app.server.served_files import ServedFiles, SessionFiles
 from semcorr.app.workspace import Match, Workspace, opened
 from semcorr.errors import ImageError, PointError
 from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.registry import load_matcher
-from semcorr.matchers.results import Matcher
 
 LIMITS = Limits(targets=3, points=3)
 

@@ -23,9 +23,10 @@ from semcorr.evaluation.runs.runner import Method as RunMethod
 from semcorr.evaluation.runs.runner import run
 from semcorr.imaging.domain import statistics
 from semcorr.imaging.image import load_image
+from semcorr.matchers.base import innermost
 from semcorr.matchers.dense import dense_flow
 from semcorr.matchers.registry import load_matcher
-from semcorr.matchers.results import Matches, Query, innermost
+from semcorr.matchers.results import Matches, Query
 from semcorr.matchers.wrappers.calibration import CalibratedMatcher, Calibration, bundled, calibrated, key_of
 from semcorr.storage.safetensors import read_tensors, write_tensors
 from semcorr.toy.scenes import render_scene

@@ -26,7 +26,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     about = place / "colours-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: colours\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[semcorr.matchers.registry]\n{line.replace(chr(34), '')}\n")
+    (about / "entry_points.txt").write_text(f"[semcorr.methods]\n{line.replace(chr(34), '')}\n")
     return place
 
 
@@ -92,7 +92,7 @@ def test_a_package_whose_method_is_not_there_is_named(tmp_path: Path):
     about = tmp_path / "gone-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: gone\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[semcorr.matchers.registry]\ngone = no_such_module:Matcher\n")
+    (about / "entry_points.txt").write_text("[semcorr.methods]\ngone = no_such_module:Matcher\n")
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     done = semcorr(tmp_path, "match", *[str(tmp_path / "a.png")] * 2, "-p", "1", "1", "--method", "gone")
     assert done.returncode == 2

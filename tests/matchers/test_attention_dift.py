@@ -15,8 +15,9 @@ from semcorr.errors import LayerError, QueryError, SettingsError
 from semcorr.imaging.heatmaps import Peak, find_peak
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.attention_dift import AttentionDiftMatcher, AttentionDiftSettings, blend, settings_of
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.prompt import paper
-from semcorr.matchers.results import Matcher, Matches, Query
+from semcorr.matchers.results import Matches, Query
 from semcorr.settings import override
 
 SMALL = {"device": "cpu", "steps": 4, "dift_samples": 2, "peak": "cell"}

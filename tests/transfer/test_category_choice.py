@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from semcorr.keypoints import AnnotatedImage, Instance, TransferRecord
-from semcorr.matchers.results import Matcher, Matches
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.results import Matches
 from semcorr.toy.coco import write_coco
 from semcorr.transfer import transfer_annotations
 from semcorr.transfer.category_choice import Levels, exclusive_groups, resemblance

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from semcorr.keypoints import Annotations, read_annotations
-from semcorr.matchers.results import Matcher
+from semcorr.matchers.base import Matcher
 from semcorr.toy.coco import ToyWorld
 from semcorr.transfer import export as outputs
 from semcorr.transfer import transfer_annotations

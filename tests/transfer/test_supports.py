@@ -10,7 +10,8 @@ from closeness import assert_close_to_scale, assert_same_peaks
 from semcorr.errors import TransferError
 from semcorr.imaging.image import load_image
 from semcorr.keypoints import AnnotatedImage, Annotations, Category, Instance, read_annotations
-from semcorr.matchers.results import Matcher, Matches, Query
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.results import Matches, Query
 from semcorr.toy.coco import ToyWorld
 from semcorr.transfer.supports import (
     DescribedSupport,

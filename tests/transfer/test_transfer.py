@@ -11,7 +11,7 @@ import pytest
 
 from semcorr.errors import TransferError
 from semcorr.keypoints import Annotations, PredictedObject, TransferRecord, read_annotations
-from semcorr.matchers.results import Matcher
+from semcorr.matchers.base import Matcher
 from semcorr.toy.coco import ToyWorld
 from semcorr.transfer import export, transfer_annotations
 from semcorr.transfer.targets import find_targets

@@ -9,7 +9,8 @@ import numpy as np
 from semcorr.app.workspace import Cell, Found, Learned, Match, Outcome, Workspace
 from semcorr.errors import ImageError, PointError
 from semcorr.imaging.image import Image
-from semcorr.matchers.results import Matcher, Query, innermost
+from semcorr.matchers.base import Matcher, innermost
+from semcorr.matchers.results import Query
 from semcorr.matchers.wrappers.float32_fallback import on_method
 from semcorr.progress import Progress
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from semcorr.errors import ModelError, SettingsError
+from semcorr.matchers.base import Matcher, innermost
 from semcorr.matchers.defaults import DEFAULT_METHOD
 from semcorr.matchers.registry import find_method, load_matcher, methods
-from semcorr.matchers.results import Matcher, innermost
 from semcorr.models.diffusion import BUNDLED, DiffusionModel
 from semcorr.models.names import PHOTO_MODEL, is_hub_id, split_variant
 from semcorr.progress import Progress

@@ -17,7 +17,7 @@ from semcorr.evaluation.runs.folder import read_run
 from semcorr.evaluation.runs.heatmaps_of import QueriesOf
 from semcorr.evaluation.runs.records import PairRecord, Run
 from semcorr.imaging.image import Image, load_image
-from semcorr.matchers.results import Matcher
+from semcorr.matchers.base import Matcher
 from semcorr.progress import Progress
 from semcorr.storage.files import is_dir
 

@@ -14,7 +14,7 @@ from semcorr.errors import SemcorrError
 if TYPE_CHECKING:
     from semcorr.imaging.flow import Flow
     from semcorr.imaging.image import Image
-    from semcorr.matchers.results import Matcher
+    from semcorr.matchers.base import Matcher
 
 _DEFAULT_OUTPUT = Path("output")
 _DEFAULT_OPTIONS = DenseOptions()

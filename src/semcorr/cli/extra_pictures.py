@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from semcorr.imaging.image import Image
-    from semcorr.matchers.results import Matcher, Matches, Query
+    from semcorr.matchers.base import Matcher
+    from semcorr.matchers.results import Matches, Query
 
 FigureName = Literal["many", "method"]
 
@@ -103,7 +104,7 @@ class ExtraPictures:
         return str(path)
 
     def _layers(self, image: "Image", matches: "Matches") -> "PIL.Image.Image":
-        from semcorr.matchers.results import innermost
+        from semcorr.matchers.base import innermost
         from semcorr.matchers.wrappers.float32_fallback import on_method
         from semcorr.visualization.heatmap_grids import layer_grid
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from semcorr.imaging.image import Image
-    from semcorr.matchers.results import Matcher, Matches, Query
+    from semcorr.matchers.base import Matcher
+    from semcorr.matchers.results import Matches, Query
     from semcorr.progress import Progress
 
 

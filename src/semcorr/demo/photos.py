@@ -15,7 +15,7 @@ from semcorr.demo.scoring import Score
 from semcorr.errors import ImageError
 from semcorr.imaging.image import load_image
 from semcorr.imaging.image_files import is_image_name, notes_of
-from semcorr.matchers.results import Matcher
+from semcorr.matchers.base import Matcher
 from semcorr.progress import Progress
 from semcorr.visualization import matches as draw
 from semcorr.visualization import style as marks

@@ -9,7 +9,7 @@ import PIL.Image
 from semcorr.demo.scoring import Score
 from semcorr.errors import SettingsError, suggest
 from semcorr.imaging.image import load_image
-from semcorr.matchers.results import Matcher
+from semcorr.matchers.base import Matcher
 from semcorr.progress import Progress
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Scene, render_scene

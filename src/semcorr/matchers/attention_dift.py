@@ -20,12 +20,13 @@ from torch import Tensor
 from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import scale_points
 from semcorr.imaging.image import ImageSource, load_image
+from semcorr.matchers.base import ModelIdentity
 from semcorr.matchers.features import DiftMatcher, DiftSettings
 from semcorr.matchers.features.dift import published
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings
 from semcorr.matchers.prompt import preset as prompt_preset
 from semcorr.matchers.prompt.attention_reader import AttentionReader
-from semcorr.matchers.results import Matches, ModelIdentity, Query
+from semcorr.matchers.results import Matches, Query
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.model import Device, DType
 from semcorr.models.names import PHOTO_MODEL

@@ -6,8 +6,9 @@ from jaxtyping import Bool, Float
 from semcorr.imaging.flow import Flow, grid_points
 from semcorr.imaging.geometry import Size, mirror_points
 from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.features import FeatureMatcher
-from semcorr.matchers.results import Matcher, Query
+from semcorr.matchers.results import Query
 from semcorr.matchers.wrappers.calibration import CalibratedMatcher
 from semcorr.matchers.wrappers.float32_fallback import Float32Fallback
 from semcorr.matchers.wrappers.mirror import MirrorMatcher, mirror

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 
 from semcorr.errors import ModelError, SettingsError, suggest
 from semcorr.imaging.image import ImageSource
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.defaults import DEFAULT_METHOD
-from semcorr.matchers.results import Matcher, Matches
+from semcorr.matchers.results import Matches
 from semcorr.matchers.wrappers.calibration import calibrated
 from semcorr.matchers.wrappers.float32_fallback import with_float32_fallback
 from semcorr.matchers.wrappers.mirror import MirrorMatcher
@@ -29,7 +30,7 @@ class Method:
     """Where a method is found: ``"module:function"``, imported when it is loaded, and its presets, the usual one first.
 
     The function is called as ``(model, preset=..., **options)`` and returns a
-    :class:`semcorr.matchers.results.Matcher`. ``photo_model`` is what photographs are matched with unless another model
+    :class:`semcorr.matchers.base.Matcher`. ``photo_model`` is what photographs are matched with unless another model
     is named.
     """
 

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from semcorr.errors import SettingsError, suggest
 from semcorr.imaging.image import Image
+from semcorr.matchers.base import ModelIdentity
 from semcorr.matchers.features import DiftMatcher, DiftSettings, DinoSettings
 from semcorr.matchers.features import dift as _dift
 from semcorr.matchers.features import dino as _dino
-from semcorr.matchers.results import ModelIdentity
 from semcorr.models.device import Device, DType
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.dino import Facet, VisionModel

@@ -16,7 +16,8 @@ from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import crop_around, scale_points
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.base import COVERED, MISSING, VISIBLE, AnnotatedImage, Annotations, Category, Instance
-from semcorr.matchers.results import Matcher, Matches, Query
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.results import Matches, Query
 from semcorr.matchers.wrappers.calibration import CalibratedMatcher
 from semcorr.progress import Progress
 from semcorr.storage.record_store import writing

@@ -15,9 +15,10 @@ from semcorr.keypoints.base import Annotations
 from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord, scaled_box
 from semcorr.keypoints.read import read_annotations
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.defaults import DEFAULT_METHOD
 from semcorr.matchers.registry import load_matcher
-from semcorr.matchers.results import Matcher, Matches
+from semcorr.matchers.results import Matches
 from semcorr.models.memory import told
 from semcorr.progress import Progress
 from semcorr.transfer.category_choice import Levels, exclusive_groups, measure_levels, resemblance

@@ -11,11 +11,12 @@ from closeness import assert_close_to_scale, assert_same_peaks, leads
 from models.dino.networks import KINDS, as_map, save_folder, whole_network
 from semcorr.errors import LayerError, QueryError, SettingsError
 from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.features import DinoBuddyMatcher, DinoBuddySettings, DinoMatcher, DinoSettings
 from semcorr.matchers.features.dino import published
 from semcorr.matchers.features.mutual_matches import mutual_matches
 from semcorr.matchers.registry import load_matcher
-from semcorr.matchers.results import Matcher, Query
+from semcorr.matchers.results import Query
 from semcorr.models.dino import VisionModel
 
 POINTS = [(20.0, 30.0), (77.0, 50.0), (130.0, 80.0)]

@@ -10,10 +10,11 @@ from closeness import assert_close_to_scale, assert_same_peaks
 from semcorr.errors import LayerError, PointError, QueryError, SettingsError
 from semcorr.imaging.heatmaps import Peak, find_peak
 from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.matcher import row_bytes
-from semcorr.matchers.results import Matcher, Query
+from semcorr.matchers.results import Query
 from semcorr.models.diffusion import DiffusionModel
 
 POINT = (41.3, 62.9)

@@ -15,9 +15,10 @@ from semcorr.evaluation.metrics.scores import score
 from semcorr.evaluation.report.comparability import warnings_of
 from semcorr.evaluation.runs.runner import Method, run
 from semcorr.imaging.image import load_image
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.dense import dense_flow
 from semcorr.matchers.features.mutual_matches import mutual_matches
-from semcorr.matchers.results import Matcher, Matches, Query
+from semcorr.matchers.results import Matches, Query
 from spoiled import HUGE, spoiled
 
 POINTS = [(20.0, 20.0), (40.0, 30.0)]

@@ -26,7 +26,8 @@ from semcorr.storage import record_store
 from semcorr.storage.record_store import Shard
 from semcorr.executors import spread
 from semcorr.imaging.image import Image, load_image
-from semcorr.matchers.results import Matcher, Query
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.results import Query
 from semcorr.models.memory import told
 from semcorr.matchers.registry import find_method, load_matcher
 from semcorr.progress import Progress

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from semcorr.matchers.attention_dift import AttentionDiftMatcher
 from semcorr.imaging.image import Image
-from semcorr.matchers.results import Matcher, innermost
+from semcorr.matchers.base import Matcher, innermost
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings
 from semcorr.matchers.prompt.crops import CORNERS
 from semcorr.settings import override

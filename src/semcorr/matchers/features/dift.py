@@ -13,9 +13,9 @@ from torch import Tensor
 from semcorr.errors import ModelError, SettingsError, suggest
 from semcorr.imaging.geometry import squash
 from semcorr.imaging.image import Image
+from semcorr.matchers.base import ModelIdentity
 from semcorr.matchers.features.matcher import FeatureMatcher
 from semcorr.matchers.features.settings import DiftSettings
-from semcorr.matchers.results import ModelIdentity
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.model import Device, DType
 from semcorr.models.memory import in_batches

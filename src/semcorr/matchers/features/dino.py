@@ -11,10 +11,10 @@ from torch import Tensor
 
 from semcorr.errors import SettingsError, suggest
 from semcorr.imaging.image import Image
+from semcorr.matchers.base import ModelIdentity
 from semcorr.matchers.features.best_buddies import BuddyMatcher
 from semcorr.matchers.features.matcher import FeatureMatcher
 from semcorr.matchers.features.settings import DinoBuddySettings, DinoSettings
-from semcorr.matchers.results import ModelIdentity
 from semcorr.models.device import Device, DType
 from semcorr.models.dino import VisionModel
 from semcorr.models.memory import in_batches

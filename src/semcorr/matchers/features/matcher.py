@@ -16,10 +16,11 @@ from semcorr.imaging import heatmaps
 from semcorr.imaging.domain import statistics
 from semcorr.imaging.geometry import Size, check_points, scale_points
 from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.base import ModelIdentity, check_names
 from semcorr.matchers.features.cosine import Similarity, unit, vectors_at
 from semcorr.matchers.features.mutual_neighbours import Buddies
 from semcorr.matchers.features.settings import FeatureSettings
-from semcorr.matchers.results import Matches, ModelIdentity, Query, check_names
+from semcorr.matchers.results import Matches, Query
 from semcorr.progress import Progress
 
 S = TypeVar("S", bound=FeatureSettings)

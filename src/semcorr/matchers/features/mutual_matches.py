@@ -9,9 +9,9 @@ from jaxtyping import Float
 from semcorr.errors import SettingsError
 from semcorr.imaging.geometry import scale_points
 from semcorr.imaging.image import ImageSource, load_image
+from semcorr.matchers.base import innermost
 from semcorr.matchers.features.matcher import FeatureMatcher, refined_targets
 from semcorr.matchers.features.mutual_neighbours import best_buddies
-from semcorr.matchers.results import innermost
 from semcorr.matchers.wrappers.float32_fallback import on_method
 from semcorr.progress import Progress
 

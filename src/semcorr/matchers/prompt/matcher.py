@@ -15,6 +15,7 @@ from semcorr.errors import QueryError, SettingsError, suggest
 from semcorr.imaging.domain import statistics
 from semcorr.imaging.geometry import check_points, scale_points, squash
 from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.base import ModelIdentity, check_names
 from semcorr.matchers.prompt.aggregate import Aggregator, CropTrace, Found
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
@@ -25,7 +26,7 @@ from semcorr.matchers.prompt.optimize import learn
 from semcorr.matchers.prompt.presets import preset as preset_settings
 from semcorr.matchers.prompt.random_draws import SeededStreams
 from semcorr.matchers.prompt.settings import PromptSettings
-from semcorr.matchers.results import Matches, ModelIdentity, Query, check_names
+from semcorr.matchers.results import Matches, Query
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.model import Device, DType
 from semcorr.models.memory import batch_rows, default_budget, is_out_of_memory

@@ -25,7 +25,8 @@ from numpy.typing import ArrayLike
 from semcorr.errors import CalibrationError
 from semcorr.imaging.domain import Domain, statistics
 from semcorr.imaging.image import Image, ImageSource, load_image
-from semcorr.matchers.results import Matcher, Matches, Query
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.results import Matches, Query
 from semcorr.progress import Progress
 from semcorr.storage.files import write_atomically
 
@@ -135,7 +136,7 @@ class Calibration:
 def key_of(method: str, identity: Mapping[str, Any]) -> str:
     """What a calibration holds for: a method, the model's weights, all settings but the seed, pose alignment.
 
-    ``identity`` is what :meth:`semcorr.matchers.results.Matcher.identity` returns. Precision does not count: it changes
+    ``identity`` is what :meth:`semcorr.matchers.base.Matcher.identity` returns. Precision does not count: it changes
     confidence less than pictures do. Nor does how a peak is refined where the confidence is the same with and without,
     that is, with attention: a point then moves by less than a cell of it.
     """

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from semcorr.errors import NumericsError
 from semcorr.imaging.image import ImageSource
-from semcorr.matchers.results import Matcher, Matches, Query
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.results import Matches, Query
 from semcorr.progress import Progress
 
 R = TypeVar("R")
@@ -90,7 +91,7 @@ def with_float32_fallback(
 
 
 def on_method(matcher: object, work: Callable[[Any], R], *, progress: Progress | None = None) -> R:
-    """Do ``work`` with the method itself (:func:`semcorr.matchers.results.innermost`), in float32 if it must be."""
+    """Do ``work`` with the method itself (:func:`semcorr.matchers.base.innermost`), in float32 if it must be."""
     while hasattr(matcher, "matcher"):
         if isinstance(matcher, Float32Fallback):
             return matcher.either(work, progress=progress)[0]

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 
 from semcorr.imaging.geometry import mirror_points
 from semcorr.imaging.image import Image, ImageSource, load_image
-from semcorr.matchers.results import Matcher, Matches, Query
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.results import Matches, Query
 from semcorr.progress import Progress
 
 _SIDES = {"left": "right", "right": "left"}
