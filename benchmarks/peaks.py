@@ -65,7 +65,7 @@ def peaks(
         split: Of the toy benchmark.
         limit: Only the first so many pairs.
         methods: Of "fast" (the preset of the paper's method), "attention-dift", "dift" and "nbb".
-        model: The bundled model, or a folder that `semcorr toy train` wrote.
+        model: The bundled model, or a folder that `python -m tools.toy_model` wrote.
         json_file: A file that all figures are written to as well.
     """
     for name in methods:

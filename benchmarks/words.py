@@ -40,7 +40,7 @@ def words(*, split: Split = "test", drawings: int = 100, model: str = "toy") -> 
     Args:
         split: Drawings of this split; the bundled model was trained on train.
         drawings: How many, each with its own caption.
-        model: The bundled model, or a folder that `semcorr toy train` wrote.
+        model: The bundled model, or a folder that `python -m tools.toy_model` wrote.
     """
     if drawings < 1:
         raise SettingsError(f"Expected --drawings to be at least 1, got {drawings}.")

@@ -28,7 +28,7 @@ for _name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-_HOOK = install_import_hook(["semcorr", "benchmarks"], "runtime_types.checker")
+_HOOK = install_import_hook(["semcorr", "benchmarks", "tools.toy_model"], "runtime_types.checker")
 
 # torch.testing imports it when it first compares: here once, rather than in each of a thousand forks for mutants.
 import sympy  # noqa: E402, F401

@@ -39,7 +39,10 @@ PHRASES = ("numbers that are none", "gone on with", "left as it is", "left as th
 
 TERMS = (
     r"(machine|deep|metric|representation)[- ]learning",
-    r"learning rate",
+    r"learning[ _]rate",
+    r"package_?not_?found",
+    r"file_?not_?found",
+    r"module_?not_?found",
     r"scikit-learn|sklearn",
     r"in[- ]place",
     r"decimal places?",
@@ -88,7 +91,7 @@ def uses(path: Path) -> Iterator[Use]:
 def _of_python(text: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.NAME:
-            for part in _PARTS.findall(token.string):
+            for part in _PARTS.findall(_TERMS.sub("", token.string)):
                 if _is_name(part.lower()):
                     yield token.start[0], part.lower()
         elif token.type in (tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", -1)):

@@ -29,7 +29,7 @@ from semcorr.matchers.registry import load_matcher
 from semcorr.matchers.results import Matches, Query
 from semcorr.matchers.wrappers.calibration import CalibratedMatcher, Calibration, bundled, calibrated, key_of
 from semcorr.storage.safetensors import read_tensors, write_tensors
-from semcorr.toy.scenes import render_scene
+from semcorr.toy.render import render_scene
 
 METHOD = {
     "name": "dift", "model_id": "toy", "model_fingerprint": "f", "preset": "published", "settings": {"t": 1, "seed": 0},

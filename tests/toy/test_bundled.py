@@ -10,7 +10,7 @@ import torch
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.toy.model import weights_folder
 from semcorr.toy.render import render_scene
-from semcorr.toy.training_run import Recipe, psnr
+from tools.toy_model.recipe import Recipe, psnr
 
 RECIPES = {
     "toy": Recipe(),

@@ -1,4 +1,4 @@
-"""`semcorr toy train`: every stage in turn, then the model folder that ``from_pretrained`` loads."""
+"""All stages of training in turn, then the model folder that ``from_pretrained`` loads."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from semcorr.errors import SettingsError
 from semcorr.progress import Progress
 from semcorr.toy.model import IMAGE_SIDE, build_scheduler, build_tokenizer
 from semcorr.toy.render import render_scene
-from semcorr.toy.scenes import open_scenes
-from semcorr.toy.train_unet import Denoiser, UNetTraining, encode_scenes, train_unet
-from semcorr.toy.train_vae import train_vae
-from semcorr.toy.training import averaged, seconds_of
+from tools.toy_model.autoencoder import train_vae
+from tools.toy_model.scene_cache import open_scenes
+from tools.toy_model.state import averaged, seconds_of
+from tools.toy_model.unet import Denoiser, UNetTraining, encode_scenes, train_unet
 
-# Without these, page faults dominate the run at such sizes with glibc's allocator.
+# With the defaults of glibc's allocator, page faults dominate the run at these sizes.
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
@@ -32,12 +32,12 @@ AGAIN_RATE = 4e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a bundled model is made. The defaults are those of the shipped ``toy``.
+    """How a bundled model is made. The defaults are those of the bundled ``toy``.
 
-    The U-Net and text encoder learn ``unet_steps`` at a constant rate with the diffusion loss alone, then
-    ``final_steps`` at a falling rate with ``grounding`` times the grounding loss beside it, each colour word of a
-    caption dropped with chance ``colourless``. Then, from the average so far and with a new optimiser,
-    ``again_steps`` at another falling rate, dropping colours with chance ``again_colourless``.
+    U-Net and text encoder are trained for ``unet_steps`` at a constant learning rate with the diffusion loss alone;
+    then for ``final_steps`` at a falling rate with ``grounding`` times the grounding loss added, each colour word of a
+    caption dropped with probability ``colourless``; then, from the moving average so far and with a new optimizer,
+    for ``again_steps`` at another falling rate, colour words dropped with probability ``again_colourless``.
     """
 
     scenes: int = 49_152
@@ -53,16 +53,20 @@ class Recipe:
 
 
 def train(folder: Path, recipe: Recipe, *, progress: Progress | None = None) -> Path:
-    """Train in ``folder``, continuing where an earlier run was stopped; return the finished model's folder.
+    """Train in ``folder``, continuing where an earlier run stopped; return the folder of the finished model.
 
-    Stages: render scenes, autoencoder, latents, the U-Net's two parts. Each writes its checkpoints under a
-    temporary name and renames them.
+    The stages are: render scenes, autoencoder, latents, U-Net and text encoder. Each writes checkpoints.
+
+    Args:
+        folder: A new folder, or that of a run to continue.
+        recipe: Settings of all stages.
+        progress: Called as ``(stage, done, total)`` for each of "render", "autoencoder", "encode" and "U-Net".
 
     Raises:
-        SettingsError: the folder holds a run of another recipe.
+        SettingsError: The folder holds a run of another recipe.
     """
-    _remember(folder, recipe)
-    os.environ.update({k: v for k, v in MALLOC.items() if k not in os.environ})  # for the processes started below
+    _record(folder, recipe)
+    os.environ.update({k: v for k, v in MALLOC.items() if k not in os.environ})  # for the worker processes
     scenes = open_scenes(folder / "scenes", recipe.scenes, "train", progress)
     vae = train_vae(folder, scenes, recipe.vae_steps, recipe.seed, progress)
     encode_scenes(vae, scenes, folder / "scenes", progress)
@@ -105,7 +109,7 @@ def train(folder: Path, recipe: Recipe, *, progress: Progress | None = None) -> 
 def save_model(folder: Path, vae: AutoencoderKL, checkpoints: Mapping[str, Path], recipe: Recipe) -> Path:
     """Write a diffusers folder in float16 safetensors: unet, vae, text_encoder, tokenizer, scheduler.
 
-    The weights are the moving average of the last of ``checkpoints``; ``semcorr.json`` keeps the recipe, the
+    The weights are the moving average of the last of ``checkpoints``. ``semcorr.json`` holds the recipe, the
     seconds that each stage took, and the autoencoder's quality on validation scenes.
     """
     denoiser = Denoiser(recipe.bottom)
@@ -131,7 +135,7 @@ def save_model(folder: Path, vae: AutoencoderKL, checkpoints: Mapping[str, Path]
 
 
 def psnr(vae: AutoencoderKL, images: UInt8[np.ndarray, "images side side 3"]) -> float:
-    """Mean reconstruction quality in dB, from the posterior mean."""
+    """Return the mean peak signal-to-noise ratio of the reconstructions from the posterior mean, in dB."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.no_grad():
         again = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
@@ -142,15 +146,15 @@ def _validation_images(count: int) -> UInt8[np.ndarray, "images side side 3"]:
     return np.stack([render_scene(seed, IMAGE_SIDE, split="val").image for seed in range(count)])
 
 
-def _remember(folder: Path, recipe: Recipe) -> None:
-    """Write the recipe down, or refuse to continue a run with another one."""
+def _record(folder: Path, recipe: Recipe) -> None:
+    """Write the recipe to the folder, or refuse to continue a run of another one."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "recipe.json"
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found != asdict(recipe):
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        if earlier != asdict(recipe):
             raise SettingsError(
-                f"{folder} holds a run with other settings: expected {asdict(recipe)}, found {found}. "
+                f"{folder} holds a run with other settings: expected {asdict(recipe)}, got {earlier}. "
                 "Continue with those settings or name another folder."
             )
     path.write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")

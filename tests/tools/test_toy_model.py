@@ -10,10 +10,10 @@ from torch import nn
 
 from semcorr.errors import ModelError, SettingsError
 from semcorr.models.diffusion import DiffusionModel
-from semcorr.toy.scenes import open_scenes
-from semcorr.toy.train_vae import train_vae
-from semcorr.toy.training import TrainingState, averaged, schedule
-from semcorr.toy.training_run import Recipe, train
+from tools.toy_model.autoencoder import train_vae
+from tools.toy_model.recipe import Recipe, train
+from tools.toy_model.scene_cache import open_scenes
+from tools.toy_model.state import TrainingState, averaged, schedule
 
 
 class StoppedError(Exception):

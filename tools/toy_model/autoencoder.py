@@ -1,4 +1,4 @@
-"""Stage 1: the autoencoder, on random crops of the rendered pictures."""
+"""Stage 1: the autoencoder, on random crops of the rendered images."""
 
 import time
 from pathlib import Path
@@ -9,14 +9,14 @@ from torch import nn
 
 from semcorr.progress import Progress
 from semcorr.toy.model import IMAGE_SIDE, build_vae
-from semcorr.toy.scenes import SceneCache
-from semcorr.toy.training import TrainingState, append_log, averaged, mixed_precision, schedule
+from tools.toy_model.scene_cache import SceneCache
+from tools.toy_model.state import TrainingState, append_log, averaged, mixed_precision, schedule
 
 CROP, BATCH, PEAK_RATE, KL_WEIGHT = 32, 24, 1.2e-3, 1e-5
 
 
 def initialise(vae: AutoencoderKL) -> None:
-    """Start every residual block as the identity: with the default start the autoencoder did not converge."""
+    """Initialise every residual block as the identity; with the default, the autoencoder did not converge."""
     for name, module in vae.named_modules():
         if isinstance(module, nn.Conv2d) and name.endswith("conv2"):
             for parameter in module.parameters():
@@ -32,9 +32,9 @@ def train_vae(
     *,
     checkpoint_every: int = 500,
 ) -> AutoencoderKL:
-    """Train (or continue) in ``folder``; return the averaged autoencoder with its scaling factor.
+    """Train, or continue training, in ``folder``; return the averaged autoencoder with its scaling factor.
 
-    Loss: absolute plus squared error of the pixels in [-1, 1], and a weak Kullback-Leibler term.
+    The loss is the absolute plus the squared error of the pixels in [-1, 1], and a weak Kullback-Leibler term.
     """
     torch.manual_seed(seed)
     vae = build_vae()
@@ -49,8 +49,8 @@ def train_vae(
         batch = _crops(scenes, generator).to(memory_format=torch.channels_last)
         with mixed_precision():
             posterior = vae.encode(batch).latent_dist
-            picture = vae.decode(posterior.sample(generator)).sample
-        error = picture.float() - batch
+            decoded = vae.decode(posterior.sample(generator)).sample
+        error = decoded.float() - batch
         loss = error.abs().mean() + error.square().mean() + KL_WEIGHT * posterior.kl().mean()
         loss.backward()
         state.update(schedule(state.step, steps, PEAK_RATE))
@@ -71,7 +71,7 @@ def train_vae(
 
 
 def _crops(scenes: SceneCache, generator: torch.Generator, side: int = CROP, count: int = BATCH) -> torch.Tensor:
-    """Random crops (count, 3, side, side) in [-1, 1]."""
+    """Return random crops (count, 3, side, side) in [-1, 1]."""
     rows = torch.randint(len(scenes), (count,), generator=generator).tolist()
     corners = torch.randint(IMAGE_SIDE - side + 1, (count, 2), generator=generator).tolist()
     crops = [scenes.images[r, y : y + side, x : x + side] for r, (y, x) in zip(rows, corners, strict=True)]

@@ -6,8 +6,8 @@ import torch
 
 from semcorr.toy.model import SPECIAL, build_text_encoder, build_tokenizer, build_unet, tokenize, vocabulary
 from semcorr.toy.render import render_scene
-from semcorr.toy.scenes import PHRASES, render_chunk
-from semcorr.toy.train_unet import drop_colours, grounding_loss
+from tools.toy_model.scene_cache import PHRASES, render_chunk
+from tools.toy_model.unet import drop_colours, grounding_loss
 
 
 def test_every_caption_word_is_known() -> None:

@@ -1,4 +1,4 @@
-"""What the training stages share: step loop state, its checkpoints, the moving average."""
+"""State that the training stages share: module, optimizer, moving average, and their checkpoints."""
 
 import json
 import math
@@ -8,18 +8,14 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save as to_safetensors
+from safetensors.torch import save
 from torch import nn
 
 from semcorr.storage.files import write_atomically
 
 
 class TrainingState:
-    """A module, its AdamW and the moving average of its weights, saved and restored together.
-
-    Everything is written as one safetensors file under a temporary name and renamed, so that a kill leaves
-    the previous checkpoint whole.
-    """
+    """A module, its AdamW and the moving average of its weights, saved and restored together in one file."""
 
     def __init__(self, module: nn.Module, *, learning_rate: float, average: float, weight_decay: float = 0.01) -> None:
         self.module = module
@@ -38,21 +34,21 @@ class TrainingState:
         self.seconds = 0.0
 
     def update(self, learning_rate: float) -> None:
-        """One AdamW step on the gradients at hand, then the moving average."""
+        """Take an AdamW step with the current gradients, then update the moving average."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        # A short memory at first, so that the average does not drag the random start along.
+        # A short memory at first, so that the average forgets the random initial weights.
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, p in self.module.named_parameters():
                 self.average[name].lerp_(p, 1 - decay)
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint, completely or not at all."""
+        """Write the checkpoint completely or not at all."""
         tensors: dict[str, torch.Tensor] = {}
         for name, p in self.module.named_parameters():
             tensors[f"weight/{name}"] = p.detach()
@@ -62,10 +58,10 @@ class TrainingState:
                 if key in state:
                     tensors[f"{key}/{name}"] = state[key]
         facts = {"step": str(self.step), "seconds": str(self.seconds)}
-        write_atomically(path, to_safetensors({k: v.contiguous() for k, v in tensors.items()}, metadata=facts))
+        write_atomically(path, save({k: v.contiguous() for k, v in tensors.items()}, metadata=facts))
 
     def restart(self, path: Path) -> None:
-        """Take the moving average of a checkpoint as the weights of a new run, at step 0 and with a new optimiser."""
+        """Start a new run, at step 0 and with a new optimizer, from the moving average of a checkpoint."""
         weights = averaged(path)
         with torch.no_grad():
             for name, p in self.module.named_parameters():
@@ -73,7 +69,7 @@ class TrainingState:
                 self.average[name].copy_(weights[name])
 
     def load(self, path: Path) -> None:
-        """Take up a checkpoint that ``save`` wrote."""
+        """Restore a checkpoint that ``save`` wrote."""
         with safe_open(path, "pt") as file:
             facts = file.metadata()
             self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
@@ -93,19 +89,19 @@ class TrainingState:
 
 
 def mixed_precision() -> AbstractContextManager[object]:
-    """bfloat16 where the processor has 512-bit vectors; elsewhere it is emulated, ten times slower than float32."""
+    """Return autocast to bfloat16 on processors with 512-bit vectors; elsewhere bfloat16 is emulated, and slow."""
     native = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
     return torch.autocast("cpu", torch.bfloat16, enabled=native)
 
 
 def averaged(path: Path) -> dict[str, torch.Tensor]:
-    """The moving average of a checkpoint written by ``TrainingState.save``."""
+    """Return the moving average in a checkpoint that ``TrainingState.save`` wrote."""
     with safe_open(path, "pt") as file:
         return {key.removeprefix("average/"): file.get_tensor(key) for key in file.keys() if key.startswith("average/")}  # noqa: SIM118
 
 
 def seconds_of(path: Path) -> float:
-    """The seconds of training behind a checkpoint."""
+    """Return the seconds of training up to a checkpoint."""
     with safe_open(path, "pt") as file:
         return float(file.metadata()["seconds"])
 
@@ -113,7 +109,7 @@ def seconds_of(path: Path) -> float:
 def schedule(
     step: int, total: int, peak: float, *, warm_up: int = 100, anneal: bool = True, floor: float = 0.02
 ) -> float:
-    """Linear warm-up to ``peak``, then a cosine down to ``floor`` times it, or ``peak`` to the end."""
+    """Return the learning rate: a linear warm-up to ``peak``, then a cosine to ``floor * peak``, or constant."""
     if step < warm_up:
         return peak * (step + 1) / warm_up
     if not anneal:

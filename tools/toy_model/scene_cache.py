@@ -1,4 +1,4 @@
-"""A cache of rendered training scenes on disk: pictures, part labels and captions as flat arrays."""
+"""A cache of rendered training scenes on disk: images, part masks and captions as flat arrays."""
 
 import json
 import multiprocessing
@@ -14,16 +14,18 @@ from semcorr.toy.model import CAPTION_TOKENS, IMAGE_SIDE, LATENT_SIDE, build_tok
 from semcorr.toy.render import Split, render_scene
 
 PHRASES = 8
-"""Most parts that one caption can name (the animals have seven words, the cars eight)."""
+"""The most parts that one caption can name: animals have seven words, cars eight."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneCache:
-    """Memory-mapped arrays of ``count`` scenes.
+    """Memory-mapped uint8 arrays of ``count`` scenes.
 
-    ``images`` (count, 64, 64, 3) uint8; ``tokens`` (count, 32) uint8 caption token ids; ``coverage``
-    (count, 8, 16, 16) uint8, the share (of 255) of each latent cell that the i-th named part covers; ``phrases``
-    (count, 8, 32) bool, the caption's tokens that name that part (its noun, not its colour).
+    Attributes:
+        images: (count, 64, 64, 3).
+        tokens: (count, 32), token ids of the captions.
+        coverage: (count, 8, 16, 16), the share (of 255) of each latent cell that the i-th named part covers.
+        phrases: (count, 8, 32), 1 for each token of the caption that names the part (its noun, not its colour).
     """
 
     images: np.ndarray
@@ -46,14 +48,14 @@ _SHAPES = {
 def open_scenes(
     folder: Path, count: int, split: Split, progress: Progress | None = None, workers: int = 2
 ) -> SceneCache:
-    """Return the cache in ``folder``, rendering what is missing (a kill loses at most one chunk a worker)."""
+    """Return the cache in ``folder``, rendering what is missing; a killed run loses at most one chunk a worker."""
     folder.mkdir(parents=True, exist_ok=True)
     marker = folder / "scenes.json"
     settings = {"count": count, "split": split}
     if marker.exists():
-        found = json.loads(marker.read_text())
-        if {k: found[k] for k in settings} != settings:
-            raise ModelError(f"{folder} holds scenes of other settings: expected {settings}, found {found}.")
+        earlier = json.loads(marker.read_text())
+        if {k: earlier[k] for k in settings} != settings:
+            raise ModelError(f"{folder} holds scenes of other settings: expected {settings}, got {earlier}.")
     arrays = {
         name: np.lib.format.open_memmap(
             folder / f"{name}.npy",
@@ -78,7 +80,7 @@ def open_scenes(
 
 
 def render_chunk(chunk: tuple[Split, int, int]) -> dict[str, np.ndarray]:
-    """The arrays of ``SceneCache`` for the seeds from the second up to the third of (split, first, last)."""
+    """Return the arrays of ``SceneCache`` for the seeds of a chunk (split, first, last), ``last`` excluded."""
     split, first, last = chunk
     scenes = [render_scene(seed, IMAGE_SIDE, split=split) for seed in range(first, last)]
     tokenizer = build_tokenizer()
@@ -97,15 +99,15 @@ def render_chunk(chunk: tuple[Split, int, int]) -> dict[str, np.ndarray]:
 
 
 def _named_parts(words: tuple[str, ...], caption: str) -> list[tuple[str, list[int]]]:
-    """The parts a caption names, with the token positions of each (1 + word index: token 0 is <start>)."""
+    """Return the parts that a caption names, with the token positions of each (1 + word index: token 0 is <start>)."""
     spoken = caption.replace(",", " ,").split()
     start = spoken.index("with") + 1
-    found = []
+    named = []
     for word in words:
         parts = word.split()
         for at in range(start, len(spoken) - len(parts) + 1):
             exact = spoken[at : at + len(parts)] == parts
             if exact and not (len(parts) == 1 and spoken[at - 1] in ("left", "right", "front", "rear", "hind")):
-                found.append((word, [at + 1 + j for j in range(len(parts))]))
+                named.append((word, [at + 1 + j for j in range(len(parts))]))
                 break
-    return found[:PHRASES]
+    return named[:PHRASES]

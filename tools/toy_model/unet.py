@@ -1,7 +1,7 @@
-"""Stage 2: the U-Net and the text encoder, with the diffusion loss and, if asked, attention grounding.
+"""Stage 2: the U-Net and the text encoder, with the diffusion loss and, if requested, attention grounding.
 
-Two single-thread processes hold a half of the batch each and average their gradients (gloo): faster at
-these sizes than two threads in one process.
+Two single-thread processes take half of the batch each and average their gradients (gloo). At these sizes
+this is faster than two threads in one process.
 """
 
 import multiprocessing
@@ -24,8 +24,8 @@ from torch.multiprocessing.spawn import spawn
 
 from semcorr.progress import Progress
 from semcorr.toy.model import SPECIAL, build_scheduler, build_text_encoder, build_unet
-from semcorr.toy.scenes import SceneCache, open_scenes
-from semcorr.toy.training import TrainingState, append_log, mixed_precision, schedule
+from tools.toy_model.scene_cache import SceneCache, open_scenes
+from tools.toy_model.state import TrainingState, append_log, mixed_precision, schedule
 
 EMPTY_CAPTIONS = 0.1
 GROUNDED_BELOW = 600
@@ -35,12 +35,23 @@ GROUNDED_BELOW = 600
 class UNetTraining:
     """Settings of one run of stage 2.
 
-    ``grounding`` weighs the loss that asks the attention of part words to cover the rendered part masks (0:
-    the diffusion loss alone). ``colourless`` is the chance that a named part loses its colour word: with all
-    colours in place, attention finds a part by its colour and learns little of what the part is. ``start``
-    continues from the weights and the optimiser of another run's checkpoint; with ``fresh``, from its moving
-    average with a new optimiser. ``anneal`` lets the learning rate fall to nearly 0; without it a later run can
-    take over. ``bottom`` is the U-Net's width at its lowest resolution.
+    Attributes:
+        scenes: Folder of the scene cache and its latents.
+        count: Number of scenes in the cache.
+        folder: Folder for the checkpoint and the log.
+        steps: Number of optimizer steps.
+        batch: Scenes per step and process.
+        processes: Number of training processes.
+        peak_rate: Highest learning rate.
+        grounding: Weight of the loss that makes the attention of part words cover the rendered part masks; 0 leaves
+            the diffusion loss alone.
+        colourless: Probability that a named part loses its colour word. With all colour words present, attention
+            tells parts apart by their colour and ignores their shape.
+        start: Checkpoint of another run whose weights and optimizer state this one continues.
+        fresh: Whether to take only the moving average of ``start``, with a new optimizer.
+        anneal: Whether the learning rate falls to nearly 0; without it, a later run can continue.
+        bottom: Channels of the U-Net at its lowest resolution.
+        seed: Seed of the initial weights and of every batch.
     """
 
     scenes: Path
@@ -60,7 +71,7 @@ class UNetTraining:
 
 
 class Denoiser(nn.Module):
-    """U-Net and text encoder as one module, so that one optimiser and one average hold both."""
+    """U-Net and text encoder as one module, so that one optimizer and one average hold both."""
 
     def __init__(self, bottom: int = 192) -> None:
         super().__init__()
@@ -70,7 +81,7 @@ class Denoiser(nn.Module):
     def forward(
         self, noisy: Float[Tensor, "batch 8 16 16"], steps: Int[Tensor, " batch"], tokens: Int[Tensor, "batch tokens"]
     ) -> Float[Tensor, "batch 8 16 16"]:
-        """The predicted velocity of noisy latents at their time steps (0 to 999) under captions' token ids."""
+        """Predict the velocity of noisy latents at their time steps (0 to 999), given the token ids of captions."""
         context = self.text_encoder(tokens).last_hidden_state
         return self.unet(noisy, steps, context).sample
 
@@ -100,10 +111,10 @@ def grounding_loss(
     phrases: Float[Tensor, "batch parts tokens"],
     coverage: Float[Tensor, "batch parts height width"],
 ) -> Tensor:
-    """How far the attention of each named part is from covering its mask.
+    """Measure how far the attention of each named part is from covering its mask.
 
-    For part masks M and the attention A of the part's tokens: (1 - sum(A M) / sum(A))² keeps A inside, and
-    the binary cross-entropy of A with M fills the mask.
+    For part masks M and the attention A of the part's tokens, (1 - sum(A M) / sum(A))² keeps A inside the mask, and
+    the binary cross-entropy of A with M fills it.
     """
     side = int(attention.shape[1] ** 0.5)
     masks = F.interpolate(coverage, size=(side, side), mode="area").flatten(2)
@@ -120,9 +131,9 @@ def drop_colours(
     chance: float,
     generator: torch.Generator,
 ) -> tuple[Int[Tensor, "batch tokens"], Float[Tensor, "batch parts tokens"]]:
-    """Remove the colour word before a part's name with some chance, and close the gaps.
+    """Remove the colour word before a part's name with probability ``chance``, and close the gaps.
 
-    ``phrases`` marks each named part's own tokens, not its colour; it moves along.
+    ``phrases`` marks the tokens of each named part, without its colour; the marks move with the tokens.
     """
     batch, parts, length = phrases.shape
     dropped = torch.rand((batch, parts), generator=generator).numpy() < chance
@@ -139,7 +150,7 @@ def drop_colours(
 
 
 def encode_scenes(vae: AutoencoderKL, scenes: SceneCache, folder: Path, progress: Progress | None = None) -> np.ndarray:
-    """Latents (count, 8, 16, 16) float16 of all scenes, scaled; cached in ``folder``."""
+    """Return the scaled latents of all scenes, (count, 8, 16, 16) float16; they are cached in ``folder``."""
     path, partial = folder / "latents.npy", folder / "latents.partial.npy"
     if path.exists():
         return np.load(path, mmap_mode="r")
@@ -156,7 +167,7 @@ def encode_scenes(vae: AutoencoderKL, scenes: SceneCache, folder: Path, progress
 
 
 def train_unet(settings: UNetTraining, progress: Progress | None = None) -> Path:
-    """Train (or continue) and return the checkpoint. ``progress`` is called in this process once a step."""
+    """Train, or continue training, and return the checkpoint. ``progress`` is called once a step, in this process."""
     settings.folder.mkdir(parents=True, exist_ok=True)
     checkpoint = settings.folder / "unet.safetensors"
     with socket.socket() as probe:
@@ -193,9 +204,9 @@ def _worker(rank: int, settings: UNetTraining, port: int, reports: "SimpleQueue[
     scenes = open_scenes(settings.scenes, settings.count, "train")
     latents = np.load(settings.scenes / "latents.npy", mmap_mode="r")
     scheduler, began = build_scheduler(), time.perf_counter() - state.seconds
-    starter = multiprocessing.parent_process()
-    # A killed starter takes no process with it: each looks for itself, so that none trains on unseen.
-    while state.step < settings.steps and (starter is None or starter.is_alive()):
+    parent = multiprocessing.parent_process()
+    # Killing the parent process does not end this one, so each worker checks whether the parent is still alive.
+    while state.step < settings.steps and (parent is None or parent.is_alive()):
         loss = _step(denoiser, state, settings, rank, scenes, latents, scheduler, kept)
         warm_up = 0 if settings.start and not settings.fresh else 100
         rate = schedule(state.step, settings.steps, settings.peak_rate, warm_up=warm_up, anneal=settings.anneal)
@@ -230,7 +241,7 @@ def _step(
     scheduler: DDIMScheduler,
     kept: list[Tensor],
 ) -> dict[str, float]:
-    """Gradients of one step, averaged over the processes, are left on the module."""
+    """Compute the gradients of one step, averaged over the processes, and leave them on the module."""
     g = torch.Generator().manual_seed((settings.seed * 1_000_003 + state.step) * settings.processes + rank)
     rows = torch.randint(len(scenes), (settings.batch,), generator=g).numpy()
     clean = torch.from_numpy(np.stack([latents[r] for r in rows])).float()
@@ -242,11 +253,11 @@ def _step(
     steps = torch.randint(1000, (settings.batch,), generator=g)
     noise = torch.randn(clean.shape, generator=g)
     noisy = scheduler.add_noise(clean, noise, steps).contiguous(memory_format=torch.channels_last)
-    wanted = scheduler.get_velocity(clean, noise, steps)
+    velocity = scheduler.get_velocity(clean, noise, steps)
     kept.clear()
     with mixed_precision():
         predicted = denoiser(noisy, steps, tokens)
-    diffusion = F.mse_loss(predicted.float(), wanted)
+    diffusion = F.mse_loss(predicted.float(), velocity)
     grounding = torch.zeros(())
     if settings.grounding:
         use = (~empty & (steps < GROUNDED_BELOW)).nonzero().flatten()
@@ -259,7 +270,7 @@ def _step(
 
 
 def _average_gradients(module: nn.Module) -> None:
-    """Mean of the gradients over the processes, in one message."""
+    """Replace the gradients by their mean over the processes, in one message."""
     grads = [p.grad for p in module.parameters() if p.grad is not None]
     flat = torch.cat([g.reshape(-1) for g in grads])  # reshape copies in logical order whatever the strides
     dist.all_reduce(flat)
@@ -269,7 +280,7 @@ def _average_gradients(module: nn.Module) -> None:
 
 
 def _set_processors(unet: UNet2DConditionModel, kept: list[Tensor] | None) -> None:
-    """Plain attention everywhere (faster than the fused one on CPUs at 256 tokens); the up blocks' is kept."""
+    """Use plain attention, which is faster than fused attention on CPUs at 256 tokens; keep that of the up blocks."""
     processors: dict[str, AttnProcessor] = {}
     for name in unet.attn_processors:
         grounded = kept is not None and name.startswith("up_blocks") and "attn2" in name

@@ -1,0 +1,1 @@
+"""Training of the bundled model on the toy world; ``python -m tools.toy_model FOLDER`` runs it."""
