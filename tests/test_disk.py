@@ -12,13 +12,12 @@ import pytest
 import torch
 
 from evaluation.handmade import pair_record, run_of
-from semcorr.cli.targets import save_picture
 from semcorr.errors import DatasetError, RunError, SemcorrError, TransferError
 from semcorr.evaluation.report.plots import write_plots
 from semcorr.evaluation.runs.folder import append, open_run, read_run
 from semcorr.imaging.flow import Flow
 from semcorr.imaging.geometry import Crop
-from semcorr.keypoints import file_reader as dataset_files
+from semcorr.imaging.image import save_image
 from semcorr.keypoints.base import Annotations, Category
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.matchers.prompt.latent_cache import CachedLatents, LatentCache
@@ -70,7 +69,7 @@ def noise() -> PIL.Image.Image:
 def the_annotations(folder: Path) -> Annotations:
     names = tuple(f"point {number}" for number in range(400))
     category = Category(id=1, name="cat", keypoints=names)
-    return Annotations(path=folder / "a.json", pictures=(), categories={"cat": category})
+    return Annotations(path=folder / "a.json", images=(), categories={"cat": category})
 
 
 def written(kind: str, path: Path) -> Callable[[], object]:
@@ -85,8 +84,8 @@ def written(kind: str, path: Path) -> Callable[[], object]:
         "query": lambda: a_query().save(path),
         "calibration": lambda: calibration.save(path),
         "flow": lambda: flow.save(path),
-        "picture": lambda: save_picture(noise(), path),
-        "data set's picture": lambda: dataset_files.save_picture(noise(), path, title="Toy"),
+        "picture": lambda: save_image(noise(), path),
+        "data set's picture": lambda: save_image(noise(), path, error=DatasetError),
     }[kind]
 
 

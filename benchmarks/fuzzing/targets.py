@@ -282,13 +282,13 @@ def _inside(dataset: Dataset) -> None:
 
 
 def _annotations(path: Path) -> None:
-    _below(path.parent, [picture.path for picture in read_annotations(path).pictures])
+    _below(path.parent, [picture.path for picture in read_annotations(path).images])
 
 
 def _both_ways(name: Format, path: Path) -> None:
     """Read annotations, and write them again in the same format with something predicted for every object."""
     known = read_annotations(path)
-    _below(path.parent, [picture.path for picture in known.pictures])
+    _below(path.parent, [picture.path for picture in known.images])
     records = [
         TransferRecord(
             file=picture.file,
@@ -306,7 +306,7 @@ def _both_ways(name: Format, path: Path) -> None:
                 for one in picture.instances
             ),
         )
-        for picture in known.pictures
+        for picture in known.images
     ]
     with TemporaryDirectory() as folder:
         file = export.paths_of(Path(folder) / f"out{path.suffix}", (name,))[name]

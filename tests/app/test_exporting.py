@@ -85,7 +85,7 @@ def test_the_coco_file_counts_pixels_as_coco_does(work: Workspace, tmp_path: Pat
     assert document["annotations"][1]["confidence"] == [0.25, 0.75]
     (tmp_path / "matches.json").write_bytes(data)
     read = read_annotations(tmp_path / "matches.json")
-    assert read.pictures[1].instances[0].points.tolist() == [[5.5, 6.5], [30.5, 60.5]]
+    assert read.images[1].instances[0].points.tolist() == [[5.5, 6.5], [30.5, 60.5]]
 
 
 def test_the_query_finds_again_and_the_archive_holds_all(work: Workspace, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_an_object_is_predicted_until_a_person_decided_on_every_point(work: Work
 
     def supports(changed: Workspace) -> list[bool]:
         (tmp_path / "matches.json").write_bytes(export.export(changed)["matches.coco.json"])
-        read = read_annotations(tmp_path / "matches.json").pictures
+        read = read_annotations(tmp_path / "matches.json").images
         return [instance.annotated for one in read for instance in one.instances]
 
     assert mark(work) == ({"predicted": True}, [])

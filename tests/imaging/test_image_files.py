@@ -39,7 +39,7 @@ def test_every_ending_of_a_format_that_is_read_is_an_images(tmp_path: Path, kind
     assert image_files(tmp_path) == paths
     assert unread_images(tmp_path) == []
     # The same files are targets of a transfer.
-    nothing = Annotations(path=tmp_path / "a.json", categories={}, pictures=())
+    nothing = Annotations(path=tmp_path / "a.json", categories={}, images=())
     assert [target.path for target in find_targets(nothing, ["bird"], images=None, paths=[tmp_path])] == paths
 
 

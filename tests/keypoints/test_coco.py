@@ -49,7 +49,7 @@ def test_reading(file: Path) -> None:
     found = read_annotations(str(file))
     assert list(found.categories) == ["cat"]
     assert found.categories["cat"].skeleton == ((1, 2),)
-    first, second = found.pictures
+    first, second = found.images
     (cat,) = first.instances
     # A pixel's middle is half a pixel further on than its number; nobody marked the paw.
     np.testing.assert_array_equal(cat.points, [[1.5, 2.5], [3.5, 4.5], [np.nan, np.nan]])
@@ -109,10 +109,10 @@ def test_it_is_read_again_as_it_was_written(file: Path, record: Callable[..., Tr
     out = tmp_path / "out.json"
     out.write_text(json.dumps(written(read_annotations(file), [record(id=5)])), encoding="utf-8")
     again = read_annotations(out)
-    (cat,) = [thing for thing in again.pictures[1].instances if thing.category == "cat"]
+    (cat,) = [thing for thing in again.images[1].instances if thing.category == "cat"]
     np.testing.assert_array_equal(cat.points[0], [10.5, 20.5])
     assert cat.visibility.tolist() == [2, 0, 0]
-    assert [picture.id for picture in again.pictures] == [7, 4]
+    assert [picture.id for picture in again.images] == [7, 4]
 
 
 @pytest.mark.parametrize(

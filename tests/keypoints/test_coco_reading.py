@@ -42,7 +42,7 @@ def changed(key: str, number: int, **fields: Any) -> dict[str, Any]:
 
 
 def test_covered_points_are_annotated_points(read: Read) -> None:
-    (cat,) = read(changed("annotations", 0, keypoints=[0, 0, 1, 3, 4, 1], num_keypoints=0)).pictures[0].instances
+    (cat,) = read(changed("annotations", 0, keypoints=[0, 0, 1, 3, 4, 1], num_keypoints=0)).images[0].instances
     assert cat.annotated
     np.testing.assert_array_equal(cat.points, [[0.5, 0.5], [3.5, 4.5]])
     assert cat.visibility.tolist() == [1, 1]
@@ -65,7 +65,7 @@ def test_marks_that_are_no_numbers_are_refused(read: Read, mark: object) -> None
 @pytest.mark.parametrize("marks", [(2.0, 1.0), ("2", "1"), (2, 1)])
 def test_marks_may_be_written_as_fractions_and_texts(read: Read, marks: tuple[Any, Any]) -> None:
     values = ["1.5", 2, marks[0], 3, 4, marks[1]]
-    (cat,) = read(changed("annotations", 0, keypoints=values)).pictures[0].instances
+    (cat,) = read(changed("annotations", 0, keypoints=values)).images[0].instances
     assert cat.visibility.tolist() == [2, 1]
     np.testing.assert_array_equal(cat.points, [[2.0, 2.5], [3.5, 4.5]])
 
@@ -76,7 +76,7 @@ def test_marks_may_be_written_as_fractions_and_texts(read: Read, marks: tuple[An
 )
 def test_crowds_are_left_out_and_counted(read: Read, value: object, crowd: int) -> None:
     found = read(changed("annotations", 0, iscrowd=value))
-    assert len(found.pictures[0].instances) == 1 - crowd
+    assert len(found.images[0].instances) == 1 - crowd
     assert found.notes == (("annotations of crowds (iscrowd) are ignored: 1 of 'cat'",) if crowd else ())
 
 
@@ -96,7 +96,7 @@ def test_boxes_of_categories_without_key_points_are_ignored_and_counted(read: Re
         )
     ]
     found = read(document)
-    assert [[one.category for one in picture.instances] for picture in found.pictures] == [["cat"], ["cat"]]
+    assert [[one.category for one in picture.instances] for picture in found.images] == [["cat"], ["cat"]]
     assert found.notes == ("boxes of categories without key-points are ignored: 3 of 'car', 1 of 'ball'",)
     assert list(found.categories) == ["cat"]
 
@@ -116,7 +116,7 @@ def test_a_root_category_of_the_same_name_is_ignored(read: Read, first: bool) ->
     document["categories"].insert(0 if first else 1, root)
     found = read(document)
     assert (found.categories["cat"].id, found.categories["cat"].keypoints) == (3, ("ear", "tail"))
-    assert found.pictures[0].annotated
+    assert found.images[0].annotated
     assert found.document["categories"] == document["categories"]
     # Boxes of a root are boxes of a category without key-points.
     document["annotations"][1]["category_id"] = 0
@@ -138,7 +138,7 @@ def test_of_two_categories_of_a_name_the_one_with_annotations_counts(read: Read,
 def test_entries_of_one_file_become_one_image_and_keep_their_ids(read: Read) -> None:
     document = changed("images", 1, file_name="a.png")
     found = read(document)
-    (picture,) = found.pictures
+    (picture,) = found.images
     assert (picture.id, picture.size) == (1, (100, 50))
     assert [(one.id, one.annotated) for one in picture.instances] == [(8, True), (9, False)]
     assert found.notes[0].startswith("image files that are named under several ids: 1, such as 'a.png'")
@@ -165,13 +165,13 @@ def test_entries_of_one_file_become_one_image_and_keep_their_ids(read: Read) -> 
     ],
 )
 def test_declared_sizes(read: Read, fields: dict[str, Any], size: tuple[int, int] | None) -> None:
-    assert read(changed("images", 0, **fields)).pictures[0].size == size
+    assert read(changed("images", 0, **fields)).images[0].size == size
 
 
 @pytest.mark.parametrize("box", [None, [], [3, 4, 0, 0], [3, 4, 5, 0]])
 def test_no_box_is_none(read: Read, box: object) -> None:
     found = read(changed("annotations", 1, bbox=box))
-    assert found.pictures[1].instances[0].box is None
+    assert found.images[1].instances[0].box is None
     assert found.notes == (("boxes without extent are ignored: 1, the first of annotation 9",) if box else ())
 
 
@@ -187,7 +187,7 @@ def test_ids_of_every_kind_stay_what_they_are(read: Read, image: int | str, own:
     document["annotations"][0] |= {"id": own, "image_id": image, "category_id": "x"}
     document["annotations"][1]["category_id"] = document["categories"][0]["id"] = "x"
     found = read(document)
-    assert (found.pictures[0].id, found.pictures[0].instances[0].id) == (image, own)
+    assert (found.images[0].id, found.images[0].instances[0].id) == (image, own)
     assert found.categories["cat"].id == "x"
 
 
@@ -228,7 +228,7 @@ def test_ids_that_are_none_are_refused(read: Read, value: object) -> None:
 )
 def test_who_made_the_points(read: Read, fields: dict[str, Any], predicted: bool, score: float | None) -> None:
     found = read(changed("annotations", 0, **fields))
-    (cat,) = found.pictures[0].instances
+    (cat,) = found.images[0].instances
     assert (cat.predicted, cat.score) == (predicted, score)
     assert cat.annotated == (not predicted and bool((cat.visibility > 0).any()))
     assert bool(found.notes) == predicted
@@ -244,7 +244,7 @@ def test_an_unknown_mark_is_refused(read: Read, mark: object) -> None:
 def test_no_annotations_are_none(read: Read, missing: str) -> None:
     document = {key: value for key, value in BASE.items() if key != "annotations"}
     found = read(document | ({"annotations": None} if missing == "null" else {}))
-    assert not any(picture.instances for picture in found.pictures)
+    assert not any(picture.instances for picture in found.images)
 
 
 @pytest.mark.parametrize(

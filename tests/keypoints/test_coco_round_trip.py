@@ -68,12 +68,12 @@ def test_annotations_of_any_format_are_the_same_in_coco(tmp_path: Path, objects:
         AnnotatedImage(file=f"d/{number}.png", path=tmp_path / f"{number}.png", instances=tuple(own), size=(640, 480))
         for number, own in enumerate(objects)
     ]
-    known = Annotations(path=tmp_path / "a.csv", categories=KINDS, pictures=pictures)
+    known = Annotations(path=tmp_path / "a.csv", categories=KINDS, images=pictures)
     first = written(known, [])
     again = read_again(tmp_path, first)
     assert again.categories == KINDS
-    assert [(one.file, one.size) for one in again.pictures] == [(one.file, one.size) for one in pictures]
-    for one, other in zip(pictures, again.pictures, strict=True):
+    assert [(one.file, one.size) for one in again.images] == [(one.file, one.size) for one in pictures]
+    for one, other in zip(pictures, again.images, strict=True):
         for mine, its in zip(one.instances, other.instances, strict=True):
             assert_same(mine, its)
     # A file that is read and written is the same from then on, to the last digit.
@@ -137,14 +137,14 @@ def test_predictions_go_to_their_own_entries(tmp_path: Path, record: Callable[..
     assert completed["keypoints"] == [10, 20, 2, 0, 0, 0, 0, 0, 0]
     assert (by_id["16"]["image_id"], by_id["17"]["image_id"]) == ("7", "7")
     again = read_again(tmp_path, result)
-    assert {one.id: (one.predicted, one.annotated) for picture in again.pictures for one in picture.instances} == {
+    assert {one.id: (one.predicted, one.annotated) for picture in again.images for one in picture.instances} == {
         "11": (False, True),
         "12": (False, True),
         "13": (True, False),
         "16": (True, False),
         "17": (True, False),
     }
-    (score,) = {one.score for picture in again.pictures for one in picture.instances if one.predicted}
+    (score,) = {one.score for picture in again.images for one in picture.instances if one.predicted}
     assert score == pytest.approx(0.6)
 
 
@@ -154,7 +154,7 @@ def test_a_person_accepts_by_the_mark(tmp_path: Path, record: Callable[..., Tran
         if entry["id"] == "13":
             entry["semcorr"]["accepted"] = True
     again = read_again(tmp_path, result)
-    accepted = {one.id: one for picture in again.pictures for one in picture.instances}["13"]
+    accepted = {one.id: one for picture in again.images for one in picture.instances}["13"]
     assert (accepted.annotated, accepted.predicted) == (True, False)
     assert written(again, []) == result | {"semcorr": {"method": "dift"}}
 
@@ -172,7 +172,7 @@ def test_boxes_of_other_formats_are_completed_and_not_doubled(tmp_path: Path) ->
         category="cat", names=NAMES["cat"], points=np.full((3, 2), 10.5), confidence=np.ones(3), box=box.box, id="r"
     )
     record = TransferRecord(file="b.png", path=tmp_path / "b.png", size=(60, 40), objects=(found,))
-    result = written(Annotations(path=tmp_path / "a.json", categories=KINDS, pictures=pictures), [record])
+    result = written(Annotations(path=tmp_path / "a.json", categories=KINDS, images=pictures), [record])
     assert [(one["file_name"], one["width"], one["height"]) for one in result["images"]] == [
         ("b.png", 60, 40),
         ("c.png", 70, 30),

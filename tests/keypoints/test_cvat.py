@@ -52,7 +52,7 @@ def read(folder: Path, *content: str, meta: str = META) -> Annotations:
 
 def objects(folder: Path, *content: str) -> list[tuple[str, Any, list[int]]]:
     """Category, box and marks of each object of one image."""
-    found = read(folder, image(0, skeleton(EAR)), image(1, *content)).pictures[1]
+    found = read(folder, image(0, skeleton(EAR)), image(1, *content)).images[1]
     return [(one.category, one.box, one.visibility.tolist()) for one in found.instances]
 
 
@@ -60,7 +60,7 @@ def test_skeletons_keep_marks_places_and_the_order_of_their_label(tmp_path: Path
     found = read(tmp_path, image(3, skeleton(TAIL, EAR, ("paw", 5, 5, 'outside="1"'))))
     assert found.categories["cat"].keypoints == ("paw", "ear", "tail")
     assert found.categories["cat"].skeleton == ((1, 2),)
-    (only,) = found.pictures
+    (only,) = found.images
     assert (only.file, only.id, only.size) == ("3.png", "3", (200, 100))
     (thing,) = only.instances
     assert thing.visibility.tolist() == [0, 2, 1]
@@ -103,16 +103,16 @@ def test_points_without_a_skeleton(tmp_path: Path) -> None:
 
     found = read(tmp_path, image(0, point("ear", 10, 10), point("tail", 20, 20)), meta="")
     assert list(found.categories) == ["object"]
-    np.testing.assert_array_equal(found.pictures[0].instances[0].points, [[10, 10], [20, 20]])
+    np.testing.assert_array_equal(found.images[0].instances[0].points, [[10, 10], [20, 20]])
     found = read(tmp_path, image(0, box(0, 0, 50, 50), box(60, 0, 99, 50), point("ear", 10, 10), point("ear", 70, 10)))
-    assert [one.visibility.tolist() for one in found.pictures[0].instances] == [[0, 2, 0]] * 2
+    assert [one.visibility.tolist() for one in found.images[0].instances] == [[0, 2, 0]] * 2
     with pytest.raises(DatasetError, match=r"'ear' in exactly one of 1 boxes in line 4 .*in none"):
         read(tmp_path, image(0, box(0, 0, 50, 50), point("ear", 70, 10)))
     with pytest.raises(DatasetError, match="'ear' again"):
         read(tmp_path, image(0, point("ear", 10, 10), point("ear", 20, 10)))
     several = '<points label="ear" points="1,2;3,4"/>'
     found = read(tmp_path, image(0, point("tail", 1, 1, "auto"), several))
-    assert [one.predicted for one in found.pictures[0].instances] == [True]
+    assert [one.predicted for one in found.images[0].instances] == [True]
     assert "1 points (several in one shape)" in found.notes[0]
 
 
@@ -133,7 +133,7 @@ def test_what_a_program_made_is_predicted_until_a_person_changes_it(tmp_path: Pa
         *(skeleton(EAR, source=source) for source in ("semi-auto", "manual", "file")),
     ]
     found = read(tmp_path, *(image(number, one) for number, one in enumerate(made)))
-    marks = [(one.predicted, one.annotated, one.score) for picture in found.pictures for one in picture.instances]
+    marks = [(one.predicted, one.annotated, one.score) for picture in found.images for one in picture.instances]
     assert marks == [(True, False, 0.25), (False, False, None), *[(False, True, None)] * 3]
     assert found.notes[0].endswith("1; no points are carried over from them")
 
@@ -200,7 +200,7 @@ def record_of(file: str, *found: PredictedObject) -> TransferRecord:
 
 
 def test_images_of_another_format(record: Callable[..., TransferRecord]) -> None:
-    root = written(Annotations(path=Path("a.json"), categories=CATS, pictures=()), record())
+    root = written(Annotations(path=Path("a.json"), categories=CATS, images=()), record())
     assert root.findtext("version") == "1.1"
     (only,) = root.findall("image")
     assert (only.get("name"), only.get("width"), only.get("height")) == ("b.png", "100", "50")
@@ -213,25 +213,25 @@ def test_images_of_another_format(record: Callable[..., TransferRecord]) -> None
 def test_a_file_gets_back_all_that_was_in_it(tmp_path: Path) -> None:
     manual = skeleton(EAR, TAIL, more='z_order="3"')
     known = read(tmp_path, image(4, manual, '<tag label="day"/>'), image(5, box(0, 0, 50, 50)), image(6))
-    before = [ET.tostring(one.source) for one in known.pictures]
+    before = [ET.tostring(one.source) for one in known.images]
     target = predicted(box=(0, 0, 50, 50), id="box-0")
     root = written(
         known, record_of("5.png", target), record_of("6.png", predicted()), record_of("new.png", predicted())
     )
     assert [one.get("id") for one in root.findall("image")] == ["4", "5", "6", "7"]
     assert ET.tostring(root.findall("image")[0]).strip() == before[0].strip()
-    assert [ET.tostring(one.source) for one in known.pictures[1:]] == before[1:]  # copies are completed
+    assert [ET.tostring(one.source) for one in known.images[1:]] == before[1:]  # copies are completed
     assert root.findtext("meta/task/name") == "cats"
     kept, made = root.findall("image")[1]
-    assert {**kept.attrib, "group_id": ""} == {**known.pictures[1].source[0].attrib, "group_id": ""}
+    assert {**kept.attrib, "group_id": ""} == {**known.images[1].source[0].attrib, "group_id": ""}
     assert (made.tag, made.get("source"), made.get("group_id")) == ("skeleton", "auto", kept.get("group_id"))
 
     path = tmp_path / "out.xml"
     path.write_bytes(ET.tostring(root))
     again = read_annotations(path)
     assert again.categories == known.categories
-    manual_one, boxed, loose, _ = (one.instances[0] for one in again.pictures)
-    np.testing.assert_array_equal(manual_one.points, known.pictures[0].instances[0].points)
+    manual_one, boxed, loose, _ = (one.instances[0] for one in again.images)
+    np.testing.assert_array_equal(manual_one.points, known.images[0].instances[0].points)
     for one, extent in ((boxed, (0, 0, 50, 50)), (loose, None)):
         assert (one.predicted, one.score, one.box) == (True, 0.6, extent)
         np.testing.assert_array_equal(one.points, [[10.5, 20.5], [np.nan, np.nan], [np.nan, np.nan]])
@@ -241,7 +241,7 @@ def test_a_second_round_replaces_what_was_predicted(tmp_path: Path) -> None:
     auto = skeleton(EAR, source="auto")
     nothing = skeleton(("ear", 1, 1, 'outside="1"'), source="auto")
     known = read(tmp_path, image(0, skeleton(EAR), auto, box(0, 0, 50, 50)), image(1, nothing))
-    first, second = known.pictures[0].instances
+    first, second = known.images[0].instances
     assert (first.id, first.box) == ("skeleton-0+box-0", (0, 0, 50, 50))
     root = written(known, record_of("0.png", predicted(id=second.id)), record_of("1.png", predicted()))
     sources = [[one.get("source") for one in place.findall("skeleton")] for place in root.findall("image")]
@@ -250,6 +250,6 @@ def test_a_second_round_replaces_what_was_predicted(tmp_path: Path) -> None:
 
 def test_names_cannot_break_out_of_xml(record: Callable[..., TransferRecord]) -> None:
     nasty = '"><image name="'
-    root = written(Annotations(path=Path("a"), categories={nasty: CATS["cat"]}, pictures=()), record(category=nasty))
+    root = written(Annotations(path=Path("a"), categories={nasty: CATS["cat"]}, images=()), record(category=nasty))
     (only,) = root.findall("image/skeleton")
     assert only.get("label") == nasty

@@ -214,7 +214,7 @@ def test_annotation_files_with_names_of_windows_are_read(tmp_path: Path) -> None
     tree(tmp_path, "images/a.png")
     file = tmp_path / "points.csv"
     file.write_text("image,name,x,y\nC:\\data\\a.png,nose,1,2\n", encoding="utf-8")
-    (picture,) = read_annotations(file, tmp_path / "images").pictures
+    (picture,) = read_annotations(file, tmp_path / "images").images
     assert (picture.file, picture.path) == ("C:\\data\\a.png", tmp_path / "images" / "a.png")
     document = {
         "images": [{"id": 1, "file_name": "..\\up\\a.png"}],
@@ -222,4 +222,4 @@ def test_annotation_files_with_names_of_windows_are_read(tmp_path: Path) -> None
     }
     coco = tmp_path / "a.json"
     coco.write_text(json.dumps(document), encoding="utf-8")
-    assert read_annotations(coco, tmp_path / "images").pictures[0].path == tmp_path / "images" / "a.png"
+    assert read_annotations(coco, tmp_path / "images").images[0].path == tmp_path / "images" / "a.png"

@@ -55,7 +55,7 @@ def objects(folder: Path, *results: Any) -> list[tuple[str, Any, list[str]]]:
             one.box,
             [name for name, mark in zip(found.categories[one.category].keypoints, one.visibility, strict=True) if mark],
         )
-        for one in found.pictures[0].instances
+        for one in found.images[0].instances
     ]
 
 
@@ -70,7 +70,7 @@ def picture(path: Path, size: tuple[int, int] = SIZE) -> None:
 def test_an_export(tmp_path: Path) -> None:
     picture(tmp_path / "cat.png")
     found = read(tmp_path, [task(box(10, 20, 50, 40, id="r"), point("ear", 25, 50), region("choices", "happy"))])
-    (only,) = found.pictures
+    (only,) = found.images
     assert only.file == "cat.png"  # the name before the upload
     assert only.size == SIZE
     (thing,) = only.instances
@@ -199,7 +199,7 @@ def test_points_without_a_rectangle_are_of_the_only_category(tmp_path: Path) -> 
     assert list(read(tmp_path, [boxed, loose]).categories) == ["cat"]
     assert list(read(tmp_path, [loose]).categories) == ["object"]
     dogs = task(box(0, 0, 50, 50, label="dog"), point("snout", 5, 5), image="c.png", number=3)
-    assert read(tmp_path, [boxed, loose, dogs]).pictures[1].instances[0].category == "cat"  # it has the ear
+    assert read(tmp_path, [boxed, loose, dogs]).images[1].instances[0].category == "cat"  # it has the ear
     dogs = task(box(0, 0, 50, 50, label="dog"), point("ear", 5, 5), image="c.png", number=3)
     with pytest.raises(DatasetError, match=r"task 2 .*2 of the categories cat, dog"):
         read(tmp_path, [boxed, loose, dogs])
@@ -222,7 +222,7 @@ def test_other_kinds_of_exports_say_the_same(tmp_path: Path) -> None:
     }
     for content in ([whole], whole, stored, [stored], [small]):
         found = read(tmp_path, content)
-        (only,) = found.pictures
+        (only,) = found.images
         assert (only.file, only.size) == ("a.png", SIZE)
         (thing,) = only.instances
         assert (thing.category, thing.box) == ("cat", (0, 0, 100, 50))
@@ -257,13 +257,13 @@ def test_the_image_is_the_field_that_looks_like_one(tmp_path: Path) -> None:
     def data(**values: Any) -> list[dict[str, Any]]:
         return [{**task(point("ear", 5, 5)), "data": values}]
 
-    assert read(tmp_path, data(text="a dog", photo="x/dog.PNG", page="https://host/7")).pictures[0].file == "x/dog.PNG"
-    assert read(tmp_path, data(text="a dog", page="s3://bucket/7")).pictures[0].file == "bucket/7"
+    assert read(tmp_path, data(text="a dog", photo="x/dog.PNG", page="https://host/7")).images[0].file == "x/dog.PNG"
+    assert read(tmp_path, data(text="a dog", page="s3://bucket/7")).images[0].file == "bucket/7"
     both = data(image="a.png", mask="b.png")
     with pytest.raises(DatasetError, match=r"'image' \('a.png'\) and 'mask' \('b.png'\).*export.config.xml"):
         read(tmp_path, both)
     config = '<View><Image name="photo" value="$mask"/></View>'
-    assert read(tmp_path, both, export__config__xml=config).pictures[0].file == "b.png"
+    assert read(tmp_path, both, export__config__xml=config).images[0].file == "b.png"
     assert image_fields({"a": "data:image/png;base64,AA", "b": 5}) == ["a"]
 
 
@@ -297,7 +297,7 @@ def test_equal_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:
         task(image="s3://bucket/all/day1/a.png", number=2),
     ]
     found = read(tmp_path, both)
-    assert [one.file for one in found.pictures] == ["day2/a.png", "day1/a.png"]
+    assert [one.file for one in found.images] == ["day2/a.png", "day1/a.png"]
     both[1]["data"]["image"] = "https://host/day2/a.png?d=day1/a.png"
     with pytest.raises(DatasetError, match=r"task 1: /data/local.* and .*task 2: https"):
         read(tmp_path, both)
@@ -314,8 +314,8 @@ def test_a_size_that_is_not_declared_is_the_image_s(tmp_path: Path) -> None:
         for number, image in enumerate(("a.png", "b.png"))
     ]
     found = read(tmp_path, bare)
-    np.testing.assert_array_equal(found.pictures[0].instances[0].points, [[10, 5]])
-    assert found.pictures[1].instances == ()  # it is listed as missing when its turn comes
+    np.testing.assert_array_equal(found.images[0].instances[0].points, [[10, 5]])
+    assert found.images[1].instances == ()  # it is listed as missing when its turn comes
     assert found.notes == (
         "1 tasks whose regions say no size ('original_width') and whose image is not there (task 1)",
     )
@@ -330,8 +330,8 @@ def test_which_annotation_counts_and_what_is_ignored_is_said(tmp_path: Path) -> 
     second["annotations"] = [{"result": [point("ear", 1, 1)], "was_cancelled": True}]
     second["drafts"] = [{"result": []}]
     found = read(tmp_path, [first, second])
-    np.testing.assert_array_equal(found.pictures[0].instances[0].points, [[20, 10]])
-    assert found.pictures[1].instances == ()
+    np.testing.assert_array_equal(found.images[0].instances[0].points, [[20, 10]])
+    assert found.images[1].instances == ()
     assert found.notes == (
         "1 annotations of which a later one of the same task counts (task 1)",
         "1 drafts that nobody submitted (task 2)",
@@ -341,7 +341,7 @@ def test_which_annotation_counts_and_what_is_ignored_is_said(tmp_path: Path) -> 
 
 def test_rectangles_of_categories_without_key_points_are_left_out_and_counted(tmp_path: Path) -> None:
     found = read(tmp_path, [task(box(0, 0, 50, 50), point("ear", 5, 5), box(60, 60, 9, 9, label="ball"))])
-    assert [one.category for one in found.pictures[0].instances] == list(found.categories) == ["cat"]
+    assert [one.category for one in found.images[0].instances] == list(found.categories) == ["cat"]
     assert found.notes == ("1 regions of categories without key-points that are ignored (task 1)",)
     assert 'value="ball"' in label_studio.labelling_config(found)
 
@@ -390,8 +390,8 @@ def project(folder: Path) -> Annotations:
 
 def test_a_project_gets_its_own_tasks_back_with_predictions(tmp_path: Path) -> None:
     known = project(tmp_path)
-    boxed = predicted(box=known.pictures[1].instances[0].box, id="r1")
-    before = [json.loads(json.dumps(one.source)) for one in known.pictures]
+    boxed = predicted(box=known.images[1].instances[0].box, id="r1")
+    before = [json.loads(json.dumps(one.source)) for one in known.images]
     tasks, again = written(tmp_path, known, record("1.png", boxed), record("2.png", predicted()))
     assert [{key: value for key, value in one.items() if key != "predictions"} for one in tasks] == before
     assert "predictions" not in tasks[0]
@@ -405,8 +405,8 @@ def test_a_project_gets_its_own_tasks_back_with_predictions(tmp_path: Path) -> N
     assert (made["model_version"], made["score"], ear["score"]) == ("semcorr dift", 0.5, 0.9)
 
     assert again.categories == known.categories
-    person, box_only, nothing = ([*one.instances] for one in again.pictures)
-    np.testing.assert_array_equal(person[0].points, known.pictures[0].instances[0].points)
+    person, box_only, nothing = ([*one.instances] for one in again.images)
+    np.testing.assert_array_equal(person[0].points, known.images[0].instances[0].points)
     assert not person[0].predicted
     assert [(one.predicted, one.score, one.id, one.box) for one in (*box_only, *nothing)] == [
         (True, 0.5, "r1", boxed.box),
@@ -421,14 +421,14 @@ def test_a_second_round_replaces_what_was_predicted_and_keeps_the_rest(tmp_path:
     _, once = written(tmp_path, known, record("1.png", predicted(id="r1")), record("2.png", predicted()))
     tasks, twice = written(tmp_path, once, record("1.png", predicted("tail", 0.8, names=("tail", "ear"), id="r1")))
     assert [len(one.get("predictions", [])) for one in tasks] == [0, 1, 1]
-    assert [one.instances[0].score for one in twice.pictures] == [None, 0.45, 0.5]
+    assert [one.instances[0].score for one in twice.images] == [None, 0.45, 0.5]
     # Another program's predictions stay, and what it drew for other objects is drawn along.
     other = {"model_version": "theirs", "result": [box(0, 0, 9, 9, id="x"), point("ear", 5, 5, parentID="x")]}
-    sources = [one.source for one in known.pictures]
+    sources = [one.source for one in known.images]
     sources[1] = {**sources[1], "predictions": [other]}
     tasks, both = written(tmp_path, read(tmp_path, sources), record("1.png", predicted(id="r1")))
     assert tasks[1]["predictions"][0] == other
-    assert [(one.id, one.predicted) for one in both.pictures[1].instances] == [("r1", True), ("x", True)]
+    assert [(one.id, one.predicted) for one in both.images[1].instances] == [("r1", True), ("x", True)]
 
 
 def test_what_a_person_submitted_from_a_prediction_is_an_annotation(tmp_path: Path) -> None:
@@ -437,12 +437,12 @@ def test_what_a_person_submitted_from_a_prediction_is_an_annotation(tmp_path: Pa
         one["annotations"] = [{"result": one["predictions"][0]["result"]}]
     accepted = read(tmp_path, tasks)
     assert list(accepted.categories) == ["cat"]
-    assert [[thing.annotated for thing in one.instances] for one in accepted.pictures] == [[True]] * 3
+    assert [[thing.annotated for thing in one.instances] for one in accepted.images] == [[True]] * 3
     assert accepted.notes == ()
     for one in tasks[1:]:
         one["annotations"] = [{"result": [box(0, 0, 50, 50, id="new"), point("ear", 5, 5, parentID="new")]}]
     redrawn = read(tmp_path, tasks)
-    assert [[thing.id for thing in one.instances] for one in redrawn.pictures] == [["r0"], ["new"], ["new"]]
+    assert [[thing.id for thing in one.instances] for one in redrawn.images] == [["r0"], ["new"], ["new"]]
     assert redrawn.notes == ("2 predicted objects that annotations of the same task have replaced (task 8, task 9)",)
 
 
@@ -467,7 +467,7 @@ def test_controls_of_a_project_with_plain_key_points(tmp_path: Path) -> None:
 
 def test_images_of_another_format_become_tasks(record: Callable[..., TransferRecord], tmp_path: Path) -> None:
     categories = {"cat": Category(id=1, name="cat", keypoints=("ear", "tail", "paw"))}
-    known = Annotations(path=Path("a.json"), categories=categories, pictures=())
+    known = Annotations(path=Path("a.json"), categories=categories, images=())
     boxed, loose = record(box=(10, 5, 60, 30)), record()
     (entry,) = label_studio.tasks([boxed], known, min_confidence=0.5, version="semcorr dift")
     assert entry["data"] == {"image": "b.png"}
@@ -487,7 +487,7 @@ def test_images_of_another_format_become_tasks(record: Callable[..., TransferRec
     tasks = list(label_studio.tasks([loose], known, min_confidence=0.2, version="semcorr dift"))
     path = tmp_path / "out.json"
     path.write_text(json.dumps(tasks), encoding="utf-8")
-    (thing,) = read_annotations(path).pictures[0].instances
+    (thing,) = read_annotations(path).images[0].instances
     assert (thing.category, thing.predicted, thing.score) == ("cat", True, pytest.approx(0.6))
     np.testing.assert_allclose(thing.points, [[10.5, 20.5], [30.25, 40.75]], atol=1e-3)
 
@@ -495,7 +495,7 @@ def test_images_of_another_format_become_tasks(record: Callable[..., TransferRec
 def test_names_cannot_break_out_of_the_configuration() -> None:
     nasty = '"><Image name="'
     known = Annotations(
-        path=Path("a"), categories={"c": Category(id=1, name="c", keypoints=(nasty,))}, pictures=(), format="csv"
+        path=Path("a"), categories={"c": Category(id=1, name="c", keypoints=(nasty,))}, images=(), format="csv"
     )
     interface = ET.fromstring(label_studio.labelling_config(known))  # noqa: S314  # our own
     assert [node.get("value") for node in interface.iter("Label")] == [nasty, "c"]

@@ -18,17 +18,17 @@ def test_a_table(tmp_path: Path) -> None:
     path.write_text("image,name,x,y\na.png,ear,1.5,2\na.png,tail,3,4\nb.png,paw,5,6\n", encoding="utf-8")
     found = read_annotations(path)
     assert found.categories["object"].keypoints == ("ear", "tail", "paw")
-    (thing,) = found.pictures[0].instances
+    (thing,) = found.images[0].instances
     np.testing.assert_array_equal(thing.points, [[1.5, 2], [3, 4], [np.nan, np.nan]])
     assert thing.visibility.tolist() == [2, 2, 0]
-    assert found.pictures[0].path == tmp_path / "a.png"
+    assert found.images[0].path == tmp_path / "a.png"
 
 
 def test_a_table_with_categories_from_a_spreadsheet(tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_bytes("\ufeffImage,Category,Name,X,Y\r\na.png,cat,ear,1,2\r\na.png,dog,ear,3,4\r\n".encode())
     found = read_annotations(path)
-    assert [thing.category for thing in found.pictures[0].instances] == ["cat", "dog"]
+    assert [thing.category for thing in found.images[0].instances] == ["cat", "dog"]
 
 
 def test_further_columns_of_a_table(tmp_path: Path) -> None:
@@ -44,11 +44,11 @@ def test_further_columns_of_a_table(tmp_path: Path) -> None:
     ]
     path.write_text("\n".join(lines), encoding="utf-8")
     found = read_annotations(path)
-    first, second = found.pictures[0].instances
+    first, second = found.images[0].instances
     assert (first.visibility.tolist(), first.predicted, first.score) == ([1, 0], False, None)
     assert (second.visibility.tolist(), second.predicted, second.score) == ([2, 2], True, 0.5)
     np.testing.assert_array_equal(second.points, [[5, 6], [7, 8]])
-    assert [(one.annotated, one.predicted) for one in found.pictures[1].instances] == [(True, False)]
+    assert [(one.annotated, one.predicted) for one in found.images[1].instances] == [(True, False)]
     assert "predicted and not annotated (column 'predicted'): 2" in found.notes[0]
 
 
@@ -65,11 +65,11 @@ def test_a_table_is_read_as_it_was_written(record: Callable[..., TransferRecord]
     )
     again = read_annotations(path)
     assert again.categories == known.categories
-    for one, other in zip(known.pictures[0].instances, again.pictures[0].instances, strict=True):
+    for one, other in zip(known.images[0].instances, again.images[0].instances, strict=True):
         np.testing.assert_array_equal(one.points, other.points)
         np.testing.assert_array_equal(one.visibility, other.visibility)
         assert not other.predicted
-    (made,) = again.pictures[1].instances
+    (made,) = again.images[1].instances
     assert (made.predicted, made.score, made.visibility.tolist()) == (True, 0.6, [2, 0, 0])
     np.testing.assert_array_equal(made.points, [[10.5, 20.5], [np.nan, np.nan], [np.nan, np.nan]])
     # What was hardly found is told as well.
@@ -78,7 +78,7 @@ def test_a_table_is_read_as_it_was_written(record: Callable[..., TransferRecord]
     (path,) = export.write(
         "csv", tmp_path / "again.csv", again, lambda: [record(id=made.id)], min_confidence=0.2, info={}
     )
-    (made,) = read_annotations(path).pictures[1].instances
+    (made,) = read_annotations(path).images[1].instances
     assert made.visibility.tolist() == [2, 2, 0]
 
 
@@ -110,7 +110,7 @@ def test_broken_tables_are_told(tmp_path: Path, text: str, message: str) -> None
 def test_a_name_that_no_system_has_is_a_missing_picture(tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text(f"image,name,x,y\n{'x' * 300}.png,ear,1,2\n", encoding="utf-8")
-    (picture,) = read_annotations(path).pictures
+    (picture,) = read_annotations(path).images
     assert not picture.file.startswith("/")
     path.write_text("image,name,x,y\na.png,ear,1,\n", encoding="utf-8")
     with pytest.raises(DatasetError):

@@ -204,7 +204,7 @@ def test_a_transfer_goes_on_where_memory_ran_out_for_one_target(hungry: Hungry, 
     category = Category(id=1, name="cat", keypoints=("one",))
     thing = Instance(category="cat", points=np.array([[5.0, 6.0]]), visibility=np.array([VISIBLE]))
     picture = AnnotatedImage(file="0.png", path=paths[0], instances=(thing,))
-    known = Annotations(path=tmp_path / "a.json", categories={"cat": category}, pictures=(picture,))
+    known = Annotations(path=tmp_path / "a.json", categories={"cat": category}, images=(picture,))
     hungry.large = load_image(paths[2]).sha256
     found = transfer_annotations(known, paths[1:], matcher=hungry)
     assert [record.error is None for record in found] == [True, False, True]

@@ -33,7 +33,7 @@ def picture(folder: Path, file: str, *instances: Instance, declared: tuple[int, 
 
 
 def known(*pictures: AnnotatedImage) -> Annotations:
-    return Annotations(path=Path("a.json"), categories={"cat": CAT, "dog": DOG}, pictures=pictures)
+    return Annotations(path=Path("a.json"), categories={"cat": CAT, "dog": DOG}, images=pictures)
 
 
 @pytest.fixture

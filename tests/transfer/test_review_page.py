@@ -30,7 +30,7 @@ def page_file(tmp_path: Path) -> Path:
         path=pictures[0],
         instances=(Instance(category="cat", points=np.array([[10.0, 10], [70, 30]]), visibility=np.array([2, 2])),),
     )
-    known = Annotations(path=tmp_path / "a.json", categories={"cat": CAT}, pictures=[source])
+    known = Annotations(path=tmp_path / "a.json", categories={"cat": CAT}, images=[source])
 
     def record(file: str, path: Path, ear: float, other: float) -> TransferRecord:
         found = PredictedObject(

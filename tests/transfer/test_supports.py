@@ -36,7 +36,7 @@ def annotations(*marks: list[int]) -> Annotations:
         )
         for number, seen in enumerate(marks)
     ]
-    return Annotations(path=Path("cats.json"), categories={"cat": CAT}, pictures=pictures)
+    return Annotations(path=Path("cats.json"), categories={"cat": CAT}, images=pictures)
 
 
 def chosen(known: Annotations, most: int) -> list[str]:
@@ -175,8 +175,8 @@ def test_a_support_that_cannot_be_read_is_told(dift: Matcher, world: ToyWorld, t
     moved = Annotations(
         path=known.path,
         categories=known.categories,
-        pictures=[
-            AnnotatedImage(file=one.file, path=tmp_path / one.file, instances=one.instances) for one in known.pictures
+        images=[
+            AnnotatedImage(file=one.file, path=tmp_path / one.file, instances=one.instances) for one in known.images
         ],
     )
     supports = Supports(dift, {"face": choose_supports(moved, moved.categories["face"], 1)}, margin=0.2)

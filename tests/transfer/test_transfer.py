@@ -24,7 +24,7 @@ def names(annotations: Annotations, *, images: Path | None = None, paths: list[P
 def test_a_copy_has_the_same_points(world: ToyWorld, dift: Matcher, tmp_path: Path) -> None:
     known = read_annotations(world.annotations, world.images)
     # The one support is the drawing that shows most.
-    source = max(known.pictures[:2], key=lambda picture: (picture.instances[0].visibility == 2).sum())
+    source = max(known.images[:2], key=lambda picture: (picture.instances[0].visibility == 2).sum())
     copy = tmp_path / "copy.png"
     shutil.copy(source.path, copy)
     (record,) = transfer_annotations(known, [copy], matcher=dift, support=1)
@@ -69,7 +69,7 @@ def test_a_box_is_looked_into_apart(world: ToyWorld, dift: Matcher, tmp_path: Pa
 def test_targets_of_the_file_then_of_the_folder(world: ToyWorld, tmp_path: Path) -> None:
     known = read_annotations(world.annotations, world.images)
     assert names(known) == [f"face-000{number}.png" for number in (2, 3, 4, 5)]
-    only = Annotations(path=known.path, categories=known.categories, pictures=known.pictures[:2])
+    only = Annotations(path=known.path, categories=known.categories, images=known.images[:2])
     assert names(only, images=world.images) == [f"face-000{number}.png" for number in (2, 3, 4, 5)]
     assert names(known, paths=[world.images / "face-0004.png"]) == ["face-0004.png"]
     with pytest.raises(TransferError, match="Expected pictures without points"):

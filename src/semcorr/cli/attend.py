@@ -9,7 +9,6 @@ from rich.table import Table
 
 from semcorr.cli import console
 from semcorr.cli.options import Device, DType, Json, Output
-from semcorr.cli.targets import save_picture
 from semcorr.errors import SettingsError
 from semcorr.models.names import PHOTO_MODEL
 
@@ -53,7 +52,7 @@ def attend(
         seed: Seed of the noise.
         samples: Noise samples that are averaged.
     """
-    from semcorr.imaging.image import load_image
+    from semcorr.imaging.image import load_image, save_image
     from semcorr.matchers.prompt.word_attention import check_words, word_maps
     from semcorr.visualization.heatmap_grids import draw_word_maps
 
@@ -65,7 +64,7 @@ def attend(
     with console.TerminalProgress() as progress:
         maps = word_maps(network, picture, prompt, samples=samples, seed=seed, progress=progress)
     path = _path(output, image, word)
-    save_picture(draw_word_maps(maps, picture, word), path)
+    save_image(draw_word_maps(maps, picture, word), path)
     if json:
         console.show_json(
             {

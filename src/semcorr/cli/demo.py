@@ -9,7 +9,7 @@ from rich.table import Table
 
 from semcorr.cli import console
 from semcorr.cli.options import DemoOptions
-from semcorr.cli.targets import load_matcher, save_picture
+from semcorr.cli.targets import load_matcher
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def _tell(
 ) -> None:
     """Print every point's error, count those that are right, and write all pictures as one."""
     from semcorr.demo.scoring import ALPHA
+    from semcorr.imaging.image import save_image
     from semcorr.visualization import matches as draw
 
     if not found:
@@ -127,7 +128,7 @@ def _tell(
     else:
         console.say("\nNo point is visible in a target as well, so there is no PCK.")
     sheet = draw.gallery([picture for *_, picture in found])
-    save_picture(banner(sheet) if banner else sheet, output)
+    save_image(banner(sheet) if banner else sheet, output)
     console.say(f"Picture: {output}")
 
 

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.options import DenseOptions, Json, Output, PictureNames
-from semcorr.cli.targets import load_matcher, readable_targets, save_picture
+from semcorr.cli.targets import load_matcher, readable_targets
 from semcorr.errors import SemcorrError
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def _flow(matcher: "Matcher", source: "Image", target: "Image", step: int | None
 
 
 def _write(flow: "Flow", target: "Image", base: Path, *, flo: bool) -> list[str]:
+    from semcorr.imaging.image import save_image
     from semcorr.visualization.flow import colour_wheel, warp
 
     kept = [base.with_suffix(".npz"), *([base.with_suffix(".flo")] if flo else [])]
@@ -99,5 +100,5 @@ def _write(flow: "Flow", target: "Image", base: Path, *, flo: bool) -> list[str]
         base.with_name(f"{base.stem}-warped.png"): warp(target, flow),
     }
     for path, picture in pictures.items():
-        save_picture(picture, path)
+        save_image(picture, path)
     return [str(path) for path in (*kept, *pictures)]

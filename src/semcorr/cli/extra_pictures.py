@@ -77,7 +77,7 @@ class ExtraPictures:
 
     def of(self, target: str, image: "Image", matches: "Matches") -> dict[str, str]:
         """Write a target's own, and return their paths by what they are."""
-        from semcorr.cli.targets import save_picture
+        from semcorr.imaging.image import save_image
 
         pictures = {}
         if self.wanted.layers:
@@ -88,19 +88,19 @@ class ExtraPictures:
             self._shown.append((target, _light(matches)))
         paths = {what: self.names(f"{Path(target).stem}-{what}") for what in pictures}
         for what, path in paths.items():
-            save_picture(pictures[what], path)
+            save_image(pictures[what], path)
         return {what: str(path) for what, path in paths.items()}
 
     def of_all(self) -> str | None:
         """Write the figure of all targets, if it is wanted and there are any, and return its path."""
-        from semcorr.cli.targets import save_picture
+        from semcorr.imaging.image import save_image
         from semcorr.visualization.paper_figures import one_to_many
 
         if not self._shown:
             return None
         targets, matches = zip(*self._shown, strict=True)
         path = self.names("many")
-        save_picture(one_to_many(self.source, targets, matches), path)
+        save_image(one_to_many(self.source, targets, matches), path)
         return str(path)
 
     def _layers(self, image: "Image", matches: "Matches") -> "PIL.Image.Image":

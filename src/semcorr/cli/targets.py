@@ -1,7 +1,6 @@
 """The steps that the sub-commands share: check the input, load a matcher, go over targets, write pictures."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +10,9 @@ from rich.table import Table
 from semcorr.cli import console
 from semcorr.cli.extra_pictures import ExtraPictures
 from semcorr.cli.options import MatcherOptions, PictureNames
-from semcorr.errors import ImageError, SemcorrError, SettingsError
+from semcorr.errors import ImageError, SettingsError
 
 if TYPE_CHECKING:
-    import PIL.Image
-
     from semcorr.imaging.image import Image
     from semcorr.matchers.base import Matcher
     from semcorr.matchers.results import Matches, Query
@@ -142,7 +139,7 @@ class TargetRun:
             yield place[1], matches
 
     def _one(self, target: str, matches: "Matches | ImageError") -> dict[str, object]:
-        from semcorr.imaging.image import load_image
+        from semcorr.imaging.image import load_image, save_image
         from semcorr.visualization.matches import draw_matches
 
         if isinstance(matches, ImageError):
@@ -151,7 +148,7 @@ class TargetRun:
         picture = None
         if self.source is not None:
             picture = self.pictures(target)
-            save_picture(draw_matches(matches, self.source, image), picture)
+            save_image(draw_matches(matches, self.source, image), picture)
         further = {} if self.extras is None else self.extras.of(target, image, matches)
         if not self.json:
             console.show(_table(target, self.query, matches))
@@ -261,7 +258,7 @@ class MutualRun:
             SettingsError: The method has no features, or no pairs are asked for.
             ImageError: The source or all targets cannot be read.
         """
-        from semcorr.imaging.image import load_image
+        from semcorr.imaging.image import load_image, save_image
         from semcorr.matchers.features.mutual_matches import mutual_matches
         from semcorr.visualization.matches import match_figure
 
@@ -275,7 +272,7 @@ class MutualRun:
             with console.TerminalProgress() as progress:
                 found = mutual_matches(matcher, image, other, progress=progress).most_similar(self.most)
             picture = self.pictures(target)
-            save_picture(match_figure(image, other, found.source, found.target), picture)
+            save_image(match_figure(image, other, found.source, found.target), picture)
             done.append({"target": target, "picture": str(picture), **found.to_dict()})
             if not self.json:
                 console.say(f"{target}: {len(found.source)} pairs\nPicture: {picture}\n")
@@ -283,24 +280,6 @@ class MutualRun:
             failed = [{"target": target, "error": message} for target, message in broken.items()]
             console.show_json({"method": self.options.method, "targets": done, "broken": failed})
         return 1 if broken else 0
-
-
-def save_picture(picture: "PIL.Image.Image", path: Path) -> None:
-    """Write a PNG whole or not at all: under another name first, then renamed.
-
-    Raises:
-        SemcorrError: The folder or the file cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(temporary, format="PNG")
-        temporary.replace(path)
-    except OSError as error:
-        raise SemcorrError(f"{str(path)!r} cannot be written: {error.strerror or error}. Choose another -o.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _table(target: str, query: "Query", matches: "Matches") -> Table:

@@ -11,9 +11,10 @@ import PIL.ImageOps
 from jaxtyping import Bool, Float
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
+from semcorr.errors import DatasetError
 from semcorr.imaging.geometry import Box, corner_box, pixel_points
-from semcorr.imaging.image import known_formats
-from semcorr.keypoints.file_reader import Folder, open_folder, quiet, save_picture
+from semcorr.imaging.image import known_formats, save_image
+from semcorr.keypoints.file_reader import Folder, open_folder, quiet
 from semcorr.progress import Progress
 
 PARTS = 15
@@ -96,7 +97,7 @@ def _birds(folder: Folder, split: str, progress: Progress | None) -> list[_Bird]
     birds = []
     for number, image in enumerate(wanted):
         path = folder.below("images", names[image][0])
-        size = folder.picture_size(path)
+        size = folder.image_size(path)
         numbers = folder.numbers(boxes[image], 4, f"the box of image {image}", folder.root / "bounding_boxes.txt")
         places, visible = parts[image][:, :2], parts[image][:, 2] == 1
         birds.append(
@@ -203,4 +204,4 @@ def _write_crop(folder: Folder, source: Path, square: tuple[int, int, int], path
     columns = np.clip(np.arange(left, left + side), 0, width - 1)
     rows = np.clip(np.arange(top, top + side), 0, height - 1)
     crop = PIL.Image.fromarray(pixels[rows[:, None], columns])
-    save_picture(crop.resize((_CROP_SIDE, _CROP_SIDE), PIL.Image.Resampling.LANCZOS), path, title=folder.title)
+    save_image(crop.resize((_CROP_SIDE, _CROP_SIDE), PIL.Image.Resampling.LANCZOS), path, error=DatasetError)

@@ -157,7 +157,7 @@ def _thing(
 ) -> _Thing:
     names = tuple(map(str, folder.field(category, "keypoints", list, path)))
     array = key_points(folder, path, record, names)
-    size = size_of(image) or folder.picture_size(place)
+    size = size_of(image) or folder.image_size(place)
     picture = PairImage(
         path=place, size=size, points=pixel_points(array[:, :2], size), box=box_of(folder, path, record)
     )

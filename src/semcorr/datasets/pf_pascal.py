@@ -77,7 +77,7 @@ def _pair(folder: Folder, path: Path, number: int, row: list[str], unique: Names
 
 def _picture(folder: Folder, path: Path, number: int, name: str, columns: list[str]) -> PairImage:
     picture = find_picture(folder, name)
-    size = folder.picture_size(picture)
+    size = folder.image_size(picture)
     return PairImage(path=picture, size=size, points=pixel_points(_points(folder, path, number, columns), size))
 
 

@@ -74,9 +74,7 @@ def _from_folders(folder: Folder, progress: Progress | None) -> list[Pair]:
     groups: dict[str, list[PairImage]] = {}
     photographs = _photographs(folder.root)
     for number, path in enumerate(photographs):
-        picture = PairImage(
-            path=path, size=folder.picture_size(path), points=_read_mat(folder, path.with_suffix(".mat"))
-        )
+        picture = PairImage(path=path, size=folder.image_size(path), points=_read_mat(folder, path.with_suffix(".mat")))
         groups.setdefault(path.parent.name, []).append(picture)
         if progress:
             progress("read", number + 1, len(photographs))
@@ -141,5 +139,5 @@ def find_picture(folder: Folder, name: str) -> Path:
 
 def _size(folder: Folder, path: Path, known: dict[Path, tuple[int, int]]) -> tuple[int, int]:
     if path not in known:
-        known[path] = folder.picture_size(path)
+        known[path] = folder.image_size(path)
     return known[path]

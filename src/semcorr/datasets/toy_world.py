@@ -15,7 +15,7 @@ import PIL.Image
 from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.errors import DatasetError, suggest
 from semcorr.imaging.geometry import Box
-from semcorr.keypoints.file_reader import save_picture
+from semcorr.imaging.image import save_image
 from semcorr.progress import Progress
 from semcorr.storage.files import exists, write_atomically
 from semcorr.toy import objects, render, shapes
@@ -115,7 +115,7 @@ class _Drawings:
         truth = self._truth.get(key)
         if truth is None or truth["category"] != category or truth["sha256"] != _sha256(path):
             scene = render_scene(seed, self._size, split=self._split, category=category)
-            save_picture(PIL.Image.fromarray(scene.image), path, title="Toy world")
+            save_image(PIL.Image.fromarray(scene.image), path, error=DatasetError)
             truth = {
                 "category": category,
                 "points": {name: [float(v) for v in scene.keypoints[name]] for name in sorted(scene.visible)},

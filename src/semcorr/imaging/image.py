@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from semcorr.errors import ImageError, suggest
+from semcorr.errors import ImageError, SemcorrError, suggest
 from semcorr.imaging.png_chunks import without_odd_chunks
+from semcorr.storage.files import whole_file
 
 MAX_MEGAPIXELS = 100.0
 MIN_SIDE = 2
@@ -118,6 +119,26 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     with _opened(os.fspath(path), np.inf) as image:
         width, height = image.size
         return (height, width) if _is_stored_sideways(image, Path(path)) else (width, height)
+
+
+def save_image(image: PIL.Image.Image, path: Path, *, error: type[SemcorrError] = ImageError) -> Path:
+    """Write a PNG whole or not at all, its folder included, and return its path.
+
+    Args:
+        image: What to write.
+        path: Where to.
+        error: The class of the error where it cannot be written.
+
+    Raises:
+        SemcorrError: The folder or the file cannot be written; it is of the class ``error``.
+    """
+    try:
+        with whole_file(path) as stream:
+            image.save(stream, format="PNG")
+    except OSError as cause:
+        advice = "Name a folder that can be written and has room."
+        raise error(f"{str(path)!r} cannot be written: {cause.strerror or cause}. {advice}") from cause
+    return path
 
 
 def _is_stored_sideways(image: PIL.Image.Image, path: Path) -> bool:

@@ -108,7 +108,7 @@ class Annotations:
     Attributes:
         path: The file.
         categories: By name.
-        pictures: The images, in the order of the file.
+        images: The images, in the order of the file.
         document: A COCO file's whole content, to be handed on as it is.
         notes: What was ignored or is doubtful, counted and named, a sentence each.
         format: The format that the file is in, for the writer of the same format.
@@ -118,7 +118,7 @@ class Annotations:
 
     path: Path
     categories: Mapping[str, Category]
-    pictures: Sequence[AnnotatedImage]
+    images: Sequence[AnnotatedImage]
     document: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     format: Literal["coco", "label-studio", "cvat", "csv"] = "coco"

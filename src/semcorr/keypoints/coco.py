@@ -152,14 +152,14 @@ def _content(annotations: Annotations) -> tuple[dict[str, Any], _Numbers]:
     """What the file held, or what a file of another format would hold if it were COCO; and its objects' ids."""
     known = [
         (picture.file, instance.id)
-        for picture in annotations.pictures
+        for picture in annotations.images
         for instance in picture.instances
         if instance.id is not None
     ]
     if annotations.document:
         content = {**annotations.document, "annotations": annotations.document.get("annotations") or []}
         return content, {(file, number): number for file, number in known}
-    sized = [(picture, size) for picture in annotations.pictures if (size := _frame(picture)) is not None]
+    sized = [(picture, size) for picture in annotations.images if (size := _frame(picture)) is not None]
     content = truth_document(list(annotations.categories.values()), sized)
     objects = [(picture.file, instance.id) for picture, _ in sized for instance in picture.instances]
     written = zip(objects, content["annotations"], strict=True)

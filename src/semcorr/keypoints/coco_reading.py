@@ -51,7 +51,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     return Annotations(
         path=path,
         categories={category.name: category for category in reading.categories.values()},
-        pictures=pictures,
+        images=pictures,
         document=reading.content,
         notes=(*paths.notes, *reading.notes()),
     )

@@ -82,7 +82,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     return Annotations(
         path=path,
         categories=categories,
-        pictures=[
+        images=[
             AnnotatedImage(file=file, path=place[file], instances=tuple(_instances(found, categories)))
             for file, found in objects.items()
         ],
@@ -103,7 +103,7 @@ def write(
     lines = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     lines.writeheader()
     predicted = {record.file: record for record in records if record.error is None}
-    known = {picture.file: picture for picture in annotations.pictures}
+    known = {picture.file: picture for picture in annotations.images}
     for file in dict.fromkeys([*known, *predicted]):
         counts: dict[str, int] = {}
         found = predicted[file].objects if file in predicted else ()

@@ -41,11 +41,11 @@ def _images(annotations: Annotations, records: Iterable[TransferRecord], min_con
     ids = itertools.count()
     if annotations.format == "cvat":
         predicted = {record.file: record for record in readable}
-        for picture in annotations.pictures:
+        for picture in annotations.images:
             record = predicted.pop(picture.file, None)
             yield picture.source if record is None else _completed(picture, record, min_confidence)
         readable = (record for record in predicted.values())
-        known = [str(picture.id)[:_ID_DIGITS] for picture in annotations.pictures]
+        known = [str(picture.id)[:_ID_DIGITS] for picture in annotations.images]
         ids = itertools.count(max((int(one) for one in known if one.isdecimal()), default=-1) + 1)
     for record in readable:
         width, height = record.size

@@ -116,7 +116,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     return Annotations(
         path=path,
         categories={name: category for name, category in categories.items() if category.keypoints},
-        pictures=pictures,
+        images=pictures,
         notes=(*paths.notes, *reading.notes()),
         format="cvat",
         source=file.root.find("meta"),

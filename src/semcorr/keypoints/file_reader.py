@@ -4,8 +4,6 @@ import contextlib
 import csv
 import json
 import math
-import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import PIL.Image
 from jaxtyping import Float
 
 from semcorr.errors import DatasetError, ImageError
@@ -163,7 +160,7 @@ class Folder:
             )
         return width, height
 
-    def picture_size(self, path: Path) -> tuple[int, int]:
+    def image_size(self, path: Path) -> tuple[int, int]:
         """(width, height) of a picture as a person sees it, from the file's header alone.
 
         Raises:
@@ -221,29 +218,6 @@ class Names:
         """``name``, or the first numbered one that is free."""
         self._seen[name] = count = self._seen.get(name, 0) + 1
         return name if count == 1 else f"{name}#{count}"
-
-
-def save_picture(picture: PIL.Image.Image, path: Path, *, title: str) -> None:
-    """Write a PNG so that it is there as a whole or not at all, even if the process is killed.
-
-    Raises:
-        DatasetError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".png")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                picture.save(stream, format="PNG")
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise DatasetError(
-            f"{title}: {str(path)!r} cannot be written: {error.strerror or error}. "
-            "Name a folder that can be written and has room."
-        ) from error
 
 
 def _kind(kind: type | tuple[type, ...]) -> str:

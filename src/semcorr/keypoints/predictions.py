@@ -144,7 +144,7 @@ def in_declared_frame(records: Iterable[TransferRecord], annotations: Annotation
     Where they declare none, or the image's own size with width and height swapped (see
     :func:`semcorr.keypoints.declared_size.declared_swap`), a record stays as it is.
     """
-    declared = {picture.file: picture.size for picture in annotations.pictures}
+    declared = {picture.file: picture.size for picture in annotations.images}
     for record in records:
         size = declared.get(record.file)
         if size is None or record.error is not None or size in (record.size, record.size[::-1]):

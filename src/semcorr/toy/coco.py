@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from semcorr.errors import SettingsError, suggest
+from semcorr.errors import DatasetError, SettingsError, suggest
+from semcorr.imaging.image import save_image
 from semcorr.keypoints import coco
 from semcorr.keypoints.base import COVERED, MISSING, VISIBLE, AnnotatedImage, Category, Instance
-from semcorr.keypoints.file_reader import save_picture
 from semcorr.progress import Progress
 from semcorr.storage.files import write_atomically
 from semcorr.toy.objects import CATEGORIES
@@ -81,7 +81,7 @@ def write_coco(
         for number in range(support + targets):
             scene = render_scene(first + number, size, split=split, category=kind.name)
             file = f"{kind.name}-{number:04d}.png"
-            save_picture(PIL.Image.fromarray(scene.image), folder / "images" / file, title="Toy world")
+            save_image(PIL.Image.fromarray(scene.image), folder / "images" / file, error=DatasetError)
             picture = AnnotatedImage(file=file, path=folder / "images" / file, instances=(_instance(scene, kind),))
             (known if number < support else hidden).append((picture, (size, size)))
             if progress:

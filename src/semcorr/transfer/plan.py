@@ -72,7 +72,7 @@ def plan_transfer(annotations: Annotations, settings: TransferSettings) -> Plan:
     """
     wanted = wanted_categories(annotations, settings)
     usable, unreadable, swapped = _measured(annotations, rescale=settings.rescale)
-    known = dataclasses.replace(annotations, pictures=usable)
+    known = dataclasses.replace(annotations, images=usable)
     chosen: dict[str, Sequence[Support]] = {}
     lost: list[str] = []
     for name in wanted:
@@ -104,7 +104,7 @@ def wanted_categories(annotations: Annotations, settings: TransferSettings) -> l
     Raises:
         TransferError: one is unknown, or has none.
     """
-    objects = [instance for picture in annotations.pictures for instance in picture.instances]
+    objects = [instance for picture in annotations.images for instance in picture.instances]
     annotated = {instance.category for instance in objects if instance.annotated}
     predicted = sum(instance.predicted for instance in objects)
     for name in settings.categories:
@@ -134,7 +134,7 @@ def _measured(annotations: Annotations, *, rescale: bool) -> tuple[list[Annotate
     usable: list[AnnotatedImage] = []
     unreadable: dict[str, str] = {}
     swapped: list[str] = []
-    for picture in annotations.pictures:
+    for picture in annotations.images:
         if not picture.annotated:
             continue
         try:
@@ -168,8 +168,8 @@ def _readable_supports(
 ) -> Sequence[Support]:
     """Supports whose images can be decoded; what cannot goes into ``unreadable``, and another takes its place."""
     while True:
-        left = [picture for picture in known.pictures if picture.file not in unreadable]
-        chosen = choose_supports(dataclasses.replace(known, pictures=left), category, most)
+        left = [picture for picture in known.images if picture.file not in unreadable]
+        chosen = choose_supports(dataclasses.replace(known, images=left), category, most)
         broken = {support.picture.file: _why_not(support.picture.path) for support in chosen}
         broken = {file: message for file, message in broken.items() if message is not None}
         if not broken:
@@ -189,7 +189,7 @@ def _why_not(path: Path) -> str | None:
 def _no_support(annotations: Annotations, category: str, unreadable: Mapping[str, str]) -> TransferError:
     files = [
         picture.file
-        for picture in annotations.pictures
+        for picture in annotations.images
         if any(instance.category == category and instance.annotated for instance in picture.instances)
     ]
     more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""

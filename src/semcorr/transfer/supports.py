@@ -102,7 +102,7 @@ def covered_note(annotations: Annotations, category: Category) -> str | None:
 def _annotated(annotations: Annotations, category: Category) -> list[tuple[AnnotatedImage, Instance]]:
     return [
         (picture, instance)
-        for picture in annotations.pictures
+        for picture in annotations.images
         for instance in picture.instances
         if instance.category == category.name and instance.annotated
     ]

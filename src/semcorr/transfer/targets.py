@@ -87,14 +87,14 @@ def select_targets(
         TransferError: There is no such image.
     """
     known: dict[str, list[AnnotatedImage | None]] = {}
-    for one in annotations.pictures:
+    for one in annotations.images:
         known.setdefault(_key(one.path), []).append(one)
     sought = _Sought(annotations, tuple(categories), redo_below)
     named: list[tuple[Path, AnnotatedImage | None]]
     if paths:
         named = [(path, picture) for path in _pictures(paths) for picture in known.get(_key(path), [None])]
     else:
-        named = [(picture.path, picture) for picture in annotations.pictures]
+        named = [(picture.path, picture) for picture in annotations.images]
     left = [(path, picture) for path, picture in named if picture is None or not sought.done(picture)]
     if not left and not paths and images is not None:
         left = [(path, None) for path in _pictures([images]) if _key(path) not in known]

@@ -88,7 +88,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     return Annotations(
         path=path,
         categories={name: category for name, category in categories.items() if category.keypoints},
-        pictures=pictures,
+        images=pictures,
         notes=(*notes.sentences(), *remarks),
         format="label-studio",
         source=Controls.of([found.drawn for one in every for found in one.objects], fields[0]),
@@ -152,7 +152,7 @@ def _read_task(task: Task, path: Path, notes: Notes) -> _ReadTask:
 
     def size_of() -> tuple[int, int] | None:
         try:
-            return task.folder.picture_size(path) if is_file(path) else None
+            return task.folder.image_size(path) if is_file(path) else None
         except DatasetError:
             return None
 

@@ -34,7 +34,7 @@ def tasks(
     predicted = {record.file: record for record in records if record.error is None}
     writer = _Writer(annotations, min_confidence, version)
     if annotations.format == "label-studio":
-        for picture in annotations.pictures:
+        for picture in annotations.images:
             record = predicted.pop(picture.file, None)
             yield picture.source if record is None else writer.completed(picture, record)
     for record in predicted.values():
