@@ -19,7 +19,7 @@ from torch import Tensor
 
 from semcorr.errors import ImageError, SemcorrError, suggest
 from semcorr.imaging.png_chunks import without_odd_chunks
-from semcorr.storage.files import whole_file
+from semcorr.storage.files import atomic_file
 
 MAX_MEGAPIXELS = 100.0
 MIN_SIDE = 2
@@ -133,7 +133,7 @@ def save_image(image: PIL.Image.Image, path: Path, *, error: type[SemcorrError] 
         SemcorrError: The folder or the file cannot be written; it is of the class ``error``.
     """
     try:
-        with whole_file(path) as stream:
+        with atomic_file(path) as stream:
             image.save(stream, format="PNG")
     except OSError as cause:
         advice = "Name a folder that can be written and has room."

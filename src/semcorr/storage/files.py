@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
-from io import BufferedIOBase
+from io import BufferedWriter
 from pathlib import Path
 
 
@@ -27,7 +27,7 @@ def is_dir(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BufferedIOBase]:
+def atomic_file(path: Path) -> Iterator[BufferedWriter]:
     """Open a file for writing that appears under its name when the ``with`` block ends, and never if the block fails.
 
     The folder is made. Whatever was there before stays until the new file is complete.
