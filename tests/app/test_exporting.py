@@ -14,7 +14,7 @@ import pytest
 from semcorr.app import export, workspace
 from semcorr.app.page import html
 from semcorr.app.server.limits import Limits
-from semcorr.app.workspace import Found, Learned, Match, Outcome, Workspace, opened
+from semcorr.app.workspace import DescribedPoint, FindResult, Match, Prediction, Workspace, opened
 from semcorr.errors import PointError
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints import read_annotations
@@ -45,12 +45,12 @@ def work() -> Workspace:
         layer_names=(),
     )
     made = workspace.rename(opened(source, dict(zip("ab", points, strict=True)), [target]), "=nose")
-    (to,), found = made.target_ids, Found(image=target, matches=matches)
-    outcome = Outcome(
+    (to,), found = made.target_ids, Prediction(image=target, matches=matches)
+    outcome = FindResult(
         begun=made,
         label="dift",
-        learned={one: Learned(query=query, index=at, label="dift") for at, one in enumerate(made.ids)},
-        matches={(to, one): Match(found=found, index=at, label="dift") for at, one in enumerate(made.ids)},
+        described={one: DescribedPoint(query=query, index=at, label="dift") for at, one in enumerate(made.ids)},
+        matches={(to, one): Match(prediction=found, index=at, label="dift") for at, one in enumerate(made.ids)},
     )
     return workspace.correct(workspace.merge(made, outcome)[0], 0, 1, 30.5, 60.5)
 
@@ -145,7 +145,9 @@ def test_points_that_were_learned_at_different_times_come_as_one_query(work: Wor
     assert work.source is not None
     more = workspace.add_point(work, 30.5, 8.5, Limits())
     new = load_matcher("dift", "toy", samples=1).describe(work.source, np.array([(30.5, 8.5)]))
-    both = dataclasses.replace(more, learned={more.ids[2]: Learned(query=new, index=0, label="dift"), **more.learned})
+    both = dataclasses.replace(
+        more, described={more.ids[2]: DescribedPoint(query=new, index=0, label="dift"), **more.described}
+    )
     files = export.query_files(both)
     assert list(files) == ["query.safetensors"]
     (tmp_path / "query.safetensors").write_bytes(files["query.safetensors"])
@@ -155,7 +157,9 @@ def test_points_that_were_learned_at_different_times_come_as_one_query(work: Wor
     for name, tensor in together.tensors.items():
         np.testing.assert_allclose(query.tensors[name], tensor, rtol=1e-4, atol=1e-5)
     other = load_matcher("dift", "toy", samples=2).describe(work.source, np.array([(30.5, 8.5)]))
-    apart = dataclasses.replace(more, learned={**more.learned, more.ids[2]: Learned(query=other, index=0, label="x")})
+    apart = dataclasses.replace(
+        more, described={**more.described, more.ids[2]: DescribedPoint(query=other, index=0, label="x")}
+    )
     assert list(export.query_files(apart)) == ["query-1.safetensors", "query-2.safetensors"]
 
 

@@ -206,9 +206,9 @@ def test_files_that_nobody_reads_do_not_fill_the_disk(gradio: Gradio, tmp_path: 
 
 
 def test_what_is_served_cannot_run(gradio: Gradio, tmp_path: Path) -> None:
-    shelf = ServedFiles()
-    token = shelf.put(Item(data=b"<script>", media_type="application/octet-stream", filename="a.html"))
-    guard = Guard(gradio, shelf, Limits(), "127.0.0.1", tmp_path)
+    files = ServedFiles()
+    token = files.put(Item(data=b"<script>", media_type="application/octet-stream", filename="a.html"))
+    guard = Guard(gradio, files, Limits(), "127.0.0.1", tmp_path)
     status, body, headers = ask(guard, f"/semcorr/{token}")
     assert (status, body) == (200, b"<script>")
     assert headers["content-disposition"] == 'attachment; filename="a.html"'

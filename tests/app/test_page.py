@@ -14,11 +14,12 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from semcorr.app.matchers import Choice, Models
+from semcorr.app.matchers import Choice, LoadedMatchers
 from semcorr.app.server.limits import Limits
-from semcorr.app.server.serve import AppState, keep_to_this_machine
+from semcorr.app.server.serve import keep_to_this_machine
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
+from semcorr.app.state import AppState
 from semcorr.evaluation.runs.folder import append, open_run, read_run
 from semcorr.matchers.registry import load_matcher
 from semcorr.storage.record_store import Shard, new_record_file
@@ -32,7 +33,7 @@ class Visitor:
     """One of those who have the page open, and what they see: the last update of each part, by its ``elem_id``."""
 
     page: Any
-    desk: AppState
+    state: AppState
     name: str
     seen: dict[str, Any]
 
@@ -74,11 +75,11 @@ class Visitor:
     @property
     def key(self) -> str:
         """What the browser keeps."""
-        return self.desk.sessions.of(self.name).key
+        return self.state.sessions.of(self.name).key
 
     @property
     def work(self) -> Any:
-        return self.desk.sessions.of(self.name).work
+        return self.state.sessions.of(self.name).work
 
 
 def _plain(value: Any) -> Any:
@@ -89,43 +90,43 @@ def _plain(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def desk(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppState]:
+def state(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppState]:
     pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
     # Tests add runs to a folder of their own.
     runs = tmp_path_factory.mktemp("page-runs")
     shutil.copytree(page_runs, runs, dirs_exist_ok=True)
-    folder, shelf, limits = tmp_path_factory.mktemp("page"), ServedFiles(), Limits(targets=3, points=4, letters=40)
+    folder, files, limits = tmp_path_factory.mktemp("page"), ServedFiles(), Limits(targets=3, points=4, letters=40)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "HF_HUB_DISABLE_TELEMETRY"):
             patch.setenv(name, os.environ.get(name, ""))  # put back at the end
         keep_to_this_machine(folder)
         made = AppState(
-            models=Models(Choice(model="toy", changes=SHORT)),
+            matchers=LoadedMatchers(Choice(model="toy", changes=SHORT)),
             limits=limits,
             folder=folder,
             runs=runs,
-            shelf=shelf,
-            sessions=Sessions(shelf, limits),
+            files=files,
+            sessions=Sessions(files, limits),
         )
         yield made
         made.queue.close()
 
 
 @pytest.fixture(scope="module")
-def page(desk: AppState) -> Any:
+def page(state: AppState) -> Any:
     with warnings.catch_warnings():
         # Gradio leaves event loops behind as it is imported: they are collected here, not in a later test.
         warnings.simplefilter("ignore", ResourceWarning)
         from semcorr.app.page.page import build
 
-        made = build(desk)
+        made = build(state)
         gc.collect()
     return made
 
 
 @pytest.fixture
-def visitor(page: Any, desk: AppState, request: pytest.FixtureRequest) -> Visitor:
-    return Visitor(page, desk, request.node.name, {})
+def visitor(page: Any, state: AppState, request: pytest.FixtureRequest) -> Visitor:
+    return Visitor(page, state, request.node.name, {})
 
 
 def test_nothing_can_be_called_by_name(page: Any) -> None:
@@ -175,21 +176,21 @@ def test_points_are_placed_moved_named_and_taken_back(visitor: Visitor) -> None:
     assert "sc-bad" in visitor.seen["status"]
 
 
-def test_what_is_sent_is_read_or_refused_by_name(visitor: Visitor, desk: AppState) -> None:
+def test_what_is_sent_is_read_or_refused_by_name(visitor: Visitor, state: AppState) -> None:
     for number in range(4):
-        PIL.Image.new("RGB", (40, 30), (number, 90, 90)).save(desk.folder / f"{number}.png")
-    (desk.folder / "broken.png").write_bytes(b"no picture")
-    paths = [str(desk.folder / f"{number}.png") for number in range(4)]
+        PIL.Image.new("RGB", (40, 30), (number, 90, 90)).save(state.folder / f"{number}.png")
+    (state.folder / "broken.png").write_bytes(b"no picture")
+    paths = [str(state.folder / f"{number}.png") for number in range(4)]
     visitor.do("source-upload", "upload", paths[0])
     assert visitor.work.source.size == (40, 30)
     visitor.do("targets-upload", "upload", paths, *EVERYTHING)
     assert "at most 3 pictures" in visitor.seen["status"]
     PIL.Image.new("RGB", (40, 30)).save(paths[1])
-    visitor.do("targets-upload", "upload", [paths[1], str(desk.folder / "broken.png")], *EVERYTHING)
+    visitor.do("targets-upload", "upload", [paths[1], str(state.folder / "broken.png")], *EVERYTHING)
     assert len(visitor.work.targets) == 1
     assert "broken.png" in visitor.seen["status"]
-    (desk.folder / "broken.png").write_bytes(b"no picture")
-    visitor.do("source-upload", "upload", str(desk.folder / "broken.png"))
+    (state.folder / "broken.png").write_bytes(b"no picture")
+    visitor.do("source-upload", "upload", str(state.folder / "broken.png"))
     assert "broken.png" in visitor.seen["status"]
     assert visitor.work.source.size == (40, 30)
 
@@ -224,9 +225,9 @@ def test_found_looked_at_put_right_and_taken_home(visitor: Visitor) -> None:
     assert all(name in visitor.seen["files"] for name in ("matches.csv", "coco.json"))
     assert not visitor.seen["keeper"]["unsaved"]
     visitor.do("accept", "click", *EVERYTHING)
-    assert len(visitor.work.placed) == len(visitor.work.matches)
+    assert len(visitor.work.decisions) == len(visitor.work.matches)
     visitor.do("reset", "click", *EVERYTHING)
-    assert len(visitor.work.placed) == len(visitor.work.matches)
+    assert len(visitor.work.decisions) == len(visitor.work.matches)
     visitor.answer("confirm")
     assert not any(one["moved"] for panel in visitor.seen["targets"]["panels"] for one in panel["points"])
     visitor.do("method", "input", "dift")
@@ -285,29 +286,29 @@ def test_a_stray_click_and_find_again_lose_nothing(visitor: Visitor) -> None:
     assert places(visitor)[1][0] != (9.0, 9.5)
 
 
-def test_what_is_about_to_be_lost_is_asked_for_and_comes_back(visitor: Visitor, desk: AppState) -> None:
+def test_what_is_about_to_be_lost_is_asked_for_and_comes_back(visitor: Visitor, state: AppState) -> None:
     visitor.do("example-face", "click")
     visitor.do("example-bird", "click")  # an example that nobody changed is no loss
     visitor.do("find", "click", "dift", "published", *EVERYTHING)
     visitor.do("targets", "drag", *EVERYTHING, panel=1, index=0, x=9.0, y=9.5)
     before = visitor.work
-    PIL.Image.new("RGB", (40, 30), "red").save(desk.folder / "red.png")
+    PIL.Image.new("RGB", (40, 30), "red").save(state.folder / "red.png")
     steps: list[tuple[str, str, list[Any]]] = [
         ("example-car", "click", []),
-        ("source-upload", "upload", [str(desk.folder / "red.png")]),
+        ("source-upload", "upload", [str(state.folder / "red.png")]),
         ("clear", "click", []),
         ("remove", "click", [*EVERYTHING]),
         ("delete", "click", ["1 beak", EVERYTHING[1]]),
         ("reset", "click", [*EVERYTHING]),
     ]
     for part, trigger, values in steps:
-        PIL.Image.new("RGB", (40, 30), "red").save(desk.folder / "red.png")
+        PIL.Image.new("RGB", (40, 30), "red").save(state.folder / "red.png")
         visitor.do(part, trigger, *values)
         assert visitor.work is before
         visitor.answer("refuse")
         assert "Nothing was changed" in visitor.seen["status"]
         assert visitor.work is before
-        PIL.Image.new("RGB", (40, 30), "red").save(desk.folder / "red.png")
+        PIL.Image.new("RGB", (40, 30), "red").save(state.folder / "red.png")
         visitor.do(part, trigger, *values)
         visitor.answer("confirm")
         assert visitor.work is not before
@@ -322,7 +323,7 @@ def test_what_is_about_to_be_lost_is_asked_for_and_comes_back(visitor: Visitor, 
     assert visitor.work is before
 
 
-def test_a_reload_brings_everything_back_and_says_when_it_cannot(visitor: Visitor, page: Any, desk: AppState) -> None:
+def test_a_reload_brings_everything_back_and_says_when_it_cannot(visitor: Visitor, page: Any, state: AppState) -> None:
     visitor.do("keeper", "open", key=None, held=False)
     assert visitor.seen["keeper"]["key"] == visitor.key
     visitor.do("example-bird", "click")
@@ -332,15 +333,15 @@ def test_a_reload_brings_everything_back_and_says_when_it_cannot(visitor: Visito
     assert visitor.seen["keeper"]["holds"]
     key = visitor.key
     visitor.close()
-    reloaded = Visitor(page, desk, f"{visitor.name} again", {})
+    reloaded = Visitor(page, state, f"{visitor.name} again", {})
     reloaded.do("keeper", "open", key=key, held=True)
     for part in ("source", "targets", "table", "legend", "names"):
         assert reloaded.seen[part] == visitor.seen[part]
     assert (reloaded.seen["method"], reloaded.seen["preset"]["value"]) == ("dift", "published")
     assert "12 matches and 1 correction" in reloaded.seen["status"]
     reloaded.do("undo", "click", *EVERYTHING)
-    assert not reloaded.work.placed
-    elsewhere = Visitor(page, desk, f"{visitor.name} elsewhere", {})
+    assert not reloaded.work.decisions
+    elsewhere = Visitor(page, state, f"{visitor.name} elsewhere", {})
     elsewhere.do("keeper", "open", key="a key of a server before", held=True)
     assert "no longer on this server" in elsewhere.seen["status"]
     assert elsewhere.seen["source"]["panels"] == []
@@ -350,16 +351,16 @@ def test_a_reload_brings_everything_back_and_says_when_it_cannot(visitor: Visito
         assert elsewhere.work.source is None
 
 
-def test_a_page_that_is_loaded_again_goes_on_with_the_run(visitor: Visitor, page: Any, desk: AppState) -> None:
+def test_a_page_that_is_loaded_again_goes_on_with_the_run(visitor: Visitor, page: Any, state: AppState) -> None:
     visitor.do("keeper", "open", key=None, held=False)
     visitor.do("example-bird", "click")
     go = threading.Event()
-    desk.queue.submit(lambda job: go.wait(60))
+    state.queue.submit(lambda job: go.wait(60))
     updates = visitor.steps("find", "click", "dift", "published", *EVERYTHING)
     next(updates)
     key = visitor.key
     visitor.close()
-    reloaded = Visitor(page, desk, f"{visitor.name} again", {})
+    reloaded = Visitor(page, state, f"{visitor.name} again", {})
     opening = reloaded.steps("keeper", "open", key=key, held=True)
     next(opening)
     assert next(opening)["find"]["interactive"] is False
@@ -369,10 +370,10 @@ def test_a_page_that_is_loaded_again_goes_on_with_the_run(visitor: Visitor, page
     assert len(reloaded.work.matches) == 12
 
 
-def test_a_step_on_a_page_that_is_behind_is_not_taken(visitor: Visitor, page: Any, desk: AppState) -> None:
+def test_a_step_on_a_page_that_is_behind_is_not_taken(visitor: Visitor, page: Any, state: AppState) -> None:
     visitor.do("keeper", "open", key=None, held=False)
     visitor.do("example-bird", "click")
-    other = Visitor(page, desk, f"{visitor.name} beside", {})
+    other = Visitor(page, state, f"{visitor.name} beside", {})
     other.do("keeper", "open", key=visitor.key, held=True)
     other.do("delete", "click", "1 beak", EVERYTHING[1])
     after = visitor.work
@@ -397,7 +398,7 @@ def test_cancelled(visitor: Visitor, find: str, cancel: str, status: str, values
     visitor.do("example-bird", "click")
     visitor.do("words-source", "click")
     somebody_elses = threading.Event()
-    visitor.desk.queue.submit(lambda job: somebody_elses.wait(60))
+    visitor.state.queue.submit(lambda job: somebody_elses.wait(60))
     updates = visitor.steps(find, "click", *values)
     next(updates)
     visitor.do(cancel, "click")
@@ -450,8 +451,8 @@ def test_a_run_pair_by_pair(visitor: Visitor) -> None:
 def test_a_pairs_maps_are_made_again(visitor: Visitor, page_runs: Path) -> None:
     method = {"name": "attention-dift", "preset": "fast", **load_matcher("attention-dift", "toy", **SHORT).identity()}
     before = read_run(page_runs / "deep" / "mine")
-    open_run(visitor.desk.runs / "again", {**before.settings, "method": method}, 1)
-    append(new_record_file(visitor.desk.runs / "again", Shard()), before.records[0])
+    open_run(visitor.state.runs / "again", {**before.settings, "method": method}, 1)
+    append(new_record_file(visitor.state.runs / "again", Shard()), before.records[0])
     visitor.do("map-point", "input", *EVERYTHING)
     assert "inspect-target" not in visitor.seen
     visitor.do("run", "input", "again")

@@ -45,8 +45,8 @@ def test_who_is_idle_makes_room_and_whose_work_is_under_way_does_not() -> None:
 
 
 def test_pictures_of_all_users_have_a_bound() -> None:
-    shelf = ServedFiles()
-    sessions = Sessions(shelf, Limits(held_megabytes=0.02))
+    files = ServedFiles()
+    sessions = Sessions(files, Limits(held_megabytes=0.02))
     picture = load_image(np.zeros((50, 100, 3), dtype=np.uint8))  # 15,000 bytes
     one, other = sessions.of("one"), sessions.of("other")
     one.do("source", workspace.with_source(Workspace(), picture))
@@ -54,7 +54,7 @@ def test_pictures_of_all_users_have_a_bound() -> None:
     one.do("targets", workspace.with_targets(one.work, [picture], Limits()))
     assert one.held_bytes == 15_000
     sessions.check_room(other)
-    other.shelf.put(b"x" * 6_000, "image/png")
+    other.files.put(b"x" * 6_000, "image/png")
     with pytest.raises(Busy, match=r"holds 0 MB of images and maps.*try again in a while"):
         sessions.check_room(other)
     sessions.drop("one")
@@ -121,14 +121,14 @@ def test_a_key_is_handed_out_once() -> None:
 
 
 def test_what_no_browser_can_come_back_to_is_forgotten_at_once() -> None:
-    shelf = ServedFiles()
-    sessions = Sessions(shelf, Limits())
+    files = ServedFiles()
+    sessions = Sessions(files, Limits())
     with_point(sessions.of("no key"))
-    sessions.of("no key").shelf.put(b"x", "image/png")
+    sessions.of("no key").files.put(b"x", "image/png")
     sessions.drop("no key")
     sessions.open("nothing in it", None)
     sessions.drop("nothing in it")
-    assert len(sessions) == len(shelf) == 0
+    assert len(sessions) == len(files) == 0
 
 
 def test_a_closed_page_is_forgotten_after_its_time() -> None:
@@ -167,7 +167,7 @@ def test_closed_pages_make_room_in_memory_before_anybody_is_refused() -> None:
     sessions = Sessions(ServedFiles(), Limits(held_megabytes=0.02))
     session, _ = sessions.open("page", None)
     with_point(session)
-    session.shelf.put(b"x" * 6_000, "image/png")
+    session.files.put(b"x" * 6_000, "image/png")
     sessions.drop("page")
     sessions.check_room(sessions.of("other"))
     assert not sessions.open("page", session.key)[1]

@@ -130,9 +130,9 @@ def first(work: Workspace) -> Match:
 class TestResults:
     def test_have_every_target_point_and_layer(self, found: Workspace) -> None:
         assert set(cells(found)) == {(target, point) for target in range(2) for point in range(len(found.points))}
-        assert found.not_found == 0
+        assert found.incomplete == 0
         for target in found.target_ids:
-            whole = found.matches[target, found.ids[0]].found
+            whole = found.matches[target, found.ids[0]].prediction
             layers, matches = whole.layers, whole.matches
             assert layers is not None
             assert layers.shape[:2] == (len(found.points), len(matches.layer_names))
@@ -148,16 +148,16 @@ class TestResults:
         stray = workspace.add_point(found, 200.5, 40.5, Limits())
         assert cells(stray) == cells(found)
         assert stray.missing("quick") == [(target, stray.ids[-1]) for target in stray.target_ids]
-        assert stray.not_found == 1
+        assert stray.incomplete == 1
         again = run(matcher, stray)
         assert all(again.matches[cell] is match for cell, match in found.matches.items())
         # What is found for a point does not depend on when the others were found.
-        blank = dataclasses.replace(stray, learned={}, matches={})
+        blank = dataclasses.replace(stray, described={}, matches={})
         together = run(matcher, blank)
         for cell in stray.missing("quick"):
             np.testing.assert_allclose(
-                again.matches[cell].found.matches.heatmaps[again.matches[cell].index],
-                together.matches[cell].found.matches.heatmaps[together.matches[cell].index],
+                again.matches[cell].prediction.matches.heatmaps[again.matches[cell].index],
+                together.matches[cell].prediction.matches.heatmaps[together.matches[cell].index],
                 rtol=1e-3,
                 atol=1e-4,
             )
@@ -167,7 +167,7 @@ class TestResults:
         assert cells(more) == cells(found)
         stages: list[str] = []
         outcome = find(matcher, more, "quick", lambda stage, *_, **__: stages.append(stage))
-        assert all(outcome.learned[point] is found.learned[point] for point in found.ids)
+        assert all(outcome.described[point] is found.described[point] for point in found.ids)
         assert stages
         assert all("target 1 of 1" in stage for stage in stages)
 
@@ -192,7 +192,7 @@ class TestResults:
         assert other.location(cell) == (5.5, 6.5)
         assert {match.label for one, match in other.matches.items() if one != cell} == {"other"}
         # Let go of, it is found like the others.
-        assert workspace.discard_placed(other, 1).missing("other") == [cell]
+        assert workspace.discard_decisions(other, 1).missing("other") == [cell]
 
     def test_what_changed_while_it_was_looked_for_gets_nothing(self, found: Workspace, matcher: Matcher) -> None:
         outcome = find(matcher, two_targets(), "quick", lambda *_, **__: None)
@@ -203,7 +203,7 @@ class TestResults:
         merged, changed = workspace.merge(workspace.move_point(begun, 0, 1.5, 1.5), outcome)
         assert (len(merged.matches), changed) == (2 * (count - 1), 2)
         merged, changed = workspace.merge(workspace.with_source(begun, grey()), outcome)
-        assert (len(merged.matches), len(merged.learned), changed) == (0, 0, 2 * count)
+        assert (len(merged.matches), len(merged.described), changed) == (0, 0, 2 * count)
         merged, changed = workspace.merge(workspace.correct(found, 0, 0, 1.5, 1.5), outcome)
         assert merged.location((found.target_ids[0], found.ids[0])) == (1.5, 1.5)
 
@@ -211,9 +211,9 @@ class TestResults:
         moved = workspace.correct(found, 1, 2, 12.5, 200.5)
         assert cells(moved) == {**cells(found), (1, 2): (12.5, 200.5)}
         assert moved.matches == found.matches
-        assert cells(workspace.discard_placed(moved, None)) == cells(found)
+        assert cells(workspace.discard_decisions(moved, None)) == cells(found)
         with pytest.raises(PointError, match="Nothing was corrected"):
-            workspace.discard_placed(moved, 0)
+            workspace.discard_decisions(moved, 0)
         with pytest.raises(PointError, match="one of the 2"):
             workspace.correct(found, 2, 0, 1, 1)
         with pytest.raises(PointError, match="Find first"):
@@ -222,11 +222,11 @@ class TestResults:
     def test_a_point_is_accepted_where_it_was_predicted(self, found: Workspace) -> None:
         corrected = workspace.correct(found, 0, 1, 5.5, 6.5)
         accepted = workspace.accept(corrected, 1)
-        how = {cell: placed.how for cell, placed in accepted.placed.items()}
+        how = {cell: placed.how for cell, placed in accepted.decisions.items()}
         point = found.ids[1]
         assert how == {(found.target_ids[0], point): "corrected", (found.target_ids[1], point): "accepted"}
         assert cells(accepted) == cells(corrected)
-        assert len(workspace.accept(corrected, None).placed) == len(found.matches)
+        assert len(workspace.accept(corrected, None).decisions) == len(found.matches)
         with pytest.raises(PointError, match="no prediction to accept"):
             workspace.accept(accepted, 1)
         outdated = workspace.move_point(found, 1, 9.5, 9.5)
@@ -241,8 +241,8 @@ class TestResults:
         assert workspace.contents(both) == f"{count} points, {2 * count} matches, 1 correction and 2 acceptances"
 
     def test_the_views_show_numbers_confidence_and_the_map_that_was_asked_for(self, found: Workspace) -> None:
-        shelf = ServedFiles()
-        own = SessionFiles(shelf)
+        files = ServedFiles()
+        own = SessionFiles(files)
         view = viewer.targets_view(own, workspace.correct(found, 0, 1, 5, 6), point=1, active=1)
         first_panel, second = view["panels"]
         assert [point["label"] for point in first_panel["points"]] == [str(n + 1) for n in range(len(found.points))]
@@ -251,16 +251,16 @@ class TestResults:
         assert "confidence" in second["points"][1]["title"]
         assert [point["active"] for point in first_panel["points"]].index(True) == 1
         names = viewer.layer_choices(found)
-        assert names == [viewer.FUSED, *first(found).found.matches.layer_names]
+        assert names == [viewer.FUSED, *first(found).prediction.matches.layer_names]
         maps = {viewer.heat_in(found, 0, 0, name).tobytes() for name in names}  # type: ignore[union-attr]
         assert len(maps) == len(names)
         for panel in view["panels"]:
             for address in (panel["src"], panel["heat"]):
-                item = shelf.get(address.removeprefix("semcorr/"))
+                item = files.get(address.removeprefix("semcorr/"))
                 assert item is not None
                 assert item.data.startswith(b"\x89PNG")
         own.clear()
-        assert len(shelf) == 0
+        assert len(files) == 0
 
     def test_the_views_say_what_is_not_found_yet_and_what_is_outdated(self, found: Workspace) -> None:
         own = SessionFiles(ServedFiles())

@@ -69,7 +69,7 @@ def located(work: Workspace, target: int) -> dict[int, Point]:
     for index, point in enumerate(work.ids):
         cell = (target, point)
         location = work.location(cell)
-        if location is not None and (cell in work.placed or not work.outdated(cell)):
+        if location is not None and (cell in work.decisions or not work.outdated(cell)):
             found[index] = location
     return found
 
@@ -92,7 +92,7 @@ def csv_file(work: Workspace) -> bytes:
             cell = (target, work.ids[index])
             how, match = _how(work, cell), work.matches.get(cell)
             confidence = "" if match is None or how == "corrected" else f"{match.confidence:.4f}"
-            calibrated = _yes(match is not None and match.found.matches.calibration is not None)
+            calibrated = _yes(match is not None and match.prediction.matches.calibration is not None)
             row = [_plain(name), "target", index + 1, _plain(work.labels[index]), _short(x), _short(y)]
             mark = PREDICTED if how == PREDICTED else ACCEPTED
             rows.writerow([*row, confidence, calibrated, _yes(how == "corrected"), mark])
@@ -127,7 +127,7 @@ def _fields(work: Workspace, target: int) -> dict[str, Any]:
     how = {index: _how(work, cell) for index, cell in cells.items()}
     matches = {index: work.matches[cell] for index, cell in cells.items() if cell in work.matches}
     confidence = {index: round(match.confidence, 4) for index, match in matches.items()}
-    calibrations = {match.found.matches.calibration for match in matches.values()}
+    calibrations = {match.prediction.matches.calibration for match in matches.values()}
     return {
         MARK: predicted_mark() if PREDICTED in how.values() else {ACCEPTED: True},
         "score": round(sum(confidence.values()) / len(confidence), 4) if confidence else 1.0,
@@ -142,7 +142,7 @@ def png_file(work: Workspace, source: Image, target: int, image: Image) -> bytes
     """Source and target beside each other, as they stand on the page."""
     points = located(work, target)
     matches = [work.matches.get((target, work.ids[index])) for index in points]
-    heatmaps = [match.found.matches.heatmaps[match.index] for match in matches if match is not None]
+    heatmaps = [match.prediction.matches.heatmaps[match.index] for match in matches if match is not None]
     whole = len(heatmaps) == len(points) and len({heatmap.shape for heatmap in heatmaps}) == 1
     figure = match_figure(
         source,
@@ -166,9 +166,9 @@ def query_files(work: Workspace) -> dict[str, bytes]:
     """
     at = {one: index for index, one in enumerate(work.ids)}
     current = {
-        one: work.learned[one]
+        one: work.described[one]
         for one in work.ids
-        if one in work.learned and work.learned[one].point == work.points[at[one]]
+        if one in work.described and work.described[one].point == work.points[at[one]]
     }
     files = {}
     queries = joined(current)
@@ -205,7 +205,7 @@ def _annotated(name: str, points: Mapping[int, Point], count: int) -> AnnotatedI
 
 
 def _how(work: Workspace, cell: Cell) -> str:
-    return work.placed[cell].how if cell in work.placed else PREDICTED
+    return work.decisions[cell].how if cell in work.decisions else PREDICTED
 
 
 def _yes(value: bool) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from semcorr.app.workspace import Cell, Found, Learned, Match, Outcome, Workspace
+from semcorr.app.workspace import Cell, DescribedPoint, FindResult, Match, Prediction, Workspace
 from semcorr.errors import ImageError, PointError
 from semcorr.imaging.image import Image
 from semcorr.matchers.base import Matcher, innermost
@@ -36,11 +36,11 @@ def ready(work: Workspace, label: str) -> None:
         kept = " What you corrected or accepted is kept; Discard corrections lets it be found again."
         raise PointError(
             f"Nothing is left to find with {label}: every point has a location in every target."
-            + (kept if work.placed else " Add a point or a target, or choose another method.")
+            + (kept if work.decisions else " Add a point or a target, or choose another method.")
         )
 
 
-def find(matcher: Matcher, work: Workspace, label: str, progress: Progress) -> Outcome:
+def find(matcher: Matcher, work: Workspace, label: str, progress: Progress) -> FindResult:
     """Find what is missing: learn the points that are new or were moved, and look for them where they are not found.
 
     What a method finds for a point does not depend on the other points (:meth:`semcorr.matchers.results.Query.take`).
@@ -60,35 +60,37 @@ def find(matcher: Matcher, work: Workspace, label: str, progress: Progress) -> O
         cells = [cell for cell in missing if cell[0] == target]
         for points, query in joined({point: learned[point] for _, point in cells}):
             found = _find_in(matcher, query, image, told)
-            matches |= {(target, one): Match(found=found, index=at, label=label) for at, one in enumerate(points)}
+            matches |= {(target, one): Match(prediction=found, index=at, label=label) for at, one in enumerate(points)}
             remarks += [*query.remarks, *found.matches.remarks]
-    return Outcome(begun=work, label=label, learned=learned, matches=matches, remarks=tuple(remarks))
+    return FindResult(begun=work, label=label, described=learned, matches=matches, remarks=tuple(remarks))
 
 
-def _learned(matcher: Matcher, work: Workspace, label: str, wanted: set[int], progress: Progress) -> dict[int, Learned]:
+def _learned(
+    matcher: Matcher, work: Workspace, label: str, wanted: set[int], progress: Progress
+) -> dict[int, DescribedPoint]:
     """What is learned of points, by id: as it is known, or learned now."""
     assert work.source is not None  # noqa: S101  # ready says so
     at = dict(zip(work.ids, zip(work.points, work.labels, strict=True), strict=True))
     known = {
         one: learned
-        for one, learned in work.learned.items()
+        for one, learned in work.described.items()
         if one in wanted and learned.label == label and learned.point == at[one][0]
     }
     new = [one for one in work.ids if one in wanted and one not in known]
     if new:
         points = np.array([at[one][0] for one in new])
         query = matcher.describe(work.source, points, names=[at[one][1] for one in new], progress=progress)
-        known |= {one: Learned(query=query, index=index, label=label) for index, one in enumerate(new)}
+        known |= {one: DescribedPoint(query=query, index=index, label=label) for index, one in enumerate(new)}
     return known
 
 
-def _find_in(matcher: Matcher, query: Query, target: Image, progress: Progress) -> Found:
+def _find_in(matcher: Matcher, query: Query, target: Image, progress: Progress) -> Prediction:
     matches = matcher.locate(query, target, progress=progress)
     layers = layer_maps(matcher, query, target, progress) if len(matches.layer_names) > 1 else None
-    return Found(image=target, matches=matches, layers=layers)
+    return Prediction(image=target, matches=matches, layers=layers)
 
 
-def joined(learned: Mapping[int, Learned]) -> list[tuple[tuple[int, ...], Query]]:
+def joined(learned: Mapping[int, DescribedPoint]) -> list[tuple[tuple[int, ...], Query]]:
     """As few queries as hold all that was learned, each with its points' ids: one, if all was learned alike."""
     parts: dict[int, tuple[list[int], list[int], Query]] = {}
     for point, one in learned.items():

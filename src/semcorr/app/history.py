@@ -85,6 +85,6 @@ class History:
     def _arrays(works: list[Workspace]) -> dict[int, int]:
         """The size of every array by its identity."""
         # Most steps change a few numbers and share all else with the step before.
-        different = {(id(work.source), id(work.targets), id(work.matches), id(work.learned)): work for work in works}
+        different = {(id(work.source), id(work.targets), id(work.matches), id(work.described)): work for work in works}
         arrays: list[np.ndarray] = [array for work in different.values() for array in arrays_of(work)]
         return {id(array): array.nbytes for array in arrays}

@@ -35,7 +35,7 @@ class Choice:
     changes: Mapping[str, object] = field(default_factory=dict)
 
 
-class Models:
+class LoadedMatchers:
     """Loads what is asked for, from this machine alone, and keeps it.
 
     Only the queue's one thread may ask: a network is large, and two users must not load it twice.

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from semcorr.app.find import layer_maps
-from semcorr.app.workspace import Found
+from semcorr.app.workspace import Prediction
 from semcorr.errors import ImageError, RunError
 from semcorr.evaluation.metrics.pck import is_correct
 from semcorr.evaluation.metrics.protocol import named
@@ -119,7 +119,7 @@ def pictures_of(opened: OpenRun, place: int) -> tuple[Image, Image]:
     return images[0], images[1]
 
 
-def maps_of(opened: OpenRun, place: int, matcher: Matcher, progress: Progress) -> Found:
+def maps_of(opened: OpenRun, place: int, matcher: Matcher, progress: Progress) -> Prediction:
     """Do a pair again with the run's own method, for its heat maps.
 
     Raises:
@@ -133,7 +133,7 @@ def maps_of(opened: OpenRun, place: int, matcher: Matcher, progress: Progress) -
     query = QueriesOf(opened.run)(matcher, record, source, progress=progress)
     matches = matcher.locate(query, target, progress=progress)
     layers = layer_maps(matcher, query, target, progress) if len(matches.layer_names) > 1 else None
-    return Found(image=target, matches=matches, layers=layers)
+    return Prediction(image=target, matches=matches, layers=layers)
 
 
 def _right(scores: Scores) -> tuple[Bool[np.ndarray, " _"], ...]:

@@ -24,7 +24,7 @@ new_id = itertools.count(1).__next__
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
+class Prediction:
     """What a method predicts in one target.
 
     Attributes:
@@ -39,7 +39,7 @@ class Found:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Learned:
+class DescribedPoint:
     """What a run learned of a point: its row ``index`` in the run's query. ``label`` names method and preset."""
 
     query: Query
@@ -56,28 +56,28 @@ class Learned:
 class Match:
     """One predicted point in one target: row ``index`` of what a run found. ``label`` names method and preset."""
 
-    found: Found
+    prediction: Prediction
     index: int
     label: str
 
     @property
     def point(self) -> Point:
         """The predicted location, in pixels of the target."""
-        return _point(self.found.matches.points[self.index])
+        return _point(self.prediction.matches.points[self.index])
 
     @property
     def query_point(self) -> Point:
         """Where the point was in the source when it was looked for, in pixels of the source."""
-        return _point(self.found.matches.query_points[self.index])
+        return _point(self.prediction.matches.query_points[self.index])
 
     @property
     def confidence(self) -> float:
         """The method's confidence, in [0, 1]."""
-        return float(self.found.matches.confidence[self.index])
+        return float(self.prediction.matches.confidence[self.index])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Placed:
+class Decision:
     """What a person decided: where a point is in a target, in pixels of the target, put there or accepted there."""
 
     point: Point
@@ -106,9 +106,9 @@ class Workspace:
     names: tuple[str, ...] = ()
     targets: tuple[Image, ...] = ()
     target_ids: tuple[int, ...] = ()
-    learned: Mapping[int, Learned] = dataclasses.field(default_factory=dict)
+    described: Mapping[int, DescribedPoint] = dataclasses.field(default_factory=dict)
     matches: Mapping[Cell, Match] = dataclasses.field(default_factory=dict)
-    placed: Mapping[Cell, Placed] = dataclasses.field(default_factory=dict)
+    decisions: Mapping[Cell, Decision] = dataclasses.field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -118,8 +118,8 @@ class Workspace:
 
     def location(self, cell: Cell) -> Point | None:
         """Where a point is in a target: as a person decided, else as predicted; None where it is not found yet."""
-        if cell in self.placed:
-            return self.placed[cell].point
+        if cell in self.decisions:
+            return self.decisions[cell].point
         return self.matches[cell].point if cell in self.matches else None
 
     def outdated(self, cell: Cell) -> bool:
@@ -129,7 +129,7 @@ class Workspace:
     def missing(self, label: str) -> list[Cell]:
         """What is left to find with a method and preset; what a person placed is the person's."""
         cells = [
-            (target, point) for target in self.target_ids for point in self.ids if (target, point) not in self.placed
+            (target, point) for target in self.target_ids for point in self.ids if (target, point) not in self.decisions
         ]
         return [
             cell
@@ -138,18 +138,18 @@ class Workspace:
         ]
 
     @property
-    def not_found(self) -> int:
+    def incomplete(self) -> int:
         """How many points have no location in some target."""
         return sum(any(self.location((target, one)) is None for target in self.target_ids) for one in self.ids)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
+class FindResult:
     """What a run gives: what it learned and found, by id. ``remarks`` say what is to be known about how."""
 
     begun: Workspace
     label: str
-    learned: Mapping[int, Learned]
+    described: Mapping[int, DescribedPoint]
     matches: Mapping[Cell, Match]
     remarks: tuple[str, ...] = ()
 
@@ -190,7 +190,7 @@ def with_targets(work: Workspace, images: Sequence[Image], limits: Limits) -> Wo
 
 def without_targets(work: Workspace) -> Workspace:
     """No targets, and nothing that was found in them."""
-    return dataclasses.replace(work, targets=(), target_ids=(), matches={}, placed={})
+    return dataclasses.replace(work, targets=(), target_ids=(), matches={}, decisions={})
 
 
 def add_point(work: Workspace, x: float, y: float, limits: Limits) -> Workspace:
@@ -231,9 +231,9 @@ def delete_point(work: Workspace, index: int) -> Workspace:
         points=(*work.points[:index], *work.points[index + 1 :]),
         ids=(*work.ids[:index], *work.ids[index + 1 :]),
         names=(*work.names[:index], *work.names[index + 1 :]),
-        learned={one: learned for one, learned in work.learned.items() if one != gone},
+        described={one: learned for one, learned in work.described.items() if one != gone},
         matches={cell: match for cell, match in work.matches.items() if cell[1] != gone},
-        placed={cell: placed for cell, placed in work.placed.items() if cell[1] != gone},
+        decisions={cell: placed for cell, placed in work.decisions.items() if cell[1] != gone},
     )
 
 
@@ -261,7 +261,7 @@ def rename(work: Workspace, text: str) -> Workspace:
     return work if names == work.names else dataclasses.replace(work, names=names)
 
 
-def merge(work: Workspace, outcome: Outcome) -> tuple[Workspace, int]:
+def merge(work: Workspace, outcome: FindResult) -> tuple[Workspace, int]:
     """A run's outcome put beside what is there; return how many points in targets changed meanwhile and got nothing.
 
     What a person placed stays, and so does every prediction that the run did not make again.
@@ -272,7 +272,7 @@ def merge(work: Workspace, outcome: Outcome) -> tuple[Workspace, int]:
     fresh = {cell: match for cell, match in outcome.matches.items() if cell[1] in now and cell[0] in work.target_ids}
     merged = dataclasses.replace(
         work,
-        learned={**work.learned, **{one: learned for one, learned in outcome.learned.items() if one in now}},
+        described={**work.described, **{one: learned for one, learned in outcome.described.items() if one in now}},
         matches={**work.matches, **fresh},
     )
     return merged, len(outcome.matches) - len(fresh)
@@ -284,13 +284,13 @@ def correct(work: Workspace, target: int, index: int, x: float, y: float) -> Wor
     Raises:
         PointError: There is no such point or target, nothing was found yet, or the location is outside.
     """
-    if not work.matches and not work.placed:
+    if not work.matches and not work.decisions:
         raise PointError("There is no match to move yet: press Find first.")
     _known(target, len(work.targets))
     _known(index, len(work.points))
     _inside(x, y, work.targets[target])
     cell = (work.target_ids[target], work.ids[index])
-    return dataclasses.replace(work, placed={**work.placed, cell: Placed(point=(x, y), how="corrected")})
+    return dataclasses.replace(work, decisions={**work.decisions, cell: Decision(point=(x, y), how="corrected")})
 
 
 def accept(work: Workspace, index: int | None) -> Workspace:
@@ -300,31 +300,31 @@ def accept(work: Workspace, index: int | None) -> Workspace:
         PointError: There is no such prediction.
     """
     accepted = {
-        cell: Placed(point=match.point, how="accepted")
+        cell: Decision(point=match.point, how="accepted")
         for cell, match in work.matches.items()
-        if cell not in work.placed and not work.outdated(cell) and cell[1] in _chosen(work, index)
+        if cell not in work.decisions and not work.outdated(cell) and cell[1] in _chosen(work, index)
     }
     if not accepted:
         raise PointError("There is no prediction to accept: all are accepted or corrected, outdated, or not found yet.")
-    return dataclasses.replace(work, placed={**work.placed, **accepted})
+    return dataclasses.replace(work, decisions={**work.decisions, **accepted})
 
 
-def discard_placed(work: Workspace, index: int | None) -> Workspace:
+def discard_decisions(work: Workspace, index: int | None) -> Workspace:
     """Without the corrections and acceptances of a point (None: of all): predictions count again.
 
     Raises:
         PointError: There are none.
     """
     chosen = _chosen(work, index)
-    kept = {cell: placed for cell, placed in work.placed.items() if cell[1] not in chosen}
-    if len(kept) == len(work.placed):
+    kept = {cell: placed for cell, placed in work.decisions.items() if cell[1] not in chosen}
+    if len(kept) == len(work.decisions):
         raise PointError("Nothing was corrected or accepted here.")
-    return dataclasses.replace(work, placed=kept)
+    return dataclasses.replace(work, decisions=kept)
 
 
 def contents(work: Workspace) -> str:
     """What would be lost with a workspace, in words; empty where it has nothing that a person or a run made."""
-    kinds = [one.how for one in work.placed.values()]
+    kinds = [one.how for one in work.decisions.values()]
     counted = [
         (len(work.points), "point", "points"),
         (len(work.matches), "match", "matches"),
@@ -340,11 +340,11 @@ def arrays_of(work: Workspace) -> Iterable[np.ndarray]:
     for image in (work.source, *work.targets):
         if image is not None:
             yield image.pixels
-    for found in {id(match.found): match.found for match in work.matches.values()}.values():
+    for found in {id(match.prediction): match.prediction for match in work.matches.values()}.values():
         yield found.matches.heatmaps
         if found.layers is not None:
             yield found.layers
-    for query in {id(learned.query): learned.query for learned in work.learned.values()}.values():
+    for query in {id(learned.query): learned.query for learned in work.described.values()}.values():
         yield from query.tensors.values()
         yield from query.shared.values()
 

@@ -14,7 +14,7 @@ from semcorr.errors import SettingsError
 from semcorr.matchers.defaults import DEFAULT_METHOD
 
 if TYPE_CHECKING:
-    from semcorr.app.matchers import Models
+    from semcorr.app.matchers import LoadedMatchers
 
 
 @Parameter(name="*")
@@ -78,7 +78,7 @@ def app_page(
     return 0
 
 
-def _loading(models: "Models") -> None:
+def _loading(models: "LoadedMatchers") -> None:
     with console.TerminalProgress() as progress:
         progress.busy("load")
         models.start(progress)

@@ -70,7 +70,7 @@ def chart(losses: Sequence[tuple[int, float]]) -> str:
 
 def table(work: Workspace) -> str:
     """Every point of every target in numbers."""
-    if not work.matches and not work.placed:
+    if not work.matches and not work.decisions:
         return ""
     rows = []
     for target, image in zip(work.target_ids, work.targets, strict=True):
@@ -87,8 +87,8 @@ def table(work: Workspace) -> str:
 
 def _state(work: Workspace, cell: Cell) -> str:
     """A match's confidence, or what a person decided."""
-    if cell in work.placed:
-        return "by hand" if work.placed[cell].how == "corrected" else "accepted"
+    if cell in work.decisions:
+        return "by hand" if work.decisions[cell].how == "corrected" else "accepted"
     if cell not in work.matches:
         return "not found yet"
     return f"{work.matches[cell].confidence:.2f}" + (" (point moved)" if work.outdated(cell) else "")

@@ -14,9 +14,9 @@ from semcorr.app.page import html as texts
 from semcorr.app.page import viewer, widgets
 from semcorr.app.page.colours import confidence_colour, hex_colour
 from semcorr.app.server.jobs import Job
-from semcorr.app.server.serve import AppState
 from semcorr.app.server.sessions import Session
-from semcorr.app.workspace import Found
+from semcorr.app.state import AppState
+from semcorr.app.workspace import Prediction
 from semcorr.errors import RunError, SemcorrError
 from semcorr.evaluation.runs.heatmaps_of import load_method
 from semcorr.visualization.style import point_colour
@@ -34,11 +34,11 @@ class Inspected:
     opened: runs.OpenRun
     places: tuple[int, ...]
     place: int | None = None
-    found: Found | None = None
+    found: Prediction | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Parts:
+class _Widgets:
     """The tab's components."""
 
     run: gr.Dropdown
@@ -66,10 +66,10 @@ class _Parts:
         ]
 
 
-def build(desk: AppState) -> None:
+def build(state: AppState) -> None:
     """Lay the tab out and wire it."""
     made: dict[str, Any] = {}
-    names = runs.list_runs(desk.runs)
+    names = runs.list_runs(state.runs)
     with gr.Row(elem_classes="sc-line"):
         made["run"] = gr.Dropdown(names, value=None, label="Run", elem_id="run", min_width=180, scale=2)
         made["again"] = gr.Button("Look again", size="sm", elem_id="runs-again", min_width=90)
@@ -96,7 +96,7 @@ def build(desk: AppState) -> None:
         made["layer"] = gr.Dropdown([viewer.FUSED], value=viewer.FUSED, label="Layer", elem_id="map-layer")
         widgets.opacity()
     made["table"] = gr.HTML("", elem_id="inspect-table", padding=False)
-    _wire(desk, _Parts(**made))
+    _wire(state, _Widgets(**made))
 
 
 def _no_runs() -> str:
@@ -109,17 +109,17 @@ def _no_runs() -> str:
 class _Handlers:
     """What the tab's lists and buttons do, each for the session that asks."""
 
-    def __init__(self, desk: AppState, on: _Parts) -> None:
-        self._desk, self._on = desk, on
+    def __init__(self, state: AppState, on: _Widgets) -> None:
+        self._state, self._on = state, on
 
     def again(self) -> Updates:
-        names = runs.list_runs(self._desk.runs)
+        names = runs.list_runs(self._state.runs)
         return {self._on.run: gr.Dropdown(choices=names), self._on.status: "" if names else texts.note(_no_runs())}
 
     def open(self, name: str, request: gr.Request) -> Updates:
-        session, on = self._desk.sessions.of(request.session_hash), self._on
+        session, on = self._state.sessions.of(request.session_hash), self._on
         try:
-            opened = runs.open_run(self._desk.runs, name)
+            opened = runs.open_run(self._state.runs, name)
         except SemcorrError as error:
             return {on.status: texts.bad(str(error))}
         session.inspected = Inspected(opened=opened, places=())
@@ -131,7 +131,7 @@ class _Handlers:
         }
 
     def filter(self, category: str, outcome: runs.Outcome, request: gr.Request) -> Updates:
-        session = self._desk.sessions.of(request.session_hash)
+        session = self._state.sessions.of(request.session_hash)
         return {} if session.inspected is None else self._filtered(session, category, outcome)
 
     def _filtered(self, session: Session, category: str, outcome: runs.Outcome) -> Updates:
@@ -153,11 +153,11 @@ class _Handlers:
         return len(opened.records) >= opened.run.expected
 
     def pair(self, value: str | None, request: gr.Request) -> Updates:
-        return self._pair(self._desk.sessions.of(request.session_hash), value)
+        return self._pair(self._state.sessions.of(request.session_hash), value)
 
     def step(self, by: int) -> Any:
         def stepped(value: str | None, request: gr.Request) -> Updates:
-            session = self._desk.sessions.of(request.session_hash)
+            session = self._state.sessions.of(request.session_hash)
             if session.inspected is None or not session.inspected.places:
                 return {}
             places = session.inspected.places[:_MOST]
@@ -194,40 +194,40 @@ class _Handlers:
         heat = None if looked.found is None else viewer.heat_of(looked.found, widgets.point_index(point), layer)
         given = [_source_point(index, place, record.names[index]) for index, place in enumerate(record.source_points)]
         found = [] if record.error else [_target_point(record, right, index) for index in range(len(record.names))]
-        left = viewer.panel(session.shelf, source, given, title=f"source: {record.source}")
+        left = viewer.panel(session.files, source, given, title=f"source: {record.source}")
         side = viewer.panel(
-            session.shelf, target, found, title=f"target: {record.target} (rings: the truth)", heat=heat
+            session.files, target, found, title=f"target: {record.target} (rings: the truth)", heat=heat
         )
         return {self._on.source: viewer.view([left], empty=""), self._on.target: viewer.view([side], empty="")}
 
     def look(self, point: str, layer: str, request: gr.Request) -> Updates:
-        session = self._desk.sessions.of(request.session_hash)
+        session = self._state.sessions.of(request.session_hash)
         if session.inspected is None or session.inspected.place is None:
             return {}
         return self._pictures(session, point, layer)
 
     def cancel(self, request: gr.Request) -> None:
-        self._desk.sessions.of(request.session_hash).cancel()
+        self._state.sessions.of(request.session_hash).cancel()
 
     def maps(self, request: gr.Request) -> Iterator[Updates]:
         """Do the pair again, for its maps."""
-        session, on = self._desk.sessions.of(request.session_hash), self._on
+        session, on = self._state.sessions.of(request.session_hash), self._on
         looked: Inspected | None = session.inspected
 
-        def work(job: Job) -> Found:
+        def work(job: Job) -> Prediction:
             if looked is None or looked.place is None:
                 raise RunError("Choose a pair first.")
             method = json.dumps(looked.opened.run.settings["method"], sort_keys=True)
-            matcher = self._desk.models.keep(method, lambda: load_method(looked.opened.run, local_files_only=True))
+            matcher = self._state.matchers.keep(method, lambda: load_method(looked.opened.run, local_files_only=True))
             return runs.maps_of(looked.opened, looked.place, matcher, job)
 
         try:
-            job = session.start(self._desk.queue, work)
+            job = session.start(self._state.queue, work)
         except SemcorrError as error:
             yield {on.status: texts.bad(str(error))}
             return
         yield {on.maps: gr.Button(interactive=False), on.cancel: gr.Button(interactive=True)}
-        for status in widgets.follow(self._desk, job):
+        for status in widgets.follow(self._state, job):
             if not job.finished:
                 yield {on.status: texts.live(status)}
         buttons = {on.maps: gr.Button(interactive=True), on.cancel: gr.Button(interactive=False)}
@@ -282,8 +282,8 @@ def _table(opened: runs.OpenRun, place: int) -> str:
     return f'<table class="sc-table"><tr>{heads}</tr>{rows}</table>'
 
 
-def _wire(desk: AppState, on: _Parts) -> None:
-    do = _Handlers(desk, on)
+def _wire(state: AppState, on: _Widgets) -> None:
+    do = _Handlers(state, on)
     quick: dict[str, Any] = {"outputs": on.outputs, "show_progress": "hidden", "api_visibility": "private"}
     on.again.click(do.again, None, **quick)
     on.run.input(do.open, on.run, **quick)

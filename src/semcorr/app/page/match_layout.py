@@ -6,15 +6,15 @@ from typing import Any
 import gradio as gr
 
 from semcorr.app.page import examples, html, viewer, widgets
-from semcorr.app.server.serve import AppState
 from semcorr.app.server.served_files import SessionFiles
+from semcorr.app.state import AppState
 from semcorr.app.workspace import Workspace
 
 WELCOME = "New here? Press an example on the left, then Find."
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatchParts:
+class MatchWidgets:
     """The tab's components."""
 
     keeper: gr.HTML
@@ -53,20 +53,20 @@ class MatchParts:
         ]
 
 
-def lay_out(desk: AppState) -> MatchParts:
+def lay_out(state: AppState) -> MatchWidgets:
     """Make the tab's components, where they belong."""
     keeper = widgets.keeper()
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=380):
-            source = _source(desk)
+            source = _source(state)
         with gr.Column(scale=8, min_width=420):
-            targets = {**_targets(desk), **_find(desk), **_results()}
+            targets = {**_targets(state), **_find(state), **_results()}
     with gr.Accordion("All matches in numbers", open=False):
         table = gr.HTML("", elem_id="table", padding=False)
-    return MatchParts(keeper=keeper, **source, **targets, table=table)
+    return MatchWidgets(keeper=keeper, **source, **targets, table=table)
 
 
-def _source(desk: AppState) -> dict[str, Any]:
+def _source(state: AppState) -> dict[str, Any]:
     made: dict[str, Any] = {}
     gr.HTML(html.step(1, "Source", "your picture, or one of the four examples"), padding=False)
     with gr.Row(elem_classes="sc-line"):
@@ -86,7 +86,7 @@ def _source(desk: AppState) -> dict[str, Any]:
         made["redo"] = gr.Button("Redo", size="sm", elem_id="redo", interactive=False, min_width=60)
         made["delete"] = gr.Button("Delete point", size="sm", elem_id="delete", min_width=90)
         made["clear"] = gr.Button("Clear points", size="sm", elem_id="clear", min_width=90)
-    made["source"] = widgets.viewer("source", viewer.source_view(SessionFiles(desk.shelf), Workspace()))
+    made["source"] = widgets.viewer("source", viewer.source_view(SessionFiles(state.files), Workspace()))
     made["names"] = gr.Textbox(
         label="Names of the points, in their order (optional)",
         placeholder="nose, left ear, tail",
@@ -96,7 +96,7 @@ def _source(desk: AppState) -> dict[str, Any]:
     return made
 
 
-def _targets(desk: AppState) -> dict[str, Any]:
+def _targets(state: AppState) -> dict[str, Any]:
     made: dict[str, Any] = {}
     gr.HTML(html.step(2, "Targets", "the pictures to find them in"), padding=False)
     with gr.Row(elem_classes="sc-line"):
@@ -111,19 +111,19 @@ def _targets(desk: AppState) -> dict[str, Any]:
             scale=0,
         )
         made["remove"] = gr.Button("Remove targets", size="sm", elem_id="remove", min_width=120, scale=0)
-    made["targets"] = widgets.viewer("targets", viewer.targets_view(SessionFiles(desk.shelf), Workspace()))
+    made["targets"] = widgets.viewer("targets", viewer.targets_view(SessionFiles(state.files), Workspace()))
     return made
 
 
-def _find(desk: AppState) -> dict[str, Any]:
+def _find(state: AppState) -> dict[str, Any]:
     made: dict[str, Any] = {}
     gr.HTML(html.step(3, "Find", "learn the points, then look for them in every target"), padding=False)
-    choice = desk.models.choice
-    presets = desk.models.presets(choice.method)
+    choice = state.matchers.choice
+    presets = state.matchers.presets(choice.method)
     usual = choice.preset or next(iter(presets), None)
     with gr.Row(elem_classes="sc-line"):
         made["method"] = gr.Dropdown(
-            desk.models.methods(), value=choice.method, label="Method", elem_id="method", min_width=150
+            state.matchers.methods(), value=choice.method, label="Method", elem_id="method", min_width=150
         )
         made["preset"] = gr.Dropdown(presets, value=usual, label="Preset", elem_id="preset", min_width=120)
         made["find"] = gr.Button("Find", variant="primary", size="md", elem_id="find", min_width=110)

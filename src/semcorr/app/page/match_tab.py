@@ -8,27 +8,27 @@ import gradio as gr
 
 from semcorr.app import export, workspace
 from semcorr.app.page import examples, html, match_view, widgets
-from semcorr.app.page.match_layout import MatchParts, lay_out
+from semcorr.app.page.match_layout import MatchWidgets, lay_out
 from semcorr.app.page.match_run import Runs
 from semcorr.app.page.match_view import Change, Chosen, Updates
 from semcorr.app.server.limits import read_upload, sweep
-from semcorr.app.server.serve import AppState
 from semcorr.app.server.sessions import Session
+from semcorr.app.state import AppState
 from semcorr.app.workspace import Workspace, contents
 from semcorr.errors import SemcorrError
 from semcorr.imaging.image import Image
 
 
-def build(desk: AppState) -> None:
+def build(state: AppState) -> None:
     """Lay the tab out and wire it."""
-    _wire(desk, lay_out(desk))
+    _wire(state, lay_out(state))
 
 
 class _Handlers:
     """What the tab's buttons and clicks do, each for the session that asks."""
 
-    def __init__(self, desk: AppState, on: MatchParts) -> None:
-        self._desk, self._on = desk, on
+    def __init__(self, state: AppState, on: MatchWidgets) -> None:
+        self._state, self._on = state, on
 
     # --- steps, which can be undone ---
 
@@ -66,7 +66,7 @@ class _Handlers:
         return {**shown, self._on.status: html.note(told)}
 
     def _session(self, request: gr.Request) -> Session:
-        return self._desk.sessions.of(request.session_hash)
+        return self._state.sessions.of(request.session_hash)
 
     def confirm(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
         """Take the step that was asked for."""
@@ -109,14 +109,14 @@ class _Handlers:
     def uploads(self, paths: list[str], request: gr.Request) -> tuple[list[Image], list[str]]:
         """Read what was sent; what cannot be read comes back as messages."""
         images, refused = [], []
-        sweep(self._desk.folder)
-        session, most = self._session(request), self._desk.limits.targets
+        sweep(self._state.folder)
+        session, most = self._session(request), self._state.limits.targets
         if len(paths) > most:  # before any is decoded: small files may be large pictures
             return [], [f"Expected at most {most} pictures at a time, got {len(paths)}. Send fewer."]
         for path in paths:
             try:
-                self._desk.sessions.check_room(session)
-                images.append(read_upload(path, Path(path).name, self._desk.folder, self._desk.limits))
+                self._state.sessions.check_room(session)
+                images.append(read_upload(path, Path(path).name, self._state.folder, self._state.limits))
             except SemcorrError as error:
                 refused.append(str(error))
         return images, refused
@@ -155,13 +155,13 @@ class _Handlers:
         images, refused = self.uploads(paths, request)
         changed: Updates = {}
         if images:
-            change: Change = lambda work: workspace.with_targets(work, images, self._desk.limits)  # noqa: E731
+            change: Change = lambda work: workspace.with_targets(work, images, self._state.limits)  # noqa: E731
             changed = self.step("targets added", change, request, Chosen(point=point, layer=layer))
         return {**changed, self._on.status: html.bad(" ".join(refused))} if refused else changed
 
     def place(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
         x, y = float(event.x), float(event.y)
-        change: Change = lambda work: workspace.add_point(work, x, y, self._desk.limits)  # noqa: E731
+        change: Change = lambda work: workspace.add_point(work, x, y, self._state.limits)  # noqa: E731
         return self.step("point added", change, request, Chosen(point=point, layer=layer))
 
     def drag(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
@@ -175,7 +175,7 @@ class _Handlers:
             return {self._on.status: html.note("Choose the point to delete first: click it.")}
 
         def question(work: Workspace) -> tuple[str, str] | None:
-            count = sum(cell[1] == work.ids[index] for cell in work.placed)
+            count = sum(cell[1] == work.ids[index] for cell in work.decisions)
             if not count:
                 return None
             return f"With the point {count} corrections or acceptances go. Undo brings them back.", "Delete the point"
@@ -191,7 +191,7 @@ class _Handlers:
 
     def remove(self, point: str, layer: str, request: gr.Request) -> Updates:
         def question(work: Workspace) -> tuple[str, str] | None:
-            if not work.matches and not work.placed:
+            if not work.matches and not work.decisions:
                 return None
             return "All that was found and corrected in the targets goes with them. Undo brings it back.", "Remove them"
 
@@ -209,7 +209,7 @@ class _Handlers:
     # --- matches ---
 
     def presets(self, method: str) -> Updates:
-        presets = self._desk.models.presets(method)
+        presets = self._state.matchers.presets(method)
         return {self._on.preset: gr.Dropdown(choices=presets, value=next(iter(presets), None))}
 
     def look(self, point: str, layer: str, request: gr.Request) -> Updates:
@@ -252,7 +252,7 @@ class _Handlers:
                 "Discard",
             )
 
-        change: Change = lambda work: workspace.discard_placed(work, chosen.index)  # noqa: E731
+        change: Change = lambda work: workspace.discard_decisions(work, chosen.index)  # noqa: E731
         return self.step("corrections discarded", change, request, chosen, question)
 
     def export(self, request: gr.Request) -> Updates:
@@ -262,7 +262,7 @@ class _Handlers:
                 files = export.export(session.work)
             except SemcorrError as error:
                 return {self._on.status: html.bad(str(error))}
-            put = session.shelf.put
+            put = session.files.put
             links = {name: put(files[name], export.media_type(name), name) for name in export.listed(list(files))}
             session.saved = session.work
             left = export.left_out(session.work)
@@ -276,8 +276,8 @@ class _Handlers:
             }
 
 
-def _wire(desk: AppState, on: MatchParts) -> None:
-    do, runs = _Handlers(desk, on), Runs(desk, on)
+def _wire(state: AppState, on: MatchWidgets) -> None:
+    do, runs = _Handlers(state, on), Runs(state, on)
     quick: dict[str, Any] = {"outputs": on.outputs, "show_progress": "hidden", "api_visibility": "private"}
     at = [on.point, on.layer]
     on.keeper.open(runs.open, None, **quick)

@@ -9,7 +9,7 @@ import gradio as gr
 
 from semcorr.app.page import html, viewer, widgets
 from semcorr.app.page.colours import legend
-from semcorr.app.page.match_layout import MatchParts
+from semcorr.app.page.match_layout import MatchWidgets
 from semcorr.app.server.sessions import Session
 from semcorr.app.workspace import Workspace, contents
 
@@ -41,7 +41,7 @@ class Pending:
     change: Change
 
 
-def shown(on: MatchParts, session: Session, page: str, chosen: Chosen) -> Updates:
+def shown(on: MatchWidgets, session: Session, page: str, chosen: Chosen) -> Updates:
     """Everything that depends on the workspace; from now on the page is not behind."""
     work = session.work
     session.shows(page)
@@ -49,7 +49,7 @@ def shown(on: MatchParts, session: Session, page: str, chosen: Chosen) -> Update
     index = chosen.index if chosen.index is not None and chosen.index < len(work.points) else None
     point = points[0] if index is None else points[index + 1]
     layer = chosen.layer if chosen.layer in layers else layers[0]
-    found = bool(work.matches or work.placed)
+    found = bool(work.matches or work.decisions)
     return {
         on.source: source_view(session, point),
         on.targets: targets_view(session, point, layer),
@@ -60,7 +60,7 @@ def shown(on: MatchParts, session: Session, page: str, chosen: Chosen) -> Update
         on.undo: gr.Button(interactive=session.history.undoable is not None),
         on.redo: gr.Button(interactive=session.history.redoable is not None),
         on.accept: gr.Button(interactive=bool(work.matches)),
-        on.reset: gr.Button(interactive=bool(work.placed)),
+        on.reset: gr.Button(interactive=bool(work.decisions)),
         on.export: gr.Button(interactive=found),
         on.files: "",
         on.table: html.table(work),
@@ -82,23 +82,23 @@ def asking(session: Session, words: str, yes: str, step: str, change: Change) ->
 def source_view(session: Session, point: str | None) -> viewer.View:
     """The source, with the chosen point marked."""
     index = widgets.point_index(point)
-    return viewer.source_view(session.shelf, session.work, active=-1 if index is None else index)
+    return viewer.source_view(session.files, session.work, active=-1 if index is None else index)
 
 
 def targets_view(session: Session, point: str | None, layer: str | None) -> viewer.View:
     """The targets, with the chosen point's heat map."""
     index = widgets.point_index(point)
     active = -1 if index is None else index
-    return viewer.targets_view(session.shelf, session.work, point=index, layer=layer or viewer.FUSED, active=active)
+    return viewer.targets_view(session.files, session.work, point=index, layer=layer or viewer.FUSED, active=active)
 
 
 def left_to_find(work: Workspace) -> str:
     """Which points *Find* would look for, in a sentence; empty where nothing was found at all, or nothing is left."""
     if not work.matches:
         return ""
-    moved = len({cell[1] for cell in work.matches if cell not in work.placed and work.outdated(cell)})
+    moved = len({cell[1] for cell in work.matches if cell not in work.decisions and work.outdated(cell)})
     kinds = (
-        (work.not_found, "is not found in every target yet", "are not found in every target yet"),
+        (work.incomplete, "is not found in every target yet", "are not found in every target yet"),
         (moved, "was moved after it was found", "were moved after they were found"),
     )
     told = [f"{count} {f'point {one}' if count == 1 else f'points {many}'}" for count, one, many in kinds if count]
@@ -113,6 +113,6 @@ def losing(work: Workspace, verb: str) -> str:
 def _legend(work: Workspace) -> str:
     if not work.matches:
         return ""
-    calibrations = {match.found.matches.calibration for match in work.matches.values()}
+    calibrations = {match.prediction.matches.calibration for match in work.matches.values()}
     # With several the numbers do not mean the same: no one of them is claimed.
     return legend(calibrations.pop() if len(calibrations) == 1 else None)

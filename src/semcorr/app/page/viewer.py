@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from semcorr.app.page.colours import confidence_colour, heat_picture, hex_colour, strongest
 from semcorr.app.server.served_files import SessionFiles
-from semcorr.app.workspace import Found, Workspace
+from semcorr.app.workspace import Prediction, Workspace
 from semcorr.imaging.image import Image
 from semcorr.visualization.style import point_colour
 
@@ -27,7 +27,7 @@ def view(panels: Sequence[Panel], *, empty: str, columns: int = 1, height: int =
 
 
 def panel(
-    shelf: SessionFiles,
+    files: SessionFiles,
     image: Image,
     points: Sequence[dict[str, Any]] = (),
     *,
@@ -38,17 +38,17 @@ def panel(
     """One picture. ``mode``: "place" takes new points, "move" moves those there are, "look" neither."""
     return {
         "title": title,
-        "src": shelf.picture(_shown(image)),
+        "src": files.picture(_shown(image)),
         "width": image.size[0],
         "height": image.size[1],
-        "heat": None if heat is None else shelf.picture(heat_picture(heat)),
+        "heat": None if heat is None else files.picture(heat_picture(heat)),
         "mode": mode,
         "points": list(points),
     }
 
 
 def source_view(
-    shelf: SessionFiles,
+    files: SessionFiles,
     work: Workspace,
     *,
     looked: Sequence[int] = (),
@@ -67,16 +67,16 @@ def source_view(
         points.append({**drawn, "pending": pending})
     title = f"{work.source.name}, {work.source.size[0]} × {work.source.size[1]}"
     heat = None if maps is None or not len(looked) else strongest(maps)
-    return view([panel(shelf, work.source, points, title=title, mode="place", heat=heat)], empty=hint, height=360)
+    return view([panel(files, work.source, points, title=title, mode="place", heat=heat)], empty=hint, height=360)
 
 
 def targets_view(
-    shelf: SessionFiles, work: Workspace, *, point: int | None = None, layer: str = FUSED, active: int = 0
+    files: SessionFiles, work: Workspace, *, point: int | None = None, layer: str = FUSED, active: int = 0
 ) -> View:
     """The targets with what was found in them.
 
     Args:
-        shelf: where pictures are put up.
+        files: where pictures are put up.
         work: the workspace.
         point: whose heat map is shown, counted from 0; None for all points' together.
         layer: which layer's, or ``FUSED``.
@@ -86,16 +86,16 @@ def targets_view(
     panels = []
     for number, image in enumerate(work.targets):
         title = f"{image.name}, {image.size[0]} × {image.size[1]}"
-        if not work.matches and not work.placed:
-            panels.append(panel(shelf, image, title=title))
+        if not work.matches and not work.decisions:
+            panels.append(panel(files, image, title=title))
             continue
-        points = found_points(work, number, active=active)
-        panels.append(panel(shelf, image, points, title=title, mode="move", heat=heat_in(work, number, point, layer)))
+        points = match_marks(work, number, active=active)
+        panels.append(panel(files, image, points, title=title, mode="move", heat=heat_in(work, number, point, layer)))
     columns = min(max(len(panels), 1), 3)
     return view(panels, empty=hint, columns=columns, height=(460, 400, 320)[columns - 1])
 
 
-def found_points(work: Workspace, target: int, *, active: int | None = None) -> list[dict[str, Any]]:
+def match_marks(work: Workspace, target: int, *, active: int | None = None) -> list[dict[str, Any]]:
     """Matches as the viewer draws them: the number in the point's own colour, the dot in that of its confidence.
 
     A point that is not found yet comes without a location, so that the others keep their numbers.
@@ -104,7 +104,7 @@ def found_points(work: Workspace, target: int, *, active: int | None = None) -> 
     for index, (point, name) in enumerate(zip(work.ids, work.labels, strict=True)):
         cell = (work.target_ids[target], point)
         x, y = work.location(cell) or (None, None)
-        placed, match = work.placed.get(cell), work.matches.get(cell)
+        placed, match = work.decisions.get(cell), work.matches.get(cell)
         dot, outdated = "#ffffff", False
         if placed is not None:
             told = "put right by hand" if placed.how == "corrected" else "accepted"
@@ -128,14 +128,14 @@ def heat_in(work: Workspace, target: int, point: int | None, layer: str) -> np.n
     """The heat map to show in a target, of one point or all, of one layer or all together; None where there is none."""
     points = work.ids if point is None else work.ids[point : point + 1]
     cells = [(work.target_ids[target], one) for one in points]
-    maps = [map_of(match.found, match.index, layer) for cell in cells if (match := work.matches.get(cell))]
+    maps = [map_of(match.prediction, match.index, layer) for cell in cells if (match := work.matches.get(cell))]
     known = [one for one in maps if one is not None]
     # Methods differ in their maps' sizes: those of the method that was used last are shown together.
     alike = [one for one in known if one.shape == known[-1].shape]
     return None if not alike else alike[0] if point is not None else strongest(np.stack(alike))
 
 
-def map_of(found: Found, index: int, layer: str) -> np.ndarray | None:
+def map_of(found: Prediction, index: int, layer: str) -> np.ndarray | None:
     """A point's map of one layer, or of all together; None where there is none."""
     if layer == FUSED:
         return found.matches.heatmaps[index]
@@ -145,7 +145,7 @@ def map_of(found: Found, index: int, layer: str) -> np.ndarray | None:
     return layers
 
 
-def heat_of(found: Found, point: int | None, layer: str) -> np.ndarray | None:
+def heat_of(found: Prediction, point: int | None, layer: str) -> np.ndarray | None:
     """The heat map to show: of one point or all, of one layer or all together; None where there is none."""
     count = len(found.matches.heatmaps)
     points = range(count) if point is None else [min(point, count - 1)] if count else []
@@ -158,8 +158,8 @@ def layer_choices(work: Workspace) -> list[str]:
     names = [
         name
         for match in work.matches.values()
-        if match.found.layers is not None
-        for name in match.found.matches.layer_names
+        if match.prediction.layers is not None
+        for name in match.prediction.matches.layer_names
     ]
     return [FUSED, *dict.fromkeys(names)]
 

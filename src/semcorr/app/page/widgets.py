@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from semcorr.app.server.jobs import Job, Status
-from semcorr.app.server.serve import AppState
+from semcorr.app.state import AppState
 from semcorr.imaging.image_files import image_suffixes
 
 _EVERY = 0.35
@@ -40,10 +40,10 @@ def opacity() -> gr.Slider:
     return slider
 
 
-def follow(desk: AppState, job: Job) -> Iterator[Status]:
+def follow(state: AppState, job: Job) -> Iterator[Status]:
     """A job's status now and again until it is finished, the last one included."""
     while not job.wait(_EVERY):
-        yield job.status(desk.queue.ahead(job))
+        yield job.status(state.queue.ahead(job))
     yield job.status()
 
 

@@ -11,8 +11,8 @@ import gradio as gr
 from semcorr.app.page import examples, html, viewer, widgets
 from semcorr.app.server.jobs import Job
 from semcorr.app.server.limits import check_letters, read_upload, sweep
-from semcorr.app.server.serve import AppState
 from semcorr.app.server.sessions import Session
+from semcorr.app.state import AppState
 from semcorr.errors import ImageError, SemcorrError
 from semcorr.matchers.prompt.word_attention import WordMaps, word_maps
 from semcorr.visualization.heatmap_grids import draw_word_maps
@@ -22,7 +22,7 @@ _EMPTY = "Send a picture or press an example, type what it shows, and press Show
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Parts:
+class _Widgets:
     """The tab's components."""
 
     upload: gr.UploadButton
@@ -42,7 +42,7 @@ class _Parts:
         return [self.prompt, self.show, self.cancel, self.status, self.picture, self.words, self.files]
 
 
-def build(desk: AppState) -> None:
+def build(state: AppState) -> None:
     """Lay the tab out and wire it."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=340):
@@ -78,36 +78,36 @@ def build(desk: AppState) -> None:
                 "words", viewer.view([], empty="Here every word gets the picture with its heat map.")
             )
             files = gr.HTML("", elem_id="words-files", padding=False)
-    on = _Parts(
+    on = _Widgets(
         upload=upload, source=source, examples=buttons, prompt=prompt, show=show, cancel=cancel, status=status,
         picture=picture, words=words, files=files,
     )  # fmt: skip
-    _wire(desk, on)
+    _wire(state, on)
 
 
 class _Handlers:
     """What the tab's buttons do, each for the session that asks."""
 
-    def __init__(self, desk: AppState, on: _Parts) -> None:
-        self._desk, self._on = desk, on
+    def __init__(self, state: AppState, on: _Widgets) -> None:
+        self._state, self._on = state, on
 
     def _taken(self, session: Session) -> Updates:
         image = session.words_image
-        shown = [] if image is None else [viewer.panel(session.shelf, image, title=image.name)]
+        shown = [] if image is None else [viewer.panel(session.files, image, title=image.name)]
         return {self._on.picture: viewer.view(shown, empty=_EMPTY), self._on.status: ""}
 
     def upload(self, path: str, request: gr.Request) -> Updates:
-        session = self._desk.sessions.of(request.session_hash)
-        sweep(self._desk.folder)
+        session = self._state.sessions.of(request.session_hash)
+        sweep(self._state.folder)
         try:
-            self._desk.sessions.check_room(session)
-            session.words_image = read_upload(path, Path(path).name, self._desk.folder, self._desk.limits)
+            self._state.sessions.check_room(session)
+            session.words_image = read_upload(path, Path(path).name, self._state.folder, self._state.limits)
         except SemcorrError as error:
             return {self._on.status: html.bad(str(error))}
         return self._taken(session)
 
     def source(self, request: gr.Request) -> Updates:
-        session = self._desk.sessions.of(request.session_hash)
+        session = self._state.sessions.of(request.session_hash)
         if session.work.source is None:
             return {self._on.status: html.bad("There is no source on the tab Match yet. Send a picture here.")}
         session.words_image = session.work.source
@@ -115,33 +115,33 @@ class _Handlers:
 
     def example(self, category: str) -> Callable[[gr.Request], Updates]:
         def load(request: gr.Request) -> Updates:
-            session = self._desk.sessions.of(request.session_hash)
+            session = self._state.sessions.of(request.session_hash)
             session.words_image, caption = examples.words_example(category)
             return {**self._taken(session), self._on.prompt: caption}
 
         return load
 
     def cancel(self, request: gr.Request) -> None:
-        self._desk.sessions.of(request.session_hash).cancel()
+        self._state.sessions.of(request.session_hash).cancel()
 
     def show(self, prompt: str, request: gr.Request) -> Iterator[Updates]:
         """Put the work into the queue, and show the words' maps when it is done."""
-        session, on = self._desk.sessions.of(request.session_hash), self._on
+        session, on = self._state.sessions.of(request.session_hash), self._on
         image = session.words_image
 
         def work(job: Job) -> WordMaps:
             if image is None:
                 raise ImageError("First send a picture, or press an example.")
-            return word_maps(self._desk.models.network(), image, prompt, progress=job)
+            return word_maps(self._state.matchers.network(), image, prompt, progress=job)
 
         try:
-            check_letters(prompt, self._desk.limits)
-            job = session.start(self._desk.queue, work)
+            check_letters(prompt, self._state.limits)
+            job = session.start(self._state.queue, work)
         except SemcorrError as error:
             yield {on.status: html.bad(str(error))}
             return
         yield {on.show: gr.Button(interactive=False), on.cancel: gr.Button(interactive=True)}
-        for status in widgets.follow(self._desk, job):
+        for status in widgets.follow(self._state, job):
             if not job.finished:
                 yield {on.status: html.live(status)}
         status = job.status()
@@ -154,10 +154,10 @@ class _Handlers:
 
     def _found(self, session: Session, image: Any, maps: WordMaps) -> Updates:
         different = list(dict.fromkeys(word.casefold() for word in maps.words))
-        shown = [viewer.panel(session.shelf, image, title=word, heat=maps.heatmap(word)) for word in different]
+        shown = [viewer.panel(session.files, image, title=word, heat=maps.heatmap(word)) for word in different]
         stream = io.BytesIO()
         draw_word_maps(maps, image).save(stream, format="PNG")
-        link = {"words.png": session.shelf.put(stream.getvalue(), "image/png", "words.png")}
+        link = {"words.png": session.files.put(stream.getvalue(), "image/png", "words.png")}
         columns = 2 if len(shown) < 5 else 3 if len(shown) < 10 else 4
         return {
             self._on.words: viewer.view(shown, empty="", columns=columns, height=300),
@@ -165,8 +165,8 @@ class _Handlers:
         }
 
 
-def _wire(desk: AppState, on: _Parts) -> None:
-    do = _Handlers(desk, on)
+def _wire(state: AppState, on: _Widgets) -> None:
+    do = _Handlers(state, on)
     quick: dict[str, Any] = {"outputs": on.outputs, "show_progress": "hidden", "api_visibility": "private"}
     on.upload.upload(do.upload, on.upload, **quick)
     on.source.click(do.source, None, **quick)

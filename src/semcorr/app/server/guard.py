@@ -59,7 +59,7 @@ class Guard:
 
     Args:
         app: Gradio's.
-        shelf: pictures and files to serve.
+        files: pictures and files to serve.
         limits: what is refused.
         host: what the server listens to. Requests by another name are refused, so that a page from elsewhere cannot
             reach it through a name of its own (DNS rebinding): on this machine alone there is localhost, else any
@@ -72,16 +72,16 @@ class Guard:
     def __init__(
         self,
         app: Asgi,
-        shelf: ServedFiles,
+        files: ServedFiles,
         limits: Limits,
         host: str,
         folder: Path,
         names: Collection[str] = (),
         seconds: float = _SECONDS,
     ) -> None:
-        self._app, self._shelf, self._limits, self._folder, self._seconds = (
+        self._app, self._files, self._limits, self._folder, self._seconds = (
             app,
-            shelf,
+            files,
             limits,
             folder.resolve(),
             seconds,
@@ -157,7 +157,7 @@ class Guard:
             return False
 
     async def _serve(self, token: str, method: str, send: Send) -> None:
-        item = self._shelf.get(token)
+        item = self._files.get(token)
         if item is None:
             await _answer(send, 404, "This picture or file is gone. Reload the page.")
             return

@@ -1,4 +1,4 @@
-"""Start the page: Gradio, told to keep to this machine, behind the guard."""
+"""Start the page: Gradio, kept to this machine, behind the guard."""
 
 import dataclasses
 import os
@@ -8,23 +8,27 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from semcorr.app.matchers import Choice, Models
+from semcorr.app.matchers import Choice, LoadedMatchers
 from semcorr.app.server.guard import Guard
 from semcorr.app.server.jobs import JobQueue
 from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
+from semcorr.app.state import AppState
 from semcorr.errors import SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where the page is served; a ``port`` of 0 stands for any that is free.
+    """Where the page is served.
 
-    ``names`` are what it may be called besides its address and the machine's own name, such as a proxy's.
+    Attributes:
+        host: The address to listen at.
+        port: The port; 0 stands for any free one.
+        names: Names to answer to besides the address and the machine's own name, such as a proxy's.
     """
 
     host: str = "127.0.0.1"
@@ -32,101 +36,69 @@ class Address:
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AppState:
-    """All that the page's functions share.
-
-    Attributes:
-        models: loads matchers.
-        limits: what is refused.
-        folder: the page's own temporary folder, where files that are sent lie until they are read.
-        runs: the folder whose runs may be looked at.
-        shelf: pictures and files for the browser.
-        sessions: the open pages.
-        queue: the heavy work of all.
-    """
-
-    models: Models
-    limits: Limits
-    folder: Path
-    runs: Path
-    shelf: ServedFiles
-    sessions: Sessions
-    queue: JobQueue = field(default_factory=JobQueue)
-
-
 def serve(
     choice: Choice,
     limits: Limits,
     runs: Path,
     address: Address,
-    told: Callable[[str, int], None],
-    loading: Callable[[Models], None] = Models.start,
+    on_ready: Callable[[str, int], None],
+    load: Callable[[LoadedMatchers], None] = LoadedMatchers.start,
 ) -> None:
-    """Serve the page until Ctrl-C; its temporary folder is removed at the end, whatever ends it.
+    """Serve the page until Ctrl-C; its temporary folder is removed at the end, however it ends.
 
     Args:
-        choice: model and method.
-        limits: what is refused.
-        runs: the folder whose runs may be looked at.
-        address: where to listen.
-        told: called with host and port when the page answers.
-        loading: loads what the page opens with, and may show how far it is.
+        choice: Model and method.
+        limits: What is refused.
+        runs: The folder whose runs the page may show.
+        address: Where to listen.
+        on_ready: Called with host and port when the page answers.
+        load: Loads what the page opens with, and may show the progress.
 
     Raises:
-        SettingsError: the address is taken, or not this machine's.
-        SemcorrError: the model cannot be loaded.
+        SettingsError: The address is taken, or does not belong to this machine.
+        SemcorrError: The model cannot be loaded.
     """
-    port = _free(address)
-    models = Models(choice)
-    loading(models)  # what cannot work is told now, not to the first visitor
+    port = _free_port(address)
+    matchers = LoadedMatchers(choice)
+    load(matchers)  # an error shows now, not to the first visitor
     folder = Path(tempfile.mkdtemp(prefix="semcorr-app-"))
     keep_to_this_machine(folder)
-    shelf = ServedFiles()
-    desk = AppState(
-        models=models,
+    files = ServedFiles()
+    state = AppState(
+        matchers=matchers,
         limits=limits,
         folder=folder,
         runs=runs,
-        shelf=shelf,
-        sessions=Sessions(shelf, limits),
+        files=files,
+        sessions=Sessions(files, limits),
         queue=JobQueue(limits.waiting),
     )
     try:
-        _launch(desk, dataclasses.replace(address, port=port), told)
+        _launch(state, dataclasses.replace(address, port=port), on_ready)
     finally:
-        desk.queue.close()
+        state.queue.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _launch(desk: AppState, address: Address, told: Callable[[str, int], None]) -> None:
-    from starlette.middleware import Middleware  # here: they come with Gradio
+def _launch(state: AppState, address: Address, on_ready: Callable[[str, int], None]) -> None:
+    # Gradio reads its environment variables on import: only now are they as they should be.
+    from starlette.middleware import Middleware
 
-    from semcorr.app.page.page import build, look
+    from semcorr.app.page.page import appearance, build
 
-    page = build(desk)
+    guard = Middleware(
+        Guard, files=state.files, limits=state.limits, host=address.host, folder=state.folder, names=address.names
+    )
+    page = build(state)
     page.queue(default_concurrency_limit=None, max_size=None)
     page.launch(
         server_name=address.host,
         server_port=address.port,
-        app_kwargs={
-            "middleware": [
-                Middleware(
-                    Guard,
-                    shelf=desk.shelf,
-                    limits=desk.limits,
-                    host=address.host,
-                    folder=desk.folder,
-                    names=address.names,
-                )
-            ],
-            "docs_url": None,
-            "redoc_url": None,
-        },
-        max_file_size=desk.limits.bytes,
+        app_kwargs={"middleware": [guard], "docs_url": None, "redoc_url": None},
+        max_file_size=state.limits.bytes,
         prevent_thread_lock=True,
         quiet=True,
-        max_threads=200,  # whoever waits for a job takes one
+        max_threads=200,  # each page that waits for a job occupies one
         share=False,
         inbrowser=False,
         ssr_mode=False,
@@ -138,11 +110,11 @@ def _launch(desk: AppState, address: Address, told: Callable[[str, int], None]) 
         show_error=True,
         allowed_paths=[],
         strict_cors=True,
-        **look(),
+        **appearance(),
     )
-    told(address.host, address.port)
+    on_ready(address.host, address.port)
     stop = threading.Event()
-    # A service manager's way to end it; Ctrl-C comes as an exception of its own.
+    # SIGTERM is how a service manager ends it; Ctrl-C raises KeyboardInterrupt by itself.
     before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
         while not stop.wait(0.5):
@@ -153,26 +125,26 @@ def _launch(desk: AppState, address: Address, told: Callable[[str, int], None]) 
 
 
 def keep_to_this_machine(folder: Path) -> None:
-    """Before Gradio is imported, which reads these: no statistics, no look for newer versions, files in one place."""
+    """Set Gradio's environment before it is imported: no statistics, no update check, one folder for files."""
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
-        del os.environ[name]  # paths to serve, a public address: nothing of this is left to chance
+        del os.environ[name]  # they can share paths or make the address public
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
-def _free(address: Address) -> int:
-    """The port, after trying whether it can be had.
+def _free_port(address: Address) -> int:
+    """The port, after checking that it can be bound.
 
     Raises:
-        SettingsError: it cannot.
+        SettingsError: It cannot.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind((address.host, address.port))
-            return int(tried.getsockname()[1])
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address.host, address.port))
+            return int(probe.getsockname()[1])
     except (OSError, OverflowError) as error:
         raise SettingsError(
             f"The page cannot be served at {address.host}:{address.port}: {error}. Choose another --port (0 takes any "

@@ -52,15 +52,15 @@ class ServedFiles:
 
 
 class SessionFiles:
-    """One session's part of the shelf: the same content has the same address, and the oldest goes when it is too much.
+    """One session's part of the files: the same content has the same address, and the oldest goes when it is too much.
 
     Args:
-        shelf: everybody's.
+        files: everybody's.
         limit_bytes: what one session may have up.
     """
 
-    def __init__(self, shelf: ServedFiles, limit_bytes: int = 160_000_000) -> None:
-        self._shelf, self._limit = shelf, limit_bytes
+    def __init__(self, files: ServedFiles, limit_bytes: int = 160_000_000) -> None:
+        self._files, self._limit = files, limit_bytes
         self._tokens: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -72,11 +72,11 @@ class SessionFiles:
                 # Plain letters in the answer's header; the page's own link has the whole name.
                 saved = None if filename is None else re.sub(r"[^A-Za-z0-9._-]", "_", filename)
                 item = Item(data=data, media_type=media_type, filename=saved)
-                self._tokens[key] = self._shelf.put(item), len(data)
+                self._tokens[key] = self._files.put(item), len(data)
             self._tokens.move_to_end(key)
             while len(self._tokens) > 1 and sum(size for _, size in self._tokens.values()) > self._limit:
                 _, (token, _) = self._tokens.popitem(last=False)
-                self._shelf.drop(token)
+                self._files.drop(token)
             return PREFIX.lstrip("/") + self._tokens[key][0]
 
     @property
@@ -95,5 +95,5 @@ class SessionFiles:
         """Take everything of this session down."""
         with self._lock:
             for token, _ in self._tokens.values():
-                self._shelf.drop(token)
+                self._files.drop(token)
             self._tokens.clear()

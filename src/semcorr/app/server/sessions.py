@@ -27,10 +27,10 @@ _NEARLY = 0.8
 class Session:
     """What the server remembers of one browser."""
 
-    def __init__(self, shelf: ServedFiles, key: str, history_bytes: float = 500e6) -> None:
+    def __init__(self, files: ServedFiles, key: str, history_bytes: float = 500e6) -> None:
         self.key = key
         self.history = History(history_bytes)
-        self.shelf = SessionFiles(shelf)
+        self.files = SessionFiles(files)
         self.lock = threading.RLock()
         self.job: Job | None = None
         self.finding: str | None = None
@@ -77,7 +77,7 @@ class Session:
     @property
     def unsaved(self) -> bool:
         """Whether there are corrections or acceptances that were not exported."""
-        return bool(self.work.placed) and self.work is not self.saved
+        return bool(self.work.decisions) and self.work is not self.saved
 
     # --- pages ---
 
@@ -118,7 +118,7 @@ class Session:
     def held_bytes(self) -> int:
         """Bytes of the images and maps that are kept for this browser, in all states that an undo leads to."""
         own = 0 if self.words_image is None else self.words_image.pixels.nbytes
-        return own + self.history.bytes + self.shelf.bytes
+        return own + self.history.bytes + self.files.bytes
 
     def start(self, queue: JobQueue, work: Callable[[Job], Any], finding: str | None = None) -> Job:
         """Put work of this user into the queue; it is cancelled when no page has shown the session for a while.
@@ -142,7 +142,7 @@ class Session:
     def close(self) -> None:
         """Forget everything."""
         self.cancel()
-        self.shelf.clear()
+        self.files.clear()
 
 
 class Sessions:
@@ -152,8 +152,8 @@ class Sessions:
     server makes: who presents a key that it did not make gets a new session under another.
     """
 
-    def __init__(self, shelf: ServedFiles, limits: Limits) -> None:
-        self._shelf, self._limits = shelf, limits
+    def __init__(self, files: ServedFiles, limits: Limits) -> None:
+        self._files, self._limits = files, limits
         self._open: OrderedDict[str, Session] = OrderedDict()
         self._shown: dict[str, Session] = {}
         self._removed: OrderedDict[str, None] = OrderedDict()
@@ -245,7 +245,7 @@ class Sessions:
         self._forget_old()
         while len(self._open) >= self._limits.sessions:
             self._remove(self._least())
-        session = Session(self._shelf, secrets.token_urlsafe(32), self._limits.history_megabytes * 1e6)
+        session = Session(self._files, secrets.token_urlsafe(32), self._limits.history_megabytes * 1e6)
         self._open[session.key] = session
         return session
 
