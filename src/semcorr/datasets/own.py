@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.imaging.geometry import Box, pixel_points
-from semcorr.keypoints.coco_fields import (
-    VISIBLE,
+from semcorr.keypoints.base import VISIBLE
+from semcorr.keypoints.coco.document import (
     box_of,
     by_id,
     counted,

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from semcorr.imaging.geometry import Box
-from semcorr.keypoints.coco_fields import COVERED as COVERED
-from semcorr.keypoints.coco_fields import MISSING as MISSING
-from semcorr.keypoints.coco_fields import VISIBLE as VISIBLE
+
+VISIBLE, COVERED, MISSING = 2, 1, 0
+"""COCO's marks: a point that can be seen, one that something covers, one that nobody marked."""
 
 ADVICE = "Correct the file, or name another."
 

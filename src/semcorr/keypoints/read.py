@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from semcorr.keypoints import coco_reading, csv_table, cvat_reading, label_studio
+from semcorr.keypoints import coco, csv_table, cvat, label_studio
 from semcorr.keypoints.base import ADVICE, Annotations
 from semcorr.keypoints.file_reader import Folder
 from semcorr.storage.files import is_dir
@@ -26,7 +26,7 @@ def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str
     if path.suffix.lower() == ".csv":
         return csv_table.read(path, images)
     if path.suffix.lower() == ".xml":
-        return cvat_reading.read(path, images)
+        return cvat.read(path, images)
     if path.suffix.lower() != ".json":
         raise folder.wrong(
             f"expected COCO or Label Studio (.json), CVAT for images (.xml) or a table (.csv), got {str(path)!r}."
@@ -45,4 +45,4 @@ def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str
             f"expected a whole COCO file, with images, annotations and categories, got a list of annotations or "
             f"results in {str(path)!r}: which images and key-points they mean stands in the file that they belong to."
         )
-    return label_studio.read(path, images) if label_studio.is_export(content) else coco_reading.read(path, images)
+    return label_studio.read(path, images) if label_studio.is_export(content) else coco.read(path, images)

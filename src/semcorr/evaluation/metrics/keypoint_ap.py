@@ -15,7 +15,7 @@ from jaxtyping import Float
 from semcorr.errors import DatasetError, SettingsError
 from semcorr.evaluation.metrics import confidence as trust
 from semcorr.evaluation.metrics import pck
-from semcorr.keypoints.coco_fields import key_points, predicted, size_of
+from semcorr.keypoints.coco.document import key_points, predicted, size_of
 from semcorr.keypoints.file_reader import Folder
 
 ALPHAS = (0.05, 0.1)

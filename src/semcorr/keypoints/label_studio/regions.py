@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from semcorr.imaging.geometry import Box
-from semcorr.keypoints.label_studio.exports import Region, Task
+from semcorr.keypoints.label_studio.tasks import Region, Task
 from semcorr.keypoints.shapes import Corners, contains, ellipse, extent_in, rectangle
 
 _PLAIN = ("keypoint", "rectangle", "ellipse", "polygon", "brush")

@@ -1,4 +1,4 @@
-"""COCO's key-point files, written; :mod:`semcorr.keypoints.coco_reading` reads them.
+"""COCO's key-point files, written; :mod:`semcorr.keypoints.coco.read` reads them.
 
 COCO's x and y count pixels from 0 and name a pixel, whose middle is half a pixel further on in the frame that this
 package uses; boxes (x, y, width, height) are edges in both.
@@ -24,7 +24,7 @@ from semcorr.keypoints.base import (
     Category,
     Instance,
 )
-from semcorr.keypoints.coco_fields import FOUND
+from semcorr.keypoints.coco.document import FOUND
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.keypoints.provenance import MARK, predicted_mark
 

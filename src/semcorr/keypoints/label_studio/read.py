@@ -11,8 +11,8 @@ from semcorr.keypoints.image_paths import ImagePaths
 from semcorr.keypoints.label_studio.addresses import image_fields, is_embedded, readings
 from semcorr.keypoints.label_studio.config import LabellingConfig, path_beside, read_config
 from semcorr.keypoints.label_studio.controls import Controls
-from semcorr.keypoints.label_studio.exports import TITLE, Notes, Region, Task, tasks_of
 from semcorr.keypoints.label_studio.regions import Drawing, DrawnObject, UnknownSizeError, drawing_of
+from semcorr.keypoints.label_studio.tasks import TITLE, Notes, Region, Task, tasks_of
 from semcorr.storage.files import is_file
 
 DEFAULT_CATEGORY = "object"

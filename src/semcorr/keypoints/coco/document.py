@@ -12,11 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.imaging.geometry import Box, corner_box
+from semcorr.keypoints.base import COVERED, MISSING, VISIBLE
 from semcorr.keypoints.file_reader import Folder
 from semcorr.keypoints.provenance import MARK, is_predicted
-
-VISIBLE, COVERED, MISSING = 2, 1, 0
-"""COCO's marks: a point that can be seen, one that something covers, one that nobody marked."""
 
 FOUND = "keypoints_found"
 """The field in which ``semcorr transfer`` writes every predicted point and its confidence."""

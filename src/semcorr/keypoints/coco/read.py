@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from semcorr.keypoints.base import ADVICE, MISSING, AnnotatedImage, Annotations, Category, Instance
-from semcorr.keypoints.coco_fields import (
+from semcorr.keypoints.coco.document import (
     box_of,
     by_id,
     counted,

@@ -8,9 +8,9 @@ import numpy as np
 from semcorr.imaging.geometry import Box
 from semcorr.keypoints.base import AnnotatedImage, Annotations
 from semcorr.keypoints.label_studio.controls import Controls, Drawn
-from semcorr.keypoints.label_studio.exports import Region, Task
-from semcorr.keypoints.label_studio.reading import Read, scored
+from semcorr.keypoints.label_studio.read import Read, scored
 from semcorr.keypoints.label_studio.regions import LOOSE, drawing_of
+from semcorr.keypoints.label_studio.tasks import Region, Task
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 
 _OURS = "semcorr"

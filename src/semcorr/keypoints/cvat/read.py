@@ -18,7 +18,7 @@ from semcorr.keypoints.base import (
     Category,
     Instance,
 )
-from semcorr.keypoints.cvat_labels import Labels
+from semcorr.keypoints.cvat.labels import Labels
 from semcorr.keypoints.file_reader import Folder
 from semcorr.keypoints.image_paths import ImagePaths
 from semcorr.keypoints.shapes import Corners, contains, extent_in, rectangle

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from semcorr.keypoints.base import AnnotatedImage, Annotations
-from semcorr.keypoints.cvat_labels import meta_of
+from semcorr.keypoints.cvat.labels import meta_of
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 
 _ID_DIGITS = 18
