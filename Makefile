@@ -13,7 +13,7 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS
 SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem
 # Tests in which networks run; those of files, of the hub, of commands and of pages round nothing.
 NETWORKS := tests/matchers tests/models/diffusion tests/models/dino tests/models/test_finite.py \
-	tests/transfer/test_supports.py tests/evaluation/test_ablation.py tests/benchmarks/test_plain.py \
+	tests/transfer/test_supports.py tests/evaluation/test_ablation.py tests/benchmarks/test_plain_method.py \
 	$(addprefix --ignore=tests/,models/diffusion/test_hub.py models/diffusion/test_load.py \
 	models/diffusion/test_layers.py models/dino/test_hub.py models/dino/test_load_folder.py \
 	matchers/prompt/test_settings.py matchers/prompt/test_random_draws.py matchers/test_results.py)

@@ -15,11 +15,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.table import Table
 
-from benchmarks import verdict
-from benchmarks.command import EXACT, FAST, chosen_presets, load, main, new_app, save_json, use_threads
-from benchmarks.contest import PLAIN, STAGES, Contestant, Measured, Stage, make
+from benchmarks import speed_figures as verdict
+from benchmarks.command import EXACT, FAST, chosen_presets, main, new_app, save_json, use_threads
+from benchmarks.inputs import load
 from benchmarks.machine import Machine
 from benchmarks.machine import measure as measure_machine
+from benchmarks.method_cost import PLAIN, STAGES, Contestant, Measured, Stage, make
 from semcorr.cli import console
 from semcorr.cli.options import parse_settings
 from semcorr.errors import SettingsError

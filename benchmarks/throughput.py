@@ -23,12 +23,12 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from benchmarks.command import main, new_app, save_json
-from benchmarks.executing import WAYS, HandOver, Ran, Stand, Transfers, Way, hand_over, measure
+from benchmarks.executor_timing import WAYS, HandOver, Ran, Stand, Transfers, Way, hand_over, measure
 from benchmarks.machine import Machine
 from benchmarks.machine import measure as measure_machine
 from benchmarks.meters import OtherWork
-from benchmarks.transfer import drawn_world
-from benchmarks.verdict import spread
+from benchmarks.speed_figures import spread
+from benchmarks.transfer_accuracy import drawn_world
 from semcorr.cli import console
 from semcorr.cli.options import Output, parse_settings
 from semcorr.errors import SettingsError
@@ -98,7 +98,7 @@ def throughput(
         ways: Only these; "one thread" is what others are compared with.
         changes: NAME=VALUE, repeated: changes one setting of the preset.
         output: Folder for drawings and descriptions.
-        json_file: A file for benchmarks.simulate, with everything measured.
+        json_file: A file for benchmarks.many_workers, with everything measured.
     """
     if repeats < 1 or workers < 2 or targets < workers or unit <= 0:
         raise SettingsError("Expected repeats from 1, workers from 2, as many targets or more, and a --unit above 0.")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import contest, machine, meters, speed
+from benchmarks import machine, meters, speed
+from benchmarks import method_cost as contest
 from benchmarks.command import main
-from benchmarks.contest import PLAIN, Contestant, make
+from benchmarks.method_cost import PLAIN, Contestant, make
 from semcorr.models.diffusion import DiffusionModel
 
 FEW = {"resolution": 64, "steps": 3, "rounds": 2, "locate_crops": 5}

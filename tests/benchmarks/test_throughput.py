@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import throughput
 from benchmarks.command import main
-from benchmarks.executing import Ran, Span
+from benchmarks.executor_timing import Ran, Span
 from semcorr.keypoints.predictions import TransferRecord
 
 RECORD = TransferRecord(file="a.png", path=Path("a.png"))

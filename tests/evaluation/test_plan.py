@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.planned import compare
+from benchmarks.plan_accuracy import compare
 from semcorr.datasets import registry
 from semcorr.datasets.registry import SPECS
 from semcorr.errors import SettingsError

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from transformers import CLIPTextModel
 
 import semcorr
-from benchmarks.words import measure
+from benchmarks.word_accuracy import measure
 from closeness import assert_close_to_scale
 from models.diffusion.clip_words import clip_tokenizer, save_text_encoder
 from models.diffusion.networks import UNETS, save_checkpoint, whole_unet_maps

@@ -65,7 +65,8 @@ def reference(family: str = "sd1") -> PromptSettings:
 def fast(family: str = "sd1") -> PromptSettings:
     """``paper`` with frozen queries: the network runs once a crop, whatever the number of points, rounds and steps.
 
-    Peaks are finer than a cell, by a parabola: no worse on validation drawings (``python -m benchmarks.peaks``).
+    Peaks are finer than a cell, by a parabola: no worse on validation drawings
+    (``python -m benchmarks.peak_refinement``).
     Its numbers were chosen on the toy world, not all of them on validation drawings alone (``docs/performance.md``); no
     checkpoint for photographs has been measured.
     """

@@ -1,0 +1,178 @@
+"""Tables of the documentation, written from recorded results: what stands there is what a command printed.
+
+``python -m benchmarks.doc_tables``
+
+``docs/results`` holds what commands wrote: ``semcorr ablate``, ``eval`` and ``report`` with ``--json``, and benchmarks
+with ``--json FILE``. A page marks where a table of one of them belongs::
+
+    <!-- table: transfer -->
+    <!-- end -->
+
+What lies between the two lines is replaced. A report has many tables; words of the title choose one, and headings its
+columns, each with its interval, if not all are wanted::
+
+    <!-- table: toy-ablation | lead over | PCK@0.1 per point -->
+"""
+
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks import accuracy_and_time as frontier
+from benchmarks import calibration_domain as domain
+from benchmarks import known_transforms as known_pairs
+from benchmarks import many_workers as simulate
+from benchmarks import peak_refinement as peaks
+from benchmarks import processor_agreement as processors
+from benchmarks import throughput
+from benchmarks import transfer_accuracy as transfer
+from benchmarks.command import main, new_app
+from semcorr.cli import console
+from semcorr.errors import SemcorrError
+from semcorr.evaluation.report.tables import Column, Row, Sheet
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+
+_MARK = re.compile(
+    r"^(?P<indent> *)<!-- table: (?P<what>[^\n]+?) -->\n.*?^ *<!-- end -->$", flags=re.DOTALL | re.MULTILINE
+)
+
+app = new_app("doc_tables", "Write recorded results into the documentation's tables.")
+
+
+@app.default
+def pages() -> int:
+    """Write recorded results into the documentation's tables."""
+    for page in documents():
+        before = page.read_text(encoding="utf-8")
+        after, missing = rendered(before)
+        if after != before:
+            page.write_text(after, encoding="utf-8")
+            console.say(f"Written: {page.relative_to(ROOT)}")
+        for name in missing:
+            console.note(
+                f"{page.relative_to(ROOT)}: docs/results/{name}.json is not there; its tables stay as they are."
+            )
+    return 0
+
+
+def documents() -> list[Path]:
+    """Every page that may have tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def rendered(text: str, results: Path = RESULTS) -> tuple[str, set[str]]:
+    """A page with its tables as the results have them, and the names of results that are not there.
+
+    Raises:
+        SemcorrError: a result cannot be read, or has no such table.
+    """
+    missing = set()
+
+    def table(mark: re.Match[str]) -> str:
+        name, *which = (part.strip() for part in mark["what"].split("|"))
+        if not (results / f"{name}.json").exists():
+            missing.add(name)
+            return mark[0]
+        told = f"<!-- table: {mark['what']} -->\n{_table(results / f'{name}.json', *which)}\n<!-- end -->"
+        return textwrap.indent(told, mark["indent"])
+
+    return _MARK.sub(table, text), missing
+
+
+def _table(file: Path, title: str = "", headings: str = "") -> str:
+    """One table of a recorded result, as Markdown."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        make = _OF_BENCHMARKS.get(file.stem)
+        if make is not None:
+            return markdown(make(document))
+        chosen = [sheet for sheet in sheets(document) if title in sheet.title]
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise SemcorrError(
+            f"{file}: expected what a command wrote by --json ({type(error).__name__}: {error})."
+        ) from error
+    if len(chosen) != 1:
+        told = "; ".join(sheet.title for sheet in chosen) or "none"
+        raise SemcorrError(f"{file}: expected one table with {title!r} in its title, found {told}.")
+    return only(chosen[0], headings.split(", ")) if headings else chosen[0].markdown()
+
+
+def sheets(document: Mapping[str, Any]) -> list[Sheet]:
+    """The tables of a report that was written as JSON."""
+    found = []
+    for sheet in document["sheets"]:
+        columns = tuple(Column(**column) for column in sheet["columns"])
+        rows = tuple(
+            Row(
+                name=row["name"],
+                quoted=row["quoted"],
+                values=tuple(_value(row["values"][column.key]) for column in columns),
+            )
+            for row in sheet["rows"]
+        )
+        told = {name: sheet[name] for name in ("title", "by", "dataset", "protocol")}
+        found.append(Sheet(columns=columns, rows=rows, **told))
+    return found
+
+
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _values(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _value(value) for name, value in record.items()}
+
+
+def only(sheet: Sheet, headings: Sequence[str]) -> str:
+    """Some columns of a sheet, each with its interval, as Markdown without the title.
+
+    Raises:
+        SemcorrError: there is no such column.
+    """
+    known = [column.heading for column in sheet.columns]
+    places: list[int] = []
+    for heading in headings:
+        if heading not in known:
+            raise SemcorrError(f"Expected a column {heading!r} in {sheet.title!r}, found {', '.join(known)}.")
+        place = known.index(heading)
+        interval = [column.kind for column in sheet.columns[place + 1 : place + 2]] == ["interval"]
+        places += [place, place + 1] if interval else [place]
+    rows = [replace(row, values=tuple(row.values[place] for place in places)) for row in sheet.rows]
+    chosen = replace(sheet, title="", columns=tuple(sheet.columns[place] for place in places), rows=tuple(rows))
+    return chosen.markdown().lstrip()
+
+
+def markdown(table: Table) -> str:
+    """A terminal's table as Markdown, without its title."""
+    headings = [str(column.header) for column in table.columns]
+    rules = ["---:" if column.justify == "right" else "---" for column in table.columns]
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in [headings, rules, *rows])
+
+
+_OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
+    "domain": lambda document: domain.table([domain.Outcome(**one) for one in document["outcomes"]]),
+    "frontier": lambda document: frontier.table([frontier.Place(**_values(one)) for one in document["places"]]),
+    "known-pairs": lambda document: known_pairs.table([known_pairs.Outcome(**one) for one in document["outcomes"]]),
+    "many-workers": lambda document: simulate.table(
+        simulate.Recording(**_values(document["recording"])), [simulate.Played(**one) for one in document["played"]]
+    ),
+    "peaks": peaks.table,
+    "processors": lambda document: processors.table([processors.Moved(**one) for one in document["moves"]]),
+    "throughput": lambda document: throughput.table(document["repeats"], compared=True),
+    "transfer": transfer.table,
+}
+"""What makes the table that a benchmark prints from what it writes by ``--json``."""
+
+
+if __name__ == "__main__":
+    sys.exit(main(app))

@@ -1,0 +1,17 @@
+from benchmarks.command import main
+from benchmarks.word_accuracy import app, measure
+from semcorr.models.diffusion import DiffusionModel
+
+
+def test_the_figures_are_printed(toy_model: DiffusionModel, capsys):
+    assert main(app, ["--drawings", "3", "--split", "val"]) == 0
+    hits = measure(toy_model, "val", 3)
+    told = capsys.readouterr().out
+    assert f"3 val drawings, {hits.words} words of visible parts" in told
+    assert f"on the part for {100 * hits.inside / hits.words:.1f} %" in told
+    assert hits.inside <= hits.words
+
+
+def test_no_drawings_are_refused(capsys):
+    assert main(app, ["--drawings", "0"]) == 2
+    assert "at least 1, got 0" in capsys.readouterr().err
