@@ -59,12 +59,12 @@ class Contestant:
     def draws(self, stage: Stage, points: int) -> Draws:
         """How many different crops the calls can draw."""
         settings = self.settings
-        fraction = settings.learn_crop if stage == "describe" else settings.locate_crop
+        fraction = settings.optimize_crop if stage == "describe" else settings.locate_crop
         side = settings.resolution or self.model.resolution
         middle = crop_range(side / 2, side / 2, resolution=side, fraction=fraction, margin=settings.crop_margin)
         positions = (middle.left_max - middle.left_min + 1) * (middle.top_max - middle.top_min + 1)
-        if stage == "describe" and settings.learn_crops:
-            positions = min(positions, settings.learn_crops)
+        if stage == "describe" and settings.optimize_crops:
+            positions = min(positions, settings.optimize_crops)
         alone = self.plain or stage == "describe" or settings.queries == "frozen"
         return Draws(
             positions=None if self.plain else positions,
@@ -74,7 +74,7 @@ class Contestant:
         )
 
     def _remembers_prefix(self) -> bool:
-        return self.settings.queries == "live" and self.settings.learn_noise == "shared"
+        return self.settings.queries == "live" and self.settings.optimize_noise == "shared"
 
     def measure(
         self,

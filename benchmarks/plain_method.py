@@ -26,7 +26,7 @@ from semcorr.errors import ModelError, SettingsError
 from semcorr.imaging.geometry import Crop, check_points, scale_points, squash
 from semcorr.imaging.image import ImageSource, load_image
 from semcorr.matchers.prompt.crops import CORNERS, CropRange, crop_range
-from semcorr.matchers.prompt.random_draws import SeededStream, SeededStreams
+from semcorr.matchers.prompt.random_streams import SeededStream, SeededStreams
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.models.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.progress import Progress
@@ -81,11 +81,13 @@ class PlainMatcher:
         frame = squash(source.tensor(), self.side)
         in_frame = scale_points(checked, source.size, (self.side, self.side))
         draws = SeededStreams(self.settings.seed, source.sha256, checked)
-        shared = [draws.shared("learn")] if self.settings.learn_crops else []
-        places = [stream.place() for stream in shared for _ in range(self.settings.learn_crops or 0)]
+        shared = [draws.shared("learn")] if self.settings.optimize_crops else []
+        places = [stream.place() for stream in shared for _ in range(self.settings.optimize_crops or 0)]
         latent = (self.model.vae.config.latent_channels, *(self.side // self.model.vae_factor,) * 2)
         always = [stream.noise(latent, self.settings.noise) for stream in shared for _ in places]
-        bank = list(zip(places, always if self.settings.learn_noise == "shared" else [None] * len(places), strict=True))
+        bank = list(
+            zip(places, always if self.settings.optimize_noise == "shared" else [None] * len(places), strict=True)
+        )
         rows = [(point, round_) for point in range(len(checked)) for round_ in range(self.settings.rounds)]
         total, found = len(rows) * self.settings.steps, []
         with _in_the_open(self.model, self.layers) as kept:
@@ -95,7 +97,7 @@ class PlainMatcher:
                 embedding = start[None].to(self.model.device).requires_grad_()
                 adam = torch.optim.Adam([embedding], lr=self.settings.lr)
                 for step in range(self.settings.steps):
-                    loss = self._learn_step(frame, in_frame[point], stream, bank, embedding, kept)
+                    loss = self._optimize_step(frame, in_frame[point], stream, bank, embedding, kept)
                     loss.backward()
                     adam.step()
                     adam.zero_grad()
@@ -131,7 +133,7 @@ class PlainMatcher:
         found = torch.stack([_argmax(heat) for heat in heatmaps]).double().numpy()
         return Located(points=scale_points(found, (self.side, self.side), target.size), heatmaps=torch.stack(heatmaps))
 
-    def _learn_step(
+    def _optimize_step(
         self,
         frame: Float[Tensor, "3 side side"],
         point: Float[np.ndarray, "2"],
@@ -142,10 +144,10 @@ class PlainMatcher:
     ) -> Float[Tensor, ""]:
         """One crop (at one of the image's shared places, if it has any, perhaps with its noise), one pass, one loss."""
         settings = self.settings
-        allowed = self._allowed(point, settings.learn_crop)
+        allowed = self._allowed(point, settings.optimize_crop)
         place, noise = bank[stream.pick(len(bank))] if bank else (None, None)
         crop = allowed.at(*place) if place else stream.crop(allowed)
-        self._pass(frame, crop, settings.learn_step, stream, embedding, kept, noise)
+        self._pass(frame, crop, settings.optimize_step, stream, embedding, kept, noise)
         x, y = crop.to_crop(point, self.side).tolist()
         target = self._gaussian(x, y).to(self.model.device)
         maps = [_enlarged(one, self.side) for one in self._token_maps(kept)]

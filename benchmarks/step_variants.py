@@ -34,7 +34,7 @@ from semcorr.matchers.prompt import PromptSettings, override, preset
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.optimize import learn
-from semcorr.matchers.prompt.random_draws import SeededStreams
+from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.checkpoint import Checkpoint
 from semcorr.models.diffusion.model import Device, DType
@@ -117,7 +117,7 @@ def variants(
         progress.busy("load")
         network = load(model, dtype, device)
     # With one shared crop and its noise, nothing but steps is left after the first.
-    once = {"learn_crops": 1, "learn_noise": "shared", "steps": steps + 1}
+    once = {"optimize_crops": 1, "optimize_noise": "shared", "steps": steps + 1}
     settings = override(preset(EXACT, network.family), **(parse_settings(changes or ()) | once))
     results = Results(model=model, rows=points * settings.rounds)
     stopped = False

@@ -12,6 +12,17 @@ from semcorr.errors import SettingsError, suggest
 
 S = TypeVar("S", bound="Settings")
 
+EARLIER_NAMES: Mapping[str, str] = {
+    "learn_step": "optimize_step",
+    "learn_crop": "optimize_crop",
+    "learn_crops": "optimize_crops",
+    "learn_noise": "optimize_noise",
+}
+"""Names of settings in files of version 0.1 (queries, runs, calibrations, transfers under way), and today's names.
+
+Only readers of files accept them: :func:`current_names`. Neither Python nor the command does.
+"""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -30,12 +41,12 @@ class Settings:
 
     @classmethod
     def from_dict(cls: type[S], values: Mapping[str, object]) -> S:
-        """Rebuild settings from :meth:`to_dict`.
+        """Rebuild settings from :meth:`to_dict`; names of an earlier version are accepted.
 
         Raises:
             SettingsError: an unknown name, a missing one without a default, or a value that does not fit.
         """
-        checked = _checked(cls, values)
+        checked = _checked(cls, {EARLIER_NAMES.get(name, name): value for name, value in values.items()})
         for field in dataclasses.fields(cls):
             if field.name not in checked and field.default is dataclasses.MISSING:
                 raise SettingsError(f"Setting {field.name!r} is missing: expected all that a method was run with.")
@@ -51,6 +62,23 @@ def override(settings: S, /, **changes: object) -> S:
         SettingsError: an unknown name (with the nearest known one), or a value that does not fit.
     """
     return dataclasses.replace(settings, **_checked(type(settings), changes))
+
+
+def current_names(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings from a file, or a mapping that holds some at any depth, under today's names."""
+    return _renamed(stored, EARLIER_NAMES)
+
+
+def earlier_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same under the names of version 0.1: what keys in its files were hashed from."""
+    return _renamed(values, {today: earlier for earlier, today in EARLIER_NAMES.items()})
+
+
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        names.get(name, name): _renamed(value, names) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
 
 
 @cache

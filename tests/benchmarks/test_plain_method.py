@@ -16,7 +16,7 @@ from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override, preset
 from semcorr.models.diffusion import DiffusionModel
 
-FRESH: dict[str, object] = {"learn_crops": None, "learn_noise": "fresh"}
+FRESH: dict[str, object] = {"optimize_crops": None, "optimize_noise": "fresh"}
 POINTS = [(41.3, 62.9), (110.0, 20.5)]
 
 
@@ -97,7 +97,7 @@ def test_shared_crops_are_the_same_with_fresh_noise_and_with_their_own(
 ):
     """Two crops are seen again within twelve steps, and the second point is near an edge: its crops are others."""
     settings = override(
-        preset("paper", "sd1"), resolution=64, steps=6, rounds=2, locate_crops=4, learn_crops=2, learn_noise=noise
+        preset("paper", "sd1"), resolution=64, steps=6, rounds=2, locate_crops=4, optimize_crops=2, optimize_noise=noise
     )
     _agree(tiny_model, settings, source, target, [POINTS[0], (147.0, 3.0)])
 
@@ -109,7 +109,7 @@ def test_frozen_queries_are_not_the_plain_procedure(tiny_model: DiffusionModel):
 
 def test_a_short_context_is_learned_as_it_is(tiny_model: DiffusionModel, source: Image, target: Image):
     settings = override(
-        preset("paper", "sd1"), resolution=64, steps=2, rounds=1, locate_crops=4, context_length=5, learn_crops=2
+        preset("paper", "sd1"), resolution=64, steps=2, rounds=1, locate_crops=4, context_length=5, optimize_crops=2
     )
     _agree(tiny_model, settings, source, target, POINTS)
 

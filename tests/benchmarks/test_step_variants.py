@@ -11,7 +11,7 @@ from semcorr.models.diffusion import DiffusionModel
 
 @pytest.fixture
 def settings(tiny_model: DiffusionModel) -> PromptSettings:
-    once = {"learn_crops": 1, "learn_noise": "shared", "steps": 2, "rounds": 2, "resolution": 64}
+    once = {"optimize_crops": 1, "optimize_noise": "shared", "steps": 2, "rounds": 2, "resolution": 64}
     return override(preset("paper", tiny_model.family), **once)
 
 

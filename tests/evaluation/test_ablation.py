@@ -32,7 +32,7 @@ def test_each_row_switches_one_thing_off(birds: Dataset, tmp_path: Path) -> None
     assert {"the method", "no crops"} <= told
     whole, _, _, no_crops, plain = (row.settings["method"] for row in rows)
     changed = {k for k, v in whole["settings"].items() if no_crops["settings"][k] != v}
-    assert changed == {"learn_crop", "locate_crop", "locate_crops"}
+    assert changed == {"optimize_crop", "locate_crop", "locate_crops"}
     for record, derived in zip(rows[0].records, rows[2].records, strict=True):
         assert np.array_equal(derived.predicted, record.layers[last])
     assert plain["settings"] == whole["settings"]

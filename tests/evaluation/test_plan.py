@@ -26,7 +26,7 @@ COSTS = UnitCosts(
     query_point_bytes=100,
     columns=3,
     latent_bytes=16,
-    learn_crops=8,
+    optimize_crops=8,
     locate_crops=6,
 )
 

@@ -43,8 +43,8 @@ def _told(costs: UnitCosts) -> tuple[float, float]:
     [
         # Each step and each crop but the corners is a row's own; there are 2 points and 2 embeddings.
         ("prompt", "reference", SMALL, (4 * 4, 4 + 2 * 4)),
-        ("prompt", "paper", {**SMALL, "learn_crops": 4}, (4, 4 + 2 * 4)),
-        ("prompt", "fast", {**SMALL, "learn_crops": 4, "neutral": "zeros"}, (4, 6)),
+        ("prompt", "paper", {**SMALL, "optimize_crops": 4}, (4, 4 + 2 * 4)),
+        ("prompt", "fast", {**SMALL, "optimize_crops": 4, "neutral": "zeros"}, (4, 6)),
         ("dift", None, {"samples": 2, "resolution": 64, "device": "cpu", "prompt": None}, (1, 1)),
     ],
 )
@@ -80,4 +80,4 @@ def test_weights_are_those_of_the_networks(tiny_sd: Path) -> None:
     assert costs.peak_bytes is None or costs.peak_bytes > costs.weight_bytes
     # Each of 4 layers, 2 embeddings, 6 crops; a latent of 4 channels of 8 x 8 numbers of 4 bytes.
     assert costs.columns == 4 + 2 + 6
-    assert (costs.latent_bytes, costs.learn_crops, costs.locate_crops) == (1024, matcher.settings.learn_crops, 6)
+    assert (costs.latent_bytes, costs.optimize_crops, costs.locate_crops) == (1024, matcher.settings.optimize_crops, 6)

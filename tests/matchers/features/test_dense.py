@@ -66,7 +66,7 @@ def test_best_buddies_and_methods_without_features_give_flows_too(
     same = dense_flow(buddies, source, source, step=20)
     np.testing.assert_allclose(same.displacement, 0, atol=1e-3)
     settings = override(
-        settings_of("fast"), neutral="zeros", steps=1, learn_crops=4, locate_crops=4, resolution=64,
+        settings_of("fast"), neutral="zeros", steps=1, optimize_crops=4, locate_crops=4, resolution=64,
         dift_prompt=None, dift_samples=1, dift_resolution=64,
     )  # fmt: skip
     both = AttentionDiftMatcher(sd1, settings)

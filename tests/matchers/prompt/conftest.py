@@ -22,7 +22,7 @@ def model(tiny_sd: Path) -> DiffusionModel:
 @pytest.fixture(scope="session")
 def settings() -> PromptSettings:
     """The paper's settings, small, with fresh crops: the maps are 4 x 4 and 8 x 8."""
-    fresh = {"learn_crops": None, "learn_noise": "fresh"}
+    fresh = {"optimize_crops": None, "optimize_noise": "fresh"}
     return override(paper("sd1"), resolution=128, steps=3, rounds=2, locate_crops=5, **fresh)
 
 

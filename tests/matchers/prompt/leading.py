@@ -9,7 +9,7 @@ from semcorr.matchers.prompt import PromptMatcher
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CORNERS, CropLatents
 from semcorr.matchers.prompt.locate import locate_rows
-from semcorr.matchers.prompt.random_draws import SeededStreams
+from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.matchers.results import Query
 
 

@@ -13,7 +13,7 @@ from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents, crop_range
 from semcorr.matchers.prompt.frozen_queries import FrozenCrops, frozen_crops, shared_crops
 from semcorr.matchers.prompt.optimize import learn
-from semcorr.matchers.prompt.random_draws import SeededStream, SeededStreams
+from semcorr.matchers.prompt.random_streams import SeededStream, SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.attention import attention_to
 
@@ -22,7 +22,7 @@ POINTS = [(20.0, 30.0), (100.0, 60.0), (75.0, 50.0), (149.0, 99.0), (0.0, 0.0)]
 
 @pytest.fixture(scope="module")
 def frozen() -> PromptSettings:
-    small = {"resolution": 128, "steps": 3, "rounds": 2, "context_length": 6, "learn_crops": 4, "locate_crops": 5}
+    small = {"resolution": 128, "steps": 3, "rounds": 2, "context_length": 6, "optimize_crops": 4, "locate_crops": 5}
     return override(fast("sd1"), start="random", neutral="zeros", **small)
 
 
@@ -159,7 +159,7 @@ def test_progress_counts_up_to_its_totals(matcher: PromptMatcher, source: Image,
 
 
 def test_every_point_of_the_frame_is_in_a_shared_crop():
-    crops = shared_crops(SeededStream(0), 4, resolution=128, fraction=0.5)
+    crops = shared_crops(SeededStream(torch.Generator().manual_seed(0)), 4, resolution=128, fraction=0.5)
     shared = FrozenCrops(crops=tuple(crops), queries=())
     places = torch.tensor([(0.0, 0.0), (128.0, 128.0), (64.0, 64.0), (0.0, 128.0), (63.9, 64.1)], dtype=torch.float64)
     assert shared.containing(places).any(dim=1).all()
@@ -167,7 +167,7 @@ def test_every_point_of_the_frame_is_in_a_shared_crop():
 
 
 def test_a_crop_of_the_whole_frame_has_one_corner():
-    crops = shared_crops(SeededStream(0), 2, resolution=128, fraction=1.0)
+    crops = shared_crops(SeededStream(torch.Generator().manual_seed(0)), 2, resolution=128, fraction=1.0)
     assert crops == [Crop(left=0, top=0, width=128, height=128)] * 2
 
 
@@ -183,7 +183,7 @@ def test_shared_places_give_every_allowed_crop_the_same_chance():
 
 def test_places_are_uniform():
     """Of 4,000 in a 4 x 4 grid each cell expects 250 with a deviation of 15.3: five of them is the bound."""
-    stream = SeededStream(0)
+    stream = SeededStream(torch.Generator().manual_seed(0))
     cells = Counter((int(4 * x), int(4 * y)) for x, y in (stream.place() for _ in range(4000)))
     assert len(cells) == 16
     assert max(abs(count - 250) for count in cells.values()) < 77
@@ -191,7 +191,7 @@ def test_places_are_uniform():
 
 def test_shared_crops_of_live_learning_are_encoded_once(model: DiffusionModel, source: Image):
     """Points at least 10 px from the edge allow all crops, so three places make at most three crops for all of them."""
-    settings = override(paper("sd1"), resolution=128, steps=4, rounds=2, locate_crops=5, learn_crops=3)
+    settings = override(paper("sd1"), resolution=128, steps=4, rounds=2, locate_crops=5, optimize_crops=3)
     encoded: list[int] = []
     hook = model.vae.encoder.register_forward_hook(lambda module, inputs, output: encoded.append(len(output)))
     try:
@@ -203,8 +203,8 @@ def test_shared_crops_of_live_learning_are_encoded_once(model: DiffusionModel, s
 
 @pytest.mark.parametrize("crops", [None, 3])
 def test_frozen_queries_need_crops_that_cover_the_image(frozen: PromptSettings, crops: int | None):
-    with pytest.raises(SettingsError, match=r"learn_crops.*at least 4"):
-        override(frozen, learn_crops=crops)
+    with pytest.raises(SettingsError, match=r"optimize_crops.*at least 4"):
+        override(frozen, optimize_crops=crops)
 
 
 def test_a_model_without_a_text_encoder_says_what_to_do(model: DiffusionModel, frozen: PromptSettings, source: Image):

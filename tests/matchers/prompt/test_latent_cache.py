@@ -43,7 +43,9 @@ def frame(seed: int = 0) -> torch.Tensor:
     return torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("changes", [{}, {"learn_crops": 3, "learn_noise": "shared"}, {"queries": "frozen"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimize_crops": 3, "optimize_noise": "shared"}, {"queries": "frozen"}], ids=str
+)
 def test_another_call_on_the_same_images_encodes_nothing_and_finds_the_same(
     model: DiffusionModel,
     settings: PromptSettings,
@@ -52,7 +54,7 @@ def test_another_call_on_the_same_images_encodes_nothing_and_finds_the_same(
     tmp_path: Path,
     changes: dict[str, object],
 ):
-    chosen = override(settings, **{"learn_crops": 4, "neutral": "zeros", **changes})
+    chosen = override(settings, **{"optimize_crops": 4, "neutral": "zeros", **changes})
     plain = PromptMatcher(model, chosen)
     query = plain.describe(source, POINTS)
     expected = plain.locate(query, target)

@@ -16,7 +16,7 @@ from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.locate import fuse_layers, locate_rows
-from semcorr.matchers.prompt.random_draws import SeededStreams
+from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.matchers.results import Matches, Query
 
 POINTS = [(30.0, 40.0), (120.5, 70.0), (75.0, 12.0)]
@@ -24,7 +24,7 @@ FACE_POINTS = [(54.5, 53.6), (74.1, 86.9), (72.4, 68.8)]
 KINDS = {
     "live": {},
     "softmax": {"fusion": "softmax", "heads": "upper_half"},
-    "frozen": {"queries": "frozen", "neutral": "zeros", "learn_crops": 4, "learn_noise": "shared"},
+    "frozen": {"queries": "frozen", "neutral": "zeros", "optimize_crops": 4, "optimize_noise": "shared"},
 }
 
 

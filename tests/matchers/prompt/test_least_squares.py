@@ -10,13 +10,13 @@ from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.frozen_queries import frozen_crops
 from semcorr.matchers.prompt.least_squares import solve_token
-from semcorr.matchers.prompt.random_draws import SeededStreams
+from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 
 
 @pytest.fixture(scope="module")
 def settings() -> PromptSettings:
-    small = {"resolution": 128, "context_length": 4, "learn_crops": 4, "rounds": 2, "steps": 1, "token": 2}
+    small = {"resolution": 128, "context_length": 4, "optimize_crops": 4, "rounds": 2, "steps": 1, "token": 2}
     return override(fast("sd1"), start="least_squares", neutral="zeros", **small)
 
 

@@ -12,7 +12,7 @@ from semcorr.matchers.prompt.aggregate import Aggregator, first_confidence
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.locate import fuse_layers, locate_rows
-from semcorr.matchers.prompt.random_draws import SeededStream, SeededStreams
+from semcorr.matchers.prompt.random_streams import SeededStream, SeededStreams
 from semcorr.matchers.results import Query
 from semcorr.models.diffusion import DiffusionModel
 
@@ -21,7 +21,7 @@ class ListedStream(SeededStream):
     """Seeded draws that write down the crops."""
 
     def __init__(self, seed: int, crops: list[Crop]) -> None:
-        super().__init__(seed)
+        super().__init__(torch.Generator().manual_seed(seed))
         self._crops = crops
 
     def crop(self, allowed):
@@ -61,7 +61,7 @@ def test_maps_are_the_mean_over_crops_and_crops_follow_the_running_peak(
     for row, maps in rows:
         crops = draws.crops[row.point, row.round_]
         assert [(crop.left, crop.top) for crop in crops[:4]] == [(0, 0), (0, 39), (39, 0), (39, 39)]
-        stream = SeededStream(10 * row.point + row.round_)
+        stream = SeededStream(torch.Generator().manual_seed(10 * row.point + row.round_))
         total, count = torch.zeros(len(reader.layers), 128, 128), torch.zeros(128, 128)
         for number, crop in enumerate(crops):
             running = (total / count.clamp(min=1)).mean(dim=0)

@@ -168,11 +168,13 @@ def test_the_memory_budget_changes_rounding_only(
     assert_same_peaks(few.points, many.points, few.heatmaps, many.heatmaps, faces[1].size)
 
 
-@pytest.mark.parametrize("changes", [{}, {"learn_crops": 3, "learn_noise": "shared"}, {"queries": "frozen"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimize_crops": 3, "optimize_noise": "shared"}, {"queries": "frozen"}], ids=str
+)
 def test_gradient_checkpointing_changes_rounding_only(
     model: DiffusionModel, settings: PromptSettings, source: Image, target: Image, changes: dict[str, object]
 ):
-    chosen = override(settings, **{"learn_crops": 4, "neutral": "zeros", **changes})
+    chosen = override(settings, **{"optimize_crops": 4, "neutral": "zeros", **changes})
     plain, saving = (PromptMatcher(model, chosen, gradient_checkpointing=choice) for choice in (False, True))
     queries = [matcher.describe(source, [POINT, (20, 20)]) for matcher in (plain, saving)]
     for name in ("embeddings", "losses"):
@@ -288,11 +290,11 @@ def test_presets_follow_the_models_family(tiny_sd: Path):
         {"noise": "uniform"},
         {"fusion": "softmax"},
         {"loss": "per_layer"},
-        {"learn_crop": 1.0},
+        {"optimize_crop": 1.0},
         {"locate_crop": 1.0, "locate_crops": 2},
         {"rounds": 1},
         {"layers": ("mid/8",)},
-        {"learn_step": 20},
+        {"optimize_step": 20},
         {"locate_step": 3},
         {"crop_margin": 0.4, "locate_crop": 0.6},
         {"pixel_centre": 0.0},

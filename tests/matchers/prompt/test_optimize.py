@@ -11,7 +11,7 @@ from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.optimize import learn, row_losses
-from semcorr.matchers.prompt.random_draws import SeededStreams
+from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 
 
@@ -21,14 +21,14 @@ def _peak_on_source(matcher: PromptMatcher, image: Image, embeddings: torch.Tens
     latent = matcher.model.encode(squash(image.tensor(), reader.resolution)[None]).expand(len(embeddings), -1, -1, -1)
     noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        maps = reader.maps(latent, noise, reader.learn_t, embeddings)
+        maps = reader.maps(latent, noise, reader.optimize_t, embeddings)
     return heatmaps.peak(heatmaps.fuse_mean(maps, (reader.resolution, reader.resolution)))
 
 
 def test_learning_lowers_the_loss_and_moves_the_peak_to_the_point(
     model: DiffusionModel, settings: PromptSettings, source: Image
 ):
-    matcher = PromptMatcher(model, override(settings, steps=60, rounds=1, lr=0.1, learn_crop=1.0))
+    matcher = PromptMatcher(model, override(settings, steps=60, rounds=1, lr=0.1, optimize_crop=1.0))
     points = [(112.5, 25.0), (37.5, 75.0)]  # on centres of cells of the 8 x 8 map... (96, 32), (32, 96) of 128
     query = matcher.describe(source, points)
     losses = query.tensors["losses"][:, 0]
@@ -67,7 +67,7 @@ def test_a_batch_learns_what_its_rows_learn_alone_with_their_own_adam(
     embedding = stream.embedding(77, 64)[None].requires_grad_()
     adam = torch.optim.Adam([embedding], lr=settings.lr)
     for step in range(3):
-        crop = stream.crop(reader.learn_range(100.0, 90.0))
+        crop = stream.crop(reader.optimize_range(100.0, 90.0))
         latent = model.encode(crop.cut(frame, 128)[None])
         noise = stream.noise(latent.shape[1:], "uniform")[None]
         noisy = model.add_noise(latent, noise, 140)

@@ -15,9 +15,9 @@ POINTS = [(112.5, 25.0), (37.5, 75.0)]
 @pytest.mark.parametrize(
     "changes",
     [
-        {"learn_crops": None},
-        {"learn_crops": 4, "learn_noise": "shared"},
-        {"queries": "frozen", "neutral": "zeros", "learn_crops": 4, "learn_noise": "shared"},
+        {"optimize_crops": None},
+        {"optimize_crops": 4, "optimize_noise": "shared"},
+        {"queries": "frozen", "neutral": "zeros", "optimize_crops": 4, "optimize_noise": "shared"},
     ],
     ids=["live", "shared", "frozen"],
 )
@@ -46,7 +46,7 @@ def test_looking_changes_no_result(
 
 
 def test_it_shows_the_point_that_is_learned(model: DiffusionModel, settings: PromptSettings, source: Image) -> None:
-    matcher = PromptMatcher(model, override(settings, steps=60, rounds=1, lr=0.1, learn_crop=1.0))
+    matcher = PromptMatcher(model, override(settings, steps=60, rounds=1, lr=0.1, optimize_crop=1.0))
     last: list[np.ndarray] = []
 
     def looking(stage: str, done: int, total: int, **info: object) -> None:

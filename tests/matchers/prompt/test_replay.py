@@ -54,9 +54,18 @@ def test_a_record_stands_for_the_reference_preset(model: DiffusionModel, golden:
     ours = reference("sd1").to_dict()
     changed = {name for name, value in settings.to_dict().items() if value != ours[name]}
     # sigma and the crops are the preset's to rounding; the record has fewer steps and names its layers.
-    assert changed <= {"layers", "steps", "rounds", "locate_crops", "resolution", "sigma", "learn_crop", "locate_crop"}
+    assert changed <= {
+        "layers",
+        "steps",
+        "rounds",
+        "locate_crops",
+        "resolution",
+        "sigma",
+        "optimize_crop",
+        "locate_crop",
+    }
     assert settings.sigma == pytest.approx(ours["sigma"])
-    assert settings.learn_crop == pytest.approx(ours["learn_crop"])
+    assert settings.optimize_crop == pytest.approx(ours["optimize_crop"])
     named = model.select_layers(settings.layers)
     assert named == model.select_layers(reference("sd1").layers)
     assert (settings.steps, settings.rounds, settings.locate_crops) == (6, 1, 6)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from semcorr.errors import SettingsError
 from semcorr.matchers.prompt.presets import paper, preset, reference
 from semcorr.matchers.prompt.settings import PromptSettings
-from semcorr.settings import override
+from semcorr.settings import current_names, earlier_names, override
 
 
 def test_the_presets_differ_in_the_known_deviations_and_in_nothing_else():
@@ -22,14 +22,14 @@ def test_the_presets_differ_in_the_known_deviations_and_in_nothing_else():
         "fusion": ("mean", "softmax"),
         "crop_margin": (0.0, 0.15),
         "pixel_centre": (0.5, 0.0),
-        "learn_crops": (12, None),
-        "learn_noise": ("shared", "fresh"),
+        "optimize_crops": (12, None),
+        "optimize_noise": ("shared", "fresh"),
     }
 
 
 def test_shared_noise_needs_shared_crops():
-    with pytest.raises(SettingsError, match=r"learn_noise.*Set learn_crops to a number, or learn_noise=fresh"):
-        override(paper("sd1"), learn_crops=None)
+    with pytest.raises(SettingsError, match=r"optimize_noise.*Set optimize_crops to a number, or optimize_noise=fresh"):
+        override(paper("sd1"), optimize_crops=None)
 
 
 def test_the_paper_preset_has_the_published_numbers():
@@ -37,8 +37,8 @@ def test_the_paper_preset_has_the_published_numbers():
     assert (settings.rounds, settings.steps, settings.locate_crops) == (5, 129, 20)
     assert settings.lr == pytest.approx(2.3755632e-3)
     assert settings.sigma * 512 == pytest.approx(27.97853)
-    assert int(settings.learn_crop * 512) == int(settings.locate_crop * 512) == 477
-    assert (settings.learn_step, settings.steps_of, settings.token) == (8, 50, 1)
+    assert int(settings.optimize_crop * 512) == int(settings.locate_crop * 512) == 477
+    assert (settings.optimize_step, settings.steps_of, settings.token) == (8, 50, 1)
     assert settings.layers == ("up/4", "up/2:0")
 
 
@@ -81,7 +81,7 @@ def test_an_unknown_setting_names_the_nearest():
         ("layers", (), "at least 1 item"),
         ("locate_crop", 0.4, "greater than or equal to 0.5"),
         ("crop_margin", 0.5, "less than 0.5"),
-        ("learn_step", 51, "at most steps_of = 50"),
+        ("optimize_step", 51, "at most steps_of = 50"),
         ("locate_crops", 3, "at least 4"),
         ("seed", -1, "greater than or equal to 0"),
     ],
@@ -117,6 +117,23 @@ def test_settings_cannot_be_changed_in_place():
 def test_settings_survive_json(rounds: int, lr: float, heads: object, seed: int):
     settings = override(paper("sd1"), rounds=rounds, lr=lr, heads=heads, seed=seed)
     assert PromptSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_settings_of_an_earlier_version_are_read_under_todays_names():
+    today = override(paper("sd1"), optimize_step=3, optimize_crop=0.5, optimize_crops=7).to_dict()
+    stored = earlier_names(today)
+    assert {name for name in stored if name.startswith("learn_")} == {
+        "learn_step", "learn_crop", "learn_crops", "learn_noise",
+    }  # fmt: skip
+    assert PromptSettings.from_dict(stored).to_dict() == today
+    assert current_names({"matcher": {"model_id": "toy", "settings": stored}}) == {
+        "matcher": {"model_id": "toy", "settings": today}
+    }
+
+
+def test_names_of_an_earlier_version_are_for_files_alone():
+    with pytest.raises(SettingsError, match="Unknown setting 'learn_crops'"):
+        override(paper("sd1"), learn_crops=4)
 
 
 def test_settings_without_layers_are_refused():

@@ -60,7 +60,7 @@ def large_vision(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("method", "options"),
     [
         ("prompt", LIVE),
-        ("prompt", {**LIVE, "queries": "frozen", "neutral": "zeros", "learn_crops": 4}),
+        ("prompt", {**LIVE, "queries": "frozen", "neutral": "zeros", "optimize_crops": 4}),
         ("nbb", DIFT),
         ("attention-dift", {**LIVE, **{f"dift_{name}": value for name, value in DIFT.items()}}),
         ("sd-dino", DIFT),

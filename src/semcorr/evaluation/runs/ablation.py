@@ -13,7 +13,7 @@ from semcorr.evaluation.runs.records import PairRecord, Run
 from semcorr.evaluation.runs.runner import Method, run
 from semcorr.progress import Progress
 
-WHOLE_AT_LEARNING: Mapping[str, Any] = {"learn_crop": 1.0}
+WHOLE_AT_LEARNING: Mapping[str, Any] = {"optimize_crop": 1.0}
 WHOLE_AT_LOCATING: Mapping[str, Any] = {"locate_crop": 1.0, "locate_crops": 1}
 """The whole picture instead of crops."""
 

@@ -167,7 +167,7 @@ class Plan:
         if self.keep_latents:
             learned = work.describes if costs.crops_shared else work.describe_points
             located = work.pictures if costs.crops_shared else work.locate_points
-            yield "latents", costs.latent_bytes * (learned * costs.learn_crops + located * costs.locate_crops)
+            yield "latents", costs.latent_bytes * (learned * costs.optimize_crops + located * costs.locate_crops)
 
     def assumptions(self) -> Iterator[str]:
         """What the figures rest on."""

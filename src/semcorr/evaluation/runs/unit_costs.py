@@ -43,7 +43,7 @@ class UnitCosts:
         query_point_bytes: what a described point takes.
         columns: places that a run's record keeps of a point, beside the point itself: by layer, round and crop.
         latent_bytes: of an encoded crop; 0 for methods without crops.
-        learn_crops, locate_crops: crops of a picture that all its points share, or of each of its embeddings apart.
+        optimize_crops, locate_crops: crops of a picture that all its points share, or of each of its embeddings apart.
         crops_shared: which of the two.
     """
 
@@ -59,7 +59,7 @@ class UnitCosts:
     query_point_bytes: int
     columns: int
     latent_bytes: int = 0
-    learn_crops: int = 0
+    optimize_crops: int = 0
     locate_crops: int = 0
     crops_shared: bool = True
 
@@ -158,10 +158,10 @@ def _live(matcher: PromptMatcher | AttentionDiftMatcher, picture: Image, places:
     count, rounds = (2, 1) if meter is _count else (min(len(places), _LIVE_POINTS), settings.rounds)
     corners = 1 if settings.locate_crop == 1 else len(CORNERS)
     # With one shared crop nothing is encoded after the first step; fresh ones are encoded with their steps.
-    shared = None if settings.learn_crops is None else 1
+    shared = None if settings.optimize_crops is None else 1
 
     def quick(steps: int) -> Any:
-        few = override(settings, steps=steps, locate_crops=corners, learn_crops=shared, rounds=rounds)
+        few = override(settings, steps=steps, locate_crops=corners, optimize_crops=shared, rounds=rounds)
         return _with(matcher, few)
 
     one = quick(1).describe(picture, places[:1])
@@ -178,7 +178,7 @@ def _live(matcher: PromptMatcher | AttentionDiftMatcher, picture: Image, places:
     more = settings.rounds / rounds
     return _Found(
         describe=(
-            max(0.0, short - step) + encode * max(0, (settings.learn_crops or 0) - 1),
+            max(0.0, short - step) + encode * max(0, (settings.optimize_crops or 0) - 1),
             step * settings.steps * more / count,
         ),
         locate=(
@@ -223,7 +223,7 @@ def _crops(matcher: object) -> dict[str, Any]:
     frozen = settings.queries == "frozen"
     return {
         "latent_bytes": latent,
-        "learn_crops": settings.learn_crops or settings.steps * settings.rounds,
+        "optimize_crops": settings.optimize_crops or settings.steps * settings.rounds,
         "locate_crops": settings.locate_crops * (1 if frozen else settings.rounds),
         "crops_shared": frozen,
     }

@@ -1,6 +1,5 @@
 """DIFT: what a diffusion network's decoder makes of a noisy picture (Tang et al., 2023)."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from semcorr.imaging.image import Image
 from semcorr.matchers.base import ModelIdentity
 from semcorr.matchers.features.matcher import FeatureMatcher
 from semcorr.matchers.features.settings import DiftSettings
+from semcorr.matchers.seeds import seeded_generator
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.model import Device, DType
 from semcorr.models.memory import in_batches
@@ -136,9 +136,7 @@ def dift_features(
     frame = squash(image.tensor(), settings.resolution or model.resolution)
     latents = model.encode(frame[None])
     context = _context(model, settings.prompt)
-    seed = hashlib.sha256(f"dift|{settings.seed}|{image.sha256}".encode()).digest()[:8]
-    # 63 bits: torch takes a signed 64-bit seed. On the CPU, so that the device does not change the numbers.
-    generator = torch.Generator().manual_seed(int.from_bytes(seed, "little") >> 1)
+    generator = seeded_generator(f"dift|{settings.seed}|{image.sha256}")
     noise = torch.randn(settings.samples, *latents.shape[1:], generator=generator)
 
     def work(numbers: Sequence[int]) -> Tensor:

@@ -74,9 +74,9 @@ class AttentionReader:
             )
 
     @property
-    def learn_t(self) -> int:
+    def optimize_t(self) -> int:
         """The time step of the learning stage."""
-        return self.model.timestep(self.settings.learn_step, self.settings.steps_of)
+        return self.model.timestep(self.settings.optimize_step, self.settings.steps_of)
 
     @property
     def locate_t(self) -> int:
@@ -90,9 +90,9 @@ class AttentionReader:
         rows, columns = max(layer.map_size(side, side) for layer in self.layers)
         return (columns, rows)
 
-    def learn_range(self, x: float, y: float) -> CropRange:
+    def optimize_range(self, x: float, y: float) -> CropRange:
         """The crops allowed while learning the point (x, y) of the model frame."""
-        return self._range(x, y, self.settings.learn_crop)
+        return self._range(x, y, self.settings.optimize_crop)
 
     def locate_range(self, x: float, y: float) -> CropRange:
         """The crops allowed while locating with the running peak at (x, y) of the model frame."""

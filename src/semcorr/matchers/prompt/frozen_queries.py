@@ -18,7 +18,7 @@ from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, stack_noise
 from semcorr.matchers.prompt.crops import CORNERS, CropLatents, anywhere
-from semcorr.matchers.prompt.random_draws import RandomStream, RandomStreams, Stage
+from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams, Stage
 from semcorr.models.memory import in_batches
 from semcorr.progress import Progress
 
@@ -58,9 +58,9 @@ def frozen_crops(
     """
     settings, stream = reader.settings, draws.shared(stage)
     learning = stage == "learn"
-    count = settings.learn_crops if learning else settings.locate_crops
-    fraction = settings.learn_crop if learning else settings.locate_crop
-    t = reader.learn_t if learning else reader.locate_t
+    count = settings.optimize_crops if learning else settings.locate_crops
+    fraction = settings.optimize_crop if learning else settings.locate_crop
+    t = reader.optimize_t if learning else reader.locate_t
     crops = shared_crops(stream, count or 0, resolution=reader.resolution, fraction=fraction)
     clean = latents(crops)
     noise = stack_noise([stream.noise(clean.shape[1:], settings.noise) for _ in crops], clean)

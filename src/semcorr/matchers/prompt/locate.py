@@ -10,7 +10,7 @@ from semcorr.imaging import heatmaps
 from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, naming, rows_of, stack_noise
 from semcorr.matchers.prompt.crops import CORNERS, CropLatents
 from semcorr.matchers.prompt.frozen_queries import FrozenRows, frozen_crops
-from semcorr.matchers.prompt.random_draws import RandomStream, RandomStreams
+from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams
 from semcorr.models.memory import in_batches
 from semcorr.progress import Progress
 

@@ -24,7 +24,7 @@ from semcorr.matchers.prompt.latent_cache import LatentCache
 from semcorr.matchers.prompt.locate import locate_rows
 from semcorr.matchers.prompt.optimize import learn
 from semcorr.matchers.prompt.presets import preset as preset_settings
-from semcorr.matchers.prompt.random_draws import SeededStreams
+from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.matchers.results import Matches, Query
 from semcorr.models.diffusion import DiffusionModel

@@ -16,7 +16,7 @@ from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.frozen_queries import FrozenMaps, frozen_crops
 from semcorr.matchers.prompt.least_squares import solve_token
 from semcorr.matchers.prompt.preview import AttentionPreview, frozen_whole, live_whole, look_at
-from semcorr.matchers.prompt.random_draws import RandomStream, RandomStreams
+from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.models.diffusion import PrefixMemory
 from semcorr.models.finite import all_finite, largest, precision_of
@@ -48,8 +48,8 @@ class LiveMaps:
 
     def __init__(self, reader: AttentionReader, latents: CropLatents, draws: RandomStreams) -> None:
         self._reader, self._latents = reader, latents
-        self._shared = None if reader.settings.learn_crops is None else draws.shared("learn")
-        count = reader.settings.learn_crops or 0
+        self._shared = None if reader.settings.optimize_crops is None else draws.shared("learn")
+        count = reader.settings.optimize_crops or 0
         self._places = [self._shared.place() for _ in range(count)] if self._shared else []
         self._noise: list[Tensor] = []
         self._prefixes = PrefixMemory()
@@ -62,7 +62,7 @@ class LiveMaps:
     ) -> tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]]:
         """Return every row's maps, one tensor a layer, and where its point lies in its resized crop."""
         reader = self._reader
-        ranges = [reader.learn_range(*point.tolist()) for point in points]
+        ranges = [reader.optimize_range(*point.tolist()) for point in points]
         picks: list[int] = []
         if self._places:
             # A shared place is taken within what the point allows, which is the same crop for most points.
@@ -72,14 +72,14 @@ class LiveMaps:
             crops = [stream.crop(allowed) for stream, allowed in zip(streams, ranges, strict=True)]
         clean = self._latents(crops)
         shape, kind = clean.shape[1:], reader.settings.noise
-        if reader.settings.learn_noise == "shared":
+        if reader.settings.optimize_noise == "shared":
             bank = self._shared_noise(shape)
             noise = stack_noise([bank[pick] for pick in picks], clean)
             with self._prefixes.use(list(zip(crops, picks, strict=True))):
-                maps = reader.maps(clean, noise, reader.learn_t, embeddings)
+                maps = reader.maps(clean, noise, reader.optimize_t, embeddings)
         else:
             noise = stack_noise([stream.noise(shape, kind) for stream in streams], clean)
-            maps = reader.maps(clean, noise, reader.learn_t, embeddings)
+            maps = reader.maps(clean, noise, reader.optimize_t, embeddings)
         centres = [crop.to_crop(point, reader.resolution) for crop, point in zip(crops, points, strict=True)]
         return maps, torch.stack(centres)
 

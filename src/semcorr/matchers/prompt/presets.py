@@ -13,14 +13,14 @@ from semcorr.settings import override
 # The bundled toy model is small: its embedding needs larger steps, and fewer of them.
 _FAMILY_CHANGES: dict[str, dict[str, object]] = {
     # Its frame has 36 places for a crop in all: there is nothing to save by sharing some.
-    "toy": {"lr": 0.03, "steps": 30, "rounds": 3, "locate_crops": 6, "learn_crops": None, "learn_noise": "fresh"},
+    "toy": {"lr": 0.03, "steps": 30, "rounds": 3, "locate_crops": 6, "optimize_crops": None, "optimize_noise": "fresh"},
 }
 
 # With frozen queries every crop asks for a pass of the network, and nothing else does.
 _FAST: dict[str, object] = {
     "queries": "frozen",
     "start": "least_squares",
-    "learn_crops": 8,
+    "optimize_crops": 8,
     "locate_crops": 6,
     "rounds": 1,
     "steps": 20,
@@ -37,7 +37,7 @@ def paper(family: str = "sd1") -> PromptSettings:
     size, repetitions) are the authors' released ones; family ``"toy"`` has its own. 12 crops, each with its noise, are
     drawn an image and shared by its points and rounds, since encoding one costs about as much as a step.
     """
-    shared = PromptSettings(layers=_default_layers(family), learn_crops=12, learn_noise="shared")
+    shared = PromptSettings(layers=_default_layers(family), optimize_crops=12, optimize_noise="shared")
     return override(shared, **_FAMILY_CHANGES.get(family, {}))
 
 
@@ -57,8 +57,8 @@ def reference(family: str = "sd1") -> PromptSettings:
         loss="per_layer",
         fusion="softmax",
         pixel_centre=0.0,
-        learn_crops=None,
-        learn_noise="fresh",
+        optimize_crops=None,
+        optimize_noise="fresh",
     )
 
 

@@ -58,7 +58,7 @@ def live_whole(reader: AttentionReader, latents: CropLatents) -> WholeMaps:
         noise = torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(0))
         many = len(rows)
         found = reader.maps(
-            clean.expand(many, -1, -1, -1), stack_noise([noise] * many, clean), reader.learn_t, embeddings
+            clean.expand(many, -1, -1, -1), stack_noise([noise] * many, clean), reader.optimize_t, embeddings
         )
         return heatmaps.fuse_mean(found, (side, side))
 

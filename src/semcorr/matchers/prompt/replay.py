@@ -30,7 +30,7 @@ attention/<place>_<n>  heads x queries       maps of ``noisy`` and ``contexts[0,
 =====================  ====================  ==================================================================
 
 Layers are counted as the authors count them: cross-attentions with at most 32 x 32 queries, in the U-Net's order. The
-order of the draws is that of :class:`semcorr.matchers.prompt.random_draws.RecordedStreams`. The metadata holds
+order of the draws is that of :class:`semcorr.matchers.prompt.random_streams.RecordedStreams`. The metadata holds
 ``hyperparameters`` and ``timesteps`` as JSON.
 """
 
@@ -55,7 +55,7 @@ from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.locate import fuse_layers, locate_rows
 from semcorr.matchers.prompt.optimize import learn
 from semcorr.matchers.prompt.presets import reference
-from semcorr.matchers.prompt.random_draws import RecordedStreams
+from semcorr.matchers.prompt.random_streams import RecordedStreams
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.models.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.progress import Progress
@@ -177,9 +177,9 @@ def record_settings(model: DiffusionModel, metadata: Mapping[str, str]) -> Promp
             steps=int(numbers["num_steps"]),
             lr=numbers["lr"],
             sigma=numbers["sigma"] / resolution,
-            learn_step=-level if level < 0 else len(timesteps) - level,
+            optimize_step=-level if level < 0 else len(timesteps) - level,
             steps_of=len(timesteps),
-            learn_crop=numbers["crop_percent"] / 100,
+            optimize_crop=numbers["crop_percent"] / 100,
             locate_crop=numbers["crop_percent"] / 100,
             locate_crops=int(numbers["num_iterations"]),
             resolution=resolution,
@@ -188,7 +188,7 @@ def record_settings(model: DiffusionModel, metadata: Mapping[str, str]) -> Promp
         raise QueryError(f"The record's metadata cannot be used: {type(error).__name__}: {error}.") from error
     if numbers.get("flip_prob", 0.0) != 0.0:
         raise QueryError("The record was made with mirrored images (flip_prob above 0), which cannot be replayed.")
-    for step in (settings.learn_step, settings.locate_step):
+    for step in (settings.optimize_step, settings.locate_step):
         if step > len(timesteps) or model.timestep(step, settings.steps_of) != timesteps[-step]:
             known = timesteps[-step] if step <= len(timesteps) else None
             raise QueryError(
@@ -275,12 +275,12 @@ def _whole_target(
     if "latent" in tensors:
         found["latent"] = model.encode(target[None])
     if {"noisy", "latent", "capture_noise"} <= tensors.keys():
-        found["noisy"] = model.add_noise(found["latent"], tensors["capture_noise"].to(model.device), reader.learn_t)
+        found["noisy"] = model.add_noise(found["latent"], tensors["capture_noise"].to(model.device), reader.optimize_t)
     if "noisy" in tensors:
         layers = _counted_layers(model, reader.resolution)
         with torch.no_grad():
             noisy, context = (tensors[name].to(model.device) for name in ("noisy", "contexts"))
-            maps = model.attention(noisy, reader.learn_t, context[0, 0], layers)
+            maps = model.attention(noisy, reader.optimize_t, context[0, 0], layers)
         seen: Counter[str] = Counter()
         for layer in layers:
             name = f"attention/{layer.place}_{seen[layer.place]}"

@@ -50,8 +50,8 @@ class PromptSettings(Settings):
             layer's map first (authors' code).
         noise: distribution of the noise that is added to a latent: ``"gaussian"`` (paper) or
             ``"uniform"`` in [0, 1) (authors' code).
-        learn_step: diffusion step while learning, counted from the clean end of ``steps_of`` steps.
-        locate_step: the same while locating; the authors' code uses 3 whatever ``learn_step`` is.
+        optimize_step: diffusion step while learning, counted from the clean end of ``steps_of`` steps.
+        locate_step: the same while locating; the authors' code uses 3 whatever ``optimize_step`` is.
         steps_of: number of steps that the two above are counted in.
         queries: the image's side of the attention. ``"live"``: worked out at every step, under the embedding that is
             learned (paper). ``"frozen"``: worked out once a crop, under the context ``neutral``; no step of learning,
@@ -62,12 +62,12 @@ class PromptSettings(Settings):
             own number (77).
         start: where an embedding starts: ``"random"`` (paper); or ``"least_squares"``, where the token that is read is
             worked out in closed form from frozen queries, the others being random.
-        learn_crops: crops of the source image that are drawn once and shared by all its points and rounds; ``None``
+        optimize_crops: crops of the source image that are drawn once and shared by all its points and rounds; ``None``
             draws a fresh one at every step. Frozen queries need a number: the corners first, then anywhere.
-        learn_noise: ``"fresh"`` draws noise at every step (paper); ``"shared"`` draws it once for each shared crop, so
-            that the network's part before its first cross-attention is worked out once for each, too. With frozen
+        optimize_noise: ``"fresh"`` draws noise at every step (paper); ``"shared"`` draws it once for each shared crop,
+            so that the network's part before its first cross-attention is also computed once for each. With frozen
             queries it is always shared.
-        learn_crop: side of the random crops while learning, as a fraction of the frame's side; 1 is no cropping.
+        optimize_crop: side of the random crops while learning, as a fraction of the frame's side; 1 is no cropping.
         locate_crop: the same while locating; at least 0.5, so that the four corner crops cover the frame.
         locate_crops: crops averaged while locating: the four corners, then around the running peak.
         crop_margin: how far the point stays from the crop's edge where the image allows it, as a fraction of
@@ -90,16 +90,16 @@ class PromptSettings(Settings):
     loss: Literal["mean_map", "per_layer"] = "mean_map"
     fusion: Literal["mean", "softmax"] = "mean"
     noise: Literal["gaussian", "uniform"] = "gaussian"
-    learn_step: Annotated[int, Field(ge=1)] = 8
+    optimize_step: Annotated[int, Field(ge=1)] = 8
     locate_step: Annotated[int, Field(ge=1)] = 8
     steps_of: Annotated[int, Field(ge=1, le=1000)] = 50
     queries: Literal["live", "frozen"] = "live"
     neutral: Literal["empty", "zeros"] = "empty"
     context_length: Annotated[int, Field(ge=2)] | None = None
     start: Literal["random", "least_squares"] = "random"
-    learn_crops: Annotated[int, Field(ge=1)] | None = None
-    learn_noise: Literal["fresh", "shared"] = "fresh"
-    learn_crop: Annotated[float, Field(ge=0.1, le=1)] = 0.9316549294381423
+    optimize_crops: Annotated[int, Field(ge=1)] | None = None
+    optimize_noise: Literal["fresh", "shared"] = "fresh"
+    optimize_crop: Annotated[float, Field(ge=0.1, le=1)] = 0.9316549294381423
     locate_crop: Annotated[float, Field(ge=0.5, le=1)] = 0.9316549294381423
     locate_crops: Annotated[int, Field(ge=1)] = 20
     crop_margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
@@ -109,7 +109,7 @@ class PromptSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("learn_step", "locate_step"):
+        for name in ("optimize_step", "locate_step"):
             if getattr(self, name) > self.steps_of:
                 raise SettingsError(
                     f"Setting {name!r}: expected at most steps_of = {self.steps_of}, got {getattr(self, name)}."
@@ -119,17 +119,17 @@ class PromptSettings(Settings):
                 f"Setting 'locate_crops': expected at least 4, since the four corner crops must cover the image, "
                 f"got {self.locate_crops}. Raise it, or set locate_crop to 1 to read the whole image."
             )
-        if self.queries == "live" and self.learn_noise == "shared" and self.learn_crops is None:
+        if self.queries == "live" and self.optimize_noise == "shared" and self.optimize_crops is None:
             raise SettingsError(
-                "Setting 'learn_noise': shared noise belongs to shared crops. Set learn_crops to a number, or "
-                "learn_noise=fresh."
+                "Setting 'optimize_noise': shared noise belongs to shared crops. Set optimize_crops to a number, or "
+                "optimize_noise=fresh."
             )
         if self.start == "least_squares" and self.queries != "frozen":
             raise SettingsError(
                 "Setting 'start': least_squares needs frozen queries. Set queries=frozen or start=random."
             )
-        if self.queries == "frozen" and (self.learn_crops or 0) < (1 if self.learn_crop == 1 else 4):
+        if self.queries == "frozen" and (self.optimize_crops or 0) < (1 if self.optimize_crop == 1 else 4):
             raise SettingsError(
-                "Setting 'learn_crops': frozen queries need at least 4, since the four corner crops must cover the "
-                f"image (1 if learn_crop is 1), got {self.learn_crops}."
+                "Setting 'optimize_crops': frozen queries need at least 4, since the four corner crops must cover the "
+                f"image (1 if optimize_crop is 1), got {self.optimize_crops}."
             )

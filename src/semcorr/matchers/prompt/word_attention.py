@@ -3,7 +3,6 @@
 The learned embeddings of the method take the place of such words; this is what they start from.
 """
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from semcorr.imaging import heatmaps as maps_of
 from semcorr.imaging.geometry import scale_points, squash
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.prompt import paper
+from semcorr.matchers.seeds import seeded_generator
 from semcorr.models.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.models.diffusion.text_encoder import TextPiece
 from semcorr.models.memory import in_batches
@@ -257,8 +257,7 @@ def _attention(
     """Each layer's maps of the words: the mean over noise samples, heads and tokens."""
     latent = model.encode(squash(image.tensor(), model.resolution)[None])
     context = model.encode_text([prompt])
-    key = hashlib.sha256(f"words|{seed}|{image.sha256}".encode()).digest()[:8]
-    generator = torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
+    generator = seeded_generator(f"words|{seed}|{image.sha256}")
     noise = torch.randn(samples, *latent.shape[1:], generator=generator)
     tokens = sorted({token for _, own in words for token in own})
     places = [[tokens.index(token) for token in own] for _, own in words]

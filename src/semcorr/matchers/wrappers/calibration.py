@@ -28,6 +28,7 @@ from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Matches, Query
 from semcorr.progress import Progress
+from semcorr.settings import earlier_names
 from semcorr.storage.files import write_atomically
 
 _FORMAT = 2
@@ -140,8 +141,10 @@ def key_of(method: str, identity: Mapping[str, Any]) -> str:
     confidence less than pictures do. Nor does how a peak is refined where the confidence is the same with and without,
     that is, with attention: a point then moves by less than a cell of it.
     """
-    # Another package's method may say less of itself.
-    settings = {name: value for name, value in identity.get("settings", {}).items() if name != "seed"}
+    # Keys are hashed from the names of version 0.1, so that its calibrations still hold. A method of another package may
+    # not give its settings.
+    settings = earlier_names(identity.get("settings", {}))
+    settings.pop("seed", None)
     refined = settings.pop("peak", None)
     if "window" in settings:  # methods on features, whose calibrations of version 0.1 call a cell a pixel
         settings["peak"] = "pixel" if refined == "cell" else refined

@@ -4,7 +4,7 @@ import torch
 
 from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.crops import crop_range
-from semcorr.matchers.prompt.random_draws import RandomStream, RecordedStreams, SeededStreams
+from semcorr.matchers.prompt.random_streams import RandomStream, RecordedStreams, SeededStreams
 
 POINTS = np.array([[3.0, 4.0], [50.5, 60.25]])
 ALLOWED = crop_range(60.0, 60.0, resolution=128, fraction=0.5, margin=0.0)

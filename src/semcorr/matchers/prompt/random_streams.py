@@ -4,7 +4,6 @@ A row's stream is made anew each time it is asked for, so a row that has to be r
 ran out) sees the same draws, and nothing depends on the order in which rows are run.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.crops import CropRange
+from semcorr.matchers.seeds import seeded_generator
 
 NoiseKind = Literal["gaussian", "uniform"]
 Stage = Literal["learn", "locate"]
@@ -94,15 +94,14 @@ class SeededStreams:
         return self._seeded(key)
 
     def _seeded(self, key: bytes) -> "SeededStream":
-        # 63 bits: torch takes a signed 64-bit seed.
-        return SeededStream(int.from_bytes(hashlib.sha256(key).digest()[:8], "little") >> 1)
+        return SeededStream(seeded_generator(key))
 
 
 class SeededStream:
     """One row's draws from one CPU generator; the device a model runs on does not change them."""
 
-    def __init__(self, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
 
     def embedding(self, tokens: int, dim: int) -> Float[Tensor, "tokens dim"]:
         """Standard normal numbers (paper section 3.3: random initialisation)."""
