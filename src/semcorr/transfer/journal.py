@@ -15,6 +15,7 @@ from typing import Any
 
 from semcorr.errors import TransferError
 from semcorr.keypoints.predictions import TransferRecord
+from semcorr.settings import current_names
 from semcorr.storage.files import write_atomically
 from semcorr.storage.record_store import Shard, locked, new_record_file, settle, writing
 from semcorr.transfer.targets import Target
@@ -37,7 +38,7 @@ class Journal:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], shard: Shard | None = None) -> None:
         self.folder, self._shard = folder, shard or Shard()
-        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        key = _key(identity)
         header = folder / "transfer.json"
         with writing(folder):
             (folder / "records").mkdir(parents=True, exist_ok=True)
@@ -45,8 +46,8 @@ class Journal:
             if not header.exists():
                 write_atomically(header, json.dumps({"key": key, "identity": identity}, indent=1).encode())
         try:
-            found = json.loads(header.read_text(encoding="utf-8"))["key"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            found = _key(current_names(json.loads(header.read_text(encoding="utf-8"))["identity"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise TransferError(
                 f"{str(header)!r} is broken ({error}). Delete {str(folder)!r} to begin anew."
             ) from error
@@ -124,3 +125,7 @@ class Journal:
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     self._keep(TransferRecord.from_json(line.decode()), path, start)
                 start += len(line)
+
+
+def _key(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from semcorr.errors import RunError
 from semcorr.evaluation.runs.records import PairRecord, Run
+from semcorr.settings import current_names
 from semcorr.storage.files import exists, is_file
 from semcorr.storage.record_store import writing
 
@@ -151,7 +152,8 @@ def _read_header(folder: Path) -> dict[str, Any]:
             raise TypeError("expected settings and a number of pairs")
         if any(not isinstance(header["settings"].get(part, {}), dict) for part in ("dataset", "method")):
             raise TypeError("expected the settings of a dataset and a method")
-        return {key: header[key] for key in ("hash", "pairs", "settings")}
+        settings = current_names(header["settings"])
+        return {"hash": _hash(settings), "pairs": header["pairs"], "settings": settings}
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise RunError(
             f"{path} is broken ({type(error).__name__}: {error}). Name another folder with -o; or, if what lies beside "

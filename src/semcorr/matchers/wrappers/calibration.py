@@ -141,8 +141,8 @@ def key_of(method: str, identity: Mapping[str, Any]) -> str:
     confidence less than pictures do. Nor does how a peak is refined where the confidence is the same with and without,
     that is, with attention: a point then moves by less than a cell of it.
     """
-    # Keys are hashed from the names of version 0.1, so that its calibrations still hold. A method of another package may
-    # not give its settings.
+    # Keys are hashed from the names of version 0.1, so that its calibrations still hold. Methods of other packages may
+    # give no settings.
     settings = earlier_names(identity.get("settings", {}))
     settings.pop("seed", None)
     refined = settings.pop("peak", None)
