@@ -72,7 +72,7 @@ def test_a_file_that_is_no_query(semcorr, pictures, tmp_path, tiny_sd):
     weights = tiny_sd / "vae" / "diffusion_pytorch_model.safetensors"
     ran = semcorr("locate", weights, pictures[0])
     assert ran.status == 2
-    assert "is no query file" in ran.err
+    assert "is not a query file" in ran.err
     ran = semcorr("locate", tmp_path / "none.safetensors", pictures[0])
     assert ran.status == 2
     assert "There is no query file" in ran.err

@@ -126,31 +126,23 @@ def test_numbers_that_are_none_are_told(tmp_path: Path, x: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "of"),
+    "change",
     [
-        ({"size": []}, ValueError),
-        ({"size": "1"}, ValueError),
-        (
-            {"objects": [{"category": "cat", "names": ["a"], "points": [], "confidence": [], "box": None, "id": 1}]},
-            ValueError,
-        ),
-        (
-            {"objects": [{"category": "cat", "names": [], "points": [], "confidence": [], "box": [1], "id": 1}]},
-            ValueError,
-        ),
-        (
-            {"objects": [{"category": "cat", "names": [], "points": [], "confidence": [], "box": None, "id": 1.5}]},
-            TypeError,
-        ),
-        ({"size": [1e999, 1]}, ValueError),
-        ({"remarks": "one"}, TypeError),
+        {"size": []},
+        {"size": "1"},
+        {"objects": [{"category": "cat", "names": ["a"], "points": [], "confidence": [], "box": None, "id": 1}]},
+        {"objects": [{"category": "cat", "names": [], "points": [], "confidence": [], "box": [1], "id": 1}]},
+        {"objects": [{"category": "cat", "names": [], "points": [], "confidence": [], "box": None, "id": 1.5}]},
+        {"objects": [{"category": "cat", "names": ["a"], "points": [[1]], "confidence": [1], "box": None, "id": 1}]},
+        {"size": [1e999, 1]},
+        {"warnings": "one"},
     ],
 )
-def test_a_line_of_a_journal_that_is_something_else(record: Callable, change: dict[str, Any], of: type) -> None:
+def test_a_line_of_a_journal_that_is_something_else(record: Callable, change: dict[str, Any]) -> None:
     line = json.loads(record().to_json()) | change
-    with pytest.raises(of):
+    with pytest.raises(ValueError, match=r"validation error|Expected as many points"):
         TransferRecord.from_json(json.dumps(line))
-    with pytest.raises(ValueError, match="Recursion"):
+    with pytest.raises(ValueError, match="recursion"):
         TransferRecord.from_json("[" * 100_000)
 
 

@@ -159,12 +159,12 @@ def test_a_truncated_file_is_an_error(query: Query, tmp_path: Path):
 
 def test_a_file_of_something_else_is_an_error(query: Query, matches: Matches, tmp_path: Path):
     path = matches.save(tmp_path / "matches.safetensors")
-    with pytest.raises(QueryError, match="no query file but a file of matches"):
+    with pytest.raises(QueryError, match="not a query file but a matches file"):
         Query.load(path)
-    with pytest.raises(QueryError, match="no matches file but a file of query"):
+    with pytest.raises(QueryError, match="not a matches file but a query file"):
         Matches.load(query.save(tmp_path / "query.safetensors"))
     save_file({"weight": np.zeros(3, dtype=np.float32)}, path)
-    with pytest.raises(QueryError, match="no query file but another file"):
+    with pytest.raises(QueryError, match="not a query file but another file"):
         Query.load(path)
 
 

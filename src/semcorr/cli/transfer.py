@@ -296,7 +296,7 @@ def _tell(
     json: bool,
     confidence: str | None = None,
 ) -> None:
-    broken, remarks, doubtful = _broken(outcome, plan), journal.remarks(targets), journal.doubtful(targets)
+    broken, remarks, doubtful = _broken(outcome, plan), journal.warnings(targets), journal.doubtful(targets)
     found = outcome.found + outcome.before - len(doubtful)
     _list_broken(broken)
     if remarks:

@@ -1,66 +1,82 @@
-"""What a transfer finds, picture by picture, and how it is kept as one line of JSON."""
+"""What a transfer predicts, image by image, and how it is kept as one line of JSON."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import AliasChoices, Field, PlainSerializer, PlainValidator, StrictInt, StrictStr, TypeAdapter
 
 from semcorr.imaging.geometry import Box
 from semcorr.keypoints.base import Annotations
-from semcorr.storage.safetensors import remarks_of
 
 if TYPE_CHECKING:
     import supervision
 
+_ROWS = TypeAdapter(list[tuple[float | None, float | None]])
+_NUMBERS = TypeAdapter(list[float])
+
+
+def _points_of(rows: Any) -> np.ndarray:
+    numbers = [[np.nan if value is None else value for value in row] for row in _ROWS.validate_python(rows)]
+    return np.array(numbers, dtype=np.float64).reshape(-1, 2)
+
+
+def _rows_of(points: np.ndarray) -> list[list[float | None]]:
+    """JSON has no NaN: a point that is not known is a pair of nulls."""
+    return [[None, None] if np.isnan(x) else [x, y] for x, y in points.tolist()]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PredictedObject:
-    """The key-points of one thing, found in a picture.
+    """The predicted key-points of one object in an image.
 
     Attributes:
-        category: its category's name.
-        names: the category's key-points.
-        points: where each was found, in pixels of the picture (continuous; (0, 0) is its top-left corner); NaN where no
-            support shows it.
-        confidence: of each, in [0, 1]; 0 where no support shows it.
-        box: (x0, y0, x1, y1): where it was looked for; None: in the whole picture.
-        id: the annotation that had the box, if there was one.
+        category: Its category's name.
+        names: The category's key-points.
+        points: (x, y) of each in pixels of the image (continuous; (0, 0) is its top-left corner); NaN where no support
+            shows it.
+        confidence: Of each, in [0, 1]; 0 where no support shows it.
+        box: (x0, y0, x1, y1) of the region that was searched; None for the whole image.
+        id: The annotation that had the box, if there was one.
     """
 
     category: str
     names: tuple[str, ...]
-    points: Float[np.ndarray, "keypoints 2"]
-    confidence: Float[np.ndarray, " keypoints"]
+    points: Annotated[Float[np.ndarray, "keypoints 2"], PlainValidator(_points_of), PlainSerializer(_rows_of)]
+    confidence: Annotated[
+        Float[np.ndarray, " keypoints"],
+        PlainValidator(lambda values: np.array(_NUMBERS.validate_python(values), dtype=np.float64)),
+        PlainSerializer(lambda array: array.tolist()),
+    ]
     box: Box | None = None
-    id: int | str | None = None
+    id: StrictInt | StrictStr | None = None
 
     @property
     def score(self) -> float:
-        """The mean confidence of the points that were looked for."""
+        """The mean confidence of the points that are predicted."""
         known = np.isfinite(self.points).all(axis=1)
         return float(self.confidence[known].mean()) if known.any() else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TransferRecord:
-    """One target picture: what was found in it, or why nothing could be.
+    """One target image: what is predicted in it, or why nothing could be.
 
     Attributes:
-        file: its name in the output.
-        path: where it lies.
-        size: (width, height); (0, 0) if it could not be read.
-        objects: what was found.
-        error: a message, or None.
-        remarks: what is to be known about how points were found, in words
-            (:mod:`semcorr.matchers.wrappers.float32_fallback`).
+        file: Its name in the output.
+        path: Its path.
+        size: (width, height) in pixels; (0, 0) if it could not be read.
+        objects: The predicted objects.
+        error: A message, or None.
+        warnings: What to know about how the points were predicted (:mod:`semcorr.matchers.wrappers.float32_fallback`).
         doubtful: The categories between which no choice could be made; then no object of them is here.
-        calibration: what the confidence of every match was calibrated on, in words; None if any is uncalibrated.
+        calibration: What the confidence of every match was calibrated on, in words; None if any is uncalibrated.
     """
 
     file: str
@@ -68,73 +84,53 @@ class TransferRecord:
     size: tuple[int, int] = (0, 0)
     objects: tuple[PredictedObject, ...] = ()
     error: str | None = None
-    remarks: tuple[str, ...] = ()
+    # Version 0.1 wrote them as "remarks".
+    warnings: Annotated[tuple[str, ...], Field(validation_alias=AliasChoices("warnings", "remarks"))] = ()
     doubtful: tuple[str, ...] = ()
     calibration: str | None = None
 
     def to_json(self) -> str:
         """One line."""
-        return json.dumps(
-            {
-                "file": self.file,
-                "path": str(self.path),
-                "size": list(self.size),
-                "error": self.error,
-                "remarks": list(self.remarks),
-                "doubtful": list(self.doubtful),
-                "calibration": self.calibration,
-                "objects": [_object_dict(found) for found in self.objects],
-            },
-            allow_nan=False,
-        )
+        return json.dumps(_adapter().dump_python(self, mode="json"), allow_nan=False)
 
     @classmethod
-    def from_json(cls, line: str) -> "TransferRecord":
-        """Read what :meth:`to_json` wrote.
+    def from_json(cls, line: str | bytes) -> "TransferRecord":
+        """Read what :meth:`to_json` wrote, today or in version 0.1.
 
         Raises:
-            ValueError, KeyError, TypeError: the line is cut short or something else.
+            ValueError: The line is cut short or something else.
         """
-        try:
-            record = json.loads(line)
-            return cls(
-                file=str(record["file"]),
-                path=Path(record["path"]),
-                size=(int(record["size"][0]), int(record["size"][1])),
-                objects=tuple(_object(found) for found in record["objects"]),
-                error=None if record["error"] is None else str(record["error"]),
-                remarks=remarks_of(record),
-                doubtful=tuple(map(str, record.get("doubtful", ()))),
-                calibration=None if record.get("calibration") is None else str(record["calibration"]),
-            )
-        except (IndexError, RecursionError, OverflowError, AttributeError) as error:
-            raise ValueError(f"{type(error).__name__}: {error}") from error
+        record = _adapter().validate_json(line)
+        for one in record.objects:
+            if not len(one.names) == len(one.points) == len(one.confidence):
+                raise ValueError("Expected as many points and confidences as names.")
+        return record
 
     def to_supervision(self) -> "supervision.KeyPoints":
-        """All things as ``supervision.KeyPoints``; categories with fewer key-points than others are filled with zeros.
+        """All objects as ``supervision.KeyPoints``; categories with fewer key-points than others are padded with zeros.
 
-        ``class_id`` counts the categories of this record in the order of their first thing; ``data["class_name"]``
+        ``class_id`` counts the categories of this record in the order of their first object; ``data["class_name"]``
         names them.
 
         Raises:
-            ImportError: the package supervision is not installed.
+            ImportError: The package supervision is not installed.
         """
         import supervision
 
         if not self.objects:
             return supervision.KeyPoints.empty()
-        most = max(len(found.names) for found in self.objects)
-        places = np.zeros((len(self.objects), most, 2), dtype=np.float32)
-        sure = np.zeros((len(self.objects), most), dtype=np.float32)
-        for row, found in enumerate(self.objects):
-            places[row, : len(found.names)] = np.nan_to_num(found.points, nan=0.0)
-            sure[row, : len(found.names)] = found.confidence
-        kinds = list(dict.fromkeys(found.category for found in self.objects))
+        most = max(len(one.names) for one in self.objects)
+        points = np.zeros((len(self.objects), most, 2), dtype=np.float32)
+        confidence = np.zeros((len(self.objects), most), dtype=np.float32)
+        for row, one in enumerate(self.objects):
+            points[row, : len(one.names)] = np.nan_to_num(one.points, nan=0.0)
+            confidence[row, : len(one.names)] = one.confidence
+        categories = list(dict.fromkeys(one.category for one in self.objects))
         return supervision.KeyPoints(
-            xy=places,
-            keypoint_confidence=sure,
-            class_id=np.array([kinds.index(found.category) for found in self.objects]),
-            data={"class_name": np.array([found.category for found in self.objects])},
+            xy=points,
+            keypoint_confidence=confidence,
+            class_id=np.array([categories.index(one.category) for one in self.objects]),
+            data={"class_name": np.array([one.category for one in self.objects])},
         )
 
 
@@ -152,8 +148,7 @@ def in_declared_frame(records: Iterable[TransferRecord], annotations: Annotation
         else:
             scale = size[0] / record.size[0], size[1] / record.size[1]
             objects = tuple(
-                replace(found, points=found.points * scale, box=scaled_box(found.box, scale))
-                for found in record.objects
+                replace(one, points=one.points * scale, box=scaled_box(one.box, scale)) for one in record.objects
             )
             yield replace(record, size=size, objects=objects)
 
@@ -167,39 +162,16 @@ def scaled_box(box: Box | None, scale: tuple[float, float]) -> Box | None:
 
 
 def calibration_of(records: Iterable[TransferRecord]) -> str:
-    """In words, whether the confidence of what was found goes back to probabilities, and what was measured for it."""
-    found = Counter(record.calibration for record in records if record.error is None)
-    names = [name for name in found if name is not None]
-    calibrated = sum(found[name] for name in names)
+    """Whether the confidence of predictions is calibrated, and on what, in words."""
+    counts = Counter(record.calibration for record in records if record.error is None)
+    names = [name for name in counts if name is not None]
+    calibrated = sum(counts[name] for name in names)
     if not names:
         return "uncalibrated"
-    told = f"calibrated on {', '.join(names)}"
-    return told if calibrated == found.total() else f"{told} for {calibrated} of {found.total()} images; uncalibrated"
+    text = f"calibrated on {', '.join(names)}"
+    return text if calibrated == counts.total() else f"{text} for {calibrated} of {counts.total()} images; uncalibrated"
 
 
-def _object_dict(found: PredictedObject) -> dict[str, Any]:
-    return {
-        "category": found.category,
-        "names": list(found.names),
-        "points": [[None, None] if math.isnan(x) else [x, y] for x, y in found.points.tolist()],
-        "confidence": found.confidence.tolist(),
-        "box": None if found.box is None else list(found.box),
-        "id": found.id,
-    }
-
-
-def _object(record: dict[str, Any]) -> PredictedObject:
-    points = [[np.nan if value is None else float(value) for value in point] for point in record["points"]]
-    box, number = record["box"], record["id"]
-    if not len(record["names"]) == len(points) == len(record["confidence"]):
-        raise ValueError("other numbers of names, points and confidences")
-    if not (number is None or type(number) in (int, str)):
-        raise TypeError(f"id is {number!r:.60}")
-    return PredictedObject(
-        category=str(record["category"]),
-        names=tuple(map(str, record["names"])),
-        points=np.array(points, dtype=np.float64).reshape(-1, 2),
-        confidence=np.array(record["confidence"], dtype=np.float64),
-        box=None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-        id=number,
-    )
+@cache
+def _adapter() -> Any:
+    return TypeAdapter(TransferRecord)

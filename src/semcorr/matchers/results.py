@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from semcorr.errors import QueryError
-from semcorr.storage.safetensors import complete, read_tensors, remarks_of, write_tensors
+from semcorr.storage.safetensors import complete, read_tensors, warnings_of, write_tensors
 
 _PREFIX = "tensor."
 _SHARED = "shared."
@@ -121,7 +121,7 @@ class Query:
                 image_sha256=str(header["image_sha256"]),
                 tensors=_with_prefix(_PREFIX, arrays),
                 shared=_with_prefix(_SHARED, arrays),
-                remarks=remarks_of(header),
+                remarks=warnings_of(header),
                 source_statistics=_shares(header.get("source_statistics", {})),
             )
 
@@ -218,7 +218,7 @@ class Matches:
                 names=_names(header["names"], len(arrays["points"])),
                 layer_names=tuple(map(str, header["layer_names"])),
                 calibration=header.get("calibration"),  # files of an earlier version lack it
-                remarks=remarks_of(header),
+                remarks=warnings_of(header),
                 **{name: arrays[name] for name in _MATCH_ARRAYS if name in arrays or name not in _LATER_ARRAYS},
             )
 

@@ -20,7 +20,7 @@ def write_tensors(path: Path, kind: str, header: Mapping[str, Any], arrays: Mapp
     """Write a file whole or not at all, and return its path.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: It cannot be written.
     """
     described = {"semcorr": kind, "version": _VERSION, **header}
     data = to_safetensors(dict(arrays), metadata={"semcorr": json.dumps(described)})
@@ -31,7 +31,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.nd
     """Return a file's header and arrays.
 
     Raises:
-        QueryError: it is missing, broken, or of another kind.
+        QueryError: It is missing, broken, or of another kind.
     """
     if not is_file(path):
         raise QueryError(f"There is no {kind} file {str(path)!r}. Expected a .safetensors file that semcorr saved.")
@@ -44,8 +44,8 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.nd
     except (OSError, SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise QueryError(f"Cannot read the {kind} file {str(path)!r}: {error}. It is broken; make it again.") from error
     if not isinstance(header, dict) or header.get("semcorr") != kind:
-        found = f"a file of {header['semcorr']}" if isinstance(header, dict) and "semcorr" in header else "another file"
-        raise QueryError(f"{str(path)!r} is no {kind} file but {found}. Expected one that semcorr saved.")
+        actual = f"a {header['semcorr']} file" if isinstance(header, dict) and "semcorr" in header else "another file"
+        raise QueryError(f"{str(path)!r} is not a {kind} file but {actual}. Expected one that semcorr saved.")
     if header.get("version") != _VERSION:
         raise QueryError(
             f"{str(path)!r} has version {header.get('version')} of the {kind} format, expected {_VERSION}: "
@@ -65,13 +65,13 @@ def complete(path: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
-def remarks_of(header: Mapping[str, Any]) -> tuple[str, ...]:
-    """The remarks in what a file or a line of one holds; those of an earlier version have none.
+def warnings_of(header: Mapping[str, Any]) -> tuple[str, ...]:
+    """The warnings that a file's header or a line of JSON holds, under the name of today or of version 0.1 ("remarks").
 
     Raises:
-        TypeError: they are no list.
+        TypeError: They are not a list.
     """
-    found = header.get("remarks", [])
-    if not isinstance(found, list):
-        raise TypeError(f"remarks is {found!r:.60}")
-    return tuple(map(str, found))
+    stored = header.get("warnings", header.get("remarks", []))
+    if not isinstance(stored, list):
+        raise TypeError(f"warnings is {stored!r:.60}")
+    return tuple(map(str, stored))

@@ -1,110 +1,99 @@
-"""The folder of a transfer under way: what it depends on, and one line a finished target.
-
-A kill at any moment leaves it readable: files are only ever appended to, every start writes to a new one, and a line
-that was cut short is ignored.
-"""
+"""The store of a transfer under way (:mod:`semcorr.storage.record_store`): what it depends on, one line per target."""
 
 import contextlib
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from semcorr.errors import TransferError
 from semcorr.keypoints.predictions import TransferRecord
 from semcorr.settings import current_names
-from semcorr.storage.files import write_atomically
-from semcorr.storage.record_store import Shard, locked, new_record_file, settle, writing
+from semcorr.storage import record_store
+from semcorr.storage.record_store import Shard
 from semcorr.transfer.targets import Target
 
 _LINES_BETWEEN_SETTLING = 50
 
 
+class _Header(BaseModel):
+    """What ``transfer.json`` holds: all that results depend on, and its hash."""
+
+    key: str
+    identity: dict[str, Any] = {}
+
+
 class Journal:
-    """Finished targets on disk. In memory is only where each one's line is.
+    """Finished targets on disk. In memory is only where each one's line is, and what it warns of.
 
     Args:
         folder: Made if it is not there.
-        identity: All that results depend on; a folder of another is refused.
-        shard: The part of the targets that this process does; others may do theirs in the same folder.
+        identity: All that results depend on; a folder of another identity is refused.
+        shard: The shard of the targets that this process does; others may do theirs in the same folder.
 
     Raises:
-        TransferError: the folder is another transfer's.
-        RunError: it cannot be written, or another process is at it (on :meth:`open`).
+        TransferError: The folder is another transfer's.
+        RunError: It cannot be read or written, or another process is working in it (on :meth:`open`).
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], shard: Shard | None = None) -> None:
         self.folder, self._shard = folder, shard or Shard()
-        key = _key(identity)
-        header = folder / "transfer.json"
-        with writing(folder):
-            (folder / "records").mkdir(parents=True, exist_ok=True)
-            (folder / "supports").mkdir(exist_ok=True)
-            if not header.exists():
-                write_atomically(header, json.dumps({"key": key, "identity": identity}, indent=1).encode())
-        try:
-            found = _key(current_names(json.loads(header.read_text(encoding="utf-8"))["identity"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise TransferError(
-                f"{str(header)!r} is broken ({error}). Delete {str(folder)!r} to begin anew."
-            ) from error
-        if found != key:
+        header, current = folder / "transfer.json", json.loads(json.dumps(identity))  # as it will be read again
+        record_store.open_store(header, {"key": record_store.settings_hash(current), "identity": current})
+        stored = record_store.read_header(header, _Header, f"Delete {str(folder)!r} to begin anew.")
+        differences = record_store.differences(current_names(stored.identity), current)
+        if differences:
             raise TransferError(
                 f"{str(folder)!r} holds a transfer from other annotations or with other settings, begun and not "
-                "finished. Finish it with its own, name another -o, or delete that folder."
+                f"finished ({differences}). Finish it with its own, name another -o, or delete that folder."
             )
         self._lines: dict[str, tuple[Path, int]] = {}
-        self._remarks: dict[str, tuple[str, ...]] = {}
+        self._warnings: dict[str, tuple[str, ...]] = {}
         self._doubtful: dict[str, tuple[str, ...]] = {}
 
     @contextlib.contextmanager
     def open(self) -> Iterator["Journal"]:
         """Keep other processes out, and read what is there."""
-        with locked(self.folder, self._shard):
-            self._file = new_record_file(self.folder, self._shard)
+        with record_store.locked(self.folder, self._shard):
+            self._file = record_store.new_record_file(self.folder, self._shard)
             self._unsettled = 0
-            for path in sorted((self.folder / "records").glob("*.jsonl")):
-                self._read(path)
+            for path, start, line in record_store.read_lines(self.folder):
+                with contextlib.suppress(ValueError):
+                    self._keep(TransferRecord.from_json(line), path, start)
             yield self
 
     def done(self, target: Target) -> bool:
-        """Whether a target is finished. One that could not be read is tried again."""
+        """Whether a target is finished. One that failed is tried again."""
         return target.file in self._lines
 
-    def remarks(self, targets: Sequence[Target]) -> Mapping[str, tuple[str, ...]]:
-        """Of the finished ones of ``targets`` that have remarks, by file."""
-        return {target.file: self._remarks[target.file] for target in targets if target.file in self._remarks}
+    def warnings(self, targets: Sequence[Target]) -> dict[str, tuple[str, ...]]:
+        """The warnings of the finished ones of ``targets`` that have any, by file."""
+        return {target.file: self._warnings[target.file] for target in targets if target.file in self._warnings}
 
-    def doubtful(self, targets: Sequence[Target]) -> Mapping[str, tuple[str, ...]]:
-        """Of the finished ones of ``targets`` whose category is doubtful, the categories in question, by file."""
+    def doubtful(self, targets: Sequence[Target]) -> dict[str, tuple[str, ...]]:
+        """The categories in question of the finished ones of ``targets`` whose category is doubtful, by file."""
         return {target.file: self._doubtful[target.file] for target in targets if target.file in self._doubtful}
 
     def add(self, record: TransferRecord) -> None:
-        """Add a finished target: the system has it then, and the disk every now and then.
+        """Add a finished target. The operating system has it then, and the disk after some more lines.
 
         Raises:
-            RunError: the disk is full.
+            RunError: The disk is full.
         """
-        with writing(self._file), self._file.open("ab") as file:
-            start = file.seek(0, os.SEEK_END)
-            file.write(record.to_json().encode() + b"\n")
-        self._keep(record, self._file, start)
+        self._keep(record, self._file, record_store.append(self._file, record.to_json()))
         self._unsettled += 1
         if self._unsettled >= _LINES_BETWEEN_SETTLING:
-            settle(self._file)
+            record_store.settle(self._file)
             self._unsettled = 0
 
     def records(self, targets: Sequence[Target]) -> Iterator[TransferRecord]:
-        """The finished ones of ``targets``, in their order, one after the other."""
+        """The finished ones of ``targets``, in their order, read one after the other."""
         for target in targets:
             if target.file in self._lines:
-                path, start = self._lines[target.file]
-                with path.open("rb") as file:
-                    file.seek(start)
-                    yield TransferRecord.from_json(file.readline().decode())
+                yield TransferRecord.from_json(record_store.read_line(*self._lines[target.file]))
 
     def remove(self) -> None:
         """Delete the folder: everything is in the result."""
@@ -113,19 +102,7 @@ class Journal:
     def _keep(self, record: TransferRecord, path: Path, start: int) -> None:
         if record.error is None and record.file not in self._lines:
             self._lines[record.file] = (path, start)
-            if record.remarks:
-                self._remarks[record.file] = record.remarks
+            if record.warnings:
+                self._warnings[record.file] = record.warnings
             if record.doubtful:
                 self._doubtful[record.file] = record.doubtful
-
-    def _read(self, path: Path) -> None:
-        with path.open("rb") as file:
-            start = 0
-            for line in file:
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    self._keep(TransferRecord.from_json(line.decode()), path, start)
-                start += len(line)
-
-
-def _key(identity: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

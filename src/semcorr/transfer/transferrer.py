@@ -152,7 +152,7 @@ class Transferrer:
             path=target.path,
             size=image.size,
             objects=tuple(found[place] for place in target.places if place in found),
-            remarks=tuple(dict.fromkeys(remarks)),
+            warnings=tuple(dict.fromkeys(remarks)),
             doubtful=doubtful,
             calibration=calibrations.pop() if len(calibrations) == 1 else None,
         )

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.imaging.geometry import Box
-from semcorr.storage.safetensors import remarks_of
+from semcorr.storage.safetensors import warnings_of
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "index": int,
@@ -97,7 +97,7 @@ class PairRecord:
                     raise TypeError(f"{name} is {value!r:.60}")
         for name in ("source_size", "target_size", "source_box", "target_box", "names"):
             row[name] = None if row[name] is None else tuple(row[name])
-        row["remarks"] = remarks_of(row)
+        row["remarks"] = warnings_of(row)
         points, found = len(row["names"]), len(row["predicted"])
         if not (points == len(row["truth"]) == len(row["source_points"]) and found == len(row["confidence"])):
             raise ValueError(f"{points} names and {found} points found, with other numbers of points or confidences")
