@@ -116,7 +116,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 
 
 def _outcome(name: str, images: Iterator[Image], seen: Domain) -> Outcome:
-    like = [seen.has(statistics(image)) for image in images]
+    like = [seen.contains(statistics(image)) for image in images]
     return Outcome(images=name, count=len(like), like=sum(like))
 
 

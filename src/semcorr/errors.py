@@ -73,9 +73,9 @@ class NumericsError(SemcorrError):
     def __str__(self) -> str:
         return f"{self.what} {self.advice}"
 
-    def at(self, place: str) -> "NumericsError":
+    def at(self, position: str) -> "NumericsError":
         """The same, with the step, crop or point that it happened at."""
-        return NumericsError(f"At {place}: {self.what}", self.advice, self.precision, self.layer)
+        return NumericsError(f"At {position}: {self.what}", self.advice, self.precision, self.layer)
 
 
 def suggest(unknown: str, known: Iterable[str]) -> str:

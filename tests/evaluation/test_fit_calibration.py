@@ -391,5 +391,5 @@ def test_every_bundled_one_says_what_it_was_fitted_on() -> None:
         assert domain is not None
         assert domain.images == 336
         domains.add(json.dumps(domain.to_dict()))
-        assert all(domain.has(statistics(load_image(pixels))) for pixels in drawings_of(*range(10)))
+        assert all(domain.contains(statistics(load_image(pixels))) for pixels in drawings_of(*range(10)))
     assert len(domains) == 1

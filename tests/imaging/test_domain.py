@@ -58,14 +58,14 @@ def test_larger_and_smaller_copies_are_of_one_kind() -> None:
 
 @pytest.mark.parametrize("size", [64, 96, 128, 256])
 def test_other_drawings_are_like_those_seen(drawings: Domain, size: int) -> None:
-    assert sum(drawings.has(statistics(drawing(seed, size))) for seed in range(40)) >= 38
+    assert sum(drawings.contains(statistics(drawing(seed, size))) for seed in range(40)) >= 38
 
 
 def test_grain_is_not_like_drawings(drawings: Domain) -> None:
-    assert not any(drawings.has(statistics(grainy(seed))) for seed in range(20))
+    assert not any(drawings.contains(statistics(grainy(seed))) for seed in range(20))
     photographs = Domain.of(statistics(grainy(seed)) for seed in range(20))
-    assert sum(photographs.has(statistics(grainy(seed))) for seed in range(100, 120)) >= 18
-    assert not any(photographs.has(statistics(drawing(seed))) for seed in range(20))
+    assert sum(photographs.contains(statistics(grainy(seed))) for seed in range(100, 120)) >= 18
+    assert not any(photographs.contains(statistics(drawing(seed))) for seed in range(20))
 
 
 def test_room_beyond_what_was_seen_and_what_is_not_known() -> None:
@@ -73,10 +73,10 @@ def test_room_beyond_what_was_seen_and_what_is_not_known() -> None:
         [{"flat": 0.4, "flat elsewhere": 0.4, "soft": 0.1}, {"flat": 0.6, "flat elsewhere": 0.4, "soft": 0.2}]
     )
     inside = {"flat": 0.6 + 0.2 * MARGIN, "flat elsewhere": 0.4, "soft": 0.1}
-    assert seen.has({**inside, "flat": 0.6 + 0.2 * MARGIN - 1e-9})
-    assert not seen.has({**inside, "flat": 0.6 + 0.2 * MARGIN + 1e-6})
-    assert not seen.has({**inside, "flat elsewhere": 0.41})
-    assert not seen.has({})
+    assert seen.contains({**inside, "flat": 0.6 + 0.2 * MARGIN - 1e-9})
+    assert not seen.contains({**inside, "flat": 0.6 + 0.2 * MARGIN + 1e-6})
+    assert not seen.contains({**inside, "flat elsewhere": 0.41})
+    assert not seen.contains({})
     assert Domain.from_dict(seen.to_dict()) == seen
     for broken in (
         {},
@@ -97,4 +97,4 @@ def test_photographs_are_not_like_the_bundled_calibrations_drawings(photographs)
     assert found is not None
     assert found.domain is not None
     files = sorted((photographs / "pf-willow").rglob("*.png"))[::10]
-    assert not any(found.domain.has(statistics(load_image(file))) for file in files)
+    assert not any(found.domain.contains(statistics(load_image(file))) for file in files)

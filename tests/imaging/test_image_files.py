@@ -9,7 +9,13 @@ import pytest
 from semcorr.cli import main
 from semcorr.errors import ImageError
 from semcorr.imaging.image import known_formats, load_image
-from semcorr.imaging.image_files import image_files, image_suffixes, not_read, notes_of, unread_images
+from semcorr.imaging.image_files import (
+    image_files,
+    image_suffixes,
+    unread_images,
+    unread_messages,
+    unread_messages_below,
+)
 from semcorr.keypoints.base import Annotations
 from semcorr.transfer.targets import find_targets
 
@@ -78,7 +84,7 @@ def test_what_looks_like_an_image_is_counted_and_named(tmp_path: Path, name: str
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / name).write_bytes(b"whatever")
     PICTURE.save(tmp_path / "b.png")
-    (note,) = notes_of([tmp_path])
+    (note,) = unread_messages_below([tmp_path])
     assert note.startswith(f"1 image with the ending {Path(name).suffix.lower()} is not read: {name}. {advice}")
 
 
@@ -86,7 +92,7 @@ def test_what_looks_like_an_image_is_counted_and_named(tmp_path: Path, name: str
 def test_images_by_content_with_no_ending_of_their_own(tmp_path: Path, name: str) -> None:
     for kind in ("JPEG", "PNG", "WEBP", "GIF"):
         PICTURE.save(tmp_path / name, kind)
-        (note,) = notes_of([tmp_path])
+        (note,) = unread_messages_below([tmp_path])
         assert f"is not read: {name}. Give them the ending of their format, such as .jpg." in note
 
 
@@ -94,13 +100,13 @@ def test_other_files_are_not_named(tmp_path: Path) -> None:
     for name in ("README", "notes.txt", "a.json", "a.png.json", "clip.mp4", ".hidden", "._a.heic"):
         (tmp_path / name).write_bytes(b"{}")
     PICTURE.save(tmp_path / ".thumb.png")
-    assert notes_of([tmp_path, tmp_path / "README", tmp_path / "missing"]) == []
+    assert unread_messages_below([tmp_path, tmp_path / "README", tmp_path / "missing"]) == []
     assert image_files(tmp_path) == []
 
 
 def test_many_are_counted_and_a_few_named() -> None:
     paths = [Path(f"{number}.heic") for number in range(5)]
-    (first, second) = not_read([*paths, Path("a.svg")])
+    (first, second) = unread_messages([*paths, Path("a.svg")])
     assert first.startswith("5 images with the ending .heic are not read: 0.heic, 1.heic, 2.heic and 2 more. Save")
     assert second.startswith("1 image with the ending .svg is not read: a.svg. Export")
 

@@ -21,7 +21,14 @@ from semcorr.keypoints.base import VISIBLE, AnnotatedImage, Annotations, Categor
 from semcorr.matchers.features import DiftMatcher
 from semcorr.matchers.features.dift import published
 from semcorr.models.diffusion import DiffusionModel
-from semcorr.models.memory import _control_group_free, batch_rows, default_budget, in_batches, is_out_of_memory, told
+from semcorr.models.memory import (
+    _control_group_free,
+    batch_rows,
+    default_budget,
+    in_batches,
+    is_out_of_memory,
+    out_of_memory_message,
+)
 from semcorr.settings import override
 from semcorr.transfer import transfer_annotations
 
@@ -151,10 +158,10 @@ def test_learning_backs_off_under_a_real_limit_and_says_so_when_nothing_fits(tin
 def test_what_nobody_answered_is_told_in_words():
     with pytest.raises(RuntimeError) as of_torch:
         torch.empty(HUGE, dtype=torch.uint8)
-    assert told(of_torch.value).startswith("Memory ran out (")
-    assert "Use a machine with more free memory" in told(MemoryError())
-    assert told(RuntimeError("shapes")) is None
-    assert told(OutOfMemoryError("said already")) is None
+    assert out_of_memory_message(of_torch.value).startswith("Memory ran out (")
+    assert "Use a machine with more free memory" in out_of_memory_message(MemoryError())
+    assert out_of_memory_message(RuntimeError("shapes")) is None
+    assert out_of_memory_message(OutOfMemoryError("said already")) is None
 
 
 class Hungry(DiftMatcher):

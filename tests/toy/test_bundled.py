@@ -51,7 +51,7 @@ def test_a_card_comes_along(name: str) -> None:
 def test_shape(model: DiffusionModel) -> None:
     assert (model.family, model.resolution, model.vae_factor) == ("toy", 64, 4)
     assert (model.context_tokens, model.context_dim, model.prediction_type) == (32, 128, "v_prediction")
-    assert [(layer.place, layer.scale) for layer in model.layers] == [
+    assert [(layer.section, layer.scale) for layer in model.layers] == [
         ("down", 1), ("down", 2), ("mid", 4), ("up", 2), ("up", 2), ("up", 1), ("up", 1),
     ]  # fmt: skip
 

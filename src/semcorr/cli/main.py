@@ -95,9 +95,9 @@ def run(app: App, argv: Sequence[str] | None, *, see: str) -> int:
         console.plain_error(str(error))
         return 2
     except (MemoryError, RuntimeError) as error:
-        from semcorr.models.memory import told  # late: PyTorch takes seconds
+        from semcorr.models.memory import out_of_memory_message  # late: PyTorch takes seconds
 
-        message = told(error)
+        message = out_of_memory_message(error)
         if message is None:
             raise
         console.plain_error(message)

@@ -115,7 +115,7 @@ def transfer(
         how: How points are carried over.
         options: What to match with.
     """
-    from semcorr.imaging.image_files import notes_of
+    from semcorr.imaging.image_files import unread_messages_below
     from semcorr.keypoints import read_annotations
     from semcorr.keypoints.predictions import calibration_of
     from semcorr.transfer.export import paths_of
@@ -131,7 +131,7 @@ def transfer(
     paths, part = paths_of(output, formats), parse_shard(shard)
     known = read_annotations(annotations, images)
     plan, looked_in = plan_transfer(known, settings), list(_expanded(targets))
-    notes = [*plan.notes, *notes_of(looked_in or ([images] if images else []))]
+    notes = [*plan.notes, *unread_messages_below(looked_in or ([images] if images else []))]
     # At once: what is left out may be why there is no target.
     _print_notes(notes)
     selection = select_targets(known, tuple(plan.supports), images=images, paths=looked_in, redo_below=how.redo_below)

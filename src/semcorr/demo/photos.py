@@ -14,7 +14,7 @@ from semcorr.datasets import mat
 from semcorr.demo.scoring import Score
 from semcorr.errors import ImageError
 from semcorr.imaging.image import load_image
-from semcorr.imaging.image_files import is_image_name, notes_of
+from semcorr.imaging.image_files import is_image_name, unread_messages_below
 from semcorr.matchers.base import Matcher
 from semcorr.progress import Progress
 from semcorr.visualization import matches as draw
@@ -79,7 +79,7 @@ def read_pairs(data: Path, count: int) -> list[PhotoPair]:
     if not pairs:
         raise ImageError(
             f"Expected sub-folders of photographs (.png, .jpg) with .mat annotations in {str(root)!r}, got no pair of "
-            f"them. {' '.join(notes_of([root]))}".rstrip()
+            f"them. {' '.join(unread_messages_below([root]))}".rstrip()
         )
     return pairs[:count]
 

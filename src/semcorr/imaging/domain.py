@@ -79,10 +79,10 @@ class Domain:
         }
         return cls(images=len(rows), ranges=ranges)
 
-    def has(self, found: Mapping[str, float]) -> bool:
+    def contains(self, values: Mapping[str, float]) -> bool:
         """Whether an image of these statistics is like those seen; one of which nothing is known is not."""
         return all(
-            name in found and low - MARGIN * (high - low) <= found[name] <= high + MARGIN * (high - low)
+            name in values and low - MARGIN * (high - low) <= values[name] <= high + MARGIN * (high - low)
             for name, (low, high) in self.ranges.items()
         )
 

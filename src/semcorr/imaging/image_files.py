@@ -50,7 +50,7 @@ def unread_images(folder: Path) -> list[Path]:
     return [path for path in _files(folder) if not is_image_name(path) and _what_to_do(path)]
 
 
-def not_read(paths: Iterable[Path]) -> list[str]:
+def unread_messages(paths: Iterable[Path]) -> list[str]:
     """Sentences that count and name images that were not taken, one for each ending, and say what to do.
 
     Args:
@@ -62,9 +62,11 @@ def not_read(paths: Iterable[Path]) -> list[str]:
     return [_sentence(suffix, group) for suffix, group in sorted(groups.items())]
 
 
-def notes_of(folders: Iterable[Path]) -> list[str]:
+def unread_messages_below(folders: Iterable[Path]) -> list[str]:
     """The same of what lies below folders; names of files count as nothing."""
-    return not_read(dict.fromkeys(path for folder in folders if is_dir(folder) for path in unread_images(folder)))
+    return unread_messages(
+        dict.fromkeys(path for folder in folders if is_dir(folder) for path in unread_images(folder))
+    )
 
 
 def _sentence(suffix: str, paths: list[Path]) -> str:

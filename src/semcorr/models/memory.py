@@ -65,7 +65,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
 
 
-def told(error: BaseException) -> str | None:
+def out_of_memory_message(error: BaseException) -> str | None:
     """What to tell a person of an allocator's error that nothing has answered yet; None if it is another error."""
     if not is_out_of_memory(error) or isinstance(error, OutOfMemoryError):
         return None

@@ -18,7 +18,7 @@ VARIANT = ":"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-def looks_like_a_path(name: str) -> bool:
+def is_path_like(name: str) -> bool:
     """Whether a name can only be meant as a file or folder."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or name.endswith(".safetensors")
 

@@ -151,7 +151,7 @@ def _most(value: object) -> int:
 
 
 @contextmanager
-def reading(what: str, where: str) -> Iterator[None]:
+def as_model_error(what: str, where: str) -> Iterator[None]:
     """Turn what goes wrong inside libraries while weights are read into one ``ModelError``, and keep them quiet."""
     try:
         with _quiet(diffusers_logging), _quiet(transformers_logging):

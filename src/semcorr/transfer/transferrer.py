@@ -19,7 +19,7 @@ from semcorr.matchers.base import Matcher
 from semcorr.matchers.defaults import DEFAULT_METHOD
 from semcorr.matchers.registry import load_matcher
 from semcorr.matchers.results import Matches
-from semcorr.models.memory import told
+from semcorr.models.memory import out_of_memory_message
 from semcorr.progress import Progress
 from semcorr.transfer.category_choice import Levels, exclusive_groups, measure_levels, resemblance
 from semcorr.transfer.plan import Plan, TransferSettings, plan_transfer
@@ -143,7 +143,7 @@ class Transferrer:
         except (ImageError, PointError, OutOfMemoryError, NumericsError) as error:
             return TransferRecord(file=target.file, path=target.path, error=str(error))
         except (MemoryError, RuntimeError) as error:
-            message = told(error)
+            message = out_of_memory_message(error)
             if message is None:
                 raise
             return TransferRecord(file=target.file, path=target.path, error=message)

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from closeness import assert_close_to_scale
 from models.diffusion.networks import inputs
-from semcorr.models.diffusion import DiffusionModel, PrefixMemory
+from semcorr.models.diffusion import DiffusionModel, PrefixCache
 from semcorr.models.diffusion.prefix_cache import prefix_modules
 
 
@@ -102,7 +102,7 @@ def test_the_whole_network_is_not_touched(model: DiffusionModel) -> None:
 def test_what_is_remembered_before_the_first_cross_attention_is_not_worked_out_again(model: DiffusionModel) -> None:
     noisy, context = inputs(model)
     expected = _maps_and_gradient(model, noisy, context, False)[1]
-    memory = PrefixMemory()
+    memory = PrefixCache()
     with _Runs(prefix_modules(model.unet)) as runs:
         for _ in range(2):
             leaf = context.clone().requires_grad_()

@@ -15,7 +15,7 @@ def names(model: DiffusionModel, *spec: str) -> list[str]:
 def test_layers_of_the_four_level_families(models: dict[str, DiffusionModel]) -> None:
     for family, heads in (("sd1", [8] * 16), ("sd2", [1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1])):
         layers = models[family].layers
-        assert [layer.place for layer in layers] == ["down"] * 6 + ["mid"] + ["up"] * 9
+        assert [layer.section for layer in layers] == ["down"] * 6 + ["mid"] + ["up"] * 9
         assert [layer.scale for layer in layers] == [1, 1, 2, 2, 4, 4, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1]
         assert [layer.heads for layer in layers] == heads
         assert layers[0].name == "down_blocks.0.attentions.0"
@@ -25,7 +25,7 @@ def test_layers_of_the_four_level_families(models: dict[str, DiffusionModel]) ->
 def test_sdxl_names_its_transformer_blocks(models: dict[str, DiffusionModel]) -> None:
     layers = models["sdxl"].layers
     # Two attentions of 2 and two of 10 on the way down, one of 10, three of 10 and three of 2 on the way up.
-    assert [sum(layer.place == place for layer in layers) for place in ("down", "mid", "up")] == [24, 10, 36]
+    assert [sum(layer.section == section for layer in layers) for section in ("down", "mid", "up")] == [24, 10, 36]
     assert layers[0].name == "down_blocks.1.attentions.0.transformer_blocks.0"
     assert {layer.scale for layer in layers} == {2, 4}
     # The same three places as in the other families; more maps, because the attentions are deeper.

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from closeness import assert_close_to_scale
 from models.diffusion.networks import inputs
-from semcorr.models.diffusion import DiffusionModel, PrefixMemory
+from semcorr.models.diffusion import DiffusionModel, PrefixCache
 from semcorr.models.diffusion.prefix_cache import prefix_modules
 
 
 def _maps_and_gradient(
-    model: DiffusionModel, noisy: Tensor, context: Tensor, memory: PrefixMemory | None, keys: Sequence[int]
+    model: DiffusionModel, noisy: Tensor, context: Tensor, memory: PrefixCache | None, keys: Sequence[int]
 ) -> tuple[dict[str, Tensor], Tensor]:
     leaf = context.clone().requires_grad_()
     layers = model.select_layers()
@@ -53,7 +53,7 @@ class _Rows:
 def test_maps_and_gradients_are_those_without_a_memory_and_known_rows_are_not_worked_out_again(model: DiffusionModel):
     noisy, context = inputs(model, batch=4)
     expected = _maps_and_gradient(model, noisy, context, None, ())
-    memory, rows = PrefixMemory(), _Rows(model)
+    memory, rows = PrefixCache(), _Rows(model)
     try:
         first = _maps_and_gradient(model, noisy[:2], context[:2], memory, (10, 11))
         assert rows.so_far() == {2}
@@ -74,7 +74,7 @@ def test_maps_and_gradients_are_those_without_a_memory_and_known_rows_are_not_wo
 def test_a_memory_that_is_full_keeps_no_more_and_gives_the_same(model: DiffusionModel):
     noisy, context = inputs(model)
     expected = _maps_and_gradient(model, noisy, context, None, ())
-    memory, rows = PrefixMemory(limit_bytes=0), _Rows(model)
+    memory, rows = PrefixCache(limit_bytes=0), _Rows(model)
     try:
         for times in (1, 2):
             _agree(_maps_and_gradient(model, noisy, context, memory, (0, 1)), expected)
@@ -85,7 +85,7 @@ def test_a_memory_that_is_full_keeps_no_more_and_gives_the_same(model: Diffusion
 
 def test_equal_keys_in_one_pass_are_kept_once(model: DiffusionModel):
     noisy, context = inputs(model)
-    memory = PrefixMemory()
+    memory = PrefixCache()
     same = noisy[[0, 0]]
     _agree(_maps_and_gradient(model, same, context, memory, (7, 7)), _maps_and_gradient(model, same, context, None, ()))
     _agree(_maps_and_gradient(model, same, context, memory, (7, 7)), _maps_and_gradient(model, same, context, None, ()))
@@ -93,7 +93,7 @@ def test_equal_keys_in_one_pass_are_kept_once(model: DiffusionModel):
 
 def test_the_memory_is_asked_inside_its_block_alone(model: DiffusionModel):
     noisy, context = inputs(model)
-    memory = PrefixMemory()
+    memory = PrefixCache()
     with pytest.raises(KeyboardInterrupt), memory.use((0, 1)):
         raise KeyboardInterrupt
     rows = _Rows(model)

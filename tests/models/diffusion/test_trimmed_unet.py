@@ -52,7 +52,7 @@ def test_every_layer_alone_equals_the_whole_network(model: DiffusionModel) -> No
 @pytest.mark.parametrize("rule", [["any/2", "any/4"], ["down/2"], ["down/4"], ["mid"], ["up/4", "up/2:0"], ["up/2"]])
 def test_choices_of_several_layers_equal_the_whole_network(model: DiffusionModel, rule: list[str]) -> None:
     if rule == ["mid"]:
-        layers = tuple(layer for layer in model.layers if layer.place == "mid")
+        layers = tuple(layer for layer in model.layers if layer.section == "mid")
     else:
         layers = model.select_layers(rule)
     assert_same_maps(model, layers, 16, 16)

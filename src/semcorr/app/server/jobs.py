@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from semcorr.errors import SemcorrError
 from semcorr.matchers.prompt.preview import AttentionPreview
-from semcorr.models.memory import told
+from semcorr.models.memory import out_of_memory_message
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
@@ -155,7 +155,7 @@ class Job:
             state, self._error = "failed", str(error)
         except Exception as error:  # whatever happens to one user's work, the queue goes on
             wrong = f"Something went wrong ({type(error).__name__}: {error}). Please report it."
-            state, self._error = "failed", told(error) or wrong
+            state, self._error = "failed", out_of_memory_message(error) or wrong
         with self._lock:
             self._state = state
         self._finished.set()

@@ -28,7 +28,7 @@ from semcorr.executors import spread
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Query
-from semcorr.models.memory import told
+from semcorr.models.memory import out_of_memory_message
 from semcorr.matchers.registry import find_method, load_matcher
 from semcorr.progress import Progress
 
@@ -168,7 +168,7 @@ def calibration_holds(matcher: Matcher | None, dataset: Dataset) -> bool:
     for file in files:
         with contextlib.suppress(ImageError):  # those of a pair that fails
             image = load_image(file)
-            like, seen = like + domain.has(statistics(image)), seen + 1
+            like, seen = like + domain.contains(statistics(image)), seen + 1
     return seen > 0 and like >= LIKE * seen
 
 
@@ -340,7 +340,7 @@ def _key(image_sha256: str, unit: Unit, matcher: Matcher) -> str:
 def _tell(error: Exception) -> str:
     if isinstance(error, SemcorrError):
         return str(error)
-    return told(error) or f"{type(error).__name__}: {error}"
+    return out_of_memory_message(error) or f"{type(error).__name__}: {error}"
 
 
 def _dataset_settings(dataset: Dataset) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from semcorr.matchers.prompt.least_squares import solve_token
 from semcorr.matchers.prompt.preview import AttentionPreview, frozen_whole, live_whole, look_at
 from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams
 from semcorr.matchers.prompt.settings import PromptSettings
-from semcorr.models.diffusion import PrefixMemory
+from semcorr.models.diffusion import PrefixCache
 from semcorr.models.finite import all_finite, largest, precision_of
 from semcorr.models.memory import in_batches
 from semcorr.progress import Progress
@@ -52,7 +52,7 @@ class LiveMaps:
         count = reader.settings.optimize_crops or 0
         self._places = [self._shared.place() for _ in range(count)] if self._shared else []
         self._noise: list[Tensor] = []
-        self._prefixes = PrefixMemory()
+        self._prefixes = PrefixCache()
 
     def __call__(
         self,

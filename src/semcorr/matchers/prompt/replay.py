@@ -283,8 +283,8 @@ def _whole_target(
             maps = model.attention(noisy, reader.optimize_t, context[0, 0], layers)
         seen: Counter[str] = Counter()
         for layer in layers:
-            name = f"attention/{layer.place}_{seen[layer.place]}"
-            seen[layer.place] += 1
+            name = f"attention/{layer.section}_{seen[layer.section]}"
+            seen[layer.section] += 1
             if name in tensors:
                 found[name] = maps[layer.name][0, layer.heads // 2 :, 0].flatten(-2)
     return found

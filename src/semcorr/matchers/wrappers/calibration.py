@@ -89,11 +89,11 @@ class Calibration:
 
     def has(self, query: Query) -> bool:
         """Whether a query's image is like those that it was fitted on; of an earlier version's that is not known."""
-        return self.domain is not None and self.domain.has(query.source_statistics)
+        return self.domain is not None and self.domain.contains(query.source_statistics)
 
     def holds_between(self, query: Query, target: Image) -> bool:
         """Whether a query's image and another one are both like those that it was fitted on."""
-        return self.has(query) and self.domain is not None and self.domain.has(statistics(target))
+        return self.has(query) and self.domain is not None and self.domain.contains(statistics(target))
 
     def apply(self, confidence: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
         """Return the probability that each point is right."""

@@ -3,7 +3,7 @@
 from semcorr.models.diffusion.layers import DEFAULT_LAYERS, CrossAttentionLayer, select_layers
 from semcorr.models.diffusion.load import BUNDLED
 from semcorr.models.diffusion.model import DiffusionModel
-from semcorr.models.diffusion.prefix_cache import PrefixMemory
+from semcorr.models.diffusion.prefix_cache import PrefixCache
 from semcorr.models.diffusion.trimmed_unet import trimmed_unet
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "DEFAULT_LAYERS",
     "CrossAttentionLayer",
     "DiffusionModel",
-    "PrefixMemory",
+    "PrefixCache",
     "select_layers",
     "trimmed_unet",
 ]

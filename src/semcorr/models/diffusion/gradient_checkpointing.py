@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from semcorr.models.diffusion.prefix_cache import same_memory
+from semcorr.models.diffusion.prefix_cache import same_cache
 
 RunPart = Callable[..., Any]
 """How a part of a U-Net is run: called with the module and what the module takes."""
@@ -23,7 +23,7 @@ def recomputed(module: nn.Module, *inputs: Any) -> Any:
 
 def _contexts() -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:
     """Contexts of the first run and of the second, which comes when the block of a prefix memory has ended."""
-    return nullcontext(), same_memory()
+    return nullcontext(), same_cache()
 
 
 def run_parts_through(view: UNet2DConditionModel, run: RunPart, clone: Callable[[Any], Any]) -> UNet2DConditionModel:

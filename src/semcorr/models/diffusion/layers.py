@@ -12,7 +12,7 @@ from torch import nn
 from semcorr.errors import LayerError, suggest
 
 Family = Literal["sd1", "sd2", "sdxl", "toy"]
-Place = Literal["down", "mid", "up"]
+Section = Literal["down", "mid", "up"]
 
 DEFAULT_LAYERS: Mapping[Family, tuple[str, ...]] = {
     # The paper's layers 7-10 of 16 (5-8 when only those with at most 32x32 queries are counted).
@@ -38,7 +38,7 @@ class CrossAttentionLayer:
     """
 
     name: str
-    place: Place
+    section: Section
     scale: int
     heads: int
     path: tuple[int | None, int, int]
@@ -59,7 +59,7 @@ def cross_attention_layers(unet: UNet2DConditionModel) -> tuple[CrossAttentionLa
 def cross_attention_module(unet: UNet2DConditionModel, layer: CrossAttentionLayer) -> Attention:
     """Return the module of one of ``unet``'s layers."""
     index, j, k = layer.path
-    block = unet.mid_block if index is None else getattr(unet, f"{layer.place}_blocks")[index]
+    block = unet.mid_block if index is None else getattr(unet, f"{layer.section}_blocks")[index]
     return block.attentions[j].transformer_blocks[k].attn2
 
 
@@ -78,7 +78,7 @@ def _walk(unet: UNet2DConditionModel) -> Iterator[CrossAttentionLayer]:
 
 
 def _of_block(
-    block: nn.Module, name: str, place: Place, index: int | None, scale: int
+    block: nn.Module, name: str, section: Section, index: int | None, scale: int
 ) -> Iterator[CrossAttentionLayer]:
     for j, attention in enumerate(getattr(block, "attentions", None) or ()):
         transformers = getattr(attention, "transformer_blocks", ())
@@ -88,7 +88,7 @@ def _of_block(
             suffix = f".transformer_blocks.{k}" if len(transformers) > 1 else ""
             yield CrossAttentionLayer(
                 name=f"{name}.attentions.{j}{suffix}",
-                place=place,
+                section=section,
                 scale=scale,
                 heads=transformer.attn2.heads,
                 path=(index, j, k),
@@ -98,7 +98,7 @@ def _of_block(
 def select_layers(layers: Sequence[CrossAttentionLayer], spec: Sequence[str]) -> tuple[CrossAttentionLayer, ...]:
     """Choose layers by exact name or by rule.
 
-    A rule is ``place/scale`` or ``place/scale:n,n``: place is down, mid, up or any; scale is the latent's
+    A rule is ``section/scale`` or ``section/scale:n,n``: section is down, mid, up or any; scale is the latent's
     side divided by the map's side; n counts, from 0, those that match, and without it all are taken.
     "up/4" with Stable Diffusion 1.x is the three layers of ``up_blocks.1``, whose maps are 16x16 at 512 px.
     The result is in the U-Net's own order and holds no layer twice.
@@ -123,13 +123,13 @@ def _matching(layers: Sequence[CrossAttentionLayer], item: str) -> list[CrossAtt
     if rule is None:
         hint = suggest(item, [layer.name for layer in layers])
         raise LayerError(f"This U-Net has no cross-attention layer {item!r}.{hint}\n{_listing(layers)}")
-    place, scale, numbers = rule.groups()
-    found = [layer for layer in layers if place in (layer.place, "any") and layer.scale == int(scale)]
+    section, scale, numbers = rule.groups()
+    found = [layer for layer in layers if section in (layer.section, "any") and layer.scale == int(scale)]
     wanted = range(len(found)) if numbers is None else [int(number) for number in numbers.split(",")]
     if not found or max(wanted) >= len(found):
         raise LayerError(
             f"The rule {item!r} asks for a cross-attention layer that is not there: "
-            f"{len(found)} match {place}/{scale}.\n{_listing(layers)}"
+            f"{len(found)} match {section}/{scale}.\n{_listing(layers)}"
         )
     return [found[number] for number in wanted]
 
@@ -137,5 +137,5 @@ def _matching(layers: Sequence[CrossAttentionLayer], item: str) -> list[CrossAtt
 def _listing(layers: Sequence[CrossAttentionLayer]) -> str:
     if not layers:
         return "This U-Net has no cross-attention layers at all."
-    lines = (f"  {layer.name}  ({layer.place}/{layer.scale}, {layer.heads} heads)" for layer in layers)
+    lines = (f"  {layer.name}  ({layer.section}/{layer.scale}, {layer.heads} heads)" for layer in layers)
     return "\n".join(["Layers that are there, each with the rule that finds it:", *lines])

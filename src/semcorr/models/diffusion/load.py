@@ -15,7 +15,7 @@ from semcorr.models.diffusion.hub_files import NETWORK, needed
 from semcorr.models.diffusion.load_folder import load_folder
 from semcorr.models.diffusion.load_single_file import load_single_file
 from semcorr.models.diffusion.other_unet import split_name, with_unet
-from semcorr.models.names import VARIANT, is_hub_id, looks_like_a_path, split_variant
+from semcorr.models.names import VARIANT, is_hub_id, is_path_like, split_variant
 from semcorr.models.weights import PICKLED
 from semcorr.progress import Progress
 from semcorr.storage.files import exists, is_dir, is_file
@@ -62,7 +62,7 @@ def load_checkpoint(
     if is_file(path):
         _check_file(path)
         return load_single_file(path, name, dtype=dtype)
-    if isinstance(model, Path) or looks_like_a_path(name):
+    if isinstance(model, Path) or is_path_like(name):
         raise ModelError(f"There is no model at {name!r}: no such file or folder.{_EXPECTED}")
     if is_hub_id(name):
         return _load_from_hub(name, revision, variant, dtype, local_files_only, progress)

@@ -22,12 +22,12 @@ from semcorr.models.diffusion.kinds import SUPPORTED, check_kind, kind_of_class,
 from semcorr.models.diffusion.layers import Family
 from semcorr.models.fingerprint import fingerprint
 from semcorr.models.weights import (
+    as_model_error,
     check_files,
     choose_weights,
     how_to_choose,
     lacking_weights,
     read_json,
-    reading,
     variants,
 )
 
@@ -66,7 +66,7 @@ def load_folder(
     check_folder(folder, model_id)
     unet, vae = (_load_network(place, part, model_id, dtype, variant) for part, place in places.items())
     check_supported(model_id, unet, vae)
-    with reading("configuration", model_id):
+    with as_model_error("configuration", model_id):
         schedule = make_schedule(read_json(folder / "scheduler" / "scheduler_config.json"))
         print_ = fingerprint(
             [read_json(place / part / "config.json") for part, place in places.items()],
@@ -115,7 +115,7 @@ def check_folder(folder: Path, model_id: str) -> None:
     Raises:
         ModelError: it is another kind of network, which is named where it is known.
     """
-    with reading("configuration", model_id):
+    with as_model_error("configuration", model_id):
         config, index = read_json(folder / "unet" / "config.json"), read_json(folder / "model_index.json")
         saved_as = config.get("_class_name", UNet2DConditionModel.__name__)
         if saved_as != UNet2DConditionModel.__name__:
@@ -184,7 +184,7 @@ def _weight_files(folder: Path, part: str, variant: str | None) -> list[Path]:
 def _load_network(folder: Path, part: str, model_id: str, dtype: torch.dtype, variant: str | None) -> Any:
     kind = _CLASSES[part]
     variant, files = choose_weights([file.name for file in (folder / part).iterdir()], WEIGHT_STEMS[part], variant)
-    with reading(part, model_id):
+    with as_model_error(part, model_id):
         config = read_json(folder / part / "config.json")
         check_files(folder / part, files, config)
         saved_as = config.get("_class_name", kind.__name__)

@@ -17,7 +17,7 @@ from semcorr.models.diffusion.checkpoint import CONTEXT_TOKENS, Checkpoint, chec
 from semcorr.models.diffusion.kinds import IMAGE, LABELS, SIZES, SUPPORTED, Traits, check_kind, kind_of_weights
 from semcorr.models.diffusion.layers import Family
 from semcorr.models.fingerprint import fingerprint
-from semcorr.models.weights import check_layers, check_types, reading
+from semcorr.models.weights import as_model_error, check_layers, check_types
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 Shapes = Mapping[str, Sequence[int]]
@@ -33,12 +33,12 @@ def load_single_file(path: Path, model_id: str, *, dtype: torch.dtype = torch.fl
     Raises:
         ModelError: the file is damaged, or does not hold a whole Stable Diffusion 1.x, 2.x or SDXL.
     """
-    with reading("file", model_id), safe_open(path, "pt") as file:
+    with as_model_error("file", model_id), safe_open(path, "pt") as file:
         check_types(file)
         notes: dict[str, str] = file.metadata() or {}
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     _check_whole(model_id, shapes)
-    with reading("layout", model_id):
+    with as_model_error("layout", model_id):
         check_kind(model_id, traits_of_weights(shapes))
         family = family_of_weights(shapes)
         configs = {part: _packaged(family, part) for part in ("unet", "vae", "scheduler")}
@@ -59,7 +59,7 @@ def load_single_file(path: Path, model_id: str, *, dtype: torch.dtype = torch.fl
             "To encode prompts load the model from a diffusers folder or by its hub id."
         )
 
-    with reading("file", model_id):
+    with as_model_error("file", model_id):
         print_ = fingerprint([configs["unet"], configs["vae"]], [path], (UNET, VAE))
     return Checkpoint(
         model_id=model_id,
@@ -223,7 +223,7 @@ def _load_network(
     kind: Any, config: Mapping[str, Any], path: Path, prefix: str, model_id: str, dtype: torch.dtype
 ) -> Any:
     part = "U-Net" if prefix == UNET else "VAE"
-    with reading(part, model_id), tempfile.TemporaryDirectory() as folder:
+    with as_model_error(part, model_id), tempfile.TemporaryDirectory() as folder:
         # diffusers takes its configuration from a folder or from the hub, and from nowhere else.
         (Path(folder) / "config.json").write_text(json.dumps(config), encoding="utf-8")
         with safe_open(path, "pt") as file:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from semcorr.errors import ModelError
 from semcorr.models.diffusion.checkpoint import Checkpoint
 from semcorr.models.fingerprint import fingerprint
-from semcorr.models.weights import PICKLED, check_types, reading
+from semcorr.models.weights import PICKLED, as_model_error, check_types
 from semcorr.storage.files import exists, is_file
 
 BETWEEN = "+"
@@ -49,7 +49,7 @@ def with_unet(checkpoint: Checkpoint, file: Path, name: str) -> Checkpoint:
             f"There is no U-Net at {str(file)!r}: no such file. After {BETWEEN!r} a model's name has the path of a "
             ".safetensors file with the U-Net's weights."
         )
-    with reading("U-Net", str(file)):
+    with as_model_error("U-Net", str(file)):
         with safe_open(file, framework="pt") as opened:
             check_types(opened)
         checkpoint.unet.load_state_dict(load_file(file))

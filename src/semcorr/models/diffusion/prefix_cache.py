@@ -15,7 +15,7 @@ _Rows = Callable[..., Tensor] | None
 _ACTIVE: ContextVar[_Rows] = ContextVar("semcorr_prefix", default=None)
 
 
-class PrefixMemory:
+class PrefixCache:
     """Results of the modules before the first cross-attention, for the noisy latents of one image at one time step.
 
     Past ``limit_bytes`` nothing more is kept, and what is not there is worked out again.
@@ -61,7 +61,7 @@ class _Looking(AbstractContextManager[None]):
         _ACTIVE.reset(self._before)
 
 
-def same_memory() -> AbstractContextManager[None]:
+def same_cache() -> AbstractContextManager[None]:
     """Return a context with the memory and the rows that are active now, for a pass that is repeated later."""
     return _Looking(_ACTIVE.get())
 
@@ -81,8 +81,8 @@ def prefix_modules(unet: UNet2DConditionModel) -> list[nn.Module]:
     return found
 
 
-def remember_prefix(view: UNet2DConditionModel, clone: Callable[[Any], Any]) -> None:
-    """Have ``view``, whose lists are its own, look into an active :class:`PrefixMemory`; without one nothing changes.
+def cache_prefix(view: UNet2DConditionModel, clone: Callable[[Any], Any]) -> None:
+    """Have ``view``, whose lists are its own, look into an active :class:`PrefixCache`; without one nothing changes.
 
     ``clone`` copies a module object but none of its children: modules that are shared with another U-Net stay as
     they are.

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjecti
 
 from semcorr.models.diffusion.layers import Family
 from semcorr.models.finite import check
-from semcorr.models.weights import check_files, choose_weights, read_json, reading
+from semcorr.models.weights import as_model_error, check_files, choose_weights, read_json
 
 _PARTS: dict[bool, tuple[tuple[str, str, Any], ...]] = {
     False: (("tokenizer", "text_encoder", CLIPTextModel),),
@@ -50,7 +50,7 @@ class TextEncoder:
         self._sdxl = family == "sdxl"
         self._pairs: list[tuple[Any, Any]] = []
         for tokenizer, encoder, kind in _PARTS[self._sdxl]:
-            with reading("text encoder", model_id):
+            with as_model_error("text encoder", model_id):
                 names = [file.name for file in (folder / encoder).iterdir()]
                 chosen, files = choose_weights(names, "model", variant)
                 check_files(folder / encoder, files, read_json(folder / encoder / "config.json"))

@@ -11,7 +11,7 @@ from semcorr.errors import LayerError
 from semcorr.models.diffusion.attention import MapRecorder
 from semcorr.models.diffusion.gradient_checkpointing import RunPart, run_parts_through
 from semcorr.models.diffusion.layers import CrossAttentionLayer, cross_attention_layers
-from semcorr.models.diffusion.prefix_cache import remember_prefix
+from semcorr.models.diffusion.prefix_cache import cache_prefix
 from semcorr.models.shallow_clone import shallow_clone
 
 # torch types a module's attribute as "Tensor or Module"; the blocks' lists are known by diffusers' convention.
@@ -34,7 +34,7 @@ def trimmed_unet(
     returns as ``sample`` means nothing. Its maps equal the whole U-Net's. ``unet`` itself is not changed:
     the modules on the way to a layer are shallow clones, and only theirs have a recording processor.
     Read the maps with :func:`semcorr.models.diffusion.attention.recording`; what comes before the first cross-attention
-    can be remembered with :class:`semcorr.models.diffusion.prefix_cache.PrefixMemory`. With ``run_parts``
+    can be remembered with :class:`semcorr.models.diffusion.prefix_cache.PrefixCache`. With ``run_parts``
     (:func:`semcorr.models.diffusion.gradient_checkpointing.recomputed`) its parts are checkpointed.
 
     Raises ``LayerError`` when ``layers`` is empty or holds a layer that ``unet`` does not have.
@@ -48,13 +48,13 @@ def trimmed_unet(
         )
     ordered = [layer for layer in own if layer in layers]
     view = shallow_clone(unet)
-    for place, blocks in (("down", "down_blocks"), ("up", "up_blocks")):
-        setattr(view, blocks, _with_recorders(getattr(unet, blocks), [x for x in ordered if x.place == place]))
-    in_middle = [layer for layer in ordered if layer.place == "mid"]
+    for section, blocks in (("down", "down_blocks"), ("up", "up_blocks")):
+        setattr(view, blocks, _with_recorders(getattr(unet, blocks), [x for x in ordered if x.section == section]))
+    in_middle = [layer for layer in ordered if layer.section == "mid"]
     if in_middle:
         view.mid_block = _block_with_recorders(unet.mid_block, in_middle)
     _cut(view, ordered[-1])
-    remember_prefix(view, shallow_clone)
+    cache_prefix(view, shallow_clone)
     return view if run_parts is None else run_parts_through(view, run_parts, shallow_clone)
 
 
@@ -117,19 +117,19 @@ def _cut(view: UNet2DConditionModel, last: CrossAttentionLayer) -> None:
     end = 0 if index is None else index + 1
     # The upsampling blocks take their skips from the end of the list, so none of those that stay may
     # change its number of residual blocks; the last one may, because it takes them from its first on.
-    if last.place == "down":
+    if last.section == "down":
         view.down_blocks = nn.ModuleList(view.down_blocks[:end])
         view.mid_block = None
         block: Block = view.down_blocks[-1]
-    elif last.place == "mid":
+    elif last.section == "mid":
         block = view.mid_block
     else:
         view.up_blocks = nn.ModuleList(view.up_blocks[:end])
         block = view.up_blocks[-1]
-    if last.place != "up":
+    if last.section != "up":
         view.up_blocks = nn.ModuleList()
     block.attentions = nn.ModuleList(block.attentions[: j + 1])
-    if last.place == "mid":
+    if last.section == "mid":
         # A middle block has one residual block before its attentions and one after each.
         block.resnets = nn.ModuleList([*block.resnets[: j + 1], _PassThrough()])
     else:

@@ -13,12 +13,12 @@ from semcorr.errors import ModelError, suggest
 from semcorr.models.fingerprint import fingerprint
 from semcorr.models.hub import Needed
 from semcorr.models.weights import (
+    as_model_error,
     check_files,
     choose_weights,
     how_to_choose,
     lacking_weights,
     read_json,
-    reading,
     variants,
 )
 
@@ -77,11 +77,11 @@ def load_folder(
     reason = missing(variant, folder)
     if reason:
         raise ModelError(_what_is_missing(folder, model_id, reason))
-    with reading("configuration", model_id):
+    with as_model_error("configuration", model_id):
         config, preprocessor = read_json(folder / _CONFIG), read_json(folder / _PREPROCESSOR)
     kind = _kind(config, model_id)
     network = _load_network(folder, kind, model_id, dtype, variant)
-    with reading("configuration", model_id):
+    with as_model_error("configuration", model_id):
         patch, resolution = _side(network.config, "patch_size"), _side(network.config, "image_size")
         if network.config.num_channels != 3:
             raise ValueError(f"the network takes {network.config.num_channels} channels, expected the 3 of RGB")
@@ -160,7 +160,7 @@ def _kind(config: Mapping[str, Any], model_id: str) -> str:
 
 def _load_network(folder: Path, kind: str, model_id: str, dtype: torch.dtype, variant: str | None) -> Any:
     variant, files = choose_weights([file.name for file in folder.iterdir()], _STEM, variant)
-    with reading("network", model_id):
+    with as_model_error("network", model_id):
         check_files(folder, files, read_json(folder / _CONFIG))
         network, notes = KINDS[kind].from_pretrained(
             folder,

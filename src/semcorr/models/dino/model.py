@@ -14,7 +14,7 @@ from semcorr.models import finite, hub
 from semcorr.models.device import Device, DType, find_device, find_dtype
 from semcorr.models.dino.layers import Facet, blocks_of, ending_at
 from semcorr.models.dino.load_folder import EXPECTED, VisionCheckpoint, load_folder, needed
-from semcorr.models.names import is_hub_id, looks_like_a_path, split_variant, with_variant
+from semcorr.models.names import is_hub_id, is_path_like, split_variant, with_variant
 from semcorr.models.weights import PICKLED
 from semcorr.progress import Progress
 from semcorr.storage.files import exists
@@ -87,7 +87,7 @@ class VisionModel:
         if exists(path):
             _check_folder(path, name, revision)
             checkpoint = load_folder(path, full, dtype=precision, variant=variant)
-        elif isinstance(model, Path) or looks_like_a_path(name):
+        elif isinstance(model, Path) or is_path_like(name):
             raise ModelError(f"There is no model at {name!r}: no such folder.\n{EXPECTED}")
         elif not is_hub_id(name):
             raise ModelError(f"Unknown vision model {name!r}.\n{EXPECTED}")
