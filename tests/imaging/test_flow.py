@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from semcorr.errors import FlowError, PointError
-from semcorr.imaging import flow_files
 from semcorr.imaging.flow import Flow, grid_points
 from semcorr.imaging.geometry import lattice
 
@@ -301,9 +300,9 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path, mon
     path = made().save(tmp_path / "a.npz")
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
         total = sum(len(archive.read(name)) for name in archive.namelist())
-    monkeypatch.setattr(flow_files, "_MOST", total)
+    monkeypatch.setattr("semcorr.imaging.flow._MOST", total)
     Flow.load(path)
-    monkeypatch.setattr(flow_files, "_MOST", total - 1)
+    monkeypatch.setattr("semcorr.imaging.flow._MOST", total - 1)
     with pytest.raises(FlowError, match="It was not unpacked"):
         Flow.load(path)
 

@@ -1,16 +1,17 @@
-"""Fetch the needed files of a checkpoint from the Hugging Face hub, or find them in its cache."""
+"""Fetch the files of a checkpoint from the Hugging Face hub, or find them in its cache."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -23,57 +24,57 @@ from semcorr.progress import Progress
 _HTTP_ERROR: type[BaseException] = HfHubHTTPError.__mro__[1]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Needed:
-    """What of a repository is needed.
+class RequiredFiles(ABC):
+    """The files that one kind of checkpoint needs of its repository."""
 
-    Attributes:
-        marker: a file of every such repository; where the cache has it, there is the copy.
-        choose: names the files to download, given the repository's id and all its file names; weights last, because
-            with them a copy counts as complete. Raises ``ModelError`` when something is lacking.
-        missing: says what a folder lacks; an empty string when it is complete.
-        otherwise: what else a person can do who has neither a copy nor a network; a part of a sentence.
-        accept: called with the folder and the repository's id when all but the weights is there; raises ``ModelError``
-            where these could not be used, so that gigabytes are not downloaded in vain.
-    """
+    alternative: ClassVar[str]
+    """What a user without a copy and without a network can do instead; part of a sentence."""
 
-    marker: str
-    choose: Callable[[str, Collection[str]], list[str]]
-    missing: Callable[[Path], str]
-    otherwise: str
-    accept: Callable[[Path, str], None] = lambda folder, repo_id: None  # noqa: ARG005
+    @abstractmethod
+    def choose(self, repo_id: str, names: Collection[str]) -> list[str]:
+        """Return the files to download, weights last; raise ``ModelError`` if the repository lacks one."""
+
+    @abstractmethod
+    def missing(self, folder: Path) -> str:
+        """Return what a folder lacks, or an empty string if it is complete."""
+
+    def check(self, folder: Path, repo_id: str) -> None:  # noqa: B027  # nothing to check by default
+        """Raise ``ModelError`` if a checkpoint of these configuration files is not supported.
+
+        Called before the weights are downloaded, to save gigabytes.
+        """
 
 
 def fetch(
     repo_id: str,
-    needed: Needed,
+    required: RequiredFiles,
     *,
     revision: str | None = None,
     local_files_only: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Return the folder, in the hub's cache, that holds what is needed of a repository; its name is the commit.
+    """Return the folder in the hub's cache that holds the required files of a repository; its name is the commit.
 
-    A copy in the cache is used without asking the hub whether there is a newer one; name a revision for
-    that. Otherwise what is needed is downloaded, and nothing else of the repository. ``progress`` is told
-    ("download", bytes done, bytes in all, file=name).
+    A cached copy is used without asking the hub for a newer one; pass a revision for that. Otherwise the required
+    files are downloaded, and no others. ``progress`` is called with ("download", bytes done, bytes in all, file=name).
 
     Raises:
-        ModelError: there is no such repository or revision, it lacks something, it wants a login, or it is
-            neither in the cache nor within reach.
+        ModelError: The repository or revision does not exist, lacks a file, requires a login, or is neither cached
+            nor within reach.
     """
-    cached = _in_cache(repo_id, revision, needed)
-    if cached is not None:
+    cached = _cached_folder(repo_id, revision)
+    # An interrupted download leaves a folder too.
+    if cached is not None and not required.missing(cached):
         return cached
     if local_files_only:
-        raise _out_of_reach(repo_id, revision, needed, "no download was allowed (local_files_only)")
+        raise _out_of_reach(repo_id, revision, required, "no download was allowed (local_files_only)")
     if constants.HF_HUB_OFFLINE:
-        raise _out_of_reach(repo_id, revision, needed, "HF_HUB_OFFLINE is set")
+        raise _out_of_reach(repo_id, revision, required, "HF_HUB_OFFLINE is set")
     try:
-        return _download(repo_id, revision, needed, progress)
+        return _download(repo_id, revision, required, progress)
     except GatedRepoError as error:
         raise ModelError(
-            f"{repo_id} wants its licence accepted and a login: accept it on {constants.ENDPOINT}/{repo_id}, "
+            f"{repo_id} requires its licence to be accepted and a login: accept it on {constants.ENDPOINT}/{repo_id}, "
             "then run 'hf auth login' or set HF_TOKEN."
         ) from error
     except RevisionNotFoundError as error:
@@ -84,64 +85,57 @@ def fetch(
             "Check the spelling, or set HF_TOKEN for a private one."
         ) from error
     except (OSError, EntryNotFoundError, _HTTP_ERROR) as error:
-        raise _out_of_reach(repo_id, revision, needed, f"{type(error).__name__}: {_first_line(error)}") from error
+        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise _out_of_reach(repo_id, revision, required, f"{type(error).__name__}: {reason}") from error
 
 
-def _in_cache(repo_id: str, revision: str | None, needed: Needed) -> Path | None:
+def _cached_folder(repo_id: str, revision: str | None) -> Path | None:
     try:
-        found = try_to_load_from_cache(repo_id, needed.marker, revision=revision)
-    except HFValidationError:
+        # No pattern: whether the folder is complete depends on the variant, which the client does not know.
+        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=[], local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
         return None
-    if not isinstance(found, str):
-        return None
-    folder = _root(found, needed.marker)
-    # A download that was broken off leaves a folder too.
-    return None if needed.missing(folder) else folder
 
 
-def _download(repo_id: str, revision: str | None, needed: Needed, progress: Progress | None) -> Path:
+def _download(repo_id: str, revision: str | None, required: RequiredFiles, progress: Progress | None) -> Path:
+    """Download file by file.
+
+    ``snapshot_download`` would list the repository again for each call, start on weights before their configuration
+    was checked, report bytes without the names of files, and finish other files before a cancellation is noticed.
+    """
     listing = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=30)
     sizes = {file.rfilename: file.size or 0 for file in listing.siblings or ()}
-    files = needed.choose(repo_id, sizes)
-    done, total = 0, sum(sizes[name] for name in files)
-    folder, first = Path(), next((name for name in files if name.endswith(".safetensors")), "")
-    for name in files:
-        if name == first and done:
-            needed.accept(folder, repo_id)
+    names = required.choose(repo_id, sizes)
+    weights = [name for name in names if name.endswith(".safetensors")]
+    done, total = 0, sum(sizes[name] for name in names)
+    for name in names:
+        if name in weights[:1] and (folder := _cached_folder(repo_id, revision)) is not None:
+            required.check(folder, repo_id)
         before, size = done, sizes[name]
 
-        def report(read: int, name: str = name, before: int = before, size: int = size) -> None:
+        def report(count: int, name: str = name, before: int = before, size: int = size) -> None:
             if progress is not None:
-                progress("download", before + min(read, size), total, file=name)
+                progress("download", before + min(count, size), total, file=name)
 
         report(0)
-        # By the revision's own name, not by its commit, so that the cache learns what the name means.
-        path = hf_hub_download(repo_id, name, revision=revision, tqdm_class=_reporting_bar(report))
+        # By the revision's own name, not by its commit, so that the cache knows what the name means.
+        hf_hub_download(repo_id, name, revision=revision, tqdm_class=_reporting_bar(report))
         report(size)
         done += size
-        folder = _root(path, name)
-    reason = needed.missing(folder)
-    if reason:
+    folder = _cached_folder(repo_id, revision)
+    reason = "it is not in the cache" if folder is None else required.missing(folder)
+    if folder is None or reason:
         raise ModelError(f"{repo_id} changed while it was being downloaded ({reason}); try again.")
     return folder
 
 
-def _root(file: str, name: str) -> Path:
-    """The folder below which a file is called ``name``."""
-    return Path(file).parents[name.count("/")]
-
-
-def _out_of_reach(repo_id: str, revision: str | None, needed: Needed, reason: str) -> ModelError:
-    wanted = repo_id if revision is None else f"{repo_id} at revision {revision}"
+def _out_of_reach(repo_id: str, revision: str | None, required: RequiredFiles, reason: str) -> ModelError:
+    name = repo_id if revision is None else f"{repo_id} at revision {revision}"
     return ModelError(
-        f"The checkpoint {wanted} is not on this machine and could not be downloaded.\n"
-        f"Looked in the cache {constants.HF_HUB_CACHE}, then at {constants.ENDPOINT}: {reason}.\n"
-        f"Run once where there is a network (the cache can be copied), or {needed.otherwise}."
+        f"The checkpoint {name} is not on this machine and could not be downloaded.\n"
+        f"Searched the cache {constants.HF_HUB_CACHE}, then {constants.ENDPOINT}: {reason}.\n"
+        f"Run once where there is a network (the cache can be copied), or {required.alternative}."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0].rstrip(".")
 
 
 def _reporting_bar(report: Callable[[int], None]) -> type[tqdm]:

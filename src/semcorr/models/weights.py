@@ -1,4 +1,4 @@
-"""The files that hold a network: which of them to read, and how to tell what is wrong with them."""
+"""The files that hold a network: which of them to read, and what is wrong with them."""
 
 import json
 import re
@@ -14,15 +14,20 @@ from transformers.utils import logging as transformers_logging
 from semcorr.errors import ModelError, SemcorrError
 
 PICKLED = (".bin", ".ckpt", ".pt", ".pth")
-"""How files are called that can run any code when they are read, and so are not."""
+"""Suffixes of files that can run any code when they are read, and therefore are not read."""
+
+
+def pickle_message(name: object, instead: str) -> str:
+    """Return the message that refuses a pickled file; ``instead`` is a sentence that says what to use."""
+    return f"{name} is a pickle, which can run any code when it is read; only safetensors are read. {instead}"
 
 
 def choose_weights(names: Collection[str], stem: str, variant: str | None = None) -> tuple[str | None, list[str]]:
-    """Choose the safetensors files to read from a part's file names.
+    """Choose the safetensors files to read from the file names of one network.
 
     Returns the variant (None or a name such as "fp16") and the files: one, or an index followed by its shards; no file
-    when there is no complete set. ``variant`` is preferred; then full precision, then "fp16". Others are never chosen
-    unasked: a "non_ema" one has other weights.
+    if no set is complete. ``variant`` is preferred; then full precision, then "fp16". Others are never chosen by
+    default: a "non_ema" variant has different weights.
     """
     for chosen in dict.fromkeys((variant, None, "fp16") if variant else (None, "fp16")):
         base, tail = (stem, "") if chosen is None else (f"{stem}.{chosen}", f".{chosen}")
@@ -35,8 +40,13 @@ def choose_weights(names: Collection[str], stem: str, variant: str | None = None
     return None, []
 
 
+def folder_weights(folder: Path, stem: str, variant: str | None = None) -> tuple[str | None, list[str]]:
+    """Choose from the files of a folder, as :func:`choose_weights` does."""
+    return choose_weights([file.name for file in folder.iterdir()], stem, variant)
+
+
 def variants(names: Collection[str], stem: str) -> list[str]:
-    """The variants, by name, of which a part's files have a complete set; files without a variant's name are none."""
+    """Return the names of the variants of which all files are there."""
     pattern = re.compile(rf"{re.escape(stem)}\.([\w-]+?)(?:-\d{{5}}-of-\d{{5}})?\.safetensors")
     known = sorted({match.group(1) for match in map(pattern.fullmatch, names) if match})
     return [name for name in known if choose_weights(names, stem, name)[0] == name]
@@ -46,12 +56,12 @@ _OTHER_FORMATS = (".msgpack", ".onnx", ".onnx_data", ".gguf", ".h5", ".tflite")
 
 
 def lacking_weights(names: Collection[str], stem: str, where: str = "") -> str:
-    """Say why no weights can be chosen from a part's files: what is there, in a part of a sentence.
+    """Say, in part of a sentence, why no weights can be chosen and what is there instead.
 
     Args:
-        names: The part's files.
-        stem: What its weights are called, without an ending.
-        where: The part's folder, such as "unet/"; empty where the files lie in no folder of their own.
+        names: File names of the network.
+        stem: File name of its weights without a suffix.
+        where: Folder of the network in the checkpoint, such as "unet/"; empty if the files are at the top.
     """
     inside = f" in {where}" if where else ""
     whole = variants(names, stem)
@@ -75,13 +85,13 @@ def lacking_weights(names: Collection[str], stem: str, where: str = "") -> str:
 
 
 def how_to_choose(reason: str) -> str:
-    """Say how to choose a variant that :func:`lacking_weights` names; an empty string where it names none."""
-    found = re.search(r"only the variant ([\w-]+)", reason)
-    if found is None:
+    """Say how to choose the variant that :func:`lacking_weights` names, or return an empty string if it names none."""
+    match = re.search(r"only the variant ([\w-]+)", reason)
+    if match is None:
         return ""
-    name = found.group(1)
+    name = match.group(1)
     return (
-        f"To use it say variant={name!r} in Python (load_matcher, match, DiffusionModel.from_pretrained) or --variant "
+        f"To use it pass variant={name!r} in Python (load_matcher, match, DiffusionModel.from_pretrained) or --variant "
         f"{name} on the command line, or write :{name} after the model's name."
     )
 
@@ -91,16 +101,16 @@ def _first(names: Collection[str], start: str) -> str:
 
 
 def check_files(folder: Path, files: Sequence[str], config: Mapping[str, Any]) -> None:
-    """Insist that an index names the shards beside it and none elsewhere, and that a configuration is of these weights.
+    """Check that an index names the shards beside it and no others, and that a configuration fits the weights.
 
     Args:
-        folder: where the files lie.
-        files: what :func:`choose_weights` chose.
-        config: the network's.
+        folder: Folder of the files.
+        files: The choice of :func:`choose_weights`.
+        config: Configuration of the network.
 
     Raises:
-        ValueError: an index or a configuration that lies.
-        SafetensorError, OSError: a file is damaged.
+        ValueError: An index or a configuration does not fit the files.
+        SafetensorError, OSError: A file is damaged.
     """
     shards = [name for name in files if not name.endswith(".json")]
     for name in files:
@@ -117,10 +127,10 @@ def check_files(folder: Path, files: Sequence[str], config: Mapping[str, Any]) -
 
 
 def check_types(file: Any) -> None:
-    """Insist that an open safetensors file has no complex numbers, of which libraries would drop a part.
+    """Check that an open safetensors file holds no complex numbers, whose imaginary part libraries would drop.
 
     Raises:
-        ValueError: it has.
+        ValueError: It holds some.
     """
     odd = next((name for name in file.keys() if file.get_slice(name).get_dtype().startswith("C")), None)  # noqa: SIM118
     if odd is not None:
@@ -131,10 +141,10 @@ _LAYERS = ("layers_per_block", "num_hidden_layers")
 
 
 def check_layers(config: Mapping[str, Any], tensors: int) -> None:
-    """Insist that a configuration has no more layers than there are tensors: a network of a billion is never built.
+    """Check that a configuration has no more layers than there are tensors, before a network of a billion is built.
 
     Raises:
-        ValueError: it has.
+        ValueError: It has more.
     """
     levels, depth = config.get("block_out_channels"), _most(config.get("transformer_layers_per_block"))
     blocks = len(levels) if isinstance(levels, list) else 1
@@ -144,21 +154,46 @@ def check_layers(config: Mapping[str, Any], tensors: int) -> None:
 
 
 def _most(value: object) -> int:
-    """The largest whole number in numbers and lists of them; at least 1."""
+    """Return the largest integer in nested lists; at least 1."""
     if isinstance(value, list):
         return max(map(_most, value), default=1)
     return max(1, value) if isinstance(value, int) else 1
 
 
+def load_network(kind: Any, folder: Path, stem: str, variant: str | None, **options: Any) -> tuple[Any, Sequence[str]]:
+    """Load a network of diffusers or transformers from its folder, frozen and in evaluation mode.
+
+    Returns the network and the names of weights in the files that it has no use for. ``kind`` is its class and
+    ``options`` are for its ``from_pretrained``.
+
+    Raises:
+        ValueError: The files do not fit one another, or weights are missing, which would silently be random numbers.
+    """
+    variant, files = folder_weights(folder, stem, variant)
+    check_files(folder, files, read_json(folder / "config.json"))
+    network, notes = kind.from_pretrained(
+        folder, variant=variant, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
+    )
+    absent = sorted([*notes["missing_keys"], *notes["mismatched_keys"]], key=str)
+    if absent:
+        raise ValueError(f"{len(absent)} weights are missing or of the wrong shape, the first is {absent[0]}")
+    return network.eval().requires_grad_(False), sorted(notes["unexpected_keys"])
+
+
 @contextmanager
 def as_model_error(what: str, where: str) -> Iterator[None]:
-    """Turn what goes wrong inside libraries while weights are read into one ``ModelError``, and keep them quiet."""
+    """Turn any error of a library that reads a model's files into ``ModelError``, and silence the library.
+
+    Args:
+        what: What is read, such as "configuration".
+        where: Name of the model.
+    """
     try:
         with _quiet(diffusers_logging), _quiet(transformers_logging):
             yield
     except (SemcorrError, MemoryError):
         raise
-    except Exception as error:  # What broken files make libraries stumble over is not limited to their own errors.
+    except Exception as error:  # Broken files make libraries raise all kinds of errors.
         reason = str(error).strip().splitlines() or [""]
         raise ModelError(
             f"The {what} of {where} cannot be read: {type(error).__name__}: {reason[0]}\n"
@@ -180,8 +215,8 @@ def _quiet(logging: Any) -> Iterator[None]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Read a JSON object; an empty one where there is no such file."""
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if not isinstance(found, dict):
-        raise TypeError(f"expected an object in {file.name}, got {type(found).__name__}")
-    return found
+    """Read a JSON object; return an empty one if there is no such file."""
+    document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not isinstance(document, dict):
+        raise TypeError(f"expected an object in {file.name}, got {type(document).__name__}")
+    return document

@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_refused_before_there_is_an_image(folders: dict[str
         load_matcher("dino", folders["vit"], device="cpu")  # block 9, as published
     with pytest.raises(LayerError, match="from 0 to 3"):
         DinoMatcher(dinov2, DinoSettings(layer=4))
-    with pytest.raises(SettingsError, match="looks at patches of 4 x 4"):
+    with pytest.raises(SettingsError, match="divides images into patches of 4 x 4"):
         DinoMatcher(dinov2, DinoSettings(resolution=3))
     with pytest.raises(SettingsError, match="Did you mean 'facet'"):
         load_matcher("dino", "nowhere/none", facett="key")

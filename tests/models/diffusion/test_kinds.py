@@ -76,7 +76,7 @@ def test_single_files_of_other_kinds(tmp_path: Path, name: str, monkeypatch: pyt
 def test_sdxl_without_its_conditions_and_widths_of_two_families(tmp_path: Path) -> None:
     path = tmp_path / "one.safetensors"
     for family, width, message in (
-        ("sd2", 2048, "lacks SDXL's conditions of size"),
+        ("sd2", 2048, "lacks SDXL's size conditions"),
         ("sd2", 768, "none of Stable Diffusion 1.x or 2.x"),
         ("sd1", 1024, "none of Stable Diffusion 1.x or 2.x"),
     ):

@@ -1,4 +1,4 @@
-"""What a loaded checkpoint consists of, and the checks that every way of loading shares."""
+"""The parts of a loaded checkpoint, and the checks that all loaders share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,10 @@ CONTEXT_TOKENS = 77  # of CLIP's text encoders, and so of every Stable Diffusion
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A loaded network: :class:`semcorr.models.diffusion.DiffusionModel` tells what the fields mean.
+    """A loaded network; :class:`semcorr.models.diffusion.DiffusionModel` documents the fields.
 
-    ``fetch`` makes sure that further parts ("text_encoder", "tokenizer") are on this machine and returns
-    the folder that holds them; it raises ``ModelError`` where they are not to be had. ``variant`` is that of
-    the files that is preferred.
+    ``fetch`` makes sure that further parts ("text_encoder", "tokenizer") are on this machine and returns the folder
+    that holds them; it raises ``ModelError`` if they cannot be had. ``variant`` is the preferred variant of the files.
     """
 
     model_id: str
@@ -35,7 +34,7 @@ class Checkpoint:
     variant: str | None = None
 
 
-# The noise schedule of Stable Diffusion 1.x, 2.x and SDXL, for a folder that brings none.
+# The noise schedule of Stable Diffusion 1.x, 2.x and SDXL, for a folder without one.
 STABLE_DIFFUSION_SCHEDULE: Mapping[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -44,28 +43,26 @@ STABLE_DIFFUSION_SCHEDULE: Mapping[str, Any] = {
     "prediction_type": "epsilon",
 }
 
-
-_MOST_STEPS = 100_000
-_MOST_SIDE = 1024
-"""Of a latent: eight times what SDXL has."""
+_MAX_STEPS = 100_000
+_MAX_LATENT_SIDE = 1024  # eight times SDXL's
 
 
 def make_schedule(config: Mapping[str, Any]) -> DDIMScheduler:
-    """Make the noise schedule from a scheduler's configuration, whichever sampler that was written for.
+    """Make the noise schedule from a scheduler's configuration, whichever sampler it was written for.
 
     Raises:
-        ValueError: it has more time steps than any.
+        ValueError: The number of time steps is out of range.
     """
     keys = (*STABLE_DIFFUSION_SCHEDULE, "trained_betas", "rescale_betas_zero_snr")
     chosen = {key: config[key] for key in keys if config.get(key) is not None}
     steps = chosen.get("num_train_timesteps", 1)
-    if not 1 <= steps <= _MOST_STEPS:
-        raise ValueError(f"num_train_timesteps is {steps}, expected 1 to {_MOST_STEPS:,}")
+    if not 1 <= steps <= _MAX_STEPS:
+        raise ValueError(f"num_train_timesteps is {steps}, expected 1 to {_MAX_STEPS:,}")
     return DDIMScheduler(**{**STABLE_DIFFUSION_SCHEDULE, **chosen})
 
 
 def family_of(config: Mapping[str, Any]) -> Family:
-    """Tell the family from a U-Net's configuration.
+    """Return the family of a U-Net's configuration.
 
     Only SDXL adds pooled text and sizes to the time embedding; only from Stable Diffusion 2 on are the
     projections around the attention linear.
@@ -76,21 +73,21 @@ def family_of(config: Mapping[str, Any]) -> Family:
 
 
 def check_supported(name: str, unet: UNet2DConditionModel, vae: AutoencoderKL) -> None:
-    """Raise ``ModelError`` for a U-Net that takes other inputs than a latent, a time and a context of text.
+    """Raise ``ModelError`` for a U-Net that takes other inputs than a latent, a time step and a text context.
 
-    What is added to the time is :func:`semcorr.models.diffusion.kinds.check_kind`'s to judge.
+    :func:`semcorr.models.diffusion.kinds.check_kind` checks the conditions that are added to the time embedding.
     """
     config = unet.config
-    wants = []
+    inputs = []
     if config.in_channels != vae.config.latent_channels:
         given, taken = vae.config.latent_channels, config.in_channels
-        wants.append(f"{taken} input channels where its VAE gives {given}{describe_channels(taken)}")
+        inputs.append(f"{taken} input channels where its VAE gives {given}{describe_channels(taken)}")
     if config.encoder_hid_dim_type is not None or not isinstance(config.cross_attention_dim, int):
-        wants.append("another kind of context")
-    if not isinstance(config.sample_size, int) or not 1 <= config.sample_size <= _MOST_SIDE:
-        wants.append("latents of no one size, or of too large a one")
-    if wants:
+        inputs.append("another kind of context")
+    if not isinstance(config.sample_size, int) or not 1 <= config.sample_size <= _MAX_LATENT_SIDE:
+        inputs.append("latents of no one size, or of too large a one")
+    if inputs:
         raise ModelError(
-            f"The U-Net of {name} takes {' and '.join(wants)}. {SUPPORTED}; inpainting, upscaling and other variants "
+            f"The U-Net of {name} takes {' and '.join(inputs)}. {SUPPORTED}; inpainting, upscaling and other variants "
             "are not supported."
         )

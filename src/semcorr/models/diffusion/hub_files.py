@@ -1,18 +1,19 @@
-"""Which files of a hub repository make a Stable Diffusion checkpoint."""
+"""The files of a hub repository that make a Stable Diffusion checkpoint."""
 
 from collections.abc import Collection, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from semcorr.errors import ModelError
 from semcorr.models.diffusion.kinds import SUPPORTED
-from semcorr.models.diffusion.load_folder import WEIGHT_STEMS, check_folder, lacking, missing
-from semcorr.models.hub import Needed
+from semcorr.models.diffusion.load_folder import WEIGHT_STEMS, check_folder, missing, missing_in
+from semcorr.models.hub import RequiredFiles
 from semcorr.models.weights import PICKLED, choose_weights, how_to_choose
 
 NETWORK = ("unet", "vae")
-# Small files that say how the network is to be used; a repository may lack any of them.
-_NOTES = (
+# Small files that say how the network is used; a repository may lack any of them.
+_CONFIGS = (
     "model_index.json",
     "semcorr.json",
     "scheduler/scheduler_config.json",
@@ -21,46 +22,52 @@ _NOTES = (
 )
 
 
-def needed(parts: Sequence[str] = NETWORK, variant: str | None = None) -> Needed:
-    """The configuration and safetensors weights of ``parts``, and what says how they are to be used."""
-    return Needed(
-        marker="unet/config.json",
-        choose=partial(_choose, parts, variant),
-        missing=partial(_missing, parts, variant),
-        accept=check_folder,
-        otherwise="pass a folder or .safetensors file that you have; to try semcorr on drawings, without a download, "
-        "use the bundled model 'toy' (--model toy)",
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFiles(RequiredFiles):
+    """The configuration and safetensors weights of some parts, and the files that say how they are used.
+
+    ``parts`` are folders of the repository, ``variant`` the preferred variant of their files.
+    """
+
+    alternative: ClassVar[str] = (
+        "pass a folder or .safetensors file that you have; to try semcorr on drawings, without a download, "
+        "use the bundled model 'toy' (--model toy)"
     )
+    parts: Sequence[str] = NETWORK
+    variant: str | None = None
+
+    def missing(self, folder: Path) -> str:
+        """Return what a folder lacks, or an empty string if it is complete."""
+        return next((reason for part in self.parts if (reason := missing(folder, part, self.variant))), "")
+
+    def check(self, folder: Path, repo_id: str) -> None:
+        """Raise ``ModelError`` if the U-Net is of an unsupported kind."""
+        check_folder(folder, repo_id)
+
+    def choose(self, repo_id: str, names: Collection[str]) -> list[str]:
+        """Return the files to download, weights last; raise ``ModelError`` if the repository lacks one."""
+        small = [name for name in _CONFIGS if name in names]
+        large: list[str] = []
+        for part in self.parts:
+            inside = [name.removeprefix(f"{part}/") for name in names if name.startswith(f"{part}/")]
+            if part not in WEIGHT_STEMS:
+                small += [f"{part}/{name}" for name in inside if name.endswith((".json", ".txt", ".model"))]
+                continue
+            reason = missing_in(inside or None, part, self.variant)
+            if reason:
+                raise ModelError(_incomplete(repo_id, part, inside, reason))
+            small.append(f"{part}/config.json")
+            large += [f"{part}/{name}" for name in choose_weights(inside, WEIGHT_STEMS[part], self.variant)[1]]
+        return [*dict.fromkeys(small), *large]
 
 
-def _missing(parts: Sequence[str], variant: str | None, folder: Path) -> str:
-    return next((reason for reason in (missing(folder, part, variant) for part in parts) if reason), "")
-
-
-def _choose(parts: Sequence[str], variant: str | None, repo_id: str, names: Collection[str]) -> list[str]:
-    small = [name for name in _NOTES if name in names]
-    large: list[str] = []
-    for part in parts:
-        inside = [name.removeprefix(f"{part}/") for name in names if name.startswith(f"{part}/")]
-        if part not in WEIGHT_STEMS:
-            small += [f"{part}/{name}" for name in inside if name.endswith((".json", ".txt", ".model"))]
-            continue
-        _, weights = choose_weights(inside, WEIGHT_STEMS[part], variant)
-        reason = lacking(inside or None, part, variant)
-        if reason:
-            raise ModelError(_lacking(repo_id, part, inside, reason))
-        small.append(f"{part}/config.json")
-        large += [f"{part}/{name}" for name in weights]
-    return [*dict.fromkeys(small), *large]
-
-
-def _lacking(repo_id: str, part: str, inside: Sequence[str], reason: str) -> str:
+def _incomplete(repo_id: str, part: str, inside: Sequence[str], reason: str) -> str:
     if " variant " in reason:
         return f"{repo_id} cannot be loaded as it is: {reason}. {how_to_choose(reason)}".rstrip()
     if any(name.endswith(PICKLED) for name in inside):
         return (
             f"{repo_id} has the weights of its {part} only as a pickle, which can run any code when it is read; "
-            "only safetensors are. Ask for a revision that has them, or use another copy of the model."
+            "only safetensors are read. Use a revision that has them, or another copy of the model."
         )
     return (
         f"{repo_id} is not a Stable Diffusion checkpoint as diffusers saves it: it has no {part}/ with "

@@ -1,4 +1,4 @@
-"""Name the checkpoints that are not supported, so that none is taken for one of the families that are."""
+"""Recognise checkpoints that are not supported, so that none is mistaken for a supported family."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,15 +80,16 @@ _PARTS: Sequence[tuple[str, str]] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """By what U-Nets are told apart, whether read from a configuration or from the shapes of weights.
+    """Properties that distinguish U-Nets, read from a configuration or from the shapes of weights.
 
     Attributes:
-        levels: How often the latent is looked at, each time at half the size.
+        levels: Number of resolutions.
         attention_first: Whether the first level has cross-attention.
-        context: Width of the cross-attention's context; something else than a number where there are several.
-        added: What is added to the time embedding: nothing, a pooled prompt with numbers of size, or something else.
-        added_width: Numbers that go into the embedding of what is added.
-        requires_aesthetics: Whether a pipeline says that it takes an aesthetic score, as only SDXL's refiner does.
+        context: Width of the cross-attention's context; not a number if there are several.
+        added: Condition that is added to the time embedding: None, :data:`SIZES`, :data:`IMAGE`, :data:`LABELS` or
+            another name.
+        added_width: Width of the added condition.
+        requires_aesthetics: Whether the pipeline requires an aesthetic score, as only SDXL's refiner does.
     """
 
     levels: int
@@ -100,7 +101,7 @@ class Traits:
 
 
 SIZES, IMAGE, LABELS = "text_time", "image embedding", "class labels"
-"""What may be added to the time embedding."""
+"""Conditions that may be added to the time embedding; ``SIZES`` is a pooled prompt with image sizes."""
 
 
 def traits_of_config(config: Mapping[str, Any], index: Mapping[str, Any]) -> Traits:
@@ -122,10 +123,10 @@ def traits_of_config(config: Mapping[str, Any], index: Mapping[str, Any]) -> Tra
 
 
 def check_kind(model_id: str, traits: Traits) -> None:
-    """Insist that a U-Net's width, levels and added conditions are those of a supported family.
+    """Check that a U-Net's width, levels and added conditions are those of a supported family.
 
     Raises:
-        ModelError: They are another network's, which is named where it is known.
+        ModelError: They are another network's, which the message names if it is known.
     """
     reason = _other_kind(traits)
     if reason:
@@ -140,7 +141,7 @@ def _other_kind(traits: Traits) -> str:
         return "one that takes class labels, as upscalers do"
     if traits.added is None:
         if traits.context == _SDXL_CONTEXT:
-            return f"{_SDXL_CONTEXT} wide in its context as SDXL's, but lacks SDXL's conditions of size"
+            return f"{_SDXL_CONTEXT} wide in its context as SDXL's, but lacks SDXL's size conditions"
         return ""
     if traits.added != SIZES:
         return f"one that takes {traits.added!r} conditions, as Kandinsky or DeepFloyd IF does"
@@ -160,20 +161,20 @@ def _other_kind(traits: Traits) -> str:
 
 
 def describe_channels(channels: int) -> str:
-    """Say in brackets what takes so many input channels; nothing where that is not known."""
+    """Name, in brackets, the kind of network that takes so many input channels; an empty string if unknown."""
     return f" ({_CHANNELS[channels]})" if channels in _CHANNELS else ""
 
 
 def kind_of_class(*names: object) -> str:
-    """Say what a pipeline or network of one of these class names is; an empty string where that is not known."""
+    """Name the kind of a pipeline or network by its class names; return an empty string if unknown."""
     texts = [name for name in names if isinstance(name, str)]
     return next((kind for pattern, kind in _CLASSES for name in texts if re.search(pattern, name)), "")
 
 
 def kind_of_weights(names: Iterable[str], *, parts: bool = True) -> str:
-    """Say what a file with weights of such names is; an empty string where that is not known.
+    """Name the kind of a file by the names of its weights; return an empty string if unknown.
 
-    ``parts`` is whether single parts of a model count as well.
+    ``parts`` includes single parts of a model.
     """
     every = list(names)
     patterns = [*_WEIGHTS, *(_PARTS if parts else ())]

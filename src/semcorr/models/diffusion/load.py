@@ -1,4 +1,4 @@
-"""Find a checkpoint by whatever it is called, and load it."""
+"""Load a checkpoint by its name: a bundled model, a folder, a file or a hub id."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,17 +11,19 @@ import torch
 from semcorr.errors import ModelError, suggest
 from semcorr.models import hub
 from semcorr.models.diffusion.checkpoint import Checkpoint
-from semcorr.models.diffusion.hub_files import NETWORK, needed
-from semcorr.models.diffusion.load_folder import load_folder
+from semcorr.models.diffusion.hub_files import NETWORK, CheckpointFiles
+from semcorr.models.diffusion.load_folder import load_folder, with_unet_file
 from semcorr.models.diffusion.load_single_file import load_single_file
-from semcorr.models.diffusion.other_unet import split_name, with_unet
 from semcorr.models.names import VARIANT, is_hub_id, is_path_like, split_variant
-from semcorr.models.weights import PICKLED
+from semcorr.models.weights import PICKLED, pickle_message
 from semcorr.progress import Progress
 from semcorr.storage.files import exists, is_dir, is_file
 
 BUNDLED = ("toy", "toy-plain")
 """Names of the models that come with the package; ``toy-plain`` was trained without part masks, to compare."""
+
+UNET_SEPARATOR = "+"
+"""Separates, in a model's name, the checkpoint from the file with another U-Net."""
 
 
 def load_checkpoint(
@@ -34,24 +36,25 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Load a bundled model by name, a diffusers folder, an original-layout ``.safetensors`` file or a hub id.
 
-    In that order: a folder ``CompVis/stable-diffusion-v1-4`` below the working directory goes before the
-    hub's repository of that name. ``"NAME:VARIANT"`` is a folder or hub id of whose files the variant is read.
-    ``"NAME+FILE.safetensors"`` is any of these with the U-Net of a file (:mod:`semcorr.models.diffusion.other_unet`).
+    In that order: a folder ``CompVis/stable-diffusion-v1-4`` below the working directory takes precedence over the
+    hub's repository of that name. ``"NAME:VARIANT"`` reads a variant of the files of a folder or hub id.
+    ``"NAME+FILE.safetensors"`` is any of these with the weights of a U-Net from a file of its own, as fine-tuned
+    networks are published.
 
     Raises:
-        ModelError: nothing of that name is known, here or within reach; or what is there cannot be used.
+        ModelError: There is no model of that name, here or within reach, or it cannot be used.
     """
-    parts = split_name(str(model))
-    if parts is not None:
-        base = load_checkpoint(
-            parts[0], revision=revision, dtype=dtype, local_files_only=local_files_only, progress=progress
+    base, unet_file = split_unet_file(str(model))
+    if unet_file is not None:
+        checkpoint = load_checkpoint(
+            base, revision=revision, dtype=dtype, local_files_only=local_files_only, progress=progress
         )
-        return with_unet(base, Path(parts[1]).expanduser(), str(model))
+        return with_unet_file(checkpoint, Path(unet_file).expanduser(), str(model))
     full = str(model)
     name, variant = split_variant(full)
     path = Path(name).expanduser()
     if variant is not None and (name in BUNDLED or is_file(path)):
-        raise ModelError(f"{name} has no variants, and {variant!r} is asked for: only folders and hub ids have some.")
+        raise ModelError(f"{name} has no variants, but {variant!r} was requested: only folders and hub ids have some.")
     if revision is not None and (name in BUNDLED or exists(path)):
         raise ModelError(f"{name} is on this machine and has no revision {revision!r}: only hub ids take a revision.")
     if name in BUNDLED:
@@ -75,20 +78,28 @@ _EXPECTED = (
 )
 
 
+def split_unet_file(name: str) -> tuple[str, str | None]:
+    """Return the checkpoint and the U-Net's file of ``"CHECKPOINT+FILE.safetensors"``.
+
+    The file is None if the name is not of that form, or is the path of a file or folder as it is.
+    """
+    base, separator, file = name.rpartition(UNET_SEPARATOR)
+    if base and separator and file.endswith((".safetensors", *PICKLED)) and not exists(Path(name).expanduser()):
+        return base, file
+    return name, None
+
+
 def bundled_folder(name: str) -> Path:
-    """Return the folder of a bundled model; ``ModelError`` when this installation lacks it."""
+    """Return the folder of a bundled model; raise ``ModelError`` if this installation lacks it."""
     folder = Path(str(resources.files("semcorr"))) / "toy" / "weights" / name
     if not folder.is_dir():
-        raise ModelError(f"The bundled model {name!r} is not part of this installation (looked in {folder}).")
+        raise ModelError(f"The bundled model {name!r} is not part of this installation (expected at {folder}).")
     return folder
 
 
 def _check_file(path: Path) -> None:
     if path.suffix.lower() in PICKLED:
-        raise ModelError(
-            f"{path} is a pickle, which can run any code when it is read; only safetensors are. "
-            "Use the model's .safetensors file."
-        )
+        raise ModelError(pickle_message(path, "Use the model's .safetensors file."))
     if path.suffix.lower() != ".safetensors":
         raise ModelError(f"{path} is not a model: expected a folder or a .safetensors file.")
 
@@ -102,11 +113,11 @@ def _load_from_hub(
     progress: Progress | None,
 ) -> Checkpoint:
     fetch = partial(hub.fetch, repo_id, local_files_only=local_files_only)
-    folder = fetch(needed(variant=variant), revision=revision, progress=progress)
+    folder = fetch(CheckpointFiles(variant=variant), revision=revision, progress=progress)
     name = repo_id if variant is None else f"{repo_id}{VARIANT}{variant}"
     checkpoint = load_folder(folder, name, revision=folder.name, dtype=dtype, variant=variant)
 
     def more(parts: Sequence[str]) -> Path:
-        return fetch(needed([*NETWORK, *parts], variant), revision=folder.name)
+        return fetch(CheckpointFiles(parts=[*NETWORK, *parts], variant=variant), revision=folder.name)
 
     return replace(checkpoint, fetch=more)

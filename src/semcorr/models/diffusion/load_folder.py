@@ -1,7 +1,9 @@
-"""Load a checkpoint from a folder in the layout that diffusers saves."""
+"""Load what diffusers saves: a checkpoint's folder, or a file with the weights of a U-Net alone."""
 
 import contextlib
+import hashlib
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from semcorr.errors import ModelError
 from semcorr.models.diffusion.checkpoint import (
@@ -22,14 +25,19 @@ from semcorr.models.diffusion.kinds import SUPPORTED, check_kind, kind_of_class,
 from semcorr.models.diffusion.layers import Family
 from semcorr.models.fingerprint import fingerprint
 from semcorr.models.weights import (
+    PICKLED,
     as_model_error,
-    check_files,
+    check_types,
     choose_weights,
+    folder_weights,
     how_to_choose,
     lacking_weights,
+    load_network,
+    pickle_message,
     read_json,
     variants,
 )
+from semcorr.storage.files import is_file
 
 WEIGHT_STEMS = {
     "unet": "diffusion_pytorch_model",
@@ -49,52 +57,92 @@ def load_folder(
     vae_from: Path | None = None,
     variant: str | None = None,
 ) -> Checkpoint:
-    """Load ``unet/`` and ``vae/``, and ``scheduler/`` where there is one.
+    """Load ``unet/`` and ``vae/``, and ``scheduler/`` if there is one.
 
-    Without a scheduler the noise schedule is Stable Diffusion 1.x's. ``vae_from`` is another folder whose
-    ``vae/`` is used. ``variant`` is that of the files, such as "bf16"; a part that lacks it is read as usual, and the
-    U-Net must have it.
+    Args:
+        folder: The checkpoint's folder.
+        model_id: Name of the model.
+        revision: Commit of a hub id.
+        dtype: Precision of the weights.
+        vae_from: Another folder whose ``vae/`` is used.
+        variant: Variant of the files, such as "bf16". The U-Net must have it; other parts fall back to their usual
+            files.
+
+    Returns:
+        The checkpoint, with the noise schedule of Stable Diffusion 1.x if the folder has no scheduler.
 
     Raises:
-        ModelError: a part is missing, pickled, damaged, or of another kind of network.
+        ModelError: A part is missing, pickled, damaged, or of another kind of network.
     """
-    places = {"unet": folder, "vae": vae_from or folder}
-    for part, place in places.items():
-        reason = missing(place, part, variant)
+    folders = {"unet": folder, "vae": vae_from or folder}
+    for part, parent in folders.items():
+        reason = missing(parent, part, variant)
         if reason:
-            raise ModelError(_what_is_missing(place, model_id, reason))
+            raise ModelError(_incomplete(parent, model_id, reason))
     check_folder(folder, model_id)
-    unet, vae = (_load_network(place, part, model_id, dtype, variant) for part, place in places.items())
+    unet, vae = (_load_part(parent / part, part, model_id, dtype, variant) for part, parent in folders.items())
     check_supported(model_id, unet, vae)
     with as_model_error("configuration", model_id):
         schedule = make_schedule(read_json(folder / "scheduler" / "scheduler_config.json"))
-        print_ = fingerprint(
-            [read_json(place / part / "config.json") for part, place in places.items()],
-            [file for part, place in places.items() for file in _weight_files(place, part, variant)],
+        fingerprint_ = fingerprint(
+            [read_json(parent / part / "config.json") for part, parent in folders.items()],
+            [
+                parent / part / name
+                for part, parent in folders.items()
+                for name in folder_weights(parent / part, WEIGHT_STEMS[part], variant)[1]
+                if name.endswith(".safetensors")
+            ],
         )
         family, tokens = _family(folder, unet), _context_tokens(folder)
     return Checkpoint(
         model_id=model_id,
         revision=revision,
-        fingerprint=print_,
+        fingerprint=fingerprint_,
         family=family,
         context_tokens=tokens,
         unet=unet,
         vae=vae,
         scheduler=schedule,
-        fetch=partial(_insist_on, folder, model_id, variant),
+        fetch=partial(_check_parts, folder, model_id, variant),
         variant=variant,
     )
 
 
+def with_unet_file(checkpoint: Checkpoint, file: Path, name: str) -> Checkpoint:
+    """Load the weights of a U-Net, in diffusers' layout, into a checkpoint's own U-Net; its precision stays.
+
+    Args:
+        checkpoint: Checkpoint of the same kind of network. Its own U-Net is overwritten.
+        file: A safetensors file with every weight of the U-Net, as CleanDIFT's are published (Stracke et al., 2024).
+        name: Name of the resulting model.
+
+    Raises:
+        ModelError: The file is missing, pickled, damaged, or of another network.
+    """
+    if file.suffix.lower() in PICKLED:
+        raise ModelError(pickle_message(file, "Use the U-Net's .safetensors file."))
+    if not is_file(file):
+        raise ModelError(
+            f"There is no U-Net at {str(file)!r}: no such file. Expected, after the '+' of a model's name, the path of "
+            "a .safetensors file with the U-Net's weights."
+        )
+    with as_model_error("U-Net", str(file)):
+        with safe_open(file, framework="pt") as opened:
+            check_types(opened)
+        checkpoint.unet.load_state_dict(load_file(file))
+        own = fingerprint([], [file])
+    both = hashlib.sha256(f"{checkpoint.fingerprint} {own}".encode()).hexdigest()
+    return replace(checkpoint, model_id=name, fingerprint=both)
+
+
 def missing(folder: Path, part: str, variant: str | None = None) -> str:
-    """Say what keeps ``part`` of a folder from being loaded; an empty string when all its files are there."""
-    names = {file.name for file in (folder / part).iterdir()} if (folder / part).is_dir() else None
-    return lacking(names, part, variant)
+    """Say what keeps a part of a folder from being loaded; return an empty string if all its files are there."""
+    names = [file.name for file in (folder / part).iterdir()] if (folder / part).is_dir() else None
+    return missing_in(names, part, variant)
 
 
-def lacking(names: Collection[str] | None, part: str, variant: str | None) -> str:
-    """The same of the file names of a part's folder; None where there is no such folder."""
+def missing_in(names: Collection[str] | None, part: str, variant: str | None) -> str:
+    """Do the same for the file names of a part's folder; None means that there is no such folder."""
     if names is None:
         return f"it has no {part}/ folder"
     if part not in WEIGHT_STEMS:
@@ -110,10 +158,10 @@ def lacking(names: Collection[str] | None, part: str, variant: str | None) -> st
 
 
 def check_folder(folder: Path, model_id: str) -> None:
-    """Insist that a folder's U-Net is one of a supported family, by its configuration alone.
+    """Check by its configuration alone that a folder's U-Net is of a supported family.
 
     Raises:
-        ModelError: it is another kind of network, which is named where it is known.
+        ModelError: It is another kind of network, which the message names if it is known.
     """
     with as_model_error("configuration", model_id):
         config, index = read_json(folder / "unet" / "config.json"), read_json(folder / "model_index.json")
@@ -127,11 +175,11 @@ def check_folder(folder: Path, model_id: str) -> None:
         check_kind(model_id, traits_of_config(config, index))
 
 
-def _what_is_missing(folder: Path, model_id: str, reason: str) -> str:
+def _incomplete(folder: Path, model_id: str, reason: str) -> str:
     if "pickled" in reason:
         return (
             f"{model_id} cannot be loaded: {reason}. A pickle can run any code when it is read, so only "
-            "safetensors are: ask for a revision that has them, or save the model again with diffusers "
+            "safetensors are read: ask for a revision that has them, or save the model again with diffusers "
             "(save_pretrained writes safetensors)."
         )
     choice = how_to_choose(reason)
@@ -147,19 +195,19 @@ def _what_is_missing(folder: Path, model_id: str, reason: str) -> str:
 
 
 def _kind_of_folder(folder: Path) -> str:
-    """Say what a folder without a whole U-Net and VAE is, by the class names in it and by its files' names."""
+    """Name the kind of a folder without a whole U-Net and VAE, by the class names and file names in it."""
     if (folder / "adapter_config.json").exists() or (folder / "pytorch_lora_weights.safetensors").exists():
         return "an adapter (LoRA)"
     classes: list[object] = []
     for name in ("model_index.json", "config.json", "transformer/config.json", "prior/config.json"):
         with contextlib.suppress(ValueError, TypeError, OSError):
-            found = read_json(folder / name)
-            classes += [found.get("_class_name"), *(found.get("architectures") or ())]
+            config = read_json(folder / name)
+            classes += [config.get("_class_name"), *(config.get("architectures") or ())]
     return kind_of_class(*classes)
 
 
 def _single_files(folder: Path) -> str:
-    """Say which checkpoints of the original layout lie in a folder that is none itself."""
+    """Name the checkpoints in the original layout that lie in a folder that is no checkpoint itself."""
     whole = []
     for file in sorted(folder.glob("*.safetensors")):
         with contextlib.suppress(Exception), safe_open(file, "pt") as opened:
@@ -168,46 +216,25 @@ def _single_files(folder: Path) -> str:
     return f"It holds {', '.join(whole)}: name the file itself. " if whole else ""
 
 
-def _insist_on(folder: Path, model_id: str, variant: str | None, parts: Sequence[str]) -> Path:
+def _check_parts(folder: Path, model_id: str, variant: str | None, parts: Sequence[str]) -> Path:
     for part in parts:
         reason = missing(folder, part, variant)
         if reason:
-            raise ModelError(_what_is_missing(folder, model_id, reason).split(" Expected ")[0])
+            raise ModelError(_incomplete(folder, model_id, reason).split(" Expected ")[0])
     return folder
 
 
-def _weight_files(folder: Path, part: str, variant: str | None) -> list[Path]:
-    _, files = choose_weights([file.name for file in (folder / part).iterdir()], WEIGHT_STEMS[part], variant)
-    return [folder / part / name for name in files if name.endswith(".safetensors")]
-
-
-def _load_network(folder: Path, part: str, model_id: str, dtype: torch.dtype, variant: str | None) -> Any:
-    kind = _CLASSES[part]
-    variant, files = choose_weights([file.name for file in (folder / part).iterdir()], WEIGHT_STEMS[part], variant)
+def _load_part(folder: Path, part: str, model_id: str, dtype: torch.dtype, variant: str | None) -> Any:
+    expected = _CLASSES[part].__name__
     with as_model_error(part, model_id):
-        config = read_json(folder / part / "config.json")
-        check_files(folder / part, files, config)
-        saved_as = config.get("_class_name", kind.__name__)
-        if saved_as != kind.__name__:
-            raise ValueError(f"its configuration is of {saved_as}, expected {kind.__name__}")
-        network, notes = kind.from_pretrained(
-            folder,
-            subfolder=part,
-            variant=variant,
-            torch_dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-        # What is missing would silently be random numbers.
-        absent = notes["missing_keys"] or notes["mismatched_keys"]
-        if absent:
-            raise ValueError(f"{len(absent)} weights are missing or of the wrong shape, the first is {absent[0]}")
-        # What is left over is of something that the network takes besides, and would silently be ignored.
-        extra = sorted(notes["unexpected_keys"]) if part == "unet" else []
-        if extra:
+        saved_as = read_json(folder / "config.json").get("_class_name", expected)
+        if saved_as != expected:
+            raise ValueError(f"its configuration is of {saved_as}, expected {expected}")
+        network, extra = load_network(_CLASSES[part], folder, WEIGHT_STEMS[part], variant, torch_dtype=dtype)
+        # They belong to another input of the network, which would silently be ignored.
+        if part == "unet" and extra:
             raise ValueError(f"{len(extra)} weights have no place in the network, the first is {extra[0]}")
-    return network.eval().requires_grad_(False)
+    return network
 
 
 def _family(folder: Path, unet: UNet2DConditionModel) -> Family:

@@ -24,14 +24,14 @@ Shapes = Mapping[str, Sequence[int]]
 
 
 def load_single_file(path: Path, model_id: str, *, dtype: torch.dtype = torch.float32) -> Checkpoint:
-    """Load the U-Net and VAE of a file that also trainers and web interfaces pass around.
+    """Load the U-Net and VAE of a file as trainers and web interfaces exchange it.
 
-    Widths, depths and the family are read from the weights; what weights do not tell (the number of heads,
-    the noise schedule, the scaling of the latents) comes from the packaged configuration of the family. Of
-    Stable Diffusion 2.x there are two kinds whose weights look the same: see :func:`prediction_and_side`.
+    Widths, depths and the family are read from the weights; what the weights do not show (the number of heads,
+    the noise schedule, the scaling of the latents) comes from the packaged configuration of the family. The two kinds
+    of Stable Diffusion 2.x have weights of the same shapes: see :func:`prediction_and_side`.
 
     Raises:
-        ModelError: the file is damaged, or does not hold a whole Stable Diffusion 1.x, 2.x or SDXL.
+        ModelError: The file is damaged, or does not hold a whole Stable Diffusion 1.x, 2.x or SDXL.
     """
     with as_model_error("file", model_id), safe_open(path, "pt") as file:
         check_types(file)
@@ -60,11 +60,11 @@ def load_single_file(path: Path, model_id: str, *, dtype: torch.dtype = torch.fl
         )
 
     with as_model_error("file", model_id):
-        print_ = fingerprint([configs["unet"], configs["vae"]], [path], (UNET, VAE))
+        fingerprint_ = fingerprint([configs["unet"], configs["vae"]], [path], (UNET, VAE))
     return Checkpoint(
         model_id=model_id,
         revision=None,
-        fingerprint=print_,
+        fingerprint=fingerprint_,
         family=family,
         context_tokens=CONTEXT_TOKENS,
         unet=unet,
@@ -75,30 +75,30 @@ def load_single_file(path: Path, model_id: str, *, dtype: torch.dtype = torch.fl
 
 
 def _check_whole(model_id: str, shapes: Shapes) -> None:
-    """Insist on the U-Net and the VAE of Stable Diffusion; another architecture is refused by its name."""
-    lacking = [part for part in (UNET, VAE) if not any(name.startswith(part) for name in shapes)]
-    if not lacking and f"{UNET}input_blocks.0.0.weight" in shapes:
+    """Check that a file holds the U-Net and the VAE of Stable Diffusion; name any other architecture."""
+    missing = [part for part in (UNET, VAE) if not any(name.startswith(part) for name in shapes)]
+    if not missing and f"{UNET}input_blocks.0.0.weight" in shapes:
         other = kind_of_weights((name for name in shapes if name.startswith(UNET)), parts=False)
         if other:
             raise ModelError(f"{model_id} is not supported: its U-Net's weights are those of {other}. {SUPPORTED}.")
         return
     kind = kind_of_weights(shapes)
-    lacking = lacking or [f"{UNET}input_blocks."]
+    missing = missing or [f"{UNET}input_blocks."]
     hint = (
-        " Its U-Net can take the place of a checkpoint's own: name the model CHECKPOINT+FILE.safetensors."
+        " Its U-Net can replace that of a checkpoint: name the model CHECKPOINT+FILE.safetensors."
         if "down_blocks.0.resnets.0.conv1.weight" in shapes and "conv_in.weight" in shapes and "U-Net" in kind
         else ""
     )
     raise ModelError(
         f"{model_id} is not a whole Stable Diffusion checkpoint in the original layout: "
         + (f"it looks like {kind}; " if kind else "")
-        + f"it has no weights named {' or '.join(f'{part}*' for part in lacking)}. Adapters (LoRA, ControlNet) and "
-        f"single parts cannot be used alone; a part that diffusers saved belongs into its folder.{hint} {SUPPORTED}."
+        + f"it has no weights named {' or '.join(f'{part}*' for part in missing)}. Adapters (LoRA, ControlNet) and "
+        f"single parts cannot be used alone; a part that diffusers saved belongs in its folder.{hint} {SUPPORTED}."
     )
 
 
 def traits_of_weights(shapes: Shapes) -> Traits:
-    """Read by what U-Nets are told apart from the shapes of weights in the original layout."""
+    """Read the traits of a U-Net from the shapes of its weights in the original layout."""
     inside = _below(shapes, UNET)
     levels = 1 + sum(name.startswith("input_blocks.") and name.endswith(".0.op.weight") for name in inside)
     attention_first = any(name.startswith("input_blocks.1.1.transformer_blocks.") for name in inside)
@@ -114,10 +114,10 @@ def traits_of_weights(shapes: Shapes) -> Traits:
 
 
 def family_of_weights(shapes: Shapes) -> Family:
-    """Tell the family from the shapes of the weights in the original layout, whose kind is supported.
+    """Return the family of weights in the original layout, whose kind is supported.
 
     Raises:
-        ValueError: they are of no family: how many attention heads there are could only be guessed.
+        ValueError: They are of no family; their number of attention heads could only be guessed.
     """
     traits = traits_of_weights(shapes)
     if traits.added is not None:
@@ -135,10 +135,10 @@ def family_of_weights(shapes: Shapes) -> Family:
 def prediction_and_side(family: Family, file_name: str, notes: Mapping[str, str], names: Shapes) -> tuple[str, int]:
     """Return what the U-Net predicts, "epsilon" or "v_prediction", and the side in pixels it was trained on.
 
-    Neither can be read from the weights. In this order: what the file's metadata say (the ModelSpec keys);
-    a tensor named "v_pred", by which SDXL models of that kind are marked; and for Stable Diffusion 2.x the
-    file's name: with "512" or "base" in it epsilon at 512, else v-prediction at 768. The attention maps do
-    not depend on the first; the side sets the resolution at which images are looked at.
+    Neither can be read from the weights. In this order: the file's metadata (the ModelSpec keys); a tensor named
+    "v_pred", by which SDXL models of that kind are marked; and for Stable Diffusion 2.x the file's name: with "512" or
+    "base" in it epsilon at 512, else v-prediction at 768. The attention maps do not depend on the prediction; the side
+    sets the resolution of the model frame.
     """
     prediction, side = {"sd1": ("epsilon", 512), "sd2": ("v_prediction", 768), "sdxl": ("epsilon", 1024)}[family]
     if family == "sd2" and re.search("512|base", file_name):
@@ -153,7 +153,7 @@ def prediction_and_side(family: Family, file_name: str, notes: Mapping[str, str]
 
 
 def unet_widths(shapes: Shapes, family: Family) -> dict[str, Any]:
-    """Read the parts of a U-Net's configuration that its weights tell."""
+    """Read the part of a U-Net's configuration that its weights show."""
     blocks = 1 + max(int(name.split(".")[1]) for name in shapes if name.startswith("input_blocks."))
     if blocks > len(shapes):
         raise ValueError(f"{blocks:,} input blocks, and {len(shapes):,} weights")
@@ -162,7 +162,7 @@ def unet_widths(shapes: Shapes, family: Family) -> dict[str, Any]:
     firsts = [1 + level * (layers + 1) for level in range(levels)]
     widths = [shapes[f"input_blocks.{first}.0.in_layers.2.weight"][0] for first in firsts]
     depths = [_depth(shapes, f"input_blocks.{first}.1.") for first in firsts]
-    found: dict[str, Any] = {
+    config: dict[str, Any] = {
         "in_channels": shapes["input_blocks.0.0.weight"][1],
         "out_channels": shapes["out.2.weight"][0],
         "block_out_channels": widths,
@@ -172,19 +172,19 @@ def unet_widths(shapes: Shapes, family: Family) -> dict[str, Any]:
         "cross_attention_dim": next(shape[1] for name, shape in shapes.items() if name.endswith("attn2.to_k.weight")),
     }
     if family != "sd1":
-        found["attention_head_dim"] = [width // 64 for width in widths]  # heads of 64, counted
+        config["attention_head_dim"] = [width // 64 for width in widths]  # heads of 64, counted
     if family == "sdxl":
         # The last number is also the depth of the middle block.
-        found["transformer_layers_per_block"] = [
+        config["transformer_layers_per_block"] = [
             *(depth or 1 for depth in depths[:-1]),
             _depth(shapes, "middle_block.1."),
         ]
-        found["projection_class_embeddings_input_dim"] = shapes["label_emb.0.0.weight"][1]
-    return found
+        config["projection_class_embeddings_input_dim"] = shapes["label_emb.0.0.weight"][1]
+    return config
 
 
 def vae_widths(shapes: Shapes) -> dict[str, Any]:
-    """Read the parts of a VAE's configuration that its weights tell."""
+    """Read the part of a VAE's configuration that its weights show."""
     levels = 1 + max(int(name.split(".")[2]) for name in shapes if name.startswith("encoder.down."))
     layers = 1 + max(int(name.split(".")[4]) for name in shapes if name.startswith("encoder.down.0.block."))
     if levels > len(shapes):
@@ -199,9 +199,9 @@ def vae_widths(shapes: Shapes) -> dict[str, Any]:
 
 
 def _depth(shapes: Shapes, attention: str) -> int:
-    """Count the transformer blocks of the attention whose weights begin with that name."""
-    found = re.compile(rf"{re.escape(attention)}transformer_blocks\.(\d+)\.")
-    numbers = [int(match.group(1)) for match in map(found.match, shapes) if match]
+    """Count the transformer blocks of the attention whose weights have that prefix."""
+    pattern = re.compile(rf"{re.escape(attention)}transformer_blocks\.(\d+)\.")
+    numbers = [int(match.group(1)) for match in map(pattern.match, shapes) if match]
     return 1 + max(numbers, default=-1)
 
 
@@ -224,15 +224,15 @@ def _load_network(
 ) -> Any:
     part = "U-Net" if prefix == UNET else "VAE"
     with as_model_error(part, model_id), tempfile.TemporaryDirectory() as folder:
-        # diffusers takes its configuration from a folder or from the hub, and from nowhere else.
+        # diffusers takes a configuration only from a folder or from the hub.
         (Path(folder) / "config.json").write_text(json.dumps(config), encoding="utf-8")
         with safe_open(path, "pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
         try:
             network = kind.from_single_file(weights, config=folder, torch_dtype=dtype, local_files_only=True)
-        except NotImplementedError as error:  # weights that the file lacks stay without values, and cannot be moved
+        except NotImplementedError as error:  # weights that the file lacks have no values and cannot be moved
             raise ValueError("some of its weights are missing") from error
-        # Both layouts have the same weights under other names; more are of something that would silently be ignored.
+        # Both layouts have the same weights under different names; more would silently be ignored.
         if prefix == UNET and len(weights) > len(network.state_dict()):
             raise ValueError(f"{len(weights) - len(network.state_dict())} of its weights have no place in the network")
     return network.eval().requires_grad_(False)

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjecti
 
 from semcorr.models.diffusion.layers import Family
 from semcorr.models.finite import check
-from semcorr.models.weights import as_model_error, check_files, choose_weights, read_json
+from semcorr.models.weights import as_model_error, check_files, folder_weights, read_json
 
 _PARTS: dict[bool, tuple[tuple[str, str, Any], ...]] = {
     False: (("tokenizer", "text_encoder", CLIPTextModel),),
@@ -28,9 +28,11 @@ _PARTS: dict[bool, tuple[tuple[str, str, Any], ...]] = {
 class TextPiece:
     """One token of a prompt.
 
-    ``position`` is its place in the context, counted from 0 with the start token; ``start`` and ``end`` are the
-    characters of the prompt that it stands for, the latter not included. ``known`` is false for a word that the
-    vocabulary lacks, ``kept`` for a token that the context has no room for.
+    Attributes:
+        position: Index in the context, counted from 0 with the start token.
+        start, end: The characters ``prompt[start:end]`` that it stands for.
+        known: False for a word that the vocabulary lacks.
+        kept: False for a token that is cut off because the context is too short.
     """
 
     position: int
@@ -51,8 +53,7 @@ class TextEncoder:
         self._pairs: list[tuple[Any, Any]] = []
         for tokenizer, encoder, kind in _PARTS[self._sdxl]:
             with as_model_error("text encoder", model_id):
-                names = [file.name for file in (folder / encoder).iterdir()]
-                chosen, files = choose_weights(names, "model", variant)
+                chosen, files = folder_weights(folder / encoder, "model", variant)
                 check_files(folder / encoder, files, read_json(folder / encoder / "config.json"))
                 network = kind.from_pretrained(
                     folder / encoder, variant=chosen, use_safetensors=True, local_files_only=True
@@ -62,43 +63,44 @@ class TextEncoder:
 
     @staticmethod
     def parts(family: Family) -> list[str]:
-        """The names of the folders that a family's text encoding needs."""
+        """Return the folders of a checkpoint that a family's text encoding needs."""
         return [name for tokenizer, encoder, _ in _PARTS[family == "sdxl"] for name in (encoder, tokenizer)]
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str], tokens: int) -> Float[Tensor, "batch tokens dim"]:
         """Encode prompts, cut or padded to ``tokens`` tokens.
 
-        The last hidden state, normalised, for Stable Diffusion 1.x, 2.x and the toy. For SDXL the last but
-        one of both encoders side by side.
+        Returns the last hidden state, normalised, for Stable Diffusion 1.x, 2.x and the toy, and for SDXL the last but
+        one of both encoders, concatenated.
         """
-        found = []
+        contexts = []
         for words, network in self._pairs:
             ids = words(list(prompts), padding="max_length", truncation=True, max_length=tokens, return_tensors="pt")
             run = partial(network, ids["input_ids"].to(self._device), output_hidden_states=self._sdxl)
             output = run()
-            found.append(output.hidden_states[-2] if self._sdxl else output.last_hidden_state)
-            check([found[-1]], "The text encoder", network, run, {})
-        return torch.cat(found, dim=-1)
+            contexts.append(output.hidden_states[-2] if self._sdxl else output.last_hidden_state)
+            check([contexts[-1]], "The text encoder", network, run, {})
+        return torch.cat(contexts, dim=-1)
 
     def pieces(self, prompt: str, tokens: int) -> tuple[TextPiece, ...]:
-        """What a prompt is cut into, without start, end and padding, where it is encoded into ``tokens`` tokens.
+        """Return the tokens of a prompt, without start, end and padding, for a context of ``tokens`` tokens.
 
-        SDXL's two tokenizers have one vocabulary and cut alike.
+        SDXL's two tokenizers share a vocabulary and agree.
         """
         words, _ = self._pairs[0]
-        wants = {"return_offsets_mapping": True, "return_special_tokens_mask": True, "verbose": False}
-        found = words(prompt, **wants)
-        special = [bool(mark) for mark in found["special_tokens_mask"]]
-        after = special[::-1].index(False) if False in special else 0  # the end token keeps its place
+        encoding = words(prompt, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)
+        special = [bool(mark) for mark in encoding["special_tokens_mask"]]
+        after = special[::-1].index(False) if False in special else 0  # the end token is always kept
         unknown = words.unk_token_id
         return tuple(
             TextPiece(position=at, start=start, end=end, known=token != unknown, kept=at < tokens - after)
-            for at, (token, (start, end)) in enumerate(zip(found["input_ids"], found["offset_mapping"], strict=True))
+            for at, (token, (start, end)) in enumerate(
+                zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
+            )
             if not special[at]
         )
 
     def vocabulary(self) -> list[str]:
-        """Every piece that the tokenizer knows, as it writes it, in its own order."""
+        """Return every token of the tokenizer, in its own spelling and order."""
         numbers: dict[str, int] = self._pairs[0][0].get_vocab()
         return sorted(numbers, key=numbers.__getitem__)

@@ -1,4 +1,4 @@
-"""End a vision transformer where it is read, without copying its weights or its forward pass."""
+"""Cut a vision transformer after the block that is read, without copying its weights or its forward pass."""
 
 from typing import Any, Literal, TypeVar
 
@@ -10,14 +10,14 @@ from semcorr.models.shallow_clone import shallow_clone
 Facet = Literal["token", "key", "query", "value"]
 
 M = TypeVar("M", bound=nn.Module)
-# transformers renames modules now and then: what each version since 5.0 calls them.
+# transformers renames modules now and then: their names in each version since 5.0.
 _PROJECTIONS = {"key": ("k_proj", "key"), "query": ("q_proj", "query"), "value": ("v_proj", "value")}
 _FIRST_NORMS = ("norm1", "layernorm_before")
 _LAST_NORMS = ("norm", "layernorm")
 
 
 class _Projection(nn.Module):
-    """Stands where a block was of which only one projection is read."""
+    """Replaces a block of which only one projection is read."""
 
     def __init__(self, block: nn.Module, facet: Facet) -> None:
         super().__init__()
@@ -35,12 +35,12 @@ def blocks_of(network: nn.Module) -> nn.ModuleList:
 
 
 def ending_at(network: M, layer: int, facet: Facet, *, norm: bool) -> M:
-    """Return a view of ``network`` whose last hidden state is a facet of block ``layer``, and that runs no block after.
+    """Return a view of ``network`` that ends at block ``layer`` and returns a facet of it as the last hidden state.
 
-    Keys, queries and values are the block's projections of its normalised input, all heads side by side, before any
-    rotation by the position. ``norm`` asks for the network's final norm, which only the last block's tokens get. The
-    view shares every parameter with ``network`` and runs through transformers' own ``forward``; ``network`` itself is
-    not changed: the modules on the way to the blocks are shallow clones.
+    Keys, queries and values are the block's projections of its normalised input, all heads concatenated, before any
+    rotary embedding. ``norm`` applies the network's final norm, which only the last block's tokens get. The view shares
+    every parameter with ``network`` and runs through transformers' own ``forward``; ``network`` itself is not changed:
+    the modules on the way to the blocks are shallow clones.
     """
     path, blocks = _blocks(network)
     view = shallow_clone(network)
@@ -57,10 +57,10 @@ def ending_at(network: M, layer: int, facet: Facet, *, norm: bool) -> M:
 
 
 def _blocks(network: nn.Module) -> tuple[str, nn.ModuleList]:
-    # Whatever it is called, the list of blocks comes before any list inside a block.
-    return next((name, found) for name, found in network.named_modules() if isinstance(found, nn.ModuleList))
+    # Whatever its name, the list of blocks comes before any list inside a block.
+    return next((name, module) for name, module in network.named_modules() if isinstance(module, nn.ModuleList))
 
 
 def _named(block: nn.Module, names: tuple[str, ...]) -> nn.Module:
-    """The module below a block that is called one of ``names``, however deep."""
-    return next(found for path, found in block.named_modules() if path.rsplit(".", 1)[-1] in names)
+    """Return the module of a block that has one of these names, at any depth."""
+    return next(module for path, module in block.named_modules() if path.rsplit(".", 1)[-1] in names)

@@ -2,22 +2,22 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from transformers import Dinov2Model, Dinov2WithRegistersModel, DINOv3ViTModel, ViTModel
 
 from semcorr.errors import ModelError, suggest
 from semcorr.models.fingerprint import fingerprint
-from semcorr.models.hub import Needed
+from semcorr.models.hub import RequiredFiles
 from semcorr.models.weights import (
     as_model_error,
-    check_files,
     choose_weights,
+    folder_weights,
     how_to_choose,
     lacking_weights,
+    load_network,
     read_json,
     variants,
 )
@@ -28,7 +28,7 @@ KINDS: Mapping[str, Any] = {
     "dinov2_with_registers": Dinov2WithRegistersModel,
     "dinov3_vit": DINOv3ViTModel,
 }
-"""Known networks by what config.json calls them (``model_type``); DINO's first version is a "vit"."""
+"""Known networks by their ``model_type`` in config.json; DINO's first version is a "vit"."""
 
 EXPECTED = (
     "Expected a folder that transformers saved (save_pretrained), or a hub id such as facebook/dino-vits16 or "
@@ -37,15 +37,15 @@ EXPECTED = (
 
 _CONFIG, _PREPROCESSOR, _STEM = "config.json", "preprocessor_config.json", "model"
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# A checkpoint may ask for other returns; they would have to be told apart.
-_SETTINGS: Mapping[str, Any] = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
+# A checkpoint's configuration may request another form of output.
+_OUTPUT: Mapping[str, Any] = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisionCheckpoint:
-    """A loaded network: :class:`semcorr.models.dino.VisionModel` tells what the fields mean.
+    """A loaded network; :class:`semcorr.models.dino.VisionModel` documents the fields.
 
-    ``mean`` and ``std`` are those of each colour, for pictures in [0, 1].
+    ``mean`` and ``std`` are those of each colour channel, for images in [0, 1].
     """
 
     model_id: str
@@ -67,31 +67,34 @@ def load_folder(
     dtype: torch.dtype = torch.float32,
     variant: str | None = None,
 ) -> VisionCheckpoint:
-    """Load ``config.json``, ``model.safetensors`` (or its shards), and ``preprocessor_config.json`` where there is one.
+    """Load ``config.json``, ``model.safetensors`` (or its shards), and ``preprocessor_config.json`` if there is one.
 
-    ``variant`` is that of the weights' file, such as "bf16".
+    ``variant`` is that of the file with the weights, such as "bf16".
 
     Raises:
-        ModelError: a file is missing, pickled, damaged, or of another kind of network.
+        ModelError: A file is missing, pickled, damaged, or of another kind of network.
     """
-    reason = missing(variant, folder)
+    reason = VisionFiles(variant).missing(folder)
     if reason:
-        raise ModelError(_what_is_missing(folder, model_id, reason))
+        raise ModelError(_incomplete(folder, model_id, reason))
     with as_model_error("configuration", model_id):
         config, preprocessor = read_json(folder / _CONFIG), read_json(folder / _PREPROCESSOR)
     kind = _kind(config, model_id)
-    network = _load_network(folder, kind, model_id, dtype, variant)
+    with as_model_error("network", model_id):
+        # DINO has no pooler, and the pooler of other networks is not used.
+        pooling = {"add_pooling_layer": False} if kind == "vit" else {}
+        network, _ = load_network(KINDS[kind], folder, _STEM, variant, dtype=dtype, **_OUTPUT, **pooling)
     with as_model_error("configuration", model_id):
         patch, resolution = _side(network.config, "patch_size"), _side(network.config, "image_size")
         if network.config.num_channels != 3:
             raise ValueError(f"the network takes {network.config.num_channels} channels, expected the 3 of RGB")
         mean = _colours(preprocessor, "image_mean", _IMAGENET_MEAN)
         std = _colours(preprocessor, "image_std", _IMAGENET_STD)
-        print_ = _fingerprint(folder, variant, config, {"image_mean": mean, "image_std": std})
+        fingerprint_ = _fingerprint(folder, variant, config, {"image_mean": mean, "image_std": std})
     return VisionCheckpoint(
         model_id=model_id,
         revision=revision,
-        fingerprint=print_,
+        fingerprint=fingerprint_,
         kind=kind,
         network=network,
         patch=patch,
@@ -101,44 +104,41 @@ def load_folder(
     )
 
 
-def needed(variant: str | None = None) -> Needed:
-    """What of a hub repository is downloaded."""
-    return Needed(
-        marker=_CONFIG,
-        choose=partial(_choose, variant),
-        missing=partial(missing, variant),
-        otherwise="pass a folder that you have",
-    )
+@dataclass(frozen=True)
+class VisionFiles(RequiredFiles):
+    """The configuration and safetensors weights of a network, in a variant if one is given."""
+
+    alternative: ClassVar[str] = "pass a folder that you have"
+    variant: str | None = None
+
+    def missing(self, folder: Path) -> str:
+        """Return what a folder lacks, or an empty string if it is complete."""
+        return self._missing_in([file.name for file in folder.iterdir()])
+
+    def choose(self, repo_id: str, names: Collection[str]) -> list[str]:
+        """Return the files to download, weights last; raise ``ModelError`` if the repository lacks one."""
+        reason = self._missing_in(names)
+        if reason:
+            raise ModelError(_incomplete(None, repo_id, reason))
+        configs = [name for name in (_CONFIG, _PREPROCESSOR) if name in names]
+        return configs + choose_weights(names, _STEM, self.variant)[1]
+
+    def _missing_in(self, names: Collection[str]) -> str:
+        if _CONFIG not in names:
+            return f"{_CONFIG} is missing"
+        top = [name for name in names if "/" not in name]
+        chosen, files = choose_weights(names, _STEM, self.variant)
+        if self.variant is not None and chosen != self.variant:
+            known = variants(top, _STEM)
+            return f"it has no whole variant {self.variant!r}: there is {', '.join(known) or 'none'}"
+        return "" if files else lacking_weights(top, _STEM)
 
 
-def missing(variant: str | None, folder: Path) -> str:
-    """Say what keeps a folder from being loaded; an empty string when all its files are there."""
-    return _lacking(variant, [file.name for file in folder.iterdir()])
-
-
-def _lacking(variant: str | None, names: Collection[str]) -> str:
-    if _CONFIG not in names:
-        return f"{_CONFIG} is missing"
-    chosen, files = choose_weights(names, _STEM, variant)
-    if variant is not None and chosen != variant:
-        known = variants([name for name in names if "/" not in name], _STEM)
-        return f"it has no whole variant {variant!r}: there is {', '.join(known) or 'none'}"
-    return "" if files else lacking_weights([name for name in names if "/" not in name], _STEM)
-
-
-def _choose(variant: str | None, repo_id: str, names: Collection[str]) -> list[str]:
-    reason = _lacking(variant, names)
-    if reason:
-        raise ModelError(_what_is_missing(None, repo_id, reason))
-    _, weights = choose_weights(names, _STEM, variant)
-    return [*(name for name in (_CONFIG, _PREPROCESSOR) if name in names), *weights]
-
-
-def _what_is_missing(folder: Path | None, model_id: str, reason: str) -> str:
+def _incomplete(folder: Path | None, model_id: str, reason: str) -> str:
     if "pickled" in reason:
         return (
             f"{model_id} cannot be loaded: {reason}. A pickle can run any code when it is read, so only safetensors "
-            "are: ask for a revision that has them (on the hub often refs/pr/1 or another pull request's, see the "
+            "are read: ask for a revision that has them (on the hub often refs/pr/1 or another pull request's, see the "
             "repository's Community tab), or, if you trust the file, load it with transformers once and save it again "
             "(save_pretrained writes safetensors)."
         )
@@ -156,28 +156,6 @@ def _kind(config: Mapping[str, Any], model_id: str) -> str:
             "(model_type in config.json)."
         )
     return kind
-
-
-def _load_network(folder: Path, kind: str, model_id: str, dtype: torch.dtype, variant: str | None) -> Any:
-    variant, files = choose_weights([file.name for file in folder.iterdir()], _STEM, variant)
-    with as_model_error("network", model_id):
-        check_files(folder, files, read_json(folder / _CONFIG))
-        network, notes = KINDS[kind].from_pretrained(
-            folder,
-            variant=variant,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            **_SETTINGS,
-            # DINO has no pooler, and nobody reads that of others.
-            **({"add_pooling_layer": False} if kind == "vit" else {}),
-        )
-        # What is missing would silently be random numbers.
-        absent = sorted([*notes["missing_keys"], *notes["mismatched_keys"]], key=str)
-        if absent:
-            raise ValueError(f"{len(absent)} weights are missing or of the wrong shape, the first is {absent[0]}")
-    return network.eval().requires_grad_(False)
 
 
 def _side(config: Any, name: str) -> int:
@@ -198,8 +176,7 @@ def _colours(
 
 
 def _fingerprint(folder: Path, variant: str | None, config: Mapping[str, Any], colours: Mapping[str, Any]) -> str:
-    _, names = choose_weights([file.name for file in folder.iterdir()], _STEM, variant)
-    files = [folder / name for name in names if name.endswith(".safetensors")]
-    # Which version wrote the file says nothing about the network.
+    files = [folder / name for name in folder_weights(folder, _STEM, variant)[1] if name.endswith(".safetensors")]
+    # The version that wrote the file is no property of the network.
     stable = {key: value for key, value in config.items() if key != "transformers_version"}
     return fingerprint([stable, colours], files)

@@ -1,4 +1,4 @@
-"""The frozen vision transformer as feature methods see it."""
+"""The frozen vision transformer whose features the matchers read."""
 
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,9 @@ from semcorr.imaging.geometry import patch_grid, resize
 from semcorr.models import finite, hub
 from semcorr.models.device import Device, DType, find_device, find_dtype
 from semcorr.models.dino.layers import Facet, blocks_of, ending_at
-from semcorr.models.dino.load_folder import EXPECTED, VisionCheckpoint, load_folder, needed
+from semcorr.models.dino.load_folder import EXPECTED, VisionCheckpoint, VisionFiles, load_folder
 from semcorr.models.names import is_hub_id, is_path_like, split_variant, with_variant
-from semcorr.models.weights import PICKLED
+from semcorr.models.weights import PICKLED, pickle_message
 from semcorr.progress import Progress
 from semcorr.storage.files import exists
 
@@ -24,15 +24,15 @@ class VisionModel:
     """A frozen vision transformer whose features can be read after any of its blocks.
 
     Attributes:
-        model_id: what it was loaded by: a hub id or a path.
-        revision: the hub commit, or None.
-        fingerprint: a hash of configuration and weights, to tell models apart.
+        model_id: The hub id or path that it was loaded from.
+        revision: The hub commit, or None.
+        fingerprint: A hash of configuration and weights that identifies the model.
         kind: "vit" (DINO's first version), "dinov2", "dinov2_with_registers" or "dinov3_vit".
-        patch: side of a patch in pixels.
-        resolution: side, in pixels, of the square images that the checkpoint names as its own.
-        depth: number of blocks.
-        dim, heads: width of a token, and into how many heads attention divides it.
-        network: transformers' own object, whole and never changed.
+        patch: Side of a patch in pixels.
+        resolution: Side in pixels of the square images of the checkpoint's own configuration.
+        depth: Number of blocks.
+        dim, heads: Width of a token, and the number of attention heads that share it.
+        network: The object of transformers, whole and never changed.
     """
 
     def __init__(self, checkpoint: VisionCheckpoint, device: torch.device | str = "cpu") -> None:
@@ -52,7 +52,7 @@ class VisionModel:
         self._mean = torch.tensor(checkpoint.mean)[:, None, None]
         self._std = torch.tensor(checkpoint.std)[:, None, None]
         # The class token, and the registers of the kinds that have them, come before the patches.
-        self._others: int = 1 + getattr(self.network.config, "num_register_tokens", 0)
+        self._prefix_tokens: int = 1 + getattr(self.network.config, "num_register_tokens", 0)
 
     @classmethod
     def from_pretrained(
@@ -69,17 +69,17 @@ class VisionModel:
         """Load a checkpoint of DINO, DINOv2 (with registers or without) or DINOv3, frozen.
 
         Args:
-            model: a folder as transformers saves it, or a hub id such as "facebook/dinov2-base"; a folder goes before
-                a hub id of the same name. Only safetensors are read, never pickles.
-            revision: branch, tag or commit of a hub id.
-            variant: of the files, such as "bf16"; the same as ``model`` with a colon and the variant after it.
-            dtype: precision of the weights and of the pass through the network; what is returned is float32.
+            model: A folder as transformers saves it, or a hub id such as "facebook/dinov2-base"; a folder takes
+                precedence over a hub id of the same name. Only safetensors are read, never pickles.
+            revision: Branch, tag or commit of a hub id.
+            variant: Variant of the files, such as "bf16"; the same as ``model`` followed by a colon and the variant.
+            dtype: Precision of the weights and of the forward pass; results are float32.
             device: "auto" takes cuda, then mps, then cpu.
-            local_files_only: use nothing but what is on this machine.
-            progress: told ("download", bytes done, bytes in all, file=name) while files come from the hub.
+            local_files_only: Use only files on this machine.
+            progress: Called with ("download", bytes done, bytes in all, file=name) while files are downloaded.
 
         Raises:
-            ModelError: the checkpoint is unknown, not here and not to be had, broken, or of another kind.
+            ModelError: The checkpoint is unknown, cannot be had, is damaged, or is of another kind.
         """
         full, precision = str(with_variant(model, variant)), find_dtype(dtype)
         name, variant = split_variant(full)
@@ -92,8 +92,8 @@ class VisionModel:
         elif not is_hub_id(name):
             raise ModelError(f"Unknown vision model {name!r}.\n{EXPECTED}")
         else:
-            wanted = needed(variant)
-            folder = hub.fetch(name, wanted, revision=revision, local_files_only=local_files_only, progress=progress)
+            required = VisionFiles(variant)
+            folder = hub.fetch(name, required, revision=revision, local_files_only=local_files_only, progress=progress)
             checkpoint = load_folder(folder, full, revision=folder.name, dtype=precision, variant=variant)
         return cls(checkpoint, find_device(device))
 
@@ -107,41 +107,42 @@ class VisionModel:
         resolution: int | None = None,
         norm: bool = True,
     ) -> Float[Tensor, "dim rows columns"]:
-        """Return one vector a patch of an RGB image in [0, 1], in float32 on the model's device. No gradient.
+        """Return one feature vector per patch of an RGB image in [0, 1], float32 on the model's device. No gradient.
 
-        The map covers the whole image, edge to edge: a point of the image is carried into it by
-        :func:`semcorr.imaging.geometry.scale_points`. Only blocks up to ``layer`` are run.
+        The map covers the whole image, edge to edge: :func:`semcorr.imaging.geometry.scale_points` carries a point of
+        the image into it. Only blocks up to ``layer`` are run.
 
         Args:
-            image: of any size.
-            layer: a block, counted from 0, or from the end with -1 for the last.
-            facet: "token" is what the block puts out; "key", "query" and "value" are the projections in its attention,
-                all heads side by side. DINOv3 rotates keys and queries by their position afterwards; here they are not.
-            resolution: the image is resized in its proportions until its longer side has so many pixels, and then each
-                side to the nearest whole number of patches; None takes the checkpoint's own.
-            norm: put the last block's tokens through the network's final norm, as the published features of DINOv2
-                are. Other blocks and facets never are.
+            image: An image of any size.
+            layer: Index of a block, from 0, or from the end with -1 for the last.
+            facet: "token" is the output of the block; "key", "query" and "value" are the projections in its attention,
+                all heads concatenated. DINOv3 rotates keys and queries by their position afterwards; these are not
+                rotated.
+            resolution: Pixels of the longer side after resizing, with each side rounded to the nearest whole number of
+                patches; None takes the checkpoint's own.
+            norm: Apply the network's final norm to the last block's tokens, as in the published features of DINOv2.
+                It is never applied to other blocks and facets.
 
         Raises:
-            LayerError: there is no such block.
-            SettingsError: no such facet, or a resolution smaller than a patch.
-            NumericsError: a number of the block's is not finite.
+            LayerError: There is no such block.
+            SettingsError: There is no such facet, or the resolution is smaller than a patch.
+            NumericsError: A feature is NaN or infinite.
         """
         self.check(layer, facet, resolution)
         pixels, (columns, rows) = self._prepare(image, self.resolution if resolution is None else resolution)
         network = ending_at(self.network, layer % self.depth, facet, norm=norm)
-        # The others bring their positions to the image's size unasked, or have none that are learned.
-        asked = {"interpolate_pos_encoding": True} if self.kind == "vit" else {}
-        run = partial(network, pixels, **asked)
+        # The others interpolate their position embeddings by default, or have rotary ones.
+        options = {"interpolate_pos_encoding": True} if self.kind == "vit" else {}
+        run = partial(network, pixels, **options)
         tokens: Tensor = run().last_hidden_state
-        finite.check([tokens], f"The network of {self.model_id!r}", network, run, {"a picture": pixels})
-        return tokens[0, self._others :].float().unflatten(0, (rows, columns)).movedim(-1, 0)
+        finite.check([tokens], f"The network of {self.model_id!r}", network, run, {"an image": pixels})
+        return tokens[0, self._prefix_tokens :].float().unflatten(0, (rows, columns)).movedim(-1, 0)
 
     def check(self, layer: int, facet: str, resolution: int | None) -> None:
-        """Insist on what :meth:`features` takes, before there is an image.
+        """Check the options of :meth:`features` before there is an image.
 
         Raises:
-            LayerError, SettingsError: as :meth:`features`.
+            LayerError, SettingsError: As in :meth:`features`.
         """
         if facet not in get_args(Facet):
             raise SettingsError(
@@ -150,8 +151,9 @@ class VisionModel:
             )
         if resolution is not None and resolution < self.patch:
             raise SettingsError(
-                f"A resolution of {resolution} pixels is too small: {self.model_id} looks at patches of {self.patch} x "
-                f"{self.patch}. Expected at least {self.patch}; the checkpoint's own is {self.resolution}."
+                f"A resolution of {resolution} pixels is too small: {self.model_id} divides images into patches of "
+                f"{self.patch} x {self.patch}. Expected at least {self.patch}; the checkpoint's own is "
+                f"{self.resolution}."
             )
         if not -self.depth <= layer < self.depth:
             raise LayerError(
@@ -162,7 +164,7 @@ class VisionModel:
     def _prepare(
         self, image: Float[Tensor, "3 height width"], resolution: int
     ) -> tuple[Float[Tensor, "1 3 _ _"], tuple[int, int]]:
-        """Resize and normalise an image; also return how many (columns, rows) of patches it has."""
+        """Resize and normalise an image; also return its number of patches (columns, rows)."""
         columns, rows = patch_grid((image.shape[2], image.shape[1]), resolution, self.patch)
         resized = resize(image.to(torch.float32), (columns * self.patch, rows * self.patch))
         normal = (resized - self._mean.to(resized.device)) / self._std.to(resized.device)
@@ -175,11 +177,8 @@ def _check_folder(path: Path, name: str, revision: str | None) -> None:
     if path.is_dir():
         return
     if path.suffix.lower() in PICKLED:
-        raise ModelError(
-            f"{name} is a pickle, which can run any code when it is read; only safetensors are. "
-            "Use a folder with the model's config.json and model.safetensors."
-        )
+        raise ModelError(pickle_message(name, "Use a folder with the model's config.json and model.safetensors."))
     raise ModelError(
-        f"{name} is a file: weights alone do not tell how the network is built. Pass the folder that holds "
+        f"{name} is a file: weights alone do not say how the network is built. Pass the folder that holds "
         "config.json and model.safetensors."
     )
