@@ -47,8 +47,8 @@ app = new_app("accuracy_and_time", "Run every preset over the toy benchmark, and
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """One way of matching on the frontier: percentages of right points, and seconds; None where records lack them."""
+class MethodScore:
+    """Accuracy and time of one method: percentages of right points, and seconds; None where records lack them."""
 
     name: str
     pck: float
@@ -82,7 +82,7 @@ def frontier(
         limit: Only the first so many of the 312 pairs.
         model: What is matched with.
         output: Folder of the runs.
-        plot: The picture.
+        plot: The figure.
         workers: Processes; times are each process's own, so use as many for all presets.
         dtype: Precision of the network.
         device: Where; auto takes a GPU if there is one.
@@ -99,33 +99,33 @@ def frontier(
         methods |= others(model, options, output)
     with running(output) as progress:
         runs = list(run_all(dataset, methods, output, workers=workers, progress=progress))
-    found = places(runs)
-    for part in report(found, f"toy benchmark, {len(dataset.pairs)} pairs, model {model}"):
+    scores = scores_of(runs)
+    for part in report(scores, f"toy benchmark, {len(dataset.pairs)} pairs, model {model}"):
         if isinstance(part, Table):
             console.show(part)
         else:
             console.say(part)
-    save_figure(draw(found), plot)
-    console.note(f"Picture: {plot}")
+    save_figure(draw(scores), plot)
+    console.note(f"Figure: {plot}")
     if json_file is not None:
-        save_json({"places": [asdict(one) for one in found]}, json_file)
+        save_json({"scores": [asdict(one) for one in scores]}, json_file)
     return 0
 
 
 def others(model: str, options: Mapping[str, Any], folder: Path) -> dict[str, Method]:
     """Every method but the paper's; in the names of those whose vision transformer is random it says so."""
-    found = {}
+    methods = {}
     for name, known in all_methods().items():
         if name == "prompt":
             continue
         vision = str(write_dino(folder / "random-dino")) if "dino" in name else None
         if vision is None:
-            found[name] = Method(name=name, model=model, options={**options, **cells_of(name)})
+            methods[name] = Method(name=name, model=model, options={**options, **cells_of(name)})
         elif known.photo_model != PHOTO_MODEL:
-            found[f"{name}, random"] = Method(name=name, model=vision, options=options)
+            methods[f"{name}, random"] = Method(name=name, model=vision, options=options)
         else:
-            found[f"{name}, random"] = Method(name=name, model=model, options={**options, "vision": vision})
-    return found
+            methods[f"{name}, random"] = Method(name=name, model=model, options={**options, "vision": vision})
+    return methods
 
 
 def run_all(
@@ -144,7 +144,7 @@ def run_all(
         )
 
 
-def places(runs: Sequence[Run]) -> list[Place]:
+def scores_of(runs: Sequence[Run]) -> list[MethodScore]:
     """Score runs of the same pairs: per point, and what each leads over ``paper`` by, the same pairs drawn for both.
 
     Raises:
@@ -156,14 +156,14 @@ def places(runs: Sequence[Run]) -> list[Place]:
     for sheet in build_report(runs, wanted).sheets:
         for row in sheet.rows:
             values[row.name] |= {column.key: value for column, value in zip(sheet.columns, row.values, strict=True)}
-    return [_place(name, row) for name, row in values.items()]
+    return [_score(name, row) for name, row in values.items()]
 
 
-def _place(name: str, row: Mapping[str, Any]) -> Place:
+def _score(name: str, row: Mapping[str, Any]) -> MethodScore:
     key = f"@{ALPHA:g} per point"
     if f"pck{key}" not in row:
         raise RunError(f"The run {name!r} has no figures: it has no pairs.")
-    return Place(
+    return MethodScore(
         name=name,
         pck=row[f"pck{key}"],
         interval=row[f"pck{key} 95%"],
@@ -176,23 +176,23 @@ def _place(name: str, row: Mapping[str, Any]) -> Place:
     )
 
 
-def report(found: Sequence[Place], title: str) -> Iterator[Table | str]:
+def report(scores: Sequence[MethodScore], title: str) -> Iterator[Table | str]:
     """The table, and which presets are as good as ``paper``."""
-    yield table(found, f"Accuracy and time, {title}")
-    good = [one for one in found if one.lead is not None and one.lead >= -WITHIN and one.name != EXACT]
-    if any(one.lead is not None for one in found):
-        told = ", ".join(f"{one.name} ({one.lead:+.1f})" for one in good) or "none"
-        yield f"Within {WITHIN:g} points of {EXACT}, or better: {told}"
+    yield table(scores, f"Accuracy and time, {title}")
+    good = [one for one in scores if one.lead is not None and one.lead >= -WITHIN and one.name != EXACT]
+    if any(one.lead is not None for one in scores):
+        close = ", ".join(f"{one.name} ({one.lead:+.1f})" for one in good) or "none"
+        yield f"Within {WITHIN:g} points of {EXACT}, or better: {close}"
 
 
-def table(found: Sequence[Place], title: str | None = None) -> Table:
+def table(scores: Sequence[MethodScore], title: str | None = None) -> Table:
     """A row for each way of matching."""
     shown = Table(title=title, title_justify="left")
     for heading in ("", f"PCK@{ALPHA:g} per point", "95 %", f"over {EXACT}", "95 %"):
         shown.add_column(heading, justify="left" if not heading else "right")
     for heading in ("s a described point", "s a located target", "failed pairs"):
         shown.add_column(heading, justify="right")
-    for one in found:
+    for one in scores:
         shown.add_row(
             one.name,
             f"{one.pck:.1f}",
@@ -206,7 +206,7 @@ def table(found: Sequence[Place], title: str | None = None) -> Table:
     return shown
 
 
-def draw(found: Sequence[Place]) -> "Figure":
+def draw(scores: Sequence[MethodScore]) -> "Figure":
     """PCK with its interval against seconds a described point and a located target, time on a logarithmic axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -219,13 +219,13 @@ def draw(found: Sequence[Place]) -> "Figure":
         (left, "point_seconds", "seconds to describe a point"),
         (right, "target_seconds", "seconds to locate a target's points"),
     ):
-        timed = [(getattr(one, which), one) for one in found if getattr(one, which)]
+        timed = [(getattr(one, which), one) for one in scores if getattr(one, which)]
         for time, one in timed:
             below, above = one.pck - one.interval[0], one.interval[1] - one.pck
             axes.errorbar([time], [one.pck], yerr=[[below], [above]], fmt="o", color="#0072B2", capsize=3)
             under = any(0 < other.pck - one.pck < _CLOSE and 0.5 < there / time < 2 for there, other in timed)
-            place = (6, -12 if under else 4)
-            axes.annotate(one.name, (time, one.pck), xytext=place, textcoords="offset points", fontsize=9)
+            offset = (6, -12 if under else 4)
+            axes.annotate(one.name, (time, one.pck), xytext=offset, textcoords="offset points", fontsize=9)
         axes.set(xscale="log", xlabel=label)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

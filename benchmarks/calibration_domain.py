@@ -87,9 +87,10 @@ def of_validation() -> Domain:
 def complete(folder: Path, seen: Domain) -> Iterator[Path]:
     """Give the toy world's calibrations in a folder their domain, where they have none."""
     for path in sorted(folder.glob("*.json")):
-        found = Calibration.load(path)
-        if found.domain is None and (found.source.get("dataset"), found.source.get("split")) == ("toy", "val"):
-            yield dataclasses.replace(found, domain=seen).save(path)
+        calibration = Calibration.load(path)
+        source = calibration.source
+        if calibration.domain is None and (source.get("dataset"), source.get("split")) == ("toy", "val"):
+            yield dataclasses.replace(calibration, domain=seen).save(path)
 
 
 def measure(seen: Domain, drawings: int, photographs: Path | None) -> Iterator[Outcome]:
@@ -106,13 +107,13 @@ def measure(seen: Domain, drawings: int, photographs: Path | None) -> Iterator[O
 
 def table(outcomes: Sequence[Outcome]) -> Table:
     """A row for each kind of images."""
-    found = Table(title="Taken for drawings of the toy world", title_justify="left")
-    found.add_column("images")
+    shown = Table(title="Taken for drawings of the toy world", title_justify="left")
+    shown.add_column("images")
     for heading in ("count", "taken for drawings", "%"):
-        found.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right")
     for one in outcomes:
-        found.add_row(one.images, f"{one.count:,}", f"{one.like:,}", f"{100 * one.like / one.count:.1f}")
-    return found
+        shown.add_row(one.images, f"{one.count:,}", f"{one.like:,}", f"{100 * one.like / one.count:.1f}")
+    return shown
 
 
 def _outcome(name: str, images: Iterator[Image], seen: Domain) -> Outcome:

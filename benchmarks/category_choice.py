@@ -58,14 +58,14 @@ def categories(
     known = read_annotations(world.annotations, world.images)
     work = Transferrer(load_matcher(method, "toy", preset), known, TransferSettings(support=support))
     chosen: dict[str, list[tuple[str, ...]]] = {name: [] for name in names}
-    places = find_targets(known, work.categories, images=world.images)
+    images = find_targets(known, work.categories, images=world.images)
     with console.TerminalProgress() as progress:
-        for number, target in enumerate(places, start=1):
+        for number, target in enumerate(images, start=1):
             record = work.find(target)
             true = next(name for name in names if target.file.startswith(f"{name}-"))
             chosen[true].append(tuple(one.category for one in record.objects))
-            progress("transfer", number, len(places))
-    rows = [_row(name, found, len(names)) for name, found in chosen.items()]
+            progress("transfer", number, len(images))
+    rows = [_row(name, objects, len(names)) for name, objects in chosen.items()]
     rows.append({"category": "mean", **{key: sum(row[key] for row in rows) / len(rows) for key in list(rows[0])[1:]}})
     console.show(_table(rows))
     if json_file is not None:
@@ -80,14 +80,14 @@ def _drawn(folder: Path, names: tuple[str, ...], support: int, targets: int, spl
     return world
 
 
-def _row(name: str, found: list[tuple[str, ...]], categories: int) -> dict[str, Any]:
-    images = len(found)
+def _row(name: str, predicted: list[tuple[str, ...]], categories: int) -> dict[str, Any]:
+    images = len(predicted)
     return {
         "category": name,
         "wrong before": float(categories - 1),
-        "wrong": sum(one != name for objects in found for one in objects) / images,
-        "right": sum(name in objects for objects in found) / images,
-        "doubtful": sum(not objects for objects in found) / images,
+        "wrong": sum(one != name for objects in predicted for one in objects) / images,
+        "right": sum(name in objects for objects in predicted) / images,
+        "doubtful": sum(not objects for objects in predicted) / images,
     }
 
 

@@ -9,7 +9,7 @@ with ``--json FILE``. A page marks where a table of one of them belongs::
     <!-- end -->
 
 What lies between the two lines is replaced. A report has many tables; words of the title choose one, and headings its
-columns, each with its interval, if not all are wanted::
+columns, each with its interval, where not all are needed::
 
     <!-- table: toy-ablation | lead over | PCK@0.1 per point -->
 """
@@ -82,8 +82,8 @@ def rendered(text: str, results: Path = RESULTS) -> tuple[str, set[str]]:
         if not (results / f"{name}.json").exists():
             missing.add(name)
             return mark[0]
-        told = f"<!-- table: {mark['what']} -->\n{_table(results / f'{name}.json', *which)}\n<!-- end -->"
-        return textwrap.indent(told, mark["indent"])
+        table = f"<!-- table: {mark['what']} -->\n{_table(results / f'{name}.json', *which)}\n<!-- end -->"
+        return textwrap.indent(table, mark["indent"])
 
     return _MARK.sub(table, text), missing
 
@@ -101,14 +101,14 @@ def _table(file: Path, title: str = "", headings: str = "") -> str:
             f"{file}: expected what a command wrote by --json ({type(error).__name__}: {error})."
         ) from error
     if len(chosen) != 1:
-        told = "; ".join(sheet.title for sheet in chosen) or "none"
-        raise SemcorrError(f"{file}: expected one table with {title!r} in its title, found {told}.")
+        titles = "; ".join(sheet.title for sheet in chosen) or "none"
+        raise SemcorrError(f"{file}: expected one table with {title!r} in its title, got {titles}.")
     return only(chosen[0], headings.split(", ")) if headings else chosen[0].markdown()
 
 
 def sheets(document: Mapping[str, Any]) -> list[Sheet]:
     """The tables of a report that was written as JSON."""
-    found = []
+    tables = []
     for sheet in document["sheets"]:
         columns = tuple(Column(**column) for column in sheet["columns"])
         rows = tuple(
@@ -119,9 +119,9 @@ def sheets(document: Mapping[str, Any]) -> list[Sheet]:
             )
             for row in sheet["rows"]
         )
-        told = {name: sheet[name] for name in ("title", "by", "dataset", "protocol")}
-        found.append(Sheet(columns=columns, rows=rows, **told))
-    return found
+        header = {name: sheet[name] for name in ("title", "by", "dataset", "protocol")}
+        tables.append(Sheet(columns=columns, rows=rows, **header))
+    return tables
 
 
 def _value(value: Any) -> Any:
@@ -139,15 +139,15 @@ def only(sheet: Sheet, headings: Sequence[str]) -> str:
         SemcorrError: there is no such column.
     """
     known = [column.heading for column in sheet.columns]
-    places: list[int] = []
+    indices: list[int] = []
     for heading in headings:
         if heading not in known:
             raise SemcorrError(f"Expected a column {heading!r} in {sheet.title!r}, found {', '.join(known)}.")
-        place = known.index(heading)
-        interval = [column.kind for column in sheet.columns[place + 1 : place + 2]] == ["interval"]
-        places += [place, place + 1] if interval else [place]
-    rows = [replace(row, values=tuple(row.values[place] for place in places)) for row in sheet.rows]
-    chosen = replace(sheet, title="", columns=tuple(sheet.columns[place] for place in places), rows=tuple(rows))
+        index = known.index(heading)
+        interval = [column.kind for column in sheet.columns[index + 1 : index + 2]] == ["interval"]
+        indices += [index, index + 1] if interval else [index]
+    rows = [replace(row, values=tuple(row.values[index] for index in indices)) for row in sheet.rows]
+    chosen = replace(sheet, title="", columns=tuple(sheet.columns[index] for index in indices), rows=tuple(rows))
     return chosen.markdown().lstrip()
 
 
@@ -161,7 +161,7 @@ def markdown(table: Table) -> str:
 
 _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "domain": lambda document: domain.table([domain.Outcome(**one) for one in document["outcomes"]]),
-    "frontier": lambda document: frontier.table([frontier.Place(**_values(one)) for one in document["places"]]),
+    "frontier": lambda document: frontier.table([frontier.MethodScore(**_values(one)) for one in document["scores"]]),
     "known-pairs": lambda document: known_pairs.table([known_pairs.Outcome(**one) for one in document["outcomes"]]),
     "many-workers": lambda document: simulate.table(
         simulate.Recording(**_values(document["recording"])), [simulate.Played(**one) for one in document["played"]]

@@ -88,9 +88,9 @@ class _Clock:
         self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
         began = time.monotonic()
-        found = self.matcher.locate(query, image, trace=trace, progress=progress)
+        matches = self.matcher.locate(query, image, trace=trace, progress=progress)
         self.seconds += time.monotonic() - began
-        return found
+        return matches
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Ran:
 
     @property
     def in_units(self) -> float:
-        """The share of it that units took as a whole, with reading pictures and putting results together."""
+        """The share of it that units took as a whole, with reading images and putting results together."""
         return sum(span.ended - span.began for span in self.spans) / (self.workers * self.steady)
 
     @property
@@ -176,7 +176,7 @@ class Ran:
 
 
 def measure(way: Way, job: Job[Target, Span], units: Sequence[Target], workers: int) -> Ran:
-    """Do units one way and note when things happened.
+    """Do units one way and note the times.
 
     Raises:
         SettingsError: Ray is not installed, or there are fewer units than workers.

@@ -4,7 +4,7 @@
 
 Files are made by the package's own writers and then changed, in their bytes and by what their format means. A reader
 may take such a file or refuse it by one of the package's errors. Anything else is a finding: another error, a warning
-that a library lets out, a picture outside of its folder, more than 5 seconds, more than 256 MB. The inputs of findings
+that a library lets out, an image outside of its folder, more than 5 seconds, more than 256 MB. The inputs of findings
 are kept in a folder, and the exit status is 1.
 """
 
@@ -39,20 +39,20 @@ def fuzz(*, inputs: int = 100_000, seed: int = 0, reader: Repeated = (), output:
     chosen = _chosen(tuple(reader))
     shares = shared(chosen, inputs)
     total, done = sum(shares.values()), 0
-    found: dict[str, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     with console.TerminalProgress() as progress:
         for target in chosen:
-            found[target.name] = feed(
+            outcomes[target.name] = feed(
                 target,
                 shares[target.name],
                 seed,
-                told=lambda count, before=done, name=target.name: progress(  # type: ignore[misc]
+                progress=lambda count, before=done, name=target.name: progress(  # type: ignore[misc]
                     "fuzz", before + count, total, reader=name
                 ),
             )
             done += shares[target.name]
-    findings = [one for outcome in found.values() for one in distinct(outcome.findings)]
-    console.show(table(found))
+    findings = [one for outcome in outcomes.values() for one in distinct(outcome.findings)]
+    console.show(table(outcomes))
     for one in findings:
         console.say(f"{one.target}, input {one.number}: {one.what} ({one.where})")
     if findings:
@@ -67,16 +67,16 @@ def shared(chosen: list[Target], inputs: int) -> dict[str, int]:
     return {target.name: max(1, -int(-inputs * target.weight // weight)) for target in chosen}
 
 
-def table(found: dict[str, Outcome]) -> Table:
+def table(outcomes: dict[str, Outcome]) -> Table:
     """What came of each reader's inputs."""
     shown = Table()
     headings = ("reader", "inputs", "refused", "accepted", "findings", "slowest, ms", "memory, MB")
     for heading in headings:
         shown.add_column(heading, justify="left" if heading == "reader" else "right")
-    for name, one in found.items():
+    for name, one in outcomes.items():
         counts = (one.inputs, one.refused, one.accepted, len(one.findings))
         shown.add_row(name, *(f"{count:,}" for count in counts), f"{1000 * one.slowest:.0f}", f"{one.megabytes:.0f}")
-    every = list(found.values())
+    every = list(outcomes.values())
     sums = [sum(getattr(one, name) for one in every) for name in ("inputs", "refused", "accepted")]
     sums.append(sum(len(one.findings) for one in every))
     slowest, memory = max(one.slowest for one in every), max(one.megabytes for one in every)

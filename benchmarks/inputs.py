@@ -22,7 +22,7 @@ def load(model: str, dtype: DType = "float32", device: Device = "auto") -> Diffu
     return DiffusionModel.from_pretrained(model, dtype=dtype, device=device)
 
 
-def test_image(model: DiffusionModel, seed: int) -> Image:
+def sample_image(model: DiffusionModel, seed: int) -> Image:
     """A drawing of the toy world for the bundled model, a photograph's stand-in for the others.
 
     Random weights see nothing in either; the size is what a photograph usually has.

@@ -1,9 +1,9 @@
-"""Pairs whose truth is known exactly: a picture against its crop, turned by 90 degrees, mirrored, and in other colours.
+"""Pairs whose truth is known exactly: an image against its crop, turned by 90 degrees, mirrored, and in other colours.
 
-``python -m benchmarks.known_transforms [--methods dift attention-dift] [--photographs FOLDER] [--pictures 12]``
+``python -m benchmarks.known_transforms [--methods dift attention-dift] [--photographs FOLDER] [--images 12]``
 
-A grid of points is described in the picture and located in the other (``dense``), and what the two have in common is
-matched without points (``mutual``, methods on features alone). An error is a part of the other picture's longer side.
+A grid of points is described in the image and located in the other (``dense``), and what the two have in common is
+matched without points (``mutual``, methods on features alone). An error is a part of the other image's longer side.
 """
 
 import sys
@@ -32,7 +32,7 @@ from semcorr.matchers.registry import load_matcher
 from semcorr.matchers.wrappers.mirror import mirror
 from semcorr.toy.render import render_scene
 
-app = new_app("known_transforms", "Match pictures with changed copies of themselves, whose truth is known.")
+app = new_app("known_transforms", "Match images with changed copies of themselves, whose truth is known.")
 
 Points = Float[np.ndarray, "points 2"]
 _KEPT = 0.7
@@ -41,18 +41,18 @@ _KEPT = 0.7
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One way to change a picture, and where its points go; NaN where they are not in the changed one."""
+    """One way to change an image, and where its points go; NaN where they are not in the changed one."""
 
     name: str
-    picture: Callable[[Image], Image]
+    apply: Callable[[Image], Image]
     points: Callable[[Points, tuple[int, int]], Points]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Errors of one method on one change, as parts of the changed picture's longer side; None where no point is."""
+    """Errors of one method on one change, as parts of the changed image's longer side; None where no point is."""
 
-    pictures: str
+    images: str
     change: str
     method: str
     mode: str
@@ -67,36 +67,36 @@ def known_pairs(
     *,
     methods: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=True)] = ("dift", "attention-dift"),
     model: str = "toy",
-    pictures: int = 12,
+    images: int = 12,
     grid: int = 8,
     photographs: Path | None = None,
     device: Device = "auto",
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
 ) -> int:
-    """Match pictures with changed copies of themselves, whose truth is known.
+    """Match images with changed copies of themselves, whose truth is known.
 
     Args:
         methods: Names of methods.
         model: What is matched with.
-        pictures: How many drawings, and how many photographs.
+        images: How many drawings, and how many photographs.
         grid: Points along each side.
         photographs: A folder with photographs (.png, .jpg) below it, such as PF-WILLOW's.
         device: Where; auto takes a GPU if there is one.
         json_file: A file that the table is written to as well.
     """
-    if pictures < 1 or grid < 1:
-        raise SettingsError(f"Expected at least 1 picture and 1 point a side, got {pictures} and {grid}.")
-    sets = {"drawings": drawings(pictures)}
+    if images < 1 or grid < 1:
+        raise SettingsError(f"Expected at least 1 image and 1 point a side, got {images} and {grid}.")
+    sets = {"drawings": drawings(images)}
     if photographs is not None:
-        sets["photographs"] = read_photographs(photographs, pictures)
+        sets["photographs"] = read_photographs(photographs, images)
     outcomes: list[Outcome] = []
     for method in methods:
         matcher = load_matcher(method, model, device=device, **cells_of(method))
-        for kind, images in sets.items():
+        for kind, chosen in sets.items():
             with console.TerminalProgress() as progress:
                 for number, change in enumerate(CHANGES):
                     progress(f"{method}, {kind}", number, len(CHANGES))
-                    outcomes += measure(matcher, method, kind, images, change, grid)
+                    outcomes += measure(matcher, method, kind, chosen, change, grid)
     console.show(table(outcomes))
     if json_file is not None:
         save_json({"outcomes": [asdict(one) for one in outcomes]}, json_file)
@@ -117,22 +117,22 @@ def read_photographs(folder: Path, count: int) -> list[Image]:
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".png", ".jpg", ".jpeg"))
     if not files:
         raise SettingsError(f"Expected photographs (.png, .jpg) below {folder}, found none.")
-    places = np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)
-    return [load_image(files[place]) for place in places]
+    indices = np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)
+    return [load_image(files[index]) for index in indices]
 
 
 def measure(
     matcher: Matcher, method: str, kind: str, images: Sequence[Image], change: Change, grid: int
 ) -> Iterator[Outcome]:
-    """Match each picture with its changed copy, by a grid of points and, where the method has features, without."""
+    """Match each image with its changed copy, by a grid of points and, where the method has features, without."""
     dense, mutual = [], []
     for image in images:
-        other = change.picture(image)
+        other = change.apply(image)
         points = _grid(image.size, grid)
         truth = change.points(points, image.size)
         there = np.isfinite(truth).all(axis=1)
-        found = matcher.locate(matcher.describe(image, points[there]), other).points
-        dense.append(_errors(found, truth[there], other.size))
+        points_there = matcher.locate(matcher.describe(image, points[there]), other).points
+        dense.append(_errors(points_there, truth[there], other.size))
         if isinstance(innermost(matcher), FeatureMatcher):
             pairs = mutual_matches(matcher, image, other)
             mutual.append(_errors(pairs.target, change.points(pairs.source, image.size), other.size))
@@ -141,7 +141,7 @@ def measure(
             # What the change has cut away has no truth: a mutual match of it is wrong.
             errors = np.nan_to_num(np.concatenate(parts), nan=np.inf)
             yield Outcome(
-                pictures=kind,
+                images=kind,
                 change=change.name,
                 method=method,
                 mode=mode,
@@ -154,16 +154,16 @@ def measure(
 
 def table(outcomes: Sequence[Outcome]) -> Table:
     """A row for each outcome."""
-    found = Table(title="Pictures against changed copies: errors as parts of the longer side", title_justify="left")
-    for heading in ("pictures", "change", "method", "mode"):
-        found.add_column(heading)
+    shown = Table(title="Images against changed copies: errors as parts of the longer side", title_justify="left")
+    for heading in ("images", "change", "method", "mode"):
+        shown.add_column(heading)
     for heading in ("points", "median error", "% within 0.05", "% within 0.1"):
-        found.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right")
     for one in outcomes:
         figures = ((one.median, ".3f"), (one.within_5, ".1f"), (one.within_10, ".1f"))
         numbers = (NOTHING if value is None else format(value, form) for value, form in figures)
-        found.add_row(one.pictures, one.change, one.method, one.mode, f"{one.points:,}", *numbers)
-    return found
+        shown.add_row(one.images, one.change, one.method, one.mode, f"{one.points:,}", *numbers)
+    return shown
 
 
 def _grid(size: tuple[int, int], count: int) -> Points:
@@ -171,8 +171,8 @@ def _grid(size: tuple[int, int], count: int) -> Points:
     return np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2)
 
 
-def _errors(found: Points, truth: Points, size: tuple[int, int]) -> Float[np.ndarray, " points"]:
-    errors: Float[np.ndarray, " points"] = np.linalg.norm(found - truth, axis=1) / max(size)
+def _errors(points: Points, truth: Points, size: tuple[int, int]) -> Float[np.ndarray, " points"]:
+    errors: Float[np.ndarray, " points"] = np.linalg.norm(points - truth, axis=1) / max(size)
     return errors
 
 
@@ -204,15 +204,15 @@ def _in_turned(points: Points, size: tuple[int, int]) -> Points:
 
 
 def _recoloured(image: Image) -> Image:
-    """Red, green and blue change places."""
+    """Red, green and blue are exchanged."""
     return Image(pixels=image.pixels[..., [1, 2, 0]])
 
 
 CHANGES = (
-    Change(name="crop", picture=_cropped, points=_in_crop),
-    Change(name="turned by 90°", picture=_turned, points=_in_turned),
-    Change(name="mirrored", picture=mirror, points=mirror_points),
-    Change(name="other colours", picture=_recoloured, points=lambda points, _: points),
+    Change(name="crop", apply=_cropped, points=_in_crop),
+    Change(name="turned by 90°", apply=_turned, points=_in_turned),
+    Change(name="mirrored", apply=mirror, points=mirror_points),
+    Change(name="other colours", apply=_recoloured, points=lambda points, _: points),
 )
 
 

@@ -1,6 +1,6 @@
 """Recorded units played to many workers: where the executor stops scaling, and what writer and head node carry.
 
-``python -m benchmarks.throughput --json FILE``, then ``python -m benchmarks.many_workers FILE [--plot PICTURE]``
+``python -m benchmarks.throughput --json FILE``, then ``python -m benchmarks.many_workers FILE [--plot FIGURE]``
 
 What is played is the executor as it is: one process hands units over, one by one, to workers that have one each; its
 results go through a pipe to the caller, who alone writes them down. Unit times are drawn from those recorded; what
@@ -35,7 +35,7 @@ SCALES = 0.9
 
 NOT_MODELLED = (
     "the network between machines; starting workers and loading models; workers that are lost; disks that several "
-    "machines share; pictures that are read more slowly when many are read; memory that runs out"
+    "machines share; images that are read more slowly when many are read; memory that runs out"
 )
 
 app = new_app("many_workers", "Play recorded units to many workers.")
@@ -113,7 +113,7 @@ def simulate(
         workers: How many have one each at a time.
         mean: Seconds that recorded units are stretched to on average; as recorded by default.
         seed: Of the draws among recorded units.
-        plot: A picture of it.
+        plot: A figure of it.
         json_file: A file that all figures are written to as well.
     """
     if units < 1 or not workers or min(workers) < 1 or not (mean is None or mean > 0):
@@ -129,7 +129,7 @@ def simulate(
         console.show(part) if isinstance(part, Table) else console.say(part)
     if plot is not None:
         save_figure(draw(recording, played, scale), plot)
-        console.note(f"Picture: {plot}")
+        console.note(f"Figure: {plot}")
     if json_file is not None:
         save_json({"recording": asdict(recording), "played": [asdict(one) for one in played]}, json_file)
     return 0
@@ -139,7 +139,7 @@ def play(recording: Recording, workers: int, units: int, *, scale: float = 1.0, 
     """Do units on workers that get the next one when their result has come in; events in the order of their time.
 
     Results come to the one who hands over in the order in which they were finished, are passed on to the writer, and
-    free the worker for the next unit. Both are servers that do one thing after the other.
+    free the worker for the next unit. Both are servers that serve one request after the other.
     """
     chance = random.Random(seed)  # noqa: S311  # lengths, not secrets
     hand = recording.hand_over + recording.hand_over_worker * max(0, workers - recording.real_workers)
@@ -176,22 +176,22 @@ def read(file: Path) -> Recording:
         SemcorrError: the file cannot be read, is none of ``benchmarks.throughput``, or one without Ray.
     """
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        runs = [repeat["Ray"] for repeat in found["repeats"]]
-        handed = sorted((one for one in found["handed"] if one["way"] == "Ray"), key=lambda one: one["workers"])
+        recorded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        runs = [repeat["Ray"] for repeat in recorded["repeats"]]
+        handed = sorted((one for one in recorded["handed"] if one["way"] == "Ray"), key=lambda one: one["workers"])
         few, many = handed[0], handed[-1]
         further = (many["driver"] - few["driver"]) / max(1, many["workers"] - few["workers"])
         return Recording(
-            title=found["title"],
+            title=recorded["title"],
             unit_seconds=tuple(float(seconds) for run in runs for seconds in run["unit_seconds"]),
             hand_over=few["driver"],
             hand_over_worker=max(0.0, further),
-            transit=max(0.0, statistics.median(found["stand"]["Ray"]["gaps"]) - few["driver"]),
-            write=few["caller"] + found["record"]["seconds"],
+            transit=max(0.0, statistics.median(recorded["stand"]["Ray"]["gaps"]) - few["driver"]),
+            write=few["caller"] + recorded["record"]["seconds"],
             head=max(one["head"] for one in handed),
-            record_bytes=found["record"]["bytes"],
-            unit_memory=found["kept"]["unit"],
-            finished_memory=found["kept"]["finished"],
+            record_bytes=recorded["record"]["bytes"],
+            unit_memory=recorded["kept"]["unit"],
+            finished_memory=recorded["kept"]["finished"],
             real_workers=few["workers"],
             real_rate=statistics.median(run["rate"] for run in runs) / 60,
         )

@@ -1,9 +1,9 @@
-"""Whether a long transfer grows: memory, open files, threads and processes, looked at from outside as it runs.
+"""Whether a long transfer grows: memory, open files, threads and processes, observed from outside as it runs.
 
 ``python -m benchmarks.memory_growth [--targets 5000] [--workers 2 | --ray local] [--ceiling 1500] [--plot FILE]``
 
 ``semcorr transfer`` runs as it is, in a process of its own, over toy drawings. Every second its process and all that it
-started are looked at; how many targets are done is told by its journal. A process above the ceiling ends the run.
+started are sampled; its journal says how many targets are done. A process above the ceiling ends the run.
 """
 
 import subprocess
@@ -76,12 +76,14 @@ class Soaked:
     def slope(self, of: str) -> tuple[float, float]:
         """Megabytes (10^6 bytes) that ``of`` ("own_bytes", "others_bytes") grows by in 1,000 targets, and its error.
 
-        Least squares, and twice the standard error: memory goes up and down as pictures come and go.
+        Least squares, and twice the standard error: memory goes up and down as images come and go.
         """
         steady = self.steady
         done = np.array([one.targets for one in steady], dtype=np.float64)
         if len(set(done.tolist())) < 4:
-            raise SemcorrError(f"Expected several looks at different targets, got {len(steady)}. Take more --targets.")
+            raise SemcorrError(
+                f"Expected samples of several different targets, got {len(steady)}. Take more --targets."
+            )
         fitted, covariance = np.polyfit(done / 1000, [getattr(one, of) / 1e6 for one in steady], 1, cov=True)
         return float(fitted[0]), 2 * float(covariance[0, 0]) ** 0.5
 
@@ -100,7 +102,7 @@ class Soaked:
         steady = self.steady
         quarter = max(1, len(steady) // 4)
         for of in ("files", "threads", "processes"):
-            # A picture is open at one moment and not at the next: only what never falls back is more.
+            # An image is open at one moment and not at the next: only what never falls back is more.
             first, last = (
                 most(getattr(one, of) for one in part)
                 for most, part in ((max, steady[:quarter]), (min, steady[-quarter:]))
@@ -140,14 +142,14 @@ def soak(
         allowed: Megabytes that memory may grow by in 1,000 targets.
         changes: NAME=VALUE, repeated: changes one setting of the preset.
         output: Folder for drawings and results.
-        plot: A picture of memory over targets.
+        plot: A figure of memory over targets.
         json_file: A file that everything seen is written to as well.
     """
     if targets < 10:
         raise SettingsError(f"Expected at least 10 --targets, got {targets}.")
     world = drawn_world(output, "face", 2, targets, "test")
-    found = output / f"found-{method}-{workers}-{ray or 'here'}.json"
-    words = ["transfer", str(world.annotations), "--images", str(world.images), "-o", str(found), "--replace"]
+    predicted = output / f"predicted-{method}-{workers}-{ray or 'here'}.json"
+    words = ["transfer", str(world.annotations), "--images", str(world.images), "-o", str(predicted), "--replace"]
     words += ["--method", method, "--model", "toy", "--workers", str(workers)]
     words += ["--preset", preset] if preset else []
     words += ["--ray", ray] if ray else []
@@ -157,9 +159,9 @@ def soak(
     with console.TerminalProgress() as progress:
         watch(
             [sys.executable, "-m", "semcorr", *words],
-            Lines(found.with_name(f"{found.name}.work") / "records"),
+            Lines(predicted.with_name(f"{predicted.name}.work") / "records"),
             soaked,
-            told=lambda done: progress("transfer", done, targets),
+            progress=lambda done: progress("transfer", done, targets),
         )
     if json_file is not None:
         save_json(asdict(soaked), json_file)
@@ -194,7 +196,7 @@ def watch(
     soaked: Soaked,
     *,
     every: float = 1.0,
-    told: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> None:
     """Run a command and look at it every now and then; whatever ends this, ends the command.
 
@@ -202,8 +204,8 @@ def watch(
         command: Words.
         done: Counts the targets that are done.
         soaked: Gets what is seen.
-        every: Seconds between looks.
-        told: Called with the targets that are done.
+        every: Seconds between samples.
+        progress: Called with the targets that are done.
     """
     began = time.perf_counter()
     seen: set[psutil.Process] = set()
@@ -211,14 +213,14 @@ def watch(
         own = psutil.Process(started.pid)
         try:
             while started.poll() is None:
-                sample = _look(own, seen, done(), time.perf_counter() - began)
+                sample = _sample(own, seen, done(), time.perf_counter() - began)
                 if sample is not None:
                     soaked.samples.append(sample)
                     if sample.largest_bytes > soaked.ceiling:
                         soaked.stopped_at = sample.largest_bytes
                         break
-                if told is not None:
-                    told(done())
+                if progress is not None:
+                    progress(done())
                 time.sleep(every)
         finally:
             if started.poll() is None:
@@ -228,7 +230,7 @@ def watch(
     soaked.left = sorted(process.name() for process in alive if process.is_running())
 
 
-def _look(own: psutil.Process, seen: set[psutil.Process], targets: int, seconds: float) -> Sample | None:
+def _sample(own: psutil.Process, seen: set[psutil.Process], targets: int, seconds: float) -> Sample | None:
     """None when the process ends at this moment."""
     try:
         others = own.children(recursive=True)
@@ -264,7 +266,7 @@ def tell(soaked: Soaked, allowed: float, plot: Path | None) -> int:
         return 1
     if plot is not None and soaked.steady:
         save_figure(draw(soaked), plot)
-        console.note(f"Picture: {plot}")
+        console.note(f"Figure: {plot}")
     steady = soaked.steady
     console.show(table(soaked))
     rate = (steady[-1].targets - steady[0].targets) / (steady[-1].seconds - steady[0].seconds) * 60 if steady else 0.0
@@ -286,8 +288,8 @@ def table(soaked: Soaked) -> Table:
     for heading in ("targets", "minutes", "own MB", "others MB", "largest MB", "files", "threads", "processes"):
         shown.add_column(heading, justify="right")
     steady = soaked.steady
-    for place in dict.fromkeys(np.linspace(0, len(steady) - 1, min(10, len(steady))).round().astype(int).tolist()):
-        one = steady[place]
+    for index in dict.fromkeys(np.linspace(0, len(steady) - 1, min(10, len(steady))).round().astype(int).tolist()):
+        one = steady[index]
         sizes = (one.own_bytes, one.others_bytes, one.largest_bytes)
         shown.add_row(
             f"{one.targets:,}",

@@ -82,7 +82,7 @@ class PeakMemory:
     """The most memory in use inside a ``with`` block, beyond what was in use before it.
 
     On a GPU what torch has allocated; elsewhere this process's resident memory, looked at a hundred times a second.
-    Memory that is freed before a look is not seen: what lives shorter than that is small.
+    Memory that is freed before a sample is not seen: what lives shorter than that is small.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from benchmarks.inputs import query_points, test_image
+from benchmarks.inputs import query_points, sample_image
 from benchmarks.partial_timing import Cost, Draws, Trace, corners, follow
 from benchmarks.plain_method import Described, PlainMatcher
 from semcorr.errors import ModelError
@@ -22,7 +22,7 @@ STAGES: tuple[Stage, ...] = ("describe", "locate")
 PLAIN = "plain"
 """The name of the published procedure among the presets."""
 
-_TOLD = {"describe": "learn", "locate": "locate"}
+_STAGE_NAMES = {"describe": "learn", "locate": "locate"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Measured:
 class Contestant:
     """A preset of the package, or the plain procedure, with one model.
 
-    Every call is made on the same two pictures with the same points.
+    Every call is made on the same two images with the same points.
     """
 
     def __init__(self, name: str, matcher: PlainMatcher | PromptMatcher) -> None:
@@ -53,7 +53,7 @@ class Contestant:
         self.model: DiffusionModel = matcher.model
         self.settings: PromptSettings = matcher.settings
         self.plain = isinstance(matcher, PlainMatcher)
-        self._source, self._target = test_image(self.model, 0), test_image(self.model, 1)
+        self._source, self._target = sample_image(self.model, 0), sample_image(self.model, 1)
         self._queries: dict[int, Any] = {}
 
     def draws(self, stage: Stage, points: int) -> Draws:
@@ -135,7 +135,7 @@ class Contestant:
 
         return follow(
             call,
-            _TOLD[stage],
+            _STAGE_NAMES[stage],
             self.model,
             longest=longest,
             least=self._least_readings(draws),
@@ -193,9 +193,9 @@ def make(
     """
 
     def settings(name: str) -> PromptSettings:
-        found = override(preset(name, model.family), **(changes or {}))
+        settings = override(preset(name, model.family), **(changes or {}))
         # The same work, but for one short text.
-        return found if found.queries == "live" or _has_words(model) else override(found, neutral="zeros")
+        return settings if settings.queries == "live" or _has_words(model) else override(settings, neutral="zeros")
 
     return [
         Contestant(PLAIN, PlainMatcher(plain_model or model, settings(exact))),

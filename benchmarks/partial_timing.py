@@ -4,7 +4,7 @@ A description takes hours at full size on a processor, so it is neither waited f
 call runs as it is, tells its steps, and is stopped after a few of them, as any caller may by raising from the progress
 callback. What lies before the first step (a bank of crops, say) is then in the figures once, as it should be.
 
-Encodings are told apart from the rest, because their number does not grow with the steps: a crop that was drawn before
+Encodings are counted apart from the rest, because their number does not grow with the steps: a crop drawn before
 is not encoded again.
 """
 
@@ -42,8 +42,8 @@ class Reading:
 class Draws:
     """How crops are drawn, to tell how many different ones there will be.
 
-    ``positions`` is the number of places that a crop can have, None where nothing is remembered. ``shared`` is how many
-    units of every row have crops that all rows have (the corners, when locating), ``rows`` the number of rows.
+    ``positions`` is the number of positions that a crop can have, None where nothing is remembered. ``shared`` is how
+    many units of every row have crops that all rows have (the corners, when locating), ``rows`` the number of rows.
     ``noise_shared`` says that a crop comes with its noise, and so with what the U-Net does before its first
     cross-attention.
     """
@@ -56,8 +56,8 @@ class Draws:
     def different(self, units: int) -> float:
         """The number of different crops to expect in ``units`` draws of ``rows`` rows.
 
-        Of P equally likely places, n draws visit P (1 - (1 - 1/P)^n). Near an edge a point allows fewer places than
-        the frame has, and then there are fewer still.
+        Of P equally likely positions, n draws visit P (1 - (1 - 1/P)^n). Near an edge a point allows fewer positions
+        than the frame has, and then there are fewer still.
         """
         if self.positions is None:
             return float(units)
@@ -137,9 +137,9 @@ class Trace:
 
     def _encodes(self, draws: Draws, units: int) -> float:
         readings = self.readings
-        last, place = readings[-1], max(draws.shared, 1) - 1
+        last, index = readings[-1], max(draws.shared, 1) - 1
         # What comes after the crops that all rows share, if the call got past them.
-        first = Reading() if self.startless or place >= len(readings) - 1 else readings[place]
+        first = Reading() if self.startless or index >= len(readings) - 1 else readings[index]
         rate = (last.encodes - first.encodes) / max(1, last.done - first.done)
         if rate > _OWN:
             return draws.different(units)
@@ -176,7 +176,7 @@ def follow(
         draws: how crops are drawn.
         count_flops: count operations, which takes time of its own where tensors are small.
         startless: as in :class:`Trace`.
-        progress: told what is told to this.
+        progress: Called with what the call reports.
 
     Returns:
         The trace, and what the call returned: None where it was stopped.

@@ -42,7 +42,7 @@ PEAKS: tuple[Peak, ...] = get_args(Peak)
 ALPHAS = (0.02, 0.05, 0.1)
 METHODS = (FAST, "attention-dift", "dift", "nbb")
 
-Places = dict[tuple[str, Peak], Float[np.ndarray, "_points 2"]]
+Points = dict[tuple[str, Peak], Float[np.ndarray, "_points 2"]]
 """Points by method and kind of peak; pairs have different numbers of them."""
 
 app = new_app("peak_refinement", "PCK by the setting peak, from the same heat maps.")
@@ -74,39 +74,39 @@ def peaks(
     dataset = DataOptions(split=split, limit=limit).read("toy")
     finders = finders_of(DiffusionModel.from_pretrained(model), methods)
     with console.TerminalProgress() as progress:
-        found, stopped = measure(finders, dataset, progress)
-    document = {"split": split, "pairs": len(found), "rows": rows(found, dataset)}
+        pairs_points, stopped = measure(finders, dataset, progress)
+    document = {"split": split, "pairs": len(pairs_points), "rows": rows(pairs_points, dataset)}
     console.show(table(document))
     if json_file is not None:
         save_json(document, json_file)
     return 130 if stopped else 0
 
 
-Finder = Callable[[Pair, Image, Image], Places]
+Finder = Callable[[Pair, Image, Image], Points]
 
 
 def finders_of(model: DiffusionModel, methods: Sequence[str]) -> list[Finder]:
     """What finds the points of a pair, by method and kind of peak, each with its usual settings."""
-    found: list[Finder] = []
+    finders: list[Finder] = []
     features: dict[str, Tensor] = {}
     if {FAST, "attention-dift"} & set(methods):
-        found.append(_attention(model, methods))
+        finders.append(_attention(model, methods))
     published = features_of_dift.published(model.family)
     if "dift" in methods:
-        found.append(_features(DiftMatcher(model, published), features))
+        finders.append(_features(DiftMatcher(model, published), features))
     if "nbb" in methods:
         settings = DiftBuddyMatcher.settings_type(**vars(published))
-        found.append(_features(DiftBuddyMatcher(model, settings), features))
-    return found
+        finders.append(_features(DiftBuddyMatcher(model, settings), features))
+    return finders
 
 
 def _attention(model: DiffusionModel, methods: Sequence[str]) -> Finder:
-    """The product's map, and that of the attention in it alone, from what is learned once."""
+    """The product's map, and that of the attention in it alone, from one description."""
     both = AttentionDiftMatcher(model, settings_of(FAST, model.family))
     alone = PromptMatcher(model, preset(FAST, model.family))
     grid = AttentionReader(model, alone.settings).grid
 
-    def find(pair: Pair, source: Image, target: Image) -> Places:
+    def find(pair: Pair, source: Image, target: Image) -> Points:
         query = (both if "attention-dift" in methods else alone).describe(source, pair.source.points)
         maps = {}
         if "attention-dift" in methods:
@@ -116,23 +116,23 @@ def _attention(model: DiffusionModel, methods: Sequence[str]) -> Finder:
         if FAST in methods:
             maps[FAST] = alone.locate(query, target).heatmaps
         return {
-            (name, kind): places(some, kind, grid, target.size)
+            (name, kind): peak_points(some, kind, grid, target.size)
             for (name, some), kind in itertools.product(maps.items(), PEAKS)
         }
 
     return find
 
 
-def places(
+def peak_points(
     maps: Float[np.ndarray, "points height width"], kind: Peak, grid: tuple[int, int], size: tuple[int, int]
 ) -> Float[np.ndarray, "points 2"]:
     """Where heat maps have their peaks, in pixels of the target, which is ``size``."""
-    found = heatmaps.find_peak(torch.from_numpy(np.array(maps)), kind, grid=grid)
-    return scale_points(found.double().numpy(), (maps.shape[2], maps.shape[1]), size)
+    points = heatmaps.find_peak(torch.from_numpy(np.array(maps)), kind, grid=grid)
+    return scale_points(points.double().numpy(), (maps.shape[2], maps.shape[1]), size)
 
 
 def _features(matcher: FeatureMatcher[Any], known: dict[str, Tensor]) -> Finder:
-    """A method on DIFT's features, which are made once for each picture and kept in ``known``."""
+    """A method on DIFT's features, which are made once for each image and kept in ``known``."""
     make = matcher.features
 
     def features(image: Image, settings: Any, progress: Progress | None = None) -> Tensor:
@@ -142,7 +142,7 @@ def _features(matcher: FeatureMatcher[Any], known: dict[str, Tensor]) -> Finder:
 
     matcher.features = features  # type: ignore[method-assign]  # the network is not to run for each kind of peak
 
-    def find(pair: Pair, source: Image, target: Image) -> Places:
+    def find(pair: Pair, source: Image, target: Image) -> Points:
         query = matcher.describe(source, pair.source.points)
         return {(matcher.method, kind): matcher.locate(_with(query, kind), target).points for kind in PEAKS}
 
@@ -153,25 +153,28 @@ def _with(query: Query, kind: Peak) -> Query:
     return dataclasses.replace(query, settings={**query.settings, "peak": kind})
 
 
-def measure(finders: Sequence[Finder], dataset: Dataset, progress: Progress) -> tuple[list[Places], bool]:
-    """The places that were found in each pair, until all are done or Ctrl-C, and whether it was that."""
-    found: list[Places] = []
+def measure(finders: Sequence[Finder], dataset: Dataset, progress: Progress) -> tuple[list[Points], bool]:
+    """The points located in each pair, until all are done or Ctrl-C, and whether it was that."""
+    pairs_points: list[Points] = []
     try:
         for number, pair in enumerate(dataset.pairs):
             progress("pairs", number, len(dataset.pairs))
             source, target = load_image(pair.source.path), load_image(pair.target.path)
-            one: Places = {}
+            one: Points = {}
             for find in finders:
                 one |= find(pair, source, target)
-            found.append(one)
+            pairs_points.append(one)
     except KeyboardInterrupt:
-        return found, True
-    return found, False
+        return pairs_points, True
+    return pairs_points, False
 
 
-def rows(found: Sequence[Places], dataset: Dataset) -> list[dict[str, Any]]:
+def rows(pairs_points: Sequence[Points], dataset: Dataset) -> list[dict[str, Any]]:
     """For each method and kind of peak the percentages of right points, and what they are over ``cell``'s."""
-    counted = {key: _counts([one[key] for one in found], dataset.pairs) for key in (found[0] if found else ())}
+    counted = {
+        key: _counts([one[key] for one in pairs_points], dataset.pairs)
+        for key in (pairs_points[0] if pairs_points else ())
+    }
     results = []
     for (method, kind), counts in counted.items():
         cell = counted[method, "cell"]
@@ -189,14 +192,14 @@ def rows(found: Sequence[Places], dataset: Dataset) -> list[dict[str, Any]]:
     return results
 
 
-def _counts(found: Sequence[Float[np.ndarray, "_points 2"]], pairs: Sequence[Pair]) -> Counts:
+def _counts(pairs_points: Sequence[Float[np.ndarray, "_points 2"]], pairs: Sequence[Pair]) -> Counts:
     errors, numbers = [], []
-    for number, (places, pair) in enumerate(zip(found, pairs, strict=False)):
+    for number, (located, pair) in enumerate(zip(pairs_points, pairs, strict=False)):
         assert pair.target.box is not None  # noqa: S101  # the toy world has boxes
         x0, y0, x1, y1 = pair.target.box
-        errors.append(np.hypot(*(places - pair.target.points).T) / max(x1 - x0, y1 - y0))
-        numbers.append(np.full(len(places), number))
-    return count(np.concatenate(errors), np.concatenate(numbers), len(found), ALPHAS)
+        errors.append(np.hypot(*(located - pair.target.points).T) / max(x1 - x0, y1 - y0))
+        numbers.append(np.full(len(located), number))
+    return count(np.concatenate(errors), np.concatenate(numbers), len(pairs_points), ALPHAS)
 
 
 def table(document: Mapping[str, Any]) -> Table:

@@ -82,14 +82,14 @@ class PlainMatcher:
         in_frame = scale_points(checked, source.size, (self.side, self.side))
         draws = SeededStreams(self.settings.seed, source.sha256, checked)
         shared = [draws.shared("learn")] if self.settings.optimize_crops else []
-        places = [stream.place() for stream in shared for _ in range(self.settings.optimize_crops or 0)]
+        positions = [stream.place() for stream in shared for _ in range(self.settings.optimize_crops or 0)]
         latent = (self.model.vae.config.latent_channels, *(self.side // self.model.vae_factor,) * 2)
-        always = [stream.noise(latent, self.settings.noise) for stream in shared for _ in places]
+        always = [stream.noise(latent, self.settings.noise) for stream in shared for _ in positions]
         bank = list(
-            zip(places, always if self.settings.optimize_noise == "shared" else [None] * len(places), strict=True)
+            zip(positions, always if self.settings.optimize_noise == "shared" else [None] * len(positions), strict=True)
         )
         rows = [(point, round_) for point in range(len(checked)) for round_ in range(self.settings.rounds)]
-        total, found = len(rows) * self.settings.steps, []
+        total, optimized = len(rows) * self.settings.steps, []
         with _in_the_open(self.model, self.layers) as kept:
             for number, (point, round_) in enumerate(rows):
                 stream, losses = draws.learning(point, round_), []
@@ -104,9 +104,9 @@ class PlainMatcher:
                     losses.append(loss.detach().cpu())
                     if progress is not None:
                         progress("learn", number * self.settings.steps + step + 1, total, loss=float(losses[-1]))
-                found.append((embedding.detach()[0].cpu(), torch.stack(losses)))
+                optimized.append((embedding.detach()[0].cpu(), torch.stack(losses)))
         shape = (len(checked), self.settings.rounds)
-        embeddings, all_losses = (torch.stack(values).unflatten(0, shape) for values in zip(*found, strict=True))
+        embeddings, all_losses = (torch.stack(values).unflatten(0, shape) for values in zip(*optimized, strict=True))
         return Described(points=checked, embeddings=embeddings, losses=all_losses)
 
     def locate(self, described: Described, image: ImageSource, *, progress: Progress | None = None) -> Located:
@@ -130,8 +130,8 @@ class PlainMatcher:
                             progress("locate", done, total)
                     mean += canvas / coverage.clamp(min=1) / rounds
                 heatmaps.append(self._fused(mean).cpu())
-        found = torch.stack([_argmax(heat) for heat in heatmaps]).double().numpy()
-        return Located(points=scale_points(found, (self.side, self.side), target.size), heatmaps=torch.stack(heatmaps))
+        peaks = torch.stack([_argmax(heat) for heat in heatmaps]).double().numpy()
+        return Located(points=scale_points(peaks, (self.side, self.side), target.size), heatmaps=torch.stack(heatmaps))
 
     def _optimize_step(
         self,
@@ -142,11 +142,11 @@ class PlainMatcher:
         embedding: Float[Tensor, "1 tokens dim"],
         kept: dict[str, Tensor],
     ) -> Float[Tensor, ""]:
-        """One crop (at one of the image's shared places, if it has any, perhaps with its noise), one pass, one loss."""
+        """One crop (at one of the image's shared positions, if any, perhaps with its noise), one pass, one loss."""
         settings = self.settings
         allowed = self._allowed(point, settings.optimize_crop)
-        place, noise = bank[stream.pick(len(bank))] if bank else (None, None)
-        crop = allowed.at(*place) if place else stream.crop(allowed)
+        position, noise = bank[stream.pick(len(bank))] if bank else (None, None)
+        crop = allowed.at(*position) if position else stream.crop(allowed)
         self._pass(frame, crop, settings.optimize_step, stream, embedding, kept, noise)
         x, y = crop.to_crop(point, self.side).tolist()
         target = self._gaussian(x, y).to(self.model.device)
@@ -165,7 +165,7 @@ class PlainMatcher:
         canvas: Float[Tensor, "layers side side"],
         coverage: Float[Tensor, "side side"],
     ) -> None:
-        """Read one crop into the canvas, in place: a corner first, later one that keeps the highest place so far."""
+        """Read one crop into the canvas, in place: a corner first, later one that keeps the highest peak so far."""
         if number < len(CORNERS):
             keep = np.array(CORNERS[number]) * self.side
         else:

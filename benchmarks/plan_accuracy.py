@@ -3,7 +3,7 @@
 ``python -m benchmarks.plan_accuracy [--limit 26] [--method prompt/fast ...]``
 
 Both are seconds of the processor in one thread: by the clock, a busy machine takes any time for either. The run's hold
-reading pictures and writing records, which a plan leaves out.
+reading images and writing records, which a plan leaves out.
 """
 
 import sys
@@ -63,10 +63,10 @@ def compare(pairs: Dataset, name: str, folder: Path) -> tuple[float, ...]:
     plan = Plan(work=work, costs=measure(matcher, points=work.points_a_call, size=work.size, clock=time.process_time))
     began = time.process_time()
     run(pairs, method, folder)
-    took, told = time.process_time() - began, plan.describe + plan.locate
+    took, planned_seconds = time.process_time() - began, plan.describe + plan.locate
     size = dict(plan.disk())["records"] / 1e3
     written = sum(path.stat().st_size for path in (folder / "records").glob("*.jsonl")) / 1e3
-    return told, took, told / took, size, written, size / written
+    return planned_seconds, took, planned_seconds / took, size, written, size / written
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How time and memory grow with the number of points, under a fixed memory budget, and over a thousand pictures.
+"""How time and memory grow with the number of points, under a fixed memory budget, and over a thousand images.
 
 ``python -m benchmarks.point_scaling [--model toy] [--preset fast] [--plot FILE]``
 
@@ -18,7 +18,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from benchmarks.command import FAST, chosen_presets, main, new_app, save_figure, save_json, synchronise, use_threads
-from benchmarks.inputs import load, query_points, test_image
+from benchmarks.inputs import load, query_points, sample_image
 from benchmarks.meters import PeakMemory, give_back_memory, resident_bytes
 from benchmarks.speed_figures import short
 from semcorr.cli import console
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
-app = new_app("point_scaling", "Measure how time and memory grow with the number of points and of pictures.")
+app = new_app("point_scaling", "Measure how time and memory grow with the number of points and of images.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,9 @@ class Growth:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Pictures that were located one after the other: seconds each, and the process's memory after the last."""
+    """Images that were located one after the other: seconds each, and the process's memory after the last."""
 
-    pictures: int
+    images: int
     seconds: float
     resident_bytes: int
 
@@ -84,7 +84,7 @@ def scaling(
     plot: Path | None = None,
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
 ) -> int:
-    """Measure how time and memory grow with the number of points and of pictures.
+    """Measure how time and memory grow with the number of points and of images.
 
     Stopped by Ctrl-C, it prints what is finished.
 
@@ -93,19 +93,19 @@ def scaling(
         preset_name: The settings.
         points: Numbers of points in one call.
         memory: Megabytes that a batch may take: the budget that memory is measured against.
-        images: Pictures that a description is located in, one after the other; 0 leaves them out.
-        block: Pictures whose time and memory are told together.
+        images: Images that a description is located in, one after the other; 0 leaves them out.
+        block: Images whose time and memory are one row.
         image_points: Points that are located in each of them.
         dtype: Precision of the network.
         device: Where; auto takes a GPU if there is one.
         threads: Of the processor; all cores by default.
         changes: NAME=VALUE, repeated: changes one setting of the preset.
-        plot: A picture of it.
+        plot: A figure of it.
         json_file: A file that everything measured is written to as well.
     """
     (name,) = chosen_presets((preset_name,))
     if not points or min((*points, block, image_points)) < 1 or images < 0:
-        raise SettingsError("Expected numbers of points and of pictures from 1 on.")
+        raise SettingsError("Expected numbers of points and of images from 1 on.")
     use_threads(threads)
     with console.TerminalProgress() as progress:
         progress.busy("load")
@@ -117,14 +117,14 @@ def scaling(
     try:
         with console.TerminalProgress() as progress:
             measure(matcher, sorted(set(points)), results, progress)
-            over_pictures(matcher, images, block, image_points, results, progress)
+            over_images(matcher, images, block, image_points, results, progress)
     except KeyboardInterrupt:
         stopped = True
         console.note("Stopped.")
     tell(results)
     if plot is not None and results.grown:
         save_figure(draw(results), plot)
-        console.note(f"Picture: {plot}")
+        console.note(f"Figure: {plot}")
     if json_file is not None:
         save_json(asdict(results), json_file)
     return 130 if stopped else 0
@@ -132,7 +132,7 @@ def scaling(
 
 def measure(matcher: PromptMatcher, counts: Sequence[int], results: Results, progress: Progress | None = None) -> None:
     """One call of each kind for each number of points; what is finished is in ``results`` already."""
-    source, target = test_image(matcher.model, 0), test_image(matcher.model, 1)
+    source, target = sample_image(matcher.model, 0), sample_image(matcher.model, 1)
     warm = matcher.describe(source, query_points(1, source.size))  # the first call of anything is slower
     matcher.locate(warm, target)
     for count in counts:
@@ -157,26 +157,26 @@ def measure(matcher: PromptMatcher, counts: Sequence[int], results: Results, pro
         )
 
 
-def over_pictures(
+def over_images(
     matcher: PromptMatcher, images: int, block: int, points: int, results: Results, progress: Progress | None = None
 ) -> None:
-    """Describe points of one picture and locate them in many others; drawing those is not timed."""
+    """Describe points of one image and locate them in many others; drawing those is not timed."""
     if not images:
         return
-    source = test_image(matcher.model, 0)
+    source = sample_image(matcher.model, 0)
     query = matcher.describe(source, query_points(points, source.size), progress=progress)
     give_back_memory()
     for first in range(0, images, block):
         count, seconds = min(block, images - first), 0.0
         for number in range(first, first + count):
-            target = test_image(matcher.model, 1 + number)
+            target = sample_image(matcher.model, 1 + number)
             began = time.perf_counter()
             matcher.locate(query, target)
             synchronise(matcher.model.device)
             seconds += time.perf_counter() - began
             if progress is not None:
-                progress("pictures", number + 1, images)
-        results.blocks.append(Block(pictures=count, seconds=seconds / count, resident_bytes=resident_bytes()))
+                progress("images", number + 1, images)
+        results.blocks.append(Block(images=count, seconds=seconds / count, resident_bytes=resident_bytes()))
 
 
 def slope(counts: Sequence[int], values: Sequence[float]) -> tuple[float, float]:
@@ -210,11 +210,11 @@ def report(results: Results) -> Iterator[Table | str]:
             constant, each = slope(points, [getattr(one, f"{name}_seconds") for one in results.grown])
             yield f"{name}: about {short(max(0.0, constant))} s a call and {short(each)} s a point"
     if results.blocks:
-        yield _pictures_table(results)
+        yield _images_table(results)
     if len(results.blocks) > 1:
         first, last = results.blocks[0], results.blocks[-1]
         yield (
-            f"The last block took {short(last.seconds / first.seconds)} times as long a picture as the first; memory "
+            f"The last block took {short(last.seconds / first.seconds)} times as long an image as the first; memory "
             f"grew by {(last.resident_bytes - first.resident_bytes) / 1e6:,.0f} MB in between."
         )
 
@@ -237,13 +237,13 @@ def _points_table(results: Results) -> Table:
     return table
 
 
-def _pictures_table(results: Results) -> Table:
-    table = Table(title=f"One description in many pictures, {results.title}", title_justify="left")
-    for heading in ("pictures so far", "a picture, s", "memory of the process, MB"):
+def _images_table(results: Results) -> Table:
+    table = Table(title=f"One description in many images, {results.title}", title_justify="left")
+    for heading in ("images so far", "an image, s", "memory of the process, MB"):
         table.add_column(heading, justify="right")
     so_far = 0
     for one in results.blocks:
-        so_far += one.pictures
+        so_far += one.images
         table.add_row(f"{so_far:,}", short(one.seconds), f"{one.resident_bytes / 1e6:,.0f}")
     return table
 

@@ -119,11 +119,11 @@ def processors(
         for method in methods:
             first, *others = (one for one in SETTINGS if has_rows(method) or not one.one_row)
             progress(method, 0, 1 + len(others))
-            found = run(first, method, model, targets, Path(folder))
+            baseline = run(first, method, model, targets, Path(folder))
             for number, setting in enumerate(others, start=1):
                 progress(method, number, 1 + len(others))
                 other = run(setting, method, model, targets, Path(folder))
-                moves.append(compared(method, setting.name, found, other, cells))
+                moves.append(compared(method, setting.name, baseline, other, cells))
     console.show(table(moves))
     if json_file is not None:
         save_json({"cells": cells, "torch": torch.__version__, "moves": [asdict(one) for one in moves]}, json_file)
@@ -131,7 +131,7 @@ def processors(
 
 
 def has_rows(method: str) -> bool:
-    """Whether a method, with its preset or without, learns embeddings: those on features alone do not."""
+    """Whether a method, with its preset or without, optimizes embeddings: those on features alone do not."""
     return method.partition(":")[0] in ("prompt", "attention-dift")
 
 
@@ -153,8 +153,8 @@ def run(setting: Setting, method: str, model: str, targets: int, folder: Path) -
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or ["without a word"])[-1]
         raise RunError(f"{method} with {setting.name!r} ended with status {ended.returncode}: {last}")
-    found: Float[np.ndarray, "points 2"] = load_file(file)["points"]
-    return found
+    points: Float[np.ndarray, "points 2"] = load_file(file)["points"]
+    return points
 
 
 def write_points(method: str, model: str, targets: str, folder: str, threads: str, one_row: str, file: str) -> None:
@@ -165,12 +165,12 @@ def write_points(method: str, model: str, targets: str, folder: str, threads: st
     if int(one_row):
         options["memory_budget"] = 1
     matcher = load_matcher(name, model, device="cpu", **options)
-    found = []
+    points = []
     for pair in toy_world.load(Path(folder), sources=1, targets=int(targets)).pairs:
         query = matcher.describe(pair.source.path, pair.source.points)
         matches = matcher.locate(query, pair.target.path)
-        found.append(matches.points / matches.image_size)
-    save_file({"points": np.concatenate(found)}, file)
+        points.append(matches.points / matches.image_size)
+    save_file({"points": np.concatenate(points)}, file)
 
 
 def compared(

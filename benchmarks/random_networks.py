@@ -37,9 +37,9 @@ def networks(seed: int = 0) -> tuple[UNet2DConditionModel, AutoencoderKL, DDIMSc
     unet = UNet2DConditionModel.from_config(_config("unet"))
     vae = AutoencoderKL.from_config(_config("vae"))
     for network, expected in ((unet, UNET_PARAMETERS), (vae, VAE_PARAMETERS)):
-        found = sum(weight.numel() for weight in network.parameters())
-        if found != expected:
-            raise ModelError(f"{type(network).__name__} has {found:,} weights, Stable Diffusion 1.4 {expected:,}.")
+        count = sum(weight.numel() for weight in network.parameters())
+        if count != expected:
+            raise ModelError(f"{type(network).__name__} has {count:,} weights, Stable Diffusion 1.4 {expected:,}.")
         network.eval().requires_grad_(False)
     return unet, vae, make_schedule(_config("scheduler"))
 
@@ -117,8 +117,8 @@ def write_dino(folder: Path) -> Path:
 def _config(part: str) -> dict[str, Any]:
     """The package's own configuration of Stable Diffusion 1.x, which says what the weights do not tell."""
     file = resources.files("semcorr") / "models" / "diffusion" / "configs" / "sd1" / f"{part}.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return config
 
 
 def _no_text_encoder(parts: Sequence[str]) -> NoReturn:

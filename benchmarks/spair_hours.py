@@ -36,7 +36,7 @@ def hours(file: Path, /, *, points: int = 8) -> int:
 
     Args:
         file: What benchmarks.speed wrote by --json, for at least two numbers of points.
-        points: How many points a picture and a pair have: an assumption.
+        points: How many points an image and a pair have: an assumption.
     """
     if points < 1:
         raise SettingsError(f"--points: expected at least 1, got {points}.")
@@ -48,8 +48,8 @@ def hours(file: Path, /, *, points: int = 8) -> int:
     )
     for heading in ("", "hours to describe", "hours to locate", "days together"):
         table.add_column(heading, justify="right" if heading else "left")
-    for method, learning, locating in expected(measured, pairs, points):
-        table.add_row(method, f"{learning:,.1f}", f"{locating:,.1f}", f"{(learning + locating) / 24:,.1f}")
+    for method, describing, locating in expected(measured, pairs, points):
+        table.add_row(method, f"{describing:,.1f}", f"{locating:,.1f}", f"{(describing + locating) / 24:,.1f}")
     console.show(table)
     return 0
 
@@ -57,8 +57,8 @@ def hours(file: Path, /, *, points: int = 8) -> int:
 def expected(measured: Seconds, pairs: Mapping[str, int], points: int) -> Iterator[tuple[str, float, float]]:
     """Each method's name, its hours to describe every source once, and its hours to locate every pair."""
     for method, stages in measured.items():
-        learning, locating = (_seconds(stages[stage], points) for stage in STAGES)
-        yield method, fewest_pictures(pairs) * learning / 3600, sum(pairs.values()) * locating / 3600
+        describing, locating = (_seconds(stages[stage], points) for stage in STAGES)
+        yield method, fewest_pictures(pairs) * describing / 3600, sum(pairs.values()) * locating / 3600
 
 
 def _seconds(calls: Mapping[int, float], points: int) -> float:
@@ -76,20 +76,20 @@ def read(file: Path) -> Seconds:
     """
     try:
         repeats: list[list[dict[str, Any]]] = json.loads(file.read_text(encoding="utf-8"))["repeats"]
-        found: dict[str, dict[Stage, dict[int, list[float]]]] = {}
+        measured: dict[str, dict[Stage, dict[int, list[float]]]] = {}
         for one in (call for calls in repeats for call in calls):
-            stages = found.setdefault(one["method"], {stage: {} for stage in STAGES})
+            stages = measured.setdefault(one["method"], {stage: {} for stage in STAGES})
             stages[one["stage"]].setdefault(one["points"], []).append(float(one["cost"]["seconds"]))
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise SemcorrError(f"{file}: {_NEEDED} ({type(error).__name__}: {error}).") from error
-    if not found or any(len(calls) < 2 for stages in found.values() for calls in stages.values()):
+    if not measured or any(len(calls) < 2 for stages in measured.values() for calls in stages.values()):
         raise SemcorrError(f"{file}: {_NEEDED}.")
     return {
         method: {
             stage: {count: float(np.median(values)) for count, values in calls.items()}
             for stage, calls in stages.items()
         }
-        for method, stages in found.items()
+        for method, stages in measured.items()
     }
 
 

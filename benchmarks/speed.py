@@ -164,17 +164,17 @@ def _measure(results: Results, repeats: int, longest: float) -> None:
         for measured in _turn(results, min(longest, _MOST_SECONDS_COUNTED), "counting", progress, count_flops=True):
             results.counted[measured.method, measured.stage, measured.points] = measured
         for number in range(repeats):
-            told = f"repeat {number + 1} of {repeats}"
-            found = {(m.method, m.stage, m.points): m for m in _turn(results, longest, told, progress)}
-            results.rounds.append(found)
+            label = f"repeat {number + 1} of {repeats}"
+            repeat = {(m.method, m.stage, m.points): m for m in _turn(results, longest, label, progress)}
+            results.rounds.append(repeat)
 
 
 def _turn(
-    results: Results, longest: float, told: str, progress: Progress, *, count_flops: bool = False
+    results: Results, longest: float, label: str, progress: Progress, *, count_flops: bool = False
 ) -> Iterator[Measured]:
     for one in results.contestants:
         for stage in STAGES:
-            console.note(f"{told}: {one.name}, {stage}")
+            console.note(f"{label}: {one.name}, {stage}")
             yield from one.measure(stage, results.counts, longest=longest, count_flops=count_flops, progress=progress)
 
 
@@ -211,9 +211,9 @@ def _work(results: Results) -> Table:
     def row(label: str, stage: Stage, count: int, meter: str, scale: dict[str, float] | None = None) -> None:
         cells = []
         for method in methods:
-            found = counted.get((method, stage, count))
+            measured = counted.get((method, stage, count))
             by = 1.0 if scale is None else scale[method]
-            cells.append("–" if found is None else verdict.short(getattr(found.cost, meter) * by))
+            cells.append("–" if measured is None else verdict.short(getattr(measured.cost, meter) * by))
         table.add_row(label, *cells)
 
     for count in results.counts:
@@ -241,10 +241,10 @@ def _work(results: Results) -> Table:
 def _peak(results: Results, method: str, stage: Stage) -> str:
     """The most of all repeats, with the number of points that it was seen with."""
     seen = [
-        (found.peak_bytes, found.points)
+        (measured.peak_bytes, measured.points)
         for costs in results.rounds
-        for found in costs.values()
-        if (found.method, found.stage) == (method, stage) and found.peak_bytes is not None
+        for measured in costs.values()
+        if (measured.method, measured.stage) == (method, stage) and measured.peak_bytes is not None
     ]
     if not seen:
         return "–"
@@ -255,14 +255,14 @@ def _peak(results: Results, method: str, stage: Stage) -> str:
 def _how(results: Results) -> Iterator[str]:
     """Whether the machine was quiet, which figures were timed whole, and which are multiplied out."""
     worked_out = []
-    for (method, stage, points), found in results.rounds[0].items():
-        if not found.cost.whole:
+    for (method, stage, points), measured in results.rounds[0].items():
+        if not measured.cost.whole:
             unit = "steps" if stage == "describe" else "crops"
             worked_out.append(
                 f"  {method}, {stage}, {points} point{'s' if points > 1 else ''}: multiplied out from "
-                f"{found.cost.timed:,} of {found.cost.units:,} {unit} of all embeddings together"
+                f"{measured.cost.timed:,} of {measured.cost.units:,} {unit} of all embeddings together"
             )
-    busiest = max(found.others for costs in results.rounds for found in costs.values())
+    busiest = max(measured.others for costs in results.rounds for measured in costs.values())
     if busiest > _QUIET:
         yield (
             f"Other programs took up to {100 * busiest:.0f} % of the processor while a call was timed: these times are "
@@ -283,9 +283,9 @@ def document(results: Results, model: str) -> dict[str, Any]:
         "repeats": [[asdict(one) for one in costs.values()] for costs in results.rounds],
         "times_faster": {
             method: {
-                quantity.key: found.to_dict()
+                quantity.key: measured.to_dict()
                 for quantity in results.quantities()
-                if (found := verdict.times_faster(quantity, results.rounds, method)) is not None
+                if (measured := verdict.times_faster(quantity, results.rounds, method)) is not None
             }
             for method in results.methods
             if method != PLAIN

@@ -61,8 +61,8 @@ def per_step(points: int, steps: Mapping[str, int]) -> Quantity:
     """Seconds of one optimisation step of one embedding, all that describing takes included."""
 
     def of(costs: Costs, method: str) -> float | None:
-        found = costs.get((method, "describe", points))
-        return found.cost.seconds / (points * steps[method]) if found else None
+        measured = costs.get((method, "describe", points))
+        return measured.cost.seconds / (points * steps[method]) if measured else None
 
     return Quantity(key=f"step@{points}", label=f"a step, {_points(points)} described", of=of)
 
@@ -71,8 +71,8 @@ def per_point(points: int) -> Quantity:
     """Seconds of describing one of so many points."""
 
     def of(costs: Costs, method: str) -> float | None:
-        found = costs.get((method, "describe", points))
-        return found.cost.seconds / points if found else None
+        measured = costs.get((method, "describe", points))
+        return measured.cost.seconds / points if measured else None
 
     return Quantity(key=f"point@{points}", label=f"a described point, {_points(points)} at once", of=of)
 
@@ -81,8 +81,8 @@ def per_target(points: int) -> Quantity:
     """Seconds of locating so many points in one target."""
 
     def of(costs: Costs, method: str) -> float | None:
-        found = costs.get((method, "locate", points))
-        return found.cost.seconds if found else None
+        measured = costs.get((method, "locate", points))
+        return measured.cost.seconds if measured else None
 
     return Quantity(key=f"target@{points}", label=f"a target, {_points(points)} located", of=of)
 
@@ -102,11 +102,11 @@ def times_faster(quantity: Quantity, rounds: Sequence[Costs], method: str) -> Sp
 
 def extra_point(counted: Costs, method: str, meter: str) -> float | None:
     """What a further point takes on the same target, in ``meter`` ("flops", "passes")."""
-    found = {points: m.cost for (name, stage, points), m in counted.items() if name == method and stage == "locate"}
-    if len(found) < 2:
+    costs = {points: m.cost for (name, stage, points), m in counted.items() if name == method and stage == "locate"}
+    if len(costs) < 2:
         return None
-    few, many = min(found), max(found)
-    return (getattr(found[many], meter) - getattr(found[few], meter)) / (many - few)
+    few, many = min(costs), max(costs)
+    return (getattr(costs[many], meter) - getattr(costs[few], meter)) / (many - few)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,28 +159,28 @@ def verdicts(
         rates: measured matrix products a second, by method.
         gpu: whether the aims are a GPU's.
     """
-    found: list[Verdict] = []
+    verdicts_: list[Verdict] = []
     counts = sorted({points for _, _, points in counted})
     for points in counts:
         own, plain = (counted.get((name, "describe", points)) for name in (exact, PLAIN))
         if own and plain and plain.cost.flops:
             ratio = (own.cost.flops / steps[exact]) / (plain.cost.flops / steps[PLAIN])
             text = f"Operations a step, {exact} / plain, {_points(points)}"
-            found.append(Verdict(text=text, figure=spread([ratio]), aim=0.40, at_most=True))
+            verdicts_.append(Verdict(text=text, figure=spread([ratio]), aim=0.40, at_most=True))
     aims = [(per_step(n, steps), exact, 20.0 if gpu else 4.0) for n in counts]
     aims += [(per_point(n), fast, 500.0 if gpu else 100.0) for n in counts]
     aims += [(per_target(n), fast, 20.0) for n in counts[-1:]]
     for quantity, method, aim in aims:
         ratio_spread = times_faster(quantity, rounds, method)
         if ratio_spread is not None:
-            found.append(Verdict(text=f"{method}, times faster, {quantity.label}", figure=ratio_spread, aim=aim))
+            verdicts_.append(Verdict(text=f"{method}, times faster, {quantity.label}", figure=ratio_spread, aim=aim))
     if gpu and (share := share_of_rate(counted, rounds, exact, "describe", counts[-1], rates)) is not None:
-        found.append(Verdict(text=f"{exact}, % of the matrix rate while describing", figure=share, aim=45.0))
+        verdicts_.append(Verdict(text=f"{exact}, % of the matrix rate while describing", figure=share, aim=45.0))
     passes = extra_point(counted, fast, "passes")
     if passes is not None:
         text = f"{fast}, U-Net passes for a further point on the same target"
-        found.append(Verdict(text=text, figure=spread([passes]), aim=0, at_most=True))
-    return found
+        verdicts_.append(Verdict(text=text, figure=spread([passes]), aim=0, at_most=True))
+    return verdicts_
 
 
 def share_of_rate(

@@ -1,4 +1,4 @@
-"""What a learning step takes in other ways of running the same network, against the default, in one interleaved run.
+"""What an optimization step takes in other ways of running the same network, against the default, interleaved.
 
 ``python -m benchmarks.step_variants [--model toy|full-size|FOLDER|HUB-ID] [--points 1] [--repeats 3] [--compile]``
 
@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.command import EXACT, main, new_app, save_json, synchronise, use_threads
-from benchmarks.inputs import load, query_points, test_image
+from benchmarks.inputs import load, query_points, sample_image
 from benchmarks.meters import OtherWork
 from benchmarks.speed_figures import spread
 from semcorr.cli import console
@@ -45,7 +45,7 @@ COMPILED = "torch.compile"
 _QUIET = 0.05
 """The part of the processor that other programs may take without a word."""
 
-app = new_app("step_variants", "Time a learning step in other ways of running the same network.")
+app = new_app("step_variants", "Time an optimization step in other ways of running the same network.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +94,13 @@ def variants(
     changes: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
 ) -> int:
-    """Time a learning step of the exact preset, all embeddings in one batch, in other ways of running the network.
+    """Time an optimization step of the exact preset, all embeddings in one batch, in other ways of running the network.
 
     Stopped by Ctrl-C, it prints what its finished repeats gave.
 
     Args:
         model: "toy", "full-size" (Stable Diffusion 1.4's topology, random weights), a folder, file or hub id.
-        points: How many are learned at once.
+        points: How many are optimized at once.
         repeats: How often every way has its turn.
         steps: Timed in a turn; one more before them is not.
         compiled: Compile the network as well; that takes minutes and a C++ compiler.
@@ -148,7 +148,7 @@ def ways(model: DiffusionModel, settings: PromptSettings, *, compiled: bool = Fa
         finally:
             model.unet.to(memory_format=torch.contiguous_format)
 
-    found = [
+    variants = [
         Variant(name=DEFAULT, reader=reader),
         Variant(name="gradient checkpointing", reader=AttentionReader(model, settings, gradient_checkpointing=True)),
         Variant(name="channels-last memory", reader=reader, around=channels_last),
@@ -156,14 +156,14 @@ def ways(model: DiffusionModel, settings: PromptSettings, *, compiled: bool = Fa
     if compiled:
         twin = _with_a_view_of_its_own(model)
         twin.trimmed(reader.layers).compile()
-        found.append(Variant(name=COMPILED, reader=AttentionReader(twin, settings)))
-    return found
+        variants.append(Variant(name=COMPILED, reader=AttentionReader(twin, settings)))
+    return variants
 
 
 def measure(variants: Sequence[Variant], points: int, repeats: int, results: Results) -> None:
     """Give every variant its turn, ``repeats`` times; whole repeats are in ``results`` already if one is stopped."""
     reader = variants[0].reader
-    source = test_image(reader.model, 0)
+    source = sample_image(reader.model, 0)
     latents = CropLatents(reader.model, squash(source.tensor(), reader.resolution))
     given = query_points(points, source.size)
     expected: Tensor | None = None
@@ -198,7 +198,7 @@ def measure(variants: Sequence[Variant], points: int, repeats: int, results: Res
 def _steps(
     reader: AttentionReader, latents: CropLatents, points: Float[Tensor, "points 2"], draws: SeededStreams, rows: int
 ) -> tuple[list[float], Float[Tensor, "points rounds tokens dim"]]:
-    """Learn; the seconds of all steps but the first, which encodes and compiles, and what was learned."""
+    """Learn; the seconds of all steps but the first, which encodes and compiles, and the embeddings."""
     ends: list[float] = []
 
     def tell(*_: object, **__: object) -> None:
@@ -257,7 +257,7 @@ def _with_a_view_of_its_own(model: DiffusionModel) -> DiffusionModel:
 
 
 def _no_text_encoder(parts: Sequence[str]) -> NoReturn:
-    raise ModelError(f"Learning needs no {' or '.join(parts)}.")
+    raise ModelError(f"Optimizing needs no {' or '.join(parts)}.")
 
 
 if __name__ == "__main__":

@@ -148,14 +148,14 @@ def _measure(
     repeats: int,
 ) -> None:
     for number in range(repeats):
-        found: dict[Way, Ran] = {}
+        ran: dict[Way, Ran] = {}
         for way in ways:
             console.note(f"repeat {number + 1} of {repeats}: {way}")
             with OtherWork() as others:
-                found[way] = measure(way, Transfers(job), units, results.workers)
+                ran[way] = measure(way, Transfers(job), units, results.workers)
             if way in ("one thread", "all threads"):  # workers would count as others
                 results.others.append(others.share)
-        results.repeats.append(found)
+        results.repeats.append(ran)
     spread_out = [way for way in ways if way in ("processes", "Ray")]
     for way in spread_out:
         console.note(f"units of {results.unit_seconds} s: {way}")
@@ -217,13 +217,13 @@ def report(results: Results) -> Iterator[Table | str]:
     yield str(results.machine)
     count = len(results.repeats)
     times = "1 repeat" if count == 1 else f"{count} interleaved repeats: median (least to most)"
-    found = document(results)
+    recorded = document(results)
     title = f"{results.title}, {results.workers} workers of one thread, {times}"
-    yield table(found["repeats"], title, compared=True)
+    yield table(recorded["repeats"], title, compared=True)
     if results.stand:
         each = results.unit_seconds
         title = f"Units of {each:g} s without a method: {60 / each:,.0f} a minute and worker"
-        yield table([found["stand"]], title, compared=False)
+        yield table([recorded["stand"]], title, compared=False)
     if results.handed:
         yield _handed(results.handed)
         seconds, size = results.written
@@ -250,7 +250,7 @@ def table(repeats: Sequence[Mapping[str, Any]], title: str | None = None, *, com
 
     def row(label: str, value: Callable[[Mapping[str, Any], Mapping[str, Any]], float]) -> None:
         """``value`` is of a way and of one thread."""
-        cells = (spread([value(found[way], found.get("one thread", {})) for found in repeats]) for way in ways)
+        cells = (spread([value(repeat[way], repeat.get("one thread", {})) for repeat in repeats]) for way in ways)
         shown.add_row(label, *map(str, cells))
 
     row("targets a minute, steady", lambda ran, _: ran["rate"])
@@ -287,7 +287,7 @@ def _handed(handed: Sequence[HandOver]) -> Table:
 def document(results: Results) -> dict[str, Any]:
     """Everything but what was found, for JSON; ``unit_seconds`` are of the last repeat, by way."""
 
-    def told(ran: Ran) -> dict[str, Any]:
+    def figures_of(ran: Ran) -> dict[str, Any]:
         names = ("workers", "starting", "steady", "ending", "rate", "in_method", "in_units", "gaps")
         spans = sorted(ran.spans, key=lambda span: span.began)
         return {
@@ -300,9 +300,9 @@ def document(results: Results) -> dict[str, Any]:
         "workers": results.workers,
         # Without its name: recorded results are published.
         "machine": {key: value for key, value in asdict(results.machine).items() if key != "name"},
-        "repeats": [{way: told(ran) for way, ran in found.items()} for found in results.repeats],
+        "repeats": [{way: figures_of(ran) for way, ran in repeat.items()} for repeat in results.repeats],
         "others": results.others,
-        "stand": {way: told(ran) for way, ran in results.stand.items()},
+        "stand": {way: figures_of(ran) for way, ran in results.stand.items()},
         "handed": [asdict(one) for one in results.handed],
         "record": {"seconds": results.written[0], "bytes": results.written[1]},
         "kept": {"unit": results.kept[0], "finished": results.kept[1]},

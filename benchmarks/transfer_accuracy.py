@@ -1,4 +1,4 @@
-"""Annotate once, transfer everywhere, on the toy world: how good it is, and what more annotated pictures are worth.
+"""Annotate once, transfer everywhere, on the toy world: how good it is, and what more annotated images are worth.
 
 ``python -m benchmarks.transfer_accuracy [--support 1 2 5] [--targets 200] [--category animal] [-o runs/transfer]``
 
@@ -64,19 +64,21 @@ def transfer(
     """
     if not support or min(support) < 1:
         raise SettingsError("Expected numbers of supports from 1 on.")
-    # The answer is the mean place around a peak in any case (:func:`semcorr.transfer.supports.vote`).
+    # The answer is the mean location around a peak in any case (:func:`semcorr.transfer.supports.vote`).
     matcher = load_matcher(method, "toy", preset, **cells_of(method))
     rows: list[dict[str, Any]] = []
     for name in category or tuple(CATEGORIES):
         for count in support:
             world = drawn_world(output, name, max(support), targets, split)
             seconds = None  # of what was there already nobody knows them
-            found = output / f"{name}-{split}-{method}-{preset or 'usual'}-{count}-of-{targets}.json"
-            if not found.exists():
+            output_file = output / f"{name}-{split}-{method}-{preset or 'usual'}-{count}-of-{targets}.json"
+            if not output_file.exists():
                 began = time.perf_counter()
-                _transfer(matcher, world, count, found)
+                _transfer(matcher, world, count, output_file)
                 seconds = time.perf_counter() - began
-            rows.append({"category": name, "support": count, "seconds": seconds, **score(found, world.truth).to_dict()})
+            rows.append(
+                {"category": name, "support": count, "seconds": seconds, **score(output_file, world.truth).to_dict()}
+            )
             console.note(f"{name}, {count} annotated: PCK@0.1 {100 * rows[-1]['pck']['0.1']:.1f} %")
     console.show(table(rows))
     if json_file is not None:
@@ -86,23 +88,23 @@ def transfer(
 
 def drawn_world(folder: Path, category: str, support: int, targets: int, split: Split) -> ToyWorld:
     """Drawings of a category below ``folder``, drawn unless they are there."""
-    place = folder / f"{category}-{split}-{support}-{targets}"
-    world = ToyWorld(annotations=place / "annotations.json", truth=place / "truth.json", images=place / "images")
+    root = folder / f"{category}-{split}-{support}-{targets}"
+    world = ToyWorld(annotations=root / "annotations.json", truth=root / "truth.json", images=root / "images")
     if not world.annotations.exists():  # it is written last
         with console.TerminalProgress() as progress:
-            write_coco(place, categories=(category,), support=support, targets=targets, split=split, progress=progress)
+            write_coco(root, categories=(category,), support=support, targets=targets, split=split, progress=progress)
     return world
 
 
-def _transfer(matcher: Matcher, world: ToyWorld, support: int, found: Path) -> None:
+def _transfer(matcher: Matcher, world: ToyWorld, support: int, output_file: Path) -> None:
     annotations = read_annotations(world.annotations, world.images)
     work = Transferrer(matcher, annotations, TransferSettings(support=support))
     targets = find_targets(annotations, work.categories, images=world.images)
-    journal = Journal(found.with_name(f"{found.name}.work"), work.identity())
+    journal = Journal(output_file.with_name(f"{output_file.name}.work"), work.identity())
     with journal.open():
         with console.TerminalProgress() as progress:
             run(work, targets, journal, progress=progress)
-        export.write("coco", found, annotations, lambda: journal.records(targets), min_confidence=0.5, info={})
+        export.write("coco", output_file, annotations, lambda: journal.records(targets), min_confidence=0.5, info={})
     journal.remove()
 
 

@@ -1,4 +1,4 @@
-"""Whether words lie on their parts: where drawings are looked at for each word, against the renderer's own masks."""
+"""Whether words lie on their parts: where each word attends in drawings, against the renderer's own masks."""
 
 import sys
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Hits:
     """How many part words there were, and how many of their maps' peaks are right.
 
     ``inside`` counts peaks on the part's own pixels, ``near`` those at most ``NEAR`` from its key-point. ``by_chance``
-    is the share of the picture that the parts cover: what a random place would be inside.
+    is the share of the image that the parts cover: what a random location would be inside.
     """
 
     words: int
@@ -44,13 +44,13 @@ def words(*, split: Split = "test", drawings: int = 100, model: str = "toy") -> 
     """
     if drawings < 1:
         raise SettingsError(f"Expected --drawings to be at least 1, got {drawings}.")
-    found = measure(DiffusionModel.from_pretrained(model), split, drawings)
-    if not found.words:
+    hits_of_all = measure(DiffusionModel.from_pretrained(model), split, drawings)
+    if not hits_of_all.words:
         raise SettingsError(f"None of the {drawings} drawings shows a part that its caption names: ask for more.")
-    inside, near = (100 * hits / found.words for hits in (found.inside, found.near))
+    inside, near = (100 * hits / hits_of_all.words for hits in (hits_of_all.inside, hits_of_all.near))
     console.say(
-        f"{drawings} {split} drawings, {found.words} words of visible parts: the map's peak is on the part for "
-        f"{inside:.1f} % (a random place is for {100 * found.by_chance:.1f} %), within {NEAR} of "
+        f"{drawings} {split} drawings, {hits_of_all.words} words of visible parts: the map's peak is on the part for "
+        f"{inside:.1f} % (a random location is for {100 * hits_of_all.by_chance:.1f} %), within {NEAR} of "
         f"the object's size of its key-point for {near:.1f} %"
     )
     return 0

@@ -49,7 +49,7 @@ class Outcome:
     findings: list[Finding] = field(default_factory=list)
 
 
-def feed(target: Target, count: int, seed: int, *, told: Callable[[int], None] | None = None) -> Outcome:
+def feed(target: Target, count: int, seed: int, *, progress: Callable[[int], None] | None = None) -> Outcome:
     """Let a reader read ``count`` changed files; the same for the same seed.
 
     The valid files themselves are read first: a reader that refuses them is not being tested.
@@ -75,8 +75,8 @@ def feed(target: Target, count: int, seed: int, *, told: Callable[[int], None] |
                 data = _again(target, random, data)
             file.write_bytes(data)
             _judge(target, number, file, data, outcome)
-            if told is not None:
-                told(number + 1)
+            if progress is not None:
+                progress(number + 1)
     return outcome
 
 

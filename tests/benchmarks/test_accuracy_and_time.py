@@ -6,7 +6,7 @@ import pytest
 from rich.table import Table
 
 from benchmarks import accuracy_and_time as frontier
-from benchmarks.accuracy_and_time import Place, draw, places, report, run_all
+from benchmarks.accuracy_and_time import MethodScore, draw, report, run_all, scores_of
 from semcorr.datasets import toy_world
 from semcorr.evaluation.runs.runner import Method
 
@@ -22,27 +22,27 @@ def test_presets_are_run_scored_and_drawn_and_a_second_time_only_read(tmp_path: 
         "same-position": Method(name="same-position"),
     }
     runs = list(run_all(dataset, methods, tmp_path / "runs"))
-    found = {one.name: one for one in places(runs)}
-    assert list(found) == ["paper", "reference", "same-position"]
-    paper, other = found["paper"], found["reference"]
+    scores = {one.name: one for one in scores_of(runs)}
+    assert list(scores) == ["paper", "reference", "same-position"]
+    paper, other = scores["paper"], scores["reference"]
     assert (paper.lead, paper.lead_interval, paper.pairs, paper.failed) == (0, (0, 0), 4, 0)
     assert other.lead == pytest.approx(other.pck - paper.pck, abs=1e-6)
     assert other.interval[0] <= other.pck <= other.interval[1]
     assert paper.point_seconds
     assert paper.target_seconds
-    assert found["same-position"].point_seconds is None
+    assert scores["same-position"].point_seconds is None
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("what is done is not done again")
 
     monkeypatch.setattr("semcorr.matchers.prompt.matcher.PromptMatcher.describe", never)
-    assert [one.pck for one in places(list(run_all(dataset, methods, tmp_path / "runs")))] == [
-        one.pck for one in found.values()
+    assert [one.pck for one in scores_of(list(run_all(dataset, methods, tmp_path / "runs")))] == [
+        one.pck for one in scores.values()
     ]
 
 
-def _place(name: str, pck: float, lead: float | None, seconds: float | None) -> Place:
-    return Place(
+def _score(name: str, pck: float, lead: float | None, seconds: float | None) -> MethodScore:
+    return MethodScore(
         name=name,
         pck=pck,
         interval=(pck - 2, pck + 3),
@@ -56,27 +56,27 @@ def _place(name: str, pck: float, lead: float | None, seconds: float | None) -> 
 
 
 def test_the_table_says_what_is_as_good_as_paper(tmp_path: Path):
-    found = [
-        _place("paper", 60, 0, 2.0),
-        _place("fast", 58.6, -1.4, 0.02),
-        _place("faster", 50, -10, 0.002),
-        _place("random", 5, -55, None),
+    scores = [
+        _score("paper", 60, 0, 2.0),
+        _score("fast", 58.6, -1.4, 0.02),
+        _score("faster", 50, -10, 0.002),
+        _score("random", 5, -55, None),
     ]
-    table, line = report(found, "toy")
+    table, line = report(scores, "toy")
     assert isinstance(table, Table)
     assert table.row_count == 4
     assert line == "Within 1.5 points of paper, or better: fast (-1.4)"
-    (alone,) = report([_place("fast", 58, None, 1.0)], "toy")
+    (alone,) = report([_score("fast", 58, None, 1.0)], "toy")
     assert isinstance(alone, Table)
-    frontier.save_figure(draw(found), tmp_path / "deep" / "frontier.png")
+    frontier.save_figure(draw(scores), tmp_path / "deep" / "frontier.png")
     with PIL.Image.open(tmp_path / "deep" / "frontier.png") as written:
         assert written.size[0] > 500
 
 
 @pytest.mark.slow
 def test_every_other_method_is_in_the_table_and_random_networks_say_so(tmp_path: Path):
-    found = frontier.others("toy", {"device": "cpu"}, tmp_path)
-    assert list(found) == [
+    methods = frontier.others("toy", {"device": "cpu"}, tmp_path)
+    assert list(methods) == [
         "attention-dift",
         "dift",
         "dino, random",
@@ -90,7 +90,7 @@ def test_every_other_method_is_in_the_table_and_random_networks_say_so(tmp_path:
         "sd-dino, random": {"dino_resolution": 112, "samples": 1},
         "nbb-dino, random": {"resolution": 112},
     }
-    methods = {name: replace(found[name], options={**found[name].options, **more}) for name, more in small.items()}
+    methods = {name: replace(methods[name], options={**methods[name].options, **more}) for name, more in small.items()}
     assert {
-        (one.name, one.pairs, one.failed) for one in places(list(run_all(dataset, methods, tmp_path / "runs")))
+        (one.name, one.pairs, one.failed) for one in scores_of(list(run_all(dataset, methods, tmp_path / "runs")))
     } == {(name, 4, 0) for name in small}

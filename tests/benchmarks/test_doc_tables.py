@@ -60,7 +60,7 @@ def test_a_table_is_put_where_it_is_marked(mark: str, lines: list[str], results:
 
 
 def test_a_benchmark_has_the_table_that_it_prints(tmp_path: Path):
-    place = frontier.Place(
+    score = frontier.MethodScore(
         name="fast",
         pck=66.34,
         interval=(63.7, 68.8),
@@ -71,7 +71,7 @@ def test_a_benchmark_has_the_table_that_it_prints(tmp_path: Path):
         pairs=312,
         failed=0,
     )
-    save_json({"places": [asdict(place)]}, tmp_path / "frontier.json")
+    save_json({"scores": [asdict(score)]}, tmp_path / "frontier.json")
     text, _ = pages.rendered("<!-- table: frontier -->\n<!-- end -->", tmp_path)
     assert "| fast | 66.3 | 63.7 to 68.8 | -2.5 | -4.3 to -0.7 | 0.0640 | 0.180 | 0 |" in text.splitlines()
 
@@ -87,11 +87,11 @@ def test_without_a_result_a_table_stays(results: Path):
 
 
 @pytest.mark.parametrize(
-    ("mark", "told"),
-    [("run | ROC", "expected one table with 'ROC' in its title, found none"), ("run | PCK | F1", "a column 'F1'")],
+    ("mark", "message"),
+    [("run | ROC", "expected one table with 'ROC' in its title, got none"), ("run | PCK | F1", "a column 'F1'")],
 )
-def test_what_is_not_there_is_told(mark: str, told: str, results: Path):
-    with pytest.raises(SemcorrError, match=told):
+def test_a_missing_table_is_an_error(mark: str, message: str, results: Path):
+    with pytest.raises(SemcorrError, match=message):
         pages.rendered(f"<!-- table: {mark} -->\n<!-- end -->\n", results)
 
 

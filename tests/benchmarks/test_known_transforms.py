@@ -1,4 +1,4 @@
-"""The changes' points are where the changed pictures have them; a perfect and a lost method are told apart."""
+"""The changes' points are where the changed images have them; a perfect and a lost method differ."""
 
 import json
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def test_a_marked_pixel_is_where_the_points_say(change: Change):
         column, row = int(rng.integers(0, 50)), int(rng.integers(0, 30))
         pixels = np.zeros((30, 50, 3), dtype=np.uint8)
         pixels[row, column] = 255
-        changed = change.picture(load_image(pixels)).pixels.sum(axis=2)
+        changed = change.apply(load_image(pixels)).pixels.sum(axis=2)
         (truth,) = change.points(np.array([[column + 0.5, row + 0.5]]), (50, 30))
         if np.isnan(truth).any():
             assert not changed.any()
@@ -38,12 +38,12 @@ def test_the_command_tells_of_every_change_and_both_modes(
 ):
     PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     monkeypatch.setattr(known_pairs, "CHANGES", CHANGES[2:])
-    words = ["--methods", "dift", "--pictures", "1", "--grid", "2", "--device", "cpu"]
+    words = ["--methods", "dift", "--images", "1", "--grid", "2", "--device", "cpu"]
     assert main(known_pairs.app, [*words, "--photographs", str(tmp_path), "--json", str(tmp_path / "f.json")]) == 0
     outcomes: Sequence[dict[str, Any]] = json.loads((tmp_path / "f.json").read_text())["outcomes"]
-    assert [(one["pictures"], one["change"], one["mode"]) for one in outcomes] == [
-        (pictures, change, mode)
-        for pictures in ("drawings", "photographs")
+    assert [(one["images"], one["change"], one["mode"]) for one in outcomes] == [
+        (images, change, mode)
+        for images in ("drawings", "photographs")
         for change in ("mirrored", "other colours")
         for mode in ("dense", "mutual")
     ]

@@ -83,12 +83,12 @@ def _write(path: Path) -> Path:
 
 
 def test_a_recording_is_read(tmp_path: Path) -> None:
-    found = simulate.read(_write(tmp_path / "throughput.json"))
-    assert found.unit_seconds == (0.3, 0.5, 0.3, 0.5)
-    assert found.hand_over_worker == pytest.approx(0.0001)
-    assert found.transit == pytest.approx(0.003)
-    assert found.write == pytest.approx(0.0007)
-    assert (found.real_workers, found.real_rate) == (2, 5.0)
+    recording = simulate.read(_write(tmp_path / "throughput.json"))
+    assert recording.unit_seconds == (0.3, 0.5, 0.3, 0.5)
+    assert recording.hand_over_worker == pytest.approx(0.0001)
+    assert recording.transit == pytest.approx(0.003)
+    assert recording.write == pytest.approx(0.0007)
+    assert (recording.real_workers, recording.real_rate) == (2, 5.0)
 
 
 def test_the_command_prints_a_table_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

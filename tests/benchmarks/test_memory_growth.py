@@ -37,7 +37,7 @@ def test_the_slope_is_that_of_the_samples_after_the_warm_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("soaked", "told"),
+    ("soaked", "messages"),
     [
         (_soaked(0.0), []),
         (_soaked(1.0), []),
@@ -46,10 +46,10 @@ def test_the_slope_is_that_of_the_samples_after_the_warm_up() -> None:
         (_soaked(0.0, status=2), ["the command ended with status 2"]),
     ],
 )
-def test_what_grows_is_told(soaked: Soaked, told: list[str]) -> None:
-    found = list(soaked.problems(allowed=2.0))
-    assert len(found) == len(told)
-    assert all(one.startswith(start) for one, start in zip(found, told, strict=True))
+def test_growth_is_reported(soaked: Soaked, messages: list[str]) -> None:
+    problems = list(soaked.problems(allowed=2.0))
+    assert len(problems) == len(messages)
+    assert all(one.startswith(start) for one, start in zip(problems, messages, strict=True))
 
 
 GROWS = """
@@ -69,9 +69,9 @@ def test_a_command_that_grows_and_leaves_a_process_behind(tmp_path: Path, monkey
     monkeypatch.setattr(soak, "SECONDS_TO_END", 0.5)
     soaked = Soaked(title="grows", targets=30, ceiling=10**9)
     watch([sys.executable, "-c", GROWS, str(tmp_path)], Lines(tmp_path), soaked, every=0.1)
-    found = list(soaked.problems(allowed=2.0))
+    problems = list(soaked.problems(allowed=2.0))
     assert soaked.status == 0
-    assert [line.split(" ")[0].rstrip(":") for line in found] == ["memory", "files", "left"]
+    assert [line.split(" ")[0].rstrip(":") for line in problems] == ["memory", "files", "left"]
 
 
 def test_a_command_above_the_ceiling_is_ended(tmp_path: Path) -> None:

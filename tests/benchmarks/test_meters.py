@@ -65,7 +65,7 @@ def test_memory_at_its_peak_is_seen_and_not_what_was_there_before():
     assert resident_bytes() > kept.nbytes
 
 
-def test_the_work_of_others_is_told_from_ones_own():
+def test_the_work_of_others_is_counted_apart_from_ones_own():
     with OtherWork() as alone:
         began = time.perf_counter()
         while time.perf_counter() - began < 0.3:
@@ -83,12 +83,12 @@ def test_the_work_of_others_is_told_from_ones_own():
 
 
 def test_a_machine_is_named_and_measured():
-    found = measure(torch.device("cpu"), torch.float32, seconds=0.01)
-    assert found.rate > 1e8
-    assert found.name
-    assert found.threads == torch.get_num_threads()
-    assert "GFLOP/s in float32" in str(found)
-    assert found.busy >= 0
+    machine = measure(torch.device("cpu"), torch.float32, seconds=0.01)
+    assert machine.rate > 1e8
+    assert machine.name
+    assert machine.threads == torch.get_num_threads()
+    assert "GFLOP/s in float32" in str(machine)
+    assert machine.busy >= 0
 
 
 def test_an_unknown_option_is_an_error_without_a_traceback(capsys):

@@ -98,7 +98,7 @@ def test_a_call_that_tells_nothing_costs_what_it_took():
 
 
 class _Call:
-    """Tells ten steps; what it did before is told under another name."""
+    """Reports ten steps; what it did before is reported under another name."""
 
     def __init__(self) -> None:
         self.reached = 0
@@ -112,13 +112,13 @@ class _Call:
 
 
 def test_a_call_that_is_quick_is_followed_to_its_end(tiny_model: DiffusionModel):
-    told = []
+    calls = []
     trace, result = follow(
-        _Call(), "learn", tiny_model, longest=60, least=2, draws=NONE, progress=lambda *what, **_: told.append(what)
+        _Call(), "learn", tiny_model, longest=60, least=2, draws=NONE, progress=lambda *what, **_: calls.append(what)
     )
     assert (result, trace.finished, trace.total) == ("done", True, 30)
     assert [reading.done for reading in trace.readings] == [*range(3, 33, 3), 30]
-    assert len(told) == 11
+    assert len(calls) == 11
 
 
 def test_a_call_that_takes_too_long_is_stopped_when_enough_is_known(tiny_model: DiffusionModel):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.inputs import query_points, test_image
+from benchmarks.inputs import query_points, sample_image
 from benchmarks.plain_method import PlainMatcher
 from closeness import assert_close_to_scale, assert_same_peaks
 from matchers.prompt.conftest import blobs
@@ -44,9 +44,9 @@ def _agree(
     np.testing.assert_allclose(described.losses.numpy(), losses, rtol=1e-4)
     # The same embeddings, to the last bit: what rounding made of them is not located once more.
     described = dataclasses.replace(described, embeddings=torch.from_numpy(np.array(embeddings)))
-    found, matches = plain.locate(described, target), matcher.locate(query, target)
-    assert_close_to_scale(found.heatmaps, matches.heatmaps)
-    assert_same_peaks(found.points, matches.points, found.heatmaps, matches.heatmaps, target.size, clear=clear)
+    located, matches = plain.locate(described, target), matcher.locate(query, target)
+    assert_close_to_scale(located.heatmaps, matches.heatmaps)
+    assert_same_peaks(located.points, matches.points, located.heatmaps, matches.heatmaps, target.size, clear=clear)
 
 
 @pytest.mark.parametrize("name", ["paper", "reference"])
@@ -59,9 +59,9 @@ def test_the_package_computes_what_the_plain_procedure_does(
 
 @pytest.mark.slow
 def test_it_does_on_the_bundled_model_too(toy_model: DiffusionModel):
-    """Crops that follow the running peak as well, which leads every other place by half its height and more."""
+    """Crops that follow the running peak as well, which leads every other location by half its height and more."""
     settings = override(preset("paper", "toy"), steps=6, rounds=2)
-    source, target = (test_image(toy_model, seed) for seed in (3, 4))
+    source, target = (sample_image(toy_model, seed) for seed in (3, 4))
     points = query_points(2, source.size)
     _agree(toy_model, settings, source, target, points, clear=1.0)
     matcher = PromptMatcher(toy_model, settings)
@@ -81,13 +81,13 @@ def test_the_network_is_left_as_it_was(tiny_model: DiffusionModel, source: Image
     assert dict(tiny_model.vae.attn_processors) == before[1]
 
 
-def test_progress_is_told_by_step_and_by_crop(tiny_model: DiffusionModel, source: Image, target: Image):
-    told = []
+def test_progress_is_reported_by_step_and_by_crop(tiny_model: DiffusionModel, source: Image, target: Image):
+    calls = []
     plain = PlainMatcher(tiny_model, override(preset("paper", "sd1"), resolution=64, steps=2, rounds=2, locate_crops=4))
-    described = plain.describe(source, POINTS[:1], progress=lambda *step, **_: told.append(step))
-    plain.locate(described, target, progress=lambda *step, **_: told.append(step))
-    assert told[:4] == [("learn", done, 4) for done in (1, 2, 3, 4)]
-    assert told[4:] == [("locate", done, 8) for done in range(1, 9)]
+    described = plain.describe(source, POINTS[:1], progress=lambda *step, **_: calls.append(step))
+    plain.locate(described, target, progress=lambda *step, **_: calls.append(step))
+    assert calls[:4] == [("learn", done, 4) for done in (1, 2, 3, 4)]
+    assert calls[4:] == [("locate", done, 8) for done in range(1, 9)]
 
 
 @pytest.mark.slow

@@ -21,13 +21,13 @@ def test_growth_is_measured_printed_and_drawn(
     options = ["--preset", "paper", "--points", "1", "2", "4", "--images", "5", "--block", "2", "--image-points", "2"]
     assert command.main(scaling.app, [*options, *FEW, "--plot", str(plot), "--json", str(file)]) == 0
     out = capsys.readouterr().out
-    for text in ("Points in one call", "describe: about", "One description in many pictures", "The last block took"):
+    for text in ("Points in one call", "describe: about", "One description in many images", "The last block took"):
         assert text in out
     with PIL.Image.open(plot) as written:
         assert written.size[0] > 500
     document = json.loads(file.read_text())
     assert [one["points"] for one in document["grown"]] == [1, 2, 4]
-    assert [one["pictures"] for one in document["blocks"]] == [2, 2, 1]
+    assert [one["images"] for one in document["blocks"]] == [2, 2, 1]
     assert all(one["describe_seconds"] > 0 and one["locate_seconds"] > 0 for one in document["grown"])
 
 
@@ -38,7 +38,7 @@ def test_stopped_it_prints_what_is_finished(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(scaling, "load", lambda *_: tiny_model)
-    monkeypatch.setattr(scaling, "over_pictures", stop)
+    monkeypatch.setattr(scaling, "over_images", stop)
     assert command.main(scaling.app, ["--preset", "paper", "--points", "1", *FEW]) == 130
     assert "Points in one call" in capsys.readouterr().out
 

@@ -35,7 +35,7 @@ def test_the_same_again_is_the_same_and_all_is_written(
 
 
 @pytest.mark.slow
-def test_what_fails_is_told(tmp_path: Path):
+def test_a_failure_is_an_error(tmp_path: Path):
     with pytest.raises(RunError, match=r"dift with 'as it is' ended with status 1: .*a hub id such as"):
         processors.run(SETTINGS[0], "dift", "./no-such-model", 1, tmp_path)
     with pytest.raises(SettingsError, match="at least 1 target"):

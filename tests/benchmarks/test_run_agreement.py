@@ -6,7 +6,7 @@ from evaluation.handmade import pair_record, run_of
 from semcorr.errors import RunError
 
 
-def test_the_larger_distance_in_sides_of_the_picture():
+def test_the_larger_distance_in_sides_of_the_image():
     points = [(10, 20), (30, 40)]
     wide = {"target_size": (200, 100)}
     one = run_of("one", [pair_record(0, points, **wide), pair_record(1, points, None), pair_record(2, points)])

@@ -32,9 +32,9 @@ def _repeat(factor: float) -> dict[tuple[str, int], float]:
 
 def test_hours_are_what_the_middle_repeat_took(tmp_path: Path):
     file = _write(tmp_path / "speed.json", _repeat(1), _repeat(0.5), _repeat(7))
-    found = list(hours.expected(hours.read(file), {"cat": 600, "dog": 300}, points=4))
+    expected = list(hours.expected(hours.read(file), {"cat": 600, "dog": 300}, points=4))
     # 25 and 18 sources at 130 s, 900 targets at 39 s.
-    assert found == [("fast", pytest.approx(43 * 130 / 3600), pytest.approx(900 * 39 / 3600))]
+    assert expected == [("fast", pytest.approx(43 * 130 / 3600), pytest.approx(900 * 39 / 3600))]
 
 
 def test_the_command_prints_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -114,7 +114,7 @@ def test_stopped_it_prints_the_finished_repeats(
     ("options", "message"),
     [(["--presets", "papr"], "Did you mean 'paper'?"), (["--repeats", "0"], "number of repeats"), (["--x"], "--help")],
 )
-def test_mistakes_are_told_before_anything_is_loaded(
+def test_mistakes_are_errors_before_anything_is_loaded(
     options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ):
     assert main(speed.app, options) == 2

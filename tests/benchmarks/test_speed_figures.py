@@ -28,14 +28,14 @@ def _cost(seconds: float, flops: float = 0.0, passes: float = 0.0) -> Cost:
 
 def _round(**costs: Cost) -> dict[tuple[str, Stage, int], Measured]:
     """``plain_describe_1=...``: what each method took for a stage and a number of points."""
-    found: dict[tuple[str, Stage, int], Measured] = {}
+    measured: dict[tuple[str, Stage, int], Measured] = {}
     for name, cost in costs.items():
         method, stage, points = name.split("_")
         assert stage in ("describe", "locate")
-        found[method, stage, int(points)] = Measured(
+        measured[method, stage, int(points)] = Measured(
             method=method, stage=stage, points=int(points), cost=cost, peak_bytes=None
         )
-    return found
+    return measured
 
 
 FIRST = _round(
@@ -65,8 +65,8 @@ def test_seconds_are_divided_by_what_they_were_spent_on():
 
 def test_a_speed_up_compares_times_of_the_same_repeat():
     assert times_faster(per_step(1, STEPS), [FIRST, SECOND], "paper") == Spread(low=5.0, middle=5.0, high=5.0)
-    found = times_faster(per_point(10), [FIRST, SECOND], "fast")
-    assert found == Spread(low=160.0, middle=180.0, high=200.0)
+    figure = times_faster(per_point(10), [FIRST, SECOND], "fast")
+    assert figure == Spread(low=160.0, middle=180.0, high=200.0)
     assert seconds(per_point(10), [FIRST, SECOND], "fast") == Spread(low=5.0, middle=8.75, high=12.5)
     assert times_faster(per_target(1), [FIRST], "fast") is None
 
@@ -80,8 +80,8 @@ def test_what_a_further_point_takes_is_the_difference():
 
 def test_the_share_of_the_rate():
     counted = _round(paper_describe_1=_cost(0, 4e12))
-    found = share_of_rate(counted, [FIRST, SECOND], "paper", "describe", 1, {"paper": 1e11})
-    assert found == Spread(low=10.0, middle=15.0, high=20.0)
+    figure = share_of_rate(counted, [FIRST, SECOND], "paper", "describe", 1, {"paper": 1e11})
+    assert figure == Spread(low=10.0, middle=15.0, high=20.0)
 
 
 def test_verdicts_hold_figures_against_the_aims():
@@ -94,8 +94,8 @@ def test_verdicts_hold_figures_against_the_aims():
         fast_locate_10=_cost(0, 6, 20),
     )
     rates = dict.fromkeys(STEPS, 1e11)
-    found = verdicts(counted, [FIRST, SECOND], exact="paper", fast="fast", steps=STEPS, rates=rates, gpu=False)
-    figures = {one.text: (one.figure.middle, one.aim, one.reached) for one in found}
+    figure = verdicts(counted, [FIRST, SECOND], exact="paper", fast="fast", steps=STEPS, rates=rates, gpu=False)
+    figures = {one.text: (one.figure.middle, one.aim, one.reached) for one in figure}
     assert figures == {
         "Operations a step, paper / plain, 1 point": (pytest.approx(1000 / 2790), 0.4, True),
         "Operations a step, paper / plain, 10 points": (pytest.approx(1500 / 2790), 0.4, False),

@@ -40,17 +40,17 @@ def test_a_worker_that_never_had_a_unit_began_with_the_last_result() -> None:
 def test_one_process_and_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--targets", "6", "--method", "dift", "--repeats", "1", "--unit", "0.2", "--set", "samples=1"]
     words += ["--way", "one thread", "--way", "processes", "-o", str(tmp_path / "runs")]
-    assert main(throughput.app, [*words, "--json", str(tmp_path / "found.json")]) == 0
+    assert main(throughput.app, [*words, "--json", str(tmp_path / "throughput.json")]) == 0
     printed = capsys.readouterr().out
     assert "% not in the method" in printed
-    found = json.loads((tmp_path / "found.json").read_text())
-    (repeat,) = found["repeats"]
+    document = json.loads((tmp_path / "throughput.json").read_text())
+    (repeat,) = document["repeats"]
     assert len(repeat["processes"]["unit_seconds"]) == len(repeat["one thread"]["unit_seconds"]) == 6
     assert 0 < repeat["processes"]["in_method"] < repeat["processes"]["in_units"] <= 1
-    assert found["stand"]["processes"]["unit_seconds"] == pytest.approx([0.2] * 6, rel=0.2)
-    assert [one["units"] for one in found["handed"]] == [500, 2000]
-    assert found["record"]["bytes"] > 100
-    assert found["kept"]["unit"] > 100
+    assert document["stand"]["processes"]["unit_seconds"] == pytest.approx([0.2] * 6, rel=0.2)
+    assert [one["units"] for one in document["handed"]] == [500, 2000]
+    assert document["record"]["bytes"] > 100
+    assert document["kept"]["unit"] > 100
 
 
 def test_a_table_compares_each_way_with_one_thread_of_the_same_repeat() -> None:
@@ -60,9 +60,9 @@ def test_a_table_compares_each_way_with_one_thread_of_the_same_repeat() -> None:
     repeats = [{"one thread": ran(100, 10), "Ray": ran(150, 20)}, {"one thread": ran(50, 8), "Ray": ran(100, 4)}]
     shown = throughput.table(repeats, compared=True)
     labels, _, ray = ([str(cell) for cell in column.cells] for column in shown.columns)
-    found = dict(zip(labels, ray, strict=True))
-    assert found["times one thread's"] == "1.75 (1.50 to 2.00)"
-    assert found["times one thread's, in all"] == "1.25 (0.500 to 2.00)"
-    assert found["seconds in all"] == "12.0 (4.00 to 20.0)"
-    assert found["% not in the method"] == "25.0"
-    assert found["% in the rest of a unit"] == "12.5"
+    cells = dict(zip(labels, ray, strict=True))
+    assert cells["times one thread's"] == "1.75 (1.50 to 2.00)"
+    assert cells["times one thread's, in all"] == "1.25 (0.500 to 2.00)"
+    assert cells["seconds in all"] == "12.0 (4.00 to 20.0)"
+    assert cells["% not in the method"] == "25.0"
+    assert cells["% in the rest of a unit"] == "12.5"

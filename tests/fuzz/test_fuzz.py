@@ -74,8 +74,8 @@ def test_what_counts_as_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     outcome = feeding.feed(target, 5, 0)
     assert [one.what.split(":")[0] for one in outcome.findings] == ["IndexError", "warned", "took more than 0.2 s"]
     assert (outcome.refused, outcome.accepted) == (1, 2)  # what only warned was read
-    feeding.keep(outcome.findings, tmp_path / "found")
-    assert {path.read_bytes() for path in (tmp_path / "found").glob("*") if not path.suffix} == {
+    feeding.keep(outcome.findings, tmp_path / "numbers")
+    assert {path.read_bytes() for path in (tmp_path / "numbers").glob("*") if not path.suffix} == {
         b"crash",
         b"warn",
         b"hang",
@@ -108,7 +108,7 @@ def test_settings_are_read_or_refused(texts: list[str]) -> None:
 @settings(max_examples=200)
 def test_mat_files_are_read_or_refused(data: bytes, order: bytes) -> None:
     try:
-        found = read_numbers(b"\0" * 126 + order + data, "pts_coord")
+        numbers = read_numbers(b"\0" * 126 + order + data, "pts_coord")
     except ValueError:
         return
-    assert found is None or found.dtype == float
+    assert numbers is None or numbers.dtype == float
