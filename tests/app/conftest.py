@@ -18,10 +18,10 @@ import pytest
 
 from app.browsing import ARGUMENTS, PATIENCE
 from app.serving import Page
-from semcorr.demo.toy import first_scenes
 from semcorr.evaluation.runs.folder import append, open_run
 from semcorr.evaluation.runs.records import PairRecord
 from semcorr.storage.record_store import Shard, new_record_file
+from semcorr.toy.scenes import first_scenes
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

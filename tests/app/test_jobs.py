@@ -10,9 +10,9 @@ from semcorr.app.server.jobs import Busy, Job, JobQueue
 from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
-from semcorr.demo.toy import first_scenes
 from semcorr.errors import SemcorrError
 from semcorr.matchers.registry import load_matcher
+from semcorr.toy.scenes import first_scenes
 
 
 def endless(job: Job) -> None:

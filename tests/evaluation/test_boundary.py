@@ -11,7 +11,7 @@ import pytest
 
 from evaluation.handmade import pair_record, run_of
 from semcorr.app import runs
-from semcorr.demo.scoring import Score
+from semcorr.cli.demo import Score
 from semcorr.evaluation.fit_calibration import calibrate
 from semcorr.evaluation.metrics import keypoint_ap
 from semcorr.evaluation.metrics.pck import is_correct

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.options import MatcherOptions, Repeated
-from semcorr.cli.targets import tell_choice
+from semcorr.cli.targets import note_choice
 from semcorr.errors import SettingsError
 from semcorr.matchers.defaults import DEFAULT_METHOD
 
@@ -72,7 +72,7 @@ def app_page(
         options={"dtype": options.dtype, "device": options.device, "revision": options.revision},
         changes=options.overrides(),
     )
-    tell_choice(options)
+    note_choice(options)
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels, hours=keep_hours)
     serve(choice, limits, runs, Address(host=host, port=port, names=tuple(name)), _told, _loading)
     return 0

@@ -1,4 +1,4 @@
-"""``semcorr dense``: a grid of points of one image in others, kept as a flow and drawn."""
+"""``semcorr dense``: a grid of points of one image in others, saved as a flow and drawn."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +7,8 @@ import numpy as np
 from cyclopts import Parameter
 
 from semcorr.cli import console
-from semcorr.cli.options import DenseOptions, Json, Output, PictureNames
+from semcorr.cli.figures import FigureNames
+from semcorr.cli.options import FeatureOptions, Json, Output
 from semcorr.cli.targets import load_matcher, readable_targets
 from semcorr.errors import SemcorrError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from semcorr.matchers.base import Matcher
 
 _DEFAULT_OUTPUT = Path("output")
-_DEFAULT_OPTIONS = DenseOptions()
+_DEFAULT_OPTIONS = FeatureOptions()
 _WHITE = 128
 
 
@@ -30,20 +31,20 @@ def dense(
     flo: Annotated[bool, Parameter(negative="")] = False,
     output: Output = _DEFAULT_OUTPUT,
     json: Json = False,
-    options: DenseOptions = _DEFAULT_OPTIONS,
+    options: FeatureOptions = _DEFAULT_OPTIONS,
 ) -> int:
     """Find a grid of points all over SOURCE in every TARGET.
 
-    Writes a flow for each target (an .npz file), a picture of it as colours, and the target warped into SOURCE's frame.
-    Methods on features are made for this; prompt learns every point of the grid.
+    Writes a flow for each target (an .npz file), a figure of it in colours, and the target warped into SOURCE's frame.
+    Methods on features are made for this; prompt optimizes an embedding for every point of the grid.
 
     Args:
         source: The image that the grid lies on.
         targets: The images to find its points in.
         step: Distance of the grid's points in pixels of SOURCE. [default: 64 points along the longer side]
-        mask: An image of SOURCE's size: only points where it is white are looked for.
-        flo: Write the flow as a .flo file too (Middlebury), with a vector for each pixel.
-        output: Folder for flows and pictures.
+        mask: An image of SOURCE's size; only points where it is white are searched for.
+        flo: Write the flow as a .flo file as well (Middlebury), with a vector for each pixel.
+        output: Folder for flows and figures.
         json: Print one JSON document instead of lines.
         options: What to match with.
     """
@@ -53,14 +54,14 @@ def dense(
     inside = None if mask is None else load_image(mask).pixels.mean(axis=2) >= _WHITE
     _check_grid(image, step, inside)
     readable, broken = readable_targets(targets)
-    matcher, names, done = load_matcher(options), PictureNames(output, source), []
+    matcher, names, done = load_matcher(options), FigureNames(output, source), []
     for target in readable:
         flow = _flow(matcher, image, load_image(target), step, inside)
         files = _write(flow, load_image(target), names(target), flo=flo)
         done.append({"target": target, "points": int(flow.known.sum()), "step": flow.step, "files": files})
         if not json:
-            sure = float(flow.confidence[flow.known].mean())
-            console.say(f"{target}: {int(flow.known.sum())} points, mean confidence {sure:.2f}")
+            confidence = float(flow.confidence[flow.known].mean())
+            console.say(f"{target}: {int(flow.known.sum())} points, mean confidence {confidence:.2f}")
             console.say("\n".join(files) + "\n")
     if json:
         failed = [{"target": target, "error": message} for target, message in broken.items()]
@@ -69,7 +70,7 @@ def dense(
 
 
 def _check_grid(image: "Image", step: int | None, mask: np.ndarray | None) -> None:
-    """Find out before gigabytes are loaded whether the grid has points."""
+    """Check that the grid has points before gigabytes are loaded."""
     from semcorr.imaging.flow import grid_points
     from semcorr.matchers.dense import step_of
 
@@ -87,18 +88,18 @@ def _write(flow: "Flow", target: "Image", base: Path, *, flo: bool) -> list[str]
     from semcorr.imaging.image import save_image
     from semcorr.visualization.flow import colour_wheel, warp
 
-    kept = [base.with_suffix(".npz"), *([base.with_suffix(".flo")] if flo else [])]
+    files = [base.with_suffix(".npz"), *([base.with_suffix(".flo")] if flo else [])]
     try:
-        for path in kept:
+        for path in files:
             (flow.dense() if path.suffix == ".flo" else flow).save(path)
     except OSError as error:
         raise SemcorrError(
-            f"{str(kept[0])!r} cannot be written: {error.strerror or error}. Choose another -o."
+            f"{str(files[0])!r} cannot be written: {error.strerror or error}. Choose another -o."
         ) from error
-    pictures = {
+    figures = {
         base.with_name(f"{base.stem}-flow.png"): colour_wheel(flow, legend=True),
         base.with_name(f"{base.stem}-warped.png"): warp(target, flow),
     }
-    for path, picture in pictures.items():
-        save_image(picture, path)
-    return [str(path) for path in (*kept, *pictures)]
+    for path, figure in figures.items():
+        save_image(figure, path)
+    return [str(path) for path in (*files, *figures)]

@@ -1,6 +1,6 @@
-"""The command's root: its sub-commands, and what errors and Ctrl-C come to.
+"""The root command: its sub-commands, and how errors and Ctrl-C end it.
 
-Exit status: 0 all done; 1 a part could not be done and was reported; 2 nothing could be done
+Exit status: 0 all done; 1 some items failed and were reported; 2 nothing could be done
 (bad input, unknown name, no model); 130 stopped by Ctrl-C.
 """
 
@@ -17,23 +17,24 @@ from cyclopts import App, CycloptsError
 
 from semcorr.cli import console
 from semcorr.cli.app import app_page
-from semcorr.cli.attend import attend
 from semcorr.cli.calibrate import calibrate
 from semcorr.cli.data import data_app
-from semcorr.cli.demo import demo, demo_photos
+from semcorr.cli.demo import demo
 from semcorr.cli.dense import dense
 from semcorr.cli.doctor import doctor
 from semcorr.cli.evaluate import ablate, evaluate, merge
 from semcorr.cli.match import describe, locate, match
+from semcorr.cli.mutual import mutual
 from semcorr.cli.plan import plan
 from semcorr.cli.report import report
 from semcorr.cli.toy import toy_app
 from semcorr.cli.transfer import transfer
+from semcorr.cli.words import words
 from semcorr.errors import SemcorrError
 
 app = App(
     name="semcorr",
-    help="Point at a spot in one image; find the same spot in others, with a frozen text-to-image diffusion model.",
+    help="Point at something in one image; find it in others, with a frozen text-to-image diffusion model.",
     version_flags=["--version"],
     result_action="return_value",
     suppress_keyboard_interrupt=False,
@@ -42,12 +43,12 @@ app = App(
 app.command(match, usage="Usage: semcorr match SOURCE TARGET... -p X Y [-p X Y ...] [OPTIONS]")
 app.command(describe, usage="Usage: semcorr describe IMAGE -p X Y [-p X Y ...] -o QUERY.safetensors [OPTIONS]")
 app.command(locate, usage="Usage: semcorr locate QUERY.safetensors TARGET... [OPTIONS]")
+app.command(mutual, usage="Usage: semcorr mutual SOURCE TARGET... [OPTIONS]")
 app.command(dense, usage="Usage: semcorr dense SOURCE TARGET... [OPTIONS]")
-app.command(attend, usage='Usage: semcorr attend IMAGE "PROMPT" [OPTIONS]')
+app.command(words, usage='Usage: semcorr words IMAGE "PROMPT" [OPTIONS]')
 app.command(transfer, usage="Usage: semcorr transfer ANNOTATIONS [TARGET...] --images DIR -o OUT.json [OPTIONS]")
 app.command(app_page, name="app")
 app.command(demo)
-app.command(demo_photos)
 app.command(doctor)
 app.command(toy_app)
 app.command(data_app)
@@ -61,7 +62,7 @@ app.command(report)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
-"""What the system says of a name that it cannot have, or of a place that is not ours."""
+"""Errors of the system for a name that it cannot have, or a location that is not ours."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(app: App, argv: Sequence[str] | None, *, see: str) -> int:
-    """Run a command, whose own it need not be; ``see`` is where a misspelt option is explained.
+    """Run an application; ``see`` ends the message about a misspelt option.
 
     Returns:
         The exit status, see the top of this file.
@@ -120,13 +121,13 @@ def run(app: App, argv: Sequence[str] | None, *, see: str) -> int:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[None]:
-    """Ctrl-C ends the work in order, which may take until processes are done with a pair; a second one ends it at once.
+    """Let Ctrl-C end the work in order, which may take until workers finish a pair; a second Ctrl-C ends it at once.
 
-    Processes that were started for work end with this one.
+    Worker processes end with this one.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield  # Somebody else decides, or nobody listens.
+        yield  # Another handler is installed, or no signal can arrive here.
         return
 
     def first(number: int, frame: FrameType | None) -> None:

@@ -6,9 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
-from semcorr.cli.extra_pictures import ExtraPictures, Extras, FigureName
-from semcorr.cli.options import Device, DType, Json, MatcherOptions, Output, PictureNames, Points, require_points
-from semcorr.cli.targets import MutualRun, RemoteLocator, TargetRun, checked_source, load_matcher, readable_targets
+from semcorr.cli.figures import FigureNames, FigureOptions, MatchFigures
+from semcorr.cli.options import Device, DType, Json, MatcherOptions, Output, Points, require_points
+from semcorr.cli.targets import RemoteLocator, TargetRun, checked_source, load_matcher, readable_targets
 from semcorr.errors import QueryError, SemcorrError, SettingsError
 
 _DEFAULT_OPTIONS = MatcherOptions()
@@ -20,50 +20,36 @@ def match(
     /,
     *targets: str,
     points: Points = None,
-    mutual: Annotated[bool, Parameter(negative="")] = False,
-    most: int = 50,
     layers: Annotated[bool, Parameter(negative="")] = False,
-    figure: FigureName | None = None,
+    figure: Annotated[bool, Parameter(negative="")] = False,
     output: Output = _DEFAULT_OUTPUT,
     json: Json = False,
     options: MatcherOptions = _DEFAULT_OPTIONS,
 ) -> int:
-    """Find points of SOURCE in every TARGET; print where they are and write a picture for each.
-
-    With --mutual no points are asked for: what the two images have in common is matched, by a method on features.
+    """Find points of SOURCE in every TARGET; print where they are and write a figure for each.
 
     Args:
         source: The image that the points are in.
         targets: The images to find them in.
         points: X Y in pixels of SOURCE from its top-left corner; repeat for more points.
-        mutual: Match places that are each other's best match, without points.
-        most: With --mutual, the number of pairs that are kept, the most similar ones.
-        layers: Write a picture of every layer's own heat maps beside each; reads each target once more.
-        figure: "many": one picture of all targets with their heat maps. "method": for each target one of how the first
-            point is learned and found.
-        output: Folder for the pictures.
+        layers: For each target, write a figure of every layer's heat maps as well; runs the network once more.
+        figure: Write one figure of all targets with their heat maps as well.
+        output: Folder for the figures.
         json: Print one JSON document instead of tables.
         options: What to match with.
     """
-    extras = Extras(layers=layers, figure=figure)
-    if mutual:
-        if extras != Extras():
-            raise SettingsError("With --mutual there are no --layers and no --figure: they show points that are given.")
-        if points:
-            raise SettingsError("With --mutual there are no points to give. Leave out -p, or leave out --mutual.")
-        run = MutualRun(most=most, pictures=PictureNames(output, source), json=json, options=options)
-        return run.over(source, targets)
+    requested = FigureOptions(layers=layers, all_targets=figure)
     given = require_points(points)
-    extras.check(options.method, align_pose=options.align_pose)
+    requested.check(options.method, align_pose=options.align_pose)
     image = checked_source(source, given)
     readable, broken = readable_targets(targets)
     matcher = load_matcher(options)
     with console.TerminalProgress() as progress:
         query = matcher.describe(image, given, progress=progress)
-    pictures = PictureNames(output, source)
-    further = ExtraPictures(wanted=extras, matcher=matcher, query=query, source=image, names=pictures)
-    targeted = TargetRun(matcher=matcher, query=query, source=image, pictures=pictures, json=json, extras=further)
-    return targeted.over(readable, broken)
+    names = FigureNames(output, source)
+    figures = MatchFigures(options=requested, matcher=matcher, query=query, source=image, names=names)
+    run = TargetRun(matcher=matcher, query=query, source=image, names=names, json=json, figures=figures)
+    return run.over(readable, broken)
 
 
 def describe(
@@ -74,7 +60,7 @@ def describe(
     output: Output,
     options: MatcherOptions = _DEFAULT_OPTIONS,
 ) -> int:
-    """Learn points of IMAGE once and save them, to be found in any number of images with `semcorr locate`.
+    """Describe points of IMAGE once and save them; `semcorr locate` finds them in any number of images.
 
     Args:
         image: The image that the points are in.
@@ -120,16 +106,16 @@ def locate(
     Args:
         query: The file that `semcorr describe` wrote; it knows its model and settings.
         targets: The images to find the points in.
-        source: The image that was described; with it a picture is written for each target.
-        model: Where the query's model is now, if not where it was: hub id, folder or file.
-        output: Folder for the pictures.
+        source: The image that was described; with it, a figure is written for each target.
+        model: The query's model, if it has moved: hub id, folder or file.
+        output: Folder for the figures.
         json: Print one JSON document instead of tables.
         dtype: Precision of the network.
         device: Where it runs; auto takes a GPU if there is one.
         calibration: File that `semcorr calibrate` wrote for the query's method, model and settings, or "none".
         latents_cache: Folder to keep encoded crops in, for later runs on the same images; results stay the same.
-        workers: Processes, each with a model of its own.
-        ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
+        workers: Number of processes, each with its own copy of the model.
+        ray: Run on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
     """
     from semcorr.imaging.image import load_image
     from semcorr.matchers.results import Query
@@ -155,16 +141,16 @@ def locate(
         calibration=calibration,
         latents_cache=latents_cache,
     )
-    spread = workers > 1 or ray is not None
+    distributed = workers > 1 or ray is not None
     console.note(f"Matching with {saved.method} (the settings of {query}) on {options.model}.")
-    elsewhere = RemoteLocator(options=options, query=query, workers=workers, ray=ray) if spread else None
+    remote = RemoteLocator(options=options, query=query, workers=workers, ray=ray) if distributed else None
     run = TargetRun(
-        matcher=None if spread else load_matcher(options, tell=False),
+        matcher=None if distributed else load_matcher(options, announce=False),
         query=saved,
         source=image,
-        pictures=PictureNames(output, source or ""),
+        names=FigureNames(output, source or ""),
         json=json,
-        elsewhere=elsewhere,
+        remote=remote,
     )
     return run.over(readable, broken)
 

@@ -1,4 +1,4 @@
-"""Options that several sub-commands share, and how their text becomes values."""
+"""Options that several commands share, and how their text is parsed."""
 
 import json
 from collections.abc import Sequence
@@ -45,11 +45,11 @@ class MatcherOptions:
         dtype: Precision of the network.
         device: Where it runs; auto takes a GPU if there is one.
         seed: Seed of every random draw.
-        align_pose: Look in each target's mirror image as well, and keep the better.
+        align_pose: Search each target's mirror image as well, and keep the better result.
         calibration: File that `semcorr calibrate` wrote for this method, model and settings, or "none". [default: the
             package's own, if it has one]
-        gradient_checkpointing: Learn in less memory and more time; results stay the same.
-        latents_cache: Folder to keep encoded crops in, for later runs on the same images; results stay the same.
+        gradient_checkpointing: Optimize in less memory and more time; results stay the same.
+        latents_cache: Folder that keeps encoded crops for later runs on the same images; results stay the same.
     """
 
     model: Annotated[str, Parameter(show_default=False)] = ""
@@ -67,7 +67,7 @@ class MatcherOptions:
     latents_cache: Path | None = None
 
     def named_model(self) -> str:
-        """The model, or what the method takes for photographs where none is named.
+        """Return the model's name, or the method's default for photographs if none is given.
 
         Raises:
             SettingsError: No such method.
@@ -75,19 +75,19 @@ class MatcherOptions:
         from semcorr.matchers.registry import find_method
         from semcorr.models.names import with_variant
 
-        found = find_method(self.method)
-        model = self.model or (PHOTO_MODEL if found is None else found.photo_model)
+        method = find_method(self.method)
+        model = self.model or (PHOTO_MODEL if method is None else method.photo_model)
         return str(with_variant(model, self.variant))
 
     def overrides(self) -> dict[str, object]:
-        """The preset's settings that ``--set`` and ``--seed`` change."""
+        """Return the settings that ``--set`` and ``--seed`` change."""
         changes = parse_settings(self.set or ())
         if self.seed is not None:
             changes["seed"] = self.seed
         return changes
 
     def loading(self) -> dict[str, Any]:
-        """All but method, model and preset that :func:`semcorr.load_matcher` takes."""
+        """Return the arguments of :func:`semcorr.load_matcher`, apart from method, model and preset."""
         return {
             "revision": self.revision,
             "dtype": self.dtype,
@@ -99,16 +99,16 @@ class MatcherOptions:
         }
 
     def resources(self) -> dict[str, object]:
-        """What is asked for that changes time or memory but no result, by the names that a method loads with."""
-        asked = {"gradient_checkpointing": self.gradient_checkpointing, "latents_cache": self.latents_cache}
-        # Only what is asked for, because not every method has all of it.
-        return {name: value for name, value in asked.items() if value}
+        """Return the requested options that change time or memory but no result, as arguments of the loading method."""
+        options = {"gradient_checkpointing": self.gradient_checkpointing, "latents_cache": self.latents_cache}
+        # Only what is requested, because not every method takes every option.
+        return {name: value for name, value in options.items() if value}
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class DemoOptions(MatcherOptions):
-    """The same, where drawings are what is matched.
+class ToyOptions(MatcherOptions):
+    """The same for drawings of the toy world.
 
     A class of its own, because a default object would lose its model as soon as another option is given.
 
@@ -121,25 +121,26 @@ class DemoOptions(MatcherOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class DenseOptions(MatcherOptions):
-    """The same, where thousands of points are looked for: attention-dift would learn every one of them.
+class FeatureOptions(MatcherOptions):
+    """The same for methods on features; attention-dift would optimize an embedding for each of thousands of points.
 
     Attributes:
-        method: "dift" (not the usual default, which learns every point), "dino", or another of `semcorr doctor`'s list.
+        method: "dift" (not the usual default, which optimizes every point), "dino", or another of `semcorr doctor`'s
+            list.
     """
 
     method: str = "dift"
 
 
 _NO_SETTINGS = ("method", "model", "preset", "progress", "self", "cls")
-"""What methods are loaded with beside their settings, under these names."""
+"""Arguments of the loading method that are not settings."""
 
 
 def parse_settings(assignments: Sequence[str]) -> dict[str, object]:
     """Turn ``name=value`` texts into settings.
 
-    A value is read as JSON where it is JSON (``80``, ``0.1``, ``true``, ``["up/4", "up/2:0"]``) and is a plain
-    text otherwise (``uniform``). Whether the name exists and the value fits is the settings' own business.
+    A value that is JSON is parsed (``80``, ``0.1``, ``true``, ``["up/4", "up/2:0"]``); any other is a string
+    (``uniform``). Names and types are checked later, by the settings themselves.
 
     Raises:
         SettingsError: No "=", no name, or the same name twice.
@@ -156,13 +157,13 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, object]:
             raise SettingsError(f"The setting {name!r} is given twice. Give each setting once.")
         try:
             changes[name] = json.loads(text)
-        except (ValueError, RecursionError):  # the latter of brackets in brackets in brackets
+        except (ValueError, RecursionError):  # RecursionError: deeply nested brackets
             changes[name] = text
     return changes
 
 
 def require_points(points: list[tuple[float, float]] | None) -> list[tuple[float, float]]:
-    """The points given, or an error that tells how to give one."""
+    """Return the points, or raise an error that says how to give one."""
     if not points:
         raise PointError("Expected at least one point, got none. Give each with -p X Y, in pixels of the source image.")
     return points
@@ -172,8 +173,8 @@ def parse_shard(text: str) -> "Shard":
     """Read ``i/n``.
 
     Raises:
-        SettingsError: it is something else.
-        RunError: there is no such part.
+        SettingsError: The text has another form.
+        RunError: There is no such shard.
     """
     from semcorr.storage.record_store import Shard
 
@@ -181,23 +182,3 @@ def parse_shard(text: str) -> "Shard":
     if not (number.isdecimal() and count.isdecimal()):
         raise SettingsError(f"Expected --shard i/n, such as 1/4, got {text!r}.")
     return Shard(number=int(number), count=int(count))
-
-
-class PictureNames:
-    """Hands out one file name a target, so that no picture of a run overwrites another of it."""
-
-    def __init__(self, folder: Path, source: str) -> None:
-        self._folder = folder
-        self._source = Path(source).stem
-        self._taken: set[str] = set()
-
-    def __call__(self, target: str) -> Path:
-        """The path for ``target``'s picture: source and target by name, numbered where names repeat."""
-        stem = f"{self._source}-to-{Path(target).stem}"
-        name, count = stem, 1
-        # Some file systems take A.png and a.png for one file.
-        while name.casefold() in self._taken:
-            count += 1
-            name = f"{stem}-{count}"
-        self._taken.add(name.casefold())
-        return self._folder / f"{name}.png"

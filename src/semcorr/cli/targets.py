@@ -1,4 +1,4 @@
-"""The steps that the sub-commands share: check the input, load a matcher, go over targets, write pictures."""
+"""Steps that several commands share: check the input, load a matcher, process all targets, write figures."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from semcorr.cli import console
-from semcorr.cli.extra_pictures import ExtraPictures
-from semcorr.cli.options import MatcherOptions, PictureNames
+from semcorr.cli.figures import FigureNames, MatchFigures
+from semcorr.cli.options import MatcherOptions
 from semcorr.errors import ImageError, SettingsError
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ def readable_targets(targets: Sequence[str]) -> tuple[list[str], dict[str, str]]
     return [target for target in targets if target not in broken], broken
 
 
-def load_matcher(options: MatcherOptions, *, tell: bool = True) -> "Matcher":
-    """Load what the options name, saying what that is, unless it was said, and showing that it goes on."""
+def load_matcher(options: MatcherOptions, *, announce: bool = True) -> "Matcher":
+    """Load the matcher that the options name; ``announce`` prints which one, defaults included."""
     from semcorr.matchers.registry import load_matcher as load
 
-    if tell:
-        tell_choice(options)
+    if announce:
+        note_choice(options)
     with console.TerminalProgress() as progress:
         progress.busy("load")
         return load(
@@ -65,8 +65,8 @@ def load_matcher(options: MatcherOptions, *, tell: bool = True) -> "Matcher":
         )
 
 
-def tell_choice(options: MatcherOptions) -> None:
-    """Say in one line what is matched with, defaults included."""
+def note_choice(options: MatcherOptions) -> None:
+    """Print one line that names method, preset and model, defaults included."""
     from semcorr.matchers.registry import describe_choice
 
     console.note(f"Matching with {describe_choice(options.method, options.named_model(), options.preset)}.")
@@ -74,32 +74,32 @@ def tell_choice(options: MatcherOptions) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetRun:
-    """Goes over targets: finds the points in each, writes its picture, prints its table.
+    """Locates the points of a query in all targets; writes a figure and prints a table for each.
 
     Attributes:
-        matcher: What finds the points; None: ``elsewhere`` does.
-        query: The points, learnt.
-        source: The source image for the pictures; without it none are written.
-        pictures: Names the pictures.
-        json: Print one JSON document at the end instead of tables on the way.
-        extras: Draws what else is wanted, if anything.
-        elsewhere: Where points are found, if not in this process.
+        matcher: Locates the points; None if ``remote`` does.
+        query: The described points.
+        source: The source image, for the figures; without it none are written.
+        names: Names the figures.
+        json: Print one JSON document at the end instead of a table for each target.
+        figures: Draws further figures, if requested.
+        remote: Locates the points in other processes.
     """
 
     matcher: "Matcher | None"
     query: "Query"
     source: "Image | None"
-    pictures: PictureNames
+    names: FigureNames
     json: bool
-    extras: ExtraPictures | None = None
-    elsewhere: "RemoteLocator | None" = None
+    figures: MatchFigures | None = None
+    remote: "RemoteLocator | None" = None
 
     def over(self, targets: Sequence[str], broken: dict[str, str]) -> int:
-        """Do all targets; what is done stays when one fails or the user stops.
+        """Process all targets; what is done stays when one fails or the user stops.
 
         Args:
-            targets: Paths of images that could be read at the start.
-            broken: Those that could not, with their messages: they go into the JSON document.
+            targets: Paths of the images that could be read at the start.
+            broken: Those that could not, with their error messages, for the JSON document.
 
         Returns:
             The exit status: 0, or 1 if there are broken targets.
@@ -108,13 +108,13 @@ class TargetRun:
         done: list[dict[str, object]] = []
         figure = None
         try:
-            for target, matches in self._found(targets):
+            for target, matches in self._located(targets):
                 try:
                     done.append(self._one(target, matches))
                 except ImageError as error:  # It could be read at the start and has changed since.
                     broken[target] = str(error)
                     console.plain_error(str(error))
-            figure = None if self.extras is None else self.extras.of_all()
+            figure = None if self.figures is None else self.figures.of_all()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{len(done)} of {len(targets)} targets are done and stay.") from None
         finally:
@@ -125,13 +125,13 @@ class TargetRun:
             console.say(f"Figure: {figure}")
         return 1 if broken else 0
 
-    def _found(self, targets: Sequence[str]) -> Iterator[tuple[str, "Matches | ImageError"]]:
-        """In the targets' order."""
-        if self.elsewhere is not None:
-            yield from zip(targets, self.elsewhere.located(targets), strict=True)
+    def _located(self, targets: Sequence[str]) -> Iterator[tuple[str, "Matches | ImageError"]]:
+        """The matches of each target, in order."""
+        if self.remote is not None:
+            yield from zip(targets, self.remote.located(targets), strict=True)
             return
         if self.matcher is None:
-            raise SettingsError("Expected a matcher, or somewhere else to find points, got neither.")
+            raise SettingsError("Expected a matcher or a remote locator, got neither.")
         do = located_by(self.matcher, self.query)
         for place in enumerate(targets):
             with console.TerminalProgress() as progress:
@@ -145,16 +145,16 @@ class TargetRun:
         if isinstance(matches, ImageError):
             raise matches
         image = load_image(target)
-        picture = None
+        figure = None
         if self.source is not None:
-            picture = self.pictures(target)
-            save_image(draw_matches(matches, self.source, image), picture)
-        further = {} if self.extras is None else self.extras.of(target, image, matches)
+            figure = self.names(target)
+            save_image(draw_matches(matches, self.source, image), figure)
+        further = {} if self.figures is None else self.figures.of(target, image, matches)
         if not self.json:
             console.show(_table(target, self.query, matches))
-            if picture is not None:
-                console.say("\n".join([f"Picture: {path}" for path in (picture, *further.values())]) + "\n")
-        return {"target": target, "picture": None if picture is None else str(picture), **further, **matches.to_dict()}
+            if figure is not None:
+                console.say("\n".join([f"Figure: {path}" for path in (figure, *further.values())]) + "\n")
+        return {"target": target, "figure": None if figure is None else str(figure), **further, **matches.to_dict()}
 
     def _document(self, done: Sequence[dict[str, object]], broken: dict[str, str]) -> dict[str, object]:
         return {
@@ -232,63 +232,12 @@ def located_by(
     return do
 
 
-@dataclass(frozen=True, kw_only=True)
-class MutualRun:
-    """Goes over targets without a query: what source and target have in common.
-
-    Attributes:
-        most: Pairs that are kept, the most similar ones.
-        pictures: Names the pictures.
-        json: Print one JSON document instead of lines.
-        options: What to match with.
-    """
-
-    most: int
-    pictures: PictureNames
-    json: bool
-    options: MatcherOptions
-
-    def over(self, source: str, targets: Sequence[str]) -> int:
-        """Do all targets.
-
-        Returns:
-            The exit status: 0, or 1 if there are targets that cannot be read.
-
-        Raises:
-            SettingsError: The method has no features, or no pairs are asked for.
-            ImageError: The source or all targets cannot be read.
-        """
-        from semcorr.imaging.image import load_image, save_image
-        from semcorr.matchers.features.mutual_matches import mutual_matches
-        from semcorr.visualization.matches import match_figure
-
-        if self.most < 1:
-            raise SettingsError(f"Expected --most to be at least 1, got {self.most}.")
-        image = load_image(source)
-        readable, broken = readable_targets(targets)
-        matcher, done = load_matcher(self.options), []
-        for target in readable:
-            other = load_image(target)
-            with console.TerminalProgress() as progress:
-                found = mutual_matches(matcher, image, other, progress=progress).most_similar(self.most)
-            picture = self.pictures(target)
-            save_image(match_figure(image, other, found.source, found.target), picture)
-            done.append({"target": target, "picture": str(picture), **found.to_dict()})
-            if not self.json:
-                console.say(f"{target}: {len(found.source)} pairs\nPicture: {picture}\n")
-        if self.json:
-            failed = [{"target": target, "error": message} for target, message in broken.items()]
-            console.show_json({"method": self.options.method, "targets": done, "broken": failed})
-        return 1 if broken else 0
-
-
 def _table(target: str, query: "Query", matches: "Matches") -> Table:
     table = Table(title=target, title_justify="left")
     table.add_column("point", justify="right")
     table.add_column("source x, y", justify="right")
     table.add_column("target x, y", justify="right")
-    told = "confidence" if matches.calibration else "confidence (uncalibrated)"
-    table.add_column(told, justify="right")
+    table.add_column("confidence" if matches.calibration else "confidence (uncalibrated)", justify="right")
     names = query.names or [str(number + 1) for number in range(len(query.points))]
     for name, start, end, confidence in zip(names, query.points, matches.points, matches.confidence, strict=True):
         table.add_row(name, f"{start[0]:.1f}, {start[1]:.1f}", f"{end[0]:.1f}, {end[1]:.1f}", f"{confidence:.2f}")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from semcorr.app.workspace import Workspace, opened
-from semcorr.demo.toy import first_scenes
 from semcorr.imaging.image import Image, load_image
+from semcorr.toy.scenes import first_scenes
 
 _SIDE = 256
 _TARGETS = 3

@@ -1,4 +1,4 @@
-"""``semcorr attend``: where the network looks for each word of a prompt."""
+"""``semcorr words``: where the network attends to each word of a prompt."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _DEFAULT_OUTPUT = Path("output")
 
 
-def attend(
+def words(
     image: str,
     prompt: str,
     /,
@@ -34,37 +34,37 @@ def attend(
     seed: int = 0,
     samples: int = 8,
 ) -> int:
-    """Show where in IMAGE the network looks for each word of PROMPT, a sentence that says what the image shows.
+    """Show where in IMAGE the network attends to each word of PROMPT, a sentence that says what the image shows.
 
-    Writes one picture: IMAGE under each word's heat map, words that name nothing ("a", "with") left out.
+    Writes one figure: IMAGE under each word's heat map. Words that name nothing visible ("a", "with") are left out.
 
     Args:
-        image: The image to look at.
+        image: The image.
         prompt: What it shows, in quotes: "a cat with a red tail".
-        word: Draw this word's map alone; in quotes several words that follow each other, "front leg".
-        model: Hub id, diffusers folder, or "toy" for the bundled model of drawings; it needs its text encoder.
+        word: Draw the map of this word alone, or of several consecutive words in quotes: "front leg".
+        model: Hub id, diffusers folder, or "toy" for the bundled model of drawings; it needs a text encoder.
             [default: CompVis/stable-diffusion-v1-4]
-        output: Folder for the picture, or a file ending in .png.
+        output: Folder for the figure, or a file ending in .png.
         json: Print one JSON document instead of a table.
         revision: Branch, tag or commit of a hub id.
         dtype: Precision of the network.
         device: Where it runs; auto takes a GPU if there is one.
         seed: Seed of the noise.
-        samples: Noise samples that are averaged.
+        samples: Number of noise samples to average.
     """
     from semcorr.imaging.image import load_image, save_image
     from semcorr.matchers.prompt.word_attention import check_words, word_maps
     from semcorr.visualization.heatmap_grids import draw_word_maps
 
-    picture = load_image(image)
+    loaded = load_image(image)
     check_words(prompt, word)  # before gigabytes are loaded
     if samples < 1:
         raise SettingsError(f"Expected --samples to be at least 1, got {samples}.")
     network = _load(model, revision, dtype, device)
     with console.TerminalProgress() as progress:
-        maps = word_maps(network, picture, prompt, samples=samples, seed=seed, progress=progress)
+        maps = word_maps(network, loaded, prompt, samples=samples, seed=seed, progress=progress)
     path = _path(output, image, word)
-    save_image(draw_word_maps(maps, picture, word), path)
+    save_image(draw_word_maps(maps, loaded, word), path)
     if json:
         console.show_json(
             {
@@ -74,13 +74,13 @@ def attend(
                 "image_size": maps.image_size,
                 "prompt": prompt,
                 "layer_names": maps.layer_names,
-                "picture": str(path),
-                "words": [_told(maps, number) for number in range(len(maps.words))],
+                "figure": str(path),
+                "words": [_word(maps, number) for number in range(len(maps.words))],
             }
         )
         return 0
     console.show(_table(image, maps))
-    console.say(f"Picture: {path}")
+    console.say(f"Figure: {path}")
     return 0
 
 
@@ -96,14 +96,14 @@ def _load(model: str, revision: str | None, dtype: DType, device: Device) -> "Di
 
 
 def _path(output: Path, image: str, word: str | None) -> Path:
-    """The file that was asked for, or one in the folder that was, named by the image and the word."""
+    """Return the requested file, or one in the requested folder, named after the image and the word."""
     if output.suffix.lower() == ".png":
         return output
     what = "words" if word is None else "-".join("".join(c if c.isalnum() else " " for c in word).split())
     return output / f"{Path(image).stem}-{what}.png"
 
 
-def _told(maps: "WordMaps", number: int) -> dict[str, object]:
+def _word(maps: "WordMaps", number: int) -> dict[str, object]:
     x, y = maps.peak_of(number)
     return {"word": maps.words[number], "peak": [x, y], "attention": float(np.max(maps.heatmaps[number]))}
 

@@ -1,0 +1,57 @@
+"""``semcorr mutual``: what two images have in common, without points."""
+
+from pathlib import Path
+
+from semcorr.cli import console
+from semcorr.cli.figures import FigureNames
+from semcorr.cli.options import FeatureOptions, Json, Output
+from semcorr.cli.targets import load_matcher, readable_targets
+from semcorr.errors import SettingsError
+
+_DEFAULT_OPTIONS = FeatureOptions()
+_DEFAULT_OUTPUT = Path("output")
+
+
+def mutual(
+    source: str,
+    /,
+    *targets: str,
+    most: int = 50,
+    output: Output = _DEFAULT_OUTPUT,
+    json: Json = False,
+    options: FeatureOptions = _DEFAULT_OPTIONS,
+) -> int:
+    """Find what SOURCE and every TARGET have in common: pairs of locations that are each other's best match.
+
+    Needs a method on features.
+
+    Args:
+        source: One image.
+        targets: The images to compare it with.
+        most: Number of pairs to keep, the most similar ones.
+        output: Folder for the figures.
+        json: Print one JSON document instead of lines.
+        options: What to match with.
+    """
+    from semcorr.imaging.image import load_image, save_image
+    from semcorr.matchers.features.mutual_matches import mutual_matches
+    from semcorr.visualization.matches import match_figure
+
+    if most < 1:
+        raise SettingsError(f"Expected --most to be at least 1, got {most}.")
+    image = load_image(source)
+    readable, broken = readable_targets(targets)
+    matcher, names, done = load_matcher(options), FigureNames(output, source), []
+    for target in readable:
+        other = load_image(target)
+        with console.TerminalProgress() as progress:
+            pairs = mutual_matches(matcher, image, other, progress=progress).most_similar(most)
+        figure = names(target)
+        save_image(match_figure(image, other, pairs.source, pairs.target), figure)
+        done.append({"target": target, "figure": str(figure), **pairs.to_dict()})
+        if not json:
+            console.say(f"{target}: {len(pairs.source)} pairs\nFigure: {figure}\n")
+    if json:
+        failed = [{"target": target, "error": message} for target, message in broken.items()]
+        console.show_json({"method": options.method, "targets": done, "broken": failed})
+    return 1 if broken else 0
