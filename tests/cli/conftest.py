@@ -1,4 +1,4 @@
-"""What the command's tests share: small pictures, quick settings, and ways to run the command."""
+"""Fixtures of the command's tests: small images, quick settings, and ways to run the command."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ QUICK = [
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run of the command gave back."""
+    """Result of a run of the command."""
 
     status: int
     out: str
@@ -70,13 +70,13 @@ def quick(tiny_sd: Path) -> list[str]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
-    """Four small pictures of different sizes, smooth so that they are not all noise."""
+def images(tmp_path: Path) -> list[Path]:
+    """Four small images of different sizes, smooth so that they are not all noise."""
     rng = np.random.default_rng(3)
     paths = []
     for number, size in enumerate([(96, 64), (64, 80), (72, 72), (90, 60)]):
         coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-        path = tmp_path / f"picture-{number}.png"
+        path = tmp_path / f"image-{number}.png"
         PIL.Image.fromarray(coarse).resize(size, PIL.Image.Resampling.BICUBIC).save(path)
         paths.append(path)
     return paths

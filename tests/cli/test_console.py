@@ -11,21 +11,21 @@ def test_json_holds_numpy_and_nothing_that_is_not_finite(capsys):
     assert json.loads(capsys.readouterr().out) == {"a": 0.5, "b": [[1, 2]], "c": [None, None, 1.5], "d": True}
 
 
-def test_where_no_bar_can_be_drawn_lines_tell_the_time_left(capsys, monkeypatch):
+def test_where_no_bar_can_be_drawn_lines_show_the_time_left(capsys, monkeypatch):
     now = 100.0
     monkeypatch.setattr(console.time, "monotonic", lambda: now)
     with console.TerminalProgress() as progress:
         for done in range(5):
             # 6 s a step: a line is due from 10 s on, and 10 s after it the next one.
-            progress("learn", done, 10, loss=0.125)
+            progress("optimize", done, 10, loss=0.125)
             now += 6.0
     assert capsys.readouterr().err.splitlines() == [
-        "learn 2/10, about 48 s left (loss 0.125)",
-        "learn 4/10, about 36 s left (loss 0.125)",
+        "optimize 2/10, about 48 s left (loss 0.125)",
+        "optimize 4/10, about 36 s left (loss 0.125)",
     ]
 
 
-def test_a_download_is_told_in_megabytes(capsys, monkeypatch):
+def test_a_download_is_reported_in_megabytes(capsys, monkeypatch):
     now = 0.0
     monkeypatch.setattr(console.time, "monotonic", lambda: now)
     with console.TerminalProgress() as progress:
@@ -38,9 +38,9 @@ def test_a_download_is_told_in_megabytes(capsys, monkeypatch):
     ]
 
 
-def test_what_a_result_must_be_read_with_is_told_at_once(capsys):
+def test_a_fallback_to_float32_is_reported_at_once(capsys):
     with console.TerminalProgress() as progress:
-        progress("learn", 0, 10)
+        progress("optimize", 0, 10)
         progress("float32", 0, 1, reason="in float32, because float16 overflowed (The U-Net gave NaN.)")
-    told = capsys.readouterr().err
-    assert told == "A part is done in float32, because float16 overflowed (The U-Net gave NaN.).\n"
+    message = capsys.readouterr().err
+    assert message == "A part is done in float32, because float16 overflowed (The U-Net gave NaN.).\n"

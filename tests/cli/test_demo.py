@@ -3,13 +3,10 @@ import re
 import numpy as np
 import PIL.Image
 import pytest
-import scipy.io
 
-from semcorr.cli import demo as cli_demo
-from semcorr.demo.photos import read_pairs, with_banner
-from semcorr.demo.scoring import Score
-from semcorr.demo.toy import first_scenes
-from semcorr.errors import ImageError, SettingsError
+from semcorr.cli.demo import Score
+from semcorr.errors import SettingsError
+from semcorr.toy.scenes import first_scenes
 
 
 def test_score_in_closed_form():
@@ -33,7 +30,7 @@ def test_scenes_come_in_the_order_of_their_seeds():
     assert [seed for seed, _ in first_scenes("bird", 2, size=64)] == seeds[:2]
 
 
-def test_an_unknown_category_is_told():
+def test_an_unknown_category_is_refused():
     with pytest.raises(SettingsError, match="Did you mean 'bird'"):
         first_scenes("brid", 2, size=32)
 
@@ -48,93 +45,14 @@ def test_prints_every_point_beside_the_truth(semcorr, quick, tmp_path):
     known = sum(len(visible & scene.visible) for _, scene in scenes[1:])
     assert ran.out.count(" right ") + ran.out.count(" wrong ") == known
     assert f" of {known} points lie within 0.1" in ran.out
-    with PIL.Image.open(tmp_path / "demo.png") as picture:
-        picture.load()
+    with PIL.Image.open(tmp_path / "demo.png") as figure:
+        figure.load()
 
 
 def test_a_demo_needs_a_target(semcorr, quick, tmp_path):
     ran = semcorr("demo", *quick, "--targets", 0, "-o", tmp_path / "demo.png")
     assert ran.status == 2
     assert "at least 1 target" in ran.err
-
-
-@pytest.fixture
-def willow(tmp_path, pictures):
-    """A folder laid out like the raw data set: two sub-classes, ten points beside each photograph."""
-    rng = np.random.default_rng(5)
-    for number, picture in enumerate(pictures):
-        folder = tmp_path / "data" / "pf-willow" / f"duck({'SM'[number % 2]})"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number}.png").write_bytes(picture.read_bytes())
-        points = rng.uniform(1, 59, (2, 10))
-        scipy.io.savemat(folder / f"{number}.mat", {"pts_coord": points})
-    return tmp_path / "data"
-
-
-def test_pairs_are_read_one_a_sub_class_first(willow):
-    pairs = read_pairs(willow, 10)
-    assert [pair.title for pair in pairs] == ["duck(M): 1.png to 3.png", "duck(S): 0.png to 2.png"]
-    assert len(read_pairs(willow / "pf-willow", 1)) == 1
-    pair = pairs[0]
-    assert pair.source_points.shape == (10, 2)
-    raw = scipy.io.loadmat(pair.target.with_suffix(".mat"))["pts_coord"]
-    np.testing.assert_array_equal(pair.target_points, raw.T)
-    assert pair.object_size == max(np.ptp(raw[0]), np.ptp(raw[1]))
-
-
-def test_a_folder_without_pairs_is_told(tmp_path):
-    with pytest.raises(ImageError, match="got no pair"):
-        read_pairs(tmp_path, 1)
-    with pytest.raises(ImageError, match="no folder"):
-        read_pairs(tmp_path / "none", 1)
-
-
-def test_a_broken_annotation_is_told(willow):
-    path = willow / "pf-willow" / "duck(S)" / "0.mat"
-    path.write_bytes(b"no MATLAB file")
-    with pytest.raises(ImageError, match=r"0\.mat"):
-        read_pairs(willow, 1)
-    scipy.io.savemat(path, {"other": np.zeros(3)})
-    with pytest.raises(ImageError, match="pts_coord"):
-        read_pairs(willow, 1)
-
-
-def test_photographs_are_matched_and_a_broken_one_is_told(semcorr, quick, willow, tmp_path, monkeypatch):
-    (willow / "pf-willow" / "duck(S)" / "2.png").write_bytes(b"")
-    monkeypatch.setenv("SEMCORR_TEST_DATA", str(willow))
-    ran = semcorr("demo-photos", *quick, "--pairs", 2, "-o", tmp_path / "photos.png")
-    assert ran.status == 1
-    assert "2.png" in ran.err
-    assert "duck(M): 1.png to 3.png" in ran.out
-    assert "of 10 points lie within" in ran.out
-    assert "does not know photographs" not in ran.out  # it is not the bundled model
-    assert (tmp_path / "photos.png").is_file()
-
-
-def test_no_data_is_told(semcorr, monkeypatch):
-    monkeypatch.delenv("SEMCORR_TEST_DATA", raising=False)
-    ran = semcorr("demo-photos")
-    assert ran.status == 2
-    assert "SEMCORR_TEST_DATA" in ran.err
-
-
-def test_the_banner_is_above_the_picture():
-    picture = PIL.Image.new("RGB", (900, 50), (10, 200, 30))
-    sheet = with_banner(picture, cli_demo._NOT_FOR_PHOTOS)
-    assert sheet.width == 900
-    np.testing.assert_array_equal(np.asarray(sheet)[-50:], np.asarray(picture))
-    above = np.asarray(sheet)[:-50]
-    assert (above < 128).any()
-    # Nothing is cut off at the right.
-    assert (above[:, -6:] == 255).all()
-
-
-@pytest.mark.slow
-def test_photographs_with_the_bundled_model_say_that_it_does_not_know_them(semcorr, photographs, tmp_path):
-    few = [word for pair in ("rounds=1", "steps=2", "locate_crops=4") for word in ("--set", pair)]
-    ran = semcorr("demo-photos", photographs, "--pairs", 1, "--method", "prompt", *few, "-o", tmp_path / "photos.png")
-    assert ran.status == 0, ran.err
-    assert "does not know photographs" in ran.out
 
 
 @pytest.mark.slow

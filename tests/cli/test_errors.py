@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "at least one point, got none. Give each with -p X Y"),
         (["-p", "nan", "3"], "finite"),
@@ -27,31 +27,31 @@ import pytest
         (["-p", "1", "3", "--modle", "toy"], "Did you mean --model?"),
     ],
 )
-def test_what_is_wrong_is_told(semcorr, pictures, quick, tmp_path, words, told):
-    ran = semcorr("match", *pictures[:2], *quick, *words, "-o", tmp_path / "out")
+def test_wrong_input_is_refused_with_a_message(semcorr, images, quick, tmp_path, words, message):
+    ran = semcorr("match", *images[:2], *quick, *words, "-o", tmp_path / "out")
     assert ran.status == 2
-    assert told in ran.err
+    assert message in ran.err
     assert ran.out == ""
     assert not (tmp_path / "out").exists()
 
 
-def test_no_target(semcorr, pictures):
-    ran = semcorr("match", pictures[0], "-p", 1, 1)
+def test_no_target(semcorr, images):
+    ran = semcorr("match", images[0], "-p", 1, 1)
     assert ran.status == 2
     assert "at least one target image, got none" in ran.err
 
 
-def test_images_are_looked_at_before_the_model_is(semcorr, pictures, tmp_path):
-    ran = semcorr("match", pictures[0], tmp_path / "none.png", "-p", 1, 1, "--model", "no/such-model")
+def test_images_are_read_before_the_model(semcorr, images, tmp_path):
+    ran = semcorr("match", images[0], tmp_path / "none.png", "-p", 1, 1, "--model", "no/such-model")
     assert ran.status == 2
     assert "none.png" in ran.err
-    ran = semcorr("match", tmp_path / "nothing.png", pictures[0], "-p", 1, 1, "--model", "no/such-model")
+    ran = semcorr("match", tmp_path / "nothing.png", images[0], "-p", 1, 1, "--model", "no/such-model")
     assert ran.status == 2
     assert "nothing.png" in ran.err
 
 
-def test_an_unknown_model_is_named(semcorr, pictures):
-    ran = semcorr("match", *pictures[:2], "-p", 1, 1, "--model", "tyo")
+def test_an_unknown_model_is_named(semcorr, images):
+    ran = semcorr("match", *images[:2], "-p", 1, 1, "--model", "tyo")
     assert ran.status == 2
     assert "'tyo'" in ran.err
 
@@ -62,26 +62,26 @@ def test_an_unknown_command(semcorr):
     assert 'Did you mean "match"?' in ran.err
 
 
-def test_a_query_file_is_safetensors(semcorr, pictures, quick, tmp_path):
-    ran = semcorr("describe", pictures[0], "-p", 1, 1, *quick, "-o", tmp_path / "query.pt")
+def test_a_query_file_is_safetensors(semcorr, images, quick, tmp_path):
+    ran = semcorr("describe", images[0], "-p", 1, 1, *quick, "-o", tmp_path / "query.pt")
     assert ran.status == 2
     assert "ends in .safetensors" in ran.err
 
 
-def test_a_file_that_is_no_query(semcorr, pictures, tmp_path, tiny_sd):
+def test_a_file_that_is_no_query(semcorr, images, tmp_path, tiny_sd):
     weights = tiny_sd / "vae" / "diffusion_pytorch_model.safetensors"
-    ran = semcorr("locate", weights, pictures[0])
+    ran = semcorr("locate", weights, images[0])
     assert ran.status == 2
     assert "is not a query file" in ran.err
-    ran = semcorr("locate", tmp_path / "none.safetensors", pictures[0])
+    ran = semcorr("locate", tmp_path / "none.safetensors", images[0])
     assert ran.status == 2
     assert "There is no query file" in ran.err
 
 
-def test_offline_the_default_for_photographs_is_named_and_what_to_do(semcorr_process, pictures, tmp_path):
+def test_offline_the_default_for_photographs_is_named_and_what_to_do(semcorr_process, images, tmp_path):
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
     process = semcorr_process(
-        "match", *pictures[:2], "-p", 1, 1, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        "match", *images[:2], "-p", 1, 1, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     )
     out, err = process.communicate(timeout=400)
     assert process.returncode == 2
@@ -110,9 +110,9 @@ def test_offline_the_default_for_photographs_is_named_and_what_to_do(semcorr_pro
     ],
     ids=" ".join,
 )
-def test_a_name_too_long_for_the_system_is_told(semcorr, pictures, tmp_path, monkeypatch, words):
+def test_a_name_too_long_for_the_system_is_refused(semcorr, images, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
-    shutil.copy(pictures[0], "a.png")
+    shutil.copy(images[0], "a.png")
     Path("a.csv").write_text("image,name,x,y\na.png,ear,1,2\n", encoding="utf-8")
     ran = semcorr(*("x" * 300 if word == "LONG" else word for word in words))
     assert ran.status == 2

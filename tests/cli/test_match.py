@@ -13,46 +13,46 @@ from semcorr.matchers.results import Query
 POINTS = ["-p", "10.5", "20", "-p", "90", "60"]
 
 
-def test_prints_a_table_and_writes_a_picture_for_each_target(semcorr, pictures, quick, tmp_path):
-    ran = semcorr("match", pictures[0], pictures[1], pictures[2], *POINTS, *quick, "-o", tmp_path / "out")
+def test_prints_a_table_and_writes_a_figure_for_each_target(semcorr, images, quick, tmp_path):
+    ran = semcorr("match", images[0], images[1], images[2], *POINTS, *quick, "-o", tmp_path / "out")
     assert ran.status == 0
     assert ran.out.count("10.5, 20.0") == 2
     for number in (1, 2):
-        path = tmp_path / "out" / f"picture-0-to-picture-{number}.png"
-        assert f"Picture: {path}" in ran.out
-        with PIL.Image.open(path) as picture:
-            picture.load()
-            assert picture.width > picture.height > 300
+        path = tmp_path / "out" / f"image-0-to-image-{number}.png"
+        assert f"Figure: {path}" in ran.out
+        with PIL.Image.open(path) as figure:
+            figure.load()
+            assert figure.width > figure.height > 300
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
-def test_json_is_all_that_stands_on_stdout_and_says_what_python_says(semcorr, pictures, quick, tmp_path, tiny_sd):
-    ran = semcorr("match", *pictures[:2], *POINTS, *quick, "--seed", 7, "--json", "-o", tmp_path / "out")
+def test_json_is_all_of_the_output_and_equals_the_result_in_python(semcorr, images, quick, tmp_path, tiny_sd):
+    ran = semcorr("match", *images[:2], *POINTS, *quick, "--seed", 7, "--json", "-o", tmp_path / "out")
     assert ran.status == 0
     document = json.loads(ran.out)
     assert document["settings"]["rounds"] == 1
     assert document["settings"]["seed"] == 7
     assert document["model"] == str(tiny_sd)
     (target,) = document["targets"]
-    assert target["target"] == str(pictures[1])
-    assert target["picture"] == str(tmp_path / "out" / "picture-0-to-picture-1.png")
+    assert target["target"] == str(images[1])
+    assert target["figure"] == str(tmp_path / "out" / "image-0-to-image-1.png")
 
     settings = {"rounds": 1, "steps": 2, "locate_crops": 4, "resolution": 128, "seed": 7}
     points = [(10.5, 20), (90, 60)]
     chosen = {"method": "prompt", "model": str(tiny_sd), "device": "cpu"}
-    matches = library.match(pictures[0], pictures[1], points, **chosen, **settings)
+    matches = library.match(images[0], images[1], points, **chosen, **settings)
     np.testing.assert_allclose([point["target"] for point in target["points"]], matches.points)
     np.testing.assert_allclose([point["confidence"] for point in target["points"]], matches.confidence, rtol=1e-5)
 
 
-def test_describe_then_locate_is_match(semcorr, pictures, quick, tmp_path):
-    whole = semcorr("match", *pictures[:3], *POINTS, *quick, "--json", "-o", tmp_path / "a")
+def test_describe_then_locate_is_match(semcorr, images, quick, tmp_path):
+    whole = semcorr("match", *images[:3], *POINTS, *quick, "--json", "-o", tmp_path / "a")
     query = tmp_path / "deep" / "query.safetensors"
-    described = semcorr("describe", pictures[0], *POINTS, *quick, "-o", query)
+    described = semcorr("describe", images[0], *POINTS, *quick, "-o", query)
     assert described.status == 0
     assert f"semcorr locate {query}" in described.out
     located = semcorr(
-        "locate", query, *pictures[1:3], "--source", pictures[0], "--device", "cpu", "--json", "-o", tmp_path / "b"
+        "locate", query, *images[1:3], "--source", images[0], "--device", "cpu", "--json", "-o", tmp_path / "b"
     )
     assert located.status == 0
     first, second = (json.loads(ran.out) for ran in (whole, located))
@@ -65,20 +65,20 @@ def test_describe_then_locate_is_match(semcorr, pictures, quick, tmp_path):
 
 
 @pytest.mark.slow
-def test_resources_change_no_result_and_a_cache_of_latents_is_used_by_both_halves(semcorr, pictures, tmp_path):
+def test_resources_change_no_result_and_a_cache_of_latents_is_used_by_both_halves(semcorr, images, tmp_path):
     """On the bundled model: what checkpointing rounds moves no peak there."""
     small = ("rounds=1", "steps=2", "locate_crops=4", "resolution=64")
     toy = ["--model", "toy", "--method", "prompt", "--device", "cpu", *(f"--set={one}" for one in small)]
-    whole = semcorr("match", *pictures[:2], *POINTS, *toy, "--json", "-o", tmp_path / "a")
+    whole = semcorr("match", *images[:2], *POINTS, *toy, "--json", "-o", tmp_path / "a")
     cache, query = tmp_path / "cache", tmp_path / "query.safetensors"
     resources = ["--latents-cache", cache, "--gradient-checkpointing"]
-    assert semcorr("describe", pictures[0], *POINTS, *toy, *resources, "-o", query).status == 0
+    assert semcorr("describe", images[0], *POINTS, *toy, *resources, "-o", query).status == 0
     described = set(cache.rglob("*.safetensors"))
     assert described
-    located = semcorr("locate", query, pictures[1], "--device", "cpu", "--latents-cache", cache, "--json")
+    located = semcorr("locate", query, images[1], "--device", "cpu", "--latents-cache", cache, "--json")
     assert located.status == 0
     assert set(cache.rglob("*.safetensors")) > described
-    heatmaps = library.load_matcher("prompt", "toy", device="cpu").locate(Query.load(query), pictures[1]).heatmaps
+    heatmaps = library.load_matcher("prompt", "toy", device="cpu").locate(Query.load(query), images[1]).heatmaps
     assert leads(heatmaps).min() > 1e-5 * heatmaps.max()
     first, second = (json.loads(ran.out) for ran in (whole, located))
     assert first["settings"] == second["settings"]
@@ -87,13 +87,13 @@ def test_resources_change_no_result_and_a_cache_of_latents_is_used_by_both_halve
 
 
 @pytest.mark.slow
-def test_locate_in_several_processes_tells_the_same(semcorr_process, semcorr, pictures, quick, tmp_path):
+def test_locate_in_several_processes_prints_the_same(semcorr_process, semcorr, images, quick, tmp_path):
     """In the targets' order, one of which is broken by then."""
     query = tmp_path / "query.safetensors"
-    assert semcorr("describe", pictures[0], *POINTS, *quick, "-o", query).status == 0
+    assert semcorr("describe", images[0], *POINTS, *quick, "-o", query).status == 0
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
-    words = ["locate", query, *pictures[1:], broken, *pictures[1:], "--source", pictures[0], "--device", "cpu"]
+    broken.write_bytes(b"no image")
+    words = ["locate", query, *images[1:], broken, *images[1:], "--source", images[0], "--device", "cpu"]
 
     process = semcorr_process(*words, "--workers", 2, "-o", tmp_path / "out", stdout=subprocess.PIPE)
     out, _ = process.communicate()
@@ -103,56 +103,56 @@ def test_locate_in_several_processes_tells_the_same(semcorr_process, semcorr, pi
     assert "at least 1" in semcorr(*words, "--workers", 0).err
 
 
-def test_locate_without_the_source_finds_but_draws_nothing(semcorr, pictures, quick, tmp_path):
+def test_locate_without_the_source_finds_but_draws_nothing(semcorr, images, quick, tmp_path):
     query = tmp_path / "query.safetensors"
-    semcorr("describe", pictures[0], "-p", "10", "20", *quick, "-o", query)
-    ran = semcorr("locate", query, pictures[1], "--device", "cpu", "-o", tmp_path / "out")
+    semcorr("describe", images[0], "-p", "10", "20", *quick, "-o", query)
+    ran = semcorr("locate", query, images[1], "--device", "cpu", "-o", tmp_path / "out")
     assert ran.status == 0
     assert re.search(r"10\.0, 20\.0", ran.out)
     assert not (tmp_path / "out").exists()
 
 
-def test_locate_refuses_pictures_of_another_source(semcorr, pictures, quick, tmp_path):
+def test_locate_refuses_another_source(semcorr, images, quick, tmp_path):
     query = tmp_path / "query.safetensors"
-    semcorr("describe", pictures[0], "-p", "10", "20", *quick, "-o", query)
-    ran = semcorr("locate", query, pictures[1], "--source", pictures[2], "-o", tmp_path / "out")
+    semcorr("describe", images[0], "-p", "10", "20", *quick, "-o", query)
+    ran = semcorr("locate", query, images[1], "--source", images[2], "-o", tmp_path / "out")
     assert ran.status == 2
     assert "made from another image" in ran.err
 
 
-def test_a_broken_target_is_told_and_the_others_are_done(semcorr, pictures, quick, tmp_path):
+def test_a_broken_target_is_reported_and_the_others_are_done(semcorr, images, quick, tmp_path):
     broken = tmp_path / "broken.png"
-    broken.write_bytes(pictures[1].read_bytes()[:200])
+    broken.write_bytes(images[1].read_bytes()[:200])
     ran = semcorr(
-        "match", pictures[0], pictures[1], broken, tmp_path / "none.png", pictures[2], *POINTS, *quick,
+        "match", images[0], images[1], broken, tmp_path / "none.png", images[2], *POINTS, *quick,
         "--json", "-o", tmp_path / "out",
     )  # fmt: skip
     assert ran.status == 1
     assert "broken.png" in ran.err
     assert "none.png" in ran.err
     document = json.loads(ran.out)
-    assert [target["target"] for target in document["targets"]] == [str(pictures[1]), str(pictures[2])]
+    assert [target["target"] for target in document["targets"]] == [str(images[1]), str(images[2])]
     assert [entry["target"] for entry in document["broken"]] == [str(broken), str(tmp_path / "none.png")]
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
-def test_targets_of_one_name_have_pictures_of_their_own(semcorr, pictures, quick, tmp_path):
+def test_targets_of_one_name_have_figures_of_their_own(semcorr, images, quick, tmp_path):
     (tmp_path / "other").mkdir()
-    twin = tmp_path / "other" / pictures[1].name
-    twin.write_bytes(pictures[2].read_bytes())
-    ran = semcorr("match", pictures[0], pictures[1], twin, *POINTS, *quick, "-o", tmp_path / "out")
+    twin = tmp_path / "other" / images[1].name
+    twin.write_bytes(images[2].read_bytes())
+    ran = semcorr("match", images[0], images[1], twin, *POINTS, *quick, "-o", tmp_path / "out")
     assert ran.status == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"picture-0-to-picture-1.png", "picture-0-to-picture-1-2.png"}
+    assert names == {"image-0-to-image-1.png", "image-0-to-image-1-2.png"}
 
 
 @pytest.mark.parametrize("blocked", ["match", "describe"])
-def test_a_place_that_cannot_be_written_is_told(semcorr, pictures, quick, tmp_path, blocked):
-    # A file where a folder is wanted.
+def test_a_folder_that_cannot_be_written_is_reported(semcorr, images, quick, tmp_path, blocked):
+    # A file where a folder is expected.
     (tmp_path / "out").write_text("in the way")
     words = {
-        "match": ["match", *pictures[:2], *POINTS, *quick, "-o", tmp_path / "out"],
-        "describe": ["describe", pictures[0], *POINTS, *quick, "-o", tmp_path / "out" / "query.safetensors"],
+        "match": ["match", *images[:2], *POINTS, *quick, "-o", tmp_path / "out"],
+        "describe": ["describe", images[0], *POINTS, *quick, "-o", tmp_path / "out" / "query.safetensors"],
     }[blocked]
     ran = semcorr(*words)
     assert ran.status == 2

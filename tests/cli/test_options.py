@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from semcorr.cli.options import PictureNames, parse_settings
+from semcorr.cli.figures import FigureNames
+from semcorr.cli.options import parse_settings
 from semcorr.errors import SettingsError
 from semcorr.matchers.prompt.presets import preset
 from semcorr.settings import override
@@ -28,8 +29,8 @@ def test_no_assignment(text):
         parse_settings([text])
 
 
-def test_picture_names_never_repeat():
-    name = PictureNames(Path("out"), "a/cat.jpg")
+def test_figure_names_never_repeat():
+    name = FigureNames(Path("out"), "a/cat.jpg")
     given = [name("b/lion.jpg"), name("c/lion.png"), name("lion-2.png"), name("LION.png")]
     assert [path.name for path in given] == [
         "cat-to-lion.png",

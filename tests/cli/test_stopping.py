@@ -40,14 +40,14 @@ def wait_for(process: subprocess.Popen[bytes], folder: Path, pattern: str, count
 
 
 @pytest.mark.slow
-def test_stopped_while_learning(semcorr_process, pictures, quick, tmp_path):
+def test_stopped_while_describing(semcorr_process, images, quick, tmp_path):
     leader, follower = pty.openpty()
-    words = ["match", *pictures[:2], "-p", 10, 20, *quick, "--set", "lr=0.01", "-o", tmp_path / "out"]
+    words = ["match", *images[:2], "-p", 10, 20, *quick, "--set", "lr=0.01", "-o", tmp_path / "out"]
     words[words.index("steps=2")] = "steps=100000"
     process = semcorr_process(*words, stdout=subprocess.PIPE, stderr=follower)
     try:
         os.close(follower)
-        shown = read_until(leader, b"learn")
+        shown = read_until(leader, b"optimize")
         process.send_signal(signal.SIGINT)
         shown += read_until(leader, b"Stopped.")
         assert process.wait(timeout=DEADLINE) == 130
@@ -58,9 +58,9 @@ def test_stopped_while_learning(semcorr_process, pictures, quick, tmp_path):
 
 
 @pytest.mark.slow
-def test_targets_that_are_done_stay(semcorr_process, pictures, quick, tmp_path):
-    targets = pictures[1:] * 8
-    words = ["match", pictures[0], *targets, "-p", 10, 20, *quick, "--json", "-o", tmp_path / "out"]
+def test_targets_that_are_done_stay(semcorr_process, images, quick, tmp_path):
+    targets = images[1:] * 8
+    words = ["match", images[0], *targets, "-p", 10, 20, *quick, "--json", "-o", tmp_path / "out"]
     words[words.index("locate_crops=4")] = "locate_crops=16"
     process = semcorr_process(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for(process, tmp_path / "out", "*.png", 2)
@@ -69,12 +69,12 @@ def test_targets_that_are_done_stay(semcorr_process, pictures, quick, tmp_path):
     assert process.returncode == 130
     *_, line = err.decode().splitlines()  # a slow machine shows progress before
     document = json.loads(out)
-    done = [Path(target["picture"]) for target in document["targets"]]
+    done = [Path(target["figure"]) for target in document["targets"]]
     assert 1 <= len(done) < len(targets)
     assert line == f"Stopped. {len(done)} of {len(targets)} targets are done and stay."
     for path in done:
-        with PIL.Image.open(path) as picture:
-            picture.load()
+        with PIL.Image.open(path) as figure:
+            figure.load()
     assert not list((tmp_path / "out").glob(".*"))
 
 

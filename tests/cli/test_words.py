@@ -1,4 +1,4 @@
-"""``semcorr attend`` on drawings, with the bundled model."""
+"""``semcorr words`` on drawings, with the bundled model."""
 
 import json
 from pathlib import Path
@@ -23,25 +23,25 @@ def drawing(scene: Scene, tmp_path: Path) -> Path:
     return tmp_path / "cat.png"
 
 
-def test_a_table_of_words_and_one_picture(semcorr, scene, drawing, tmp_path):
-    ran = semcorr("attend", drawing, scene.caption, *TOY, "-o", tmp_path / "out")
+def test_a_table_of_words_and_one_figure(semcorr, scene, drawing, tmp_path):
+    ran = semcorr("words", drawing, scene.caption, *TOY, "-o", tmp_path / "out")
     assert ran.status == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["cat-words.png"]
-    assert f"Picture: {tmp_path / 'out' / 'cat-words.png'}" in ran.out
+    assert f"Figure: {tmp_path / 'out' / 'cat-words.png'}" in ran.out
     for word in scene.caption.replace(",", "").split():
         assert f" {word} " in ran.out
-    with PIL.Image.open(tmp_path / "out" / "cat-words.png") as picture:
-        picture.load()
-        assert picture.width > 1000
+    with PIL.Image.open(tmp_path / "out" / "cat-words.png") as figure:
+        figure.load()
+        assert figure.width > 1000
 
 
-def test_json_says_what_python_says(semcorr, scene, drawing, tmp_path):
-    ran = semcorr("attend", drawing, scene.caption, *TOY, "--seed", 4, "--json", "-o", tmp_path / "deep" / "it.png")
+def test_json_equals_the_result_in_python(semcorr, scene, drawing, tmp_path):
+    ran = semcorr("words", drawing, scene.caption, *TOY, "--seed", 4, "--json", "-o", tmp_path / "deep" / "it.png")
     assert ran.status == 0
     document = json.loads(ran.out)
     model = library.DiffusionModel.from_pretrained("toy", device="cpu")
     maps = library.word_maps(model, drawing, scene.caption, samples=2, seed=4)
-    assert document["picture"] == str(tmp_path / "deep" / "it.png")
+    assert document["figure"] == str(tmp_path / "deep" / "it.png")
     assert (tmp_path / "deep" / "it.png").is_file()
     assert document["layer_names"] == list(maps.layer_names)
     assert [one["word"] for one in document["words"]] == list(maps.words)
@@ -53,13 +53,13 @@ def test_json_says_what_python_says(semcorr, scene, drawing, tmp_path):
 
 
 def test_one_word_or_several_that_follow_each_other_alone(semcorr, scene, drawing, tmp_path):
-    ran = semcorr("attend", drawing, scene.caption, *TOY, "--word", "front leg", "-o", tmp_path / "out")
+    ran = semcorr("words", drawing, scene.caption, *TOY, "--word", "front leg", "-o", tmp_path / "out")
     assert ran.status == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["cat-front-leg.png"]
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (["a cat with a red tail", "--word", "tial"], "no word 'tial'. Did you mean 'tail'?"),
         (["..."], "at least one word"),
@@ -67,16 +67,16 @@ def test_one_word_or_several_that_follow_each_other_alone(semcorr, scene, drawin
         (["a cat", "--samples", "0"], "--samples to be at least 1"),
     ],
 )
-def test_what_cannot_be_done_says_why_and_writes_nothing(semcorr, drawing, tmp_path, words, told):
-    ran = semcorr("attend", drawing, *words, "--model", "toy", "--device", "cpu", "-o", tmp_path / "out")
+def test_wrong_input_is_refused_and_nothing_is_written(semcorr, drawing, tmp_path, arguments, message):
+    ran = semcorr("words", drawing, *arguments, "--model", "toy", "--device", "cpu", "-o", tmp_path / "out")
     assert ran.status == 2
-    assert told in ran.err
+    assert message in ran.err
     assert ran.out == ""
     assert not (tmp_path / "out").exists()
 
 
 def test_no_image_and_no_text_encoder(semcorr, drawing, tmp_path, tiny_sd):
-    assert "There is no file" in semcorr("attend", tmp_path / "none.png", "a cat", *TOY).err
-    ran = semcorr("attend", drawing, "a cat", "--model", tiny_sd, "--device", "cpu", "-o", tmp_path / "out")
+    assert "There is no file" in semcorr("words", tmp_path / "none.png", "a cat", *TOY).err
+    ran = semcorr("words", drawing, "a cat", "--model", tiny_sd, "--device", "cpu", "-o", tmp_path / "out")
     assert ran.status == 2
     assert "own text encoder" in ran.err

@@ -48,18 +48,18 @@ def run(page: Path, folder: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     printed = ""
     for block in blocks(page):
-        place = f"{page.name}, line {block.line}"
+        location = f"{page.name}, line {block.line}"
         if block.title:
             (folder / block.title).write_text(block.content, encoding="utf-8")
         elif block.language == "bash":
-            printed = _shell(block.content, place)
+            printed = _shell(block.content, location)
         elif block.language == "python":
             printed = _python(block, page, names)
         elif block.language == "text":
-            assert same(block.content, printed), f"{place}: expected\n{block.content}\ngot\n{printed}"
+            assert same(block.content, printed), f"{location}: expected\n{block.content}\ngot\n{printed}"
 
 
-def _shell(command: str, place: str) -> str:
+def _shell(command: str, location: str) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
@@ -68,7 +68,7 @@ def _shell(command: str, place: str) -> str:
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, f"{place}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{location}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 

@@ -21,15 +21,15 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path, monkeypatch: pytes
     run(page, tmp_path)
 
 
-def page(folder: Path, *told: str) -> Path:
+def page(folder: Path, *content: str) -> Path:
     path = folder / "page.md"
-    path.write_text("Words.\n\n" + "\n\n".join(f"```{block}\n```" for block in told) + "\n")
+    path.write_text("Words.\n\n" + "\n\n".join(f"```{block}\n```" for block in content) + "\n")
     return path
 
 
 def test_blocks_are_run_in_order_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    told = [
+    content = [
         'python title="one.py"\nvalue = 3',
         "bash\npython -c 'import one; print(one.value)'",
         "text\n3",
@@ -38,13 +38,13 @@ def test_blocks_are_run_in_order_and_compared(tmp_path: Path, monkeypatch: pytes
         "python\nprint(a)\nprint('0.51')",
         "text\n2\n0.5",
     ]
-    run(page(tmp_path, *told), tmp_path)
+    run(page(tmp_path, *content), tmp_path)
 
 
-@pytest.mark.parametrize("told", [("bash\nexit 3",), ("python\nprint(1)", "text\n2"), ("bash\necho", "text\nmore")])
-def test_a_page_that_does_not_is_found_out(told: tuple[str, ...], tmp_path: Path):
+@pytest.mark.parametrize("content", [("bash\nexit 3",), ("python\nprint(1)", "text\n2"), ("bash\necho", "text\nmore")])
+def test_a_page_that_does_not_fails(content: tuple[str, ...], tmp_path: Path):
     with pytest.raises(AssertionError, match=r"page\.md, line \d+: "):
-        run(page(tmp_path, *told), tmp_path)
+        run(page(tmp_path, *content), tmp_path)
 
 
 @pytest.mark.parametrize(

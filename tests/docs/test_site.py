@@ -23,22 +23,22 @@ class Loaded(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.addresses: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        address = told.get(_LOADED.get(tag, ""))
-        if address and told.get("rel") not in _ONLY_NAMED:
-            self.found.append(address)
+        attributes = dict(attrs)
+        address = attributes.get(_LOADED.get(tag, ""))
+        if address and attributes.get("rel") not in _ONLY_NAMED:
+            self.addresses.append(address)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(place)]
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return place
+    return folder
 
 
 @pytest.mark.slow
@@ -48,14 +48,14 @@ def test_pages_load_what_is_their_own(site: Path):
     for page in pages:
         loaded = Loaded()
         loaded.feed(page.read_text(encoding="utf-8"))
-        assert any(address.endswith(".css") for address in loaded.found)
-        for address in loaded.found:
+        assert any(address.endswith(".css") for address in loaded.addresses)
+        for address in loaded.addresses:
             parts = urlsplit(address)
             assert not parts.scheme, f"{page.name} loads {address}"
             assert not parts.netloc, f"{page.name} loads {address}"
-            # 404.html is served for any path: it alone names things from the root.
-            place = site / parts.path.lstrip("/") if page.name == "404.html" else page.parent / parts.path
-            assert place.exists(), f"{page.name} loads {address}, which is not there"
+            # 404.html is served for any path: it alone names files from the root.
+            path = site / parts.path.lstrip("/") if page.name == "404.html" else page.parent / parts.path
+            assert path.exists(), f"{page.name} loads {address}, which is not there"
 
 
 @pytest.mark.slow
@@ -66,12 +66,12 @@ def test_references_in_docstrings_are_links(site: Path):
 
 
 @pytest.mark.slow
-def test_style_sheets_load_nothing_from_elsewhere(site: Path):
-    sheets = sorted(site.rglob("*.css"))
-    assert sheets
-    for sheet in sheets:
-        assert "url(http" not in sheet.read_text(encoding="utf-8")
-        assert "@import" not in sheet.read_text(encoding="utf-8")
+def test_stylesheets_load_nothing_from_elsewhere(site: Path):
+    stylesheets = sorted(site.rglob("*.css"))
+    assert stylesheets
+    for stylesheet in stylesheets:
+        assert "url(http" not in stylesheet.read_text(encoding="utf-8")
+        assert "@import" not in stylesheet.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])

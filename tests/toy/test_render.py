@@ -13,12 +13,12 @@ def _digest(scene: Scene) -> str:
     return hashlib.sha256(scene.image.tobytes() + scene.labels.tobytes()).hexdigest()
 
 
-def test_same_seed_same_picture() -> None:
+def test_same_seed_same_image() -> None:
     assert _digest(render_scene(7, 64)) == _digest(render_scene(7, 64))
     assert render_scene(7, 64).keypoints == render_scene(7, 64).keypoints
 
 
-def test_seeds_and_splits_give_different_pictures() -> None:
+def test_seeds_and_splits_give_different_images() -> None:
     scenes = [render_scene(seed, 64, split=split) for seed in range(20) for split in ("train", "val", "test")]
     assert len({_digest(scene) for scene in scenes}) == 60
 
@@ -31,7 +31,7 @@ def test_scene_is_the_same_at_any_size(category: str) -> None:
         assert np.allclose(np.multiply((x, y), 4), large.keypoints[name])
     assert np.allclose(np.multiply(small.box, 4), large.box)
     shrunk = large.image.reshape(64, 4, 64, 4, 3).mean((1, 3))
-    assert np.abs(shrunk - small.image).mean() < 8  # the same picture but for its edges
+    assert np.abs(shrunk - small.image).mean() < 8  # the same image but for its edges
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
@@ -78,8 +78,8 @@ def test_box_is_that_of_the_labels_where_nothing_covers_it() -> None:
         if scene.occluded or scene.truncated:
             continue
         rows, columns = np.nonzero(scene.labels)
-        found = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-        assert np.abs(np.subtract(found, scene.box)).max() <= 2.5
+        box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert np.abs(np.subtract(box, scene.box)).max() <= 2.5
 
 
 def test_flip_mirrors_the_way_an_animal_faces() -> None:
@@ -93,7 +93,7 @@ def test_flip_mirrors_the_way_an_animal_faces() -> None:
     assert facings == {"left", "right"}
 
 
-def test_faces_look_ahead_and_keep_left_and_right() -> None:
+def test_faces_face_ahead_and_keep_left_and_right() -> None:
     for seed in range(30):
         scene = render_scene(seed, 64, category="face")
         assert scene.facing == "front"
@@ -115,4 +115,4 @@ def test_all_kinds_of_a_category_share_their_keypoints(category: str) -> None:
         kind: {name for part in BUILDERS[category](kind, rng_for(0, "train")) for name in part.keypoints}
         for kind in CATEGORIES[category]
     }
-    assert len({frozenset(found) for found in names.values()}) == 1
+    assert len({frozenset(one) for one in names.values()}) == 1

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_layout(folder: Path) -> None:
     for split in ("trn", "val", "test"):
         lines = (folder / "Layout" / "large" / f"{split}.txt").read_text(encoding="utf-8").split()
-        assert len(lines) == 4 * 3 * 2  # ordered pairs of three pictures in four categories
+        assert len(lines) == 4 * 3 * 2  # ordered pairs of three images in four categories
         for line in lines:
             record = json.loads((folder / "PairAnnotation" / split / f"{line}.json").read_text(encoding="utf-8"))
             assert set(record) == FIELDS
@@ -39,8 +39,8 @@ def test_layout(folder: Path) -> None:
             assert (int(number), category) == (record["pair_id"], record["category"])
             assert (f"{source}.jpg", f"{target}.jpg") == (record["src_imname"], record["trg_imname"])
             for name in (source, target):
-                with PILImage.open(folder / "JPEGImages" / category / f"{name}.jpg") as picture:
-                    assert picture.size == (96, 96)
+                with PILImage.open(folder / "JPEGImages" / category / f"{name}.jpg") as image:
+                    assert image.size == (96, 96)
 
 
 def test_annotations_are_the_scenes(folder: Path) -> None:
@@ -68,6 +68,6 @@ def test_nothing_is_overwritten(folder: Path) -> None:
         write_spair(folder, images=2)
 
 
-def test_one_picture_makes_no_pair(tmp_path: Path) -> None:
+def test_one_image_makes_no_pair(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="at least 2"):
         write_spair(tmp_path / "new", images=1)

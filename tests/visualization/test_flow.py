@@ -60,7 +60,7 @@ def test_no_length_is_white_and_unknown_is_grey() -> None:
     assert (np.asarray(colour_wheel(flow_of(np.full((2, 3, 2), np.nan)))) == UNKNOWN).all()
 
 
-def test_a_coarse_flow_is_a_picture_of_the_sources_size() -> None:
+def test_a_coarse_flow_is_drawn_at_the_sources_size() -> None:
     grid = lattice((20, 13), 4)
     flow = Flow(
         displacement=np.full(grid.shape, (0.0, 2.0)),
@@ -69,9 +69,9 @@ def test_a_coarse_flow_is_a_picture_of_the_sources_size() -> None:
         target_size=(5, 5),
         step=4,
     )
-    picture = colour_wheel(flow)
-    assert picture.size == (20, 13)
-    assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) == 1
+    image = colour_wheel(flow)
+    assert image.size == (20, 13)
+    assert len(np.unique(np.asarray(image).reshape(-1, 3), axis=0)) == 1
 
 
 def test_the_legend_has_every_direction_where_it_leads() -> None:
@@ -102,7 +102,7 @@ def test_the_longest_is_above_nothing(longest: float) -> None:
 # --- warping ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_shift_of_whole_pixels_moves_the_picture() -> None:
+def test_a_shift_of_whole_pixels_moves_the_image() -> None:
     target = noise(30, 20)
     warped = np.asarray(warp(target, flow_of(np.full((20, 30, 2), (4.0, -3.0)))))
     np.testing.assert_array_equal(warped[3:, :26], target[:-3, 4:])
@@ -115,7 +115,7 @@ def test_a_shift_of_half_a_pixel_is_the_mean_of_two() -> None:
     warped = np.asarray(warp(target, flow_of(np.full((20, 30, 2), (0.5, 0.0))))).astype(float)
     means = (target[:, :-1].astype(float) + target[:, 1:]) / 2
     np.testing.assert_allclose(warped[:, :-1], means, atol=0.51)
-    np.testing.assert_array_equal(warped[:, -1], target[:, -1])  # on the picture's very edge
+    np.testing.assert_array_equal(warped[:, -1], target[:, -1])  # on the very edge of the image
 
 
 def test_a_quarter_turn_is_undone() -> None:
@@ -164,6 +164,6 @@ def test_what_is_not_known_is_grey() -> None:
     assert (warped[~grey] == 255).all()
 
 
-def test_another_picture_than_the_target_is_refused() -> None:
-    with pytest.raises(FlowError, match="'image' is 30 x 20 pixels, and the flow leads to a picture of 20 x 30"):
+def test_another_image_than_the_target_is_refused() -> None:
+    with pytest.raises(FlowError, match="'image' is 30 x 20 pixels, and the flow leads to an image of 20 x 30"):
         warp(noise(30, 20), flow_of(np.zeros((4, 4, 2)), (20, 30)))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from semcorr.imaging.image import Image, load_image
 from semcorr.visualization.matches import gallery, heatmap_overlay, match_figure
-from semcorr.visualization.style import PALETTE, Style, font_of, place_badges, point_colour, shortened
+from semcorr.visualization.style import PALETTE, Style, badge_positions, font_of, point_colour, shortened
 
 GREY = 128
 
@@ -79,7 +79,7 @@ def test_truth_is_a_ring_in_the_target_and_nan_has_none() -> None:
     rows, columns = np.nonzero(differing)
     assert left + 40 * 5 < columns.min() <= columns.max() < left + 80 * 5
     assert top + 12 * 5 < rows.min() <= rows.max() < top + 60 * 5
-    # The ring has its point's colour at about ten pixels from the true place, and nothing of it within five.
+    # The ring has its point's colour at about ten pixels from the true location, and nothing of it within five.
     distance = np.linalg.norm(close(ringed, PALETTE[0]) - (left + 350, top + 100), axis=1)
     assert distance.min() > 5
     assert (distance < 11).sum() > 20
@@ -196,15 +196,15 @@ def test_a_heat_map_is_one_map() -> None:
 def test_a_gallery_is_a_grid() -> None:
     sizes = [(30, 20), (10, 40), (20, 10)]
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-    pictures = [PIL.Image.new("RGB", size, colour) for size, colour in zip(sizes, colours, strict=True)]
-    sheet = gallery(pictures, columns=2, gap=4)
-    assert sheet.size == (30 + 4 + 10, 40 + 4 + 10)
+    images = [PIL.Image.new("RGB", size, colour) for size, colour in zip(sizes, colours, strict=True)]
+    figure = gallery(images, columns=2, gap=4)
+    assert figure.size == (30 + 4 + 10, 40 + 4 + 10)
     middles = [(15, 20), (39, 20), (15, 49)]
     for middle, size, colour in zip(middles, sizes, colours, strict=True):
-        assert sheet.getpixel(middle) == colour
-        assert len(close(sheet, colour, 0)) == size[0] * size[1]
-    assert gallery(pictures, gap=1).size == (30, 20 + 40 + 10 + 2)
-    with pytest.raises(ValueError, match="at least one picture"):
+        assert figure.getpixel(middle) == colour
+        assert len(close(figure, colour, 0)) == size[0] * size[1]
+    assert gallery(images, gap=1).size == (30, 20 + 40 + 10 + 2)
+    with pytest.raises(ValueError, match="at least one image"):
         gallery([])
 
 
@@ -216,7 +216,7 @@ def test_numbers_stay_in_the_panel_off_other_points_and_each_other(points: list[
     style = Style.of(400)
     box = (0, 0, 500, 400)
     array = np.array(points)
-    badges = place_badges(array, np.zeros((0, 2)), box, style)
+    badges = badge_positions(array, np.zeros((0, 2)), box, style)
     assert badges.shape == array.shape
     assert (badges >= style.badge).all()
     assert (badges <= np.array(box[2:]) - style.badge).all()

@@ -1,4 +1,4 @@
-"""The command ``semcorr``: parse, call the library, print. The only room that prints."""
+"""The command ``semcorr``: parse, call the library, print. The only package that prints."""
 
 from semcorr.cli.main import app, main
 

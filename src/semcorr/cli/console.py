@@ -1,4 +1,4 @@
-"""Where the command writes: results to standard output; progress, notes and errors to standard error."""
+"""Output of the command: results on standard output; progress, notes and errors on standard error."""
 
 import json
 import logging
@@ -17,19 +17,19 @@ from rich.table import Table
 from semcorr.progress import duration
 
 _SECONDS_BETWEEN_LINES = 10.0
-"""How often progress is told where no bar can be drawn, as in a log file."""
+"""How often progress is printed where no bar can be drawn, as in a log file."""
 
 
 class ResultConsole(Console):
-    """Standard output as rich writes it, but a reader that went away is an ordinary ``BrokenPipeError``."""
+    """Rich's console on standard output, in which a closed pipe raises an ordinary ``BrokenPipeError``."""
 
     def on_broken_pipe(self) -> None:
-        """Called by rich, whose own way is to end the process."""
+        """Raise; rich's own method ends the process."""
         raise BrokenPipeError
 
 
 def quiet_libraries() -> None:
-    """Keep the host libraries' own bars and hints off the terminal; their errors still come through."""
+    """Keep the host libraries' progress bars and hints off the terminal; their errors are still shown."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for name in ("diffusers", "transformers", "huggingface_hub", "accelerate"):
@@ -37,22 +37,22 @@ def quiet_libraries() -> None:
 
 
 def plain_error(message: str) -> None:
-    """One message on standard error, as it is: no wrapping, no colours, no traceback."""
+    """Print a message on standard error, without wrapping, colours or a traceback."""
     print(message, file=sys.stderr, flush=True)
 
 
 def note(message: str) -> None:
-    """A line for the person at the terminal, on standard error so that standard output stays the result."""
+    """Print a line for the user on standard error, so that standard output holds nothing but the result."""
     print(message, file=sys.stderr, flush=True)
 
 
 def say(message: str = "") -> None:
-    """A line of the result, on standard output."""
+    """Print a line of the result on standard output."""
     print(message, flush=True)
 
 
 def show(table: Table) -> None:
-    """A table of the result, on standard output; never cut to the width of a pipe."""
+    """Print a table of the result on standard output; it is not cut to the width of a pipe."""
     out = ResultConsole(file=sys.stdout, highlight=False, markup=False)
     if not out.is_terminal:
         out.width = 160
@@ -60,12 +60,12 @@ def show(table: Table) -> None:
 
 
 def show_json(document: Mapping[str, object]) -> None:
-    """One JSON document on standard output. Numbers that are not finite become null."""
+    """Print a JSON document on standard output. NaN and infinity become null."""
     print(json.dumps(_plain(document), indent=2, allow_nan=False), flush=True)
 
 
 def _plain(value: object) -> object:
-    """The value with nothing in it but what JSON knows."""
+    """Return the value in types that JSON has."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
@@ -82,9 +82,9 @@ def _plain(value: object) -> object:
 
 
 class TerminalProgress:
-    """Shows library progress on standard error: a bar with the time left for each stage, or lines in a log.
+    """Shows progress on standard error: a bar with the remaining time for each stage, or lines in a log.
 
-    Use it as a context manager and hand it to the library as ``progress``.
+    Use it as a context manager and pass it to the library as ``progress``.
     """
 
     def __init__(self) -> None:
@@ -118,58 +118,60 @@ class TerminalProgress:
             self._bars = None
 
     def busy(self, what: str) -> None:
-        """Show that something of unknown length goes on, until the first real stage is told."""
+        """Show that work of unknown length is running, until the first real stage is reported."""
         if self._bars is not None:
             self._tasks[what] = self._bars.add_task(what, total=None, note="", count="")
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
-        """The library's callback: ``done`` of ``total`` steps of ``stage`` are behind."""
-        if stage == "float32":  # not work that goes on, but what a result must be read with
+        """Show that ``done`` of ``total`` steps of ``stage`` are done."""
+        if stage == "float32":  # not a stage of work, but a note on the result
             note(f"A part is done {info['reason']}.")
             return
-        # What can be called is there to be asked, by whoever shows pictures.
+        # A callable draws a preview, which a terminal cannot show.
         shown = {name: value for name, value in info.items() if value is not None and not callable(value)}
-        told = ", ".join(f"{name} {_short(value)}" for name, value in shown.items())
+        details = ", ".join(f"{name} {_short(value)}" for name, value in shown.items())
         if self._bars is None:
-            self._log.tell(stage, done, total, told)
+            self._log.print(stage, done, total, details)
             return
         task = self._tasks.get(stage)
         if task is not None and (done < self._bars.tasks[task].completed or self._bars.tasks[task].finished):
-            # The same stage begins anew, for the next image say: its time left is its own.
+            # The stage starts again, for the next image perhaps, with its own remaining time.
             self._bars.remove_task(task)
             task = None
             self._tasks = {name: known for name, known in self._tasks.items() if name != stage}
         if task is None:
             task = self._bars.add_task(stage, total=total, note="", count="")
             self._tasks[stage] = task
-        self._bars.update(task, completed=done, total=total, note=told, count=_count(stage, done, total))
+        self._bars.update(task, completed=done, total=total, note=details, count=_count(stage, done, total))
 
 
 class _LogLines:
-    """Progress as lines, every now and then, with the time left estimated from the pace so far."""
+    """Prints progress as lines, now and then, with the remaining time estimated from the pace so far."""
 
     def __init__(self) -> None:
         self._stage = ""
         self._done = 0
         self._began = 0.0
-        self._told = 0.0
+        self._printed = 0.0
 
-    def tell(self, stage: str, done: int, total: int, told: str) -> None:
+    def print(self, stage: str, done: int, total: int, details: str) -> None:
         now = time.monotonic()
         if stage != self._stage or done < self._done:
             if stage == "download" and stage != self._stage:
                 note(f"Downloading {total / 1e6:.0f} MB.")
-            self._stage, self._began, self._told = stage, now, now
+            self._stage, self._began, self._printed = stage, now, now
         self._done = done
-        if now - self._told < _SECONDS_BETWEEN_LINES or done < 1:
+        if now - self._printed < _SECONDS_BETWEEN_LINES or done < 1:
             return
-        self._told = now
+        self._printed = now
         left = (now - self._began) / done * (total - done)
-        note(f"{stage} {_count(stage, done, total)}, about {duration(left)} left" + (f" ({told})" if told else ""))
+        note(
+            f"{stage} {_count(stage, done, total)}, about {duration(left)} left" + (f" ({details})" if details else "")
+        )
 
 
 def _count(stage: str, done: int, total: int) -> str:
-    """Steps as they are; a download counts bytes, which nobody wants to read."""
+    """Return the count of steps; a download's bytes are shown as megabytes."""
     return f"{done / 1e6:.0f}/{total / 1e6:.0f} MB" if stage == "download" else f"{done}/{total}"
 
 

@@ -7,7 +7,7 @@ from semcorr.cli.options import Json
 
 
 def doctor(*, json: Json = False) -> int:
-    """Say what devices, precisions, models and extras are available here. Downloads nothing.
+    """Show which devices, precisions, models and extras are available here. Downloads nothing.
 
     Args:
         json: Print one JSON document instead of a table.

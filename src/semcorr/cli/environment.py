@@ -1,4 +1,4 @@
-"""What this machine and this installation offer: devices, precisions, models, extras."""
+"""What this machine and installation offer: devices, precisions, models, extras."""
 
 import importlib.metadata
 import importlib.resources
@@ -20,7 +20,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "ray": ("ray",),
     "eval": ("scikit-learn", "pycocotools"),
 }
-"""The optional parts of the package and the distributions that each needs."""
+"""The extras of the package and the distributions that each needs."""
 
 _CORE = ("torch", "diffusers", "transformers", "huggingface-hub", "safetensors", "numpy", "pillow")
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -28,11 +28,11 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """One item that was examined.
 
     Attributes:
         topic: "software", "device", "precision", "model", "method" or "extra".
-        name: What was looked at.
+        name: Name of the item.
         usable: Whether semcorr can use it.
         detail: Version, size, or how to get it.
     """
@@ -43,12 +43,12 @@ class Finding:
     detail: str
 
     def to_dict(self) -> dict[str, object]:
-        """The finding as JSON has it."""
+        """Return the finding for JSON."""
         return asdict(self)
 
 
 def examine() -> list[Finding]:
-    """Look at everything; nothing is downloaded and no network is touched."""
+    """Examine everything; nothing is downloaded and no network is used."""
     return [*_software(), *_devices(), *_precisions(), *_models(), *_methods(), *_extras()]
 
 
@@ -56,7 +56,7 @@ def _software() -> Iterator[Finding]:
     yield Finding(topic="software", name="semcorr", usable=True, detail=importlib.metadata.version("semcorr"))
     yield Finding(topic="software", name="python", usable=True, detail=platform.python_version())
     for name in _CORE:
-        # PyTorch's own word has also which build it is: for a processor, or for which CUDA.
+        # PyTorch's own version also names the build: for a processor, or for which CUDA.
         version = torch.__version__ if name == "torch" else _version(name)
         yield Finding(topic="software", name=name, usable=version is not None, detail=version or "not installed")
 
@@ -90,7 +90,7 @@ def _precisions() -> Iterator[Finding]:
 
 
 def _try_precision(device: str, dtype: torch.dtype) -> str | None:
-    """Do the kinds of sums the network is made of; the error's first line where one of them is missing."""
+    """Run the operations that the network needs; return the first line of the error if one is missing."""
     try:
         image = torch.ones(1, 4, 8, 8, device=device, dtype=dtype, requires_grad=True)
         out = torch.nn.functional.conv2d(image, torch.ones(4, 4, 3, 3, device=device, dtype=dtype), padding=1)

@@ -121,7 +121,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return (height, width) if _is_stored_sideways(image, Path(path)) else (width, height)
 
 
-def save_image(image: PIL.Image.Image, path: Path, *, error: type[SemcorrError] = ImageError) -> Path:
+def save_image(image: PIL.Image.Image, path: Path, *, error: type[SemcorrError] = SemcorrError) -> Path:
     """Write a PNG whole or not at all, its folder included, and return its path.
 
     Args:

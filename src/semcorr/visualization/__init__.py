@@ -1,1 +1,1 @@
-"""Drawings: matches, heat maps, flow."""
+"""Figures of matches, heat maps and flows."""

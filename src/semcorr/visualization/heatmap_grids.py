@@ -1,4 +1,4 @@
-"""Grids of heat maps of one image: each layer's of a match, and each word's of a prompt."""
+"""Grids of heat maps of one image: of each layer of a match, and of each word of a prompt."""
 
 import re
 from collections.abc import Sequence
@@ -13,31 +13,31 @@ from semcorr.imaging.geometry import scale_points
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.prompt.word_attention import WordMaps
 from semcorr.matchers.results import Matches
-from semcorr.visualization.matches import dotted, gallery, heatmap_overlay, peak_of
+from semcorr.visualization.matches import gallery, heatmap_overlay, peak_of, with_dot
 from semcorr.visualization.panels import (
     Panel,
     even_columns,
     fitted,
-    framed,
-    headed,
-    legend,
+    panel_grid,
     panel_style,
     resized,
-    sheet,
+    with_heading,
+    with_legend,
+    with_margin,
 )
 from semcorr.visualization.style import PEAK
 
 OPACITY = 0.75
-"""A little more than on a match's picture, where two images are compared: here the map is what is looked at."""
+"""A little more than in a figure of a match, which compares two images; here the map is what matters."""
 
-_HIGHEST, _LOWEST, _IN_ALL = 256, 120, 3600  # pixels: a panel's height, at most and at least, and all rows together
-_ALONE = 384  # of one map beside its image
+_HIGHEST, _LOWEST, _IN_ALL = 256, 120, 3600  # pixels: height of a panel, at most and at least, and of all rows
+_ALONE = 384  # of a single map beside its image
 _COLUMNS = 6
 
-_PLACES = {"down": "encoder", "mid": "middle", "up": "decoder"}
+_STAGES = {"down": "encoder", "mid": "middle", "up": "decoder"}
 _NAME = re.compile(
-    r"(?P<place>down|mid|up)_blocks?(?:\.(?P<block>\d+))?\.attentions\.(?P<attention>\d+)"
-    r"(?:\.transformer_blocks\.(?P<part>\d+))?"
+    r"(?P<stage>down|mid|up)_blocks?(?:\.(?P<block>\d+))?\.attentions\.(?P<attention>\d+)"
+    r"(?:\.transformer_blocks\.(?P<transformer>\d+))?"
 )
 
 
@@ -51,22 +51,22 @@ def layer_grid(
     height: int | None = None,
     opacity: float = OPACITY,
 ) -> PIL.Image.Image:
-    """For each point the heat map that decided, and beside it each layer's own, all on the target image.
+    """Draw, for each point, the fused heat map and those of all layers, over the target.
 
-    A dot is the panel's own peak; in a layer's panel a ring is what all of them together found, tied to the dot.
+    A dot is the peak of the panel's own map; in the panel of a layer, a ring marks the match, joined to the dot.
 
     Args:
-        target: the image that was matched.
-        matches: what was found in it.
-        layers: (points, layers, h, w), each covering the whole target; what ``layer_heatmaps`` of a matcher gave.
-        sides: how many positions wide each layer's map is in the network, for the captions.
-        columns: panels in a row.
-        height: of a panel, in pixels of the picture; by default less where there are many points.
-        opacity: of a map at its peak.
+        target: The target image.
+        matches: The matches in it.
+        layers: (points, layers, h, w), each covering the whole target: the result of a matcher's ``layer_heatmaps``.
+        sides: Width of each layer's map in the network, in positions, for the captions.
+        columns: Panels in a row.
+        height: Of a panel, in pixels of the figure; by default less where there are many points.
+        opacity: Of a map at its peak.
 
     Raises:
         ValueError: ``layers`` has other numbers of points or layers than ``matches``.
-        ImageError: the image cannot be read.
+        ImageError: The image cannot be read.
     """
     image, maps = load_image(target), np.asarray(layers)
     expected = (len(matches.points), len(matches.layer_names))
@@ -79,32 +79,33 @@ def layer_grid(
     small = resized(image, size)
     blocks = []
     for index, own in enumerate(maps):
-        answer = scale_points(matches.points[index], image.size, size)
-        whole = heatmap_overlay(small, matches.heatmaps[index], opacity)
-        panels = [Panel(picture=dotted(whole, answer, PEAK), caption="all layers together", note=_sure(matches, index))]
+        point = scale_points(matches.points[index], image.size, size)
+        fused = with_dot(heatmap_overlay(small, matches.heatmaps[index], opacity), point, PEAK)
+        note = f"confidence {matches.confidence[index]:.2f}"
+        panels = [Panel(image=fused, caption="all layers together", note=note)]
         for number, (name, one) in enumerate(zip(matches.layer_names, own, strict=True)):
             side = None if sides is None else sides[number]
-            marked = dotted(heatmap_overlay(small, one, opacity), peak_of(one, size), PEAK, ring=answer)
-            panels.append(Panel(picture=marked, caption=layer_caption(name, side), note=name))
-        named = matches.names[index] if matches.names else f"point {index + 1}"
-        blocks.append(headed(sheet(panels, across, style), named, style, badge=index))
+            marked = with_dot(heatmap_overlay(small, one, opacity), peak_of(one, size), PEAK, ring=point)
+            panels.append(Panel(image=marked, caption=layer_caption(name, side), note=name))
+        heading = matches.names[index] if matches.names else f"point {index + 1}"
+        blocks.append(with_heading(panel_grid(panels, across, style), heading, style, badge=index))
     grid = gallery(blocks, gap=2 * style.gap)
-    keys = [("dot", "highest in this map"), ("ring", "highest in all layers together")]
-    return framed(legend(grid, keys, PEAK, style), style.gap)
+    entries = [("dot", "highest in this map"), ("ring", "highest in all layers together")]
+    return with_margin(with_legend(grid, entries, PEAK, style), style.gap)
 
 
 def layer_caption(name: str, side: int | None = None) -> str:
-    """What a layer's name says, in words: ``up_blocks.1.attentions.0`` is "decoder 2.1".
+    """Return a readable name of a layer: "decoder 2.1" for ``up_blocks.1.attentions.0``.
 
-    Counted from 1: the U-Net's block, the attention in it, and where it has several the transformer block in that.
-    ``side`` adds how fine its map is: "decoder 2.1, 16 × 16". A name of another form stays as it is.
+    The numbers are counted from 1: the U-Net's block, the attention in it, and the transformer block where there are
+    several. ``side`` adds the size of its map: "decoder 2.1, 16 × 16". A name of another form is returned unchanged.
     """
-    found = _NAME.fullmatch(name)
-    if found is None:
+    parsed = _NAME.fullmatch(name)
+    if parsed is None:
         return name
-    numbers = [int(found[key]) + 1 for key in ("block", "attention", "part") if found[key] is not None]
-    fine = "" if side is None else f", {side} × {side}"
-    return f"{_PLACES[found['place']]} {'.'.join(map(str, numbers))}{fine}"
+    numbers = [int(parsed[key]) + 1 for key in ("block", "attention", "transformer") if parsed[key] is not None]
+    size = "" if side is None else f", {side} × {side}"
+    return f"{_STAGES[parsed['stage']]} {'.'.join(map(str, numbers))}{size}"
 
 
 def word_grid(
@@ -116,25 +117,26 @@ def word_grid(
     height: int | None = None,
     opacity: float = OPACITY,
 ) -> PIL.Image.Image:
-    """The image as it is, and under the map of each word, with the map's peak marked (paper, Figure 2).
+    """Draw the image, and the image under the map of each word with the map's peak (paper, Figure 2).
 
-    ``heatmaps`` each cover the whole image. ``height`` is that of a panel, in pixels of the picture; by default less
-    where there are many words.
+    Args:
+        image: The image.
+        words: One word for each map.
+        heatmaps: Each covers the whole image.
+        columns: Panels in a row.
+        height: Of a panel, in pixels of the figure; by default less where there are many words.
+        opacity: Of a map at its peak.
     """
     across = even_columns(1 + len(words), columns)
     tall = height or (_ALONE if len(words) == 1 else _panel_height(-(-(1 + len(words)) // across)))
     style, size = panel_style(tall), fitted(image.size, tall)
     small = resized(image, size)
-    panels = [Panel(picture=small.pil(), caption=image.name)]
+    panels = [Panel(image=small.pil(), caption=image.name)]
     panels += [
-        Panel(picture=heatmap_overlay(small, one, opacity, peak=True), caption=word)
+        Panel(image=heatmap_overlay(small, one, opacity, peak=True), caption=word)
         for word, one in zip(words, heatmaps, strict=True)
     ]
-    return framed(sheet(panels, across, style), style.gap)
-
-
-def _sure(matches: Matches, index: int) -> str:
-    return f"confidence {matches.confidence[index]:.2f}"
+    return with_margin(panel_grid(panels, across, style), style.gap)
 
 
 def _panel_height(rows: int) -> int:
@@ -144,17 +146,17 @@ def _panel_height(rows: int) -> int:
 def draw_word_maps(
     maps: WordMaps, image: ImageSource, word: str | None = None, *, height: int | None = None
 ) -> PIL.Image.Image:
-    """Draw an image under the map of one word, or a panel for each different word of the prompt.
+    """Draw an image under the map of one word, or a panel for each distinct word of the prompt.
 
     Args:
-        maps: What :func:`semcorr.word_maps` gave.
-        image: The image that was read.
-        word: One word or several, as :meth:`semcorr.WordMaps.find` takes them; each of the prompt's once if None, but
-            for those that name nothing that can be seen ("a", "with").
-        height: Of a panel, in pixels of the drawing.
+        maps: The result of :func:`semcorr.word_maps`.
+        image: The image that the maps are of.
+        word: One word or several consecutive ones, as for :meth:`semcorr.WordMaps.find`. If None, each word of the
+            prompt once, except those that name nothing visible ("a", "with").
+        height: Of a panel, in pixels of the figure.
 
     Raises:
-        ImageError: The image cannot be read, or is not of the size of the one that was.
+        ImageError: The image cannot be read, or has another size than the maps.
         SettingsError: The prompt does not have the word.
     """
     shown = load_image(image)

@@ -1,4 +1,4 @@
-"""Pictures of matches and heat maps, made with Pillow alone; nothing opens a window."""
+"""Figures of matches and heat maps, drawn with Pillow; nothing opens a window."""
 
 from collections.abc import Sequence, Sized
 from typing import Any
@@ -25,9 +25,9 @@ from semcorr.visualization.style import (
     Mark,
     Pen,
     Style,
+    badge_positions,
     font_of,
     lay_over,
-    place_badges,
     point_colour,
     shortened,
 )
@@ -48,15 +48,26 @@ def match_figure(
     opacity: float = 0.6,
     height: int = 512,
 ) -> PIL.Image.Image:
-    """Source and target beside each other (very wide ones below each other) with numbered points.
+    """Draw source and target side by side (very wide ones one above the other) with numbered points.
 
-    ``source_points`` and ``target_points`` are (N, 2) in pixels of their own images. ``heatmaps`` (N, h, w), of any
-    resolution, each cover the whole target; each is stretched to its own range and the largest is shown. ``truth``
-    (N, 2), in pixels of the target, is drawn as rings, tied to the found points; a row of NaN has no ring.
-    ``confidence`` (N,) and ``names`` are listed below. ``lines`` joins every point with its match. ``height`` is that
-    of a panel, in pixels of the figure.
+    Args:
+        source: The source image.
+        target: The target image.
+        source_points: (N, 2), in pixels of the source.
+        target_points: (N, 2), in pixels of the target.
+        heatmaps: (N, h, w) of any resolution, each covering the whole target. Each is scaled to its own range, and the
+            largest is shown at every pixel.
+        confidence: (N,), listed in the legend.
+        truth: (N, 2), in pixels of the target: drawn as rings, each joined to the predicted point. A row of NaN has no
+            ring.
+        names: Names of the points, listed in the legend.
+        titles: Headings of both panels; by default the images' names and sizes.
+        lines: Whether to join every point with its match.
+        opacity: Of the heat maps at their peak.
+        height: Of a panel, in pixels of the figure.
 
-    Raises ``ValueError`` when the numbers of points, heat maps, confidences or names differ.
+    Raises:
+        ValueError: The numbers of points, heat maps, confidences or names differ.
     """
     from_points, to_points = _pairs(source_points, "source_points"), _pairs(target_points, "target_points")
     true_points = None if truth is None else _pairs(truth, "truth", finite=False)
@@ -69,12 +80,12 @@ def match_figure(
     boxes, size = _arrange(source.size, target.size, height, style)
     legend = _legend_rows(count, names, scores, true_points is not None, size[0] - 2 * style.gap, style)
     figure = PIL.Image.new("RGB", (size[0], size[1] + len(legend) * style.row + (style.gap if legend else 0)), PAPER)
-    pictures = [_resized(source, boxes[0]), _resized(target, boxes[1])]
+    images = [_resized(source, boxes[0]), _resized(target, boxes[1])]
     if maps is not None and count:
-        pictures[1] = _blend(pictures[1], _strongest(maps, pictures[1].size), opacity)
-    headings = titles or tuple(f"{image.name}  {image.size[0]} × {image.size[1]}" for image in (source, target))
-    for picture, box, heading in zip(pictures, boxes, headings, strict=True):
-        _panel(figure, picture, box, heading, style)
+        images[1] = _blend(images[1], _strongest(maps, images[1].size), opacity)
+    headings = titles or tuple(f"{one.name}  {one.size[0]} × {one.size[1]}" for one in (source, target))
+    for image, box, heading in zip(images, boxes, headings, strict=True):
+        _panel(figure, image, box, heading, style)
 
     shown = [_into(from_points, source.size, boxes[0]), _into(to_points, target.size, boxes[1])]
     rings = None if true_points is None else _into(true_points, target.size, boxes[1])
@@ -87,7 +98,7 @@ def draw_matches(matches: Matches, source: ImageSource, target: ImageSource, **o
     """Draw source and target side by side with numbered points and the heat maps of matches.
 
     Args:
-        matches: What a matcher found in the target.
+        matches: The matches in the target.
         source: The image that the query's points are in.
         target: The image that they were located in.
         **options: As for :func:`match_figure`; ``heatmaps=None`` leaves the maps out.
@@ -107,65 +118,73 @@ def heatmap_overlay(
     peak: bool | Sequence[float] | np.ndarray = False,
     colour: Colour = PEAK,
 ) -> PIL.Image.Image:
-    """The image, of its own size, under one heat map (h, w) of any resolution that covers all of it.
+    """Draw an image, of its own size, under a heat map that covers all of it.
 
-    The map is stretched to its own range; where it is low the image shows, paler and darker than it is, and where it is
-    high the colour does, with ``opacity`` at the peak. ``colormap`` is the name of a matplotlib colour map; inferno is
-    perceptually uniform: equal steps of heat look equally large. ``peak`` marks the map's largest pixel, or another
-    place (x, y) in pixels of the image, with a dot of ``colour``.
+    Args:
+        image: The image.
+        heatmap: (h, w), of any resolution; it is scaled to its own range. Where it is low, the image shows through,
+            paler and darker.
+        opacity: Of the map at its peak.
+        colormap: Name of a matplotlib colour map. Inferno is perceptually uniform: equal steps of heat look equally
+            large.
+        peak: Whether to mark the map's largest pixel with a dot; or another point (x, y), in pixels of the image.
+        colour: Of the dot.
+
+    Raises:
+        ValueError: The map is not two-dimensional.
     """
     heat = np.asarray(heatmap, dtype=np.float64)
     if heat.ndim != 2:
         raise ValueError(f"A heat map must be (height, width), got shape {heat.shape}.")
     overlay = _blend(image.pil(), _strongest(heat[None], image.size), opacity, colormap)
     if isinstance(peak, bool):
-        return dotted(overlay, peak_of(heat, image.size), colour) if peak else overlay
-    return dotted(overlay, _pairs([peak], "peak")[0], colour)
+        return with_dot(overlay, peak_of(heat, image.size), colour) if peak else overlay
+    return with_dot(overlay, _pairs([peak], "peak")[0], colour)
 
 
 def peak_of(heatmap: ArrayLike, size: tuple[int, int]) -> Float[np.ndarray, "2"]:
-    """The centre (x, y) of a map's largest pixel, the first in reading order, in pixels of the image it covers."""
+    """Return the centre (x, y) of a map's largest pixel (the first in row order), in pixels of the image it covers."""
     heat = np.asarray(heatmap)
     row, column = np.unravel_index(int(heat.argmax()), heat.shape)
     centre = np.array([column + 0.5, row + 0.5])
     return scale_points(centre, (heat.shape[1], heat.shape[0]), size)
 
 
-def dotted(
-    picture: PIL.Image.Image, place: np.ndarray, colour: Colour, *, ring: np.ndarray | None = None
+def with_dot(
+    image: PIL.Image.Image, point: np.ndarray, colour: Colour, *, ring: np.ndarray | None = None
 ) -> PIL.Image.Image:
-    """The picture with a dot at ``place`` (x, y), and a ring around another place, tied to the dot if they differ."""
-    marked, layer = picture.copy(), PIL.Image.new("RGBA", (picture.width * FINER, picture.height * FINER))
-    style = Style.of(picture.height)
+    """Return the image with a dot at ``point`` (x, y), and a ring around another point, joined to the dot."""
+    marked, layer = image.copy(), PIL.Image.new("RGBA", (image.width * FINER, image.height * FINER))
+    style = Style.of(image.height)
     pen = Pen(PIL.ImageDraw.Draw(layer), style, ring=WIDE_RING)
     if ring is not None:
-        pen.tie(place, ring, colour)
+        pen.connect(point, ring, colour)
         pen.ring(ring, colour)
-    pen.disc(place, style.dot, colour)
+    pen.disc(point, style.dot, colour)
     lay_over(marked, layer, (0, 0))
     return marked
 
 
 def gallery(
-    pictures: Sequence[PIL.Image.Image], *, columns: int = 1, gap: int = 16, background: Colour = PAPER
+    images: Sequence[PIL.Image.Image], *, columns: int = 1, gap: int = 16, background: Colour = PAPER
 ) -> PIL.Image.Image:
-    """Put pictures into a grid, row by row, each centred in its cell; cells are as wide and high as they need to be."""
-    if not pictures:
-        raise ValueError("A gallery needs at least one picture.")
-    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
+    """Arrange images in a grid, row by row, each centred in its cell; columns and rows fit their largest image."""
+    if not images:
+        raise ValueError("A gallery needs at least one image.")
+    rows = [images[start : start + columns] for start in range(0, len(images), columns)]
     widths = [max(row[column].width for row in rows if column < len(row)) for column in range(len(rows[0]))]
-    heights = [max(picture.height for picture in row) for row in rows]
+    heights = [max(image.height for image in row) for row in rows]
     size = (sum(widths) + gap * (len(widths) - 1), sum(heights) + gap * (len(heights) - 1))
-    sheet = PIL.Image.new("RGB", size, background)
+    figure = PIL.Image.new("RGB", size, background)
     top = 0
     for row, row_height in zip(rows, heights, strict=True):
         left = 0
-        for picture, width in zip(row, widths, strict=False):
-            corner = (left + (width - picture.width) // 2, top + (row_height - picture.height) // 2)
-            sheet.paste(picture.convert("RGB"), corner)
+        for image, width in zip(row, widths, strict=False):
+            corner = (left + (width - image.width) // 2, top + (row_height - image.height) // 2)
+            figure.paste(image.convert("RGB"), corner)
             left += width + gap
         top += row_height + gap
-    return sheet
+    return figure
 
 
 # --- layout -----------------------------------------------------------------------------------------------------------
@@ -180,25 +199,25 @@ def _pairs(points: PointsLike, what: str, *, finite: bool = True) -> Float[np.nd
     return array
 
 
-def _same_length(count: int, **parts: Sized | None) -> None:
-    for what, part in parts.items():
-        if part is not None and len(part) != count:
-            raise ValueError(f"{what} has {len(part)} entries for {count} source_points: both must be the same.")
+def _same_length(count: int, **arguments: Sized | None) -> None:
+    for name, values in arguments.items():
+        if values is not None and len(values) != count:
+            raise ValueError(f"{name} has {len(values)} entries for {count} source_points: both must be the same.")
 
 
 def _arrange(
     source: tuple[int, int], target: tuple[int, int], height: int, style: Style
 ) -> tuple[tuple[Box, Box], tuple[int, int]]:
-    """Boxes of the two panels, and the figure's size without its legend."""
+    """Return the boxes of the two panels, and the figure's size without its legend."""
     stacked = source[0] / source[1] + target[0] / target[1] > 4
-    # A panorama would make a figure of several screens, and two below each other one that is too high.
+    # Panoramas would make the figure several screens wide, and two of them stacked would make it too high.
     highest, widest = height * (0.62 if stacked else 1), height * 2.4
     sizes = []
     for width, tall in (source, target):
         scale = min(highest / tall, widest / width)
         sizes.append((max(1, round(width * scale)), max(1, round(tall * scale))))
     (width_1, height_1), (width_2, height_2) = sizes
-    # Not so narrow that nothing of the heading is left.
+    # Not so narrow that the heading is cut off entirely.
     cell_1, cell_2 = (max(width, style.narrowest) for width in (width_1, width_2))
     left, top = style.gap, style.gap + style.row
     if stacked:
@@ -227,7 +246,7 @@ def _resized(image: Image, box: Box) -> PIL.Image.Image:
 
 
 def _strongest(maps: np.ndarray, size: tuple[int, int]) -> Float[np.ndarray, "height width"]:
-    """Each map stretched to [0, 1] and resized; the largest of them at every pixel."""
+    """Return the largest value at every pixel of the maps, each scaled to [0, 1] and resized."""
     if maps.ndim != 3:
         raise ValueError(f"Heat maps must be (N, height, width), got shape {maps.shape}.")
     strongest = np.zeros((size[1], size[0]), dtype=np.float32)
@@ -241,13 +260,13 @@ def _strongest(maps: np.ndarray, size: tuple[int, int]) -> Float[np.ndarray, "he
     return strongest
 
 
-def _blend(picture: PIL.Image.Image, heat: np.ndarray, opacity: float, colormap: str = "inferno") -> PIL.Image.Image:
+def _blend(image: PIL.Image.Image, heat: np.ndarray, opacity: float, colormap: str = "inferno") -> PIL.Image.Image:
     import matplotlib as mpl  # Here, because importing it makes folders in the user's home.
 
     colour = mpl.colormaps[colormap](heat)[..., :3].astype(np.float32)
-    photo = np.asarray(picture, dtype=np.float32) / 255
+    photo = np.asarray(image, dtype=np.float32) / 255
     grey = photo.mean(axis=-1, keepdims=True)
-    # Pale and a little darker, so that the photograph's own colours are not taken for heat.
+    # Pale and a little darker, so that the image's own colours are not mistaken for heat.
     pale = 0.8 * (0.45 * photo + 0.55 * grey)
     weight = (opacity * heat)[..., None]
     mixed = pale * (1 - weight) + colour * weight
@@ -275,24 +294,24 @@ def _markers(
         seen = np.flatnonzero(np.isfinite(rings).all(axis=1)).tolist()
         known = rings[seen]
         for index in seen:
-            pen.tie(points[1][index], rings[index], point_colour(index))
+            pen.connect(points[1][index], rings[index], point_colour(index))
         for index in seen:
             pen.ring(rings[index], point_colour(index))
-    for places, avoid, box in zip(points, (known[:0], known), boxes, strict=True):
-        badges = place_badges(places, avoid, box, style)
-        for index, (place, badge) in enumerate(zip(places, badges, strict=True)):
-            pen.line(place, badge, point_colour(index), style.dot / 3)
-        for index, place in enumerate(places):
-            pen.disc(place, style.dot, point_colour(index))
+    for shown, avoid, box in zip(points, (known[:0], known), boxes, strict=True):
+        badges = badge_positions(shown, avoid, box, style)
+        for index, (point, badge) in enumerate(zip(shown, badges, strict=True)):
+            pen.line(point, badge, point_colour(index), style.dot / 3)
+        for index, point in enumerate(shown):
+            pen.disc(point, style.dot, point_colour(index))
         for index, badge in enumerate(badges):
             pen.badge(badge, index)
     lay_over(figure, layer, (0, 0))
 
 
-def _panel(figure: PIL.Image.Image, picture: PIL.Image.Image, box: Box, heading: str, style: Style) -> None:
-    figure.paste(picture, box[:2])
+def _panel(figure: PIL.Image.Image, image: PIL.Image.Image, box: Box, heading: str, style: Style) -> None:
+    figure.paste(image, box[:2])
     draw = PIL.ImageDraw.Draw(figure)
-    # A hairline, or a photograph with a white background has no visible end.
+    # Without a hairline, an image with a white background has no visible border.
     draw.rectangle((box[0] - 1, box[1] - 1, box[2], box[3]), outline=HAIRLINE)
     font = font_of(style.text)
     shown = shortened(heading, max(box[2] - box[0], style.narrowest), font)
@@ -302,24 +321,24 @@ def _panel(figure: PIL.Image.Image, picture: PIL.Image.Image, box: Box, heading:
 def _legend_rows(
     count: int, names: Sequence[str] | None, confidence: np.ndarray | None, truth: bool, width: int, style: Style
 ) -> list[list[tuple[Mark, str]]]:
-    """The entries (mark, words), broken into rows that are not wider than ``width``."""
+    """Return the legend's entries (mark, text), broken into rows of at most ``width``."""
     entries: list[tuple[Mark, str]] = []
     if names is not None or confidence is not None:
         for index in range(count):
-            parts = [] if names is None else [names[index]]
+            cells = [] if names is None else [names[index]]
             if confidence is not None:
-                parts.append(f"{confidence[index]:.2f}")
-            entries.append((index, "  ".join(parts)))
+                cells.append(f"{confidence[index]:.2f}")
+            entries.append((index, "  ".join(cells)))
     if entries and confidence is not None:
         entries.insert(0, (None, "confidence"))
     if truth:
-        entries.append(("ring", "true place"))
+        entries.append(("ring", "true location"))
 
     font = font_of(style.text)
     rows: list[list[tuple[Mark, str]]] = []
     used = float("inf")
-    for mark, words in entries:
-        shown = shortened(words, width - style.lead(mark), font)
+    for mark, text in entries:
+        shown = shortened(text, width - style.lead(mark), font)
         needs = style.lead(mark) + font.getlength(shown)
         if used + needs > width:
             rows.append([])
@@ -339,14 +358,14 @@ def _legend(figure: PIL.Image.Image, rows: list[list[tuple[Mark, str]]], top: in
     for number, row in enumerate(rows):
         middle = (number + 0.5) * style.row
         left = float(style.gap)
-        for mark, words in row:
-            place = np.array([left + style.row / 2, middle])
+        for mark, text in row:
+            centre = np.array([left + style.row / 2, middle])
             if mark == "ring":
-                pen.ring(place, FAINT)
+                pen.ring(centre, FAINT)
             elif mark is not None:
-                pen.badge(place, mark)
+                pen.badge(centre, mark)
             left += style.lead(mark)
             ink = INK if isinstance(mark, int) else FAINT
-            draw.text((left, top + middle), words, fill=ink, font=font, anchor="lm")
-            left += font.getlength(words) + style.gap
+            draw.text((left, top + middle), text, fill=ink, font=font, anchor="lm")
+            left += font.getlength(text) + style.gap
     lay_over(figure, layer, (0, top))

@@ -1,4 +1,4 @@
-"""The marks that pictures are made of: colours, sizes, dots, numbered badges, rings and letters."""
+"""Colours, sizes and marks of all figures: dots, numbered badges, rings and text."""
 
 import colorsys
 import math
@@ -19,8 +19,8 @@ INK: Colour = (30, 34, 40)
 FAINT: Colour = (105, 112, 122)
 HAIRLINE: Colour = (205, 210, 216)
 PAPER: Colour = (255, 255, 255)
-PEAK: Colour = (0, 200, 255)  # no heat has it: inferno goes from black by red to yellow
-# Ten hues that stay apart from each other, also on photographs; later points go on around the hue circle.
+PEAK: Colour = (0, 200, 255)  # not a colour of inferno, which goes from black through red to yellow
+# Ten hues that stay distinct, also on photographs; later points continue around the hue circle.
 PALETTE: tuple[Colour, ...] = (
     (255, 209, 0),
     (0, 168, 232),
@@ -33,19 +33,19 @@ PALETTE: tuple[Colour, ...] = (
     (190, 224, 60),
     (240, 150, 240),
 )
-WIDE_RING = 3.2  # radius of a ring, in those of a dot, that may have a dot in its middle
-# Markers are drawn so many times larger and scaled down, because Pillow's circles have stairs.
+WIDE_RING = 3.2  # radius of a ring around a dot, as a multiple of the dot's radius
+# Marks are drawn this many times larger and scaled down, because Pillow does not antialias.
 FINER = 3
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the figure
-Mark = int | Literal["ring"] | None  # what stands before words of the legend: a point's badge, a ring, nothing
+Mark = int | Literal["ring"] | None  # of a legend entry: the badge of a point, a ring, nothing
 
 
 def point_colour(index: int) -> Colour:
-    """The colour of the point with this index, counted from 0."""
+    """Return the colour of the point with this index, counted from 0."""
     if index < len(PALETTE):
         return PALETTE[index]
-    # Steps of the golden section never fall on an earlier hue.
+    # Steps of the golden ratio never repeat a hue.
     hue = (0.11 + (index - len(PALETTE)) * 0.6180339887) % 1.0
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.62, 0.96)
     return round(red * 255), round(green * 255), round(blue * 255)
@@ -53,7 +53,7 @@ def point_colour(index: int) -> Colour:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """Measures in pixels of the figure."""
+    """Sizes in pixels of the figure."""
 
     text: int
     row: int
@@ -63,12 +63,12 @@ class Style:
     narrowest: int
 
     def lead(self, mark: Mark) -> int:
-        """Room for the mark in front of a legend's words."""
+        """Return the width of the mark of a legend entry."""
         return 0 if mark is None else round(1.15 * self.row)
 
     @staticmethod
     def of(height: int) -> "Style":
-        """Measures that go with a panel of this height; below 240 pixels they shrink no further."""
+        """Return the sizes for a panel of this height; below 240 pixels they shrink no further."""
         unit = max(height, 240) / 512
         return Style(
             text=max(11, round(15 * unit)),
@@ -81,7 +81,7 @@ class Style:
 
 
 class Pen:
-    """Draws in pixels of the figure on a layer that is FINER times as large; every mark has a dark edge."""
+    """Draws on a layer that is FINER times as large as the figure, in pixels of the figure; marks have dark edges."""
 
     def __init__(self, draw: PIL.ImageDraw.ImageDraw, style: Style, *, ring: float = 2.3) -> None:
         self._draw = draw
@@ -90,31 +90,31 @@ class Pen:
         self.ring_radius = ring * style.dot
 
     def line(self, start: np.ndarray, end: np.ndarray, colour: Colour, width: float) -> None:
-        """A line with a dark edge."""
+        """Draw a line with a dark edge."""
         ends = [tuple(start * FINER), tuple(end * FINER)]
         self._draw.line(ends, fill=(*INK, 200), width=round((width + self._edge) * FINER))
         self._draw.line(ends, fill=colour, width=max(1, round(width * FINER)))
 
     def disc(self, centre: np.ndarray, radius: float, colour: Colour) -> None:
-        """A filled dot with a white and a dark rim."""
+        """Draw a filled dot with a white and a dark rim."""
         for size, fill in ((radius + 2 * self._edge, INK), (radius + self._edge, PAPER), (radius, colour)):
             self._draw.ellipse(_round_box(centre, size), fill=fill)
 
     def ring(self, centre: np.ndarray, colour: Colour) -> None:
-        """A hollow ring of ``ring_radius``, white and dark on both sides."""
+        """Draw a ring of ``ring_radius`` with a white and a dark rim on both sides."""
         outer = self.ring_radius
         for inset, width, fill in ((0.0, 4.0, INK), (0.7, 2.6, PAPER), (1.1, 1.8, colour)):
             box = _round_box(centre, outer - inset * self._edge)
             self._draw.ellipse(box, outline=fill, width=round(width * self._edge * FINER))
 
-    def tie(self, found: np.ndarray, true: np.ndarray, colour: Colour) -> None:
-        """A line from a found point to the rim of the ring around its true place."""
-        distance = float(np.linalg.norm(true - found))
+    def connect(self, point: np.ndarray, ring: np.ndarray, colour: Colour) -> None:
+        """Draw a line from a point to the rim of the ring with this centre."""
+        distance = float(np.linalg.norm(ring - point))
         if distance > self.ring_radius:
-            self.line(found, true + (found - true) * (self.ring_radius / distance), colour, 1.2 * self._edge)
+            self.line(point, ring + (point - ring) * (self.ring_radius / distance), colour, 1.2 * self._edge)
 
     def badge(self, centre: np.ndarray, index: int) -> None:
-        """The number of the point with this index (counted from 0) on a disc of its colour."""
+        """Draw the number of the point with this index (counted from 0) on a disc of its colour."""
         colour = point_colour(index)
         radius = self._style.badge
         self._draw.ellipse(_round_box(centre, radius + self._edge), fill=INK)
@@ -130,10 +130,10 @@ def _round_box(centre: np.ndarray, radius: float) -> tuple[float, float, float, 
     return x - radius * FINER, y - radius * FINER, x + radius * FINER, y + radius * FINER
 
 
-def place_badges(points: np.ndarray, avoid: np.ndarray, box: Box, style: Style) -> Float[np.ndarray, "points 2"]:
-    """A place for every number near its point, off the points, the rings and the other numbers, inside the panel."""
+def badge_positions(points: np.ndarray, avoid: np.ndarray, box: Box, style: Style) -> Float[np.ndarray, "points 2"]:
+    """Return a position for each badge: near its point, off points, rings and other badges, inside the panel."""
     marks = np.concatenate([points, avoid])
-    placed: list[np.ndarray] = []
+    chosen: list[np.ndarray] = []
     reach = style.badge + style.dot
     angles = [math.radians(-60 + 30 * step) for step in range(12)]
     steps = reach * np.array(
@@ -141,13 +141,13 @@ def place_badges(points: np.ndarray, avoid: np.ndarray, box: Box, style: Style) 
     )
     low, high = np.array(box[:2]) + style.badge, np.array(box[2:]) - style.badge
     for point in points:
-        places = np.clip(point + steps, low, high)
-        away = np.linalg.norm(places - point, axis=1)
-        on_marks = np.maximum(reach * 1.1 - np.linalg.norm(places[:, None] - marks, axis=-1), 0).sum(axis=1)
-        others = np.array(placed).reshape(-1, 2)
-        on_others = np.maximum(2.2 * style.badge - np.linalg.norm(places[:, None] - others, axis=-1), 0).sum(axis=1)
-        placed.append(places[np.argmin(3 * on_marks + 5 * on_others + 0.25 * away)])
-    return np.array(placed).reshape(-1, 2)
+        candidates = np.clip(point + steps, low, high)
+        away = np.linalg.norm(candidates - point, axis=1)
+        on_marks = np.maximum(reach * 1.1 - np.linalg.norm(candidates[:, None] - marks, axis=-1), 0).sum(axis=1)
+        others = np.array(chosen).reshape(-1, 2)
+        on_others = np.maximum(2.2 * style.badge - np.linalg.norm(candidates[:, None] - others, axis=-1), 0).sum(axis=1)
+        chosen.append(candidates[np.argmin(3 * on_marks + 5 * on_others + 0.25 * away)])
+    return np.array(chosen).reshape(-1, 2)
 
 
 def lay_over(figure: PIL.Image.Image, layer: PIL.Image.Image, corner: tuple[int, int]) -> None:
@@ -158,15 +158,15 @@ def lay_over(figure: PIL.Image.Image, layer: PIL.Image.Image, corner: tuple[int,
 
 @lru_cache(maxsize=32)
 def font_of(size: int, *, bold: bool = False) -> PIL.ImageFont.FreeTypeFont:
-    """The font of all letters, ``size`` pixels high."""
-    import matplotlib as mpl  # For its DejaVu, which knows more letters than Pillow's own font.
+    """Return the font of all text, ``size`` pixels high."""
+    import matplotlib as mpl  # For its DejaVu, which has more glyphs than Pillow's own font.
 
     file = Path(mpl.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf"
     return PIL.ImageFont.truetype(file, size)
 
 
 def shortened(text: str, width: float, font: PIL.ImageFont.FreeTypeFont) -> str:
-    """The text, cut with an ellipsis to be at most ``width`` pixels wide."""
+    """Return the text, cut with an ellipsis to be at most ``width`` pixels wide."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:
