@@ -39,7 +39,7 @@ def test_pairs_of_an_image_with_itself_are_the_same_points(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["-p", "1", "1"], 'Unknown option: "-p"'),
+        (["-p", "1", "1"], "Unknown option: -p"),
         (["--most", "0"], "at least 1, got 0"),
         (["--method", "prompt"], "Mutual matches need a method on features"),
     ],
