@@ -120,7 +120,7 @@ def test_records_that_are_to_be_seen_late_are_waited_for(birds: Dataset, tmp_pat
     back.start()
     assert len(run_folder.read_written(tmp_path / "run", set(range(6))).records) == 6
     back.join()
-    with pytest.raises(RunError, match=r"1 pairs are done, but their records are not to be seen in .*run"):
+    with pytest.raises(RunError, match=r"1 pairs are done, but their records are not visible in .*run"):
         run_folder.read_written(tmp_path / "run", {5, 6}, patience=0)
 
 

@@ -67,13 +67,13 @@ def open_store(path: Path, header: Mapping[str, Any]) -> None:
 
 
 def read_header(path: Path, model: type[Header], advice: str) -> Header:
-    """Read a store's header.
+    """Read a store's header; validators find its path in their context.
 
     Raises:
         RunError: It cannot be read, or is not what ``model`` describes; the message ends with ``advice``.
     """
     try:
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(path.read_bytes(), context={"path": path})
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is broken ({type(error).__name__}: {error}). {advice}") from error
 

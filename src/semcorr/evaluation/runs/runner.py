@@ -356,7 +356,7 @@ def _dataset_settings(dataset: Dataset) -> dict[str, Any]:
         "threshold": dataset.threshold,
         "pairs": len(dataset.pairs),
         "content": digest.hexdigest()[:20],
-        run_folder.PLACE: str(dataset.root.resolve()),
+        run_folder.ROOT: str(dataset.root.resolve()),
     }
 
 
