@@ -25,7 +25,7 @@ from semcorr.cli.options import Device, DType, Output
 from semcorr.datasets.base import Dataset
 from semcorr.errors import RunError
 from semcorr.evaluation.report.build import build_report
-from semcorr.evaluation.report.groups import Wanted
+from semcorr.evaluation.report.groups import ReportOptions
 from semcorr.evaluation.report.tables import Value
 from semcorr.evaluation.runs.records import Run
 from semcorr.evaluation.runs.runner import Method, run
@@ -151,9 +151,9 @@ def scores_of(runs: Sequence[Run]) -> list[MethodScore]:
         RunError: a report without the figures, that is of no pairs.
     """
     baseline = EXACT if any(one.name == EXACT for one in runs) else None
-    wanted = Wanted(alphas=(ALPHA,), baseline=baseline, times=True, quote=False)
+    wanted = ReportOptions(alphas=(ALPHA,), baseline=baseline, times=True, quote=False)
     values: dict[str, dict[str, Value]] = {one.name: {} for one in runs}
-    for sheet in build_report(runs, wanted).sheets:
+    for sheet in build_report(runs, wanted).tables:
         for row in sheet.rows:
             values[row.name] |= {column.key: value for column, value in zip(sheet.columns, row.values, strict=True)}
     return [_score(name, row) for name, row in values.items()]

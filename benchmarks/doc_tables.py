@@ -36,7 +36,8 @@ from benchmarks import transfer_accuracy as transfer
 from benchmarks.command import main, new_app
 from semcorr.cli import console
 from semcorr.errors import SemcorrError
-from semcorr.evaluation.report.tables import Column, Row, Sheet
+from semcorr.evaluation.report import tables as report_tables
+from semcorr.evaluation.report.tables import Column, Row
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -95,7 +96,7 @@ def _table(file: Path, title: str = "", headings: str = "") -> str:
         make = _OF_BENCHMARKS.get(file.stem)
         if make is not None:
             return markdown(make(document))
-        chosen = [sheet for sheet in sheets(document) if title in sheet.title]
+        chosen = [sheet for sheet in tables_of(document) if title in sheet.title]
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise SemcorrError(
             f"{file}: expected what a command wrote by --json ({type(error).__name__}: {error})."
@@ -106,21 +107,21 @@ def _table(file: Path, title: str = "", headings: str = "") -> str:
     return only(chosen[0], headings.split(", ")) if headings else chosen[0].markdown()
 
 
-def sheets(document: Mapping[str, Any]) -> list[Sheet]:
+def tables_of(document: Mapping[str, Any]) -> list[report_tables.Table]:
     """The tables of a report that was written as JSON."""
     tables = []
-    for sheet in document["sheets"]:
-        columns = tuple(Column(**column) for column in sheet["columns"])
+    for table in document["tables"]:
+        columns = tuple(Column(**column) for column in table["columns"])
         rows = tuple(
             Row(
                 name=row["name"],
                 quoted=row["quoted"],
                 values=tuple(_value(row["values"][column.key]) for column in columns),
             )
-            for row in sheet["rows"]
+            for row in table["rows"]
         )
-        header = {name: sheet[name] for name in ("title", "by", "dataset", "protocol")}
-        tables.append(Sheet(columns=columns, rows=rows, **header))
+        header = {name: table[name] for name in ("title", "by", "dataset", "protocol")}
+        tables.append(report_tables.Table(columns=columns, rows=rows, **header))
     return tables
 
 
@@ -132,7 +133,7 @@ def _values(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _value(value) for name, value in record.items()}
 
 
-def only(sheet: Sheet, headings: Sequence[str]) -> str:
+def only(sheet: report_tables.Table, headings: Sequence[str]) -> str:
     """Some columns of a sheet, each with its interval, as Markdown without the title.
 
     Raises:

@@ -3,7 +3,7 @@
 ``python -m benchmarks.transfer_accuracy [--support 1 2 5] [--targets 200] [--category animal] [-o runs/transfer]``
 
 For each category, points of the first so many annotated drawings are carried over to the same other drawings, and the
-result is compared with the truth, exactly as ``semcorr transfer`` and ``semcorr eval FOUND --truth TRUTH`` do it. What
+result is compared with the truth, exactly as ``semcorr transfer`` and ``semcorr score FOUND TRUTH`` do it. What
 is finished stays: the same command goes on.
 """
 

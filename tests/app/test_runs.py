@@ -10,7 +10,7 @@ import pytest
 from semcorr.app import runs
 from semcorr.errors import ImageError, RunError
 from semcorr.evaluation.runs.folder import append, open_run, read_run
-from semcorr.evaluation.runs.heatmaps_of import load_method
+from semcorr.evaluation.runs.recompute import load_method
 from semcorr.matchers.registry import load_matcher
 from semcorr.storage.record_store import Shard, new_record_file
 

@@ -11,7 +11,7 @@ from benchmarks import accuracy_and_time as frontier
 from benchmarks import doc_tables as pages
 from benchmarks.command import save_json
 from semcorr.errors import SemcorrError
-from semcorr.evaluation.report.tables import Column, Report, Row, Sheet
+from semcorr.evaluation.report.tables import Column, Report, Row, Table
 
 
 @pytest.mark.parametrize("page", pages.documents(), ids=lambda page: page.stem)
@@ -37,8 +37,8 @@ def results(tmp_path: Path) -> Path:
         Column(key="n", heading="pairs", kind="count"),
     )
     rows = (Row(name="mine", values=(50.04, (40.0, 61.26), 1234)),)
-    sheet = Sheet(title="all: PCK", by="overall", dataset="toy", protocol="box", columns=columns, rows=rows)
-    (tmp_path / "run.json").write_text(Report(sheets=(sheet,)).json())
+    sheet = Table(title="all: PCK", by="overall", dataset="toy", protocol="box", columns=columns, rows=rows)
+    (tmp_path / "run.json").write_text(Report(tables=(sheet,)).json())
     return tmp_path
 
 

@@ -30,8 +30,8 @@ def annotations(data: Path) -> list[Path]:
 def test_a_run_prints_its_figures_beside_the_baselines(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
     ran = semcorr("eval", "spair", "--data", data, "-o", tmp_path / "mine", *GUESS, "--json")
     assert ran.status == 0, ran.err
-    sheet = json.loads(ran.out)["sheets"][0]
-    assert [row["name"] for row in sheet["rows"] if not row["quoted"]] == [
+    table = json.loads(ran.out)["tables"][0]
+    assert [row["name"] for row in table["rows"] if not row["quoted"]] == [
         "mine",
         "same-box-position",
         "random",
@@ -65,8 +65,8 @@ def test_pairs_of_one_difficulty(semcorr: Semcorr, data: Path, tmp_path: Path) -
     same = sum(json.loads(file.read_text())["viewpoint_variation"] == 0 for file in files)
     assert 0 < same < len(files)
     words = ("eval", "spair", "--data", data, "--flag", "viewpoint=0", "-o", tmp_path / "run", *GUESS, "--json")
-    sheets = json.loads(semcorr(*words).out)["sheets"]
-    assert sheets[-1]["rows"][0]["values"]["pairs"] == same
+    tables = json.loads(semcorr(*words).out)["tables"]
+    assert tables[-1]["rows"][0]["values"]["pairs"] == same
 
 
 def test_a_run_of_other_settings_is_refused(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ def test_the_ablation_is_one_commands_output(semcorr: Semcorr, data: Path, tmp_p
     words = tuple("rounds=2" if word == "rounds=1" else word for word in words)
     ran = semcorr(*words, "--alpha", 0.1, "--crops-apart", "--json")
     assert ran.status == 0, ran.err
-    tables = {sheet["by"]: sheet for sheet in reversed(json.loads(ran.out)["sheets"])}
-    names = {by: [row["name"] for row in sheet["rows"]] for by, sheet in tables.items()}
+    tables = {table["by"]: table for table in reversed(json.loads(ran.out)["tables"])}
+    names = {by: [row["name"] for row in table["rows"]] for by, table in tables.items()}
     assert list(reversed(names)) == ["overall", "layer", "rounds", "crops"]
     guesses = ["same-position", "same-box-position", "random", "oracle-grid"]
     without = ["no crops", "no crops at learning", "no crops at locating"]

@@ -10,7 +10,7 @@ import pytest
 from cyclopts import App
 
 from evaluation.handmade import pair_record, run_of
-from semcorr.cli.report import TableOptions, report
+from semcorr.cli.report import PlotOptions, TableOptions, report
 from semcorr.errors import RunError, SettingsError
 from semcorr.evaluation.runs import folder as run_folder
 from semcorr.evaluation.runs.records import PairRecord
@@ -78,7 +78,7 @@ def test_options(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     out, _ = call(capsys, folder, "--by", "overall", "--by", "viewpoint", *words, "--no-baselines")
     document = json.loads(out)
-    first, *_, last = document["sheets"]
+    first, *_, last = document["tables"]
     # 5 of 60 pixels: right at 0.09 already.
     assert first["rows"][0]["values"]["pck@0.09 per image"] == 100
     assert first["protocol"] == "image side, squashed to 512 × 512"
@@ -113,8 +113,8 @@ def test_plots(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "curves.png",
         "pairs-mine.png",
     ]
-    assert "Picture" not in out
-    assert err.count("Picture: ") == 3
+    assert "Figure" not in out
+    assert err.count("Figure: ") == 3
 
 
 def test_errors(folder: Path, tmp_path: Path) -> None:
@@ -125,6 +125,6 @@ def test_errors(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="Unknown grouping"):
         report(folder, tables=TableOptions(by=("categories",)))
     with pytest.raises(SettingsError, match="Expected --plots"):
-        report(folder, heatmaps=True)
+        report(folder, plots=PlotOptions(heatmaps=True))
     with pytest.raises(SettingsError, match="Unknown threshold"):
         report(folder, threshold="box")

@@ -1,4 +1,4 @@
-"""``semcorr transfer`` and ``semcorr eval --truth``: from annotations to figures, whatever happens."""
+"""``semcorr transfer`` and ``semcorr score``: from annotations to figures, whatever happens."""
 
 import json
 import os
@@ -45,9 +45,9 @@ def test_all_formats_the_page_and_the_figures(semcorr: Callable[..., Ran], drawi
     assert document["annotations"][:2] == before["annotations"]
     assert document["semcorr"]["supports"] == {"car": 2}
 
-    ran = semcorr("eval", out, "--truth", drawings.truth, "--json")
+    ran = semcorr("score", out, drawings.truth, "--json")
     scores = json.loads(ran.out)
-    assert scores["things"] == 3
+    assert scores["objects"] == 3
     assert 0 < scores["pck"]["0.1"] <= 1
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.handmade import pair_record
 from semcorr.errors import RunError
-from semcorr.evaluation.baselines import BASELINES, oracle_grid, random_place, same_box_position, same_position
+from semcorr.evaluation.baselines import BASELINES, oracle_grid, random_position, same_box_position, same_position
 from semcorr.evaluation.runs.records import PairRecord
 
 PAIR = pair_record(
@@ -46,13 +46,13 @@ def test_oracle_grid_says_the_middle_of_the_cell() -> None:
 
 def test_random_is_uniform_in_the_box_and_seeded_by_the_pair() -> None:
     many = _with_truth(np.zeros((4000, 2)))
-    guess = random_place(many)
+    guess = random_position(many)
     assert (guess >= (100, 10)).all()
     assert (guess <= (180, 60)).all()
     np.testing.assert_allclose(guess.mean(0), [140, 35], atol=2)
-    assert np.array_equal(guess, random_place(many))
-    assert not np.array_equal(guess, random_place(dataclasses.replace(many, pair="b-a")))
-    anywhere = random_place(dataclasses.replace(many, target_box=None))
+    assert np.array_equal(guess, random_position(many))
+    assert not np.array_equal(guess, random_position(dataclasses.replace(many, pair="b-a")))
+    anywhere = random_position(dataclasses.replace(many, target_box=None))
     np.testing.assert_allclose(anywhere.mean(0), [150, 50], atol=5)
 
 

@@ -18,7 +18,7 @@ from semcorr.evaluation.metrics.pck import is_correct
 from semcorr.evaluation.metrics.scores import score
 from semcorr.evaluation.report import plots
 from semcorr.evaluation.report.build import build_report
-from semcorr.evaluation.report.groups import Wanted
+from semcorr.evaluation.report.groups import ReportOptions, group_runs
 from semcorr.evaluation.runs.ablation import one_layer
 from semcorr.evaluation.runs.folder import append, open_run
 from semcorr.evaluation.runs.records import Run
@@ -71,17 +71,17 @@ def test_infinity_and_nan_are_wrong() -> None:
 @pytest.mark.parametrize("frame", ["original", "squash"])
 @pytest.mark.parametrize("threshold", ["target-box", "source-box", "reference-cub"])
 def test_every_table_of_a_report_counts_them_right(threshold: str, frame: str) -> None:
-    wanted = Wanted(by=("overall", "category", "point", "layer"), threshold=threshold, frame=frame, quote=False)
+    options = ReportOptions(by=("overall", "category", "point", "layer"), threshold=threshold, frame=frame, quote=False)
     seen = set()
-    for sheet in build_report([made(), one_layer(made())], wanted).sheets:
-        for row in sheet.rows:
-            values = {c.key: v for c, v in zip(sheet.columns, row.values, strict=True)}
+    for table in build_report([made(), one_layer(made())], options).tables:
+        for row in table.rows:
+            values = {c.key: v for c, v in zip(table.columns, row.values, strict=True)}
             for key, value in values.items():
                 if value is None:  # a derived run has no layers of its own
                     continue
                 if ("pck@0.1" in key and "95%" not in key) or key in ("pck all", "pck confident half"):
-                    assert value == 100, (sheet.title, row.name, key)
-                    seen.add((sheet.by, key.split(" ")[-1]))
+                    assert value == 100, (table.title, row.name, key)
+                    seen.add((table.by, key.split(" ")[-1]))
                 elif "pck@0.05" in key and "95%" not in key:
                     assert value == 0
     assert {by for by, _ in seen} == {"overall", "category", "point", "layer"}
@@ -91,18 +91,18 @@ def test_every_table_of_a_report_counts_them_right(threshold: str, frame: str) -
 
 def test_curves_and_tiles_count_them_right() -> None:
     run = made()
-    scores = score(run.records, plots.measure([run], Wanted())[0].protocol)
+    scores = score(run.records, group_runs([run], ReportOptions())[0].protocol)
     assert scores.averages([0.1]).per_point.tolist() == [1.0]
-    group = plots.measure([run], Wanted())[0]
-    line = plots.curves(group, Wanted()).axes[1].lines[0]
+    group = group_runs([run], ReportOptions())[0]
+    line = plots.curves(group, ReportOptions()).axes[1].lines[0]
     at = np.flatnonzero(np.isclose(line.get_xdata(), 0.1))
     assert np.asarray(line.get_ydata())[at].tolist() == [100.0]
 
 
 def test_a_calibration_counts_them_right() -> None:
     """Half of the points lie on the threshold and are sure, half beyond and are not: the curve goes from 0 to 1."""
-    found = calibrate(made(lambda pair, point: ON if point % 2 else 2 * ON), kind="isotonic")
-    assert found.apply(np.array([0.0, 1.0])) == pytest.approx([0, 1], abs=0.01)
+    calibration = calibrate(made(lambda pair, point: ON if point % 2 else 2 * ON), kind="isotonic")
+    assert calibration.apply(np.array([0.0, 1.0])) == pytest.approx([0, 1], abs=0.01)
 
 
 def test_the_page_counts_them_right(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_the_page_counts_them_right(tmp_path: Path) -> None:
         append(file, record)
     opened = runs.open_run(tmp_path, "run")
     assert runs.select(opened, outcome="all right") == list(range(5))
-    assert all("10 of 10 right" in runs.label_of(opened, place) for place in range(5))
+    assert all("10 of 10 right" in runs.label_of(opened, index) for index in range(5))
 
 
 def test_the_demonstration_counts_them_right() -> None:
@@ -129,13 +129,13 @@ def test_key_points_against_true_ones_count_them_right(tmp_path: Path) -> None:
     names = [str(number) for number in range(POINTS)]
 
     def file(name: str, offset: float) -> Path:
-        things: list[dict[str, Any]] = []
+        objects: list[dict[str, Any]] = []
         for number, truth in enumerate(truths(30), start=1):
             values = np.column_stack([truth + offset * RIGHT / ON, np.full(POINTS, 2)]).ravel().tolist()
             box = {"bbox": [0, 0, SIZE, 20], "area": SIZE * 20, "iscrowd": 0, "num_keypoints": POINTS}
-            things.append({"id": number, "image_id": number, "category_id": 1, "keypoints": values, **box})
+            objects.append({"id": number, "image_id": number, "category_id": 1, "keypoints": values, **box})
         images = [{"id": number, "file_name": f"{number}.png"} for number in range(1, 31)]
-        content = {"images": images, "annotations": things}
+        content = {"images": images, "annotations": objects}
         content["categories"] = [{"id": 1, "name": "cat", "keypoints": names}]
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
         return tmp_path / name

@@ -17,7 +17,7 @@ from semcorr.errors import CalibrationError, QueryError
 from semcorr.evaluation.fit_calibration import calibrate
 from semcorr.evaluation.metrics.confidence import calibration_error
 from semcorr.evaluation.report.build import build_report
-from semcorr.evaluation.report.groups import Wanted
+from semcorr.evaluation.report.groups import ReportOptions
 from semcorr.evaluation.runs.records import Run
 from semcorr.evaluation.runs.runner import Method as RunMethod
 from semcorr.evaluation.runs.runner import run
@@ -178,7 +178,7 @@ def test_every_bundled_one_is_sound() -> None:
 def test_a_report_tells_what_confidence_is_worth() -> None:
     guess = run_of("random", drawn(40).records, method={"name": "random"})
     report = build_report([drawn(400), dataclasses.replace(guess, name="random")])
-    sheet = next(sheet for sheet in report.sheets if "confidence" in sheet.title)
+    sheet = next(sheet for sheet in report.tables if "confidence" in sheet.title)
     assert [row.name for row in sheet.rows] == ["drawn"]
     error, is_calibrated, area, everything, half, gain = sheet.rows[0].values
     # Right with the probability c^2: c is 1/6 too much on average, 1/3 are right, 7/12 of those with c > 1/2.
@@ -337,8 +337,8 @@ def test_the_data_set_decides_in_a_run(tmp_path: Path, name: str, images: list[n
     for one, other in zip(used.records, raw.records, strict=True):
         assert np.array_equal(one.confidence, other.confidence) != holds
     assert ("calibration" in used.settings["method"]) == holds
-    report = build_report([used], Wanted(quote=False))
-    sheet = next(sheet for sheet in report.sheets if "confidence" in sheet.title)
+    report = build_report([used], ReportOptions(quote=False))
+    sheet = next(sheet for sheet in report.tables if "confidence" in sheet.title)
     told = dict(zip([column.key for column in sheet.columns], sheet.rows[0].values, strict=True))
     assert told["calibrated"] == ("yes" if holds else "no")
     assert any("is uncalibrated: its calibration was fitted to" in note for note in report.notes) != holds
@@ -364,7 +364,7 @@ def test_an_earlier_versions_run_of_another_data_set_is_called_uncalibrated() ->
     method = {"name": "dift", **usual.identity()}
     for name, told in (("toy", "yes"), ("pf-willow", "no"), ("own", "yes")):
         report = build_report([run_of("old", drawn(5).records, dataset={"name": name}, method=method)])
-        sheet = next(sheet for sheet in report.sheets if "confidence" in sheet.title)
+        sheet = next(sheet for sheet in report.tables if "confidence" in sheet.title)
         assert told in sheet.rows[0].values
         assert any("which says nothing of" in note for note in report.notes) == (told == "no")
 

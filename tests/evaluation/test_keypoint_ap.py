@@ -1,4 +1,4 @@
-"""Found key-points against true ones: counted by hand, and average precision against a closed form."""
+"""Predicted key-points against true ones: counted by hand, and average precision against a closed form."""
 
 import json
 from pathlib import Path
@@ -14,28 +14,30 @@ from semcorr.evaluation.metrics.keypoint_ap import score
 KINDS = [{"id": 1, "name": "cat", "keypoints": ["ear", "tail"]}]
 
 
-def thing(number: int, image: int, keypoints: list[float], **more: Any) -> dict[str, Any]:
+def annotation(number: int, image: int, keypoints: list[float], **more: Any) -> dict[str, Any]:
     box = {"bbox": [0, 0, 100, 50], "area": 5000, "iscrowd": 0, "num_keypoints": 2}
     return {"id": number, "image_id": image, "category_id": 1, "keypoints": keypoints, **box, **more}
 
 
-def save(path: Path, things: list[dict[str, Any]], images: int = 2) -> Path:
+def save(path: Path, objects: list[dict[str, Any]], images: int = 2) -> Path:
     listed = [{"id": number, "file_name": f"{number}.png"} for number in range(1, images + 1)]
-    path.write_text(json.dumps({"images": listed, "categories": KINDS, "annotations": things}), encoding="utf-8")
+    path.write_text(json.dumps({"images": listed, "categories": KINDS, "annotations": objects}), encoding="utf-8")
     return path
 
 
 @pytest.fixture
 def truth(tmp_path: Path) -> Path:
-    return save(tmp_path / "truth.json", [thing(1, 1, [10, 10, 2, 50, 20, 2]), thing(2, 2, [30, 30, 2, 60, 40, 1])])
+    return save(
+        tmp_path / "truth.json", [annotation(1, 1, [10, 10, 2, 50, 20, 2]), annotation(2, 2, [30, 30, 2, 60, 40, 1])]
+    )
 
 
 def test_by_hand(truth: Path, tmp_path: Path) -> None:
     # Of boxes 100 long: 4 off (right at 0.05 and 0.1), 8 off (at 0.1 only), 20 off (wrong). The covered tail is none.
-    first = thing(1, 1, [0] * 6, keypoints_found=[14, 10, 0.9, 50, 28, 0.6], score=0.75)
-    second = thing(2, 2, [0] * 6, keypoints_found=[50, 30, 0.2, 60, 40, 0.8], score=0.5)
+    first = annotation(1, 1, [0] * 6, keypoints_found=[14, 10, 0.9, 50, 28, 0.6], score=0.75)
+    second = annotation(2, 2, [0] * 6, keypoints_found=[50, 30, 0.2, 60, 40, 0.8], score=0.5)
     scores = score(save(tmp_path / "found.json", [first, second]), truth)
-    assert (scores.things, scores.points, scores.found) == (2, 3, 3)
+    assert (scores.objects, scores.points, scores.predicted_points) == (2, 3, 3)
     assert scores.pck == {0.05: pytest.approx(1 / 3), 0.1: pytest.approx(2 / 3)}
     assert scores.per_image == {0.05: pytest.approx(1 / 4), 0.1: pytest.approx(1 / 2)}
     assert scores.risk == pytest.approx((0 + 0 + 1 / 3) / 3)  # the wrong one is the least confident
@@ -43,17 +45,17 @@ def test_by_hand(truth: Path, tmp_path: Path) -> None:
     assert scores.error == pytest.approx((0.1 + 0.4 + 0.2) / 3)
 
 
-def test_what_was_not_found_is_wrong(truth: Path, tmp_path: Path) -> None:
-    first = thing(1, 1, [0] * 6, keypoints_found=[10, 10, 0.9, None, None, 0.0], score=0.9)
+def test_points_without_a_prediction_are_wrong(truth: Path, tmp_path: Path) -> None:
+    first = annotation(1, 1, [0] * 6, keypoints_found=[10, 10, 0.9, None, None, 0.0], score=0.9)
     scores = score(save(tmp_path / "found.json", [first]), truth)
-    assert (scores.points, scores.found) == (3, 1)
+    assert (scores.points, scores.predicted_points) == (3, 1)
     assert scores.pck[0.1] == pytest.approx(1 / 3)
 
 
-def test_pictures_that_nobody_looked_at_do_not_count(truth: Path, tmp_path: Path) -> None:
-    first = thing(1, 1, [10, 10, 2, 50, 20, 2])
+def test_images_that_are_not_in_both_files_do_not_count(truth: Path, tmp_path: Path) -> None:
+    first = annotation(1, 1, [10, 10, 2, 50, 20, 2])
     scores = score(save(tmp_path / "found.json", [first], images=1), truth)
-    assert (scores.things, scores.points, scores.pck[0.05]) == (1, 2, 1.0)
+    assert (scores.objects, scores.points, scores.pck[0.05]) == (1, 2, 1.0)
     assert scores.precision["AP"] == pytest.approx(1.0)
 
 
@@ -61,9 +63,9 @@ def test_average_precision_is_cocos(tmp_path: Path) -> None:
     """The similarity is exp(-d^2 / (2 area (2 sigma)^2)): 0.72 passes the thresholds from 0.5 to 0.7, 5 of 10."""
     sigma, area = 0.05, 5000
     apart = np.sqrt(-np.log(0.72) * 2 * area * (2 * sigma) ** 2)
-    true = save(tmp_path / "truth.json", [thing(1, 1, [10, 10, 2, 50, 20, 2])], images=1)
-    found = thing(1, 1, [10 + apart, 10, 2, 50, 20 + apart, 2], score=0.5)
-    scores = score(save(tmp_path / "found.json", [found], images=1), true, sigma=sigma)
+    true = save(tmp_path / "truth.json", [annotation(1, 1, [10, 10, 2, 50, 20, 2])], images=1)
+    predictions = annotation(1, 1, [10 + apart, 10, 2, 50, 20 + apart, 2], score=0.5)
+    scores = score(save(tmp_path / "found.json", [predictions], images=1), true, sigma=sigma)
     assert scores.precision == {
         "AP": pytest.approx(0.5),
         "AP50": pytest.approx(1.0),
@@ -72,9 +74,9 @@ def test_average_precision_is_cocos(tmp_path: Path) -> None:
     }
 
 
-def test_the_thing_that_overlaps_most_is_compared(truth: Path, tmp_path: Path) -> None:
-    far = thing(1, 1, [90, 45, 2, 90, 45, 2], bbox=[80, 40, 20, 10])
-    near = thing(2, 1, [10, 10, 2, 50, 20, 2], bbox=[5, 5, 90, 45])
+def test_the_object_that_overlaps_most_is_compared(truth: Path, tmp_path: Path) -> None:
+    far = annotation(1, 1, [90, 45, 2, 90, 45, 2], bbox=[80, 40, 20, 10])
+    near = annotation(2, 1, [10, 10, 2, 50, 20, 2], bbox=[5, 5, 90, 45])
     scores = score(save(tmp_path / "found.json", [far, near], images=1), truth)
     assert scores.pck[0.05] == 1.0
 
@@ -88,14 +90,14 @@ def test_the_thing_that_overlaps_most_is_compared(truth: Path, tmp_path: Path) -
         (json.dumps({"images": [], "categories": KINDS, "annotations": []}), "Nothing in"),
     ],
 )
-def test_broken_files_are_told(truth: Path, tmp_path: Path, content: str, message: str) -> None:
-    found = tmp_path / "found.json"
-    found.write_text(content, encoding="utf-8")
+def test_broken_files_are_refused(truth: Path, tmp_path: Path, content: str, message: str) -> None:
+    predictions = tmp_path / "found.json"
+    predictions.write_text(content, encoding="utf-8")
     with pytest.raises(DatasetError, match=message):
-        score(found, truth)
+        score(predictions, truth)
 
 
-def test_missing_files_and_senseless_settings_are_told(truth: Path, tmp_path: Path) -> None:
+def test_missing_files_and_senseless_settings_are_refused(truth: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be read"):
         score(tmp_path / "no.json", truth)
     with pytest.raises(SettingsError, match="above 0"):
@@ -103,51 +105,53 @@ def test_missing_files_and_senseless_settings_are_told(truth: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        ({"bbox": [0, 0, 1]}, "no places in a picture"),
-        ({"bbox": [0, 0, 1e300, 1]}, "no places in a picture"),
+        ({"bbox": [0, 0, 1]}, "no positions in an image"),
+        ({"bbox": [0, 0, 1e300, 1]}, "no positions in an image"),
         ({"bbox": [0, 0, 10**400, 1]}, "OverflowError"),
-        ({"keypoints": [1e200, 0, 2, 0, 0, 0]}, "no places in a picture"),
+        ({"keypoints": [1e200, 0, 2, 0, 0, 0]}, "no positions in an image"),
     ],
 )
-def test_numbers_that_are_no_places_are_told(truth: Path, tmp_path: Path, change: dict[str, Any], told: str) -> None:
-    with pytest.raises(DatasetError, match=told):
-        score(save(tmp_path / "found.json", [{**thing(1, 1, [10, 10, 2, 50, 20, 2]), **change}]), truth)
+def test_numbers_that_are_no_positions_are_refused(
+    truth: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DatasetError, match=message):
+        score(save(tmp_path / "found.json", [{**annotation(1, 1, [10, 10, 2, 50, 20, 2]), **change}]), truth)
 
 
 def test_truth_without_visible_points_or_sizes(truth: Path, tmp_path: Path) -> None:
-    hidden = save(tmp_path / "hidden.json", [thing(1, 1, [10, 10, 1, 50, 20, 1])])
+    hidden = save(tmp_path / "hidden.json", [annotation(1, 1, [10, 10, 1, 50, 20, 1])])
     with pytest.raises(DatasetError, match="Expected key-points that can be seen"):
         score(truth, hidden)
-    flat = save(tmp_path / "flat.json", [{**thing(1, 1, [10, 10, 2, 50, 20, 2]), "bbox": [0, 0, 0, 0]}])
+    flat = save(tmp_path / "flat.json", [{**annotation(1, 1, [10, 10, 2, 50, 20, 2]), "bbox": [0, 0, 0, 0]}])
     assert score(truth, flat).pck[0.1] == 1.0
 
 
 def test_a_category_annotated_in_other_images_only_has_no_precision(tmp_path: Path) -> None:
-    """Of two categories one is true in an image that nobody looked at, or has no points: the mean is of the other."""
-    found = write(tmp_path / "found.json", [cat(1, 1)], 1)
+    """One of two categories is true in an image of one file alone, or has no points: the mean is of the other."""
+    predictions = write(tmp_path / "found.json", [cat(1, 1)], 1)
     for other in (dog(2, 2), dog(2, 1, keypoints=[0, 0, 0], num_keypoints=0)):
         truth = write(tmp_path / "truth.json", [cat(1, 1), other], 2)
-        assert score(found, truth).precision["AP"] == pytest.approx(1.0)
+        assert score(predictions, truth).precision["AP"] == pytest.approx(1.0)
 
 
 DOG = {"id": 2, "name": "dog", "keypoints": ["nose"]}
 
 
-def write(path: Path, things: list[dict[str, Any]], images: int) -> Path:
+def write(path: Path, objects: list[dict[str, Any]], images: int) -> Path:
     """Cats (1) and dogs (2)."""
-    content = json.loads(save(path, things, images=images).read_text())
+    content = json.loads(save(path, objects, images=images).read_text())
     path.write_text(json.dumps(content | {"categories": [*KINDS, DOG]}))
     return path
 
 
 def cat(number: int, image: int, **more: Any) -> dict[str, Any]:
-    return thing(number, image, [10, 10, 2, 50, 20, 2], **more)
+    return annotation(number, image, [10, 10, 2, 50, 20, 2], **more)
 
 
 def dog(number: int, image: int, **more: Any) -> dict[str, Any]:
-    return {**thing(number, image, [5, 5, 2]), "category_id": 2, **more}
+    return {**annotation(number, image, [5, 5, 2]), "category_id": 2, **more}
 
 
 def test_objects_that_belong_to_no_true_one_are_counted(tmp_path: Path) -> None:
@@ -177,7 +181,7 @@ def test_a_crowd_takes_any_number(tmp_path: Path) -> None:
 def test_wrong_categories_alone_are_an_answer(tmp_path: Path) -> None:
     true = write(tmp_path / "truth.json", [cat(1, 1)], images=1)
     scores = score(write(tmp_path / "found.json", [dog(1, 1)], images=1), true)
-    assert (scores.pck[0.1], scores.found, scores.wrong_category) == (0, 0, 1)
+    assert (scores.pck[0.1], scores.predicted_points, scores.wrong_category) == (0, 0, 1)
     assert scores.precision["AP"] == 0
 
 
@@ -185,10 +189,10 @@ def test_wrong_categories_alone_are_an_answer(tmp_path: Path) -> None:
 def test_extra_objects_lower_average_precision(tmp_path: Path, image: int) -> None:
     """A false cat that is surer than the true one, in its image or one without cats: 1 of 2 right at full recall."""
     true = write(tmp_path / "truth.json", [cat(1, 1), dog(2, 2)], images=2)
-    away = thing(2, image, [90, 45, 2, 5, 45, 2], bbox=[0, 0, 100, 50], score=0.9)
+    away = annotation(2, image, [90, 45, 2, 5, 45, 2], bbox=[0, 0, 100, 50], score=0.9)
     predicted = [cat(1, 1, score=0.5), dog(3, 2, score=0.5)]
     alone, more = (
-        score(write(tmp_path / "found.json", things, images=2), true) for things in (predicted, [*predicted, away])
+        score(write(tmp_path / "found.json", objects, images=2), true) for objects in (predicted, [*predicted, away])
     )
     assert alone.precision["AP"] == pytest.approx(1.0)
     assert more.precision["AP"] == pytest.approx((0.5 + 1) / 2)
@@ -197,13 +201,13 @@ def test_extra_objects_lower_average_precision(tmp_path: Path, image: int) -> No
 
 def test_extra_objects_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     true = write(tmp_path / "truth.json", [cat(n, n) for n in range(1, 13)], images=12)
-    found = write(tmp_path / "found.json", [one(n, n) for n in range(1, 13) for one in (cat, dog)], images=12)
-    assert main(["eval", str(found), "--truth", str(true)]) == 0
+    predictions = write(tmp_path / "found.json", [one(n, n) for n in range(1, 13) for one in (cat, dog)], images=12)
+    assert main(["score", str(predictions), str(true)]) == 0
     out = capsys.readouterr().out
     assert "12 in 12 of 12 images" in out
     assert "1 dog" in out
     assert "and 2 images more" in out
-    assert main(["eval", str(found), "--truth", str(true), "--json"]) == 0
+    assert main(["score", str(predictions), str(true), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["extra_objects"], document["wrong_category"], document["surplus"]) == (12, 12, 0)
     assert document["extra"]["12.png"] == {"dog": 1}
@@ -214,36 +218,36 @@ def test_a_root_category_of_the_same_name_hides_nothing(truth: Path, tmp_path: P
     document = json.loads(truth.read_text(encoding="utf-8"))
     document["categories"].insert(0 if first else 1, {"id": 0, "name": "cat", "supercategory": "none"})
     truth.write_text(json.dumps(document), encoding="utf-8")
-    found = save(tmp_path / "found.json", [thing(1, 1, [10, 10, 2, 50, 20, 2])], images=1)
-    assert score(found, truth).pck[0.05] == 1.0
-    assert score(truth, found).pck[0.05] == 1.0
+    predictions = save(tmp_path / "found.json", [annotation(1, 1, [10, 10, 2, 50, 20, 2])], images=1)
+    assert score(predictions, truth).pck[0.05] == 1.0
+    assert score(truth, predictions).pck[0.05] == 1.0
 
 
 def test_predicted_objects_are_no_truth(truth: Path, tmp_path: Path) -> None:
     document = json.loads(truth.read_text(encoding="utf-8"))
     document["annotations"][1]["semcorr"] = {"predicted": True}
     truth.write_text(json.dumps(document), encoding="utf-8")
-    found = [thing(1, 1, [10, 10, 2, 50, 20, 2]), thing(2, 2, [90, 90, 2, 90, 90, 2])]
-    scores = score(save(tmp_path / "found.json", found), truth)
-    assert (scores.things, scores.points, scores.pck[0.05]) == (1, 2, 1.0)
+    predictions = [annotation(1, 1, [10, 10, 2, 50, 20, 2]), annotation(2, 2, [90, 90, 2, 90, 90, 2])]
+    scores = score(save(tmp_path / "found.json", predictions), truth)
+    assert (scores.objects, scores.points, scores.pck[0.05]) == (1, 2, 1.0)
     assert scores.surplus + scores.wrong_category == 0  # that it is there is known
     document["annotations"][1]["semcorr"]["accepted"] = True
     truth.write_text(json.dumps(document), encoding="utf-8")
-    assert score(save(tmp_path / "found.json", found), truth).points == 3
+    assert score(save(tmp_path / "found.json", predictions), truth).points == 3
 
 
 def test_unknown_marks_in_the_truth_are_refused(tmp_path: Path) -> None:
-    found = save(tmp_path / "found.json", [thing(1, 1, [10, 10, 0.9, 50, 20, 0.8])])
-    truth = save(tmp_path / "truth.json", [thing(1, 1, [10, 10, 2, 50, 20, 0.8])])
+    predictions = save(tmp_path / "found.json", [annotation(1, 1, [10, 10, 0.9, 50, 20, 0.8])])
+    truth = save(tmp_path / "truth.json", [annotation(1, 1, [10, 10, 2, 50, 20, 0.8])])
     with pytest.raises(DatasetError, match=r"got 0\.8 for 'tail' of annotation 1"):
-        score(found, truth)
+        score(predictions, truth)
 
 
 def test_files_of_images_of_other_sizes_are_refused(truth: Path, tmp_path: Path) -> None:
-    found = save(tmp_path / "found.json", [thing(1, 1, [10, 10, 2, 50, 20, 2])])
-    for path, size in ((truth, (200, 100)), (found, (100, 50))):
+    predictions = save(tmp_path / "found.json", [annotation(1, 1, [10, 10, 2, 50, 20, 2])])
+    for path, size in ((truth, (200, 100)), (predictions, (100, 50))):
         document = json.loads(path.read_text(encoding="utf-8"))
         document["images"][0] |= {"width": size[0], "height": size[1]}
         path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"declares 100 x 50 pixels for '1.png', and .* 200 x 100"):
-        score(found, truth)
+        score(predictions, truth)

@@ -10,7 +10,7 @@ from scipy.io import loadmat
 
 from semcorr.datasets import registry
 from semcorr.evaluation.report.build import build_report
-from semcorr.evaluation.report.groups import Wanted
+from semcorr.evaluation.report.groups import ReportOptions
 from semcorr.evaluation.runs.runner import Method, run
 
 DATA = os.environ.get("SEMCORR_TEST_DATA")
@@ -54,9 +54,9 @@ def test_same_position_under_both_rules_and_averages(tmp_path: Path, alpha: floa
     found = run(dataset, Method(name="same-position"), tmp_path / "run")
     expected = recomputed(alpha)
     for rule in ("keypoints", "reference-willow"):
-        report = build_report([found], Wanted(alphas=(alpha,), threshold=rule, quote=False))
-        sheet = report.sheets[0]
-        values = {c.heading: v for c, v in zip(sheet.columns, sheet.rows[0].values, strict=True) if "PCK" in c.heading}
+        report = build_report([found], ReportOptions(alphas=(alpha,), threshold=rule, quote=False))
+        table = report.tables[0]
+        values = {c.heading: v for c, v in zip(table.columns, table.rows[0].values, strict=True) if "PCK" in c.heading}
         for average in ("per image", "per point"):
             (value,) = (v for heading, v in values.items() if average in heading)
             assert value == pytest.approx(expected[rule, average], abs=1e-3), (rule, average)

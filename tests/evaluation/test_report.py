@@ -17,14 +17,14 @@ from evaluation.handmade import pair_record, run_of
 from semcorr.errors import SettingsError
 from semcorr.evaluation.metrics import pck
 from semcorr.evaluation.report.build import build_report
-from semcorr.evaluation.report.groups import Wanted, with_baselines
+from semcorr.evaluation.report.groups import ReportOptions, with_baselines
 from semcorr.evaluation.report.published import PUBLISHED, quoted
 from semcorr.evaluation.report.tables import Report
 from semcorr.evaluation.runs.records import PairRecord
 
 
 def record(index: int, category: str, offsets: list[float] | None, **changes: Any) -> PairRecord:
-    """A pair whose true points are (10, 50), (20, 50), ...; what was found lies ``offsets`` pixels to the right.
+    """A pair whose true points are (10, 50), (20, 50), ...; the predictions are ``offsets`` pixels to its right.
 
     The target's box is 100 long, so that offsets are percents of the threshold's size.
     """
@@ -41,8 +41,8 @@ def record(index: int, category: str, offsets: list[float] | None, **changes: An
         "locate_seconds": 0.5,
     }
     truth = [(10 * number, 50) for number in range(1, count + 1)]
-    found = None if offsets is None else [(offset, 0) for offset in offsets]
-    return pair_record(index, truth, found, **(fields | changes))
+    predicted = None if offsets is None else [(offset, 0) for offset in offsets]
+    return pair_record(index, truth, predicted, **(fields | changes))
 
 
 # At 0.1: cat 1 of 2 and 1 of 1, dog 0 of 2; at 0.05 cat 0 of 2 and 1 of 1. A pair of dogs has no points.
@@ -70,8 +70,8 @@ BAD = run_of(
 
 
 def values(report: Report, key: str) -> dict[str, Any]:
-    """A column of all sheets that have it, by the rows' names."""
-    rows = [row for sheet in report.document()["sheets"] for row in sheet["rows"]]
+    """A column of all tables that have it, by the rows' names."""
+    rows = [row for table in report.document()["tables"] for row in table["rows"]]
     return {row["name"]: row["values"][key] for row in rows if key in row["values"]}
 
 
@@ -100,46 +100,46 @@ def test_intervals_are_those_of_pck() -> None:
 
 
 def test_lead_draws_the_same_pairs() -> None:
-    report = build_report([GOOD, BAD], Wanted(baseline="bad", alphas=(0.1,)))
+    report = build_report([GOOD, BAD], ReportOptions(baseline="bad", alphas=(0.1,)))
     assert values(report, "lead@0.1 per point") == {"good": 20.0, "bad": 0.0}
     assert values(report, "lead@0.1 per image") == {"good": pytest.approx(50 / 3, abs=1e-5), "bad": 0.0}
     assert values(report, "lead@0.1 per point 95%")["bad"] == [0, 0]
     with pytest.raises(SettingsError, match=r"no run 'bat' to compare with\. Did you mean 'bad'"):
-        build_report([GOOD, BAD], Wanted(baseline="bat"))
+        build_report([GOOD, BAD], ReportOptions(baseline="bat"))
 
 
 def test_lead_over_other_pairs_is_on_the_common_ones() -> None:
     """Without pair 2, good has 2 of 3 right and bad 1 of 3."""
     part = replace(BAD, records=[r for r in BAD.records if r.index != 2], expected=3)
-    report = build_report([GOOD, part], Wanted(baseline="bad", alphas=(0.1,)))
+    report = build_report([GOOD, part], ReportOptions(baseline="bad", alphas=(0.1,)))
     assert values(report, "lead@0.1 per point")["good"] == pytest.approx(100 / 3, abs=1e-5)
     assert "not of the same pairs (3 in common)" in report.warnings[0]
 
 
 def test_categories() -> None:
-    report = build_report([GOOD, BAD], Wanted(by=("category",), alphas=(0.1,)))
+    report = build_report([GOOD, BAD], ReportOptions(by=("category",), alphas=(0.1,)))
     good = values(report, "good pck@0.1 per image")
     assert good == {"cat": 75, "dog": 0, "mean of the categories": 37.5, "all points": 50}
     assert values(report, "bad pck@0.1 per point")["cat"] == pytest.approx(100 / 3, abs=1e-5)
-    assert [row.values[0] for row in report.sheets[0].rows] == [3, 2, 5, 5]
-    assert report.sheets[0].title == (
+    assert [row.values[0] for row in report.tables[0].rows] == [3, 2, 5, 5]
+    assert report.tables[0].title == (
         "toy test, 4 pairs, 5 points: PCK@0.1 in %, per image, target box, original pixels, by category"
     )
 
 
 def test_flags_points_and_sets() -> None:
-    wanted = Wanted(by=("difficulty",), alphas=(0.1,))
-    assert values(build_report([GOOD], wanted), "good pck@0.1 per point") == {
+    options = ReportOptions(by=("difficulty",), alphas=(0.1,))
+    assert values(build_report([GOOD], options), "good pck@0.1 per point") == {
         "viewpoint 0": 50,
         "viewpoint 2": pytest.approx(100 / 3, abs=1e-5),
         "all points": 40,
     }
-    one_flag = values(build_report([GOOD], Wanted(by=("viewpoint",), alphas=(0.1,))), "good pck@0.1 per point")
+    one_flag = values(build_report([GOOD], ReportOptions(by=("viewpoint",), alphas=(0.1,))), "good pck@0.1 per point")
     assert list(one_flag) == ["viewpoint 0", "viewpoint 2", "all points"]
-    points = values(build_report([GOOD], Wanted(by=("point",), alphas=(0.1,))), "good pck@0.1 per point")
+    points = values(build_report([GOOD], ReportOptions(by=("point",), alphas=(0.1,))), "good pck@0.1 per point")
     assert points == {"eye": pytest.approx(200 / 3, abs=1e-5), "tail": 0, "all points": 40}
-    wanted = Wanted(by=("sets",), alphas=(0.1,), point_sets={"without a word": {"tail", "rump"}})
-    assert values(build_report([GOOD], wanted), "good pck@0.1 per point") == {"without a word": 0, "all points": 40}
+    options = ReportOptions(by=("sets",), alphas=(0.1,), point_sets={"without a word": {"tail", "rump"}})
+    assert values(build_report([GOOD], options), "good pck@0.1 per point") == {"without a word": 0, "all points": 40}
 
 
 def test_ablations_from_one_run() -> None:
@@ -149,11 +149,11 @@ def test_ablations_from_one_run() -> None:
         for r in GOOD.records
     ]
     other = replace(GOOD, name="plain")
-    wanted = Wanted(by=("rounds", "layer", "crops"), alphas=(0.1,))
-    report = build_report([replace(GOOD, records=records), other], wanted)
-    per_point = [sheet for sheet in report.document()["sheets"] if "per point" in sheet["title"]]
+    options = ReportOptions(by=("rounds", "layer", "crops"), alphas=(0.1,))
+    report = build_report([replace(GOOD, records=records), other], options)
+    per_point = [table for table in report.document()["tables"] if "per point" in table["title"]]
     key = "good pck@0.1 per point"
-    tables = [{row["name"]: row["values"][key] for row in sheet["rows"]} for sheet in per_point]
+    tables = [{row["name"]: row["values"][key] for row in table["rows"]} for table in per_point]
     assert tables == [
         {"1": 0, "2": 40, "the run's own": 40},
         {"up/1": 100, "the run's own": 40},
@@ -164,32 +164,32 @@ def test_ablations_from_one_run() -> None:
 
 def test_unknown_grouping() -> None:
     with pytest.raises(SettingsError, match=r"Unknown grouping 'viewpont'\. Did you mean 'viewpoint'"):
-        build_report([GOOD], Wanted(by=("viewpont",)))
+        build_report([GOOD], ReportOptions(by=("viewpont",)))
     with pytest.raises(SettingsError, match="at least one run"):
         build_report([])
     with pytest.raises(SettingsError, match="positive alphas"):
-        Wanted(alphas=(0.1, -1))
+        ReportOptions(alphas=(0.1, -1))
 
 
 # --- formats ----------------------------------------------------------------------------------------------------------
 
 
 def test_csv_has_one_line_a_run() -> None:
-    rows = list(csv.DictReader(io.StringIO(build_report([GOOD, BAD], Wanted(baseline="bad")).csv())))
+    rows = list(csv.DictReader(io.StringIO(build_report([GOOD, BAD], ReportOptions(baseline="bad")).csv())))
     assert [row["name"] for row in rows] == ["good", "bad"]
     assert float(rows[0]["lead@0.1 per point"]) == float(rows[0]["pck@0.1 per point"]) - 20
     assert rows[1]["failed pairs"] == "1"
 
 
 def test_json_parsed_back() -> None:
-    report = build_report([GOOD, BAD], Wanted(by=("overall", "category")))
+    report = build_report([GOOD, BAD], ReportOptions(by=("overall", "category")))
     assert json.loads(report.json()) == report.document()
 
 
 def test_terminal() -> None:
     console = Console(width=160, file=io.StringIO(), markup=False)
-    for sheet in build_report([replace(GOOD, name="[red]x"), BAD]).sheets:
-        console.print(sheet.rich())
+    for table in build_report([replace(GOOD, name="[red]x"), BAD]).tables:
+        console.print(table.rich())
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[red]x" in text
     assert all(len(line) <= 160 for line in text.splitlines())
@@ -202,8 +202,8 @@ def test_terminal() -> None:
 def test_the_order_on_disk_has_no_influence(form: str, seed: int) -> None:
     shuffled = list(GOOD.records)
     random.Random(seed).shuffle(shuffled)  # noqa: S311  # no secret
-    wanted = Wanted(by=("overall", "category", "point", "difficulty"), alphas=(0.1,))
-    texts = [getattr(build_report([one], wanted), form)() for one in (GOOD, replace(GOOD, records=shuffled))]
+    options = ReportOptions(by=("overall", "category", "point", "difficulty"), alphas=(0.1,))
+    texts = [getattr(build_report([one], options), form)() for one in (GOOD, replace(GOOD, records=shuffled))]
     assert texts[0] == texts[1]
 
 
@@ -211,20 +211,20 @@ def test_times_only_on_request() -> None:
     """Seconds differ; everything else must not. 4 pairs of 2 s for 5 points; 3 located pairs of 0.5 s."""
     slow = replace(GOOD, records=[replace(r, describe_seconds=99.0, locate_seconds=9.0) for r in GOOD.records])
     assert build_report([GOOD]).json() == build_report([slow]).json()
-    timed = build_report([GOOD], Wanted(times=True))
+    timed = build_report([GOOD], ReportOptions(times=True))
     assert values(timed, "s to describe a point") == {"good": pytest.approx(8 / 5)}
     assert values(timed, "s to locate a pair") == {"good": pytest.approx(0.5)}
 
 
-def test_no_machine_is_told() -> None:
-    report = build_report([GOOD, BAD], Wanted(by=("overall", "category", "point"), times=True))
+def test_a_report_names_no_machine() -> None:
+    report = build_report([GOOD, BAD], ReportOptions(by=("overall", "category", "point"), times=True))
     assert "somewhere" not in report.json() + report.markdown()
 
 
 # --- what is compared -------------------------------------------------------------------------------------------------
 
 
-def test_runs_of_one_name_are_told_apart() -> None:
+def test_runs_of_one_name_are_numbered() -> None:
     assert list(values(build_report([GOOD, GOOD]), "pairs")) == ["good", "good (2)"]
 
 
@@ -247,7 +247,7 @@ def test_warnings() -> None:
 
 def test_data_sets_have_tables_of_their_own() -> None:
     report = build_report([GOOD, run_of("val", GOOD.records, dataset={"split": "val"})])
-    assert [sheet.dataset for sheet in report.sheets] == ["toy test"] * 3 + ["toy val"] * 3
+    assert [table.dataset for table in report.tables] == ["toy test"] * 3 + ["toy val"] * 3
     assert report.warnings == (
         "The runs are of different data sets, whose figures are not comparable: toy test; toy val.",
     )
@@ -256,11 +256,11 @@ def test_data_sets_have_tables_of_their_own() -> None:
 def test_each_data_set_has_its_own_rule() -> None:
     willow = run_of("willow", GOOD.records, dataset={"name": "pf-willow", "threshold": "keypoints"})
     report = build_report([GOOD, willow])
-    protocols = {sheet.dataset: sheet.protocol for sheet in report.sheets}
+    protocols = {table.dataset: table.protocol for table in report.tables}
     assert protocols["pf-willow test"] == "extent of the key-points, original pixels"
     assert protocols["toy test"] == "target box, original pixels"
-    everywhere = build_report([GOOD], Wanted(threshold="image", frame="squash"))
-    assert everywhere.sheets[0].protocol == "image side, squashed to 512 × 512"
+    everywhere = build_report([GOOD], ReportOptions(threshold="image", frame="squash"))
+    assert everywhere.tables[0].protocol == "image side, squashed to 512 × 512"
     assert everywhere.notes == (
         "The data set's own rule is target box, original pixels; these figures are under image side, squashed to "
         "512 × 512.",
@@ -277,7 +277,7 @@ def test_baselines_beside_a_run() -> None:
     """The source's points are the target's: the same position is always right, also where the method failed."""
     runs = with_baselines([BAD])
     assert [one.name for one in runs] == ["bad", "same-position", "same-box-position", "random", "oracle-grid"]
-    report = build_report(runs, Wanted(baseline="same-position", alphas=(0.1,)))
+    report = build_report(runs, ReportOptions(baseline="same-position", alphas=(0.1,)))
     assert values(report, "pck@0.1 per point")["same-position"] == 100
     assert values(report, "lead@0.1 per point")["bad"] == -80
     assert values(report, "failed pairs")["same-position"] == 0
@@ -293,7 +293,7 @@ SPAIR = run_of("mine", GOOD.records, dataset={"name": "spair-71k"})
 
 
 def quoted_rows(report: Report, key: str) -> dict[str, Any]:
-    rows = [row for sheet in report.document()["sheets"] for row in sheet["rows"] if row["quoted"]]
+    rows = [row for table in report.document()["tables"] for row in table["rows"] if row["quoted"]]
     return {row["name"]: row["values"].get(key) for row in rows if row["values"].get(key) is not None}
 
 
@@ -309,8 +309,8 @@ def test_quoted_figures_stand_under_their_own_protocol() -> None:
     }
     assert set(quoted_rows(report, "pck@0.05 per image").values()) == {27.2, 35.0, 28.9}
     assert not quoted_rows(report, "pck@0.05 per point")
-    assert not quoted_rows(build_report([SPAIR], Wanted(alphas=(0.15,))), "pck@0.15 per image")
-    assert not quoted_rows(build_report([SPAIR], Wanted(quote=False)), "pck@0.1 per image")
+    assert not quoted_rows(build_report([SPAIR], ReportOptions(alphas=(0.15,))), "pck@0.15 per image")
+    assert not quoted_rows(build_report([SPAIR], ReportOptions(quote=False)), "pck@0.1 per image")
     assert not quoted_rows(build_report([GOOD]), "pck@0.1 per image")
 
 
@@ -322,7 +322,7 @@ def test_quoted_figures_of_another_protocol_are_warned_of() -> None:
     )
     assert "Quoted figures are of all 12,234 pairs of spair-71k test, the runs here of 4." in warnings
     assert "does not say which average they are: CHM" in warnings
-    reference = "\n".join(build_report([SPAIR], Wanted(threshold="reference-spair")).warnings)
+    reference = "\n".join(build_report([SPAIR], ReportOptions(threshold="reference-spair")).warnings)
     assert "here reference-spair (source box), squashed to 512 × 512): Hedlin" not in reference
     assert "(target box, original pixels; here reference-spair" in reference
 
@@ -354,7 +354,7 @@ def test_figures_of_cub_stand_under_their_own_protocol() -> None:
     tables = {}
     for setting in ("released", "asic"):
         one = run_of("mine", GOOD.records, dataset={"name": "cub", "setting": setting})
-        report = build_report([one], Wanted(alphas=(0.1,)))
+        report = build_report([one], ReportOptions(alphas=(0.1,)))
         tables[setting] = [quoted_rows(report, f"pck@0.1 {average}") for average in ("per image", "per point")]
         assert "(protocol not stated): VGG+MLS; DINO+MLS; DINO+NN." in "\n".join(report.warnings)
     others = {"quoted: VGG+MLS": 25.8, "quoted: DINO+MLS": 67.0, "quoted: DINO+NN": 68.3}
@@ -366,15 +366,15 @@ def test_what_has_no_points_has_no_figure() -> None:
     """Neither 0 nor NaN: null in JSON, a dash in tables, nothing in CSV; and a warning says why."""
     empty = [record(0, "cat", []), record(1, "dog", [])]
     runs = [run_of(name, empty, method={"settings": {}}) for name in ("one", "two")]
-    wanted = Wanted(by=("overall", "category", "point", "difficulty"), baseline="one")
-    report = build_report(runs, wanted)
+    options = ReportOptions(by=("overall", "category", "point", "difficulty"), baseline="one")
+    report = build_report(runs, options)
     assert any("no common visible points" in warning for warning in report.warnings)
     document = json.loads(report.json())
     counted = ("points", "pairs", "pairs without points", "failed pairs")
-    for sheet in document["sheets"]:
-        for row in sheet["rows"]:
+    for table in document["tables"]:
+        for row in table["rows"]:
             if not row["quoted"]:
-                assert all(value is None for key, value in row["values"].items() if key not in counted), sheet["title"]
+                assert all(value is None for key, value in row["values"].items() if key not in counted), table["title"]
     assert values(report, "points")["cat"] == 0
     assert values(report, "pairs without points")["one"] == 2
     assert "nan" not in (report.csv() + report.markdown()).lower().replace("finance", "")
@@ -384,7 +384,7 @@ def test_what_has_no_points_has_no_figure() -> None:
 def test_a_category_without_points_is_shown_without_figures() -> None:
     """The mean of the categories is of those that have points."""
     run = run_of("one", [record(0, "cat", [5]), record(1, "dog", [])], method={"settings": {}})
-    report = build_report([run], Wanted(by=("category",), alphas=(0.1,)))
+    report = build_report([run], ReportOptions(by=("category",), alphas=(0.1,)))
     assert values(report, "one pck@0.1 per point") == {
         "cat": 100, "dog": None, "mean of the categories": 100, "all points": 100,
     }  # fmt: skip
@@ -392,5 +392,5 @@ def test_a_category_without_points_is_shown_without_figures() -> None:
 
 def test_runs_without_common_pairs_have_no_lead() -> None:
     first, second = (run_of(name, [record(n, "cat", [5])]) for n, name in enumerate(("one", "two")))
-    report = build_report([first, second], Wanted(alphas=(0.1,), baseline="one"))
+    report = build_report([first, second], ReportOptions(alphas=(0.1,), baseline="one"))
     assert values(report, "lead@0.1 per point") == {"one": 0, "two": None}

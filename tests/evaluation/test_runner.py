@@ -383,7 +383,7 @@ def test_settings_that_are_something_else_are_told(tmp_path: Path, text: str) ->
         {"truth": 10**400},
     ],
 )
-def test_records_whose_parts_do_not_fit_are_left_out(change: dict[str, Any]) -> None:
+def test_records_that_contradict_themselves_are_left_out(change: dict[str, Any]) -> None:
     made = PairRecord(
         index=0, pair="p", category="c", names=("a",), source="a", target="b", source_size=(9, 9), target_size=(9, 9),
         source_box=None, target_box=None, source_points=np.ones((1, 2)), truth=np.ones((1, 2)),
@@ -393,5 +393,5 @@ def test_records_whose_parts_do_not_fit_are_left_out(change: dict[str, Any]) -> 
     assert PairRecord.from_json(json.dumps(row)).names == ("a",)
     with pytest.raises((ValueError, TypeError)):
         PairRecord.from_json(json.dumps(row | change))
-    with pytest.raises(ValueError, match="Recursion"):
+    with pytest.raises(ValueError, match="recursion"):
         PairRecord.from_json("[" * 100_000)

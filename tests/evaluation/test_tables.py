@@ -5,9 +5,9 @@ import io
 import json
 from dataclasses import replace
 
-from semcorr.evaluation.report.tables import Column, Report, Row, Sheet, joined
+from semcorr.evaluation.report.tables import Column, Report, Row, Table, joined
 
-SHEET = Sheet(
+TABLE = Table(
     title="50 % & more_",
     by="overall",
     dataset="toy",
@@ -25,7 +25,7 @@ SHEET = Sheet(
         Row(name="quoted: X", values=(69.99, None, None, None, None, None), quoted=True),
     ),
 )
-REPORT = Report(sheets=(SHEET,), warnings=("careful, 100 %",), notes=("by the way",))
+REPORT = Report(tables=(TABLE,), warnings=("careful, 100 %",), notes=("by the way",))
 
 
 def test_markdown_literally() -> None:
@@ -82,13 +82,13 @@ def test_csv_parsed_back() -> None:
 def test_json_parsed_back() -> None:
     document = json.loads(REPORT.json())
     assert document == REPORT.document()
-    assert document["sheets"][0]["rows"][0]["values"]["pck 95%"] == [-1.0, 60.26]
-    assert document["sheets"][0]["rows"][1]["quoted"] is True
+    assert document["tables"][0]["rows"][0]["values"]["pck 95%"] == [-1.0, 60.26]
+    assert document["tables"][0]["rows"][1]["quoted"] is True
 
 
 def test_joined_reports_say_everything_once() -> None:
-    other = Report(sheets=(replace(SHEET, by="layer"),), warnings=("careful, 100 %", "more"), notes=("by the way",))
+    other = Report(tables=(replace(TABLE, by="layer"),), warnings=("careful, 100 %", "more"), notes=("by the way",))
     both = joined([REPORT, other])
-    assert [sheet.by for sheet in both.sheets] == ["overall", "layer"]
+    assert [table.by for table in both.tables] == ["overall", "layer"]
     assert both.warnings == ("careful, 100 %", "more")
     assert both.notes == ("by the way",)

@@ -101,7 +101,7 @@ def test_what_needs_no_extra_works(home: Path) -> None:
     [
         ("app --model toy", "app"),
         ("eval toy --limit 2 -o other --method dift --model toy --ray local", "ray"),
-        ("eval found.json --truth world/truth.json", "eval"),
+        ("score found.json world/truth.json", "eval"),
         ("calibrate run -o curve.json", "eval"),
     ],
 )

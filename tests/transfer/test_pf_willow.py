@@ -82,6 +82,6 @@ def test_a_hundred_photographs(
         if "keypoints" not in had:
             assert len(record["keypoints_found"]) == 30
     capsys.readouterr()
-    assert main(["eval", str(out), "--truth", str(truth), "--json"]) == 0
+    assert main(["score", str(out), str(truth), "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
-    assert (scores["things"], scores["points"], scores["found"]) == (100, 1000, 1000)
+    assert (scores["objects"], scores["points"], scores["predicted_points"]) == (100, 1000, 1000)

@@ -14,7 +14,7 @@ from semcorr.evaluation.metrics.pck import is_correct
 from semcorr.evaluation.metrics.protocol import named
 from semcorr.evaluation.metrics.scores import Scores, score
 from semcorr.evaluation.runs.folder import read_run
-from semcorr.evaluation.runs.heatmaps_of import QueriesOf
+from semcorr.evaluation.runs.recompute import QueriesOf
 from semcorr.evaluation.runs.records import PairRecord, Run
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
-from semcorr.cli.keypoints import compare
 from semcorr.cli.options import MatcherOptions, Output, Repeated, parse_shard
-from semcorr.cli.report import TableOptions
+from semcorr.cli.report import PlotOptions, TableOptions
 from semcorr.errors import SettingsError
 from semcorr.models.names import PHOTO_MODEL
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class MethodOptions(MatcherOptions):
-    """What is measured.
+    """The method to evaluate.
 
     Attributes:
         model: Hub id, diffusers folder, single .safetensors file, "toy" or "toy-plain". [default: toy for the toy
@@ -39,7 +38,7 @@ class MethodOptions(MatcherOptions):
     model: Annotated[str, Parameter(show_default=False)] = ""
 
     def chosen(self, dataset: str) -> "Method":
-        """The method, ready to load; says in one line what it is."""
+        """Return the method to load, and note in one line which it is."""
         from semcorr.evaluation.runs.runner import Method
         from semcorr.matchers.registry import describe_choice, methods
         from semcorr.models.names import with_variant
@@ -48,7 +47,7 @@ class MethodOptions(MatcherOptions):
         options = {**where, **self.resources(), **self.overrides()}
         options |= {"align_pose": True} if self.align_pose else {}
         options |= {"calibration": self.calibration} if self.calibration else {}
-        known = methods().get(self.method)  # a baseline is none
+        known = methods().get(self.method)  # None for a baseline
         model = self.model or ("toy" if dataset == "toy" else known.photo_model if known else PHOTO_MODEL)
         model = str(with_variant(model, self.variant))
         if known is not None:
@@ -59,16 +58,16 @@ class MethodOptions(MatcherOptions):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """Which pairs.
+    """The pairs to evaluate on.
 
     Attributes:
         data: The benchmark's folder, see `semcorr data`. The toy world needs none.
-        split: The benchmark's own default unless named.
-        setting: Which of several protocols of the benchmark.
+        split: The split. [default: the benchmark's own]
+        setting: The protocol, if the benchmark has several.
         category: Only pairs of this category; repeat for more.
-        flag: NAME=VALUE: only pairs of this difficulty, such as viewpoint=2; repeat for more.
-        limit: Only the first so many pairs.
-        rescale: Scale coordinates where an image has another size than the annotations declare, as of a reduced copy.
+        flag: NAME=VALUE: only pairs with this value of a flag, such as viewpoint=2; repeat for more.
+        limit: Only this many pairs, the first ones.
+        rescale: Scale coordinates if an image has another size than the annotations declare, as in a reduced copy.
     """
 
     data: Path | None = None
@@ -80,14 +79,14 @@ class DataOptions:
     rescale: Annotated[bool, Parameter(negative="")] = False
 
     def read(self, name: str) -> "Dataset":
-        """The pairs, with progress where files are read or drawn."""
+        """Read the pairs, with progress if files are read or drawn."""
         from semcorr.datasets import registry
 
-        registry.find(name)  # an unknown name is told before a missing folder
+        registry.find(name)  # an unknown name is reported before a missing folder
         with console.TerminalProgress() as progress:
             dataset = registry.load(
                 name,
-                self._place(name),
+                self._folder(name),
                 split=self.split,
                 setting=self.setting,
                 categories=self.category,
@@ -101,15 +100,15 @@ class DataOptions:
         return dataset
 
     def _flags(self) -> dict[str, list[str]]:
-        wanted: dict[str, list[str]] = {}
+        values: dict[str, list[str]] = {}
         for text in self.flag:
             name, equals, value = text.partition("=")
             if not equals:
                 raise SettingsError(f"Expected --flag NAME=VALUE, such as viewpoint=2, got {text!r}.")
-            wanted.setdefault(name, []).append(value)
-        return wanted
+            values.setdefault(name, []).append(value)
+        return values
 
-    def _place(self, name: str) -> Path:
+    def _folder(self, name: str) -> Path:
         if self.data is not None:
             return self.data
         if name != "toy":
@@ -124,7 +123,7 @@ class DataOptions:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class AblationOptions(MethodOptions):
-    """The same, where the paper's method is taken apart: no other has these parts.
+    """The method to ablate: no other than the paper's has these design choices.
 
     Attributes:
         method: "prompt", the paper's.
@@ -136,7 +135,7 @@ class AblationOptions(MethodOptions):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class AblationTables(TableOptions):
-    """The same, where all of the ablation is what one wants to see.
+    """Which tables are printed, and in which format: by default all of the ablation.
 
     A class of its own, because a default object would lose its tables as soon as another option is given.
 
@@ -150,6 +149,7 @@ class AblationTables(TableOptions):
 _DATA = DataOptions()
 _METHOD = MethodOptions()
 _TABLES = TableOptions()
+_PLOTS = PlotOptions()
 _ABLATION = AblationTables()
 _ABLATED = AblationOptions()
 
@@ -163,48 +163,44 @@ def evaluate(
     workers: int = 1,
     ray: str | None = None,
     keep_queries: Annotated[bool, Parameter(negative="")] = False,
-    truth: Path | None = None,
-    sigma: float | None = None,
     tables: TableOptions = _TABLES,
+    plots: PlotOptions = _PLOTS,
     data: DataOptions = _DATA,
     method: MethodOptions = _METHOD,
 ) -> int:
     """Run a method over a benchmark, and print its figures beside the baselines'.
 
-    With --truth nothing is run: DATASET is a COCO file of found key-points, as `semcorr transfer` writes it, and is
-    compared with the true ones.
-
-    A run is a folder. Stopped in whatever way, it loses the pair in flight at most, and the same command continues;
-    other settings are refused. A pair that fails is noted, counted as wrong, and tried again by the same command.
+    A run is a folder. If it is stopped in whatever way, at most the pair in progress is lost, and the same command
+    continues it; other settings are refused. A pair that fails is reported, counted as wrong, and tried again by the
+    same command.
 
     Args:
-        dataset: One of those that `semcorr data list` shows; with --truth, a COCO file.
+        dataset: One of those that `semcorr data list` shows.
         output: Folder of the run. [default: runs/DATASET-METHOD]
-        shard: i/n: do only the i-th of n parts, here or on another machine; `semcorr merge` joins folders.
-        workers: Processes, each with a model of its own.
+        shard: i/n: do only the i-th of n shards, here or on another machine; `semcorr merge` joins their folders.
+        workers: Number of processes, each with a model of its own.
         ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
-        keep_queries: Keep what source pictures were described as.
-        truth: COCO file of true key-points to compare those of DATASET with.
-        sigma: With --truth, COCO's constant for how far apart is alike, the same for all key-points. [default: 0.05]
-        tables: Which tables are printed, and how.
-        data: Which pairs.
-        method: What is measured.
+        keep_queries: Keep the queries of source images when their pairs are done.
+        tables: Which tables are printed, and in which format.
+        plots: Which figures are drawn.
+        data: The pairs to evaluate on.
+        method: The method to evaluate.
     """
     from semcorr.evaluation.runs.runner import run
 
-    if truth is not None:
-        return compare(Path(dataset), truth, sigma, json=tables.json)
-    part, chosen = parse_shard(shard), method.chosen(dataset)  # what is misspelt is told before anything slow begins
+    # Misspelt options are reported before anything slow begins.
+    part, chosen = parse_shard(shard), method.chosen(dataset)
+    plots.check()
     pairs = _read(data, dataset, tables)
     folder = output or Path("runs") / f"{dataset}-{method.method}"
     with running(folder) as progress:
         watch = _Stopwatch(progress)
-        found = run(
+        done = run(
             pairs, chosen, folder, shard=part, workers=workers, ray=ray, keep_queries=keep_queries, progress=watch
         )
-    watch.tell(found, workers)
-    _print([found], dataset, tables)
-    return _status([found])
+    watch.note(done, workers)
+    _show([done], dataset, tables, plots)
+    return _status([done])
 
 
 def ablate(
@@ -221,19 +217,19 @@ def ablate(
 ) -> int:
     """The paper's ablation: the method, and without crops, with one embedding, with one layer.
 
-    Then, from the method's own run: layers one by one and together, after 1, 2, ... embeddings, after 1, 2, ... crops.
-    Runs lie in folders of their own and are resumable as those of `semcorr eval`. With the bundled model, its plain
-    twin stands beside it.
+    Also from the method's own run: layers one by one and together, after 1, 2, ... embeddings, after 1, 2, ... crops.
+    Each run has a folder of its own and is continued like those of `semcorr eval`. With the bundled model, its plain
+    twin is compared too.
 
     Args:
         dataset: One of those that `semcorr data list` shows.
         output: Folder of the runs. [default: runs/DATASET-ablation]
-        crops_apart: Switch crops off at learning alone and at locating alone as well: two more runs.
-        workers: Processes, each with a model of its own.
+        crops_apart: Also switch crops off in optimization alone and in location alone: two more runs.
+        workers: Number of processes, each with a model of its own.
         ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
-        tables: Which tables are printed, and how.
-        data: Which pairs.
-        method: What is measured.
+        tables: Which tables are printed, and in which format.
+        data: The pairs to evaluate on.
+        method: The method to ablate.
     """
     from semcorr.evaluation.runs.ablation import ablate as variants
 
@@ -244,12 +240,12 @@ def ablate(
         runs = list(
             variants(pairs, chosen, folder, crops_apart=crops_apart, workers=workers, ray=ray, progress=progress)
         )
-    _print(runs, dataset, tables)
+    _show(runs, dataset, tables, _PLOTS)
     return _status(runs)
 
 
 def merge(output: Path, /, *runs: Path) -> int:
-    """Join runs of the same settings, such as shards from several machines, into a new folder.
+    """Join runs of the same settings, such as shards from several machines, in a new folder.
 
     Args:
         output: The new folder.
@@ -265,7 +261,7 @@ def merge(output: Path, /, *runs: Path) -> int:
 
 
 def _read(data: DataOptions, name: str, tables: TableOptions) -> "Dataset":
-    """The pairs, once it is known that they have the groups that tables are wanted by."""
+    """Read the pairs, and check that they have the groups of the requested tables."""
     from semcorr.evaluation.report.build import check_groupings
 
     pairs = data.read(name)
@@ -275,7 +271,7 @@ def _read(data: DataOptions, name: str, tables: TableOptions) -> "Dataset":
 
 @contextlib.contextmanager
 def running(folder: Path) -> "Iterator[Progress]":
-    """Shows progress; Ctrl-C says where that is which is done."""
+    """Show progress; after Ctrl-C, say which folder holds what is done."""
     try:
         with console.TerminalProgress() as progress:
             yield progress
@@ -284,49 +280,50 @@ def running(folder: Path) -> "Iterator[Progress]":
 
 
 class _Stopwatch:
-    """Hands progress on, and measures what the kit adds to the time that the method takes."""
+    """Passes progress on, and measures how long the whole run takes."""
 
     def __init__(self, progress: "Progress") -> None:
         self._progress, self._began = progress, time.perf_counter()
-        self._seen = 0
+        self._pairs = 0
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
         if stage == "pairs":
-            self._seen = done
+            self._pairs = done
         self._progress(stage, done, total, **info)
 
-    def tell(self, run: "Run", workers: int) -> None:
-        """Where all pairs were done just now: seconds of the method, and of the whole with loading and writing."""
+    def note(self, run: "Run", workers: int) -> None:
+        """If all pairs were done just now, note the seconds of the method and of the whole with loading and writing."""
         spent = sum(record.describe_seconds + record.locate_seconds for record in run.records)
-        if spent and self._seen == len(run.records):  # a guess takes no time
+        if spent and self._pairs == len(run.records):  # a guess takes no time
             wall = time.perf_counter() - self._began
             processes = "one process" if workers == 1 else f"{workers} processes"
             console.note(f"The method took {spent:.1f} s of {wall * workers:.1f} s in {processes}, loading included.")
 
 
-def _print(runs: Sequence["Run"], dataset: str, tables: TableOptions) -> None:
-    """All runs beside the baselines; what a run holds of its layers, embeddings and crops is of the first alone."""
+def _show(runs: Sequence["Run"], dataset: str, tables: TableOptions, plots: PlotOptions) -> None:
+    """Print all runs beside the baselines; breakdowns by layers, embeddings and crops are of the first run alone."""
     from semcorr.evaluation.report.build import WITHIN_A_RUN, build_report
-    from semcorr.evaluation.report.groups import Wanted, with_baselines
+    from semcorr.evaluation.report.groups import ReportOptions, with_baselines
     from semcorr.evaluation.report.tables import joined
 
-    parts: list[tuple[Sequence[Run], tuple[str, ...]]] = [(runs, tables.by)]
+    shown: list[tuple[Sequence[Run], tuple[str, ...]]] = [(runs, tables.by)]
     if len(runs) > 1:
         within = tuple(name for name in tables.by if name in WITHIN_A_RUN)
-        parts = [(runs, tuple(name for name in tables.by if name not in within)), (runs[:1], within)]
+        shown = [(runs, tuple(name for name in tables.by if name not in within)), (runs[:1], within)]
     sets = _toy_sets(runs) if dataset == "toy" else {}
     reports = []
-    for some, by in parts:
+    for some, by in shown:
         compared = with_baselines(some)
         boxes = any(run.name == "same-box-position" for run in compared)
         baseline = "same-box-position" if boxes else "same-position"
-        wanted = Wanted(by=by, alphas=tables.alpha, baseline=baseline, point_sets=sets)
-        reports += [build_report(compared, wanted)] if by else []
-    tables.tell(joined(reports))
+        options = ReportOptions(by=by, alphas=tables.alpha, baseline=baseline, point_sets=sets)
+        reports += [build_report(compared, options)] if by else []
+    tables.show(joined(reports))
+    plots.draw(with_baselines(runs), ReportOptions(alphas=tables.alpha))
 
 
 def _status(runs: Sequence["Run"]) -> int:
-    """Whether pairs failed, which is also told."""
+    """The exit status, 1 if pairs failed, after reporting them."""
     failed = [record for run in runs for record in run.records if record.error]
     if failed:
         console.plain_error(

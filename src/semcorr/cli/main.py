@@ -27,6 +27,7 @@ from semcorr.cli.match import describe, locate, match
 from semcorr.cli.mutual import mutual
 from semcorr.cli.plan import plan
 from semcorr.cli.report import report
+from semcorr.cli.score import score
 from semcorr.cli.toy import toy_app
 from semcorr.cli.transfer import transfer
 from semcorr.cli.words import words
@@ -58,6 +59,7 @@ app.command(plan, usage="Usage: semcorr plan (DATASET | --targets N) [--gpus N] 
 app.command(calibrate)
 app.command(merge)
 app.command(report)
+app.command(score)
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

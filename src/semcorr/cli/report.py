@@ -1,5 +1,6 @@
-"""``semcorr report``: runs side by side."""
+"""``semcorr report``: compare runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +12,7 @@ from semcorr.cli.options import Json, Repeated
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
-    from semcorr.evaluation.report.plots import Heatmap
+    from semcorr.evaluation.report.groups import ReportOptions
     from semcorr.evaluation.report.tables import Report
     from semcorr.evaluation.runs.records import Run
 
@@ -21,12 +22,12 @@ Format = Literal["table", "markdown", "latex", "csv", "json"]
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
-    """Which tables are printed, and how.
+    """Which tables are printed, and in which format.
 
     Attributes:
         by: overall, category, difficulty, point, layer, rounds, crops, or the name of a flag; repeat for more tables.
-        alpha: The part of the threshold's size within which a point is right; repeat for more.
-        format: How the tables are printed.
+        alpha: The fraction of the threshold's size within which a point is right; repeat for more.
+        format: The format of the tables.
         json: Short for --format json.
     """
 
@@ -35,28 +36,64 @@ class TableOptions:
     format: Format = "table"
     json: Json = False
 
-    def tell(self, report: "Report") -> None:
+    def show(self, report: "Report") -> None:
         """Print a report on standard output."""
         match "json" if self.json else self.format:
             case "table":
-                for sheet in report.sheets:
-                    console.show(sheet.rich())
+                for table in report.tables:
+                    console.show(table.rich())
                     console.say()
-                for remark in report.remarks():
-                    console.say(remark)
+                for note in report.footnotes():
+                    console.say(note)
             case "markdown":
                 console.say(report.markdown())
             case "latex":
                 console.say(report.latex())
             case "csv":
                 console.say(report.csv())
-                for remark in report.remarks():
-                    console.note(remark)
+                for note in report.footnotes():
+                    console.note(note)
             case "json":
                 console.say(report.json())
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PlotOptions:
+    """Which figures are drawn.
+
+    Attributes:
+        plots: Draw PCK curves, bars by category, and the best, worst and random pairs of each run into this folder.
+        heatmaps: Draw the pairs' heat maps as well; they are computed again, which takes as long as it did.
+    """
+
+    plots: Path | None = None
+    heatmaps: Annotated[bool, Parameter(negative="")] = False
+
+    def check(self) -> None:
+        """Check the options before a run begins.
+
+        Raises:
+            SettingsError: Heat maps without a folder.
+        """
+        if self.heatmaps and self.plots is None:
+            raise SettingsError("Expected --plots and a folder to draw the heat maps into.")
+
+    def draw(self, runs: Sequence["Run"], options: "ReportOptions") -> None:
+        """Draw the figures, and name their files on standard error."""
+        if self.plots is None:
+            return
+        # Late: matplotlib, and what computes heat maps, take seconds to import.
+        from semcorr.evaluation.report.plots import write_plots
+
+        if self.heatmaps:
+            from semcorr.evaluation.runs.recompute import HeatmapsOf
+        for path in write_plots(runs, self.plots, options, heatmaps=HeatmapsOf if self.heatmaps else None):
+            console.note(f"Figure: {path}")
+
+
 _TABLES = TableOptions()
+_PLOTS = PlotOptions()
 
 
 def report(
@@ -68,35 +105,31 @@ def report(
     baselines: bool = True,
     quote: bool = True,
     times: Annotated[bool, Parameter(negative="")] = False,
-    plots: Path | None = None,
-    heatmaps: Annotated[bool, Parameter(negative="")] = False,
+    plots: PlotOptions = _PLOTS,
 ) -> int:
-    """Put the results of runs side by side, with published figures where they belong.
+    """Compare the results of runs, with published figures where they are comparable.
 
-    Every run is measured under the same rule. A failed pair counts as wrong. Quoted rows are so marked, and a warning
-    says where figures are not comparable.
+    All runs are measured under the same rule. A failed pair counts as wrong. Quoted rows are marked as such, and a
+    warning says which figures are not comparable.
 
     Args:
         runs: Folders that `semcorr eval` wrote.
-        tables: Which tables are printed, and how.
-        threshold: target-box, source-box, image, keypoints, reference-spair, -willow or -cub; the data set's own
-            unless named.
-        frame: Distances in the pictures' own pixels, or in pictures squashed to 512 x 512.
-        baseline: Also print each run's lead over this one, named like its folder, or over a baseline.
+        tables: Which tables are printed, and in which format.
+        threshold: target-box, source-box, image, keypoints, reference-spair, -willow or -cub. [default: the data
+            set's own]
+        frame: Measure distances in the images' own pixels, or in images squashed to 512 x 512.
+        baseline: Also print each run's lead over this run, named like its folder, or over a baseline.
         baselines: Show guesses that need no model, computed from the first run's pairs.
         quote: Show published figures.
         times: Show seconds.
-        plots: Draw curves, bars and pairs into this folder.
-        heatmaps: Draw the heat maps of the pairs as well; they are made again, which takes as long as it took.
+        plots: Which figures are drawn.
     """
     from semcorr.evaluation.report.build import build_report
-    from semcorr.evaluation.report.groups import Wanted, with_baselines
+    from semcorr.evaluation.report.groups import ReportOptions, with_baselines
     from semcorr.evaluation.runs.folder import read_run
 
-    if heatmaps and plots is None:
-        raise SettingsError("Expected --plots and a folder to draw the heat maps into.")
-    read = [read_run(folder) for folder in runs]
-    wanted = Wanted(
+    plots.check()
+    options = ReportOptions(
         by=tables.by,
         alphas=tables.alpha,
         threshold=threshold,
@@ -105,17 +138,8 @@ def report(
         times=times,
         quote=quote,
     )
+    read = [read_run(folder) for folder in runs]
     compared = with_baselines(read) if baselines else read
-    tables.tell(build_report(compared, wanted))
-    if plots is not None:
-        from semcorr.evaluation.report.plots import write_plots
-
-        for path in write_plots(compared, plots, wanted, heatmaps=_heatmaps_of if heatmaps else None):
-            console.note(f"Picture: {path}")
+    tables.show(build_report(compared, options))
+    plots.draw(compared, options)
     return 0
-
-
-def _heatmaps_of(run: "Run") -> "Heatmap":
-    from semcorr.evaluation.runs.heatmaps_of import HeatmapsOf  # Late: what makes the maps takes seconds to import.
-
-    return HeatmapsOf(run)

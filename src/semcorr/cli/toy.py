@@ -71,5 +71,5 @@ def coco(
     result = output / "found.json"
     console.say(f"Written: {world.annotations}, {world.truth}, and images in {world.images}")
     console.say(f"Try: semcorr transfer {world.annotations} --images {world.images} --model toy -o {result}")
-    console.say(f"     semcorr eval {result} --truth {world.truth}")
+    console.say(f"     semcorr score {result} {world.truth}")
     return 0

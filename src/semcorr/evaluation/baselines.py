@@ -33,7 +33,7 @@ def same_box_position(pair: PairRecord) -> Float[np.ndarray, "points 2"]:
     return (pair.source_points - (a0, b0)) / (a1 - a0, b1 - b0) * (x1 - x0, y1 - y0) + (x0, y0)
 
 
-def random_place(pair: PairRecord) -> Float[np.ndarray, "points 2"]:
+def random_position(pair: PairRecord) -> Float[np.ndarray, "points 2"]:
     """Uniform in the target's true box, or in the whole picture where there are no boxes; seeded by the pair."""
     x0, y0, x1, y1 = pair.target_box or (0, 0, *pair.target_size)
     seed = int.from_bytes(hashlib.sha256(pair.pair.encode()).digest()[:8], "little")
@@ -68,7 +68,7 @@ def guessed(record: PairRecord, guess: Guess) -> PairRecord:
 BASELINES: Mapping[str, Guess] = {
     "same-position": same_position,
     "same-box-position": same_box_position,
-    "random": random_place,
+    "random": random_position,
     "oracle-grid": oracle_grid,
 }
 """Every baseline by the name that ``--method`` takes."""

@@ -145,6 +145,6 @@ def test_a_run_keeps_the_remarks_and_the_report_tells_them(large: Path, tmp_path
     done = run(dataset, method, tmp_path / "run")
     (record,) = done.records
     assert record.error == ""
-    assert [remark.partition(" ")[0] for remark in record.remarks] == ["described", "located"]
+    assert [message.partition(" ")[0] for message in record.warnings] == ["described", "located"]
     (warning,) = warnings_of(["mine"], [done], [score(done.records, named("image"))])
-    assert warning.startswith("mine: 1 pair with remarks, the first: described in float32")
+    assert warning.startswith("mine: 1 pair with warnings, the first: described in float32")

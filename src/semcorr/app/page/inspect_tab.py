@@ -18,7 +18,7 @@ from semcorr.app.server.sessions import Session
 from semcorr.app.state import AppState
 from semcorr.app.workspace import Prediction
 from semcorr.errors import RunError, SemcorrError
-from semcorr.evaluation.runs.heatmaps_of import load_method
+from semcorr.evaluation.runs.recompute import load_method
 from semcorr.visualization.style import point_colour
 
 Updates = dict[Any, Any]

@@ -1,4 +1,4 @@
-"""Found key-points against true ones, both COCO files: average precision, PCK, and what confidence is worth."""
+"""Predicted key-points against true ones, both COCO files: average precision, PCK, and quality of the confidence."""
 
 import contextlib
 import io
@@ -13,42 +13,50 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.errors import DatasetError, SettingsError
-from semcorr.evaluation.metrics import confidence as trust
+from semcorr.evaluation.metrics import confidence as confidence_metrics
 from semcorr.evaluation.metrics import pck
 from semcorr.keypoints.coco.document import key_points, predicted, size_of
 from semcorr.keypoints.file_reader import Folder
 
 ALPHAS = (0.05, 0.1)
 _FARTHEST = 1e9
-"""Pixels: what lies beyond is no place in a picture."""
+"""Pixels: what lies beyond is no position in an image."""
 SIGMA = 0.05
 """COCO's per-point constant for every key-point of any category: its own lie between 0.025 (eyes) and 0.107 (hips)."""
+
+_Key = tuple[str, str]
+"""The file name of an image, and a category."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KeypointScores:
-    """How well key-points were found.
+    """How accurate predicted key-points are.
 
     Attributes:
         precision: COCO's key-point average precision over object key-point similarities of 0.5 to 0.95, 0.5 and 0.75,
             and its average recall, by name; the mean over categories.
-        pck: by alpha, the share of true visible points within alpha times the longer side of the true box; per point.
-        per_image: the mean over things of each one's share.
-        points: true visible points, ``found`` of them have an answer.
-        risk: area under the risk-coverage curve at alpha 0.1: 0 is the best there is, ``overall_risk`` what no order
-        gives. error: of confidence as a probability at alpha 0.1 (expected calibration error).
-        images: those that both files have.
-        extra: by image and category, predicted objects that belong to no true one: of a category that the image does
-            not show (``wrong_category`` in all), or more of one than it shows (``surplus`` in all). They are in no PCK;
-            average precision counts those of a category that has true objects anywhere.
+        pck: By alpha, the fraction of true visible points within alpha times the longer side of the true box; per
+            point.
+        per_image: By alpha, the mean over objects of each one's fraction.
+        objects: The number of true objects with visible points.
+        points: The number of their visible points.
+        predicted_points: The number of these that have a prediction.
+        risk: Area under the risk-coverage curve at alpha 0.1, from 0, which is best.
+        overall_risk: The fraction of wrong points: the area without any order.
+        error: Expected calibration error of the confidence as a probability at alpha 0.1.
+        images: The number of images that both files have.
+        extra: By image and category, the number of predicted objects without a true one. They are in no PCK; average
+            precision counts those of a category that has true objects anywhere.
+        wrong_category: The number of these whose category the image does not show.
+        surplus: The number of these of which the image shows fewer.
     """
 
     precision: Mapping[str, float]
     pck: Mapping[float, float]
     per_image: Mapping[float, float]
-    things: int
+    objects: int
     points: int
-    found: int
+    predicted_points: int
     risk: float
     overall_risk: float
     error: float
@@ -58,7 +66,7 @@ class KeypointScores:
     surplus: int
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The scores for JSON."""
         return {
             **vars(self),
             "extra": {file: dict(kinds) for file, kinds in self.extra.items()},
@@ -70,107 +78,119 @@ class KeypointScores:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Thing:
-    """A true thing and what was found for it; an error is a distance as a part of the true box's longer side."""
+class _Object:
+    """An annotation with key-points. The third column is their mark, or their confidence if ``scored``."""
+
+    file: str
+    category: str
+    keypoints: Float[np.ndarray, "keypoints 3"]
+    box: list[float]
+    score: float
+    scored: bool
+    crowd: bool
+
+    @property
+    def key(self) -> _Key:
+        return self.file, self.category
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Document:
+    """A COCO file. ``bare`` counts objects without key-points by image and category; ``sizes`` are declared ones."""
+
+    categories: Mapping[str, tuple[str, ...]]
+    objects: Sequence[_Object]
+    files: Sequence[str]
+    sizes: Mapping[str, tuple[int, int]]
+    bare: Counter[_Key]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Compared:
+    """The visible points of a true object; an error is a fraction of the longer side of its box."""
 
     errors: Float[np.ndarray, " visible"]
     confidence: Float[np.ndarray, " visible"]
 
 
-def score(found: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointScores:
-    """Compare two COCO files; pictures are matched by file name, categories by name.
+def score(predictions: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointScores:
+    """Compare two COCO files; images are matched by file name, categories by name.
 
-    Found points are those of ``keypoints_found`` where a thing has it (``semcorr transfer`` writes it), whatever their
-    confidence, else ``keypoints``. For PCK a true thing is compared with the thing of its category in the same picture
-    that overlaps it most, or is its only one. Predicted objects of the true file are no truth: that they are there is
-    known, not where their points are.
+    Predicted points are those of ``keypoints_found`` where an object has it (``semcorr transfer`` writes it), whatever
+    their confidence, else ``keypoints``. For PCK a true object is compared with the object of its category in the same
+    image that overlaps it most, or is its only one. Predicted objects of the true file are not true: their presence is
+    known, but not their points.
 
     Args:
-        found: what was found.
-        truth: what is true.
+        predictions: The file of predicted key-points.
+        truth: The file of true key-points.
         sigma: COCO's constant, the same for every key-point.
 
     Raises:
-        DatasetError: a file is missing or broken, the two declare different sizes of an image, or nothing in them
-            belongs together.
+        DatasetError: A file is missing or broken, the two declare different sizes of an image, or nothing in them
+            can be compared.
         SettingsError: ``sigma`` is not above 0.
     """
     if not sigma > 0:
         raise SettingsError(f"Expected a sigma above 0, got {sigma}.")
-    ours, real = _read(found), _read(truth, true=True)
-    for file, size in real["sizes"].items():
-        other = ours["sizes"].get(file, size)
+    ours, real = _read(predictions), _read(truth, true=True)
+    for file, size in real.sizes.items():
+        other = ours.sizes.get(file, size)
         if other not in (size, size[::-1]):
             raise DatasetError(
-                f"{str(found)!r} declares {other[0]} x {other[1]} pixels for {file!r}, and {str(truth)!r} {size[0]} x "
-                f"{size[1]}: coordinates of one are wrong in the other. Both must be of the same images."
+                f"{str(predictions)!r} declares {other[0]} x {other[1]} pixels for {file!r}, and {str(truth)!r} "
+                f"{size[0]} x {size[1]}: coordinates of one are wrong in the other. Both must be of the same images."
             )
     pairs = _pairs(ours, real)
     if not pairs:
         raise DatasetError(
-            f"Nothing in {str(found)!r} belongs to anything in {str(truth)!r}: expected pictures of the same file "
+            f"Nothing in {str(predictions)!r} belongs to anything in {str(truth)!r}: expected images of the same file "
             "names and categories of the same names with the same key-points."
         )
-    things = [thing for _, other, true in pairs if (thing := _compare(other, true)) is not None]
-    if not things:
+    objects = [compared for other, true in pairs if (compared := _compare(other, true)) is not None]
+    if not objects:
         raise DatasetError(f"Expected key-points that can be seen (v = 2) in {str(truth)!r}, got none.")
-    errors = np.concatenate([thing.errors for thing in things])
-    confidence = np.concatenate([thing.confidence for thing in things])
-    pair = np.repeat(np.arange(len(things)), [len(thing.errors) for thing in things])
-    counts = pck.count(errors, pair, len(things), ALPHAS)
-    both = pck.averages(counts)
+    errors = np.concatenate([compared.errors for compared in objects])
+    confidence = np.concatenate([compared.confidence for compared in objects])
+    pair = np.repeat(np.arange(len(objects)), [len(compared.errors) for compared in objects])
+    averages = pck.averages(pck.count(errors, pair, len(objects), ALPHAS))
     right = pck.is_correct(errors, 0.1)
     wrong, surplus = _extra(ours, real)
     return KeypointScores(
         precision=_precision(ours, real, sigma),
-        pck=dict(zip(ALPHAS, both.per_point.tolist(), strict=True)),
-        per_image=dict(zip(ALPHAS, both.per_image.tolist(), strict=True)),
-        things=len(things),
+        pck=dict(zip(ALPHAS, averages.per_point.tolist(), strict=True)),
+        per_image=dict(zip(ALPHAS, averages.per_image.tolist(), strict=True)),
+        objects=len(objects),
         points=len(errors),
-        found=int(np.isfinite(errors).sum()),
-        risk=trust.risk_coverage_area(confidence, right),
+        predicted_points=int(np.isfinite(errors).sum()),
+        risk=confidence_metrics.risk_coverage_area(confidence, right),
         overall_risk=float(1 - right.mean()),
-        error=trust.calibration_error(confidence, right),
-        images=len(set(ours["files"]) & set(real["files"])),
+        error=confidence_metrics.calibration_error(confidence, right),
+        images=len(set(ours.files) & set(real.files)),
         extra=_by_image(wrong + surplus),
         wrong_category=wrong.total(),
         surplus=surplus.total(),
     )
 
 
-def _read(path: Path, *, true: bool = False) -> dict[str, Any]:
+def _read(path: Path, *, true: bool = False) -> _Document:
     folder = Folder(root=path.parent, title="COCO annotations", advice="Correct the file, or name another.")
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
+        files = {image["id"]: str(image["file_name"]) for image in content["images"]}
         kinds = {kind["id"]: (str(kind["name"]), tuple(kind.get("keypoints", ()))) for kind in content["categories"]}
         sizes = {str(image["file_name"]): size for image in content["images"] if (size := size_of(image)) is not None}
-        things, bare = [], Counter[tuple[str, str]]()
+        objects, bare = [], Counter[_Key]()
         for record in content.get("annotations") or ():
             name, keypoints = kinds[record["category_id"]]
             values = record.get("keypoints_found") or record.get("keypoints")
             if not keypoints or not values or (true and predicted(folder, path, record)):
-                bare[names[record["image_id"]], name] += 1
+                bare[files[record["image_id"]], name] += 1
                 continue
             array = np.array([np.nan if value is None else value for value in values], dtype=float).reshape(-1, 3)
             if true:
                 array = key_points(folder, path, record, keypoints)
-            if len(array) != len(keypoints):
-                raise ValueError(f"{len(array)} key-points of {name!r} instead of {len(keypoints)}")
-            box = [float(value) for value in record["bbox"]]
-            if len(box) != 4 or not all(abs(value) <= _FARTHEST for value in box) or (np.abs(array) > _FARTHEST).any():
-                raise ValueError(f"numbers of a {name!r} that are no places in a picture")
-            things.append(
-                {
-                    "file": names[record["image_id"]],
-                    "category": name,
-                    "keypoints": array,
-                    "box": box,
-                    "score": float(record.get("score", 1.0)),
-                    "sure": "keypoints_found" in record,
-                    "crowd": bool(int(record.get("iscrowd") or 0)),
-                }
-            )
+            objects.append(_object(record, files[record["image_id"]], name, keypoints, array))
     except OSError as error:
         raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
     except (LookupError, ValueError, OverflowError, TypeError, AttributeError, RecursionError) as error:
@@ -179,71 +199,87 @@ def _read(path: Path, *, true: bool = False) -> dict[str, Any]:
             "and categories."
         ) from error
     # Of two categories of a name, one with key-points counts: some exports have a root of the same name.
-    by_name = dict(sorted(kinds.values(), key=lambda kind: bool(kind[1])))
-    return {"kinds": by_name, "things": things, "files": list(names.values()), "bare": bare, "sizes": sizes}
+    categories = dict(sorted(kinds.values(), key=lambda kind: bool(kind[1])))
+    return _Document(categories=categories, objects=objects, files=list(files.values()), sizes=sizes, bare=bare)
 
 
-def _extra(ours: dict[str, Any], real: dict[str, Any]) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
-    """Predicted objects that belong to no true one, by image and category: of a wrong one, and too many of a true one.
+def _object(
+    record: Mapping[str, Any], file: str, name: str, keypoints: Sequence[str], array: Float[np.ndarray, "keypoints 3"]
+) -> _Object:
+    if len(array) != len(keypoints):
+        raise ValueError(f"{len(array)} key-points of {name!r} instead of {len(keypoints)}")
+    box = [float(value) for value in record["bbox"]]
+    if len(box) != 4 or not all(abs(value) <= _FARTHEST for value in box) or (np.abs(array) > _FARTHEST).any():
+        raise ValueError(f"numbers of a {name!r} that are no positions in an image")
+    return _Object(
+        file=file,
+        category=name,
+        keypoints=array,
+        box=box,
+        score=float(record.get("score", 1.0)),
+        scored="keypoints_found" in record,
+        crowd=bool(int(record.get("iscrowd") or 0)),
+    )
+
+
+def _extra(ours: _Document, real: _Document) -> tuple[Counter[_Key], Counter[_Key]]:
+    """Predicted objects without a true one, by image and category: of a wrong category, and too many of a true one.
 
     A true object takes one predicted one, also where it has no key-points; a crowd takes any number. A category that
     both files define, but with other key-points, cannot be compared.
     """
-    other = {name for name, points in ours["kinds"].items() if real["kinds"].get(name, points) != points}
-    both = set(real["files"]) & set(ours["files"])
+    other = {name for name, points in ours.categories.items() if real.categories.get(name, points) != points}
+    both = set(real.files) & set(ours.files)
     predicted = Counter(
-        (thing["file"], thing["category"])
-        for thing in ours["things"]
-        if thing["file"] in both
-        and thing["category"] not in other
-        and (thing["sure"] or (thing["keypoints"][:, 2] > 0).any())
+        one.key
+        for one in ours.objects
+        if one.file in both and one.category not in other and (one.scored or (one.keypoints[:, 2] > 0).any())
     )
-    true = real["bare"] + Counter((thing["file"], thing["category"]) for thing in real["things"])
-    crowds = {(thing["file"], thing["category"]) for thing in real["things"] if thing["crowd"]}
+    true = real.bare + Counter(one.key for one in real.objects)
+    crowds = {one.key for one in real.objects if one.crowd}
     wrong = Counter({key: count for key, count in predicted.items() if not true[key]})
     surplus = Counter({key: count - true[key] for key, count in predicted.items() if true[key] and key not in crowds})
     return wrong, +surplus
 
 
-def _by_image(extra: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
+def _by_image(extra: Counter[_Key]) -> dict[str, dict[str, int]]:
+    images: dict[str, dict[str, int]] = {}
     for (file, category), count in sorted(extra.items()):
-        found.setdefault(file, {})[category] = count
-    return found
+        images.setdefault(file, {})[category] = count
+    return images
 
 
-def _pairs(ours: dict[str, Any], real: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None, dict[str, Any]]]:
-    """Every true thing with what was found for it; things of pictures that nobody looked at do not count."""
-    there: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for thing in ours["things"]:
-        there.setdefault((thing["file"], thing["category"]), []).append(thing)
-    pairs: list[tuple[str, dict[str, Any] | None, dict[str, Any]]] = []
-    # What is of wrong categories alone is an answer as well.
-    matched = any(thing["file"] in real["files"] for thing in ours["things"])
-    for true in real["things"]:
-        if ours["kinds"].get(true["category"]) != real["kinds"][true["category"]] or true["file"] not in ours["files"]:
-            continue
-        others = there.get((true["file"], true["category"]), [])
-        best = max(others, key=lambda other: _overlap(other["box"], true["box"]), default=None)
-        pairs.append((true["category"], best, true))
-    return pairs if matched else []
+def _pairs(ours: _Document, real: _Document) -> list[tuple[_Object | None, _Object]]:
+    """Every true object with its prediction; objects of images that are not in the other file do not count."""
+    by_key: dict[_Key, list[_Object]] = {}
+    for one in ours.objects:
+        by_key.setdefault(one.key, []).append(one)
+    # Predictions of wrong categories alone count as predictions too.
+    if not any(one.file in real.files for one in ours.objects):
+        return []
+    pairs: list[tuple[_Object | None, _Object]] = []
+    for true in real.objects:
+        if ours.categories.get(true.category) == real.categories[true.category] and true.file in ours.files:
+            others = by_key.get(true.key, [])
+            pairs.append((max(others, key=lambda other: _overlap(other.box, true.box), default=None), true))
+    return pairs
 
 
-def _compare(found: dict[str, Any] | None, true: dict[str, Any]) -> _Thing | None:
-    seen = true["keypoints"][:, 2] == 2
-    if not seen.any():
-        return None
+def _compare(other: _Object | None, true: _Object) -> _Compared | None:
+    seen = true.keypoints[:, 2] == 2
     count = int(seen.sum())
-    if found is None:
-        return _Thing(errors=np.full(count, np.inf), confidence=np.zeros(count))
-    apart = found["keypoints"][seen, :2] - true["keypoints"][seen, :2]
-    # Of a box without a size nothing is a part: only what is exact is right.
-    side = max(*true["box"][2:], 1e-9)
-    errors = np.nan_to_num(np.hypot(*apart.T) / side, nan=np.inf)
-    # Of a file without confidences a point counts as sure where it is marked.
-    marks = found["keypoints"][seen, 2]
-    sure = np.nan_to_num(marks if found["sure"] else (marks > 0).astype(float), nan=0.0)
-    return _Thing(errors=errors, confidence=np.clip(sure, 0, 1))
+    if not count:
+        return None
+    if other is None:
+        return _Compared(errors=np.full(count, np.inf), confidence=np.zeros(count))
+    offsets = other.keypoints[seen, :2] - true.keypoints[seen, :2]
+    # Of a box without extent there are no fractions: only exact points are right.
+    side = max(*true.box[2:], 1e-9)
+    errors = np.nan_to_num(np.hypot(*offsets.T) / side, nan=np.inf)
+    # In a file without confidences a marked point has confidence 1.
+    marks = other.keypoints[seen, 2]
+    confidence = np.nan_to_num(marks if other.scored else (marks > 0).astype(float), nan=0.0)
+    return _Compared(errors=errors, confidence=np.clip(confidence, 0, 1))
 
 
 def _overlap(first: Sequence[float], second: Sequence[float]) -> float:
@@ -255,59 +291,36 @@ def _overlap(first: Sequence[float], second: Sequence[float]) -> float:
     return common / union if union > 0 else 0.0
 
 
-def _precision(ours: dict[str, Any], real: dict[str, Any], sigma: float) -> dict[str, float]:
-    """COCO's own evaluation (pycocotools), a category at a time, since each has another number of key-points."""
-    columns = ("AP", "AP50", "AP75", "AR")
-    rows = []
-    looked_at = set(ours["files"])
-    # Where nothing is annotated (v > 0) there is no precision.
-    there = {t["category"] for t in real["things"] if t["file"] in looked_at and (t["keypoints"][:, 2] > 0).any()}
-    for name, keypoints in real["kinds"].items():
-        if ours["kinds"].get(name) == keypoints and name in there:
-            rows.append(_one_precision(ours, real, name, len(keypoints), sigma))
-    return dict(zip(columns, np.mean(rows, axis=0).tolist(), strict=True))
+def _precision(ours: _Document, real: _Document, sigma: float) -> dict[str, float]:
+    """COCO's own evaluation (pycocotools), one category at a time, since each has another number of key-points."""
+    files = set(ours.files)
+    # Without annotated points (v > 0) there is no precision.
+    annotated = {one.category for one in real.objects if one.file in files and (one.keypoints[:, 2] > 0).any()}
+    rows = [
+        _precision_of(ours, real, name, len(keypoints), sigma)
+        for name, keypoints in real.categories.items()
+        if ours.categories.get(name) == keypoints and name in annotated
+    ]
+    return dict(zip(("AP", "AP50", "AP75", "AR"), np.mean(rows, axis=0).tolist(), strict=True))
 
 
-def _one_precision(
-    ours: dict[str, Any], real: dict[str, Any], name: str, keypoints: int, sigma: float
-) -> Float[np.ndarray, " 4"]:
+def _precision_of(ours: _Document, real: _Document, name: str, keypoints: int, sigma: float) -> Float[np.ndarray, " 4"]:
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
         raise SettingsError('Average precision needs pycocotools: pip install "semcorr[eval]"') from error
-    looked_at = set(ours["files"])
-    files = {file: number for number, file in enumerate(dict.fromkeys(real["files"]), 1) if file in looked_at}
-
-    def entries(things: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        found = []
-        for number, thing in enumerate((t for t in things if t["category"] == name and t["file"] in files), start=1):
-            points = np.nan_to_num(thing["keypoints"], nan=0.0)
-            width, height = thing["box"][2:]
-            found.append(
-                {
-                    "id": number,
-                    "image_id": files[thing["file"]],
-                    "category_id": 1,
-                    "keypoints": points.ravel().tolist(),
-                    "num_keypoints": int((points[:, 2] > 0).sum()),
-                    "bbox": thing["box"],
-                    "area": width * height,
-                    "iscrowd": 0,
-                    "score": thing["score"],
-                }
-            )
-        return found
-
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+    compared = set(ours.files)
+    images = {file: number for number, file in enumerate(dict.fromkeys(real.files), 1) if file in compared}
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth = COCO()
         truth.dataset = {
-            "images": [{"id": number} for number in files.values()],
+            "images": [{"id": number} for number in images.values()],
             "categories": [{"id": 1, "name": name, "keypoints": [str(n) for n in range(keypoints)]}],
-            "annotations": entries(real["things"]),
+            "annotations": _entries(real.objects, name, images),
         }
         truth.createIndex()
-        detected = entries(ours["things"])
+        detected = _entries(ours.objects, name, images)
         if not detected:
             return np.zeros(4)
         evaluation = COCOeval(truth, truth.loadRes(detected), "keypoints")
@@ -317,3 +330,25 @@ def _one_precision(
         evaluation.summarize()
     values = np.array(evaluation.stats)[[0, 1, 2, 5]]
     return np.maximum(values, 0.0)
+
+
+def _entries(objects: Sequence[_Object], name: str, images: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The annotations of a category for pycocotools."""
+    entries: list[dict[str, Any]] = []
+    for one in objects:
+        if one.category == name and one.file in images:
+            points = np.nan_to_num(one.keypoints, nan=0.0)
+            entries.append(
+                {
+                    "id": len(entries) + 1,
+                    "image_id": images[one.file],
+                    "category_id": 1,
+                    "keypoints": points.ravel().tolist(),
+                    "num_keypoints": int((points[:, 2] > 0).sum()),
+                    "bbox": one.box,
+                    "area": one.box[2] * one.box[3],
+                    "iscrowd": 0,
+                    "score": one.score,
+                }
+            )
+    return entries

@@ -1,4 +1,4 @@
-"""Runs as a report takes them: grouped by data set, named apart, scored under one protocol, beside the baselines."""
+"""Runs as a report compares them: grouped by data set, with unique names, scored under one protocol, with baselines."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,13 +14,23 @@ from semcorr.evaluation.runs.records import Run
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class ReportOptions:
     """What a report shows.
 
-    ``by`` is any of "overall", "category", "difficulty" (every flag), "point", "sets" (of ``point_sets``), "layer",
-    "rounds", "crops", or the name of one flag. ``threshold`` None takes each data set's own rule, ``frame`` None the
-    rule's own. ``baseline`` is the run that leads are over. ``highest`` is the largest alpha of the area under the
-    PCK curve. ``times`` adds seconds, which no two runs share. ``quote`` shows published figures.
+    Attributes:
+        by: Any of "overall", "category", "difficulty" (every flag), "point", "sets" (of ``point_sets``), "layer",
+            "rounds", "crops", or the name of one flag.
+        alphas: Fractions of the threshold's size within which a point is correct.
+        threshold: The rule for that size; None for each data set's own.
+        frame: The frame that distances are measured in; None for the rule's own.
+        baseline: The run that leads are over; None for no leads.
+        point_sets: Named sets of key-point names.
+        highest: The largest alpha of the area under the PCK curve.
+        times: Whether to show seconds, which differ from run to run.
+        quote: Whether to show published figures.
+
+    Raises:
+        SettingsError: An alpha is not positive and finite, or there is none.
     """
 
     by: tuple[str, ...] = ("overall",)
@@ -40,16 +50,21 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Member:
-    """One run under its group's protocol; its name is its own among all runs."""
+    """One run under its group's protocol, with a name that no other run of the report has."""
 
     name: str
     run: Run
     scores: Scores
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the run is a guess that needs no model."""
+        return _method_name(self.run) in BASELINES
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Group:
-    """The runs of one data set, split and setting. ``dataset`` names all three."""
+    """The runs of one data set, split and setting. ``dataset`` names all three, ``name`` the data set alone."""
 
     dataset: str
     name: str
@@ -59,17 +74,17 @@ class Group:
 
     @cached_property
     def title(self) -> str:
-        """The data set, and how many pairs and points where all runs agree."""
+        """The data set, with the number of pairs and points if all runs agree on them."""
         sizes = {(len(one.run.records), len(one.scores.errors)) for one in self.members}
         (pairs, points), *more = sizes
         return self.dataset if more else f"{self.dataset}, {pairs:,} pairs, {points:,} points"
 
 
-def measure(runs: Sequence[Run], wanted: Wanted) -> list[Group]:
+def group_runs(runs: Sequence[Run], options: ReportOptions) -> list[Group]:
     """Group runs by data set and score them, in the order given.
 
     Raises:
-        SettingsError, RunError: as :func:`build_report`.
+        SettingsError, RunError: As :func:`semcorr.evaluation.report.build.build_report`.
     """
     if not runs:
         raise SettingsError("Expected at least one run, got none.")
@@ -82,9 +97,9 @@ def measure(runs: Sequence[Run], wanted: Wanted) -> list[Group]:
             count += 1
             name = f"{run.name} ({count})"
         taken.add(name)
-        key = _key(run)
+        key = _dataset_key(run)
         own = str(run.settings.get("dataset", {}).get("threshold") or "target-box")
-        protocol = protocols.setdefault(key, named(wanted.threshold or own, wanted.frame))
+        protocol = protocols.setdefault(key, named(options.threshold or own, options.frame))
         groups.setdefault(key, []).append(Member(name=name, run=run, scores=score(run.records, protocol)))
     return [
         Group(
@@ -98,23 +113,27 @@ def measure(runs: Sequence[Run], wanted: Wanted) -> list[Group]:
     ]
 
 
-def _key(run: Run) -> tuple[str, ...]:
+def with_baselines(runs: Sequence[Run]) -> list[Run]:
+    """The runs, and for each data set those baselines that can be computed from its first run's records."""
+    compared = list(runs)
+    for run in {_dataset_key(run): run for run in reversed(runs)}.values():
+        present = {_method_name(other) for other in runs if _dataset_key(other) == _dataset_key(run)}
+        for name, guess in BASELINES.items():
+            if name in present:
+                continue
+            try:
+                records = [guessed(record, guess) for record in run.records]
+            except RunError:  # This data set has no boxes.
+                continue
+            settings = {**run.settings, "method": {"name": name}}
+            compared.append(replace(run, name=name, settings=settings, records=records, expected=len(records)))
+    return compared
+
+
+def _dataset_key(run: Run) -> tuple[str, ...]:
     dataset = run.settings.get("dataset", {})
     return tuple(str(dataset.get(part) or "") for part in ("name", "split", "setting"))
 
 
-def with_baselines(runs: Sequence[Run]) -> list[Run]:
-    """The runs, and for each data set those baselines that can be computed from its first run's records."""
-    found = list(runs)
-    for run in {_key(run): run for run in reversed(runs)}.values():
-        there = {str(r.settings.get("method", {}).get("name")) for r in runs if _key(r) == _key(run)}
-        for name, guess in BASELINES.items():
-            if name in there:
-                continue
-            try:
-                records = [guessed(record, guess) for record in run.records]
-            except RunError:  # No boxes in this data set.
-                continue
-            settings = {**run.settings, "method": {"name": name}}
-            found.append(replace(run, name=name, settings=settings, records=records, expected=len(records)))
-    return found
+def _method_name(run: Run) -> str:
+    return str(run.settings.get("method", {}).get("name"))

@@ -37,7 +37,7 @@ class Published:
     threshold: Threshold | None = None
     averaging_stated: bool = True
     setting: str = ""
-    remark: str = ""
+    note: str = ""
     mark: Literal["quoted"] = "quoted"
 
     @property
@@ -61,7 +61,7 @@ _TABLE_1: tuple[tuple[str, tuple[float | None, ...]], ...] = (
     ("ASIC", (57.9, 75.9, 53.0, 76.3, None, 36.9)),
     (_THE_PAPER, (61.6, 77.5, 53.0, 84.3, 28.9, 45.4)),
 )
-_PLACES = tuple((dataset, alpha) for dataset in ("cub-200-2011", "pf-willow", "spair-71k") for alpha in (0.05, 0.1))
+_COLUMNS = tuple((dataset, alpha) for dataset in ("cub-200-2011", "pf-willow", "spair-71k") for alpha in (0.05, 0.1))
 _AUTHORS: dict[str, Threshold] = {
     "spair-71k": "reference-spair",
     "pf-willow": "reference-willow",
@@ -80,8 +80,8 @@ _LATER: tuple[tuple[str, float | None, float | None], ...] = (
 )
 
 
-def _from_table_1(method: str, place: int, value: float) -> Published:
-    dataset, alpha = _PLACES[place]
+def _from_table_1(method: str, column: int, value: float) -> Published:
+    dataset, alpha = _COLUMNS[column]
     own: Threshold | None = "target-box" if dataset == "spair-71k" else None
     # ASIC's own protocol on CUB says which average and which size; Table 1 prints it beside the others all the same.
     asic_on_cub = (method, dataset) == ("ASIC", "cub-200-2011")
@@ -95,7 +95,7 @@ def _from_table_1(method: str, place: int, value: float) -> Published:
         threshold="image" if asic_on_cub else _AUTHORS.get(dataset) if method == _THE_PAPER else own,
         averaging_stated=asic_on_cub or method in (_THE_PAPER, "CATs++, strong"),
         setting=_CUB_OF.get(method, "") if dataset == "cub-200-2011" else "",
-        remark="protocol not stated" if dataset == "cub-200-2011" and method not in _CUB_OF else "",
+        note="protocol not stated" if dataset == "cub-200-2011" and method not in _CUB_OF else "",
     )
 
 
@@ -113,16 +113,16 @@ def _later(method: str, averaging: Averaging, value: float, source: str = LATER)
 
 PUBLISHED: tuple[Published, ...] = (
     *(
-        _from_table_1(method, place, value)
+        _from_table_1(method, column, value)
         for method, values in _TABLE_1
-        for place, value in enumerate(values)
+        for column, value in enumerate(values)
         if value is not None
     ),
     *(_later(method, "per image", image) for method, image, _ in _LATER if image is not None),
     *(_later(method, "per point", point) for method, _, point in _LATER if point is not None),
     _later("best supervised", "per image", 88.9, "published later, supervised"),
 )
-"""Table 1, then the later figures; a method keeps its place."""
+"""Table 1, then the later figures."""
 
 
 _SPELLINGS: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""Tables of figures as text: for a terminal, markdown, LaTeX, CSV and JSON."""
+"""Tables of figures as text: for a terminal, and as Markdown, LaTeX, CSV and JSON."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 Value = float | int | str | tuple[float, float] | None
@@ -18,9 +18,13 @@ NOTHING = "–"
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """``key`` names it in CSV and JSON and is unique in its data set; ``kind`` says how its values are printed.
+    """A column of a table.
 
-    Values of "percent", "gain" and "interval" are percentages, those of "fraction" parts of the threshold's size.
+    Attributes:
+        key: Its name in CSV and JSON, unique among the columns of a data set.
+        heading: Its heading in the other formats.
+        kind: How its values are printed. Values of "percent", "gain" and "interval" are percentages, those of
+            "fraction" are fractions of the threshold's size.
     """
 
     key: str
@@ -30,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One method, or one group; ``quoted`` marks figures that were published, not measured here."""
+    """One method or one group; ``quoted`` marks figures that were published, not measured here."""
 
     name: str
     values: tuple[Value, ...]
@@ -38,7 +42,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
+class Table:
     """One table; all of its figures are of one data set and one protocol. ``by`` says what its rows are."""
 
     title: str
@@ -48,9 +52,9 @@ class Sheet:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
-    def rich(self) -> Table:
-        """For a terminal."""
-        table = Table(title=Text(self.title), title_justify="left")
+    def rich(self) -> RichTable:
+        """The table for a terminal."""
+        table = RichTable(title=Text(self.title), title_justify="left")
         table.add_column("")
         for column in self.columns:
             # Broken here, or rich makes the column as wide as its heading.
@@ -63,7 +67,7 @@ class Sheet:
         return table
 
     def markdown(self) -> str:
-        """For a document."""
+        """The table for a document."""
         headings = ("", *(column.heading for column in self.columns))
         rule = ("---", *("---:",) * len(self.columns))
         rows = [headings, rule, *(self.cells(row) for row in self.rows)]
@@ -71,7 +75,7 @@ class Sheet:
         return "\n".join([self.title, "", *lines])
 
     def latex(self) -> str:
-        """For a paper; needs the package booktabs."""
+        """The table for a paper; needs the package booktabs."""
         headings = ("", *(column.heading for column in self.columns))
         lines = [
             "\\begin{table}",
@@ -95,33 +99,58 @@ class Sheet:
         pairs = zip(row.values, self.columns, strict=True)
         return (row.name, *(_text(value, column.kind, exact=row.quoted) for value, column in pairs))
 
+    def document(self) -> dict[str, Any]:
+        """The table for JSON."""
+        rows = [
+            {
+                "name": row.name,
+                "quoted": row.quoted,
+                "values": {
+                    c.key: list(v) if isinstance(v, tuple) else v for c, v in zip(self.columns, row.values, strict=True)
+                },
+            }
+            for row in self.rows
+        ]
+        return {
+            "title": self.title,
+            "dataset": self.dataset,
+            "protocol": self.protocol,
+            "by": self.by,
+            "columns": [vars(column) for column in self.columns],
+            "rows": rows,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Sheets, what a reader must know before comparing their figures, and what is good to know."""
+    """Tables, warnings that a reader must know before comparing their figures, and further notes."""
 
-    sheets: tuple[Sheet, ...]
+    tables: tuple[Table, ...]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def footnotes(self) -> tuple[str, ...]:
+        """Warnings, marked as such, and notes."""
+        return (*(f"Warning: {warning}" for warning in self.warnings), *self.notes)
+
     def markdown(self) -> str:
-        """All sheets and remarks, for a document."""
-        remarks = [f"- {remark}" for remark in self.remarks()]
-        return "\n\n".join([*(sheet.markdown() for sheet in self.sheets), *(["\n".join(remarks)] if remarks else [])])
+        """All tables and footnotes, for a document."""
+        footnotes = "\n".join(f"- {note}" for note in self.footnotes())
+        return "\n\n".join([*(table.markdown() for table in self.tables), *([footnotes] if footnotes else [])])
 
     def latex(self) -> str:
-        """All sheets, for a paper; remarks are comments."""
-        remarks = "\n".join(f"% {remark}" for remark in self.remarks())
-        return "\n\n".join([*([remarks] if remarks else []), *(sheet.latex() for sheet in self.sheets)])
+        """All tables, for a paper; footnotes are comments."""
+        footnotes = "\n".join(f"% {note}" for note in self.footnotes())
+        return "\n\n".join([*([footnotes] if footnotes else []), *(table.latex() for table in self.tables)])
 
     def csv(self) -> str:
-        """One line a row name and data set, with the columns of all sheets; an interval has two. No remarks."""
-        columns = list(dict.fromkeys(column for sheet in self.sheets for column in sheet.columns))
+        """One line per row name and data set, with the columns of all tables; an interval has two. No footnotes."""
+        columns = list(dict.fromkeys(column for table in self.tables for column in table.columns))
         lines: dict[tuple[str, str, str, bool], dict[str, Any]] = {}
-        for sheet in self.sheets:
-            for row in sheet.rows:
-                line = lines.setdefault((sheet.dataset, sheet.by, row.name, row.quoted), {"protocol": sheet.protocol})
-                for column, value in zip(sheet.columns, row.values, strict=True):
+        for table in self.tables:
+            for row in table.rows:
+                line = lines.setdefault((table.dataset, table.by, row.name, row.quoted), {"protocol": table.protocol})
+                for column, value in zip(table.columns, row.values, strict=True):
                     line |= dict(zip(_keys(column), value if isinstance(value, tuple) else (value,) * 2, strict=False))
         keys = list(dict.fromkeys(key for column in columns for key in _keys(column)))
         out = io.StringIO()
@@ -136,46 +165,21 @@ class Report:
         return json.dumps(self.document(), indent=2, ensure_ascii=False, allow_nan=False)
 
     def document(self) -> dict[str, Any]:
-        """What ``json`` writes."""
+        """The content of :meth:`json`."""
         return {
             "warnings": list(self.warnings),
             "notes": list(self.notes),
-            "sheets": [
-                {
-                    "title": sheet.title,
-                    "dataset": sheet.dataset,
-                    "protocol": sheet.protocol,
-                    "by": sheet.by,
-                    "columns": [vars(column) for column in sheet.columns],
-                    "rows": [
-                        {
-                            "name": row.name,
-                            "quoted": row.quoted,
-                            "values": {c.key: _plain(v) for c, v in zip(sheet.columns, row.values, strict=True)},
-                        }
-                        for row in sheet.rows
-                    ],
-                }
-                for sheet in self.sheets
-            ],
+            "tables": [table.document() for table in self.tables],
         }
-
-    def remarks(self) -> tuple[str, ...]:
-        """Warnings, so marked, and notes."""
-        return (*(f"Warning: {warning}" for warning in self.warnings), *self.notes)
 
 
 def joined(reports: Sequence[Report]) -> Report:
-    """All sheets one after the other, and every remark once."""
+    """All tables one after the other, and every footnote once."""
     return Report(
-        sheets=tuple(sheet for report in reports for sheet in report.sheets),
+        tables=tuple(table for report in reports for table in report.tables),
         warnings=tuple(dict.fromkeys(warning for report in reports for warning in report.warnings)),
         notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
     )
-
-
-def _plain(value: Value) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _keys(column: Column) -> Sequence[str]:

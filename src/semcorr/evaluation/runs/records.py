@@ -1,44 +1,73 @@
-"""What a run leaves behind: one record a pair, complete enough to be scored later under any protocol."""
+"""What a run leaves behind: one record per pair, complete enough to be scored later under any protocol."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from types import NoneType
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import pydantic
 from jaxtyping import Float
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from semcorr.imaging.geometry import Box
-from semcorr.storage.safetensors import warnings_of
-
-_KINDS: Mapping[str, type | tuple[type, ...]] = {
-    "index": int,
-    **dict.fromkeys(("pair", "category", "source", "target", "error"), str),
-    **dict.fromkeys(("names", "source_size", "target_size"), list),
-    **dict.fromkeys(("source_box", "target_box"), (list, NoneType)),
-    **dict.fromkeys(("describe_seconds", "locate_seconds"), (int, float)),
-    **dict.fromkeys(("flags", "layers", "rounds", "crops"), dict),
-}
-_ARRAYS = ("source_points", "truth", "predicted", "confidence")
-_ARRAY_MAPS = ("layers", "rounds", "crops")
 
 UNUSED = "calibration_unused"
-"""In a run's settings of its method: the calibration that there was, and that is not of the run's data set."""
+"""In a run's settings of its method: a calibration that was left out because it is of another data set."""
+
+_FARTHEST = 1e12
+"""Pixels: what lies beyond is no position in an image, and its square overflows."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+def _array(value: Any, *, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+    try:
+        array = np.asarray(value, dtype=np.float64).reshape(shape)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(str(error)) from error
+    if (np.isfinite(array) & (np.abs(array) > _FARTHEST)).any():
+        raise ValueError("numbers that are no positions in an image")
+    return array
+
+
+Points = Annotated[np.ndarray, BeforeValidator(partial(_array, shape=(-1, 2)))]
+"""(N, 2): x and y of N points."""
+Values = Annotated[np.ndarray, BeforeValidator(partial(_array, shape=(-1,)))]
+"""(N,): a number for each of N points."""
+
+
+@pydantic.dataclasses.dataclass(
+    frozen=True,
+    kw_only=True,
+    eq=False,
+    config=ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True),
+)
 class PairRecord:
-    """One pair's truth and what a method found.
+    """One pair's truth and a method's predictions.
 
-    Points are (x, y) in pixels of their own picture (see :class:`semcorr.datasets.base.Picture`). ``index`` is
-    the pair's place in the data set. ``layers`` maps a layer's name to the peaks of its map alone; ``rounds`` maps
-    "1" … "R" to the peaks after that many embeddings, ``crops`` "1" … "K" to those after that many crops: empty
-    for methods that have none. ``describe_seconds`` is what describing the source took, on the first pair that was
-    done after it (the others have 0); both seconds are the method's own, without reading pictures. ``error`` says why
-    a pair failed; its ``predicted`` then has no rows. ``remarks`` are the query's and the matches'.
+    Points are (x, y) in pixels of their own image (see :class:`semcorr.datasets.base.PairImage`).
+
+    Attributes:
+        index: The pair's index in the data set.
+        pair: Its id.
+        category: Its category.
+        names: The names of its points.
+        flags: What breakdowns are made by, such as ``viewpoint``.
+        source, target: The paths of its images, relative to the data set's root.
+        source_size, target_size: (width, height) of the images.
+        source_box, target_box: The object's boxes, if the data set has them.
+        source_points, truth: The true points in the source and in the target.
+        predicted: The predicted points in the target; no rows if the pair failed.
+        confidence: The confidence of each of them.
+        layers: By layer name, the peaks of that layer's heat maps alone; empty for methods without layers.
+        rounds: By "1" … "R", the peaks after that many embeddings; empty for methods without embeddings.
+        crops: By "1" … "K", the peaks after that many crops; empty for methods without crops.
+        describe_seconds: Time to describe the source, in the first pair done after it; 0 in the others.
+        locate_seconds: Time to locate the points. Neither time includes reading images.
+        error: Why the pair failed; empty if it did not.
+        warnings: Those of the query and of the matches.
     """
 
     index: int
@@ -52,77 +81,61 @@ class PairRecord:
     target_size: tuple[int, int]
     source_box: Box | None
     target_box: Box | None
-    source_points: Float[np.ndarray, "points 2"]
-    truth: Float[np.ndarray, "points 2"]
-    predicted: Float[np.ndarray, "found 2"]
-    confidence: Float[np.ndarray, " found"]
-    layers: Mapping[str, Float[np.ndarray, "found 2"]] = field(default_factory=dict)
-    rounds: Mapping[str, Float[np.ndarray, "found 2"]] = field(default_factory=dict)
-    crops: Mapping[str, Float[np.ndarray, "found 2"]] = field(default_factory=dict)
+    source_points: Points
+    truth: Points
+    predicted: Points
+    confidence: Values
+    layers: Mapping[str, Points] = field(default_factory=dict)
+    rounds: Mapping[str, Points] = field(default_factory=dict)
+    crops: Mapping[str, Points] = field(default_factory=dict)
     describe_seconds: float = 0.0
     locate_seconds: float = 0.0
     error: str = ""
-    remarks: tuple[str, ...] = ()
+    # Records of the version before say "remarks".
+    warnings: tuple[str, ...] = Field(default=(), validation_alias=AliasChoices("warnings", "remarks"))
 
     def to_json(self) -> str:
-        """One line of JSON; what was found keeps four decimals."""
-        row: dict[str, Any] = dict(self.__dict__)
-        # The points given keep all: draws are seeded by them, so that a pair can be done again.
+        """The record as one line of JSON; predictions are rounded to four decimals."""
+        row: dict[str, Any] = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        # True points are not rounded: random numbers are seeded by them, so that a pair can be repeated.
         row |= {name: row[name].tolist() for name in ("source_points", "truth")}
         row |= {name: np.round(row[name], 4).tolist() for name in ("predicted", "confidence")}
-        row |= {name: {k: np.round(v, 4).tolist() for k, v in row[name].items()} for name in _ARRAY_MAPS}
+        for name in ("layers", "rounds", "crops"):
+            row[name] = {key: np.round(points, 4).tolist() for key, points in row[name].items()}
         row["flags"] = dict(self.flags)
         return json.dumps(row, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> "PairRecord":
-        """Read what ``to_json`` wrote; ``ValueError``, ``KeyError`` or ``TypeError`` when it is something else."""
-        try:
-            return cls._of(json.loads(line))
-        except (RecursionError, OverflowError, AttributeError) as error:
-            raise ValueError(f"{type(error).__name__}: {error}") from error
+        """Read a line that :meth:`to_json` wrote.
 
-    @classmethod
-    def _of(cls, row: Any) -> "PairRecord":
-        for name, kind in _KINDS.items():
-            if not isinstance(row[name], kind):
-                raise TypeError(f"{name} is {row[name]!r}")
-        for name in _ARRAYS:
-            row[name] = _array(row[name], flat=name == "confidence")
-        for name in _ARRAY_MAPS:
-            row[name] = {k: _array(v) for k, v in row[name].items()}
-        for name, kind, count in (("size", int, 2), ("box", (int, float), 4)):
-            for value in (row[f"source_{name}"], row[f"target_{name}"]):
-                if value is not None and not (len(value) == count and all(isinstance(side, kind) for side in value)):
-                    raise TypeError(f"{name} is {value!r:.60}")
-        for name in ("source_size", "target_size", "source_box", "target_box", "names"):
-            row[name] = None if row[name] is None else tuple(row[name])
-        row["remarks"] = warnings_of(row)
-        points, found = len(row["names"]), len(row["predicted"])
-        if not (points == len(row["truth"]) == len(row["source_points"]) and found == len(row["confidence"])):
-            raise ValueError(f"{points} names and {found} points found, with other numbers of points or confidences")
-        if any(len(array) != found for name in _ARRAY_MAPS for array in row[name].values()):
-            raise ValueError(f"{found} points found, and others in a layer, a round or a crop")
-        return cls(**row)
+        Raises:
+            ValueError: The line is something else, or the numbers of its points do not agree.
+        """
+        record = _LINE.validate_json(line)
+        points, predicted = len(record.names), len(record.predicted)
+        if not (points == len(record.truth) == len(record.source_points) and predicted == len(record.confidence)):
+            raise ValueError(f"{points} names and {predicted} predictions, with other numbers of points or confidences")
+        others = (points for by_name in (record.layers, record.rounds, record.crops) for points in by_name.values())
+        if any(len(other) != predicted for other in others):
+            raise ValueError(f"{predicted} predictions, with another number of them in a layer, a round or a crop")
+        return record
 
 
-_FARTHEST = 1e12
-"""Pixels: what lies beyond is no place in a picture, and its square no number."""
-
-
-def _array(values: list[Any], *, flat: bool = False) -> np.ndarray:
-    array = np.array(values, dtype=np.float64).reshape((-1,) if flat else (-1, 2))
-    if (np.isfinite(array) & (np.abs(array) > _FARTHEST)).any():
-        raise ValueError("numbers that are no places in a picture")
-    return array
+_LINE = TypeAdapter(PairRecord)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
     """A run as read from its folder, finished or not.
 
-    ``settings`` holds ``dataset`` (name, split, setting, threshold, root, ...) and ``method`` (name, and what its
-    results depend on). ``records`` are in the data set's order; ``expected`` is how many there are when it is done.
+    Attributes:
+        name: The name of its folder.
+        folder: Its folder.
+        settings: ``dataset`` (name, split, setting, threshold, root, ...) and ``method`` (name, and what its results
+            depend on).
+        records: One per pair that is done, in the data set's order.
+        expected: How many records there are when it is finished.
     """
 
     name: str
@@ -133,5 +146,5 @@ class Run:
 
     @cached_property
     def done(self) -> set[int]:
-        """The places of the pairs that need not be done again: those that did not fail."""
+        """The indices of the pairs that need not be done again: those that did not fail."""
         return {record.index for record in self.records if not record.error}

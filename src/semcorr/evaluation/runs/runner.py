@@ -291,7 +291,7 @@ class _Work:
             rounds=_counted(matches.after_rounds),
             crops=_counted(matches.after_crops),
             locate_seconds=seconds,
-            remarks=(*query.remarks, *matches.remarks),
+            warnings=(*query.remarks, *matches.remarks),
         )
 
     def _blank(self, place: int, pair: Pair, *, describe_seconds: float, error: str) -> PairRecord:

@@ -14,7 +14,7 @@ from models.dino.networks import save_folder
 from semcorr.cli.main import main
 from semcorr.datasets.base import Dataset
 from semcorr.errors import QueryError, RunError
-from semcorr.evaluation.runs.heatmaps_of import HeatmapsOf, QueriesOf, load_method
+from semcorr.evaluation.runs.recompute import HeatmapsOf, QueriesOf, load_method
 from semcorr.evaluation.runs.records import Run
 from semcorr.evaluation.runs.runner import Method, run
 from semcorr.imaging.image import load_image
