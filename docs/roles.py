@@ -13,11 +13,11 @@ class Roles(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
         """Rewrite one docstring."""
         if obj.docstring:
-            obj.docstring.value = _ROLE.sub(lambda found: _link(found, obj), obj.docstring.value)
+            obj.docstring.value = _ROLE.sub(lambda match: _link(match, obj), obj.docstring.value)
 
 
-def _link(found: re.Match[str], obj: griffe.Object) -> str:
-    short, name = found.groups()
+def _link(match: re.Match[str], obj: griffe.Object) -> str:
+    short, name = match.groups()
     shown = name.rpartition(".")[2] if short else name
     try:
         target = name if name.startswith("semcorr") else obj.resolve(name)

@@ -58,8 +58,8 @@ def a_query() -> Query:
 
 def a_record(size: int = 400) -> TransferRecord:
     names = tuple(f"point {number}" for number in range(size))
-    thing = PredictedObject(category="cat", names=names, points=np.ones((size, 2)), confidence=np.ones(size))
-    return TransferRecord(file="a.png", path=Path("a.png"), size=(9, 9), objects=(thing,))
+    predicted = PredictedObject(category="cat", names=names, points=np.ones((size, 2)), confidence=np.ones(size))
+    return TransferRecord(file="a.png", path=Path("a.png"), size=(9, 9), objects=(predicted,))
 
 
 def noise() -> PIL.Image.Image:
@@ -84,8 +84,8 @@ def written(kind: str, path: Path) -> Callable[[], object]:
         "query": lambda: a_query().save(path),
         "calibration": lambda: calibration.save(path),
         "flow": lambda: flow.save(path),
-        "picture": lambda: save_image(noise(), path),
-        "data set's picture": lambda: save_image(noise(), path, error=DatasetError),
+        "image": lambda: save_image(noise(), path),
+        "data set's image": lambda: save_image(noise(), path, error=DatasetError),
     }[kind]
 
 
@@ -96,8 +96,8 @@ def written(kind: str, path: Path) -> Callable[[], object]:
         ("calibration", ".json", OSError),
         ("flow", ".npz", OSError),
         ("flow", ".flo", OSError),
-        ("picture", ".png", SemcorrError),
-        ("data set's picture", ".png", DatasetError),
+        ("image", ".png", SemcorrError),
+        ("data set's image", ".png", DatasetError),
         ("coco", ".json", TransferError),
         ("cvat", ".xml", TransferError),
         ("label-studio", ".json", TransferError),
@@ -153,7 +153,7 @@ def test_a_cache_goes_without(tmp_path: Path) -> None:
     assert kept.get(crop) is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        kept.put(crop, torch.zeros(4, 8, 8))  # told once
+        kept.put(crop, torch.zeros(4, 8, 8))  # the first full disk warns, later ones do not
 
 
 def test_a_review_page_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -69,21 +69,21 @@ def needs(extras: Iterable[str]) -> set[str]:
     """The canonical names of all that semcorr with ``extras`` needs here, itself left out."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     own = {"": project["dependencies"], **project["optional-dependencies"]}
-    found: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str]] = set()
     waiting = [("semcorr", extra) for extra in ("", *extras)]
     while waiting:
         name, extra = one = waiting.pop()
-        if one in found:
+        if one in seen:
             continue
         try:
             lines = own[extra] if name == "semcorr" else requires(name) or []
         except PackageNotFoundError:
             continue
-        found.add(one)
+        seen.add(one)
         for requirement in map(Requirement, lines):
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
                 waiting += [(canonicalize_name(requirement.name), each) for each in ("", *requirement.extras)]
-    return {name for name, _ in found} - {"semcorr"}
+    return {name for name, _ in seen} - {"semcorr"}
 
 
 def sections() -> dict[str, list[str]]:
@@ -95,8 +95,8 @@ def sections() -> dict[str, list[str]]:
     left: dict[str, str] = {canonicalize_name(name): name for name in pinned()}
     parts = {}
     for heading, extras in SECTIONS.items():
-        wanted = needs(extras) & left.keys()
-        parts[heading] = sorted((left.pop(name) for name in wanted), key=str.lower)
+        needed = needs(extras) & left.keys()
+        parts[heading] = sorted((left.pop(name) for name in needed), key=str.lower)
     if left:
         raise SystemExit(f"Pinned in constraints.txt, but nothing installed needs it: {', '.join(left.values())}.")
     return parts

@@ -46,7 +46,7 @@ def test_statistics_by_hand() -> None:
     found = statistics(load_image(pixels))
     assert found["flat"] == pytest.approx((127 * 128 + 63 * 128) / (2 * 127 * 128))
     assert found["soft"] == pytest.approx(63 * 128 / (2 * 127 * 128))
-    # RemoteLocator than 200's cell (192 to 207): 64 columns, 63 pairs across, 64 of 127 down.
+    # Elsewhere than 200's cell (192 to 207): 64 columns, 63 pairs across, 64 of 127 down.
     assert found["flat elsewhere"] == pytest.approx(64 * 127 / (64 * 127 + 63 * 128))
 
 

@@ -43,8 +43,8 @@ def test_nothing_comes_from_the_checkout(python: Path, tmp_path: Path) -> None:
     )
     done = plain([python, "-c", program, f"{ROOT}/"], tmp_path)
     assert done.returncode == 0, done.stderr
-    place, ours = json.loads(done.stdout)
-    assert Path(place).is_relative_to(python.parents[1])
+    location, ours = json.loads(done.stdout)
+    assert Path(location).is_relative_to(python.parents[1])
     assert ours == []
 
 
@@ -56,8 +56,8 @@ def test_the_demo(python: Path, tmp_path: Path) -> None:
     done = ran(python, tmp_path, "demo", "--output", "demo.png")
     assert done.returncode == 0, done.stderr
     assert " points lie within 0.1" in done.stdout
-    with PIL.Image.open(tmp_path / "demo.png") as picture:
-        picture.load()
+    with PIL.Image.open(tmp_path / "demo.png") as image:
+        image.load()
 
 
 def test_the_doctor_knows_what_is_missing(python: Path, tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def home(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_needs_no_extra_works(home: Path) -> None:
     assert "</html>" in (home / "review.html").read_text(encoding="utf-8")
-    found = json.loads((home / "found.json").read_text(encoding="utf-8"))
-    assert any(any(each["keypoints"]) for each in found["annotations"])
+    document = json.loads((home / "found.json").read_text(encoding="utf-8"))
+    assert any(any(each["keypoints"]) for each in document["annotations"])
     assert len(list((home / "run").rglob("*.jsonl"))) == 1
 
 

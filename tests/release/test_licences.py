@@ -13,8 +13,8 @@ PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", CONSTRAINTS.read_text(encoding="ut
 
 @pytest.fixture(scope="module")
 def rows() -> list[tuple[str, str]]:
-    found = re.findall(r"^\| (\S+) \| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    return [row for row in found if row[0] not in ("package", "---")]
+    rows = re.findall(r"^\| (\S+) \| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    return [row for row in rows if row[0] not in ("package", "---")]
 
 
 def installed_as_pinned(name: str) -> bool:

@@ -21,7 +21,7 @@ def calibrate(
 
     The run is one of `semcorr eval ... --calibration none`, of pairs that are not those one wants figures for. With it,
     a confidence is the probability that a point is right: in the run's own data set, and between images that are like
-    the run's. RemoteLocator it is uncalibrated.
+    the run's. Elsewhere it is uncalibrated.
 
     Args:
         run: Folder that `semcorr eval` wrote.
