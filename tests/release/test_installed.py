@@ -37,7 +37,7 @@ def plain(command: list[object], home: Path) -> subprocess.CompletedProcess[str]
 
 def test_nothing_comes_from_the_checkout(python: Path, tmp_path: Path) -> None:
     program = (
-        "import sys, json, semcorr.cli.main, semcorr.matchers.registry, semcorr.transfer, semcorr.demo\n"
+        "import sys, json, semcorr.cli.main, semcorr.matchers.registry, semcorr.transfer, semcorr.toy.scenes\n"
         "files = [getattr(module, '__file__', None) or '' for module in list(sys.modules.values())]\n"
         "print(json.dumps([semcorr.__file__, [f for f in files + sys.path if f.startswith(sys.argv[1])]]))"
     )

@@ -1,1 +1,1 @@
-"""The toy world: drawings with exact truth, and a small diffusion model trained on them."""
+"""The toy world: drawings with exact annotations, and the small diffusion model that knows them."""

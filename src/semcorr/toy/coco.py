@@ -1,4 +1,4 @@
-"""Drawings of the toy world in COCO's format, as someone has them who annotates a few and wants the points in all."""
+"""Drawings of the toy world with COCO key-points: a few annotated, the others for a transfer."""
 
 import json
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _SEEDS_A_CATEGORY = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class ToyWorld:
-    """The files that were written: annotations of some pictures, and the truth of all the others."""
+    """The written files: annotations of some drawings, and the truth of all others."""
 
     annotations: Path
     truth: Path
@@ -42,26 +42,26 @@ def write_coco(
     boxes: bool = False,
     progress: Progress | None = None,
 ) -> ToyWorld:
-    """Draw ``support`` annotated pictures and ``targets`` others of each category.
+    """Draw ``support`` annotated images and ``targets`` others of each category.
 
-    ``annotations.json`` names all pictures and holds the supports' points; with ``boxes`` it also holds each target's
-    box. ``truth.json`` holds the targets' points. Pictures lie in ``images``.
+    ``annotations.json`` names all images and holds the points of the supports; with ``boxes`` it also holds the box
+    of each target. ``truth.json`` holds the points of the targets. The images are in ``images``.
 
     Args:
         folder: A new folder.
-        categories: Of the toy world's; empty: all.
-        support: Annotated pictures of each.
-        targets: Others of each.
-        size: Side of the pictures in pixels.
-        split: Which of the toy world's drawings: "train", "val" or "test".
-        boxes: Whether the targets' boxes are annotated.
+        categories: Categories of the toy world; empty for all.
+        support: Number of annotated images of each category.
+        targets: Number of other images of each category.
+        size: Side of the images in pixels.
+        split: Which drawings of the toy world: "train", "val" or "test".
+        boxes: Whether the boxes of the targets are annotated.
         progress: Called as ``("render", drawings done, drawings in all)``.
 
     Raises:
-        SettingsError: an unknown category, or the folder is not empty.
+        SettingsError: A category is unknown, or the folder is not empty.
     """
-    wanted = categories or tuple(CATEGORIES)
-    for name in wanted:
+    requested = categories or tuple(CATEGORIES)
+    for name in requested:
         if name not in CATEGORIES:
             raise SettingsError(
                 f"Unknown category {name!r}.{suggest(name, CATEGORIES)} There are: {', '.join(CATEGORIES)}."
@@ -71,7 +71,8 @@ def write_coco(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingsError(f"{str(folder)!r} is not empty: name a new folder, nothing is overwritten.")
     kinds = [
-        Category(id=number, name=name, keypoints=tuple(keypoint_names(name))) for number, name in enumerate(wanted, 1)
+        Category(id=number, name=name, keypoints=tuple(keypoint_names(name)))
+        for number, name in enumerate(requested, 1)
     ]
     known: list[tuple[AnnotatedImage, tuple[int, int]]] = []
     hidden: list[tuple[AnnotatedImage, tuple[int, int]]] = []
@@ -82,12 +83,12 @@ def write_coco(
             scene = render_scene(first + number, size, split=split, category=kind.name)
             file = f"{kind.name}-{number:04d}.png"
             save_image(PIL.Image.fromarray(scene.image), folder / "images" / file, error=DatasetError)
-            picture = AnnotatedImage(file=file, path=folder / "images" / file, instances=(_instance(scene, kind),))
-            (known if number < support else hidden).append((picture, (size, size)))
+            image = AnnotatedImage(file=file, path=folder / "images" / file, instances=(_instance(scene, kind),))
+            (known if number < support else hidden).append((image, (size, size)))
             if progress:
                 progress("render", len(known) + len(hidden), total)
     _write(folder / "truth.json", coco.truth_document(kinds, hidden))
-    shown = [(_without_points(picture, keep_box=boxes), side) for picture, side in hidden]
+    shown = [(_without_points(image, keep_box=boxes), side) for image, side in hidden]
     _write(folder / "annotations.json", coco.truth_document(kinds, [*known, *shown]))
     return ToyWorld(annotations=folder / "annotations.json", truth=folder / "truth.json", images=folder / "images")
 
@@ -108,7 +109,7 @@ def _instance(scene: Scene, category: Category) -> Instance:
     )
 
 
-def _without_points(picture: AnnotatedImage, *, keep_box: bool) -> AnnotatedImage:
+def _without_points(image: AnnotatedImage, *, keep_box: bool) -> AnnotatedImage:
     instances = [
         Instance(
             category=instance.category,
@@ -116,10 +117,10 @@ def _without_points(picture: AnnotatedImage, *, keep_box: bool) -> AnnotatedImag
             visibility=np.zeros_like(instance.visibility),
             box=instance.box,
         )
-        for instance in picture.instances
+        for instance in image.instances
         if keep_box
     ]
-    return AnnotatedImage(file=picture.file, path=picture.path, instances=tuple(instances))
+    return AnnotatedImage(file=image.file, path=image.path, instances=tuple(instances))
 
 
 def _write(path: Path, document: object) -> None:

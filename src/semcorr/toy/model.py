@@ -22,7 +22,7 @@ SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>")
 
 
 def vocabulary() -> list[str]:
-    """Every word that a caption can hold, in a fixed order."""
+    """Return every word that a caption can hold, in a fixed order."""
     words: list[str] = ["a", "with", "and", ","]
     words += list(PALETTE)
     for category, kinds in CATEGORIES.items():
@@ -34,7 +34,7 @@ def vocabulary() -> list[str]:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word tokenizer: <start> words <end>, padded to 32 tokens."""
+    """Return a word tokenizer: <start> words <end>, padded to 32 tokens."""
     ids = {word: i for i, word in enumerate(vocabulary())}
     words = Tokenizer(WordLevel(ids, unk_token="<unknown>"))  # noqa: S106  # a vocabulary token, not a secret
     words.normalizer = Lowercase()
@@ -53,7 +53,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_text_encoder() -> CLIPTextModel:
-    """CLIP's text transformer, 3 layers of 128; ~0.6 M parameters."""
+    """Return CLIP's text transformer with 3 layers of 128 channels; about 0.6 M parameters."""
     ids = {word: i for i, word in enumerate(vocabulary())}
     return CLIPTextModel(
         CLIPTextConfig(
@@ -72,7 +72,10 @@ def build_text_encoder() -> CLIPTextModel:
 
 
 def build_vae() -> AutoencoderKL:
-    """4x down, 8 latent channels. No attention, so that it trains on small crops and works at any size."""
+    """Return an autoencoder with 8 latent channels at a quarter of the size.
+
+    It has no attention, so that it trains on small crops and works at any size.
+    """
     return AutoencoderKL(
         block_out_channels=(32, 64, 128),
         down_block_types=("DownEncoderBlock2D",) * 3,
@@ -86,7 +89,10 @@ def build_vae() -> AutoencoderKL:
 
 
 def build_unet(bottom: int = 192) -> UNet2DConditionModel:
-    """16² latents, cross-attention at 16², 8² and in the middle (4², ``bottom`` channels), 4 heads; ~9 M parameters."""
+    """Return a U-Net for 16² latents with cross-attention at 16², 8² and in the middle (4², ``bottom`` channels).
+
+    It has 4 heads and about 9 M parameters.
+    """
     return UNet2DConditionModel(
         sample_size=LATENT_SIDE,
         in_channels=8,
@@ -102,7 +108,7 @@ def build_unet(bottom: int = 192) -> UNet2DConditionModel:
 
 
 def build_scheduler() -> DDIMScheduler:
-    """Stable Diffusion's noise schedule; v-prediction, which weighs the noisy, semantic steps more."""
+    """Return Stable Diffusion's noise schedule with v-prediction, which gives the noisy, semantic steps more weight."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
@@ -115,7 +121,7 @@ def build_scheduler() -> DDIMScheduler:
 
 
 def tokenize(tokenizer: PreTrainedTokenizerFast, captions: Iterable[str]) -> torch.Tensor:
-    """Token ids (captions, 32)."""
+    """Return token ids (captions, 32)."""
     encoded = tokenizer(
         list(captions), padding="max_length", truncation=True, max_length=CAPTION_TOKENS, return_tensors="pt"
     )
@@ -123,5 +129,5 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, captions: Iterable[str]) -> tor
 
 
 def weights_folder(name: str = "toy") -> Path:
-    """Where the bundled models live inside the package."""
+    """Return the folder of a bundled model."""
     return Path(__file__).parent / "weights" / name

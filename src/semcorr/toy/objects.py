@@ -323,7 +323,7 @@ _FACES = {
 
 
 def face(kind: str, rng: np.random.Generator) -> list[Part]:
-    """A face seen from the front. Left and right are the picture's."""
+    """A face seen from the front. Left and right are those of the image."""
     spec = _FACES[kind]
     width, height = spec.width * rng.uniform(0.9, 1.1), spec.height * rng.uniform(0.9, 1.1)
     square = spec.square

@@ -35,12 +35,23 @@ PALETTE: dict[str, tuple[int, int, int]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One rendered picture and everything that is true of it.
+    """A rendered image and its exact annotations.
 
-    ``keypoints`` and ``box`` (x0, y0, x1, y1) are in the picture's pixels, continuous, with (0, 0) at its
-    top-left corner. ``visible`` holds the key-points that lie inside the picture and are not covered.
-    ``words`` lists the caption words of the part labels; ``labels`` holds, for each pixel, 1 + the index into
-    ``words`` of the part on top there, 0 for the background and for what covers the object.
+    Attributes:
+        image: (height, width, 3).
+        labels: For each pixel, 1 + the index into ``words`` of the part on top; 0 for the background and for whatever
+            covers the object.
+        words: The word of each part in captions.
+        colours: The colour of each word.
+        category: One of ``CATEGORIES``.
+        kind: Kind of the category, such as "cat".
+        facing: Direction in which the object faces.
+        keypoints: (x, y) by name, in pixels, continuous; (0, 0) is the image's top-left corner.
+        visible: Names of the key-points that lie inside the image and are not covered.
+        box: (x0, y0, x1, y1) of the object, in the same frame.
+        truncated: Whether the object extends beyond the image.
+        occluded: Whether a bar covers a part of it.
+        caption: A sentence that names some parts with their colours.
     """
 
     image: UInt8[np.ndarray, "height width 3"]
@@ -75,14 +86,14 @@ class _Pose:
 
 
 def rng_for(seed: int, split: Split) -> np.random.Generator:
-    """The generator of a scene. Splits never share a stream, whatever the seeds."""
+    """Return the generator of a scene. No two splits share a stream, whatever the seeds."""
     return np.random.default_rng([_SPLIT_KEY[split], seed])
 
 
 def render_scene(
     seed: int, size: int = 256, *, split: Split = "test", category: str | None = None, supersample: int = 2
 ) -> Scene:
-    """Draw the scene of ``seed``: the same arguments give the same picture, at any ``size`` the same scene.
+    """Draw the scene of ``seed``: equal arguments give equal images, and every ``size`` the same scene.
 
     ``category`` fixes the category (one of ``CATEGORIES``) and leaves every other draw to the seed.
     """
@@ -121,7 +132,7 @@ def render_scene(
 
 
 def _pose(category: str, parts: list[Part], rng: np.random.Generator) -> _Pose:
-    """Flip, turn, scale and place so that the object mostly lies inside the picture."""
+    """Flip, rotate, scale and move the object so that it mostly lies inside the image."""
     flip = bool(rng.random() < 0.5) and category != "face"
     angle = math.radians(rng.uniform(-25, 25))
     turned = _Pose(angle, 1.0, flip, 0.0, 0.0)
@@ -138,14 +149,14 @@ def _pose(category: str, parts: list[Part], rng: np.random.Generator) -> _Pose:
 
 
 class _Canvas:
-    """The picture and its part labels, drawn side by side from polygons in the unit square."""
+    """The image and its part labels, drawn together from polygons in the unit square."""
 
     def __init__(self, size: int, supersample: int) -> None:
         self.size, self.factor = size, supersample
         self.side = size * supersample
-        self.picture = PILImage.new("RGB", (self.side, self.side))
+        self.image = PILImage.new("RGB", (self.side, self.side))
         self.labels = PILImage.new("L", (size, size))
-        self._paint, self._label = ImageDraw.Draw(self.picture), ImageDraw.Draw(self.labels)
+        self._paint, self._label = ImageDraw.Draw(self.image), ImageDraw.Draw(self.labels)
         self._low, self._high = np.full(2, np.inf), np.full(2, -np.inf)
 
     def polygon(
@@ -164,14 +175,14 @@ class _Canvas:
     def object_box(self) -> tuple[float, float, float, float]:
         return (*map(float, self._low), *map(float, self._high))  # type: ignore[return-value]
 
-    def set_picture(self, pixels: np.ndarray) -> None:
-        picture = PILImage.fromarray(pixels.astype(np.uint8)).resize(
+    def fill(self, pixels: np.ndarray) -> None:
+        background = PILImage.fromarray(pixels.astype(np.uint8)).resize(
             (self.side, self.side), PILImage.Resampling.BILINEAR
         )
-        self.picture.paste(picture)
+        self.image.paste(background)
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        image = self.picture.reduce(self.factor) if self.factor > 1 else self.picture
+        image = self.image.reduce(self.factor) if self.factor > 1 else self.image
         return np.asarray(image).copy(), np.asarray(self.labels).copy()
 
 
@@ -180,18 +191,16 @@ def _jitter(colour: Sequence[float], rng: np.random.Generator, amount: float = 1
 
 
 def _background(canvas: _Canvas, rng: np.random.Generator) -> None:
-    """Plain, gradient, cluttered or spotted; muted, so that parts stand out at 64 pixels."""
+    """Draw a plain, gradient, cluttered or dotted background; muted, so that parts stand out at 64 pixels."""
 
     def muted() -> np.ndarray:
         return rng.uniform(70, 235) * np.ones(3) * 0.6 + rng.uniform(40, 240, 3) * 0.4
 
-    style = str(rng.choice(["plain", "gradient", "clutter", "spots"]))
+    style = str(rng.choice(["plain", "gradient", "clutter", "dots"]))
     first, second = muted(), muted()
-    corners = np.stack(
-        [first, first, first, first] if style in ("plain", "spots") else [first, second, muted(), second]
-    )
-    canvas.set_picture(corners.reshape(2, 2, 3))
-    count = {"plain": 0, "gradient": 0, "clutter": 7, "spots": 16}[style]
+    corners = np.stack([first, first, first, first] if style in ("plain", "dots") else [first, second, muted(), second])
+    canvas.fill(corners.reshape(2, 2, 3))
+    count = {"plain": 0, "gradient": 0, "clutter": 7, "dots": 16}[style]
     for _ in range(count):
         centre, colour = rng.random(2), _jitter(tuple(muted()), rng)
         corners_n = int(rng.integers(3, 6)) if style == "clutter" else 12
@@ -209,7 +218,7 @@ def _draw_object(
     colours: dict[str, str],
     rng: np.random.Generator,
 ) -> None:
-    outline, texture = bool(rng.random() < 0.5), str(rng.choice(["none", "none", "spots", "stripes"]))
+    outline, texture = bool(rng.random() < 0.5), str(rng.choice(["none", "none", "dots", "stripes"]))
     paints = {word: _jitter(PALETTE[colours[word]], rng) for word in words}
     for part in parts:
         colour = part.paint or paints[part.word]
@@ -223,20 +232,20 @@ def _draw_object(
 def _texture(
     canvas: _Canvas, part: Part, pose: _Pose, texture: str, colour: tuple[int, int, int], rng: np.random.Generator
 ) -> None:
-    """Darker spots or stripes inside a part's largest polygon."""
+    """Draw darker dots or stripes inside a part's largest polygon."""
     shape = max(part.polygons, key=lambda p: float(np.prod(np.ptp(p, axis=0))))
     low, high = shape.min(0), shape.max(0)
     centre, half = (low + high) / 2, (high - low) / 2
     dark = tuple(int(v * 0.72) for v in colour)
     for _ in range(4):
         at = centre + half * rng.uniform(-0.5, 0.5, 2)
-        radii = (0.05, 0.05) if texture == "spots" else (0.025, float(half[1]) * 0.4)
+        radii = (0.05, 0.05) if texture == "dots" else (0.025, float(half[1]) * 0.4)
         turn = np.linspace(0, 2 * math.pi, 10, endpoint=False)
         canvas.polygon(pose(at + np.stack([np.cos(turn), np.sin(turn)], 1) * radii), dark, label=None)  # type: ignore[arg-type]
 
 
 def _occluder(canvas: _Canvas, box: tuple[float, float, float, float], rng: np.random.Generator) -> None:
-    """A bar across part of the object."""
+    """Draw a bar across a part of the object."""
     x = box[0] + (box[2] - box[0]) * rng.uniform(0.1, 0.9)
     width, lean = rng.uniform(0.05, 0.10), rng.uniform(-0.2, 0.2)
     shape = np.array([(x - width, 0.0), (x + width, 0.0), (x + width + lean, 1.0), (x - width + lean, 1.0)])
@@ -246,7 +255,7 @@ def _occluder(canvas: _Canvas, box: tuple[float, float, float, float], rng: np.r
 def _keypoints(
     parts: list[Part], pose: _Pose, words: tuple[str, ...], labels: np.ndarray, size: int
 ) -> tuple[dict[str, tuple[float, float]], frozenset[str]]:
-    """Key-points in pixels, and those inside the picture whose own part is on top there."""
+    """Return the key-points in pixels, and those inside the image whose own part is on top there."""
     points: dict[str, tuple[float, float]] = {}
     visible = set()
     for part in parts:
@@ -259,7 +268,7 @@ def _keypoints(
 
 
 def _caption(kind: str, words: tuple[str, ...], colours: dict[str, str], rng: np.random.Generator) -> str:
-    """Parts with their colours, in random order and subset: "a cat with a red tail and green ear"."""
+    """Return a caption of a random subset of the parts, in random order: "a cat with a red tail and green ear"."""
     count = int(rng.integers(min(3, len(words)), len(words) + 1))
     chosen = [str(word) for word in rng.permutation(words)[:count]]
     article = "a " if rng.random() < 0.3 and count <= 5 else ""

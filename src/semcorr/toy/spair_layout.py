@@ -17,17 +17,17 @@ _POSES = {"left": "Left", "right": "Right", "front": "Frontal"}
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _Drawing:
     name: str
     scene: Scene
 
     @property
-    def pixels_box(self) -> list[int]:
+    def pixel_box(self) -> list[int]:
         return [round(v) for v in self.scene.box]
 
 
 def keypoint_names(category: str) -> list[str]:
-    """All key-point names of a category; a name's place in this list is its id in the annotations."""
+    """Return all key-point names of a category; the index of a name is its id in the annotations."""
     names: dict[str, None] = {}
     for kind in CATEGORIES[category]:
         for part in BUILDERS[category](kind, rng_for(0, "train")):
@@ -36,17 +36,17 @@ def keypoint_names(category: str) -> list[str]:
 
 
 def write_spair(folder: Path, *, images: int, size: int = 256, progress: Progress | None = None) -> dict[str, int]:
-    """Write ``images`` pictures of every category and split, and all their ordered pairs; return pairs by split.
+    """Write ``images`` drawings of every category and split, and all their ordered pairs; return pairs by split.
 
     Layout: ``Layout/large/{trn,val,test}.txt``, ``PairAnnotation/<split>/<id>-<source>-<target>:<category>.json``,
     ``ImageAnnotation/<category>/<image>.json``, ``JPEGImages/<category>/<image>.jpg``. Key-points are whole pixel
     indices as in SPair-71k; pairs without a common visible point are left out.
 
     Raises:
-        SettingsError: the folder exists and is not empty, or there are fewer than two images a category.
+        SettingsError: The folder exists and is not empty, or fewer than two images of a category are requested.
     """
     if images < 2:
-        raise SettingsError(f"expected at least 2 images of each category, got {images}: one picture makes no pair.")
+        raise SettingsError(f"expected at least 2 images of each category, got {images}: one image makes no pair.")
     if folder.exists() and any(folder.iterdir()):
         raise SettingsError(f"{folder} is not empty: name a new folder, nothing is overwritten.")
     counts: dict[str, int] = {}
@@ -55,15 +55,15 @@ def write_spair(folder: Path, *, images: int, size: int = 256, progress: Progres
     for split_index, (name, split) in enumerate(_SPLIT_NAMES.items()):
         lines: list[str] = []
         for category_index, category in enumerate(CATEGORIES):
-            pictures = []
+            drawings = []
             for number in range(images):
                 seed = category_index * images + number
                 scene = render_scene(seed, size, split=split, category=category)
-                pictures.append(_write_picture(folder, f"{2000 + split_index}_{seed:06d}", scene))
+                drawings.append(_write_drawing(folder, f"{2000 + split_index}_{seed:06d}", scene))
                 done += 1
                 if progress:
                     progress("render", done, total)
-            for source, target in itertools.permutations(pictures, 2):
+            for source, target in itertools.permutations(drawings, 2):
                 line = _write_pair(folder / "PairAnnotation" / name, len(lines) + 1, source, target, size)
                 lines += [line] if line else []
         (folder / "Layout" / "large" / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -71,12 +71,12 @@ def write_spair(folder: Path, *, images: int, size: int = 256, progress: Progres
     return counts
 
 
-def _write_picture(folder: Path, name: str, scene: Scene) -> _Picture:
-    pictures, notes = folder / "JPEGImages" / scene.category, folder / "ImageAnnotation" / scene.category
-    pictures.mkdir(parents=True, exist_ok=True)
-    notes.mkdir(parents=True, exist_ok=True)
-    PILImage.fromarray(scene.image).save(pictures / f"{name}.jpg", quality=95, subsampling=0)
-    picture = _Picture(name, scene)
+def _write_drawing(folder: Path, name: str, scene: Scene) -> _Drawing:
+    images, annotations = folder / "JPEGImages" / scene.category, folder / "ImageAnnotation" / scene.category
+    images.mkdir(parents=True, exist_ok=True)
+    annotations.mkdir(parents=True, exist_ok=True)
+    PILImage.fromarray(scene.image).save(images / f"{name}.jpg", quality=95, subsampling=0)
+    drawing = _Drawing(name, scene)
     height, width = scene.image.shape[:2]
     ids = keypoint_names(scene.category)
     record = {
@@ -88,15 +88,15 @@ def _write_picture(folder: Path, name: str, scene: Scene) -> _Picture:
         "image_height": height,
         "image_depth": 3,
         "pose": _POSES[scene.facing],
-        "bndbox": picture.pixels_box,
+        "bndbox": drawing.pixel_box,
         "kps": {str(i): _pixel(scene, n) if n in scene.visible else None for i, n in enumerate(ids)},
         "kps_names": {str(i): n for i, n in enumerate(ids)},
     }
-    (notes / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
-    return picture
+    (annotations / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
+    return drawing
 
 
-def _write_pair(folder: Path, number: int, source: _Picture, target: _Picture, size: int) -> str | None:
+def _write_pair(folder: Path, number: int, source: _Drawing, target: _Drawing, size: int) -> str | None:
     a, b = source.scene, target.scene
     ids = keypoint_names(a.category)
     common = [n for n in ids if n in a.visible and n in b.visible]
@@ -111,8 +111,8 @@ def _write_pair(folder: Path, number: int, source: _Picture, target: _Picture, s
         "trg_imname": f"{target.name}.jpg",
         "src_imsize": [size, size, 3],
         "trg_imsize": [size, size, 3],
-        "src_bndbox": source.pixels_box,
-        "trg_bndbox": target.pixels_box,
+        "src_bndbox": source.pixel_box,
+        "trg_bndbox": target.pixel_box,
         "category": a.category,
         "src_pose": _POSES[a.facing],
         "trg_pose": _POSES[b.facing],
@@ -130,11 +130,11 @@ def _write_pair(folder: Path, number: int, source: _Picture, target: _Picture, s
 
 
 def _pixel(scene: Scene, name: str) -> list[int]:
-    """The index of the pixel that holds a key-point."""
+    """Return the index of the pixel that contains a key-point."""
     return [int(v) for v in scene.keypoints[name]]
 
 
 def _scale_variation(a: Scene, b: Scene) -> int:
-    """0 while one box is less than 1.3 times as long as the other, 1 up to 1.6, then 2."""
+    """Return 0 if the longer box is less than 1.3 times as long as the other, 1 if less than 1.6 times, else 2."""
     longer, shorter = sorted((max(s.box[2] - s.box[0], s.box[3] - s.box[1]) for s in (a, b)), reverse=True)
     return int(longer / shorter >= 1.3) + int(longer / shorter >= 1.6)
