@@ -8,7 +8,14 @@ from cyclopts import Parameter
 from semcorr.cli import console
 from semcorr.cli.figures import FigureNames, FigureOptions, MatchFigures
 from semcorr.cli.options import Device, DType, Json, MatcherOptions, Output, Points, require_points
-from semcorr.cli.targets import RemoteLocator, TargetRun, checked_source, load_matcher, readable_targets
+from semcorr.cli.targets import (
+    TargetRun,
+    checked_source,
+    load_matcher,
+    locate_here,
+    locate_remotely,
+    readable_targets,
+)
 from semcorr.errors import QueryError, SemcorrError, SettingsError
 
 _DEFAULT_OPTIONS = MatcherOptions()
@@ -48,8 +55,8 @@ def match(
         query = matcher.describe(image, given, progress=progress)
     names = FigureNames(output, source)
     figures = MatchFigures(options=requested, matcher=matcher, query=query, source=image, names=names)
-    run = TargetRun(matcher=matcher, query=query, source=image, names=names, json=json, figures=figures)
-    return run.over(readable, broken)
+    run = TargetRun(query=query, source=image, names=names, json=json, figures=figures)
+    return run.over(readable, locate_here(matcher, query, readable), broken)
 
 
 def describe(
@@ -141,18 +148,13 @@ def locate(
         calibration=calibration,
         latents_cache=latents_cache,
     )
-    distributed = workers > 1 or ray is not None
     console.note(f"Matching with {saved.method} (the settings of {query}) on {options.model}.")
-    remote = RemoteLocator(options=options, query=query, workers=workers, ray=ray) if distributed else None
-    run = TargetRun(
-        matcher=None if distributed else load_matcher(options, announce=False),
-        query=saved,
-        source=image,
-        names=FigureNames(output, source or ""),
-        json=json,
-        remote=remote,
-    )
-    return run.over(readable, broken)
+    if workers > 1 or ray is not None:
+        located = locate_remotely(options, query, readable, workers=workers, ray=ray)
+    else:
+        located = locate_here(load_matcher(options, announce=False), saved, readable)
+    run = TargetRun(query=saved, source=image, names=FigureNames(output, source or ""), json=json)
+    return run.over(readable, located, broken)
 
 
 def _as_text(value: object) -> str:

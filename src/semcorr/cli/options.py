@@ -98,6 +98,10 @@ class MatcherOptions:
             **self.overrides(),
         }
 
+    def arguments(self) -> dict[str, Any]:
+        """Return all arguments of :func:`semcorr.load_matcher`."""
+        return {"method": self.method, "model": self.named_model(), "preset": self.preset, **self.loading()}
+
     def resources(self) -> dict[str, object]:
         """Return the requested options that change time or memory but no result, as arguments of the loading method."""
         options = {"gradient_checkpointing": self.gradient_checkpointing, "latents_cache": self.latents_cache}

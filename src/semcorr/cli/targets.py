@@ -1,6 +1,6 @@
 """Steps that several commands share: check the input, load a matcher, process all targets, write figures."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +10,12 @@ from rich.table import Table
 from semcorr.cli import console
 from semcorr.cli.figures import FigureNames, MatchFigures
 from semcorr.cli.options import MatcherOptions
-from semcorr.errors import ImageError, SettingsError
+from semcorr.errors import ImageError
 
 if TYPE_CHECKING:
     from semcorr.imaging.image import Image
     from semcorr.matchers.base import Matcher
     from semcorr.matchers.results import Matches, Query
-    from semcorr.progress import Progress
 
 
 def checked_source(source: str, points: Sequence[tuple[float, float]]) -> "Image":
@@ -60,9 +59,28 @@ def load_matcher(options: MatcherOptions, *, announce: bool = True) -> "Matcher"
         note_choice(options)
     with console.TerminalProgress() as progress:
         progress.busy("load")
-        return load(
-            options.method, options.named_model(), preset=options.preset, progress=progress, **options.loading()
-        )
+        return load(**options.arguments(), progress=progress)
+
+
+def locate_here(matcher: "Matcher", query: "Query", targets: Sequence[str]) -> Iterator["Matches | ImageError"]:
+    """Yield the matches in each target, or its error, in order."""
+    from semcorr.matchers.locate_many import locate_in
+
+    for target in targets:
+        with console.TerminalProgress() as progress:
+            matches = locate_in(matcher, query, target, progress)
+        yield matches
+
+
+def locate_remotely(
+    options: MatcherOptions, query: Path, targets: Sequence[str], *, workers: int, ray: str | None
+) -> Iterator["Matches | ImageError"]:
+    """Yield the matches in each target, or its error, in order, located by other processes or on a Ray cluster."""
+    from semcorr.matchers.locate_many import RemoteLocator
+
+    locator = RemoteLocator(matcher=options.arguments(), query=query, workers=workers, ray=ray)
+    with console.TerminalProgress() as progress:
+        yield from locator.locate(targets, progress)
 
 
 def note_choice(options: MatcherOptions) -> None:
@@ -74,32 +92,29 @@ def note_choice(options: MatcherOptions) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetRun:
-    """Locates the points of a query in all targets; writes a figure and prints a table for each.
+    """Writes a figure and prints a table for each target.
 
     Attributes:
-        matcher: Locates the points; None if ``remote`` does.
         query: The described points.
         source: The source image, for the figures; without it none are written.
         names: Names the figures.
         json: Print one JSON document at the end instead of a table for each target.
         figures: Draws further figures, if requested.
-        remote: Locates the points in other processes.
     """
 
-    matcher: "Matcher | None"
     query: "Query"
     source: "Image | None"
     names: FigureNames
     json: bool
     figures: MatchFigures | None = None
-    remote: "RemoteLocator | None" = None
 
-    def over(self, targets: Sequence[str], broken: dict[str, str]) -> int:
+    def over(self, targets: Sequence[str], located: Iterator["Matches | ImageError"], broken: dict[str, str]) -> int:
         """Process all targets; what is done stays when one fails or the user stops.
 
         Args:
             targets: Paths of the images that could be read at the start.
-            broken: Those that could not, with their error messages, for the JSON document.
+            located: The matches in each of them.
+            broken: Targets that could not be read, with their error messages, for the JSON document.
 
         Returns:
             The exit status: 0, or 1 if there are broken targets.
@@ -108,7 +123,7 @@ class TargetRun:
         done: list[dict[str, object]] = []
         figure = None
         try:
-            for target, matches in self._located(targets):
+            for target, matches in zip(targets, located, strict=True):
                 try:
                     done.append(self._one(target, matches))
                 except ImageError as error:  # It could be read at the start and has changed since.
@@ -124,19 +139,6 @@ class TargetRun:
         if figure is not None and not self.json:
             console.say(f"Figure: {figure}")
         return 1 if broken else 0
-
-    def _located(self, targets: Sequence[str]) -> Iterator[tuple[str, "Matches | ImageError"]]:
-        """The matches of each target, in order."""
-        if self.remote is not None:
-            yield from zip(targets, self.remote.located(targets), strict=True)
-            return
-        if self.matcher is None:
-            raise SettingsError("Expected a matcher or a remote locator, got neither.")
-        do = located_by(self.matcher, self.query)
-        for place in enumerate(targets):
-            with console.TerminalProgress() as progress:
-                (_, matches), *_ = do(place, progress)
-            yield place[1], matches
 
     def _one(self, target: str, matches: "Matches | ImageError") -> dict[str, object]:
         from semcorr.imaging.image import load_image, save_image
@@ -166,70 +168,6 @@ class TargetRun:
             "targets": list(done),
             "broken": [{"target": target, "error": message} for target, message in broken.items()],
         }
-
-
-Place = tuple[int, str]
-"""A target and which one it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RemoteLocator:
-    """Points of a query, found in several processes or on a Ray cluster (:class:`semcorr.executors.Job`).
-
-    Attributes:
-        options: What to match with.
-        query: The query's file.
-        workers: As for :func:`semcorr.executors.spread`; so is ``ray``.
-    """
-
-    options: MatcherOptions
-    query: Path
-    workers: int
-    ray: str | None
-
-    def start(self) -> "Callable[[Place, Progress | None], Iterator[tuple[int, Matches | ImageError]]]":
-        """In a worker process."""
-        from semcorr.matchers.registry import load_matcher as load
-        from semcorr.matchers.results import Query
-
-        options = self.options
-        matcher = load(options.method, options.named_model(), preset=options.preset, **options.loading())
-        return located_by(matcher, Query.load(self.query))
-
-    def located(self, targets: Sequence[str]) -> Iterator["Matches | ImageError"]:
-        """What is found in each target, in order, as soon as it and all before it are done."""
-        from semcorr.executors import spread
-
-        early: dict[int, Matches | ImageError] = {}
-        turn = 0
-        with console.TerminalProgress() as progress:
-            places = list(enumerate(targets))
-            for count, (number, matches) in enumerate(
-                spread(self, places, workers=self.workers, ray=self.ray), start=1
-            ):
-                progress("locate", count, len(targets))
-                early[number] = matches
-                while turn in early:
-                    yield early.pop(turn)
-                    turn += 1
-
-
-def located_by(
-    matcher: "Matcher", query: "Query"
-) -> "Callable[[Place, Progress | None], Iterator[tuple[int, Matches | ImageError]]]":
-    """What finds a query's points in a target, or says why it cannot be read."""
-    from semcorr.imaging.image import load_image
-
-    def do(place: Place, progress: "Progress | None") -> Iterator[tuple[int, "Matches | ImageError"]]:
-        number, target = place
-        try:
-            image = load_image(target)
-        except ImageError as error:
-            yield number, error
-            return
-        yield number, matcher.locate(query, image, progress=progress)
-
-    return do
 
 
 def _table(target: str, query: "Query", matches: "Matches") -> Table:

@@ -1,0 +1,66 @@
+"""The points of one query in many images: in this process, in several, or on a Ray cluster."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semcorr.errors import ImageError
+from semcorr.executors import spread
+from semcorr.imaging.image import load_image
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.results import Matches, Query
+from semcorr.progress import Progress
+
+NumberedTarget = tuple[int, str]
+"""A target's position in the list of targets, and its path."""
+
+
+def locate_in(matcher: Matcher, query: Query, target: str, progress: Progress | None = None) -> "Matches | ImageError":
+    """Locate a query's points in the image of a path; return the error of an image that cannot be read."""
+    try:
+        image = load_image(target)
+    except ImageError as error:
+        return error
+    return matcher.locate(query, image, progress=progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteLocator:
+    """Locates the points of a query in other processes (:class:`semcorr.executors.Job`).
+
+    Attributes:
+        matcher: Arguments of :func:`semcorr.load_matcher`.
+        query: File of the query.
+        workers: Number of processes; see :func:`semcorr.executors.spread`.
+        ray: Address of a Ray cluster; see there.
+    """
+
+    matcher: Mapping[str, Any]
+    query: Path
+    workers: int
+    ray: str | None
+
+    def start(self) -> Callable[[NumberedTarget, Progress | None], Iterator[tuple[int, Matches | ImageError]]]:
+        """Load matcher and query in a worker process, and return what handles a target."""
+        matcher, query = load_matcher(**self.matcher), Query.load(self.query)
+
+        def locate(target: NumberedTarget, progress: Progress | None) -> Iterator[tuple[int, Matches | ImageError]]:
+            number, path = target
+            yield number, locate_in(matcher, query, path, progress)
+
+        return locate
+
+    def locate(self, targets: Sequence[str], progress: Progress | None = None) -> Iterator[Matches | ImageError]:
+        """Yield the matches in each target, or its error, in order, each once all before it are done."""
+        waiting: dict[int, Matches | ImageError] = {}
+        done = 0
+        results = spread(self, list(enumerate(targets)), workers=self.workers, ray=self.ray)
+        for count, (number, matches) in enumerate(results, start=1):
+            if progress:
+                progress("locate", count, len(targets))
+            waiting[number] = matches
+            while done in waiting:
+                yield waiting.pop(done)
+                done += 1
