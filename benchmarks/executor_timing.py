@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import psutil
 import torch
-from numpy.typing import ArrayLike
 
 from semcorr.errors import SettingsError
 from semcorr.executors import Job
@@ -20,6 +19,7 @@ from semcorr.imaging.image import ImageSource
 from semcorr.keypoints.predictions import TransferRecord
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.wrappers.base import MatcherWrapper
 from semcorr.progress import Progress
 from semcorr.transfer.run import TransferJob
 from semcorr.transfer.targets import Target
@@ -64,25 +64,12 @@ class Transfers:
         return do
 
 
-class _Clock:
+class _Clock(MatcherWrapper):
     """A matcher whose ``locate`` is timed."""
 
     def __init__(self, matcher: Matcher) -> None:
-        self.matcher = matcher
+        super().__init__(matcher)
         self.seconds = 0.0
-
-    def identity(self) -> dict[str, Any]:
-        return self.matcher.identity()
-
-    def describe(
-        self,
-        image: ImageSource,
-        points: ArrayLike,
-        *,
-        names: Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Query:
-        return self.matcher.describe(image, points, names=names, progress=progress)
 
     def locate(
         self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None

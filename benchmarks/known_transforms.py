@@ -25,8 +25,7 @@ from semcorr.evaluation.metrics.pck import is_correct
 from semcorr.evaluation.report.tables import NOTHING
 from semcorr.imaging.geometry import mirror_points
 from semcorr.imaging.image import Image, load_image
-from semcorr.matchers.base import Matcher, innermost
-from semcorr.matchers.features.matcher import FeatureMatcher
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.features.mutual_matches import mutual_matches
 from semcorr.matchers.registry import load_matcher
 from semcorr.matchers.wrappers.mirror import mirror
@@ -133,7 +132,7 @@ def measure(
         there = np.isfinite(truth).all(axis=1)
         points_there = matcher.locate(matcher.describe(image, points[there]), other).points
         dense.append(_errors(points_there, truth[there], other.size))
-        if isinstance(innermost(matcher), FeatureMatcher):
+        if matcher.capabilities.features:
             pairs = mutual_matches(matcher, image, other)
             mutual.append(_errors(pairs.target, change.points(pairs.source, image.size), other.size))
     for mode, parts in (("dense", dense), ("mutual", mutual)):

@@ -131,7 +131,7 @@ def peak_points(
     return scale_points(points.double().numpy(), (maps.shape[2], maps.shape[1]), size)
 
 
-def _features(matcher: FeatureMatcher[Any], known: dict[str, Tensor]) -> Finder:
+def _features(matcher: FeatureMatcher, known: dict[str, Tensor]) -> Finder:
     """A method on DIFT's features, which are made once for each image and kept in ``known``."""
     make = matcher.features
 

@@ -23,7 +23,6 @@ from semcorr.evaluation.runs.runner import Method as RunMethod
 from semcorr.evaluation.runs.runner import run
 from semcorr.imaging.domain import statistics
 from semcorr.imaging.image import load_image
-from semcorr.matchers.base import innermost
 from semcorr.matchers.dense import dense_flow
 from semcorr.matchers.registry import load_matcher
 from semcorr.matchers.results import Matches, Query
@@ -142,7 +141,7 @@ def test_a_bundled_one_is_used_for_its_own_settings_alone(tmp_path: Path) -> Non
     raw = load_matcher("dift", "toy", device="cpu", calibration="none")
     changed = load_matcher("dift", "toy", device="cpu", t=200)
     assert isinstance(usual, CalibratedMatcher)
-    assert type(innermost(usual)) is type(raw) is type(changed)
+    assert type(usual.unwrapped) is type(raw) is type(changed)
     query = usual.describe(scene, points)
     found, plain = usual.locate(query, other), raw.locate(query, other)
     assert found.calibration is not None
@@ -154,7 +153,7 @@ def test_a_bundled_one_is_used_for_its_own_settings_alone(tmp_path: Path) -> Non
     assert usual.identity()["calibration"]
     assert "calibration" not in raw.identity()
     flow = dense_flow(usual, scene, other, step=40)
-    _, alone = raw.places(raw.describe(scene, flow.points().reshape(-1, 2)), other)
+    _, alone = raw.locate_points(raw.describe(scene, flow.points().reshape(-1, 2)), other)
     np.testing.assert_allclose(flow.confidence.ravel(), usual.calibration.apply(alone), atol=1e-5)
     # Other methods, models and settings are refused, with a reason.
     file = usual.calibration.save(tmp_path / "dift.json")

@@ -2,16 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from semcorr.app.workspace import Cell, DescribedPoint, FindResult, Match, Prediction, Workspace
 from semcorr.errors import ImageError, PointError
 from semcorr.imaging.image import Image
-from semcorr.matchers.base import Matcher, innermost
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Query
-from semcorr.matchers.wrappers.float32_fallback import on_method
 from semcorr.progress import Progress
 
 
@@ -138,15 +136,9 @@ def _join(one: Query, other: Query) -> Query:
 
 def layer_maps(matcher: Matcher, query: Query, target: Image, progress: Progress) -> np.ndarray | None:
     """Each layer's map of each point (points, layers, height, width); None where the method has none to show."""
-    if not hasattr(innermost(matcher), "layer_heatmaps"):
+    if not matcher.capabilities.layer_heatmaps:
         return None
-    told = _Told(progress, "layers")
-
-    def maps(method: Any) -> np.ndarray:
-        found: np.ndarray = method.layer_heatmaps(query, target, progress=told)
-        return found
-
-    return on_method(matcher, maps, progress=told)
+    return matcher.layer_heatmaps(query, target, progress=_Told(progress, "layers"))
 
 
 @dataclasses.dataclass(frozen=True)

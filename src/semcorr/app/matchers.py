@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from semcorr.errors import ModelError, SettingsError
-from semcorr.matchers.base import Matcher, innermost
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.defaults import DEFAULT_METHOD
 from semcorr.matchers.registry import find_method, load_matcher, methods
 from semcorr.models.diffusion import BUNDLED, DiffusionModel
@@ -66,10 +66,9 @@ class LoadedMatchers:
             return
         options = {**choice.options, **choice.changes}
         matcher = load_matcher(choice.method, choice.model, key[1], progress=progress, **options)
-        network = getattr(innermost(matcher), "model", None)
         try:
-            if isinstance(network, DiffusionModel):
-                network.text_encoder()
+            if isinstance(matcher.model, DiffusionModel):
+                matcher.model.text_encoder()
         except ModelError:  # It has none, or none is to be had: loaded anew, so that no visitor asks the hub for it.
             self.get(*key)
         else:
@@ -122,9 +121,8 @@ class LoadedMatchers:
             SettingsError: the page's methods have none.
         """
         for matcher in [*reversed(self._loaded.values()), self.get(self.choice.method, self.choice.preset)]:
-            model = getattr(innermost(matcher), "model", None)
-            if isinstance(model, DiffusionModel):
-                return model
+            if isinstance(matcher.model, DiffusionModel):
+                return matcher.model
         raise SettingsError(
             f"Words need a text-to-image model, and {self.choice.method!r} has none. Start the page with another model."
         )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from semcorr.imaging.image import Image
     from semcorr.matchers.base import Matcher
     from semcorr.matchers.results import Matches, Query
+    from semcorr.models.diffusion import DiffusionModel
 
 _KEPT_SIDE = 128
 """Heat maps kept for the figure of all targets have at most this side: it shows them no larger, and there may be
@@ -112,22 +113,15 @@ class MatchFigures:
         return str(path)
 
     def _layers(self, image: "Image", matches: "Matches") -> "PIL.Image.Image":
-        from semcorr.matchers.base import innermost
-        from semcorr.matchers.wrappers.float32_fallback import on_method
         from semcorr.visualization.heatmap_grids import layer_grid
 
         with console.TerminalProgress() as progress:
-            maps = on_method(
-                self.matcher,
-                lambda method: method.layer_heatmaps(self.query, image, progress=progress),
-                progress=progress,
-            )
-        return layer_grid(image, matches, maps, sides=_sides(innermost(self.matcher), self.query, matches))
+            maps = self.matcher.layer_heatmaps(self.query, image, progress=progress)
+        return layer_grid(image, matches, maps, sides=_sides(self.matcher.model, self.query, matches))
 
 
-def _sides(method: object, query: "Query", matches: "Matches") -> list[int]:
+def _sides(model: "DiffusionModel", query: "Query", matches: "Matches") -> list[int]:
     """How many positions wide each layer's map is in the network."""
-    model = method.model  # type: ignore[attr-defined]
     side = (query.settings["resolution"] or model.resolution) // model.vae_factor
     widths = {layer.name: layer.map_size(side, side)[1] for layer in model.layers}
     return [widths[name] for name in matches.layer_names]

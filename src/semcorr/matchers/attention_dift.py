@@ -5,22 +5,19 @@ product is nearly as sharp as attention and seldom where only one of the two is 
 """
 
 import dataclasses
-import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 from pydantic import Field
 from torch import Tensor
 
 from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import scale_points
-from semcorr.imaging.image import ImageSource, load_image
-from semcorr.matchers.base import ModelIdentity
+from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.base import Capabilities, NetworkMatcher, Tensors
 from semcorr.matchers.features import DiftMatcher, DiftSettings
 from semcorr.matchers.features.dift import published
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings
@@ -28,12 +25,7 @@ from semcorr.matchers.prompt import preset as prompt_preset
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.results import Matches, Query
 from semcorr.models.diffusion import DiffusionModel
-from semcorr.models.diffusion.model import Device, DType
-from semcorr.models.names import PHOTO_MODEL
 from semcorr.progress import Progress
-from semcorr.settings import override
-
-METHOD = "attention-dift"
 
 _DIFT = "dift_"
 _LEAST = 1e-6
@@ -90,115 +82,70 @@ def settings_of(preset: str = "fast", family: str = "sd1") -> AttentionDiftSetti
     return AttentionDiftSettings(**vars(prompt_preset(preset, family)), **own_dift)
 
 
-class AttentionDiftMatcher:
+class AttentionDiftMatcher(NetworkMatcher):
     """Attention and features of one diffusion network together.
 
     Args:
-        model: the frozen network.
-        settings: complete settings; see :func:`settings_of`.
-        memory_budget: as for :class:`semcorr.PromptMatcher`.
+        model: The frozen network.
+        settings: Complete settings; see :func:`settings_of`.
+        memory_budget: As for :class:`semcorr.PromptMatcher`.
 
     Raises:
-        LayerError, SettingsError: as for :class:`semcorr.PromptMatcher` and
+        LayerError, SettingsError: As :class:`semcorr.PromptMatcher` and
             :class:`semcorr.matchers.features.DiftMatcher`.
     """
+
+    method = "attention-dift"
+    settings_type = AttentionDiftSettings
+    presets = {name: partial(settings_of, name) for name in ("fast", "paper", "reference")}  # noqa: RUF012  # a constant
+    network_type = DiffusionModel
+    capabilities = Capabilities(optimizes=True, layer_heatmaps=True)
 
     def __init__(
         self, model: DiffusionModel, settings: AttentionDiftSettings, *, memory_budget: int | None = None
     ) -> None:
-        self.model, self.settings = model, settings
+        super().__init__(model, settings)
         self._prompt = PromptMatcher(model, settings.prompt(), memory_budget=memory_budget)
         self._dift = DiftMatcher(model, settings.dift())
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        model: str | os.PathLike[str] = PHOTO_MODEL,
-        preset: str = "fast",
-        *,
-        revision: str | None = None,
-        dtype: DType = "float32",
-        device: Device = "auto",
-        local_files_only: bool = False,
-        memory_budget: int | None = None,
-        progress: Progress | None = None,
-        **overrides: object,
-    ) -> "AttentionDiftMatcher":
-        """Load a model and make a matcher of it; as :meth:`semcorr.PromptMatcher.from_pretrained`.
+    def with_settings(self, settings: AttentionDiftSettings) -> "AttentionDiftMatcher":
+        """Return the same method on the same network with other settings."""
+        return AttentionDiftMatcher(self.model, settings, memory_budget=self._prompt.memory_budget)
 
-        Raises:
-            ModelError: the model cannot be found, read or used.
-            LayerError: a layer that was asked for is not in the model.
-            SettingsError: unknown preset, unknown setting, or a value that does not fit.
-        """
-        override(settings_of(preset), **overrides)  # a misspelt name is found before gigabytes are loaded
-        network = DiffusionModel.from_pretrained(
-            Path(model) if isinstance(model, os.PathLike) else model,
-            revision=revision,
-            dtype=dtype,
-            device=device,
-            local_files_only=local_files_only,
-            progress=progress,
-        )
-        settings = override(settings_of(preset, network.family), **overrides)
-        return cls(network, settings, memory_budget=memory_budget)
+    def _describe(
+        self, image: Image, points: Float[np.ndarray, "points 2"], progress: Progress | None
+    ) -> tuple[Tensors, Tensors]:
+        embeddings, _ = self._prompt._describe(image, points, progress)
+        vectors, _ = self._dift._describe(image, points, progress)
+        return {**embeddings, **vectors}, {}
 
-    def identity(self) -> dict[str, Any]:
-        """The network and the complete settings, as JSON holds them."""
-        return {**ModelIdentity.of(self.model).to_dict(), "settings": self.settings.to_dict()}
-
-    def describe(
+    def _locate(
         self,
-        image: ImageSource,
-        points: ArrayLike,
+        query: Query,
+        target: Image,
+        settings: AttentionDiftSettings,
         *,
-        names: Sequence[str] | None = None,
+        trace: bool = False,
         progress: Progress | None = None,
-    ) -> Query:
-        """Learn the points' embeddings and read the features there.
-
-        Args, errors and progress are those of :meth:`semcorr.PromptMatcher.describe` and
-        :meth:`semcorr.matchers.features.FeatureMatcher.describe`.
-        """
-        source = load_image(image)
-        learned = self._prompt.describe(source, points, names=names, progress=progress)
-        read = self._dift.describe(source, points, names=names, progress=progress)
-        return dataclasses.replace(
-            learned,
-            method=METHOD,
-            settings=self.settings.to_dict(),
-            tensors={**learned.tensors, **read.tensors},
-        )
-
-    def locate(
-        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
-        """Find a query's points in another image, with the query's own settings.
+        """Find the points in the product of attention and similarity.
 
-        Rounds, layers and crops are told of the attention alone, in whose finest cells the peak is refined. The
-        confidence is how much lower the heat map is everywhere but around its peak: whatever looks and attends nearly
-        as well elsewhere makes it less. The similarity is the features'.
-
-        Raises:
-            QueryError: the query belongs to another model or method.
-            ImageError: the image cannot be used.
-            OutOfMemoryError: not even one embedding fits into memory.
+        Rounds, layers and crops are the attention's alone, in whose finest cells the peak is refined. The confidence is
+        how much lower the heat map is everywhere but around its peak: a second position that looks and attends nearly
+        as well lowers it. The similarity is the features'.
         """
-        ModelIdentity.of(self.model).check(query, METHOD)
-        settings, target = AttentionDiftSettings.from_dict(query.settings), load_image(image)
         own = settings.prompt()
-        attention = self._prompt.locate(_part(query, "prompt", own), target, trace=trace, progress=progress)
+        attention = self._prompt._locate(query, target, own, trace=trace, progress=progress)
         maps = torch.from_numpy(np.array(attention.heatmaps))
         size = (maps.shape[2], maps.shape[1])
-        similar = self._dift.similarity(_part(query, "dift", settings.dift()), target, progress)
-        enlarged = similar.enlarged(size).to(maps)
-        together = blend(maps, enlarged, settings.temperature)
-        found = heatmaps.find_peak(together, settings.peak, grid=AttentionReader(self.model, own).grid).double().numpy()
+        enlarged = self._dift.similarity(query, target, settings.dift(), progress).enlarged(size).to(maps)
+        product = blend(maps, enlarged, settings.temperature)
+        peaks = heatmaps.find_peak(product, settings.peak, grid=AttentionReader(self.model, own).grid).double().numpy()
         return dataclasses.replace(
             attention,
-            points=scale_points(found, size, target.size),
-            confidence=1 - heatmaps.second_peak(together, target.size).double().numpy(),
-            heatmaps=together.numpy(),
+            points=scale_points(peaks, size, target.size),
+            confidence=1 - heatmaps.second_peak(product, target.size).double().numpy(),
+            heatmaps=product.numpy(),
             after_rounds=None,
             similarity=heatmaps.peak_value(enlarged).double().numpy(),
         )
@@ -206,13 +153,12 @@ class AttentionDiftMatcher:
     def layer_heatmaps(
         self, query: Query, image: ImageSource, *, progress: Progress | None = None
     ) -> Float[np.ndarray, "points layers height width"]:
-        """Return each layer's own heat map of each point, of the attention alone: features have no layers.
+        """Return each layer's heat map of each point, of the attention alone: features have no layers.
 
-        See :meth:`semcorr.PromptMatcher.layer_heatmaps`, also for arguments and errors.
+        See :meth:`semcorr.PromptMatcher.layer_heatmaps`.
         """
-        ModelIdentity.of(self.model).check(query, METHOD)
-        settings = AttentionDiftSettings.from_dict(query.settings)
-        return self._prompt.layer_heatmaps(_part(query, "prompt", settings.prompt()), image, progress=progress)
+        settings = self.settings_of(query)
+        return self._prompt._layer_heatmaps(query, load_image(image), settings.prompt(), progress)
 
 
 def blend(
@@ -227,7 +173,3 @@ def blend(
     part = attention / heatmaps.peak_value(attention)[:, None, None].clamp(min=1e-12)
     below = similarity - heatmaps.peak_value(similarity)[:, None, None]
     return part.clamp(min=_LEAST) * torch.exp(below / temperature)
-
-
-def _part(query: Query, method: str, settings: PromptSettings | DiftSettings) -> Query:
-    return dataclasses.replace(query, method=method, settings=settings.to_dict())

@@ -1,15 +1,53 @@
-"""What all methods share: the interface of a matcher, and the network that its results depend on."""
+"""What all methods share: the interface of a matcher, and the skeleton of one that runs a frozen network."""
 
+# ruff: noqa: ARG002, ARG003  # what a base does by default does not need all that its sub-classes do
+import copy
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+import inspect
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
 
+import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from semcorr.errors import PointError, QueryError
-from semcorr.imaging.image import ImageSource
+from semcorr.errors import PointError, QueryError, SettingsError, suggest
+from semcorr.imaging.domain import statistics
+from semcorr.imaging.geometry import check_points
+from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.results import Matches, Query
+from semcorr.models.names import PHOTO_MODEL
 from semcorr.progress import Progress
+from semcorr.settings import Settings, override
+
+M = TypeVar("M", bound="Matcher")
+N = TypeVar("N", bound="NetworkMatcher")
+
+Tensors = Mapping[str, np.ndarray]
+PointsAndConfidence = tuple[Float[np.ndarray, "points 2"], Float[np.ndarray, " points"]]
+
+_DENSE_BATCH = 64
+"""Points whose heat maps are in memory together when :meth:`Matcher.locate_points` locates many."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a method can do besides ``describe`` and ``locate``.
+
+    Attributes:
+        optimizes: ``describe`` optimizes embeddings, so that each point costs many passes of the network.
+        features: It compares features: :meth:`Matcher.feature_maps` returns them.
+        layer_heatmaps: :meth:`Matcher.layer_heatmaps` returns each layer's heat maps.
+        attention_heatmaps: Its heat maps are cross-attention and nothing else, as the paper's figures show it.
+    """
+
+    optimizes: bool = False
+    features: bool = False
+    layer_heatmaps: bool = False
+    attention_heatmaps: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,23 +70,21 @@ class ModelIdentity:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return the identity as JSON holds it."""
         return dataclasses.asdict(self)
 
-    def check(self, query: Query, method: str) -> None:
-        """Insist that a query was made by ``method`` with this network.
+    def check(self, query: Query) -> None:
+        """Refuse a query that was made with another network.
 
         Raises:
-            QueryError: it was not.
+            QueryError: It was.
         """
-        if query.method != method:
-            raise QueryError(f"The query was made by method {query.method!r}, expected {method!r}.")
         if query.model_fingerprint != self.model_fingerprint:
             theirs = _model_name(query.model_id, query.model_revision, query.model_fingerprint)
             ours = _model_name(self.model_id, self.model_revision, self.model_fingerprint)
             raise QueryError(
-                f"The query was learned with model {theirs}, but this is model {ours}. What one model learned means "
-                "nothing to another: load the query's model, or describe the points again."
+                f"The query was made with model {theirs}, but this is model {ours}. A query means nothing to another "
+                "model: load the query's model, or describe the points again."
             )
 
 
@@ -57,23 +93,234 @@ def _model_name(model_id: str, revision: str | None, fingerprint: str) -> str:
     return f"{model_id!r}{at} (fingerprint {fingerprint[:12]})"
 
 
-def check_names(names: Sequence[str] | None, points: int) -> None:
-    """Insist on one name for each point, where there are names.
+class Matcher(ABC):
+    """A method, ready to run: ``describe`` is done once for a source image, ``locate`` for every further image.
 
-    Raises:
-        PointError: there are more or fewer.
+    Attributes:
+        method: The method's name, as ``--method`` takes it.
+        model: The frozen network; None if there is none.
+        settings: The method's complete settings.
+        capabilities: What else it can do.
     """
-    if names is not None and len(names) != points:
-        raise PointError(f"Expected one name for each of the {points} points, got {len(names)}.")
+
+    method: str
+    model: Any = None
+    settings: Any = None
+    capabilities: Capabilities = Capabilities()
+
+    @property
+    def unwrapped(self) -> "Matcher":
+        """The method itself, without wrappers (:mod:`semcorr.matchers.wrappers`)."""
+        return self
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Return all that results depend on, as JSON holds it: ``model_fingerprint``, ``settings`` and so on."""
+
+    @abstractmethod
+    def describe(
+        self,
+        image: ImageSource,
+        points: ArrayLike,
+        *,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Query:
+        """Describe points of an image in the form in which :meth:`locate` finds them in others.
+
+        Args:
+            image: A path, a PIL image, an array or a tensor; see :func:`semcorr.imaging.image.load_image`.
+            points: (N, 2): x to the right, y down, in pixels of the image as a person sees it; (0, 0) is its top-left
+                corner.
+            names: A name for each point.
+            progress: Called as ``(stage, done, in all)``; raise from it to stop.
+
+        Raises:
+            ImageError: The image cannot be used.
+            PointError: No points, or a point that is not finite or outside the image.
+            OutOfMemoryError: Not even the smallest batch fits into memory.
+        """
+
+    @abstractmethod
+    def locate(
+        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
+    ) -> Matches:
+        """Find a query's points in another image, with the query's own settings.
+
+        Args:
+            query: What :meth:`describe` returned, perhaps in another process.
+            image: The target.
+            trace: Keep where the points would have been found after fewer crops (``Diagnostics.after_crops``), where a
+                method has crops.
+            progress: Called as ``(stage, done, in all)``; raise from it to stop.
+
+        Raises:
+            QueryError: The query belongs to another model or method.
+            ImageError: The image cannot be used.
+            OutOfMemoryError: Not even the smallest batch fits into memory.
+        """
+
+    def locate_points(
+        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+    ) -> PointsAndConfidence:
+        """Return the points and confidence of :meth:`locate` alone, so that there may be thousands of points.
+
+        Args and errors are those of :meth:`locate`; ``progress`` is called as ``("locate", points done, in all)``.
+        """
+        target, count = load_image(image), len(query.points)
+        points, confidence = [], []
+        for begin in range(0, count, _DENSE_BATCH):
+            end = min(begin + _DENSE_BATCH, count)
+            matches = self.locate(query.take(range(begin, end)), target)
+            points.append(matches.points)
+            confidence.append(matches.confidence)
+            if progress is not None:
+                progress("locate", end, count)
+        return np.concatenate(points), np.concatenate(confidence)
+
+    def layer_heatmaps(
+        self,
+        query: Query,
+        image: ImageSource,
+        *,
+        progress: Progress | None = None,
+    ) -> Float[np.ndarray, "points layers height width"]:
+        """Return each layer's own heat map of each of a query's points in another image: float32, the whole target.
+
+        Layers are in the order of ``Matches.diagnostics.layer_names``. Args and errors are those of :meth:`locate`.
+
+        Raises:
+            SettingsError: The method has none (``capabilities.layer_heatmaps``).
+        """
+        raise SettingsError(f"Method {self.method!r} reads no layers of attention. Use prompt or attention-dift.")
+
+    def feature_maps(
+        self, images: Sequence[Image], *, progress: Progress | None = None
+    ) -> list[Float[Any, "dim _height _width"]]:
+        """Return the features of images, each a map that covers its whole image.
+
+        Raises:
+            SettingsError: The method compares none (``capabilities.features``).
+        """
+        raise SettingsError(f"Method {self.method!r} compares no features. Use a method that does, such as dift.")
+
+    def with_settings(self: M, settings: Any) -> M:
+        """Return the same method on the same network with other settings."""
+        raise SettingsError(f"The settings of method {self.method!r} cannot be changed.")
 
 
-@runtime_checkable
-class Matcher(Protocol):
-    """A method: the slow half is done once for a source image, the fast half for every further image."""
+class NetworkMatcher(Matcher):
+    """A method that runs a frozen network: what it is loaded from, its presets, its queries and their checks.
+
+    A sub-class names its ``method``, ``settings_type``, ``presets`` and ``network_type``, and says how points are
+    described (:meth:`_describe`) and located (:meth:`_locate`). Keyword-only arguments of its constructor, such as
+    ``memory_budget``, are options of :meth:`from_pretrained` too.
+
+    Args:
+        model: The frozen network.
+        settings: Complete settings.
+    """
+
+    settings_type: ClassVar[type[Settings]]
+    """The class of its settings."""
+
+    presets: ClassVar[Mapping[str, Callable[..., Settings]]] = {}
+    """Functions from a network's family to complete settings, by the preset's name; the usual one first."""
+
+    network_type: ClassVar[Any] = None
+    """The class of its network, which has ``from_pretrained`` and ``family``; None if it needs none."""
+
+    default_model: ClassVar[str] = PHOTO_MODEL
+    """The network that photographs are matched with unless another is named."""
+
+    def __init__(self, model: Any, settings: Any) -> None:
+        self.model, self.settings = model, settings
+
+    @classmethod
+    def from_pretrained(
+        cls: type[N],
+        model: str | os.PathLike[str] | None = None,
+        preset: str | None = None,
+        *,
+        revision: str | None = None,
+        dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+        device: str = "auto",
+        local_files_only: bool = False,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> N:
+        """Load a model and make a matcher of it.
+
+        Args:
+            model: A bundled name, a folder, a ``.safetensors`` file or a hub id; the class's ``default_model`` if None.
+                See :meth:`semcorr.models.diffusion.DiffusionModel.from_pretrained`.
+            preset: The settings by name, one of the class's ``presets``; the first if None.
+            revision: Branch, tag or commit of a hub id.
+            dtype: Precision of the network.
+            device: Where it runs; ``"auto"`` takes a GPU if there is one.
+            local_files_only: Use nothing but files that are on this machine.
+            progress: Called during a download.
+            **options: Settings of the preset to replace, by name, and keyword-only arguments of the constructor.
+
+        Raises:
+            ModelError: The model cannot be found, read or used.
+            LayerError: A layer that was asked for is not in the model.
+            SettingsError: Unknown preset, unknown setting, or a value that does not fit.
+        """
+        parameters = inspect.signature(cls).parameters.values()
+        own = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
+        arguments = {name: value for name, value in options.items() if name in own}
+        changes = {name: value for name, value in options.items() if name not in own}
+        # A misspelt name is an error now, not after gigabytes are loaded.
+        requested = override(cls._preset(preset), **changes)
+        cls._check_arguments(**arguments)
+        networks = cls._load_networks(
+            Path(model) if isinstance(model, os.PathLike) else model or cls.default_model,
+            requested,
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            local_files_only=local_files_only,
+            progress=progress,
+        )
+        families = [network.family for network in networks if network is not None]
+        construct: Callable[..., N] = cls
+        return construct(*networks, override(cls._preset(preset, *families), **changes), **arguments)
+
+    @classmethod
+    def _preset(cls, name: str | None, *families: str) -> Settings:
+        if name is None:
+            name = next(iter(cls.presets), None)
+        if name is None:
+            return cls.settings_type()
+        if name not in cls.presets:
+            known = ", ".join(cls.presets) or "none"
+            raise SettingsError(f"Unknown preset {name!r}.{suggest(name, cls.presets)} Presets are: {known}.")
+        # A preset may give the settings that the method shares with another; its own are at their defaults then.
+        return cls.settings_type(**vars(cls.presets[name](*families)))
+
+    @classmethod
+    def _check_arguments(cls, **arguments: Any) -> None:
+        """Refuse arguments of the constructor before anything slow begins; a sub-class says which."""
+
+    @classmethod
+    def _load_networks(cls, model: str | Path, settings: Any, **loading: Any) -> tuple[Any, ...]:
+        """Load all networks that the constructor takes, the one that is called ``model`` first."""
+        return (None if cls.network_type is None else cls.network_type.from_pretrained(model, **loading),)
+
+    def network(self) -> ModelIdentity:
+        """Return which network results depend on."""
+        return ModelIdentity.of(self.model)
 
     def identity(self) -> dict[str, Any]:
-        """All that results depend on, as JSON holds it: ``model_id``, ``model_fingerprint``, ``settings``, ..."""
-        ...
+        """Return the network and the complete settings, as JSON holds them."""
+        return {**self.network().to_dict(), "settings": self.settings.to_dict()}
+
+    def with_settings(self: N, settings: Any) -> N:
+        """Return the same method on the same network with other settings."""
+        other = copy.copy(self)
+        other.settings = settings
+        return other
 
     def describe(
         self,
@@ -83,18 +330,54 @@ class Matcher(Protocol):
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Query:
-        """Learn the points (x, y), in pixels of ``image``."""
-        ...
+        """Describe points of an image; see :meth:`Matcher.describe`."""
+        source = load_image(image)
+        checked = check_points(points, source.size)
+        if names is not None and len(names) != len(checked):
+            raise PointError(f"Expected one name for each of the {len(checked)} points, got {len(names)}.")
+        tensors, shared = self._describe(source, checked, progress)
+        network = self.network()
+        return Query(
+            method=self.method,
+            model_id=network.model_id,
+            model_revision=network.model_revision,
+            model_fingerprint=network.model_fingerprint,
+            settings=self.settings.to_dict(),
+            points=checked,
+            names=None if names is None else tuple(names),
+            image_size=source.size,
+            image_sha256=source.sha256,
+            source_statistics=statistics(source),
+            tensors=tensors,
+            shared=shared,
+        )
 
     def locate(
         self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
-        """Find a query's points in another image; ``trace`` asks for ``Matches.after_crops`` where there are crops."""
-        ...
+        """Find a query's points in another image; see :meth:`Matcher.locate`."""
+        settings = self.settings_of(query)
+        return self._locate(query, load_image(image), settings, trace=trace, progress=progress)
 
+    def settings_of(self, query: Query) -> Any:
+        """Return the settings that a query was made with.
 
-def innermost(matcher: object) -> object:
-    """The method itself, without its wrappers (:mod:`semcorr.matchers.wrappers`)."""
-    while hasattr(matcher, "matcher"):
-        matcher = matcher.matcher
-    return matcher
+        Raises:
+            QueryError: The query belongs to another model or method.
+        """
+        if query.method != self.method:
+            raise QueryError(f"The query was made by method {query.method!r}, expected {self.method!r}.")
+        self.network().check(query)
+        return self.settings_type.from_dict(query.settings)
+
+    @abstractmethod
+    def _describe(
+        self, image: Image, points: Float[np.ndarray, "points 2"], progress: Progress | None
+    ) -> tuple[Tensors, Tensors]:
+        """Return what a query keeps of each point (points first), and of the whole image: its tensors and shared."""
+
+    @abstractmethod
+    def _locate(
+        self, query: Query, target: Image, settings: Any, *, trace: bool = False, progress: Progress | None = None
+    ) -> Matches:
+        """Find the points of a query that is this method's and network's."""

@@ -7,9 +7,8 @@ cosines, weighted with the squares.
 
 import dataclasses
 import hashlib
-import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,21 +16,15 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from semcorr.errors import SettingsError, suggest
 from semcorr.imaging.image import Image
 from semcorr.matchers.base import ModelIdentity
 from semcorr.matchers.features import DiftMatcher, DiftSettings, DinoSettings
 from semcorr.matchers.features import dift as _dift
 from semcorr.matchers.features import dino as _dino
-from semcorr.models.device import Device, DType
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.dino import Facet, VisionModel
-from semcorr.models.names import PHOTO_MODEL
+from semcorr.models.names import VISION_MODEL
 from semcorr.progress import Progress
-from semcorr.settings import override
-
-METHOD = "sd-dino"
-PRESETS = ("published",)
 
 _DINO = "dino_"
 
@@ -49,7 +42,7 @@ class SdDinoSettings(DiftSettings):
         dino_resolution: the longer side.
     """
 
-    vision: str = _dino.DEFAULT_MODEL
+    vision: str = VISION_MODEL
     weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     dino_layer: int = -1
     dino_facet: Facet = "token"
@@ -62,28 +55,31 @@ class SdDinoSettings(DiftSettings):
         return DinoSettings(**own)
 
 
-def published(family: str = "sd1", kind: str = "dinov2") -> SdDinoSettings:
+def published(family: str = "sd1", vision_family: str = "dinov2") -> SdDinoSettings:
     """DIFT's and DINO's published settings for these networks, half of each."""
     names = [field.name.removeprefix(_DINO) for field in dataclasses.fields(SdDinoSettings) if _DINO in field.name]
-    dino = vars(_dino.published(kind))
+    dino = vars(_dino.published(vision_family))
     return SdDinoSettings(**vars(_dift.published(family)), **{f"{_DINO}{name}": dino[name] for name in names})
 
 
-class SdDinoMatcher(DiftMatcher[SdDinoSettings]):
+class SdDinoMatcher(DiftMatcher):
     """Nearest neighbours among the features of a diffusion network and of a vision transformer together.
 
+    The setting ``vision`` names the vision transformer, which is loaded beside the diffusion network.
+
     Args:
-        model: the frozen diffusion network.
-        vision: the frozen vision transformer.
-        settings: complete settings; see :func:`published`.
+        model: The frozen diffusion network.
+        vision: The frozen vision transformer.
+        settings: Complete settings; see :func:`published`.
 
     Raises:
-        LayerError, SettingsError: as for :class:`semcorr.matchers.features.DiftMatcher` and
+        LayerError, SettingsError: As :class:`semcorr.matchers.features.DiftMatcher` and
             :class:`semcorr.matchers.features.DinoMatcher`.
     """
 
-    method = METHOD
+    method = "sd-dino"
     settings_type = SdDinoSettings
+    presets = {"published": published}  # noqa: RUF012  # a constant
 
     def __init__(self, model: DiffusionModel, vision: VisionModel, settings: SdDinoSettings) -> None:
         super().__init__(model, settings)
@@ -91,49 +87,22 @@ class SdDinoMatcher(DiftMatcher[SdDinoSettings]):
         vision.check(settings.dino_layer, settings.dino_facet, settings.dino_resolution)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        model: str | os.PathLike[str] = PHOTO_MODEL,
-        preset: str = "published",
-        *,
-        revision: str | None = None,
-        dtype: DType = "float32",
-        device: Device = "auto",
-        local_files_only: bool = False,
-        progress: Progress | None = None,
-        **overrides: object,
-    ) -> "SdDinoMatcher":
-        """Load both networks and make a matcher of them; the setting ``vision`` names the second.
-
-        Raises:
-            ModelError: a model cannot be found, read or used.
-            LayerError: the vision transformer has no such block.
-            SettingsError: unknown preset, unknown setting, or a value that does not fit.
-        """
-        if preset not in PRESETS:
-            raise SettingsError(f"Unknown preset {preset!r}.{suggest(preset, PRESETS)} Presets are: published.")
-        wanted = override(published(), **overrides)  # a misspelt name is found before gigabytes are loaded
-        vision = VisionModel.from_pretrained(
-            wanted.vision, dtype=dtype, device=device, local_files_only=local_files_only, progress=progress
-        )
-        network = DiffusionModel.from_pretrained(
-            Path(model) if isinstance(model, os.PathLike) else model,
-            revision=revision,
-            dtype=dtype,
-            device=device,
-            local_files_only=local_files_only,
-            progress=progress,
-        )
-        return cls(network, vision, override(published(network.family, vision.kind), **overrides))
+    def _load_networks(cls, model: str | Path, settings: Any, **loading: Any) -> tuple[DiffusionModel, VisionModel]:
+        # A revision is the diffusion network's.
+        vision = VisionModel.from_pretrained(settings.vision, **{**loading, "revision": None})
+        return DiffusionModel.from_pretrained(model, **loading), vision
 
     def network(self) -> ModelIdentity:
-        """The diffusion network by name, both by their fingerprint."""
+        """Return the diffusion network's name, and a fingerprint of both networks."""
         own = ModelIdentity.of(self.model)
         both = hashlib.sha256(f"{own.model_fingerprint} {self.vision.fingerprint}".encode()).hexdigest()
         return dataclasses.replace(own, model_fingerprint=both)
 
     def features(
-        self, image: Image, settings: SdDinoSettings, progress: Progress | None = None
+        self,
+        image: Image,
+        settings: SdDinoSettings,  # type: ignore[override]  # of its own queries alone
+        progress: Progress | None = None,
     ) -> Float[Tensor, "_dim _height _width"]:
         """Return both networks' features, joined on the finer of their grids; errors as for both."""
         diffusion = _dift.dift_features(self.model, image, settings, progress)

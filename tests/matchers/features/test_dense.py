@@ -20,12 +20,12 @@ SETTINGS = DiftSettings(prompt=None, samples=1, noise="none", resolution=128)
 
 
 @pytest.fixture(scope="module")
-def dift(sd1: DiffusionModel) -> DiftMatcher[DiftSettings]:
+def dift(sd1: DiffusionModel) -> DiftMatcher:
     return DiftMatcher(sd1, SETTINGS)
 
 
 def test_a_flow_holds_what_every_point_is_found_as(
-    dift: DiftMatcher[DiftSettings], source: Image, target: Image, monkeypatch: pytest.MonkeyPatch
+    dift: DiftMatcher, source: Image, target: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feature_matcher, "_POINTS", 7)  # several parts, the last of another length
     flow = dense_flow(dift, source, target, step=25)
@@ -40,7 +40,7 @@ def test_a_flow_holds_what_every_point_is_found_as(
         assert flow.confidence[row, column] == pytest.approx(alone.confidence[0], abs=1e-5)
 
 
-def test_only_points_in_the_mask_are_looked_for(dift: DiftMatcher[DiftSettings], source: Image, target: Image) -> None:
+def test_only_points_in_the_mask_are_looked_for(dift: DiftMatcher, source: Image, target: Image) -> None:
     mask = np.zeros((100, 150), dtype=bool)
     mask[:50, :75] = True
     flow = dense_flow(dift, source, target, step=25, mask=mask)
@@ -52,7 +52,7 @@ def test_only_points_in_the_mask_are_looked_for(dift: DiftMatcher[DiftSettings],
     assert (step_of((1280, 200), None), step_of((20, 10), None), step_of((1280, 200), 3)) == (20, 1, 3)
 
 
-def test_a_picture_in_the_mirror_is_matched_in_the_mirror(dift: DiftMatcher[DiftSettings], source: Image) -> None:
+def test_a_picture_in_the_mirror_is_matched_in_the_mirror(dift: DiftMatcher, source: Image) -> None:
     flow = dense_flow(MirrorMatcher(dift), source, mirror(source), step=10)
     truth = flow.points() * [-1, 1] + [150, 0]
     assert np.abs(flow.target_points() - truth).max() < 10

@@ -23,7 +23,7 @@ def load(name):
     calls = []
     try:
         found = VisionModel.from_pretrained(name, device="cpu", progress=lambda *step, **info: calls.append(step))
-        return {"id": found.model_id, "revision": found.revision, "kind": found.kind, "calls": calls}
+        return {"id": found.model_id, "revision": found.revision, "kind": found.family, "calls": calls}
     except ModelError as error:
         return {"error": str(error)}
 

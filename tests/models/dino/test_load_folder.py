@@ -45,8 +45,8 @@ def test_loading_is_quiet(
     vision_folders: dict[str, Path], kind: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert load(vision_folders[kind]).kind == kind
-        assert load(str(vision_folders[kind])).kind == kind
+        assert load(vision_folders[kind]).family == kind
+        assert load(str(vision_folders[kind])).family == kind
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
 

@@ -37,14 +37,14 @@ PLACES = {
 
 
 def blocks(model: VisionModel) -> Any:
-    return model.network.get_submodule(PLACES[model.kind][0])
+    return model.network.get_submodule(PLACES[model.family][0])
 
 
 def test_what_a_model_says_of_itself(model: VisionModel) -> None:
     assert (model.depth, model.dim, model.heads, model.resolution) == (DEPTH, DIM, 4, IMAGE)
-    assert model.patch == PATCH[model.kind]
+    assert model.patch == PATCH[model.family]
     assert (model.dtype, model.device, model.revision) == (torch.float32, torch.device("cpu"), None)
-    assert Path(model.model_id).name == model.kind
+    assert Path(model.model_id).name == model.family
     assert len(model.fingerprint) == 64
 
 
@@ -52,33 +52,33 @@ def test_what_a_model_says_of_itself(model: VisionModel) -> None:
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (24, 40), (48, 16)])
 def test_tokens_of_every_block_are_the_whole_networks(model: VisionModel, height: int, width: int) -> None:
     image = picture(height, width)
-    whole = whole_network(model.network, model.kind, image)
+    whole = whole_network(model.network, model.family, image)
     assert len(whole.hidden_states) == DEPTH + 1
     for layer in range(DEPTH):
-        expected = as_map(whole.hidden_states[layer + 1], model.kind, image)
+        expected = as_map(whole.hidden_states[layer + 1], model.family, image)
         found = model.features(image, layer=layer, resolution=max(height, width), norm=False)
         assert_close_to_scale(found, expected)
         from_end = model.features(image, layer=layer - DEPTH, resolution=max(height, width), norm=False)
         assert torch.equal(from_end, found)
-    assert not torch.allclose(found, as_map(whole.hidden_states[DEPTH - 1], model.kind, image), atol=0.1)
+    assert not torch.allclose(found, as_map(whole.hidden_states[DEPTH - 1], model.family, image), atol=0.1)
     assert not found.requires_grad
 
 
 @torch.no_grad()
 def test_the_final_norm_is_the_last_blocks_alone(model: VisionModel) -> None:
     image = picture(24, 40)
-    whole = whole_network(model.network, model.kind, image)
-    last = as_map(whole.last_hidden_state, model.kind, image)
+    whole = whole_network(model.network, model.family, image)
+    last = as_map(whole.last_hidden_state, model.family, image)
     assert_close_to_scale(model.features(image, resolution=40), last)
     assert not torch.allclose(last, model.features(image, resolution=40, norm=False), atol=0.1)
-    before = as_map(whole.hidden_states[DEPTH - 1], model.kind, image)
+    before = as_map(whole.hidden_states[DEPTH - 1], model.family, image)
     assert_close_to_scale(model.features(image, layer=-2, resolution=40, norm=True), before)
 
 
 def by_hand(model: VisionModel, hidden: Tensor, layer: int, facet: str) -> Tensor:
     """A projection of a block's input, from the weights alone."""
     block = blocks(model)[layer]
-    norm = getattr(block, PLACES[model.kind][1])
+    norm = getattr(block, PLACES[model.family][1])
     centred = hidden - hidden.mean(dim=-1, keepdim=True)
     normal = centred / torch.sqrt(centred.square().mean(dim=-1, keepdim=True) + model.network.config.layer_norm_eps)
     linear = getattr(block.attention, f"{facet[0]}_proj")
@@ -90,9 +90,9 @@ def by_hand(model: VisionModel, hidden: Tensor, layer: int, facet: str) -> Tenso
 @pytest.mark.parametrize("facet", ["key", "query", "value"])
 def test_facets_are_the_projections_of_the_blocks_input(model: VisionModel, facet: Any) -> None:
     image = picture(24, 40)
-    whole = whole_network(model.network, model.kind, image)
+    whole = whole_network(model.network, model.family, image)
     for layer in range(DEPTH):
-        expected = as_map(by_hand(model, whole.hidden_states[layer], layer, facet), model.kind, image)
+        expected = as_map(by_hand(model, whole.hidden_states[layer], layer, facet), model.family, image)
         assert expected.std() > 0.1
         found = model.features(image, layer=layer, facet=facet, resolution=40)
         assert_close_to_scale(found, expected)
@@ -146,14 +146,14 @@ def test_nothing_after_what_is_read_is_run(model: VisionModel, layer: int, facet
 def test_the_network_is_not_touched(model: VisionModel) -> None:
     modules = dict(model.network.named_modules())
     weights = {name: (value.data_ptr(), value.clone()) for name, value in model.network.state_dict().items()}
-    before = whole_network(model.network, model.kind, picture(32, 32)).last_hidden_state
+    before = whole_network(model.network, model.family, picture(32, 32)).last_hidden_state
     for facet in ("token", "value"):
         model.features(picture(32, 40), layer=1, facet=facet, resolution=32)
     assert dict(model.network.named_modules()) == modules
     for name, value in model.network.state_dict().items():
         assert value.data_ptr() == weights[name][0]
         assert torch.equal(value, weights[name][1])
-    assert torch.equal(whole_network(model.network, model.kind, picture(32, 32)).last_hidden_state, before)
+    assert torch.equal(whole_network(model.network, model.family, picture(32, 32)).last_hidden_state, before)
     assert not any(value.requires_grad for value in model.network.parameters())
 
 

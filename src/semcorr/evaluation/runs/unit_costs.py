@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from semcorr.matchers.attention_dift import AttentionDiftMatcher
 from semcorr.imaging.image import Image
-from semcorr.matchers.base import Matcher, innermost
+from semcorr.matchers.base import Matcher
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings
 from semcorr.matchers.prompt.crops import CORNERS
 from semcorr.settings import override
@@ -93,7 +93,7 @@ def measure(
     Raises:
         SemcorrError: as the method's two calls.
     """
-    inner = _without_cache(innermost(matcher))
+    inner = _without_cache(matcher.unwrapped)
     picture = Image(pixels=np.random.default_rng(0).integers(256, size=(size[1], size[0], 3), dtype=np.uint8))
     places = np.random.default_rng(1).uniform(0.3, 0.7, size=(points, 2)) * size
     # A cut network shares its parameters with the whole one.

@@ -3,8 +3,6 @@
 After Aberman et al., 2018, with the last step of the baselines that are called "+MLS" in the paper's table.
 """
 
-from typing import TypeVar
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -15,14 +13,13 @@ from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import Size, scale_points
 from semcorr.imaging.image import Image
 from semcorr.imaging.mls import moving_least_squares
+from semcorr.matchers.base import Tensors
 from semcorr.matchers.features.dift import DiftMatcher
-from semcorr.matchers.features.matcher import FeatureMatcher, Found, refined_targets
+from semcorr.matchers.features.matcher import FeatureMatcher, Located, refined_targets
 from semcorr.matchers.features.mutual_neighbours import Buddies, best_buddies
 from semcorr.matchers.features.settings import BuddySettings, DiftBuddySettings
 from semcorr.matchers.results import Query
 from semcorr.progress import Progress
-
-B = TypeVar("B", bound=BuddySettings)
 
 _POINTS = 512
 """Points whose distances to all pairs exist at once."""
@@ -31,17 +28,16 @@ _WIDTH = 0.05
 """Standard deviation of a heat map's Gaussian, as a part of the target's longer side: there is no map but the point."""
 
 
-class BuddyMatcher(FeatureMatcher[B]):
+class BuddyMatcher(FeatureMatcher):
     """Points carried along with the best buddies around them, among whatever features a sub-class has.
 
     A point is not described by its own feature but by where it lies among the picture's: the query keeps the whole map.
     """
 
-    def kept(self, features: Float[Tensor, "dim height width"]) -> dict[str, np.ndarray]:
-        """The whole map."""
+    def _shared(self, features: Float[Tensor, "dim height width"]) -> Tensors:
         return {"features": features.cpu().numpy()}
 
-    def _find(self, query: Query, target: Image, progress: Progress | None) -> Found:
+    def _located(self, query: Query, target: Image, settings: BuddySettings, progress: Progress | None) -> Located:
         """Find best buddies of a query's image and another, and carry the query's points with them.
 
         The confidence is the mean cosine of the pairs, each weighted as for the point.
@@ -50,8 +46,6 @@ class BuddyMatcher(FeatureMatcher[B]):
             QueryError: the query belongs to another model or method, or the images have no pair in common.
             OutOfMemoryError: not even one pass of the network fits into memory.
         """
-        self.network().check(query, self.method)
-        settings = self.settings_type.from_dict(query.settings)
         theirs = query.shared.get("features")
         ours = self.features(target, settings, progress)
         if theirs is None or theirs.ndim != 3 or len(theirs) != len(ours):
@@ -70,14 +64,14 @@ class BuddyMatcher(FeatureMatcher[B]):
         points = moving_least_squares(query.points, controls, moved, kind=settings.mls, alpha=settings.alpha)
         points = np.clip(points, 0, target.size)
         similar = found.similarity.double().cpu().numpy()
-        return Found(
+        return Located(
             points=points,
             confidence=_trust(query.points, controls, similar, settings.alpha),
             heatmaps=lambda size: _around(points, target.size, size),
         )
 
 
-class DiftBuddyMatcher(BuddyMatcher[DiftBuddySettings], DiftMatcher[DiftBuddySettings]):
+class DiftBuddyMatcher(BuddyMatcher, DiftMatcher):
     """Best buddies among DIFT's features."""
 
     method = "nbb"

@@ -1,32 +1,21 @@
 """DIFT: what a diffusion network's decoder makes of a noisy picture (Tang et al., 2023)."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from semcorr.errors import ModelError, SettingsError, suggest
+from semcorr.errors import ModelError, SettingsError
 from semcorr.imaging.geometry import squash
 from semcorr.imaging.image import Image
-from semcorr.matchers.base import ModelIdentity
 from semcorr.matchers.features.matcher import FeatureMatcher
 from semcorr.matchers.features.settings import DiftSettings
 from semcorr.matchers.seeds import seeded_generator
 from semcorr.models.diffusion import DiffusionModel
-from semcorr.models.diffusion.model import Device, DType
 from semcorr.models.memory import in_batches
-from semcorr.models.names import PHOTO_MODEL
 from semcorr.progress import Progress
 from semcorr.settings import override
-
-D = TypeVar("D", bound=DiftSettings)
-M = TypeVar("M", bound="DiftMatcher")
-
-PRESETS = ("published", "clean")
 
 # Block, time step and samples are those that DIFT was published with, for Stable Diffusion 2.1 at 768 pixels; for the
 # other families they are taken over.
@@ -46,23 +35,24 @@ def clean(family: str = "sd2") -> DiftSettings:
     return override(published(family), noise="none", samples=1)
 
 
-class DiftMatcher(FeatureMatcher[D]):
+class DiftMatcher(FeatureMatcher):
     """Nearest neighbours among a diffusion network's decoder features.
 
     Args:
-        model: the frozen network.
-        settings: complete settings; see :func:`published`.
+        model: The frozen network.
+        settings: Complete settings; see :func:`published`.
 
     Raises:
-        SettingsError: the resolution or the time step does not fit the model.
+        SettingsError: The resolution, the time step or the block does not fit the model.
     """
 
     method = "dift"
-    settings_type: type[D] = DiftSettings  # type: ignore[assignment]  # a sub-class has its own
+    settings_type = DiftSettings
+    presets = {"published": published, "clean": clean}  # noqa: RUF012  # a constant
+    network_type = DiffusionModel
 
-    def __init__(self, model: DiffusionModel, settings: D) -> None:
-        super().__init__(settings)
-        self.model = model
+    def __init__(self, model: DiffusionModel, settings: DiftSettings) -> None:
+        super().__init__(model, settings)
         side = settings.resolution or model.resolution
         if side % model.vae_factor:
             raise SettingsError(
@@ -75,56 +65,16 @@ class DiftMatcher(FeatureMatcher[D]):
         if settings.block >= blocks:
             raise SettingsError(f"Setting 'block': expected a decoder block, 0 to {blocks - 1}, got {settings.block}.")
 
-    @classmethod
-    def from_pretrained(
-        cls: type[M],
-        model: str | os.PathLike[str] = PHOTO_MODEL,
-        preset: str = "published",
-        *,
-        revision: str | None = None,
-        dtype: DType = "float32",
-        device: Device = "auto",
-        local_files_only: bool = False,
-        progress: Progress | None = None,
-        **overrides: object,
-    ) -> M:
-        """Load a model and make a matcher of it; as :meth:`semcorr.PromptMatcher.from_pretrained`.
-
-        Raises:
-            ModelError: the model cannot be found, read or used.
-            SettingsError: unknown preset, unknown setting, or a value that does not fit.
-        """
-        if preset not in PRESETS:
-            told = ", ".join(PRESETS)
-            raise SettingsError(f"Unknown preset {preset!r}.{suggest(preset, PRESETS)} Presets are: {told}.")
-        settings_of = {"published": published, "clean": clean}[preset]
-        # A misspelt name is found before gigabytes are loaded.
-        override(cls.settings_type(**vars(settings_of())), **overrides)
-        network = DiffusionModel.from_pretrained(
-            Path(model) if isinstance(model, os.PathLike) else model,
-            revision=revision,
-            dtype=dtype,
-            device=device,
-            local_files_only=local_files_only,
-            progress=progress,
-        )
-        settings = cls.settings_type(**vars(settings_of(network.family)))
-        return cls(network, override(settings, **overrides))
-
-    def network(self) -> ModelIdentity:
-        """The diffusion network."""
-        return ModelIdentity.of(self.model)
-
     def features(
-        self, image: Image, settings: D, progress: Progress | None = None
+        self, image: Image, settings: DiftSettings, progress: Progress | None = None
     ) -> Float[Tensor, "_dim _height _width"]:
         """Return the decoder block's output, averaged over noise samples.
 
-        Noise follows from the seed and the picture's content alone.
+        Noise follows from the seed and the image's content alone.
 
         Raises:
-            SettingsError: the model has no text encoder for the prompt.
-            OutOfMemoryError: not even one sample fits into memory.
+            SettingsError: The model has no text encoder for the prompt.
+            OutOfMemoryError: Not even one sample fits into memory.
         """
         return dift_features(self.model, image, settings, progress)
 

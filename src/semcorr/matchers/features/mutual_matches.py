@@ -9,10 +9,9 @@ from jaxtyping import Float
 from semcorr.errors import SettingsError
 from semcorr.imaging.geometry import scale_points
 from semcorr.imaging.image import ImageSource, load_image
-from semcorr.matchers.base import innermost
-from semcorr.matchers.features.matcher import FeatureMatcher, refined_targets
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.features.matcher import refined_targets
 from semcorr.matchers.features.mutual_neighbours import best_buddies
-from semcorr.matchers.wrappers.float32_fallback import on_method
 from semcorr.progress import Progress
 
 
@@ -48,7 +47,7 @@ class MutualMatches:
 
 
 def mutual_matches(
-    matcher: object,
+    matcher: Matcher,
     source: ImageSource,
     target: ImageSource,
     *,
@@ -70,7 +69,7 @@ def mutual_matches(
         SettingsError: the method has no features; or ``levels`` or ``radius`` is out of range.
         ImageError: an image cannot be used.
     """
-    if not isinstance(innermost(matcher), FeatureMatcher):
+    if not matcher.capabilities.features:
         raise SettingsError(
             "Mutual matches need a method on features: without a query there is nothing to optimise a prompt for. "
             "Choose one, for instance --method dift."
@@ -78,20 +77,17 @@ def mutual_matches(
     if levels < 1 or radius < 0:
         raise SettingsError(f"Expected at least 1 level and a radius of at least 0, got {levels} and {radius}.")
     images = [load_image(one) for one in (source, target)]
-    first, second = on_method(
-        matcher, lambda own: [own.features(one, own.settings, progress) for one in images], progress=progress
-    )
-    found = best_buddies(first, second, levels=levels, radius=radius)
-    settings = on_method(matcher, lambda own: own.settings)
-    cells = found.source + 0.5, refined_targets(found, first, second, settings)
-    places = [
+    first, second = matcher.feature_maps(images, progress=progress)
+    pairs = best_buddies(first, second, levels=levels, radius=radius)
+    cells = pairs.source + 0.5, refined_targets(pairs, first, second, matcher.settings)
+    points = [
         scale_points(some.double().cpu().numpy(), (features.shape[2], features.shape[1]), image.size)
         for some, features, image in zip(cells, (first, second), images, strict=True)
     ]
     return MutualMatches(
-        source=places[0],
-        target=places[1],
-        similarity=found.similarity.double().cpu().numpy(),
+        source=points[0],
+        target=points[1],
+        similarity=pairs.similarity.double().cpu().numpy(),
         source_size=images[0].size,
         target_size=images[1].size,
     )

@@ -1,21 +1,17 @@
-"""The prompt method behind the interface that all methods share."""
+"""The paper's method as a matcher."""
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from semcorr.errors import QueryError, SettingsError, suggest
-from semcorr.imaging.domain import statistics
-from semcorr.imaging.geometry import check_points, scale_points, squash
+from semcorr.imaging.geometry import scale_points, squash
 from semcorr.imaging.image import Image, ImageSource, load_image
-from semcorr.matchers.base import ModelIdentity, check_names
+from semcorr.matchers.base import Capabilities, NetworkMatcher, Tensors
 from semcorr.matchers.prompt.aggregate import Aggregator, CropTrace, Found
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
@@ -23,18 +19,14 @@ from semcorr.matchers.prompt.frozen_queries import frozen_row_bytes
 from semcorr.matchers.prompt.latent_cache import LatentCache
 from semcorr.matchers.prompt.locate import locate_rows
 from semcorr.matchers.prompt.optimize import learn
-from semcorr.matchers.prompt.presets import preset as preset_settings
+from semcorr.matchers.prompt.presets import PRESETS
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.matchers.results import Matches, Query
 from semcorr.models.diffusion import DiffusionModel
-from semcorr.models.diffusion.model import Device, DType
 from semcorr.models.memory import batch_rows, default_budget, is_out_of_memory
-from semcorr.models.names import PHOTO_MODEL
 from semcorr.progress import Progress
 from semcorr.settings import override
-
-METHOD = "prompt"
 
 LOCATE_SETTINGS = (
     "noise",
@@ -50,24 +42,38 @@ LOCATE_SETTINGS = (
 """Settings that may differ from those a query was learned with: they concern locating alone, or draws."""
 
 
-class PromptMatcher:
-    """Semantic correspondence by learned prompt embeddings.
+class PromptMatcher(NetworkMatcher):
+    """Semantic correspondence by optimized prompt embeddings.
 
     Hedlin et al., "Unsupervised Semantic Correspondence Using Stable Diffusion". The slow half, :meth:`describe`,
-    learns several embeddings for each point of one image; the fast half, :meth:`locate`, reads them in any other
-    image. There is no hidden state: the same matcher may be used for any number of images in any order, with the same
-    results.
+    optimizes several embeddings for each point of one image; the fast half, :meth:`locate`, reads their attention in
+    any other image. There is no hidden state: the same matcher may be used for any number of images in any order, with
+    the same results.
+
+    ``describe`` calls ``progress`` as ``("learn", steps done, steps in all, loss=mean)``, ``locate`` as ``("locate",
+    crops done, crops in all)``, all embeddings' counted; both before that as ``("queries", crops done, crops in all)``
+    where queries are frozen.
 
     Args:
-        model: the frozen network.
-        settings: complete settings; see :func:`semcorr.matchers.prompt.preset`.
-        memory_budget: bytes that a batch may take; ``None`` is a share of what is free. It decides how many embeddings
+        model: The frozen network.
+        settings: Complete settings; see :func:`semcorr.matchers.prompt.preset`.
+        memory_budget: Bytes that a batch may take; ``None`` is a share of what is free. It decides how many embeddings
             run together and changes results by rounding only.
-        gradient_checkpointing: learn in less memory and more time: what the network had in between is worked out again
-            for the gradient. It changes nothing where queries are frozen, and results by rounding only.
-        latents_cache: a folder in which the latents of crops are kept for other calls and runs; results are the same
+        gradient_checkpointing: Optimize in less memory and more time: activations are computed again for the gradient.
+            It changes nothing where queries are frozen, and results by rounding only.
+        latents_cache: A folder in which the latents of crops are kept for other calls and runs; results are the same
             with and without. See :class:`semcorr.matchers.prompt.latent_cache.LatentCache`.
+
+    Raises:
+        LayerError: A layer that was asked for is not in the model.
+        SettingsError: A setting that does not fit the model, or a folder that cannot be made.
     """
+
+    method = "prompt"
+    settings_type = PromptSettings
+    presets = PRESETS
+    network_type = DiffusionModel
+    capabilities = Capabilities(optimizes=True, layer_heatmaps=True, attention_heatmaps=True)
 
     def __init__(
         self,
@@ -80,124 +86,31 @@ class PromptMatcher:
     ) -> None:
         if memory_budget is not None and memory_budget < 1:
             raise SettingsError(f"memory_budget: expected a positive number of bytes or None, got {memory_budget}.")
-        self.model = model
-        self.settings = settings
+        super().__init__(model, settings)
         self.memory_budget = memory_budget
         self.gradient_checkpointing = gradient_checkpointing
         self.latents_cache = None if latents_cache is None else LatentCache(latents_cache)
         AttentionReader(model, settings)  # a layer, head or token that is not there is an error now, not after an hour
 
     @classmethod
-    def from_pretrained(
-        cls,
-        model: str | os.PathLike[str] = PHOTO_MODEL,
-        preset: str = "paper",
-        *,
-        revision: str | None = None,
-        dtype: DType = "float32",
-        device: Device = "auto",
-        local_files_only: bool = False,
-        memory_budget: int | None = None,
-        gradient_checkpointing: bool = False,
-        latents_cache: str | os.PathLike[str] | None = None,
-        progress: Progress | None = None,
-        **overrides: object,
-    ) -> "PromptMatcher":
-        """Load a model and make a matcher of it.
+    def _check_arguments(cls, **arguments: Any) -> None:
+        if arguments.get("latents_cache") is not None:
+            LatentCache(arguments["latents_cache"])
 
-        Args:
-            model: a bundled name, a folder, a ``.safetensors`` file or a hub id; see
-                :meth:`semcorr.models.diffusion.DiffusionModel.from_pretrained`.
-            preset: ``"paper"``, ``"reference"`` or ``"fast"``.
-            revision: branch, tag or commit of a hub id.
-            dtype: precision of the network.
-            device: where it runs; ``"auto"`` takes a GPU if there is one.
-            local_files_only: use nothing but what is on this machine.
-            memory_budget: as in the constructor.
-            gradient_checkpointing: as in the constructor.
-            latents_cache: as in the constructor.
-            progress: told about a download.
-            **overrides: settings of the preset to replace, by name.
-
-        Raises:
-            ModelError: the model cannot be found, read or used.
-            LayerError: a layer that was asked for is not in the model.
-            SettingsError: unknown preset, unknown setting, a value that does not fit, or a folder that cannot be made.
-        """
-        preset_settings(preset)  # a misspelt name is found before gigabytes are loaded
-        override(preset_settings(preset), **overrides)
-        if latents_cache is not None:
-            LatentCache(latents_cache)
-        network = DiffusionModel.from_pretrained(
-            Path(model) if isinstance(model, os.PathLike) else model,
-            revision=revision,
-            dtype=dtype,
-            device=device,
-            local_files_only=local_files_only,
-            progress=progress,
-        )
-        settings = override(preset_settings(preset, network.family), **overrides)
-        return cls(
-            network,
-            settings,
-            memory_budget=memory_budget,
-            gradient_checkpointing=gradient_checkpointing,
-            latents_cache=latents_cache,
-        )
-
-    def identity(self) -> dict[str, Any]:
-        """The network and the complete settings, as JSON holds them."""
-        return {**ModelIdentity.of(self.model).to_dict(), "settings": self.settings.to_dict()}
-
-    def describe(
-        self,
-        image: ImageSource,
-        points: ArrayLike,
-        *,
-        names: Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Query:
-        """Learn the points of an image.
-
-        Args:
-            image: a path, a PIL image, an array or a tensor; see :func:`semcorr.imaging.image.load_image`.
-            points: (N, 2): x to the right, y down, in pixels of the image as a person sees it; (0, 0) is its top-left
-                corner.
-            names: a name for each point.
-            progress: called as ``("learn", steps done, steps in all, loss=mean)``, and before that as ``("queries",
-                crops done, crops in all)`` where queries are frozen; raise from it to stop.
-
-        Raises:
-            ImageError: the image cannot be used.
-            PointError: no points, or a point that is not finite or outside the image.
-            OutOfMemoryError: not even one embedding fits into memory.
-        """
-        source = load_image(image)
-        checked = check_points(points, source.size)
-        check_names(names, len(checked))
+    def _describe(
+        self, image: Image, points: Float[np.ndarray, "points 2"], progress: Progress | None
+    ) -> tuple[Tensors, Tensors]:
         reader = AttentionReader(self.model, self.settings, gradient_checkpointing=self.gradient_checkpointing)
         side = (reader.resolution, reader.resolution)
         learned = learn(
             reader,
-            self._latents(source, reader.resolution),
-            torch.from_numpy(scale_points(checked, source.size, side)),
-            SeededStreams(self.settings.seed, source.sha256, checked),
-            batch=self._batch(reader, len(checked), learning=True),
+            self._latents(image, reader.resolution),
+            torch.from_numpy(scale_points(points, image.size, side)),
+            SeededStreams(self.settings.seed, image.sha256, points),
+            batch=self._batch(reader, len(points), learning=True),
             progress=progress,
         )
-        return Query(
-            method=METHOD,
-            model_id=self.model.model_id,
-            model_revision=self.model.revision,
-            model_fingerprint=self.model.fingerprint,
-            settings=self.settings.to_dict(),
-            points=checked,
-            names=None if names is None else tuple(names),
-            image_size=source.size,
-            image_sha256=source.sha256,
-            source_statistics=statistics(source),
-            tensors={"embeddings": learned.embeddings.numpy(), "losses": learned.losses.numpy()},
-        )
+        return {"embeddings": learned.embeddings.numpy(), "losses": learned.losses.numpy()}, {}
 
     def locate(
         self,
@@ -208,37 +121,44 @@ class PromptMatcher:
         progress: Progress | None = None,
         **overrides: object,
     ) -> Matches:
-        """Find a query's points in another image.
-
-        The settings are the query's own, whatever this matcher would describe with.
+        """Find a query's points in another image; see :meth:`semcorr.Matcher.locate`.
 
         Args:
-            query: what :meth:`describe` gave, perhaps in another process.
-            image: the target.
-            trace: keep where the points would have been found after fewer crops (``Matches.after_crops``).
-            progress: called as ``("locate", crops done, crops in all)``, all embeddings' counted, and before that as
-                ``("queries", crops done, crops in all)`` where queries are frozen; raise from it to stop.
-            **overrides: settings that concern locating alone (``LOCATE_SETTINGS``), to replace the query's.
+            query: What :meth:`describe` returned, perhaps in another process.
+            image: The target.
+            trace: Keep where the points would have been found after fewer crops (``Matches.after_crops``).
+            progress: Called as the class says; raise from it to stop.
+            **overrides: Settings that concern locating alone (``LOCATE_SETTINGS``), to replace the query's.
 
         Raises:
-            QueryError: the query belongs to another model or method.
-            ImageError: the image cannot be used.
-            SettingsError: a setting that is unknown or that a query fixes.
-            OutOfMemoryError: not even one embedding fits into memory.
+            QueryError: The query belongs to another model or method.
+            ImageError: The image cannot be used.
+            SettingsError: A setting that is unknown or that a query fixes.
+            OutOfMemoryError: Not even one embedding fits into memory.
         """
-        embeddings = self._embeddings(query)
+        settings = self.settings_of(query)
         for name in overrides:
             if name not in LOCATE_SETTINGS:
                 raise SettingsError(
                     f"Setting {name!r} cannot be changed when locating.{suggest(name, LOCATE_SETTINGS)} "
                     f"Those that can are: {', '.join(LOCATE_SETTINGS)}; the others belong to the query."
                 )
-        settings = override(PromptSettings.from_dict(query.settings), **overrides)
-        target = load_image(image)
+        settings = override(settings, **overrides)
+        return self._locate(query, load_image(image), settings, trace=trace, progress=progress)
+
+    def _locate(
+        self,
+        query: Query,
+        target: Image,
+        settings: PromptSettings,
+        *,
+        trace: bool = False,
+        progress: Progress | None = None,
+    ) -> Matches:
         reader = AttentionReader(self.model, settings)
         summary = Aggregator(settings, grid=reader.grid)
         crops = CropTrace(settings, grid=reader.grid) if trace else None
-        self._read(query, embeddings, reader, target, summary, crops=crops, progress=progress)
+        self._read(query, reader, target, summary, crops=crops, progress=progress)
         return self._matches(query, summary.found(), crops, reader, target)
 
     def layer_heatmaps(
@@ -248,36 +168,29 @@ class PromptMatcher:
 
         The mean over crops, rounds and heads, before layers are fused; layers are in the order of
         ``Matches.layer_names``, and each map's peak is that of ``Matches.layer_points``. It takes as long as
-        :meth:`locate`.
-
-        Args:
-            query: what :meth:`describe` gave, perhaps in another process.
-            image: the target.
-            progress: as :meth:`locate` calls it.
-
-        Raises:
-            QueryError: the query belongs to another model or method.
-            ImageError: the image cannot be used.
-            OutOfMemoryError: not even one embedding fits into memory.
+        :meth:`locate`, whose args and errors it has.
         """
-        embeddings, target = self._embeddings(query), load_image(image)
-        reader = AttentionReader(self.model, PromptSettings.from_dict(query.settings))
+        return self._layer_heatmaps(query, load_image(image), self.settings_of(query), progress)
+
+    def _layer_heatmaps(
+        self, query: Query, target: Image, settings: PromptSettings, progress: Progress | None
+    ) -> Float[np.ndarray, "points layers height width"]:
+        reader = AttentionReader(self.model, settings)
         side = reader.resolution
         # Filled in place: stacking a list of its rows would hold everything twice.
-        found = np.empty((len(embeddings), len(reader.layers), side, side), dtype=np.float32)
-        rows = iter(found)
+        heatmaps = np.empty((len(query.points), len(reader.layers), side, side), dtype=np.float32)
+        rows = iter(heatmaps)
 
         def keep(maps: Float[Tensor, "layers side side"]) -> None:
             next(rows)[:] = maps.numpy()
 
         summary = Aggregator(reader.settings, grid=reader.grid, on_layers=keep)
-        self._read(query, embeddings, reader, target, summary, progress=progress)
-        return found
+        self._read(query, reader, target, summary, progress=progress)
+        return heatmaps
 
     def _read(
         self,
         query: Query,
-        embeddings: Float[Tensor, "points rounds tokens dim"],
         reader: AttentionReader,
         target: Image,
         summary: Aggregator,
@@ -285,7 +198,8 @@ class PromptMatcher:
         crops: CropTrace | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Read every row of the query from the target, and hand its maps to what sums them up."""
+        """Read every row of the query from the target, and hand its maps to the aggregator."""
+        embeddings = self._embeddings(query, reader.settings)
         located = locate_rows(
             reader,
             self._latents(target, reader.resolution),
@@ -321,11 +235,10 @@ class PromptMatcher:
             after_crops=in_target(crops.points()) if crops else None,
         )
 
-    def _embeddings(self, query: Query) -> Float[Tensor, "points rounds tokens dim"]:
-        ModelIdentity.of(self.model).check(query, METHOD)
+    def _embeddings(self, query: Query, settings: PromptSettings) -> Float[Tensor, "points rounds tokens dim"]:
         embeddings = query.tensors.get("embeddings")
-        tokens = query.settings.get("context_length") or self.model.context_tokens
-        shape = (len(query.points), query.settings.get("rounds"), tokens, self.model.context_dim)
+        tokens = settings.context_length or self.model.context_tokens
+        shape = (len(query.points), settings.rounds, tokens, self.model.context_dim)
         if embeddings is None or embeddings.shape != shape:
             got = "none" if embeddings is None else str(embeddings.shape)
             raise QueryError(f"The query's embeddings: expected shape {shape}, got {got}. Describe the points again.")

@@ -25,8 +25,9 @@ from numpy.typing import ArrayLike
 from semcorr.errors import CalibrationError
 from semcorr.imaging.domain import Domain, statistics
 from semcorr.imaging.image import Image, ImageSource, load_image
-from semcorr.matchers.base import Matcher
+from semcorr.matchers.base import Matcher, PointsAndConfidence
 from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.wrappers.base import MatcherWrapper
 from semcorr.progress import Progress
 from semcorr.settings import earlier_names
 from semcorr.storage.files import write_atomically
@@ -158,7 +159,7 @@ def bundled(method: str, key: str) -> Calibration | None:
     return Calibration.load(file) if file.is_file() else None
 
 
-class CalibratedMatcher:
+class CalibratedMatcher(MatcherWrapper):
     """Any method, its confidence replaced by the probability of being right.
 
     Args:
@@ -168,7 +169,8 @@ class CalibratedMatcher:
     """
 
     def __init__(self, matcher: Matcher, calibration: Calibration, *, everywhere: bool = False) -> None:
-        self.matcher, self.calibration, self.everywhere = matcher, calibration, everywhere
+        super().__init__(matcher)
+        self.calibration, self.everywhere = calibration, everywhere
 
     def identity(self) -> dict[str, Any]:
         """The method's own, and the calibration's curve."""
@@ -204,6 +206,14 @@ class CalibratedMatcher:
         return dataclasses.replace(
             found, confidence=self.calibration.apply(found.confidence), calibration=str(self.calibration)
         )
+
+    def locate_points(
+        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+    ) -> PointsAndConfidence:
+        """Locate points as the method does, with a confidence that is a probability where the calibration holds."""
+        target = load_image(image)
+        points, confidence = self.matcher.locate_points(query, target, progress=progress)
+        return points, self.calibration.apply(confidence) if self.holds(query, target) else confidence
 
 
 def calibrated(matcher: Matcher, method: str, calibration: str | os.PathLike[str] | None = None) -> Matcher:

@@ -15,27 +15,24 @@ from semcorr.errors import NumericsError
 from semcorr.imaging.image import ImageSource
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.wrappers.base import MatcherWrapper
 from semcorr.progress import Progress
 
 R = TypeVar("R")
 
 
-class Float32Fallback:
+class Float32Fallback(MatcherWrapper):
     """A method in half precision; what overflows is done in float32, and results say so (``remarks``).
 
     Args:
-        matcher: in half precision.
-        load: loads the same in float32. It is called when it is first needed, and what it gives is kept.
+        matcher: The method in half precision.
+        load: Loads the same in float32. It is called when it is first needed, and what it returns is kept.
     """
 
     def __init__(self, matcher: Matcher, load: Callable[[], Matcher]) -> None:
-        self.matcher = matcher
+        super().__init__(matcher)
         self._load = load
         self._full: Matcher | None = None
-
-    def identity(self) -> dict[str, Any]:
-        """The method's own, in half precision."""
-        return self.matcher.identity()
 
     def describe(
         self,
@@ -45,27 +42,33 @@ class Float32Fallback:
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Query:
-        """As the method does; equal to float32's where that was needed."""
-        query, remark = self.either(
-            lambda own: own.describe(image, points, names=names, progress=progress), progress=progress
+        """Describe points as the method does; equal to float32's where that was needed."""
+        query, remark = self._either(
+            lambda matcher: matcher.describe(image, points, names=names, progress=progress), progress
         )
         return query if remark is None else dataclasses.replace(query, remarks=(*query.remarks, f"described {remark}"))
 
     def locate(
         self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
-        """As the method does; equal to float32's where that was needed."""
-        found, remark = self.either(
-            lambda own: own.locate(query, image, trace=trace, progress=progress), progress=progress
+        """Locate as the method does; equal to float32's where that was needed."""
+        matches, remark = self._either(
+            lambda matcher: matcher.locate(query, image, trace=trace, progress=progress), progress
         )
-        return found if remark is None else dataclasses.replace(found, remarks=(*found.remarks, f"located {remark}"))
+        if remark is None:
+            return matches
+        return dataclasses.replace(matches, remarks=(*matches.remarks, f"located {remark}"))
 
-    def either(self, work: Callable[[Any], R], *, progress: Progress | None = None) -> tuple[R, str | None]:
-        """Do ``work`` with the method, and again with its float32 twin if numbers overflow; in words which, then.
+    def run(self, work: Callable[[Matcher], R], progress: Progress | None = None) -> R:
+        """Do one unit of work with the method, and again in float32 if numbers overflow.
 
         Raises:
-            NumericsError: float32 overflows as well.
+            NumericsError: Float32 overflows as well.
         """
+        return self._either(work, progress)[0]
+
+    def _either(self, work: Callable[[Matcher], R], progress: Progress | None) -> tuple[R, str | None]:
+        """Return what the work gave, and the warning if float32 was needed."""
         try:
             return work(self.matcher), None
         except NumericsError as error:
@@ -79,6 +82,11 @@ class Float32Fallback:
             self._full = self._load()
         return work(self._full), remark
 
+    def with_settings(self, settings: Any) -> "Float32Fallback":
+        """Return the same around the method with other settings."""
+        load = self._load
+        return Float32Fallback(self.matcher.with_settings(settings), lambda: load().with_settings(settings))
+
 
 def with_float32_fallback(
     load: Callable[..., Matcher], model: str | os.PathLike[str], options: dict[str, Any]
@@ -88,12 +96,3 @@ def with_float32_fallback(
     if options.get("dtype", "float32") == "float32":
         return matcher
     return Float32Fallback(matcher, lambda: load(model, **{**options, "dtype": "float32"}))
-
-
-def on_method(matcher: object, work: Callable[[Any], R], *, progress: Progress | None = None) -> R:
-    """Do ``work`` with the method itself (:func:`semcorr.matchers.base.innermost`), in float32 if it must be."""
-    while hasattr(matcher, "matcher"):
-        if isinstance(matcher, Float32Fallback):
-            return matcher.either(work, progress=progress)[0]
-        matcher = matcher.matcher
-    return work(matcher)

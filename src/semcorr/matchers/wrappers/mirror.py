@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from semcorr.imaging.geometry import mirror_points
 from semcorr.imaging.image import Image, ImageSource, load_image
-from semcorr.matchers.base import Matcher
+from semcorr.matchers.base import PointsAndConfidence
 from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.wrappers.base import MatcherWrapper
 from semcorr.progress import Progress
 
 _SIDES = {"left": "right", "right": "left"}
 _SIDE = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 
 
-class MirrorMatcher:
+class MirrorMatcher(MatcherWrapper):
     """Any method, looking in the mirror as well.
 
     Which of the two is better is told by the mean of the points' confidence. What is found in the mirror comes back in
@@ -35,23 +35,9 @@ class MirrorMatcher:
         matcher: the method.
     """
 
-    def __init__(self, matcher: Matcher) -> None:
-        self.matcher = matcher
-
     def identity(self) -> dict[str, Any]:
-        """The method's own, and that it looks in the mirror."""
+        """Return the method's own, and that it looks in the mirror."""
         return {**self.matcher.identity(), "align_pose": True}
-
-    def describe(
-        self,
-        image: ImageSource,
-        points: ArrayLike,
-        *,
-        names: Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Query:
-        """As the method does."""
-        return self.matcher.describe(image, points, names=names, progress=progress)
 
     def locate(
         self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
@@ -63,6 +49,17 @@ class MirrorMatcher:
         if mirrored.confidence.mean() <= straight.confidence.mean():
             return straight
         return _back(mirrored, target, other_sides(query.names, len(query.points)))
+
+    def locate_points(
+        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+    ) -> PointsAndConfidence:
+        """Locate all points in the image, or all in its mirror image, without heat maps."""
+        target = load_image(image)
+        straight = self.matcher.locate_points(query, target, progress=progress)
+        points, confidence = self.matcher.locate_points(query, mirror(target), progress=progress)
+        if confidence.mean() <= straight[1].mean():
+            return straight
+        return mirror_points(points, target.size), confidence
 
 
 def mirror(image: Image) -> Image:

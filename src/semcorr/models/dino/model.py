@@ -27,7 +27,7 @@ class VisionModel:
         model_id: The hub id or path that it was loaded from.
         revision: The hub commit, or None.
         fingerprint: A hash of configuration and weights that identifies the model.
-        kind: "vit" (DINO's first version), "dinov2", "dinov2_with_registers" or "dinov3_vit".
+        family: "vit" (DINO's first version), "dinov2", "dinov2_with_registers" or "dinov3_vit".
         patch: Side of a patch in pixels.
         resolution: Side in pixels of the square images of the checkpoint's own configuration.
         depth: Number of blocks.
@@ -42,7 +42,7 @@ class VisionModel:
         self.model_id = checkpoint.model_id
         self.revision = checkpoint.revision
         self.fingerprint = checkpoint.fingerprint
-        self.kind = checkpoint.kind
+        self.family = checkpoint.kind
         self.patch = checkpoint.patch
         self.resolution = checkpoint.resolution
         self.depth = len(blocks_of(self.network))
@@ -132,7 +132,7 @@ class VisionModel:
         pixels, (columns, rows) = self._prepare(image, self.resolution if resolution is None else resolution)
         network = ending_at(self.network, layer % self.depth, facet, norm=norm)
         # The others interpolate their position embeddings by default, or have rotary ones.
-        options = {"interpolate_pos_encoding": True} if self.kind == "vit" else {}
+        options = {"interpolate_pos_encoding": True} if self.family == "vit" else {}
         run = partial(network, pixels, **options)
         tokens: Tensor = run().last_hidden_state
         finite.check([tokens], f"The network of {self.model_id!r}", network, run, {"an image": pixels})
