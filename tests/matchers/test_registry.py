@@ -37,7 +37,7 @@ def test_both_halves_in_one_call_are_what_they_are_apart(tiny_sd: Path):
 
 
 def test_python_and_the_shell_have_one_default() -> None:
-    for function in (semcorr.load_matcher, semcorr.match, semcorr.transfer):
+    for function in (semcorr.load_matcher, semcorr.match, semcorr.transfer_annotations):
         named = inspect.signature(function).parameters
         assert named["method"].default == DEFAULT_METHOD == "attention-dift"
         assert named["model"].default is None

@@ -91,7 +91,7 @@ def test_it_is_a_method_like_the_others(folders: tuple[Path, Path], image: Image
 def test_both_networks_are_in_the_fingerprint(matcher: SdDinoMatcher, image: Image, tmp_path: Path) -> None:
     other = VisionModel.from_pretrained(save_folder(tmp_path, "dinov2", seed=1), device="cpu")
     query = matcher.describe(image, POINTS)
-    with pytest.raises(QueryError, match="learned with model"):
+    with pytest.raises(QueryError, match="made with model"):
         SdDinoMatcher(matcher.model, other, matcher.settings).locate(query, image)
     assert matcher.network().model_fingerprint not in (matcher.model.fingerprint, matcher.vision.fingerprint)
 

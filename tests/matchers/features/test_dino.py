@@ -80,7 +80,7 @@ def test_a_query_is_kept_and_belongs_to_its_network(
     together = matcher.locate(query, target)
     assert_same_peaks(alone.points, together.points[[2]], alone.heatmaps, together.heatmaps[[2]], target.size)
     other = DinoMatcher(VisionModel.from_pretrained(folders["vit"], device="cpu"), DinoSettings(resolution=64))
-    with pytest.raises(QueryError, match="learned with model"):
+    with pytest.raises(QueryError, match="made with model"):
         other.locate(query, target)
 
 
