@@ -121,7 +121,7 @@ def test_the_ablation_is_one_commands_output(semcorr: Semcorr, data: Path, tmp_p
     names = {by: [row["name"] for row in table["rows"]] for by, table in tables.items()}
     assert list(reversed(names)) == ["overall", "layer", "rounds", "crops"]
     guesses = ["same-position", "same-box-position", "random", "oracle-grid"]
-    without = ["no crops", "no crops at learning", "no crops at locating"]
+    without = ["no crops", "no crops in optimization", "no crops in location"]
     ours = [name for name in names["overall"] if not name.startswith(("quoted", "one layer"))]
     assert ours == ["the method", "one embedding", *without, *guesses]
     *layers, together = names["layer"]

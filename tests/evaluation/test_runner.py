@@ -18,7 +18,8 @@ from semcorr.errors import RunError
 from semcorr.evaluation.runs import folder as run_folder
 from semcorr.evaluation.runs.folder import merge, read_run
 from semcorr.evaluation.runs.records import PairRecord
-from semcorr.evaluation.runs.runner import Method, run, units_of
+from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.units import units_of
 from semcorr.storage import record_store
 from semcorr.storage.record_store import Shard
 
@@ -73,13 +74,13 @@ def test_a_point_is_found_where_it_is_found_alone(birds: Dataset, whole: Sequenc
 
 def test_sources_are_described_once_for_all_their_pairs(birds: Dataset, whole: Sequence[PairRecord]) -> None:
     units = list(units_of(birds, Shard(), set()))
-    assert [unit.places for unit in units] == [(0, 1), (2, 3), (4, 5)]
+    assert [unit.indices for unit in units] == [(0, 1), (2, 3), (4, 5)]
     assert [record.describe_seconds > 0 for record in whole] == [True, False, True, False, True, False]
 
 
 def test_a_resumed_run_describes_the_same_points(birds: Dataset) -> None:
     (unit, *_), (left, *_) = list(units_of(birds, Shard(), set())), list(units_of(birds, Shard(), {0}))
-    assert left.places == (1,)
+    assert left.indices == (1,)
     assert np.array_equal(left.points, unit.points)
     assert left.rows == unit.rows[1:]
 

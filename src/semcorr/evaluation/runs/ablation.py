@@ -13,9 +13,9 @@ from semcorr.evaluation.runs.records import PairRecord, Run
 from semcorr.evaluation.runs.runner import Method, run
 from semcorr.progress import Progress
 
-WHOLE_AT_LEARNING: Mapping[str, Any] = {"optimize_crop": 1.0}
-WHOLE_AT_LOCATING: Mapping[str, Any] = {"locate_crop": 1.0, "locate_crops": 1}
-"""The whole picture instead of crops."""
+OPTIMIZE_WHOLE: Mapping[str, Any] = {"optimize_crop": 1.0}
+LOCATE_WHOLE: Mapping[str, Any] = {"locate_crop": 1.0, "locate_crops": 1}
+"""The whole image instead of crops."""
 
 PLAIN_TWIN = {"toy": "toy-plain"}
 """A bundled model trained with part masks, and the one trained without: its row belongs beside the other's."""
@@ -33,63 +33,74 @@ def ablate(
 ) -> Iterator[Run]:
     """Run the method and its variants, each in a folder of its own below ``folder``, and yield them as rows.
 
-    Two rows need no run of their own. *One embedding*: embeddings are learned and read independently of each other, so
-    it is what the whole method had found after the first. *One layer*: the same embeddings, read in the last layer
-    alone; to learn with it too, set ``layers``. ``crops_apart`` also switches crops off at learning alone and at
-    locating alone.
+    Two rows need no run of their own. *One embedding*: embeddings are optimized and located independently of each
+    other, so it is the method's prediction after the first. *One layer*: the same embeddings, located in the last layer
+    alone; to optimize in it too, set ``layers``.
+
+    Args:
+        dataset: The pairs.
+        method: The paper's method, with any settings.
+        folder: The folder of the runs.
+        crops_apart: Whether to switch crops off in optimization alone and in location alone as well.
+        workers: As for :func:`semcorr.evaluation.runs.runner.run`.
+        ray: As for :func:`semcorr.evaluation.runs.runner.run`.
+        progress: Called with the row's name in place of ``"pairs"``.
 
     Raises:
-        SettingsError: a method other than the paper's.
-        RunError, ModelError: as :func:`semcorr.evaluation.runs.runner.run`.
+        SettingsError: A method other than the paper's.
+        RunError, ModelError: As :func:`semcorr.evaluation.runs.runner.run`.
     """
     if method.name != "prompt":
         raise SettingsError(f"Only the paper's method ('prompt') has this ablation, not {method.name!r}.")
 
-    def done(name: str, variant: Method, place: str) -> Run:
-        told = progress and _Named(progress, name)
-        return replace(run(dataset, variant, folder / place, workers=workers, ray=ray, progress=told), name=name)
+    def row(name: str, variant: Method, subfolder: str) -> Run:
+        watch = progress and _named(progress, name)
+        done = run(dataset, variant, folder / subfolder, workers=workers, ray=ray, progress=watch)
+        return replace(done, name=name)
 
     def changed(**options: Any) -> Method:
         return replace(method, options={**method.options, **options})
 
-    whole = done("the method", method, "method")
+    whole = row("the method", method, "method")
     yield whole
     yield one_embedding(whole)
     yield one_layer(whole)
-    yield done("no crops", changed(**WHOLE_AT_LEARNING, **WHOLE_AT_LOCATING), "no-crops")
+    yield row("no crops", changed(**OPTIMIZE_WHOLE, **LOCATE_WHOLE), "no-crops")
     if crops_apart:
-        yield done("no crops at learning", changed(**WHOLE_AT_LEARNING), "no-crops-learning")
-        yield done("no crops at locating", changed(**WHOLE_AT_LOCATING), "no-crops-locating")
+        # Version 0.1 named these folders; a run that it began is continued.
+        yield row("no crops in optimization", changed(**OPTIMIZE_WHOLE), "no-crops-learning")
+        yield row("no crops in location", changed(**LOCATE_WHOLE), "no-crops-locating")
     if method.model in PLAIN_TWIN:
         plain = PLAIN_TWIN[method.model]
-        yield done(f"the method on {plain}", replace(method, model=plain), plain)
+        yield row(f"the method on {plain}", replace(method, model=plain), plain)
 
 
 def one_embedding(whole: Run) -> Run:
-    """What the run would have been with one embedding a point."""
+    """The run as it would have been with one embedding per point."""
     return _derived(whole, "one embedding", {"rounds": 1}, lambda record: record.rounds.get("1"))
 
 
 def one_layer(whole: Run) -> Run:
-    """What the run would have found in the last of its layers alone."""
+    """The run with the predictions of the last of its layers alone."""
     last = next((list(record.layers)[-1] for record in whole.records if record.layers), "")
     return _derived(whole, f"one layer ({last})", {"located in": last}, lambda record: record.layers.get(last))
 
 
-def _derived(whole: Run, name: str, change: Mapping[str, Any], find: Callable[[PairRecord], np.ndarray | None]) -> Run:
+def _derived(
+    whole: Run, name: str, change: Mapping[str, Any], prediction: Callable[[PairRecord], np.ndarray | None]
+) -> Run:
     """The run with other predictions of the same records; a pair that failed stays failed."""
     bare = [replace(record, layers={}, rounds={}, crops={}) for record in whole.records]
-    others = [find(record) for record in whole.records]
+    others = [prediction(record) for record in whole.records]
     records = [one if other is None else replace(one, predicted=other) for one, other in zip(bare, others, strict=True)]
     settings = {**whole.settings, "method": {**whole.settings["method"], **change}}
     return replace(whole, name=name, settings=settings, records=records)
 
 
-class _Named:
-    """Tells the progress of a run under the variant's name."""
+def _named(progress: Progress, name: str) -> Progress:
+    """The progress of a run under the variant's name."""
 
-    def __init__(self, progress: Progress, name: str) -> None:
-        self._progress, self._name = progress, name
+    def watch(stage: str, done: int, total: int, **info: object) -> None:
+        progress(name if stage == "pairs" else stage, done, total, **info)
 
-    def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
-        self._progress(self._name if stage == "pairs" else stage, done, total, **info)
+    return watch

@@ -13,7 +13,7 @@ from semcorr.datasets.registry import Spec
 from semcorr.errors import SettingsError
 from semcorr.evaluation.runs.records import PairRecord
 from semcorr.storage.record_store import Shard
-from semcorr.evaluation.runs.runner import units_of
+from semcorr.evaluation.runs.units import units_of
 from semcorr.evaluation.runs.unit_costs import UnitCosts
 
 SIZE = (500, 375)

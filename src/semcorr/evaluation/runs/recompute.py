@@ -1,6 +1,6 @@
-"""What a run was made with, loaded again, and the heat maps of its pairs.
+"""Heat maps of a run, computed again with the method that it was made with.
 
-Records keep peaks: maps of thousands of pairs would fill a disk.
+Records keep the peaks alone: heat maps of thousands of pairs would fill a disk.
 """
 
 import contextlib
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from semcorr.matchers.wrappers.calibration import calibrated
 from semcorr.errors import ImageError, QueryError, RunError
 from semcorr.evaluation.runs.records import PairRecord, Run
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.results import Query
 from semcorr.matchers.registry import load_matcher, methods
+from semcorr.matchers.results import Query
+from semcorr.matchers.wrappers.calibration import calibrated
 from semcorr.progress import Progress
 
 
@@ -25,20 +25,20 @@ def load_method(run: Run, *, local_files_only: bool = False) -> Matcher:
     """Load what a run was made with: method, model, settings, precision and pose alignment.
 
     Confidence is calibrated if it was by the package's own calibration. Another calibration's file is not kept with a
-    run: its confidence is the method's own then. Points and heat maps do not depend on it.
+    run: its confidence is then the method's own. Points and heat maps do not depend on it.
 
     Args:
         run: The run.
         local_files_only: Never download the model.
 
     Raises:
-        RunError: The run is of a baseline, which has no maps, or its model has other weights now.
+        RunError: The run is of a baseline, which has no heat maps, or its model has other weights now.
         SemcorrError: The method or its model cannot be loaded.
     """
     method: dict[str, Any] = run.settings["method"]
     name = str(method.get("name"))
     if "settings" not in method or name not in methods():
-        raise RunError(f"{run.name} has no heat maps: {name!r} is a guess, and looks at nothing.")
+        raise RunError(f"{run.name} has no heat maps: {name!r} is a guess that reads no image.")
     # Runs of attention from before there was a choice do not say that peaks were cells.
     before = {"peak": "cell"} if "layers" in method["settings"] else {}
     options = {
@@ -59,7 +59,7 @@ def load_method(run: Run, *, local_files_only: bool = False) -> Matcher:
 
 
 class QueriesOf:
-    """What a run's sources were described as: kept (``semcorr eval --keep-queries``), or described anew.
+    """The queries of a run's sources: kept ones (``semcorr eval --keep-queries``), or described again.
 
     Args:
         run: The run.
@@ -71,38 +71,38 @@ class QueriesOf:
     def __call__(
         self, matcher: Matcher, record: PairRecord, source: Image, *, progress: Progress | None = None
     ) -> Query:
-        """The query of a pair's points; describing it anew takes as long as it took.
+        """The query of a pair's points; to describe it again takes as long as it did.
 
         Raises:
             SemcorrError: As the method does.
         """
         points = np.clip(record.source_points, 0, record.source_size)
-        known = self._kept_one(source.sha256, points)
-        return known or matcher.describe(source, points, names=record.names, progress=progress)
+        kept = self._kept_query(source.sha256, points)
+        return kept or matcher.describe(source, points, names=record.names, progress=progress)
 
     @cached_property
     def _kept(self) -> dict[str, list[Path]]:
         """Files of kept queries, by the hash of their image."""
-        found: dict[str, list[Path]] = {}
+        files: dict[str, list[Path]] = {}
         for path in sorted(self._folder.glob("*.safetensors")):
-            # One that another version wrote, or that is damaged, is made again.
+            # A query that another version wrote, or that is damaged, is made again.
             with contextlib.suppress(QueryError):
-                found.setdefault(Query.load(path).image_sha256, []).append(path)
-        return found
+                files.setdefault(Query.load(path).image_sha256, []).append(path)
+        return files
 
-    def _kept_one(self, sha256: str, points: Float[np.ndarray, "points 2"]) -> Query | None:
+    def _kept_query(self, sha256: str, points: Float[np.ndarray, "points 2"]) -> Query | None:
         """A kept query of this image, cut to these points: a point's result does not depend on the others."""
         for path in self._kept.get(sha256, []):
             query = Query.load(path)
-            places = {tuple(point): place for place, point in enumerate(query.points.tolist())}
-            asked = [places.get(tuple(point)) for point in points.tolist()]
-            if None not in asked:
-                return query.take([place for place in asked if place is not None])
+            rows = {tuple(point): row for row, point in enumerate(query.points.tolist())}
+            chosen = [rows.get(tuple(point)) for point in points.tolist()]
+            if None not in chosen:
+                return query.take([row for row in chosen if row is not None])
         return None
 
 
 class HeatmapsOf:
-    """Gives the map of one of a pair's points, by the method, the model and the settings of the run.
+    """Computes the heat map of one of a pair's points, by the method, the model and the settings of the run.
 
     Raises:
         RunError, SemcorrError: As :func:`load_method`.
@@ -114,18 +114,18 @@ class HeatmapsOf:
         self._maps: dict[int, np.ndarray | None] = {}
 
     def __call__(self, record: PairRecord, index: int) -> np.ndarray | None:
-        """The map (height, width) over the target of the pair's ``index``-th point.
+        """The heat map (height, width) over the target of the pair's ``index``-th point.
 
         None for a pair that failed, and for one whose images cannot be read any more.
         """
         if record.error or not len(record.predicted):
             return None
         if record.index not in self._maps:
-            self._maps[record.index] = self._of(record)
+            self._maps[record.index] = self._heatmaps(record)
         maps = self._maps[record.index]
         return None if maps is None else maps[index]
 
-    def _of(self, record: PairRecord) -> Float[np.ndarray, "points height width"] | None:
+    def _heatmaps(self, record: PairRecord) -> Float[np.ndarray, "points height width"] | None:
         try:
             source, target = load_image(self._root / record.source), load_image(self._root / record.target)
         except ImageError:
