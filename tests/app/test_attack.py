@@ -222,7 +222,7 @@ def test_lengths_names_and_origins_that_lie_are_refused(page: Page, request_: by
 
 def test_it_lives_on(page: Page) -> None:
     """Events of nonsense, forms that are none, and many open answers: whoever comes after is served."""
-    place = functions(page, "place")[0]
+    place = functions(page, "mark")[0]
     for event in ({"x": "nan", "y": 1}, {"x": "1" * 5000, "y": 1}, {"x": [1], "y": {}}, {}, None, "s", [1]):
         call(page, place, [], "somebody", event)
     for function in (-1, 10**9, "x", None, 1.5):

@@ -105,14 +105,14 @@ def test_find_look_put_right_and_take_home(open_tab: Callable[[], "Tab"], tmp_pa
     tab.locator("#targets figure >> nth=1").locator(".sc-point >> nth=2").locator("circle >> nth=0").click()
     tab.wait_for_selector("#targets figure >> nth=1 >> .sc-point[data-index='2'].sc-active")
     click_pixel(tab, tab.locator("#targets .sc-stage >> nth=1"), (256, 256), (40, 200))
-    tab.wait_for_function("document.querySelector('#targets').textContent.includes('paw: put right by hand')")
+    tab.wait_for_function("document.querySelector('#targets').textContent.includes('paw: corrected by hand')")
     files = zipfile.ZipFile(io.BytesIO(exported(tab, "semcorr-matches.zip")))
     rows = rows_of(files.read("matches.csv"))
     assert [(row["role"], row["point"]) for row in rows[:3]] == [("source", "1"), ("source", "2"), ("source", "3")]
     assert abs(float(rows[2]["x"]) - 128) <= 1
     assert abs(float(rows[2]["y"]) - 128) <= 1
     moved = [row for row in rows if row["corrected"] == "yes"]
-    assert [(row["picture"], row["point"], row["name"]) for row in moved] == [("animal-2.png", "3", "paw")]
+    assert [(row["image"], row["point"], row["name"]) for row in moved] == [("animal-2.png", "3", "paw")]
     assert abs(float(moved[0]["x"]) - 40.5) <= 1
     assert abs(float(moved[0]["y"]) - 200.5) <= 1
     coco = json.loads(files.read("matches.coco.json"))
@@ -191,7 +191,7 @@ def test_words_show_where_each_looks(open_tab: Callable[[], "Tab"]) -> None:
     tab = open_tab()
     tab.click("button[role=tab]:has-text('Words')")
     tab.click("#words-example-animal")
-    tab.wait_for_selector("#words-picture .sc-stage")
+    tab.wait_for_selector("#words-image .sc-stage")
     tab.fill("#prompt textarea", "a rabbit with gray tail")
     tab.click("#words-show")
     tab.wait_for_selector("#words .sc-heat >> nth=4")
@@ -280,7 +280,7 @@ def test_a_file_that_was_not_sent_is_neither_read_nor_removed(
     body = {"data": [data], "fn_index": call, "session_hash": "abcdefghij", "trigger_id": upload}
     answer = tab.request.post(f"{page.url}/gradio_api/queue/join", data=body)
     assert answer.status == 400
-    assert answer.text().startswith("Expected pictures that were sent to this page")
+    assert answer.text().startswith("Expected images that were sent to this page")
     assert picture.exists()
 
 

@@ -164,7 +164,7 @@ def test_what_is_about_to_be_lost_is_asked_for(open_tab: Callable[[], "Tab"], tm
         "Replace the source": lambda: send(tab, "source", next(others)),
         "Remove them": lambda: tab.click("#remove"),
         "Delete the point": lambda: tab.click("#delete"),
-        "Discard": lambda: tab.click("#reset"),
+        "Discard": lambda: tab.click("#discard"),
     }
     for words, act in asks.items():
         if words == "Delete the point":

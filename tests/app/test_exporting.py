@@ -14,7 +14,7 @@ import pytest
 from semcorr.app import export, workspace
 from semcorr.app.page import html
 from semcorr.app.server.limits import Limits
-from semcorr.app.workspace import DescribedPoint, FindResult, Match, Prediction, Workspace, opened
+from semcorr.app.workspace import DescribedPoint, FindResult, Match, Prediction, Workspace, new_workspace
 from semcorr.errors import PointError
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints import read_annotations
@@ -44,10 +44,10 @@ def work() -> Workspace:
         layer_points=np.zeros((2, 0, 2)),
         layer_names=(),
     )
-    made = workspace.rename(opened(source, dict(zip("ab", points, strict=True)), [target]), "=nose")
+    made = workspace.name_points(new_workspace(source, dict(zip("ab", points, strict=True)), [target]), "=nose")
     (to,), found = made.target_ids, Prediction(image=target, matches=matches)
     outcome = FindResult(
-        begun=made,
+        start=made,
         label="dift",
         described={one: DescribedPoint(query=query, index=at, label="dift") for at, one in enumerate(made.ids)},
         matches={(to, one): Match(prediction=found, index=at, label="dift") for at, one in enumerate(made.ids)},
@@ -57,7 +57,7 @@ def work() -> Workspace:
 
 def test_the_csv_has_every_point_and_says_what_was_put_right(work: Workspace) -> None:
     rows = list(csv.DictReader(io.StringIO(export.export(work)["matches.csv"].decode())))
-    assert [(row["picture"], row["role"], row["point"]) for row in rows] == [
+    assert [(row["image"], row["role"], row["point"]) for row in rows] == [
         ("a.png", "source", "1"),
         ("a.png", "source", "2"),
         ("a-2.png", "target", "1"),
@@ -99,7 +99,7 @@ def test_the_query_finds_again_and_the_archive_holds_all(work: Workspace, tmp_pa
         assert set(packed.namelist()) == {"matches.csv", "matches.coco.json", "query.safetensors", "a-2-matches.png"}
         figure = PIL.Image.open(io.BytesIO(packed.read("a-2-matches.png")))
         assert figure.width > 500
-    assert export.listed(list(files))[0] == "semcorr-matches.zip"
+    assert export.in_order(list(files))[0] == "semcorr-matches.zip"
 
 
 def test_an_object_is_predicted_until_a_person_decided_on_every_point(work: Workspace, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_an_object_is_predicted_until_a_person_decided_on_every_point(work: Work
 def test_what_is_not_found_or_outdated_is_left_out_and_counted(work: Workspace, tmp_path: Path) -> None:
     more = workspace.add_point(work, 7.5, 8.5, Limits())
     moved = workspace.move_point(more, 0, 1.5, 2.5)
-    assert (export.left_out(work), export.left_out(more), export.left_out(moved)) == (0, 1, 2)
+    assert (export.count_left_out(work), export.count_left_out(more), export.count_left_out(moved)) == (0, 1, 2)
     files = export.export(moved)
     rows = list(csv.DictReader(io.StringIO(files["matches.csv"].decode())))
     assert [(row["role"], row["point"]) for row in rows] == [
@@ -175,12 +175,12 @@ def test_nothing_to_export_is_said(work: Workspace) -> None:
         ("../../evil.png", "evil.png"),
         ("C:evil.png", "C_evil.png"),
         ("a\nb.png", "a_b.png"),
-        ("..", "picture"),
+        ("..", "image"),
     ],
 )
 def test_names_in_the_archive_lead_nowhere(work: Workspace, name: str, kept: str) -> None:
     strange = dataclasses.replace(work, source=picture(64, 48, name))
-    assert export.picture_names(strange)[0] == kept
+    assert export.image_names(strange)[0] == kept
     packed = zipfile.ZipFile(io.BytesIO(export.export(strange)["semcorr-matches.zip"])).namelist()
     assert not any(set(one) & set("\\/:\n") or one.startswith("..") for one in packed)
 
@@ -197,6 +197,6 @@ def test_no_name_is_a_formula(work: Workspace, first: str) -> None:
 
 
 def test_the_page_says_what_a_result_must_be_read_with() -> None:
-    assert html.remarks(()) == ""
-    told = html.remarks(("described in float32, because float16 overflowed",))
-    assert told == "1 of its parts: described in float32, because float16 overflowed."
+    assert html.summarize_warnings(()) == ""
+    told = html.summarize_warnings(("described in float32, because float16 overflowed",))
+    assert told == "1 warning: described in float32, because float16 overflowed."

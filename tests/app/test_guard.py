@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("starlette", reason='Gradio is not installed: pip install "semcorr[app]"')
+
 from semcorr.app.server.guard import Guard
 from semcorr.app.server.limits import Limits
-from semcorr.app.server.served_files import Item, ServedFiles
+from semcorr.app.server.served_files import ServedFile, ServedFiles
 
 JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
 
@@ -207,7 +209,7 @@ def test_files_that_nobody_reads_do_not_fill_the_disk(gradio: Gradio, tmp_path: 
 
 def test_what_is_served_cannot_run(gradio: Gradio, tmp_path: Path) -> None:
     files = ServedFiles()
-    token = files.put(Item(data=b"<script>", media_type="application/octet-stream", filename="a.html"))
+    token = files.add(ServedFile(data=b"<script>", media_type="application/octet-stream", filename="a.html"))
     guard = Guard(gradio, files, Limits(), "127.0.0.1", tmp_path)
     status, body, headers = ask(guard, f"/semcorr/{token}")
     assert (status, body) == (200, b"<script>")

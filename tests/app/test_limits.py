@@ -67,11 +67,11 @@ def test_limits_are_positive() -> None:
 def test_a_session_has_its_own_part_of_the_shelf_and_no_more_than_its_share() -> None:
     files = ServedFiles()
     one, other = SessionFiles(files, limit_bytes=10), SessionFiles(files)
-    first = one.put(b"12345", "image/png")
-    assert one.put(b"12345", "image/png") == first
-    assert other.put(b"12345", "image/png") != first
-    one.put(b"67890", "image/png")
-    one.put(b"abcde", "image/png")
+    first = one.add(b"12345", "image/png")
+    assert one.add(b"12345", "image/png") == first
+    assert other.add(b"12345", "image/png") != first
+    one.add(b"67890", "image/png")
+    one.add(b"abcde", "image/png")
     assert files.get(first.removeprefix("semcorr/")) is None  # the oldest made room
     assert len(files) == 3
     other.clear()

@@ -147,7 +147,7 @@ def test_whatever_can_be_used_says_what_it_is(page: Any) -> None:
 def test_points_are_placed_moved_named_and_taken_back(visitor: Visitor) -> None:
     visitor.do("example-animal", "click")
     assert len(visitor.work.points) == 4
-    visitor.do("source", "place", *EVERYTHING, x=3.5, y=4.5)
+    visitor.do("source", "mark", *EVERYTHING, x=3.5, y=4.5)
     assert "4 points" in visitor.seen["status"]  # as many as there may be
     visitor.do("delete", "click", *EVERYTHING)
     assert "Choose the point" in visitor.seen["status"]
@@ -155,7 +155,7 @@ def test_points_are_placed_moved_named_and_taken_back(visitor: Visitor) -> None:
     visitor.do("source", "pick", EVERYTHING[1], index=1)
     visitor.do("delete", "click", visitor.seen["point"], EVERYTHING[1])
     assert visitor.work.points == (before[0], *before[2:])
-    visitor.do("source", "place", *EVERYTHING, x=3.5, y=4.5)
+    visitor.do("source", "mark", *EVERYTHING, x=3.5, y=4.5)
     visitor.do("source", "drag", *EVERYTHING, index=3, x=10.5, y=12.25)
     assert visitor.work.points[3] == (10.5, 12.25)
     visitor.do("undo", "click", *EVERYTHING)
@@ -184,7 +184,7 @@ def test_what_is_sent_is_read_or_refused_by_name(visitor: Visitor, state: AppSta
     visitor.do("source-upload", "upload", paths[0])
     assert visitor.work.source.size == (40, 30)
     visitor.do("targets-upload", "upload", paths, *EVERYTHING)
-    assert "at most 3 pictures" in visitor.seen["status"]
+    assert "at most 3 images" in visitor.seen["status"]
     PIL.Image.new("RGB", (40, 30)).save(paths[1])
     visitor.do("targets-upload", "upload", [paths[1], str(state.folder / "broken.png")], *EVERYTHING)
     assert len(visitor.work.targets) == 1
@@ -197,7 +197,7 @@ def test_what_is_sent_is_read_or_refused_by_name(visitor: Visitor, state: AppSta
 
 def test_found_looked_at_put_right_and_taken_home(visitor: Visitor) -> None:
     visitor.do("example-face", "click")
-    visitor.do("targets", "place", *EVERYTHING, panel=0, x=5.0, y=5.0)
+    visitor.do("targets", "mark", *EVERYTHING, panel=0, x=5.0, y=5.0)
     assert "Choose the match" in visitor.seen["status"]
     (first, *_, last) = visitor.do("find", "click", "attention-dift", "fast", *EVERYTHING)
     assert first["find"]["interactive"] is False
@@ -213,7 +213,7 @@ def test_found_looked_at_put_right_and_taken_home(visitor: Visitor) -> None:
     assert len({*all_points, *one_point, *maps()}) == 3 * len(visitor.work.targets)
     visitor.do("targets", "pick", layers[0], panel=0, index=1)
     assert visitor.seen["point"] == points[2]
-    visitor.do("targets", "place", points[2], layers[0], panel=0, x=7.25, y=8.5)
+    visitor.do("targets", "mark", points[2], layers[0], panel=0, x=7.25, y=8.5)
     visitor.do("targets", "drag", points[2], layers[0], panel=1, index=0, x=9.0, y=9.5)
     visitor.do("targets", "drag", points[2], layers[0], panel=1, index=0, x=-9.0, y=9.5)
     assert "sc-bad" in visitor.seen["status"]
@@ -226,7 +226,7 @@ def test_found_looked_at_put_right_and_taken_home(visitor: Visitor) -> None:
     assert not visitor.seen["keeper"]["unsaved"]
     visitor.do("accept", "click", *EVERYTHING)
     assert len(visitor.work.decisions) == len(visitor.work.matches)
-    visitor.do("reset", "click", *EVERYTHING)
+    visitor.do("discard", "click", *EVERYTHING)
     assert len(visitor.work.decisions) == len(visitor.work.matches)
     visitor.answer("confirm")
     assert not any(one["moved"] for panel in visitor.seen["targets"]["panels"] for one in panel["points"])
@@ -253,7 +253,7 @@ def test_a_stray_click_and_find_again_lose_nothing(visitor: Visitor) -> None:
     visitor.do("find", "click", "dift", "published", *EVERYTHING)
     visitor.do("targets", "drag", *EVERYTHING, panel=1, index=0, x=9.0, y=9.5)
     corrected = places(visitor)
-    visitor.do("source", "place", *EVERYTHING, x=30.5, y=40.5)
+    visitor.do("source", "mark", *EVERYTHING, x=30.5, y=40.5)
     assert [panel[:3] for panel in places(visitor)] == corrected
     assert [panel[3] for panel in places(visitor)] == [(None, None)] * 3
     assert "1 point is not found in every target yet" in visitor.seen["status"]
@@ -299,7 +299,7 @@ def test_what_is_about_to_be_lost_is_asked_for_and_comes_back(visitor: Visitor, 
         ("clear", "click", []),
         ("remove", "click", [*EVERYTHING]),
         ("delete", "click", ["1 beak", EVERYTHING[1]]),
-        ("reset", "click", [*EVERYTHING]),
+        ("discard", "click", [*EVERYTHING]),
     ]
     for part, trigger, values in steps:
         PIL.Image.new("RGB", (40, 30), "red").save(state.folder / "red.png")
@@ -412,10 +412,10 @@ def test_words_of_a_prompt(visitor: Visitor) -> None:
     visitor.do("words-source", "click")
     assert "no source" in visitor.seen["words-status"]
     visitor.do("words-show", "click", "a face")
-    assert "First send a picture" in visitor.seen["words-status"]
+    assert "First send an image" in visitor.seen["words-status"]
     visitor.do("example-face", "click")
     visitor.do("words-source", "click")
-    assert len(visitor.seen["words-picture"]["panels"]) == 1
+    assert len(visitor.seen["words-image"]["panels"]) == 1
     visitor.do("words-example-face", "click")
     visitor.do("words-show", "click", "x" * 41)
     assert "41" in visitor.seen["words-status"]
@@ -427,7 +427,7 @@ def test_words_of_a_prompt(visitor: Visitor) -> None:
 def test_a_run_pair_by_pair(visitor: Visitor) -> None:
     visitor.do("maps", "click")
     assert "Choose a pair first" in visitor.seen["inspect-status"]
-    visitor.do("runs-again", "click")
+    visitor.do("runs-reload", "click")
     assert visitor.seen["run"]["choices"] == ["deep/mine"]
     visitor.do("run", "input", "../elsewhere")
     assert "sc-bad" in visitor.seen["inspect-status"]
@@ -435,10 +435,10 @@ def test_a_run_pair_by_pair(visitor: Visitor) -> None:
     assert "3 of 3 pairs. The run has 1 to go." in visitor.seen["inspect-status"]
     table = _cells(visitor.seen["inspect-table"])
     assert set(table[4::5]) == {"right"}
-    visitor.do("after", "click", "0")
+    visitor.do("next", "click", "0")
     assert visitor.seen["pair"] == "1"
     assert _cells(visitor.seen["inspect-table"])[4::5].count("wrong") == 1
-    visitor.do("before", "click", "0")
+    visitor.do("previous", "click", "0")
     assert "no memory" in visitor.seen["inspect-table"]
     assert visitor.seen["maps"]["interactive"] is False
     visitor.do("category", "input", "animal", "all")

@@ -58,14 +58,14 @@ def test_a_pair_without_points_is_neither_right_nor_wrong(page_runs: Path, tmp_p
 
 def test_pictures_are_those_below_the_data_sets_folder(page_runs: Path, tmp_path: Path) -> None:
     opened = runs.open_run(page_runs, "deep/mine")
-    source, target = runs.pictures_of(opened, 0)
+    source, target = runs.load_images(opened, 0)
     assert source.size == target.size == (64, 64)
     settings = json.loads(json.dumps(opened.run.settings))
     open_run(tmp_path / "sly", settings, 1)
     line = json.loads(opened.records[0].to_json()) | {"source": "../../etc/passwd"}
     (tmp_path / "sly" / "records" / "1.jsonl").write_text(json.dumps(line) + "\n")
-    with pytest.raises(ImageError, match="not where the run was made"):
-        runs.pictures_of(runs.open_run(tmp_path, "sly"), 0)
+    with pytest.raises(ImageError, match="not where it was during the run"):
+        runs.load_images(runs.open_run(tmp_path, "sly"), 0)
 
 
 def test_maps_are_made_again_with_the_runs_own_settings(page_runs: Path, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_maps_are_made_again_with_the_runs_own_settings(page_runs: Path, tmp_pat
     open_run(tmp_path / "run", {**before.settings, "method": method}, 1)
     append(new_record_file(tmp_path / "run", Shard()), before.records[0])
     opened = runs.open_run(tmp_path, "run")
-    found = runs.maps_of(opened, 0, load_method(opened.run), lambda *_, **__: None)
+    found = runs.compute_maps(opened, 0, load_method(opened.run), lambda *_, **__: None)
     root, record = Path(before.settings["dataset"]["root"]), before.records[0]
     query = matcher.describe(root / record.source, record.source_points)
     assert np.array_equal(found.matches.points, matcher.locate(query, root / record.target).points)

@@ -49,12 +49,12 @@ def test_pictures_of_all_users_have_a_bound() -> None:
     sessions = Sessions(files, Limits(held_megabytes=0.02))
     picture = load_image(np.zeros((50, 100, 3), dtype=np.uint8))  # 15,000 bytes
     one, other = sessions.of("one"), sessions.of("other")
-    one.do("source", workspace.with_source(Workspace(), picture))
+    one.do("source", workspace.replace_source(Workspace(), picture))
     # The same picture as source and target, now and before, is held once.
-    one.do("targets", workspace.with_targets(one.work, [picture], Limits()))
+    one.do("targets", workspace.add_targets(one.work, [picture], Limits()))
     assert one.held_bytes == 15_000
     sessions.check_room(other)
-    other.files.put(b"x" * 6_000, "image/png")
+    other.files.add(b"x" * 6_000, "image/png")
     with pytest.raises(Busy, match=r"holds 0 MB of images and maps.*try again in a while"):
         sessions.check_room(other)
     sessions.drop("one")
@@ -64,7 +64,7 @@ def test_pictures_of_all_users_have_a_bound() -> None:
 def with_point(session: Session) -> Workspace:
     """Put something into a session that would be missed."""
     picture = load_image(np.zeros((50, 100, 3), dtype=np.uint8))
-    session.do("source", workspace.with_source(session.work, picture))
+    session.do("source", workspace.replace_source(session.work, picture))
     session.do("point", workspace.add_point(session.work, 3, 4, Limits()))
     return session.work
 
@@ -124,7 +124,7 @@ def test_what_no_browser_can_come_back_to_is_forgotten_at_once() -> None:
     files = ServedFiles()
     sessions = Sessions(files, Limits())
     with_point(sessions.of("no key"))
-    sessions.of("no key").files.put(b"x", "image/png")
+    sessions.of("no key").files.add(b"x", "image/png")
     sessions.drop("no key")
     sessions.open("nothing in it", None)
     sessions.drop("nothing in it")
@@ -167,7 +167,7 @@ def test_closed_pages_make_room_in_memory_before_anybody_is_refused() -> None:
     sessions = Sessions(ServedFiles(), Limits(held_megabytes=0.02))
     session, _ = sessions.open("page", None)
     with_point(session)
-    session.files.put(b"x" * 6_000, "image/png")
+    session.files.add(b"x" * 6_000, "image/png")
     sessions.drop("page")
     sessions.check_room(sessions.of("other"))
     assert not sessions.open("page", session.key)[1]
@@ -214,8 +214,8 @@ def test_work_goes_on_over_a_reload_and_ends_when_the_page_stays_away(monkeypatc
 
 def test_a_flood_of_names_is_refused_at_once() -> None:
     with pytest.raises(PointError, match="at most 1000 names, got 400000"):
-        workspace.rename(Workspace(), ",".join(map(str, range(400_000))))
-    renamed = workspace.rename(Workspace(), ",".join(map(str, range(1000))))
+        workspace.name_points(Workspace(), ",".join(map(str, range(400_000))))
+    renamed = workspace.name_points(Workspace(), ",".join(map(str, range(1000))))
     assert len(dataclasses.replace(renamed).names) == 1000
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from semcorr.app import workspace
-from semcorr.app.find import find, ready
+from semcorr.app.find import check_ready, find
 from semcorr.app.history import History
 from semcorr.app.page import examples, viewer
 from semcorr.app.page.colours import confidence_colour, legend
 from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFiles, SessionFiles
-from semcorr.app.workspace import Match, Workspace, opened
+from semcorr.app.workspace import Match, Workspace, new_workspace
 from semcorr.errors import ImageError, PointError
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
@@ -27,7 +27,7 @@ def grey(width: int = 40, height: int = 30, name: str = "grey.png") -> Image:
 
 @pytest.fixture
 def work() -> Workspace:
-    return opened(grey(), {}, [grey(20, 20)])
+    return new_workspace(grey(), {}, [grey(20, 20)])
 
 
 @pytest.fixture(scope="module")
@@ -67,30 +67,30 @@ class TestPoints:
 
     def test_names_are_by_comma_and_gaps_keep_their_number(self, work: Workspace) -> None:
         two = workspace.add_point(workspace.add_point(work, 1, 1, LIMITS), 2, 2, LIMITS)
-        assert workspace.rename(two, " , left ear ").labels == ("1", "left ear")
-        assert workspace.rename(two, "").labels == ("1", "2")
-        assert workspace.delete_point(workspace.rename(two, "a, b"), 0).labels == ("b",)
-        named = workspace.rename(two, "a, b")
-        assert workspace.rename(named, "a,b") is named
+        assert workspace.name_points(two, " , left ear ").labels == ("1", "left ear")
+        assert workspace.name_points(two, "").labels == ("1", "2")
+        assert workspace.delete_point(workspace.name_points(two, "a, b"), 0).labels == ("b",)
+        named = workspace.name_points(two, "a, b")
+        assert workspace.name_points(named, "a,b") is named
         with pytest.raises(PointError, match="'a' twice"):
-            workspace.rename(two, "a, a")
+            workspace.name_points(two, "a, a")
 
     def test_refused_outside_without_a_source_and_beyond_the_limit(self, work: Workspace) -> None:
         with pytest.raises(PointError, match=r"40 × 30 pixels, got \(40.5, 3\)"):
             workspace.add_point(work, 40.5, 3, LIMITS)
         with pytest.raises(ImageError, match="no source"):
             workspace.add_point(Workspace(), 1, 1, LIMITS)
-        full = opened(grey(), dict.fromkeys("abc", (1.0, 1.0)), [])
+        full = new_workspace(grey(), dict.fromkeys("abc", (1.0, 1.0)), [])
         with pytest.raises(PointError, match="at most 3"):
             workspace.add_point(full, 1, 1, LIMITS)
 
     def test_another_source_takes_the_points_with_it(self, work: Workspace) -> None:
         one = workspace.add_point(work, 1, 1, LIMITS)
-        assert workspace.with_source(one, grey()).points == ()
-        assert workspace.with_source(one, grey()).targets == one.targets
+        assert workspace.replace_source(one, grey()).points == ()
+        assert workspace.replace_source(one, grey()).targets == one.targets
         with pytest.raises(ImageError, match="at most 3 targets, got 4"):
-            workspace.with_targets(one, [grey()] * 3, LIMITS)
-        assert workspace.without_targets(one).targets == ()
+            workspace.add_targets(one, [grey()] * 3, LIMITS)
+        assert workspace.remove_targets(one).targets == ()
 
     @pytest.mark.parametrize(
         ("change", "error"),
@@ -98,9 +98,9 @@ class TestPoints:
     )
     def test_a_run_says_what_is_missing(self, work: Workspace, change: dict[str, object], error: str) -> None:
         whole = workspace.add_point(work, 1, 1, LIMITS)
-        ready(whole, "quick")
+        check_ready(whole, "quick")
         with pytest.raises((ImageError, PointError), match=error):
-            ready(dataclasses.replace(whole, **change), "quick")  # type: ignore[arg-type]
+            check_ready(dataclasses.replace(whole, **change), "quick")  # type: ignore[arg-type]
 
 
 def test_the_legend_says_whether_the_confidence_is_calibrated() -> None:
@@ -163,7 +163,7 @@ class TestResults:
             )
 
     def test_of_a_new_target_need_no_point_learned_again(self, found: Workspace, matcher: Matcher) -> None:
-        more = workspace.with_targets(found, [examples.example("face").targets[2]], Limits())
+        more = workspace.add_targets(found, [examples.example("face").targets[2]], Limits())
         assert cells(more) == cells(found)
         stages: list[str] = []
         outcome = find(matcher, more, "quick", lambda stage, *_, **__: stages.append(stage))
@@ -186,7 +186,7 @@ class TestResults:
         assert len(corrected.missing("quick")) == 0
         assert set(corrected.missing("other")) == set(found.matches) - {cell}
         with pytest.raises(PointError, match=r"Nothing is left to find with quick.*corrected or accepted is kept"):
-            ready(corrected, "quick")
+            check_ready(corrected, "quick")
         dift = load_matcher("dift", "toy", samples=1)
         other = run(dift, corrected, "other")
         assert other.location(cell) == (5.5, 6.5)
@@ -196,13 +196,13 @@ class TestResults:
 
     def test_what_changed_while_it_was_looked_for_gets_nothing(self, found: Workspace, matcher: Matcher) -> None:
         outcome = find(matcher, two_targets(), "quick", lambda *_, **__: None)
-        begun = outcome.begun
+        begun = outcome.start
         count = len(begun.points)
         merged, changed = workspace.merge(workspace.delete_point(begun, 0), outcome)
         assert (len(merged.matches), changed) == (2 * (count - 1), 2)
         merged, changed = workspace.merge(workspace.move_point(begun, 0, 1.5, 1.5), outcome)
         assert (len(merged.matches), changed) == (2 * (count - 1), 2)
-        merged, changed = workspace.merge(workspace.with_source(begun, grey()), outcome)
+        merged, changed = workspace.merge(workspace.replace_source(begun, grey()), outcome)
         assert (len(merged.matches), len(merged.described), changed) == (0, 0, 2 * count)
         merged, changed = workspace.merge(workspace.correct(found, 0, 0, 1.5, 1.5), outcome)
         assert merged.location((found.target_ids[0], found.ids[0])) == (1.5, 1.5)
@@ -235,7 +235,7 @@ class TestResults:
 
     def test_are_told_before_they_are_lost(self, found: Workspace) -> None:
         assert workspace.contents(Workspace()) == ""
-        assert workspace.contents(opened(grey(), {"a": (1.0, 1.0)}, [])) == "1 point"
+        assert workspace.contents(new_workspace(grey(), {"a": (1.0, 1.0)}, [])) == "1 point"
         both = workspace.accept(workspace.correct(found, 0, 0, 1, 1), 1)
         count = len(found.points)
         assert workspace.contents(both) == f"{count} points, {2 * count} matches, 1 correction and 2 acceptances"
@@ -287,7 +287,7 @@ class TestHistory:
         assert history.undo() == "added"
         assert history.redo() == "added"
         assert history.now is one
-        history.do("renamed", workspace.rename(one, "nose"))
+        history.do("renamed", workspace.name_points(one, "nose"))
         assert history.redoable is None
         history.do("nothing", history.now)
         assert history.undoable == "renamed"
@@ -308,10 +308,10 @@ class TestHistory:
         images = [grey(100, 50, f"{number}.png") for number in range(5)]  # 15,000 bytes each
         history = History(limit_bytes=31_000)
         for image in images:
-            history.do("source replaced", workspace.with_source(history.now, image))
+            history.do("source replaced", workspace.replace_source(history.now, image))
         assert history.bytes == 45_000  # the present image and two before it
         assert [history.undo(), history.undo(), history.undo()] == ["source replaced", "source replaced", None]
         for number in range(300):
-            history.do("named", workspace.rename(history.now, f"n{number}"))
+            history.do("named", workspace.name_points(history.now, f"n{number}"))
         assert history.bytes == 15_000
         assert sum(history.undo() is not None for _ in range(300)) == 200

@@ -1,4 +1,4 @@
-"""What a user takes home: the matches as COCO, CSV and pictures, and the query file, alone and in one archive."""
+"""The files of *Export*: matches as COCO, CSV and figures, and the query, one by one and in one archive."""
 
 import csv
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from semcorr.app.find import joined
+from semcorr.app.find import join_queries
 from semcorr.app.workspace import Cell, Point, Workspace
 from semcorr.errors import PointError
 from semcorr.imaging.image import Image
@@ -24,7 +24,7 @@ from semcorr.visualization.matches import match_figure
 
 CATEGORY = "object"
 COLUMNS = (
-    "picture",
+    "image",
     "role",
     "point",
     "name",
@@ -38,21 +38,21 @@ COLUMNS = (
 
 
 _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
-"""What a file's name may not have somewhere: a backslash leads out of a folder on another system."""
+"""Characters that are not allowed in file names somewhere, or lead out of a folder there, as a backslash does."""
 
 
 def export(work: Workspace) -> dict[str, bytes]:
     """All files of a workspace by name; ``semcorr-matches.zip`` holds the others.
 
     Raises:
-        PointError: Nothing was found or placed.
+        PointError: No point has a location in any target.
     """
     if work.source is None or not any(located(work, target) for target in work.target_ids):
         raise PointError("There is nothing to export yet: press Find first.")
     files = {"matches.csv": csv_file(work), "matches.coco.json": coco_file(work), **query_files(work)}
-    for name, target, image in zip(picture_names(work)[1:], work.target_ids, work.targets, strict=True):
+    for name, target, image in zip(image_names(work)[1:], work.target_ids, work.targets, strict=True):
         if located(work, target):
-            files[f"{Path(name).stem}-matches.png"] = png_file(work, work.source, target, image)
+            files[f"{Path(name).stem}-matches.png"] = figure_file(work, work.source, target, image)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, data in files.items():
@@ -61,21 +61,21 @@ def export(work: Workspace) -> dict[str, bytes]:
 
 
 def located(work: Workspace, target: int) -> dict[int, Point]:
-    """Where points are in a target, by the points' places in the list, in pixels of the target.
+    """The points' locations in a target, in its pixels, by the points' indices.
 
-    What is not found yet is not there, nor a prediction of an earlier location of its query point.
+    Points that are not found yet are left out, and so are outdated predictions.
     """
-    found: dict[int, Point] = {}
+    locations: dict[int, Point] = {}
     for index, point in enumerate(work.ids):
         cell = (target, point)
         location = work.location(cell)
         if location is not None and (cell in work.decisions or not work.outdated(cell)):
-            found[index] = location
-    return found
+            locations[index] = location
+    return locations
 
 
-def left_out(work: Workspace) -> int:
-    """How many points of targets are not exported: not found yet, or outdated."""
+def count_left_out(work: Workspace) -> int:
+    """The number of points in targets that are not exported: not found yet, or outdated."""
     return sum(len(work.ids) - len(located(work, target)) for target in work.target_ids)
 
 
@@ -84,74 +84,74 @@ def csv_file(work: Workspace) -> bytes:
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(COLUMNS)
-    names = picture_names(work)
+    names = image_names(work)
     for number, ((x, y), label) in enumerate(zip(work.points, work.labels, strict=True), start=1):
         rows.writerow([_plain(names[0]), "source", number, _plain(label), _short(x), _short(y), "", "", "", ""])
     for name, target in zip(names[1:], work.target_ids, strict=True):
         for index, (x, y) in located(work, target).items():
             cell = (target, work.ids[index])
-            how, match = _how(work, cell), work.matches.get(cell)
-            confidence = "" if match is None or how == "corrected" else f"{match.confidence:.4f}"
+            state, match = _state(work, cell), work.matches.get(cell)
+            confidence = "" if match is None or state == "corrected" else f"{match.confidence:.4f}"
             calibrated = _yes(match is not None and match.prediction.matches.calibration is not None)
             row = [_plain(name), "target", index + 1, _plain(work.labels[index]), _short(x), _short(y)]
-            mark = PREDICTED if how == PREDICTED else ACCEPTED
-            rows.writerow([*row, confidence, calibrated, _yes(how == "corrected"), mark])
+            mark = PREDICTED if state == PREDICTED else ACCEPTED
+            rows.writerow([*row, confidence, calibrated, _yes(state == "corrected"), mark])
     return stream.getvalue().encode()
 
 
 def coco_file(work: Workspace) -> bytes:
-    """A COCO key-points file of source and targets.
+    """A COCO key-point file of source and targets.
 
-    An object of which any point is predicted is marked as predicted. ``score``, ``confidence``, ``calibration``,
-    ``corrected`` and ``accepted`` (points' numbers, from 1) are our own.
+    An object with any predicted point is marked as predicted. ``score``, ``confidence``, ``calibration``,
+    ``corrected`` and ``accepted`` (the points' numbers, from 1) are not COCO's own.
     """
     category = Category(id=1, name=CATEGORY, keypoints=work.labels)
-    assert work.source is not None  # noqa: S101  # export says so
-    names, images = picture_names(work), [work.source, *work.targets]
-    places = [dict(enumerate(work.points)), *(located(work, target) for target in work.target_ids)]
-    pictures = [
+    assert work.source is not None  # noqa: S101  # export made sure
+    names, images = image_names(work), [work.source, *work.targets]
+    locations = [dict(enumerate(work.points)), *(located(work, target) for target in work.target_ids)]
+    annotated = [
         (_annotated(name, points, len(work.points)), image.size)
-        for name, image, points in zip(names, images, places, strict=True)
+        for name, image, points in zip(names, images, locations, strict=True)
     ]
-    document: dict[str, Any] = truth_document([category], pictures)
+    document: dict[str, Any] = truth_document([category], annotated)
     targets = [target for target in work.target_ids if located(work, target)]
     for record, target in zip(document["annotations"][1:], targets, strict=True):
-        record |= _fields(work, target)
+        record |= _extra_fields(work, target)
     labels = ", ".join(sorted({match.label for match in work.matches.values()}))
     return (json.dumps({"info": {"description": f"semcorr app, {labels}"}, **document}, indent=1) + "\n").encode()
 
 
-def _fields(work: Workspace, target: int) -> dict[str, Any]:
-    """Our own fields of a target's object."""
+def _extra_fields(work: Workspace, target: int) -> dict[str, Any]:
+    """The fields of a target's object beyond COCO's."""
     cells = {index: (target, work.ids[index]) for index in located(work, target)}
-    how = {index: _how(work, cell) for index, cell in cells.items()}
+    states = {index: _state(work, cell) for index, cell in cells.items()}
     matches = {index: work.matches[cell] for index, cell in cells.items() if cell in work.matches}
     confidence = {index: round(match.confidence, 4) for index, match in matches.items()}
     calibrations = {match.prediction.matches.calibration for match in matches.values()}
     return {
-        MARK: predicted_mark() if PREDICTED in how.values() else {ACCEPTED: True},
+        MARK: predicted_mark() if PREDICTED in states.values() else {ACCEPTED: True},
         "score": round(sum(confidence.values()) / len(confidence), 4) if confidence else 1.0,
         "confidence": [confidence.get(index) for index in range(len(work.ids))],
         "calibration": (calibrations.pop() if len(calibrations) == 1 else None) or "uncalibrated",
-        "corrected": sorted(index + 1 for index, one in how.items() if one == "corrected"),
-        "accepted": sorted(index + 1 for index, one in how.items() if one == ACCEPTED),
+        "corrected": sorted(index + 1 for index, state in states.items() if state == "corrected"),
+        "accepted": sorted(index + 1 for index, state in states.items() if state == ACCEPTED),
     }
 
 
-def png_file(work: Workspace, source: Image, target: int, image: Image) -> bytes:
-    """Source and target beside each other, as they stand on the page."""
+def figure_file(work: Workspace, source: Image, target: int, image: Image) -> bytes:
+    """Source and target side by side, as on the page, as PNG."""
     points = located(work, target)
     matches = [work.matches.get((target, work.ids[index])) for index in points]
     heatmaps = [match.prediction.matches.heatmaps[match.index] for match in matches if match is not None]
-    whole = len(heatmaps) == len(points) and len({heatmap.shape for heatmap in heatmaps}) == 1
+    complete = len(heatmaps) == len(points) and len({heatmap.shape for heatmap in heatmaps}) == 1
     figure = match_figure(
         source,
         image,
         [work.points[index] for index in points],
         list(points.values()),
-        heatmaps=np.stack(heatmaps) if whole else None,
-        # A point that a person placed and no method looked for has no confidence of a method.
-        confidence=[match.confidence for match in matches if match is not None] if whole else None,
+        heatmaps=np.stack(heatmaps) if complete else None,
+        # A point that a person located and no method predicted has no confidence.
+        confidence=[match.confidence for match in matches if match is not None] if complete else None,
         names=[work.labels[index] for index in points],
     )
     stream = io.BytesIO()
@@ -160,34 +160,35 @@ def png_file(work: Workspace, source: Image, target: int, image: Image) -> bytes
 
 
 def query_files(work: Workspace) -> dict[str, bytes]:
-    """What was learned of the points as they are, with the names that they have now, for ``semcorr locate``.
+    """The described points as queries for ``semcorr locate``, with their present names; outdated ones are left out.
 
-    One file, or one for each method where points were learned by several.
+    One file, or one for each method where points were described by several.
     """
-    at = {one: index for index, one in enumerate(work.ids)}
+    index_of = {id_: index for index, id_ in enumerate(work.ids)}
     current = {
-        one: work.described[one]
-        for one in work.ids
-        if one in work.described and work.described[one].point == work.points[at[one]]
+        id_: work.described[id_]
+        for id_, point in zip(work.ids, work.points, strict=True)
+        if id_ in work.described and work.described[id_].point == point
     }
     files = {}
-    queries = joined(current)
+    queries = join_queries(current)
     with tempfile.TemporaryDirectory(prefix="semcorr-export-") as folder:
-        for number, (points, query) in enumerate(queries, start=1):
-            order = sorted(range(len(points)), key=lambda index, points=points: at[points[index]])  # type: ignore[misc]
+        for number, (ids, query) in enumerate(queries, start=1):
+            rows = {index_of[id_]: row for row, id_ in enumerate(ids)}
+            order = sorted(rows)
             named = dataclasses.replace(
-                query.take(order), names=tuple(work.labels[at[points[index]]] for index in order)
+                query.take([rows[index] for index in order]), names=tuple(work.labels[index] for index in order)
             )
             name = "query.safetensors" if len(queries) == 1 else f"query-{number}.safetensors"
             files[name] = named.save(Path(folder) / name).read_bytes()
     return files
 
 
-def picture_names(work: Workspace) -> list[str]:
-    """File names of the source and every target, each once."""
+def image_names(work: Workspace) -> list[str]:
+    """File names of the source and every target, safe and all different."""
     names: list[str] = []
     for image in [work.source, *work.targets]:
-        name = _UNSAFE.sub("_", Path(getattr(image, "name", "") or "picture").name).strip(". ") or "picture"
+        name = _UNSAFE.sub("_", Path(getattr(image, "name", "") or "image").name).strip(". ") or "image"
         stem, suffix, count = Path(name).stem, Path(name).suffix, 1
         while name.casefold() in {other.casefold() for other in names}:
             count += 1
@@ -204,7 +205,7 @@ def _annotated(name: str, points: Mapping[int, Point], count: int) -> AnnotatedI
     return AnnotatedImage(file=name, path=Path(name), instances=instances)
 
 
-def _how(work: Workspace, cell: Cell) -> str:
+def _state(work: Workspace, cell: Cell) -> str:
     return work.decisions[cell].how if cell in work.decisions else PREDICTED
 
 
@@ -216,23 +217,23 @@ def _short(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-_FORMULAS = tuple("=+-@＝＋－＠")  # the wide ones are taken for formulas, too
+_FORMULAS = tuple("=+-@＝＋－＠")  # some programs take the full-width ones for formulas, too
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
-"""A carriage return in a name would begin a row of its own."""
+"""A carriage return in a name would begin a new row."""
 
 
 def _plain(text: str) -> str:
-    """Text that no spreadsheet takes for a formula, in one row."""
+    """Text in one line that no spreadsheet takes for a formula."""
     text = _CONTROLS.sub(" ", text).strip()
     return f"'{text}" if text[:1] in _FORMULAS else text
 
 
 def media_type(name: str) -> str:
-    """What the browser is told a file is."""
+    """The media type that a file is served as."""
     kinds = {".zip": "application/zip", ".csv": "text/csv; charset=utf-8", ".json": "application/json"}
     return {**kinds, ".png": "image/png"}.get(Path(name).suffix, "application/octet-stream")
 
 
-def listed(names: Sequence[str]) -> list[str]:
-    """The files in the order in which they are offered: the archive of all first."""
+def in_order(names: Sequence[str]) -> list[str]:
+    """The files in the order in which the page lists them: the archive first, figures last."""
     return sorted(names, key=lambda name: (not name.endswith(".zip"), name.endswith(".png"), name))

@@ -1,4 +1,4 @@
-"""The heavy work: what a job does with a matcher or a network."""
+"""The heavy work of *Find*: describe the points that need it, and locate them where they are missing."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from semcorr.matchers.results import Query
 from semcorr.progress import Progress
 
 
-def ready(work: Workspace, label: str) -> None:
-    """Insist on all that a run needs, and that there is something to find.
+def check_ready(work: Workspace, label: str) -> None:
+    """Check that a run has all it needs, and something to find.
 
     Args:
         work: The workspace.
         label: The method and preset to find with.
 
     Raises:
-        ImageError: No source, or no target.
-        PointError: No point, or nothing is left to find.
+        ImageError: There is no source, or no target.
+        PointError: There is no point, or nothing is left to find.
     """
     if work.source is None:
         raise ImageError("First send a source image, or load an example.")
@@ -39,79 +39,89 @@ def ready(work: Workspace, label: str) -> None:
 
 
 def find(matcher: Matcher, work: Workspace, label: str, progress: Progress) -> FindResult:
-    """Find what is missing: learn the points that are new or were moved, and look for them where they are not found.
+    """Describe the points that are new or were moved, and locate every point where it is missing.
 
-    What a method finds for a point does not depend on the other points (:meth:`semcorr.matchers.results.Query.take`).
+    A method's result for a point does not depend on the other points (:meth:`semcorr.matchers.results.Query.take`).
 
     Raises:
         SemcorrError: As the method does.
     """
-    ready(work, label)
+    check_ready(work, label)
     missing = work.missing(label)
-    learned = _learned(matcher, work, label, {point for _, point in missing}, progress)
+    described = _describe(matcher, work, label, {point for _, point in missing}, progress)
     matches: dict[Cell, Match] = {}
-    remarks: list[str] = []
-    targets = [one for one in work.target_ids if any(target == one for target, _ in missing)]
+    warnings: list[str] = []
+    targets = [target for target in work.target_ids if any(cell[0] == target for cell in missing)]
     for number, target in enumerate(targets, start=1):
-        told = _Told(progress, f"target {number} of {len(targets)}")
+        target_progress = _LabelledProgress(progress, f"target {number} of {len(targets)}")
         image = work.targets[work.target_ids.index(target)]
-        cells = [cell for cell in missing if cell[0] == target]
-        for points, query in joined({point: learned[point] for _, point in cells}):
-            found = _find_in(matcher, query, image, told)
-            matches |= {(target, one): Match(prediction=found, index=at, label=label) for at, one in enumerate(points)}
-            remarks += [*query.remarks, *found.matches.remarks]
-    return FindResult(begun=work, label=label, described=learned, matches=matches, remarks=tuple(remarks))
+        points = [point for cell_target, point in missing if cell_target == target]
+        for ids, query in join_queries({point: described[point] for point in points}):
+            prediction = predict(matcher, query, image, target_progress)
+            matches |= {
+                (target, point): Match(prediction=prediction, index=row, label=label) for row, point in enumerate(ids)
+            }
+            warnings += [*query.remarks, *prediction.matches.remarks]
+    return FindResult(start=work, label=label, described=described, matches=matches, warnings=tuple(warnings))
 
 
-def _learned(
-    matcher: Matcher, work: Workspace, label: str, wanted: set[int], progress: Progress
+def _describe(
+    matcher: Matcher, work: Workspace, label: str, ids: set[int], progress: Progress
 ) -> dict[int, DescribedPoint]:
-    """What is learned of points, by id: as it is known, or learned now."""
-    assert work.source is not None  # noqa: S101  # ready says so
-    at = dict(zip(work.ids, zip(work.points, work.labels, strict=True), strict=True))
-    known = {
-        one: learned
-        for one, learned in work.described.items()
-        if one in wanted and learned.label == label and learned.point == at[one][0]
+    """The described points of the ids: as an earlier run described them, or described now."""
+    assert work.source is not None  # noqa: S101  # check_ready made sure
+    points = dict(zip(work.ids, work.points, strict=True))
+    names = dict(zip(work.ids, work.labels, strict=True))
+    described = {
+        id_: point
+        for id_, point in work.described.items()
+        if id_ in ids and point.label == label and point.point == points[id_]
     }
-    new = [one for one in work.ids if one in wanted and one not in known]
+    new = [id_ for id_ in work.ids if id_ in ids and id_ not in described]
     if new:
-        points = np.array([at[one][0] for one in new])
-        query = matcher.describe(work.source, points, names=[at[one][1] for one in new], progress=progress)
-        known |= {one: DescribedPoint(query=query, index=index, label=label) for index, one in enumerate(new)}
-    return known
+        query = matcher.describe(
+            work.source, np.array([points[id_] for id_ in new]), names=[names[id_] for id_ in new], progress=progress
+        )
+        described |= {id_: DescribedPoint(query=query, index=row, label=label) for row, id_ in enumerate(new)}
+    return described
 
 
-def _find_in(matcher: Matcher, query: Query, target: Image, progress: Progress) -> Prediction:
+def predict(matcher: Matcher, query: Query, target: Image, progress: Progress) -> Prediction:
+    """Locate a query's points in a target, with each layer's heat maps where the method has several layers.
+
+    Raises:
+        SemcorrError: As the method does.
+    """
     matches = matcher.locate(query, target, progress=progress)
-    layers = layer_maps(matcher, query, target, progress) if len(matches.layer_names) > 1 else None
+    layers = None
+    if len(matches.layer_names) > 1 and matcher.capabilities.layer_heatmaps:
+        layers = matcher.layer_heatmaps(query, target, progress=_LabelledProgress(progress, "layers"))
     return Prediction(image=target, matches=matches, layers=layers)
 
 
-def joined(learned: Mapping[int, DescribedPoint]) -> list[tuple[tuple[int, ...], Query]]:
-    """As few queries as hold all that was learned, each with its points' ids: one, if all was learned alike."""
-    parts: dict[int, tuple[list[int], list[int], Query]] = {}
-    for point, one in learned.items():
-        ids, indices, _ = parts.setdefault(id(one.query), ([], [], one.query))
-        ids.append(point)
-        indices.append(one.index)
-    together: list[tuple[tuple[int, ...], Query]] = []
-    for ids, indices, query in parts.values():
+def join_queries(described: Mapping[int, DescribedPoint]) -> list[tuple[tuple[int, ...], Query]]:
+    """As few queries as hold all points, each with its points' ids: one, if all were described alike."""
+    rows: dict[int, tuple[Query, list[int], list[int]]] = {}
+    for id_, point in described.items():
+        _, ids, indices = rows.setdefault(id(point.query), (point.query, [], []))
+        ids.append(id_)
+        indices.append(point.index)
+    joined: list[tuple[tuple[int, ...], Query]] = []
+    for query, ids, indices in rows.values():
         taken = query if indices == list(range(len(query.points))) else query.take(indices)
-        for number, (others, other) in enumerate(together):
-            if _alike(other, taken):
-                together[number] = ((*others, *ids), _join(other, taken))
+        for number, (other_ids, other) in enumerate(joined):
+            if _differ_in_points_only(other, taken):
+                joined[number] = ((*other_ids, *ids), _join(other, taken))
                 break
         else:
-            together.append((tuple(ids), taken))
-    return together
+            joined.append((tuple(ids), taken))
+    return joined
 
 
-def _alike(one: Query, other: Query) -> bool:
-    """Whether two queries differ in nothing but their points."""
-    same = ("method", "model_fingerprint", "image_sha256")
+def _differ_in_points_only(one: Query, other: Query) -> bool:
+    names = ("method", "model_fingerprint", "image_sha256")
     return (
-        all(getattr(one, name) == getattr(other, name) for name in same)
+        all(getattr(one, name) == getattr(other, name) for name in names)
         and dict(one.settings) == dict(other.settings)
         and _shapes(one) == _shapes(other)
         and one.shared.keys() == other.shared.keys()
@@ -134,19 +144,12 @@ def _join(one: Query, other: Query) -> Query:
     )
 
 
-def layer_maps(matcher: Matcher, query: Query, target: Image, progress: Progress) -> np.ndarray | None:
-    """Each layer's map of each point (points, layers, height, width); None where the method has none to show."""
-    if not matcher.capabilities.layer_heatmaps:
-        return None
-    return matcher.layer_heatmaps(query, target, progress=_Told(progress, "layers"))
-
-
 @dataclasses.dataclass(frozen=True)
-class _Told:
-    """Hands progress on, with words that say of what."""
+class _LabelledProgress:
+    """Passes progress on, with a label after the stage's name."""
 
     progress: Progress
-    words: str
+    label: str
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
-        self.progress(f"{stage}, {self.words}", done, total, **info)
+        self.progress(f"{stage}, {self.label}", done, total, **info)

@@ -1,19 +1,20 @@
 """Undo and redo: the states of a workspace, each shared with the next as far as it did not change."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from semcorr.app.workspace import Workspace, arrays_of
+from semcorr.app.workspace import Workspace
 
-_MOST_STEPS = 200
+_MAX_STEPS = 200
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What was done, and the workspace before it (in the past) or after it (in the future)."""
+    """A step's name, and the workspace before it (in the past) or after it (in the future)."""
 
-    words: str
+    name: str
     work: Workspace
 
 
@@ -21,7 +22,8 @@ class History:
     """A workspace with the steps that led to it.
 
     Args:
-        limit_bytes: What the earlier states may hold beyond the present one; the oldest steps are forgotten first.
+        limit_bytes: How much memory the earlier states may take beyond the present one; the oldest steps are
+            forgotten first.
     """
 
     def __init__(self, limit_bytes: float = 500e6) -> None:
@@ -30,61 +32,69 @@ class History:
         self._past: list[_Step] = []
         self._future: list[_Step] = []
 
-    def do(self, words: str, work: Workspace) -> None:
-        """Take a step; ``words`` say what it was."""
+    def do(self, name: str, work: Workspace) -> None:
+        """Take a step to another state of the workspace; its ``name`` is shown by undo and redo."""
         if work is self.now:
             return
-        self._past.append(_Step(words, self.now))
+        self._past.append(_Step(name, self.now))
         self._future.clear()
         self.now = work
         self._trim()
 
     def undo(self) -> str | None:
-        """Go back by a step and return what it was; None where there is none."""
+        """Undo the last step and return its name; None where there is none."""
         return self._go(self._past, self._future)
 
     def redo(self) -> str | None:
-        """Take the step again that was undone last, and return what it was; None where there is none."""
+        """Redo the step that was undone last and return its name; None where there is none."""
         return self._go(self._future, self._past)
 
     def _go(self, take: list[_Step], give: list[_Step]) -> str | None:
         if not take:
             return None
         step = take.pop()
-        give.append(_Step(step.words, self.now))
+        give.append(_Step(step.name, self.now))
         self.now = step.work
-        return step.words
+        return step.name
 
     @property
     def undoable(self) -> str | None:
-        """The step that an undo takes back, in words."""
-        return self._past[-1].words if self._past else None
+        """The name of the step that an undo takes back."""
+        return self._past[-1].name if self._past else None
 
     @property
     def redoable(self) -> str | None:
-        """The step that a redo takes again, in words."""
-        return self._future[-1].words if self._future else None
+        """The name of the step that a redo takes again."""
+        return self._future[-1].name if self._future else None
 
     @property
     def bytes(self) -> int:
-        """Bytes of the images, maps and learned tensors of all states, each counted once."""
-        return sum(self._arrays([self.now, *(step.work for step in (*self._past, *self._future))]).values())
-
-    def forget(self) -> None:
-        """Forget all steps, not the present state."""
-        self._past.clear()
-        self._future.clear()
+        """Bytes of the arrays of all states, each array counted once."""
+        return _bytes([self.now, *(step.work for step in (*self._past, *self._future))])
 
     def _trim(self) -> None:
-        del self._past[:-_MOST_STEPS]
-        now = sum(self._arrays([self.now]).values())
+        del self._past[:-_MAX_STEPS]
+        now = _bytes([self.now])
         while self._past and self.bytes - now > self._limit:
             del self._past[0]
 
-    @staticmethod
-    def _arrays(works: list[Workspace]) -> dict[int, int]:
-        """The size of every array by its identity."""
-        # Most steps change a few numbers and share all else with the step before.
-        different = {(id(work.source), id(work.targets), id(work.matches), id(work.described)): work for work in works}
-        arrays: list[np.ndarray] = [array for work in different.values() for array in arrays_of(work)]
-        return {id(array): array.nbytes for array in arrays}
+
+def _bytes(works: list[Workspace]) -> int:
+    # Most steps change a few numbers and share all else with the step before.
+    different = {(id(work.source), id(work.targets), id(work.matches), id(work.described)): work for work in works}
+    arrays = [array for work in different.values() for array in _arrays(work)]
+    return sum({id(array): array.nbytes for array in arrays}.values())
+
+
+def _arrays(work: Workspace) -> Iterator[np.ndarray]:
+    """All large arrays of a workspace: images, heat maps, queries; an array that is held twice comes twice."""
+    for image in (work.source, *work.targets):
+        if image is not None:
+            yield image.pixels
+    for prediction in {id(match.prediction): match.prediction for match in work.matches.values()}.values():
+        yield prediction.matches.heatmaps
+        if prediction.layers is not None:
+            yield prediction.layers
+    for query in {id(point.query): point.query for point in work.described.values()}.values():
+        yield from query.tensors.values()
+        yield from query.shared.values()

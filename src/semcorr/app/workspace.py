@@ -1,8 +1,8 @@
-"""What one user works on: images, points, predictions, corrections. Every change gives a new workspace."""
+"""One user's workspace: images, points, predictions and corrections. Every change returns a new workspace."""
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -20,17 +20,17 @@ Cell = tuple[int, int]
 """A point in a target: the target's id, the point's id."""
 
 new_id = itertools.count(1).__next__
-"""Ids are never used again, not even after an undo: a result cannot land on another point than it was made for."""
+"""Ids are never reused, not even after an undo: a result cannot land on a point that it was not made for."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction:
-    """What a method predicts in one target.
+    """A method's result in one target.
 
     Attributes:
         image: The target.
         matches: The method's own result.
-        layers: Each layer's map of each point; None where the method has no layers or they were not computed.
+        layers: Each layer's heat map of each point; None where the method has none or they were not computed.
     """
 
     image: Image
@@ -40,7 +40,13 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class DescribedPoint:
-    """What a run learned of a point: its row ``index`` in the run's query. ``label`` names method and preset."""
+    """A query point as a run described it.
+
+    Attributes:
+        query: The run's query.
+        index: The point's row in it.
+        label: Method and preset.
+    """
 
     query: Query
     index: int
@@ -48,13 +54,19 @@ class DescribedPoint:
 
     @property
     def point(self) -> Point:
-        """Where the point was, in pixels of the source."""
+        """The point's location at that time, in pixels of the source."""
         return _point(self.query.points[self.index])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Match:
-    """One predicted point in one target: row ``index`` of what a run found. ``label`` names method and preset."""
+    """One predicted point in one target.
+
+    Attributes:
+        prediction: A run's result in the target.
+        index: The point's row in it.
+        label: Method and preset.
+    """
 
     prediction: Prediction
     index: int
@@ -67,7 +79,7 @@ class Match:
 
     @property
     def query_point(self) -> Point:
-        """Where the point was in the source when it was looked for, in pixels of the source."""
+        """The query point that was searched for, in pixels of the source."""
         return _point(self.prediction.matches.query_points[self.index])
 
     @property
@@ -78,7 +90,7 @@ class Match:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a person decided: where a point is in a target, in pixels of the target, put there or accepted there."""
+    """A person's decision: the location of a point in a target, in its pixels, corrected or accepted."""
 
     point: Point
     how: Literal["corrected", "accepted"]
@@ -86,18 +98,18 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Workspace:
-    """A source with its points, targets, and what is known of each point in each target.
+    """A source with its query points, targets, and the results for each point in each target.
 
     Attributes:
         source: The image with the query points.
         points: The query points, in pixels of the source.
         ids: Their ids.
-        names: Their names, as far as there are any.
-        targets: The images to look in.
+        names: Their names; empty, or missing at the end, where the user gave none.
+        targets: The images to search.
         target_ids: Their ids.
-        learned: What the last run learned of a point, by the point's id.
+        described: The points as the last run described them, by the points' ids.
         matches: The last prediction of a point in a target.
-        placed: A person's decisions, which no run changes.
+        decisions: A person's corrections and acceptances, which no run changes.
     """
 
     source: Image | None = None
@@ -112,22 +124,22 @@ class Workspace:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A name for each point: its own, or its number from 1."""
+        """Each point's name, or its number from 1 where it has none."""
         given = [*self.names[: len(self.points)], *[""] * (len(self.points) - len(self.names))]
         return tuple(name or str(number) for number, name in enumerate(given, start=1))
 
     def location(self, cell: Cell) -> Point | None:
-        """Where a point is in a target: as a person decided, else as predicted; None where it is not found yet."""
+        """A point's location in a target: a person's decision, else the prediction; None where there is neither."""
         if cell in self.decisions:
             return self.decisions[cell].point
         return self.matches[cell].point if cell in self.matches else None
 
     def outdated(self, cell: Cell) -> bool:
-        """Whether a prediction is of an earlier location of its query point, which was moved since."""
+        """Whether the query point was moved since its prediction was made."""
         return cell in self.matches and self.matches[cell].query_point != self.points[self.ids.index(cell[1])]
 
     def missing(self, label: str) -> list[Cell]:
-        """What is left to find with a method and preset; what a person placed is the person's."""
+        """The cells that a run with a method and preset has to find; a person's decisions need no prediction."""
         cells = [
             (target, point) for target in self.target_ids for point in self.ids if (target, point) not in self.decisions
         ]
@@ -139,25 +151,33 @@ class Workspace:
 
     @property
     def incomplete(self) -> int:
-        """How many points have no location in some target."""
-        return sum(any(self.location((target, one)) is None for target in self.target_ids) for one in self.ids)
+        """The number of points that have no location in at least one target."""
+        return sum(any(self.location((target, id_)) is None for target in self.target_ids) for id_ in self.ids)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class FindResult:
-    """What a run gives: what it learned and found, by id. ``remarks`` say what is to be known about how."""
+    """The result of a run.
 
-    begun: Workspace
+    Attributes:
+        start: The workspace when the run began.
+        label: Method and preset.
+        described: The points that it described, by the points' ids.
+        matches: The predictions.
+        warnings: Warnings about how the results were computed.
+    """
+
+    start: Workspace
     label: str
     described: Mapping[int, DescribedPoint]
     matches: Mapping[Cell, Match]
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 _MOST_NAMES = 1000
 
 
-def opened(source: Image, points: Mapping[str, Point], targets: Sequence[Image]) -> Workspace:
+def new_workspace(source: Image, points: Mapping[str, Point], targets: Sequence[Image]) -> Workspace:
     """A new workspace with named points."""
     return Workspace(
         source=source,
@@ -169,13 +189,13 @@ def opened(source: Image, points: Mapping[str, Point], targets: Sequence[Image])
     )
 
 
-def with_source(work: Workspace, image: Image) -> Workspace:
-    """Another source; the points of the one before and all that was found for them are gone."""
+def replace_source(work: Workspace, image: Image) -> Workspace:
+    """Replace the source; its points and their results are removed."""
     return Workspace(source=image, targets=work.targets, target_ids=work.target_ids)
 
 
-def with_targets(work: Workspace, images: Sequence[Image], limits: Limits) -> Workspace:
-    """More targets; what was found in the others stays.
+def add_targets(work: Workspace, images: Sequence[Image], limits: Limits) -> Workspace:
+    """Add targets; the results in the others stay.
 
     Raises:
         ImageError: There would be too many.
@@ -188,113 +208,123 @@ def with_targets(work: Workspace, images: Sequence[Image], limits: Limits) -> Wo
     return dataclasses.replace(work, targets=targets, target_ids=(*work.target_ids, *(new_id() for _ in images)))
 
 
-def without_targets(work: Workspace) -> Workspace:
-    """No targets, and nothing that was found in them."""
+def remove_targets(work: Workspace) -> Workspace:
+    """Remove all targets and the results in them."""
     return dataclasses.replace(work, targets=(), target_ids=(), matches={}, decisions={})
 
 
 def add_point(work: Workspace, x: float, y: float, limits: Limits) -> Workspace:
-    """One more point, in pixels of the source; what was found for the others stays.
+    """Add a point, in pixels of the source; the results of the others stay.
 
     Raises:
         ImageError: There is no source.
         PointError: It is outside, or there are too many.
     """
     source = _source(work)
-    _inside(x, y, source)
+    _check_inside(x, y, source)
     if len(work.points) >= limits.points:
         raise PointError(f"Expected at most {limits.points} points, got one more. Delete some first.")
     return dataclasses.replace(work, points=(*work.points, (x, y)), ids=(*work.ids, new_id()))
 
 
 def move_point(work: Workspace, index: int, x: float, y: float) -> Workspace:
-    """A point of the source, dragged to another location; what was found for it stays, as outdated.
+    """Move a point of the source; its results stay, as outdated.
 
     Raises:
         PointError: There is no such point, or the location is outside.
     """
-    _inside(x, y, _source(work))
-    _known(index, len(work.points))
+    _check_inside(x, y, _source(work))
+    _check_index(index, len(work.points))
     return dataclasses.replace(work, points=(*work.points[:index], (x, y), *work.points[index + 1 :]))
 
 
 def delete_point(work: Workspace, index: int) -> Workspace:
-    """Without a point, its name, and what was found for it.
+    """Delete a point, its name and its results.
 
     Raises:
         PointError: There is no such point.
     """
-    _known(index, len(work.points))
-    gone = work.ids[index]
+    _check_index(index, len(work.points))
+    deleted = work.ids[index]
     return dataclasses.replace(
         work,
         points=(*work.points[:index], *work.points[index + 1 :]),
         ids=(*work.ids[:index], *work.ids[index + 1 :]),
         names=(*work.names[:index], *work.names[index + 1 :]),
-        described={one: learned for one, learned in work.described.items() if one != gone},
-        matches={cell: match for cell, match in work.matches.items() if cell[1] != gone},
-        decisions={cell: placed for cell, placed in work.decisions.items() if cell[1] != gone},
+        described={point: described for point, described in work.described.items() if point != deleted},
+        matches={cell: match for cell, match in work.matches.items() if cell[1] != deleted},
+        decisions={cell: decision for cell, decision in work.decisions.items() if cell[1] != deleted},
     )
 
 
 def clear_points(work: Workspace) -> Workspace:
-    """Without any point, and without what was found."""
+    """Delete all points and their results."""
     return Workspace(source=work.source, targets=work.targets, target_ids=work.target_ids)
 
 
-def rename(work: Workspace, text: str) -> Workspace:
-    """Names of the points, separated by commas; results keep their points and get the new names when exported.
+def name_points(work: Workspace, text: str) -> Workspace:
+    """Name the points, in a text separated by commas; exported results have the new names.
 
     Raises:
-        PointError: A name is there twice, or is too long; or there are too many.
+        PointError: A name occurs twice or is too long, or there are too many.
     """
     names = tuple(part.strip() for part in text.split(","))
     given = [name for name in names if name]
     if len(names) > _MOST_NAMES:
         raise PointError(f"Expected at most {_MOST_NAMES} names, got {len(names)}.")
-    twice = next((name for name in given if given.count(name) > 1), None)
-    if twice is not None:
-        raise PointError(f"Expected every name once, got {twice!r} twice.")
+    repeated = next((name for name in given if given.count(name) > 1), None)
+    if repeated is not None:
+        raise PointError(f"Expected every name once, got {repeated!r} twice.")
     if any(len(name) > 60 for name in names):
         raise PointError("Expected names of at most 60 letters.")
     names = names if given else ()
     return work if names == work.names else dataclasses.replace(work, names=names)
 
 
-def merge(work: Workspace, outcome: FindResult) -> tuple[Workspace, int]:
-    """A run's outcome put beside what is there; return how many points in targets changed meanwhile and got nothing.
+def merge(work: Workspace, result: FindResult) -> tuple[Workspace, int]:
+    """Add a run's result to the workspace, as far as its points and targets are still the same.
 
-    What a person placed stays, and so does every prediction that the run did not make again.
+    Decisions stay, and so does every prediction that the run did not compute again.
+
+    Returns:
+        The workspace, and the number of predictions that were dropped because their point or target had changed.
     """
-    begun, same_source = outcome.begun, work.source is outcome.begun.source
-    then = dict(zip(begun.ids, begun.points, strict=True))
-    now = {one for one, point in zip(work.ids, work.points, strict=True) if same_source and then.get(one) == point}
-    fresh = {cell: match for cell, match in outcome.matches.items() if cell[1] in now and cell[0] in work.target_ids}
+    start, same_source = result.start, work.source is result.start.source
+    before = dict(zip(start.ids, start.points, strict=True))
+    same = {id_ for id_, point in zip(work.ids, work.points, strict=True) if same_source and before.get(id_) == point}
+    matches = {cell: match for cell, match in result.matches.items() if cell[1] in same and cell[0] in work.target_ids}
     merged = dataclasses.replace(
         work,
-        described={**work.described, **{one: learned for one, learned in outcome.described.items() if one in now}},
-        matches={**work.matches, **fresh},
+        described={**work.described, **{id_: point for id_, point in result.described.items() if id_ in same}},
+        matches={**work.matches, **matches},
     )
-    return merged, len(outcome.matches) - len(fresh)
+    return merged, len(result.matches) - len(matches)
 
 
 def correct(work: Workspace, target: int, index: int, x: float, y: float) -> Workspace:
-    """A match that a person put right: point ``index`` of target ``target``, in pixels of the target.
+    """Correct the match of a point in a target.
+
+    Args:
+        work: The workspace.
+        target: The target, counted from 0.
+        index: The point, counted from 0.
+        x: Its true location, in pixels of the target.
+        y: The same.
 
     Raises:
-        PointError: There is no such point or target, nothing was found yet, or the location is outside.
+        PointError: There is no such point, target or match, or the location is outside the target.
     """
     if not work.matches and not work.decisions:
         raise PointError("There is no match to move yet: press Find first.")
-    _known(target, len(work.targets))
-    _known(index, len(work.points))
-    _inside(x, y, work.targets[target])
+    _check_index(target, len(work.targets))
+    _check_index(index, len(work.points))
+    _check_inside(x, y, work.targets[target])
     cell = (work.target_ids[target], work.ids[index])
     return dataclasses.replace(work, decisions={**work.decisions, cell: Decision(point=(x, y), how="corrected")})
 
 
 def accept(work: Workspace, index: int | None) -> Workspace:
-    """The predictions of a point (None: of all) in all targets, accepted by a person as they are.
+    """Accept the predictions of a point (None: of all) in all targets.
 
     Raises:
         PointError: There is no such prediction.
@@ -310,21 +340,21 @@ def accept(work: Workspace, index: int | None) -> Workspace:
 
 
 def discard_decisions(work: Workspace, index: int | None) -> Workspace:
-    """Without the corrections and acceptances of a point (None: of all): predictions count again.
+    """Discard the corrections and acceptances of a point (None: of all): predictions count again.
 
     Raises:
         PointError: There are none.
     """
     chosen = _chosen(work, index)
-    kept = {cell: placed for cell, placed in work.decisions.items() if cell[1] not in chosen}
+    kept = {cell: decision for cell, decision in work.decisions.items() if cell[1] not in chosen}
     if len(kept) == len(work.decisions):
         raise PointError("Nothing was corrected or accepted here.")
     return dataclasses.replace(work, decisions=kept)
 
 
 def contents(work: Workspace) -> str:
-    """What would be lost with a workspace, in words; empty where it has nothing that a person or a run made."""
-    kinds = [one.how for one in work.decisions.values()]
+    """What a user would lose with a workspace, in words; empty where there is nothing."""
+    kinds = [decision.how for decision in work.decisions.values()]
     counted = [
         (len(work.points), "point", "points"),
         (len(work.matches), "match", "matches"),
@@ -335,24 +365,10 @@ def contents(work: Workspace) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-def arrays_of(work: Workspace) -> Iterable[np.ndarray]:
-    """All the large arrays that a workspace holds; one that is held twice comes twice."""
-    for image in (work.source, *work.targets):
-        if image is not None:
-            yield image.pixels
-    for found in {id(match.prediction): match.prediction for match in work.matches.values()}.values():
-        yield found.matches.heatmaps
-        if found.layers is not None:
-            yield found.layers
-    for query in {id(learned.query): learned.query for learned in work.described.values()}.values():
-        yield from query.tensors.values()
-        yield from query.shared.values()
-
-
 def _chosen(work: Workspace, index: int | None) -> tuple[int, ...]:
     if index is None:
         return work.ids
-    _known(index, len(work.points))
+    _check_index(index, len(work.points))
     return (work.ids[index],)
 
 
@@ -366,12 +382,12 @@ def _source(work: Workspace) -> Image:
     return work.source
 
 
-def _inside(x: float, y: float, image: Image) -> None:
+def _check_inside(x: float, y: float, image: Image) -> None:
     width, height = image.size
     if not (0 <= x <= width and 0 <= y <= height):
         raise PointError(f"Expected a location in the image of {width} × {height} pixels, got ({x:g}, {y:g}).")
 
 
-def _known(index: int, count: int) -> None:
+def _check_index(index: int, count: int) -> None:
     if not 0 <= index < count:
         raise PointError(f"Expected one of the {count} there are, got number {index + 1}.")

@@ -1,15 +1,15 @@
-"""Pictures to begin with: drawings of the toy world, which the bundled model knows."""
+"""The examples: drawings of the toy world, which the bundled model knows."""
 
 from collections.abc import Mapping
 
-from semcorr.app.workspace import Workspace, opened
+from semcorr.app.workspace import Workspace, new_workspace
 from semcorr.imaging.image import Image, load_image
 from semcorr.toy.scenes import first_scenes
 
 _SIDE = 256
 _TARGETS = 3
 
-# A few of each category's key-points that lie well apart, so that a first run is short.
+# A few key-points of each category that lie well apart, so that a first run is short.
 _POINTS: Mapping[str, tuple[str, ...]] = {
     "animal": ("nose", "tail", "front leg", "ear"),
     "bird": ("beak", "tail", "eye", "leg"),
@@ -20,16 +20,16 @@ CATEGORIES = tuple(_POINTS)
 
 
 def example(category: str) -> Workspace:
-    """A drawing with a few named points, and three others of its category that the model never saw.
+    """A drawing with a few named points, and three others of its category, none of which the model was trained on.
 
     Raises:
-        SettingsError: no such category.
+        SettingsError: There is no such category.
     """
     scenes = first_scenes(category, 1 + _TARGETS, size=_SIDE)
     source = scenes[0][1]
-    wanted = [name for name in _POINTS.get(category, ()) if name in source.visible]
-    names = wanted if len(wanted) > 1 else sorted(source.visible)[:4]
-    return opened(
+    chosen = [name for name in _POINTS.get(category, ()) if name in source.visible]
+    names = chosen if len(chosen) > 1 else sorted(source.visible)[:4]
+    return new_workspace(
         load_image(source.image, name=f"{category}-source.png"),
         {name: (float(source.keypoints[name][0]), float(source.keypoints[name][1])) for name in names},
         [
@@ -40,10 +40,10 @@ def example(category: str) -> Workspace:
 
 
 def words_example(category: str) -> tuple[Image, str]:
-    """A drawing, and the sentence that tells what it shows.
+    """A drawing, and the caption that describes it.
 
     Raises:
-        SettingsError: no such category.
+        SettingsError: There is no such category.
     """
     _, scene = first_scenes(category, 1, size=_SIDE)[0]
     return load_image(scene.image, name=f"{category}.png"), scene.caption

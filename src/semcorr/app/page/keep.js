@@ -1,6 +1,6 @@
-// What the browser keeps of the page, and what it asks. Runs once; `element`, `props`, `watch` and `trigger` are
-// Gradio's. It tells the server: 'open' (the page is there, with the key that the browser keeps), 'confirm' and
-// 'refuse' (the answer to a question).
+// Keeps the session's key in the browser, and asks questions. Runs once; `element`, `props`, `watch` and `trigger` are
+// Gradio's. Its events are 'open' (the page is loaded, with the key that the browser has), 'confirm' and 'refuse' (the
+// answer to a question).
 const STORE = 'semcorr-workspace';
 let unsaved = false, asked = 0;
 
@@ -9,14 +9,14 @@ function kept() {
 }
 
 function keep(value) {
-  // A browser that keeps nothing: the page works, and a reload begins anew.
+  // In a browser that stores nothing the page works, but a reload starts a new workspace.
   try { localStorage.setItem(STORE, JSON.stringify({...kept(), ...value})); } catch { return; }
 }
 
-function button(words, parent, act, kind) {
+function button(text, parent, act, kind) {
   const made = document.createElement('button');
   made.type = 'button';
-  made.textContent = words;
+  made.textContent = text;
   made.className = kind;
   made.addEventListener('click', act);
   parent.appendChild(made);
@@ -27,14 +27,14 @@ function ask(question) {
   const dialog = document.createElement('dialog');
   dialog.className = 'sc-dialog';
   dialog.setAttribute('aria-labelledby', 'sc-question');
-  const words = document.createElement('p');
-  words.id = 'sc-question';
-  words.textContent = question.words;
-  dialog.appendChild(words);
+  const text = document.createElement('p');
+  text.id = 'sc-question';
+  text.textContent = question.text;
+  dialog.appendChild(text);
   let answer = 'refuse';
   const row = document.createElement('div');
   dialog.appendChild(row);
-  // The harmless answer comes first and has the focus; Escape gives it as well.
+  // The harmless answer comes first and has the focus; Escape means the same.
   const no = button('Cancel', row, () => dialog.close(), 'sc-no');
   button(question.yes, row, () => { answer = 'confirm'; dialog.close(); }, 'sc-yes');
   dialog.addEventListener('close', () => { dialog.remove(); trigger(answer, {token: question.token}); });
@@ -59,10 +59,10 @@ window.addEventListener('beforeunload', event => { if (unsaved) event.preventDef
 document.addEventListener('keydown', event => {
   const typing = event.target.closest && event.target.closest('input, textarea, dialog');
   if (typing || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== 'z') return;
-  const wanted = document.querySelector(event.shiftKey ? '#redo' : '#undo');
-  if (!wanted || wanted.disabled || !wanted.offsetParent) return;
+  const target = document.querySelector(event.shiftKey ? '#redo' : '#undo');
+  if (!target || target.disabled || !target.offsetParent) return;
   event.preventDefault();
-  wanted.click();
+  target.click();
 });
 
 watch('value', update);

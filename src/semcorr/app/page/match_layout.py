@@ -1,4 +1,4 @@
-"""How the tab *Match* is laid out."""
+"""The layout of the tab *Match*."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ WELCOME = "New here? Press an example on the left, then Find."
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatchWidgets:
+class MatchWidgets(widgets.JobWidgets):
     """The tab's components."""
 
     keeper: gr.HTML
@@ -30,14 +30,11 @@ class MatchWidgets:
     names: gr.Textbox
     method: gr.Dropdown
     preset: gr.Dropdown
-    find: gr.Button
-    cancel: gr.Button
-    status: gr.HTML
     point: gr.Dropdown
     layer: gr.Dropdown
     legend: gr.HTML
     accept: gr.Button
-    reset: gr.Button
+    discard: gr.Button
     export: gr.Button
     files: gr.HTML
     table: gr.HTML
@@ -45,16 +42,16 @@ class MatchWidgets:
 
     @property
     def outputs(self) -> list[Any]:
-        """All that any function changes."""
+        """The components that handlers update."""
         return [
-            *(self.source, self.targets, self.names, self.preset, self.find, self.cancel, self.status, self.point),
-            *(self.layer, self.legend, self.accept, self.reset, self.export, self.files, self.table),
+            *(self.source, self.targets, self.names, self.preset, self.start, self.cancel, self.status, self.point),
+            *(self.layer, self.legend, self.accept, self.discard, self.export, self.files, self.table),
             *(self.undo, self.redo, self.method, self.keeper),
         ]
 
 
 def lay_out(state: AppState) -> MatchWidgets:
-    """Make the tab's components, where they belong."""
+    """Create the tab's components."""
     keeper = widgets.keeper()
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=380):
@@ -66,9 +63,13 @@ def lay_out(state: AppState) -> MatchWidgets:
     return MatchWidgets(keeper=keeper, **source, **targets, table=table)
 
 
+def _button(label: str, elem_id: str, min_width: int, **options: Any) -> gr.Button:
+    return gr.Button(label, size=options.pop("size", "sm"), elem_id=elem_id, min_width=min_width, **options)
+
+
 def _source(state: AppState) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    gr.HTML(html.step(1, "Source", "your picture, or one of the four examples"), padding=False)
+    gr.HTML(html.step(1, "Source", "your image, or one of the four examples"), padding=False)
     with gr.Row(elem_classes="sc-line"):
         made["source_upload"] = gr.UploadButton(
             "Upload source",
@@ -78,14 +79,12 @@ def _source(state: AppState) -> dict[str, Any]:
             elem_id="source-upload",
             min_width=110,
         )
-        made["examples"] = {
-            name: gr.Button(name, size="sm", elem_id=f"example-{name}", min_width=42) for name in examples.CATEGORIES
-        }
+        made["examples"] = {name: _button(name, f"example-{name}", 42) for name in examples.CATEGORIES}
     with gr.Row(elem_classes="sc-line"):
-        made["undo"] = gr.Button("Undo", size="sm", elem_id="undo", interactive=False, min_width=60)
-        made["redo"] = gr.Button("Redo", size="sm", elem_id="redo", interactive=False, min_width=60)
-        made["delete"] = gr.Button("Delete point", size="sm", elem_id="delete", min_width=90)
-        made["clear"] = gr.Button("Clear points", size="sm", elem_id="clear", min_width=90)
+        made["undo"] = _button("Undo", "undo", 60, interactive=False)
+        made["redo"] = _button("Redo", "redo", 60, interactive=False)
+        made["delete"] = _button("Delete point", "delete", 90)
+        made["clear"] = _button("Clear points", "clear", 90)
     made["source"] = widgets.viewer("source", viewer.source_view(SessionFiles(state.files), Workspace()))
     made["names"] = gr.Textbox(
         label="Names of the points, in their order (optional)",
@@ -98,7 +97,7 @@ def _source(state: AppState) -> dict[str, Any]:
 
 def _targets(state: AppState) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    gr.HTML(html.step(2, "Targets", "the pictures to find them in"), padding=False)
+    gr.HTML(html.step(2, "Targets", "the images to find them in"), padding=False)
     with gr.Row(elem_classes="sc-line"):
         made["targets_upload"] = gr.UploadButton(
             "Upload targets",
@@ -110,35 +109,32 @@ def _targets(state: AppState) -> dict[str, Any]:
             min_width=120,
             scale=0,
         )
-        made["remove"] = gr.Button("Remove targets", size="sm", elem_id="remove", min_width=120, scale=0)
+        made["remove"] = _button("Remove targets", "remove", 120, scale=0)
     made["targets"] = widgets.viewer("targets", viewer.targets_view(SessionFiles(state.files), Workspace()))
     return made
 
 
 def _find(state: AppState) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    gr.HTML(html.step(3, "Find", "learn the points, then look for them in every target"), padding=False)
-    choice = state.matchers.choice
-    presets = state.matchers.presets(choice.method)
-    usual = choice.preset or next(iter(presets), None)
+    gr.HTML(html.step(3, "Find", "describe the points, then locate them in every target"), padding=False)
+    matchers, choice = state.matchers, state.matchers.choice
+    presets = matchers.presets(choice.method)
+    preset = choice.preset or next(iter(presets), None)
     with gr.Row(elem_classes="sc-line"):
         made["method"] = gr.Dropdown(
-            state.matchers.methods(), value=choice.method, label="Method", elem_id="method", min_width=150
+            matchers.methods(), value=choice.method, label="Method", elem_id="method", min_width=150
         )
-        made["preset"] = gr.Dropdown(presets, value=usual, label="Preset", elem_id="preset", min_width=120)
-        made["find"] = gr.Button("Find", variant="primary", size="md", elem_id="find", min_width=110)
-        made["cancel"] = gr.Button(
-            "Cancel", variant="stop", size="md", elem_id="cancel", interactive=False, min_width=80
-        )
+        made["preset"] = gr.Dropdown(presets, value=preset, label="Preset", elem_id="preset", min_width=120)
+        made["start"] = _button("Find", "find", 110, size="md", variant="primary")
+        made["cancel"] = _button("Cancel", "cancel", 80, size="md", variant="stop", interactive=False)
     made["status"] = gr.HTML(html.note(WELCOME), elem_id="status", padding=False)
     return made
 
 
 def _results() -> dict[str, Any]:
     made: dict[str, Any] = {}
-    gr.HTML(
-        html.step(4, "Look, put right, take home", "click a match, then its right place; or drag it"), padding=False
-    )
+    hint = "click a match, then its true location; or drag it"
+    gr.HTML(html.step(4, "Check, correct, export", hint), padding=False)
     with gr.Row(elem_classes="sc-line"):
         made["point"] = gr.Dropdown(
             [widgets.ALL_POINTS], value=widgets.ALL_POINTS, label="Point", elem_id="point", min_width=130
@@ -147,14 +143,8 @@ def _results() -> dict[str, Any]:
         widgets.opacity()
     made["legend"] = gr.HTML("", elem_id="legend", padding=False)
     with gr.Row(elem_classes="sc-line"):
-        made["export"] = gr.Button(
-            "Export: COCO, CSV, PNG, query", size="sm", elem_id="export", interactive=False, min_width=220, scale=0
-        )
-        made["accept"] = gr.Button(
-            "Accept matches", size="sm", elem_id="accept", interactive=False, min_width=120, scale=0
-        )
-        made["reset"] = gr.Button(
-            "Discard corrections", size="sm", elem_id="reset", interactive=False, min_width=140, scale=0
-        )
+        made["export"] = _button("Export: COCO, CSV, PNG, query", "export", 220, interactive=False, scale=0)
+        made["accept"] = _button("Accept matches", "accept", 120, interactive=False, scale=0)
+        made["discard"] = _button("Discard corrections", "discard", 140, interactive=False, scale=0)
     made["files"] = gr.HTML("", elem_id="files", padding=False)
     return made

@@ -1,22 +1,23 @@
-"""The tab *Match*: click points on a source, find them in targets, look at the maps, put right, take home."""
+"""The tab *Match*: click points on a source, find them in targets, see the heat maps, correct, export."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from semcorr.app import export, workspace
 from semcorr.app.page import examples, html, match_view, widgets
 from semcorr.app.page.match_layout import MatchWidgets, lay_out
-from semcorr.app.page.match_run import Runs
-from semcorr.app.page.match_view import Change, Chosen, Updates
-from semcorr.app.server.limits import read_upload, sweep
+from semcorr.app.page.match_run import RunHandlers
+from semcorr.app.page.match_view import Change, Question, Selection
+from semcorr.app.page.widgets import Updates
 from semcorr.app.server.sessions import Session
 from semcorr.app.state import AppState
-from semcorr.app.workspace import Workspace, contents
+from semcorr.app.workspace import Workspace
 from semcorr.errors import SemcorrError
 from semcorr.imaging.image import Image
+
+Ask = Callable[[Workspace], Question | None]
+"""The question before a step; None where nothing would be lost."""
 
 
 def build(state: AppState) -> None:
@@ -24,200 +25,206 @@ def build(state: AppState) -> None:
     _wire(state, lay_out(state))
 
 
-class _Handlers:
-    """What the tab's buttons and clicks do, each for the session that asks."""
+class _Handlers(widgets.Handlers):
+    """The handlers of the tab's buttons, lists and clicks."""
 
-    def __init__(self, state: AppState, on: MatchWidgets) -> None:
-        self._state, self._on = state, on
+    def __init__(self, state: AppState, ui: MatchWidgets) -> None:
+        super().__init__(state)
+        self._ui = ui
 
     # --- steps, which can be undone ---
 
-    def step(
-        self,
-        words: str,
-        change: Change,
-        request: gr.Request,
-        chosen: Chosen,
-        question: Callable[[Workspace], tuple[str, str] | None] = lambda _: None,
+    def _step(
+        self, name: str, change: Change, request: gr.Request, selection: Selection, ask: Ask = lambda _: None
     ) -> Updates:
-        """Change the workspace and show it, or say why not; ask first, where there is a question (and its yes)."""
-        session, on = self._session(request), self._on
+        """Change the workspace and show it, or show the error; ask first where something would be lost."""
+        session, ui = self._session(request), self._ui
         with session.lock:
             if session.is_behind(request.session_hash):
-                return self._behind(session, request, chosen)
+                return self._show_behind(session, request, selection)
             try:
                 changed = change(session.work)
             except SemcorrError as error:
-                # Shown again: a point that was dragged goes back to where it is.
-                return {**match_view.shown(on, session, request.session_hash, chosen), on.status: html.bad(str(error))}
-            if asked := question(session.work):
-                return {on.keeper: match_view.asking(session, *asked, words, change)}
-            return self._taken(session, words, changed, request, chosen)
+                # Shown again: a point that was dragged returns to its location.
+                return {**self._show(session, request, selection), **widgets.refused(ui.status, error)}
+            if question := ask(session.work):
+                return {ui.keeper: match_view.ask(session, question, name, change)}
+            return self._take(session, name, changed, request, selection)
 
-    def _taken(self, session: Session, words: str, changed: Workspace, request: gr.Request, chosen: Chosen) -> Updates:
-        session.do(words, changed)
+    def _take(
+        self, session: Session, name: str, changed: Workspace, request: gr.Request, selection: Selection
+    ) -> Updates:
+        session.do(name, changed)
         left = match_view.left_to_find(session.work)
-        told = html.note(left) if left else ""
-        return {**match_view.shown(self._on, session, request.session_hash, chosen), self._on.status: told}
+        return {**self._show(session, request, selection), self._ui.status: html.note(left) if left else ""}
 
-    def _behind(self, session: Session, request: gr.Request, chosen: Chosen) -> Updates:
-        told = "This workspace was changed on another page of this browser. Here it is as it is now: do the step again."
-        shown = match_view.shown(self._on, session, request.session_hash, chosen)
-        return {**shown, self._on.status: html.note(told)}
+    def _show(self, session: Session, request: gr.Request, selection: Selection) -> Updates:
+        return match_view.show(self._ui, session, request.session_hash, selection)
 
-    def _session(self, request: gr.Request) -> Session:
-        return self._state.sessions.of(request.session_hash)
+    def _show_behind(self, session: Session, request: gr.Request, selection: Selection) -> Updates:
+        message = (
+            "This workspace was changed on another page of this browser. Here is its present state: repeat the step."
+        )
+        return {**self._show(session, request, selection), self._ui.status: html.note(message)}
 
     def confirm(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
-        """Take the step that was asked for."""
+        """Take the step that was confirmed."""
         session = self._session(request)
         with session.lock:
             pending, session.pending = session.pending, None
             if pending is None or getattr(event, "token", None) != pending.token:
-                return {self._on.status: html.note("Something else was done meanwhile. Do the step again.")}
+                return {self._ui.status: html.note("Something else was done meanwhile. Repeat the step.")}
             try:
                 changed = pending.change(session.work)
             except SemcorrError as error:
-                return {self._on.status: html.bad(str(error))}
-            chosen = Chosen(point=point, layer=layer)
-            updates = self._taken(session, pending.words, changed, request, chosen)
-            return {**updates, self._on.status: html.note(f"Done: {pending.words}. Undo takes it back.")}
+                return widgets.refused(self._ui.status, error)
+            updates = self._take(session, pending.name, changed, request, Selection(point=point, layer=layer))
+            return {**updates, self._ui.status: html.note(f"Done: {pending.name}. Undo takes it back.")}
 
     def refuse(self, request: gr.Request) -> Updates:
-        """The user's no."""
+        """Do not take the step."""
         session = self._session(request)
         session.pending = None
-        return {self._on.status: html.note("Nothing was changed."), self._on.keeper: match_view.kept(session)}
+        return {self._ui.status: html.note("Nothing was changed."), self._ui.keeper: match_view.keeper_value(session)}
 
-    def go(self, back: bool) -> Callable[[str, str, gr.Request], Updates]:
-        def gone(point: str, layer: str, request: gr.Request) -> Updates:
-            session, on = self._session(request), self._on
-            chosen = Chosen(point=point, layer=layer)
-            with session.lock:
-                if session.is_behind(request.session_hash):
-                    return self._behind(session, request, chosen)
-                words = session.go(back=back)
-                none = f"There is nothing to {'undo' if back else 'redo'}."
-                told = f"{'Undone' if back else 'Done again'}: {words}. {match_view.left_to_find(session.work)}"
-                shown = match_view.shown(on, session, request.session_hash, chosen)
-                return {**shown, on.status: html.note(none if words is None else told)}
+    def undo(self, point: str, layer: str, request: gr.Request) -> Updates:
+        return self._go(Selection(point=point, layer=layer), request, back=True)
 
-        return gone
+    def redo(self, point: str, layer: str, request: gr.Request) -> Updates:
+        return self._go(Selection(point=point, layer=layer), request, back=False)
+
+    def _go(self, selection: Selection, request: gr.Request, *, back: bool) -> Updates:
+        session = self._session(request)
+        with session.lock:
+            if session.is_behind(request.session_hash):
+                return self._show_behind(session, request, selection)
+            name = session.go(back=back)
+            message = f"{'Undone' if back else 'Done again'}: {name}. {match_view.left_to_find(session.work)}"
+            if name is None:
+                message = f"There is nothing to {'undo' if back else 'redo'}."
+            return {**self._show(session, request, selection), self._ui.status: html.note(message)}
 
     # --- images and points ---
 
-    def uploads(self, paths: list[str], request: gr.Request) -> tuple[list[Image], list[str]]:
-        """Read what was sent; what cannot be read comes back as messages."""
-        images, refused = [], []
-        sweep(self._state.folder)
-        session, most = self._session(request), self._state.limits.targets
-        if len(paths) > most:  # before any is decoded: small files may be large pictures
-            return [], [f"Expected at most {most} pictures at a time, got {len(paths)}. Send fewer."]
+    def _read_uploads(self, paths: list[str], request: gr.Request) -> tuple[list[Image], list[str]]:
+        """Read uploaded images; return those that can be read, and an error message for each of the others."""
+        session, limit = self._session(request), self._state.limits.targets
+        if len(paths) > limit:  # before any is decoded: small files may be large images
+            return [], [f"Expected at most {limit} images at a time, got {len(paths)}. Send fewer."]
+        images, errors = [], []
         for path in paths:
             try:
-                self._state.sessions.check_room(session)
-                images.append(read_upload(path, Path(path).name, self._state.folder, self._state.limits))
+                images.append(self._read_upload(path, session))
             except SemcorrError as error:
-                refused.append(str(error))
-        return images, refused
+                errors.append(str(error))
+        return images, errors
 
     def example(self, category: str) -> Callable[[gr.Request], Updates]:
         def load(request: gr.Request) -> Updates:
-            session, made = self._session(request), examples.example(category)
+            session, example = self._session(request), examples.example(category)
 
             def change(_: Workspace) -> Workspace:
-                session.example = made
-                return made
+                session.example = example
+                return example
 
-            def question(work: Workspace) -> tuple[str, str] | None:
-                if work is session.example or not contents(work):
+            def ask(work: Workspace) -> Question | None:
+                if work is session.example:
                     return None
-                return match_view.losing(work, "The example takes the place of your"), "Load the example"
+                return match_view.question_before_loss(work, "The example replaces your", "Load the example")
 
-            return self.step("example loaded", change, request, Chosen(), question)
+            return self._step("example loaded", change, request, Selection(), ask)
 
         return load
 
     def source(self, path: str, request: gr.Request) -> Updates:
-        images, refused = self.uploads([path], request)
-        if refused:
-            return {self._on.status: html.bad(refused[0])}
-
-        def question(work: Workspace) -> tuple[str, str] | None:
-            if not contents(work):
-                return None
-            return match_view.losing(work, "Another source removes your"), "Replace the source"
-
-        change: Change = lambda work: workspace.with_source(work, images[0])  # noqa: E731
-        return self.step("source replaced", change, request, Chosen(), question)
+        images, errors = self._read_uploads([path], request)
+        if errors:
+            return {self._ui.status: html.bad(errors[0])}
+        return self._step(
+            "source replaced",
+            lambda work: workspace.replace_source(work, images[0]),
+            request,
+            Selection(),
+            lambda work: match_view.question_before_loss(work, "Another source removes your", "Replace the source"),
+        )
 
     def targets(self, paths: list[str], point: str, layer: str, request: gr.Request) -> Updates:
-        images, refused = self.uploads(paths, request)
-        changed: Updates = {}
+        images, errors = self._read_uploads(paths, request)
+        updates: Updates = {}
         if images:
-            change: Change = lambda work: workspace.with_targets(work, images, self._state.limits)  # noqa: E731
-            changed = self.step("targets added", change, request, Chosen(point=point, layer=layer))
-        return {**changed, self._on.status: html.bad(" ".join(refused))} if refused else changed
+            updates = self._step(
+                "targets added",
+                lambda work: workspace.add_targets(work, images, self._state.limits),
+                request,
+                Selection(point=point, layer=layer),
+            )
+        return {**updates, self._ui.status: html.bad(" ".join(errors))} if errors else updates
 
-    def place(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
+    def add_point(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
         x, y = float(event.x), float(event.y)
-        change: Change = lambda work: workspace.add_point(work, x, y, self._state.limits)  # noqa: E731
-        return self.step("point added", change, request, Chosen(point=point, layer=layer))
+        return self._step(
+            "point added",
+            lambda work: workspace.add_point(work, x, y, self._state.limits),
+            request,
+            Selection(point=point, layer=layer),
+        )
 
-    def drag(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
+    def move_point(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
         index, x, y = int(event.index), float(event.x), float(event.y)
-        change: Change = lambda work: workspace.move_point(work, index, x, y)  # noqa: E731
-        return self.step("point moved", change, request, Chosen(point=point, layer=layer))
+        return self._step(
+            "point moved",
+            lambda work: workspace.move_point(work, index, x, y),
+            request,
+            Selection(point=point, layer=layer),
+        )
 
-    def delete(self, point: str, layer: str, request: gr.Request) -> Updates:
+    def delete_point(self, point: str, layer: str, request: gr.Request) -> Updates:
         index = widgets.point_index(point)
         if index is None:
-            return {self._on.status: html.note("Choose the point to delete first: click it.")}
+            return {self._ui.status: html.note("Choose the point to delete first: click it.")}
 
-        def question(work: Workspace) -> tuple[str, str] | None:
+        def ask(work: Workspace) -> Question | None:
             count = sum(cell[1] == work.ids[index] for cell in work.decisions)
-            if not count:
-                return None
-            return f"With the point {count} corrections or acceptances go. Undo brings them back.", "Delete the point"
+            text = f"With the point {count} corrections or acceptances are lost. Undo brings them back."
+            return Question(text=text, yes="Delete the point") if count else None
 
-        change: Change = lambda work: workspace.delete_point(work, index)  # noqa: E731
-        return self.step("point deleted", change, request, Chosen(layer=layer), question)
+        selection = Selection(layer=layer)
+        return self._step("point deleted", lambda work: workspace.delete_point(work, index), request, selection, ask)
 
-    def clear(self, request: gr.Request) -> Updates:
-        def question(work: Workspace) -> tuple[str, str] | None:
-            return (match_view.losing(work, "This removes your"), "Clear the points") if contents(work) else None
+    def clear_points(self, request: gr.Request) -> Updates:
+        def ask(work: Workspace) -> Question | None:
+            return match_view.question_before_loss(work, "This removes your", "Clear the points")
 
-        return self.step("points cleared", workspace.clear_points, request, Chosen(), question)
+        return self._step("points cleared", workspace.clear_points, request, Selection(), ask)
 
-    def remove(self, point: str, layer: str, request: gr.Request) -> Updates:
-        def question(work: Workspace) -> tuple[str, str] | None:
-            if not work.matches and not work.decisions:
-                return None
-            return "All that was found and corrected in the targets goes with them. Undo brings it back.", "Remove them"
+    def remove_targets(self, point: str, layer: str, request: gr.Request) -> Updates:
+        text = "All matches and corrections in the targets are lost with them. Undo brings them back."
 
-        chosen = Chosen(point=point, layer=layer)
-        return self.step("targets removed", workspace.without_targets, request, chosen, question)
+        def ask(work: Workspace) -> Question | None:
+            return Question(text=text, yes="Remove them") if work.matches or work.decisions else None
 
-    def names(self, text: str, point: str, layer: str, request: gr.Request) -> Updates:
-        change: Change = lambda work: workspace.rename(work, text)  # noqa: E731
-        session = self._session(request)
-        changed = self.step("names changed", change, request, Chosen(point=point, layer=layer))
-        if text != ", ".join(session.work.names):
-            changed.pop(self._on.names, None)  # what was refused stays, to be corrected
-        return changed
+        selection = Selection(point=point, layer=layer)
+        return self._step("targets removed", workspace.remove_targets, request, selection, ask)
+
+    def name_points(self, text: str, point: str, layer: str, request: gr.Request) -> Updates:
+        selection = Selection(point=point, layer=layer)
+        updates = self._step("names changed", lambda work: workspace.name_points(work, text), request, selection)
+        if text != ", ".join(self._session(request).work.names):
+            updates.pop(self._ui.names, None)  # refused names stay in the field, for the user to correct
+        return updates
 
     # --- matches ---
 
     def presets(self, method: str) -> Updates:
         presets = self._state.matchers.presets(method)
-        return {self._on.preset: gr.Dropdown(choices=presets, value=next(iter(presets), None))}
+        return {self._ui.preset: gr.Dropdown(choices=presets, value=next(iter(presets), None))}
 
-    def look(self, point: str, layer: str, request: gr.Request) -> Updates:
+    def show_maps(self, point: str, layer: str, request: gr.Request) -> Updates:
         session = self._session(request)
         with session.lock:
             return {
-                self._on.source: match_view.source_view(session, point),
-                self._on.targets: match_view.targets_view(session, point, layer),
+                self._ui.source: match_view.source_view(session, point),
+                self._ui.targets: match_view.targets_view(session, point, layer),
             }
 
     def pick(self, event: gr.EventData, layer: str, request: gr.Request) -> Updates:
@@ -225,86 +232,94 @@ class _Handlers:
         index = int(event.index) + 1
         if not 0 < index < len(choices):
             return {}
-        return {self._on.point: choices[index], **self.look(choices[index], layer, request)}
+        return {self._ui.point: choices[index], **self.show_maps(choices[index], layer, request)}
 
     def correct(self, event: gr.EventData, point: str, layer: str, request: gr.Request) -> Updates:
-        """A click on a target, or a match dragged: it is there now."""
+        """Move the selected match to a click on a target, or a match to where it was dragged."""
         dragged = getattr(event, "index", None)
         index = widgets.point_index(point) if dragged is None else int(dragged)
         if index is None:
-            return {self._on.status: html.note("Choose the match to move first: click it, or drag it.")}
+            return {self._ui.status: html.note("Choose the match to move first: click it, or drag it.")}
         target, x, y = int(event.panel), float(event.x), float(event.y)
-        change: Change = lambda work: workspace.correct(work, target, index, x, y)  # noqa: E731
-        return self.step("match corrected", change, request, Chosen(point=str(index + 1), layer=layer))
+        return self._step(
+            "match corrected",
+            lambda work: workspace.correct(work, target, index, x, y),
+            request,
+            Selection(point=str(index + 1), layer=layer),
+        )
 
     def accept(self, point: str, layer: str, request: gr.Request) -> Updates:
-        chosen = Chosen(point=point, layer=layer)
-        return self.step("matches accepted", lambda work: workspace.accept(work, chosen.index), request, chosen)
+        selection = Selection(point=point, layer=layer)
+        return self._step("matches accepted", lambda work: workspace.accept(work, selection.index), request, selection)
 
-    def reset(self, point: str, layer: str, request: gr.Request) -> Updates:
-        chosen = Chosen(point=point, layer=layer)
-
-        def question(_: Workspace) -> tuple[str, str] | None:
-            whose = "all points" if chosen.index is None else f"point {point}"
-            return (
-                f"This removes what you corrected and accepted of {whose}; predictions count again, and Find may find "
-                "them anew. Undo brings it back.",
-                "Discard",
-            )
-
-        change: Change = lambda work: workspace.discard_decisions(work, chosen.index)  # noqa: E731
-        return self.step("corrections discarded", change, request, chosen, question)
+    def discard(self, point: str, layer: str, request: gr.Request) -> Updates:
+        selection = Selection(point=point, layer=layer)
+        whose = "all points" if selection.index is None else f"point {point}"
+        question = Question(
+            text=f"This removes your corrections and acceptances of {whose}; predictions count again, and Find may "
+            "find them anew. Undo brings them back.",
+            yes="Discard",
+        )
+        return self._step(
+            "corrections discarded",
+            lambda work: workspace.discard_decisions(work, selection.index),
+            request,
+            selection,
+            lambda _: question,
+        )
 
     def export(self, request: gr.Request) -> Updates:
-        session = self._session(request)
+        session, ui = self._session(request), self._ui
         with session.lock:
             try:
                 files = export.export(session.work)
             except SemcorrError as error:
-                return {self._on.status: html.bad(str(error))}
-            put = session.files.put
-            links = {name: put(files[name], export.media_type(name), name) for name in export.listed(list(files))}
+                return widgets.refused(ui.status, error)
+            links = {
+                name: session.files.add(files[name], export.media_type(name), name)
+                for name in export.in_order(list(files))
+            }
             session.saved = session.work
-            left = export.left_out(session.work)
-            told = (
+            left = export.count_left_out(session.work)
+            message = (
                 f"{left} of the targets' points are not in the files: they are not found yet, or the point was moved."
             )
             return {
-                self._on.files: html.links(links),
-                self._on.status: html.note(told) if left else "",
-                self._on.keeper: match_view.kept(session),
+                ui.files: html.links(links),
+                ui.status: html.note(message) if left else "",
+                ui.keeper: match_view.keeper_value(session),
             }
 
 
-def _wire(state: AppState, on: MatchWidgets) -> None:
-    do, runs = _Handlers(state, on), Runs(state, on)
-    quick: dict[str, Any] = {"outputs": on.outputs, "show_progress": "hidden", "api_visibility": "private"}
-    at = [on.point, on.layer]
-    on.keeper.open(runs.open, None, **quick)
-    on.keeper.confirm(do.confirm, at, **quick)
-    on.keeper.refuse(do.refuse, None, **quick)
-    for category, button in on.examples.items():
-        button.click(do.example(category), None, **quick)
-    on.source_upload.upload(do.source, on.source_upload, **quick)
-    on.targets_upload.upload(do.targets, [on.targets_upload, *at], **quick)
-    on.source.place(do.place, at, **quick)
-    on.source.drag(do.drag, at, **quick)
-    on.source.pick(do.pick, on.layer, **quick)
-    on.undo.click(do.go(back=True), at, **quick)
-    on.redo.click(do.go(back=False), at, **quick)
-    on.delete.click(do.delete, at, **quick)
-    on.clear.click(do.clear, None, **quick)
-    on.remove.click(do.remove, at, **quick)
-    on.names.blur(do.names, [on.names, *at], **quick)
-    on.names.submit(do.names, [on.names, *at], **quick)
-    on.method.input(do.presets, on.method, **quick)
-    on.point.input(do.look, at, **quick)
-    on.layer.input(do.look, at, **quick)
-    on.targets.pick(do.pick, on.layer, **quick)
-    on.targets.place(do.correct, at, **quick)
-    on.targets.drag(do.correct, at, **quick)
-    on.accept.click(do.accept, at, **quick)
-    on.reset.click(do.reset, at, **quick)
-    on.export.click(do.export, None, **quick)
-    on.find.click(runs.find, [on.method, on.preset, *at], **quick)
-    on.cancel.click(runs.cancel, None, None, show_progress="hidden", api_visibility="private")
+def _wire(state: AppState, ui: MatchWidgets) -> None:
+    handlers, runs = _Handlers(state, ui), RunHandlers(state, ui)
+    options = widgets.event_options(ui.outputs)
+    selection = [ui.point, ui.layer]
+    ui.keeper.open(runs.open, None, **options)
+    ui.keeper.confirm(handlers.confirm, selection, **options)
+    ui.keeper.refuse(handlers.refuse, None, **options)
+    for category, button in ui.examples.items():
+        button.click(handlers.example(category), None, **options)
+    ui.source_upload.upload(handlers.source, ui.source_upload, **options)
+    ui.targets_upload.upload(handlers.targets, [ui.targets_upload, *selection], **options)
+    ui.source.mark(handlers.add_point, selection, **options)
+    ui.source.drag(handlers.move_point, selection, **options)
+    ui.source.pick(handlers.pick, ui.layer, **options)
+    ui.undo.click(handlers.undo, selection, **options)
+    ui.redo.click(handlers.redo, selection, **options)
+    ui.delete.click(handlers.delete_point, selection, **options)
+    ui.clear.click(handlers.clear_points, None, **options)
+    ui.remove.click(handlers.remove_targets, selection, **options)
+    ui.names.blur(handlers.name_points, [ui.names, *selection], **options)
+    ui.names.submit(handlers.name_points, [ui.names, *selection], **options)
+    ui.method.input(handlers.presets, ui.method, **options)
+    ui.point.input(handlers.show_maps, selection, **options)
+    ui.layer.input(handlers.show_maps, selection, **options)
+    ui.targets.pick(handlers.pick, ui.layer, **options)
+    ui.targets.mark(handlers.correct, selection, **options)
+    ui.targets.drag(handlers.correct, selection, **options)
+    ui.accept.click(handlers.accept, selection, **options)
+    ui.discard.click(handlers.discard, selection, **options)
+    ui.export.click(handlers.export, None, **options)
+    ui.start.click(runs.find, [ui.method, ui.preset, *selection], **options)
+    widgets.wire_cancel(ui.cancel, runs)

@@ -1,7 +1,6 @@
-"""The page: three tabs, its look, and what all tabs share."""
+"""The page: its three tabs, theme and style."""
 
 import importlib.resources
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -10,15 +9,15 @@ from semcorr.app.page import inspect_tab, match_tab, words_tab
 from semcorr.app.state import AppState
 
 _HEAD = """<div class="sc-head"><h1>semcorr</h1>
-<span>Click a point in one picture and see where it is in others, and why. {model}</span></div>"""
+<span>Click a point in one image and see where it is in others, and why. {model}</span></div>"""
 
 
 def build(state: AppState) -> gr.Blocks:
-    """The page, with everything wired."""
-    model = state.matchers.choice.model
-    told = "The bundled model knows drawings of its toy world only." if model.startswith("toy") else ""
+    """Build the page, with every component wired to its function."""
+    toy = state.matchers.choice.model.startswith("toy")
     with gr.Blocks(title="semcorr", analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(_HEAD.format(model=told), padding=False)
+        model = "The bundled model knows drawings of its toy world only." if toy else ""
+        gr.HTML(_HEAD.format(model=model), padding=False)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Match", id="match"):
                 match_tab.build(state)
@@ -26,12 +25,16 @@ def build(state: AppState) -> gr.Blocks:
                 words_tab.build(state)
             with gr.Tab("Inspect", id="inspect"):
                 inspect_tab.build(state)
-        page.unload(_closed(state))
+
+        def close(request: gr.Request) -> None:
+            state.sessions.drop(request.session_hash)
+
+        page.unload(close)
     return page
 
 
 def appearance() -> dict[str, Any]:
-    """Theme and style: the system's own fonts, nothing from elsewhere."""
+    """Theme and style, as arguments of ``launch``: the system's own fonts, nothing from another server."""
     theme = gr.themes.Base(
         primary_hue="blue",
         neutral_hue="gray",
@@ -39,14 +42,5 @@ def appearance() -> dict[str, Any]:
         font=("system-ui", "sans-serif"),
         font_mono=("ui-monospace", "monospace"),
     )
-    return {
-        "theme": theme,
-        "css": importlib.resources.files("semcorr.app.page").joinpath("page.css").read_text("utf-8"),
-    }
-
-
-def _closed(state: AppState) -> Callable[[gr.Request], None]:
-    def closed(request: gr.Request) -> None:
-        state.sessions.drop(request.session_hash)
-
-    return closed
+    css = importlib.resources.files("semcorr.app.page").joinpath("page.css").read_text("utf-8")
+    return {"theme": theme, "css": css}

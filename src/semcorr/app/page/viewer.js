@@ -1,24 +1,24 @@
-// Pictures with heat and numbered points. Runs once for each viewer; `element`, `props`, `watch` and `trigger` are
-// Gradio's. It tells the server: 'place' (a click), 'drag' (a point moved), 'pick' (a point clicked).
-// All coordinates are continuous pixels of the picture itself: (0, 0) is its top-left corner.
+// Images with heat maps and numbered points. Runs once for each viewer; `element`, `props`, `watch` and `trigger` are
+// Gradio's. Its events are 'mark' (a click on the image), 'drag' (a point moved) and 'pick' (a point clicked).
+// All coordinates are continuous pixels of the original image: (0, 0) is its top-left corner.
 const SVG = 'http://www.w3.org/2000/svg';
 const MIN_WIDTH = 60, SLOP = 4;
 const zooms = {};
 
 function make(tag, attributes, parent) {
-  const made = document.createElement(tag);
+  const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name === 'text') made.textContent = value; else made.setAttribute(name, value);
+    if (name === 'text') node.textContent = value; else node.setAttribute(name, value);
   }
-  if (parent) parent.appendChild(made);
-  return made;
+  if (parent) parent.appendChild(node);
+  return node;
 }
 
 function shape(tag, attributes, parent) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  parent.appendChild(made);
-  return made;
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  parent.appendChild(node);
+  return node;
 }
 
 function fitted(panel, cell, highest, zoom) {
@@ -27,7 +27,7 @@ function fitted(panel, cell, highest, zoom) {
   return [panel.width * scale, panel.height * scale];
 }
 
-function placeOf(event, stage, panel) {
+function locationOf(event, stage, panel) {
   const box = stage.getBoundingClientRect();
   const x = (event.clientX - box.left) / box.width * panel.width;
   const y = (event.clientY - box.top) / box.height * panel.height;
@@ -45,7 +45,7 @@ function drawPoints(stage, panel) {
     const [x, y] = [point.x / panel.width * width, point.y / panel.height * height];
     const state = (point.active ? ' sc-active' : '') + (point.outdated ? ' sc-outdated' : '') +
       (point.pending ? ' sc-pending' : '');
-    // A point that is not found yet has no location here, but keeps its number.
+    // A point that is not found yet has no location, but keeps its number.
     if (point.x === null) return;
     const group = shape('g', {'class': 'sc-point' + state, 'data-index': index}, svg);
     const title = document.createElementNS(SVG, 'title');
@@ -71,32 +71,32 @@ function drawPoints(stage, panel) {
 
 function listen(stage, panel, number) {
   let held = null;
-  const find = event => {
+  const pointAt = event => {
     const group = event.target.closest ? event.target.closest('.sc-point') : null;
     return group ? Number(group.dataset.index) : null;
   };
   stage.addEventListener('pointerdown', event => {
-    if (event.button !== 0 || panel.mode === 'look') return;
+    if (event.button !== 0 || panel.mode === 'view') return;
     event.preventDefault();
-    held = {index: find(event), x: event.clientX, y: event.clientY, moved: false};
+    held = {index: pointAt(event), x: event.clientX, y: event.clientY, moved: false};
     stage.setPointerCapture(event.pointerId);
   });
   stage.addEventListener('pointermove', event => {
     if (!held || held.index === null) return;
     if (Math.hypot(event.clientX - held.x, event.clientY - held.y) > SLOP) held.moved = true;
     if (held.moved) {
-      [panel.points[held.index].x, panel.points[held.index].y] = placeOf(event, stage, panel);
+      [panel.points[held.index].x, panel.points[held.index].y] = locationOf(event, stage, panel);
       drawPoints(stage, panel);
     }
   });
   stage.addEventListener('pointerup', event => {
     if (!held) return;
-    const was = held;
+    const released = held;
     held = null;
-    const [x, y] = placeOf(event, stage, panel);
-    if (was.index !== null && was.moved) trigger('drag', {panel: number, index: was.index, x, y});
-    else if (was.index !== null) trigger('pick', {panel: number, index: was.index});
-    else trigger('place', {panel: number, x, y});
+    const [x, y] = locationOf(event, stage, panel);
+    if (released.index !== null && released.moved) trigger('drag', {panel: number, index: released.index, x, y});
+    else if (released.index !== null) trigger('pick', {panel: number, index: released.index});
+    else trigger('mark', {panel: number, x, y});
   });
   stage.addEventListener('pointercancel', () => { held = null; });
 }
@@ -137,20 +137,20 @@ function draw() {
   const root = element.querySelector('.sc-viewer');
   const value = props.value;
   if (!root || !value) return;
-  // A new picture over the old one at once: without this the page jumps while it loads.
+  // Keep height and scroll positions: without this the page jumps while the new images load.
   const scrolls = [...root.querySelectorAll('.sc-frame')].map(frame => [frame.scrollLeft, frame.scrollTop]);
   const height = root.offsetHeight;
   root.style.minHeight = height + 'px';
   root.textContent = '';
   if (!value.panels.length) make('div', {'class': 'sc-empty', text: value.empty}, root);
   const grid = make('div', {'class': `sc-grid sc-columns-${value.columns}`}, root);
-  // A copy: what a drag moves here is the server's to confirm.
+  // A copy: the server confirms what a drag moves here.
   const panels = JSON.parse(JSON.stringify(value.panels));
   redraws = panels.map((panel, number) => drawPanel(grid, panel, number, value.height));
   root.querySelectorAll('.sc-frame').forEach((frame, number) => {
     if (scrolls[number]) [frame.scrollLeft, frame.scrollTop] = scrolls[number];
   });
-  // Once more when all is there: the first panels were alone, and had more room.
+  // Once more when all panels are there: the first ones were drawn alone, with more room.
   redraws.forEach(redraw => redraw());
   root.style.minHeight = '';
   root.dataset.drawn = String(Number(root.dataset.drawn || 0) + 1);

@@ -1,4 +1,8 @@
-"""One thing at a time: a queue for the heavy work of all users, with progress, time left, and cancelling."""
+"""One job at a time: a queue for the heavy work of all users, with progress, time left, and cancelling.
+
+Gradio's own queue belongs to a page: its events end when the page is reloaded, and it cannot stop a function between
+two updates. A job here outlives a reload, and stops at the next step of its work.
+"""
 
 import threading
 import time
@@ -16,14 +20,14 @@ from semcorr.models.memory import out_of_memory_message
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
-_LOOK_SHARE = 0.15
-"""So much of the time that goes into learning may go into looking at it."""
+_PREVIEW_SHARE = 0.15
+"""The fraction of the time of optimizing that previews of it may take."""
 
-_MOST_LOSSES = 2000
+_MAX_LOSSES = 2000
 
 
-class Cancelled(Exception):  # noqa: N818  # not an error: somebody wished it
-    """Raised in the work that a user cancelled."""
+class Cancelled(Exception):  # noqa: N818  # not an error: the user asked for it
+    """Raised in the work of a cancelled job."""
 
 
 class Busy(SemcorrError):  # noqa: N818
@@ -32,16 +36,19 @@ class Busy(SemcorrError):  # noqa: N818
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Status:
-    """What is known of a job just now.
+    """The state and progress of a job.
 
     Attributes:
-        state: where it stands.
-        ahead: jobs before it in the queue.
-        stage, done, total: as its work reports itself.
-        seconds_left: of this stage, by its pace so far; None until there is a pace.
-        losses: of the steps of learning so far, (step, loss).
-        look_points, look_maps: which points were looked at last while learning, and their maps over the source.
-        error: what went wrong, in words.
+        state: Its state.
+        ahead: Jobs before it in the queue.
+        stage: The stage that its work reports.
+        done: Steps done in this stage.
+        total: Steps in this stage.
+        seconds_left: An estimate for this stage, by its pace so far; None until there is a pace.
+        losses: (step, loss) of the optimizing steps so far.
+        preview_points: The points of the last preview, counted from 0.
+        preview_maps: Their maps over the source.
+        error: The error message.
     """
 
     state: State
@@ -51,17 +58,17 @@ class Status:
     total: int = 0
     seconds_left: float | None = None
     losses: tuple[tuple[int, float], ...] = ()
-    look_points: tuple[int, ...] = ()
-    look_maps: Float[np.ndarray, "looked side side"] | None = None
+    preview_points: tuple[int, ...] = ()
+    preview_maps: Float[np.ndarray, "points side side"] | None = None
     error: str = ""
 
 
 class Job:
-    """A piece of work in the queue. It is a :class:`semcorr.progress.Progress`, which its work reports to.
+    """A piece of work in the queue. It is a :class:`semcorr.progress.Progress`, to which its work reports.
 
     Args:
-        work: What is done.
-        abandoned: Whether nobody waits for it any longer, so that it is cancelled.
+        work: The work; it gets this job.
+        abandoned: Whether nobody waits for the job any longer, so that it is cancelled.
     """
 
     def __init__(self, work: Callable[["Job"], Any], abandoned: Callable[[], bool] = lambda: False) -> None:
@@ -71,9 +78,9 @@ class Job:
         self._state: State = "waiting"
         self._stage, self._done, self._total, self._began = "", 0, 0, 0.0
         self._losses: list[tuple[int, float]] = []
-        self._look_points: tuple[int, ...] = ()
-        self._look_maps: np.ndarray | None = None
-        self._look_next = 0.0
+        self._preview_points: tuple[int, ...] = ()
+        self._preview_maps: np.ndarray | None = None
+        self._next_preview = 0.0
         self._error = ""
         self.result: Any = None
 
@@ -86,16 +93,16 @@ class Job:
                 self._finished.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is finished, in whatever way, but not longer than this; return whether it is."""
+        """Wait at most so many seconds until it is finished, in whatever way; return whether it is."""
         return self._finished.wait(seconds)
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether it is done, failed or cancelled."""
         return self._finished.is_set()
 
     def status(self, ahead: int = 0) -> Status:
-        """What is known just now; ``ahead`` is how many jobs the queue has before it."""
+        """State and progress at this moment; ``ahead`` is the number of jobs before it in the queue."""
         with self._lock:
             return Status(
                 state=self._state,
@@ -103,43 +110,47 @@ class Job:
                 stage=self._stage,
                 done=self._done,
                 total=self._total,
-                seconds_left=self._left(),
+                seconds_left=self._seconds_left(),
                 losses=tuple(self._losses),
-                look_points=self._look_points,
-                look_maps=self._look_maps,
+                preview_points=self._preview_points,
+                preview_maps=self._preview_maps,
                 error=self._error,
             )
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
-        """Take note of the work; raises :class:`Cancelled` where it was cancelled."""
+        """Report progress.
+
+        Raises:
+            Cancelled: The job was cancelled.
+        """
         if self._cancelled.is_set() or self._abandoned():
             raise Cancelled
-        now, loss, look = time.monotonic(), info.get("loss"), info.get("look")
+        now, loss, preview = time.monotonic(), info.get("loss"), info.get("look")
         with self._lock:
             if stage != self._stage or done < self._done:
                 self._began = now
             self._stage, self._done, self._total = stage, done, total
-            if isinstance(loss, float) and len(self._losses) < _MOST_LOSSES:
+            if isinstance(loss, float) and len(self._losses) < _MAX_LOSSES:
                 self._losses.append((done, loss))
-        if isinstance(look, AttentionPreview) and (now >= self._look_next or done == total):
-            self._look(look)
+        if isinstance(preview, AttentionPreview) and (now >= self._next_preview or done == total):
+            self._show(preview)
 
-    def _look(self, look: AttentionPreview) -> None:
+    def _show(self, preview: AttentionPreview) -> None:
         began = time.monotonic()
-        maps = look()
+        maps = preview()
         took = time.monotonic() - began
-        self._look_next = time.monotonic() + max(0.4, took / _LOOK_SHARE)
+        self._next_preview = time.monotonic() + max(0.4, took / _PREVIEW_SHARE)
         with self._lock:
-            self._look_points, self._look_maps = look.points, maps
+            self._preview_points, self._preview_maps = preview.points, maps
             self._began += took
 
-    def _left(self) -> float | None:
+    def _seconds_left(self) -> float | None:
         if self._state != "running" or not 0 < self._done <= self._total:
             return None
         return (time.monotonic() - self._began) / self._done * (self._total - self._done)
 
     def run(self) -> None:
-        """Do the work, unless it was cancelled before; errors become the job's."""
+        """Do the work, unless the job was cancelled before; an error becomes the job's."""
         if self._abandoned():
             self.cancel()
         with self._lock:
@@ -153,23 +164,23 @@ class Job:
             state = "cancelled"
         except SemcorrError as error:
             state, self._error = "failed", str(error)
-        except Exception as error:  # whatever happens to one user's work, the queue goes on
-            wrong = f"Something went wrong ({type(error).__name__}: {error}). Please report it."
-            state, self._error = "failed", out_of_memory_message(error) or wrong
+        except Exception as error:  # whatever happens to one user's work, the queue continues
+            unexpected = f"Something went wrong ({type(error).__name__}: {error}). Please report it."
+            state, self._error = "failed", out_of_memory_message(error) or unexpected
         with self._lock:
             self._state = state
         self._finished.set()
 
 
 class JobQueue:
-    """Runs jobs one after the other in a thread of its own, in the order they came.
+    """Runs jobs one after the other in a thread of its own, in the order of submission.
 
     Args:
-        waiting: jobs that may wait.
+        waiting: The number of jobs that may wait.
     """
 
     def __init__(self, waiting: int = 20) -> None:
-        self._most = waiting
+        self._limit = waiting
         self._jobs: deque[Job] = deque()
         self._running: Job | None = None
         self._wake = threading.Condition()
@@ -178,22 +189,22 @@ class JobQueue:
         self._thread.start()
 
     def submit(self, work: Callable[[Job], Any], abandoned: Callable[[], bool] = lambda: False) -> Job:
-        """Put work at the end of the queue; see :class:`Job`.
+        """Add work to the end of the queue; see :class:`Job`.
 
         Raises:
-            Busy: the queue is full.
+            Busy: The queue is full.
         """
         job = Job(work, abandoned)
         with self._wake:
             self._jobs = deque(waiting for waiting in self._jobs if not waiting.finished)
-            if len(self._jobs) >= self._most or self._closed:
-                raise Busy(f"Expected at most {self._most} jobs to wait, and there are as many. Try again in a while.")
+            if len(self._jobs) >= self._limit or self._closed:
+                raise Busy(f"Expected at most {self._limit} jobs to wait, and there are as many. Try again in a while.")
             self._jobs.append(job)
             self._wake.notify_all()
         return job
 
     def ahead(self, job: Job) -> int:
-        """How many jobs come before this one, the running one included."""
+        """The number of jobs before this one, the running one included."""
         with self._wake:
             waiting = [other for other in self._jobs if not other.finished]
             if job not in waiting:
@@ -201,7 +212,7 @@ class JobQueue:
             return waiting.index(job) + (self._running is not None)
 
     def close(self) -> None:
-        """Cancel everything."""
+        """Cancel all jobs and end the thread."""
         with self._wake:
             self._closed = True
             for job in [*self._jobs, *([self._running] if self._running else [])]:

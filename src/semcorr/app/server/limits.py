@@ -1,4 +1,4 @@
-"""How much one user may ask for, and how a picture that was sent becomes one that can be used."""
+"""What is refused of a user, and how an uploaded file becomes an image."""
 
 import contextlib
 import threading
@@ -10,25 +10,25 @@ from semcorr.errors import ImageError, SettingsError
 from semcorr.imaging.image import Image, load_image
 
 _DECODING = threading.Semaphore(2)
-"""Pictures that are decoded at a time: each takes several times what it holds."""
+"""Images decoded at a time: decoding takes several times the memory of the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What is refused with a message.
+    """What is refused, with a message.
 
     Attributes:
-        megabytes: of one file that is sent, in millions of bytes.
-        megapixels: of one picture, in millions; checked in its header, before anything is decoded.
-        targets: pictures that are looked in at a time.
-        points: points of a source.
-        waiting: jobs that wait, of all users together.
-        sessions: users at a time; the one that was idle longest makes room.
-        waiting_megabytes: of files that were sent and not read yet, of all users together.
-        held_megabytes: of pictures and maps in memory, of all users together.
-        history_megabytes: Of one user's earlier states, which an undo leads to; the oldest are forgotten.
+        megabytes: Size of one uploaded file, in millions of bytes.
+        megapixels: Size of one image, in millions of pixels; read from its header before anything is decoded.
+        targets: Targets of one workspace.
+        points: Points of one source.
+        waiting: Jobs in the queue, of all users together.
+        sessions: Workspaces at a time; the one that was idle longest makes room.
+        waiting_megabytes: Uploaded files that were not read yet, of all users together.
+        held_megabytes: Images and maps in memory, of all users together.
+        history_megabytes: Earlier states of one workspace, for undo; the oldest are forgotten.
         hours: Hours that a workspace is kept after its page was closed.
-        letters: of a prompt.
+        letters: Letters of a prompt.
     """
 
     megabytes: float = 20.0
@@ -50,43 +50,43 @@ class Limits:
 
     @property
     def bytes(self) -> int:
-        """Of one file that is sent."""
+        """Size of one uploaded file, in bytes."""
         return int(self.megabytes * 1e6)
 
 
 def read_upload(path: str, name: str, folder: Path, limits: Limits) -> Image:
-    """Read a picture that was sent, and remove its file.
+    """Read an uploaded image, and remove its file.
 
     Args:
-        path: where the server put it.
-        name: what the user calls it.
-        folder: the only folder that files are read from and removed in.
-        limits: what is refused.
+        path: Where the server stored it.
+        name: Its name on the user's machine.
+        folder: The only folder in which files are read and removed.
+        limits: What is refused.
 
     Raises:
-        ImageError: it is no picture, too large, or a file elsewhere.
+        ImageError: It is not an image, too large, or a file elsewhere.
     """
     file = Path(path).resolve()
     if not file.is_relative_to(folder.resolve()) or not file.is_file():
-        raise ImageError("Expected a picture that was sent just now, got a file that was not. Send it again.")
+        raise ImageError("Expected an image that was sent just now, got a file that was not. Send it again.")
     try:
         size = file.stat().st_size
         if size > limits.bytes:
             raise ImageError(
-                f"{name!r} has {size / 1e6:.1f} MB, more than the {limits.megabytes:g} MB that are taken here. Scale "
-                "it down, or save it as JPEG."
+                f"{name!r} has {size / 1e6:.1f} MB, more than the {limits.megabytes:g} MB that are accepted here. "
+                "Scale it down, or save it as JPEG."
             )
         with _DECODING:
-            return _named(file, name, limits)
+            return _load(file, name, limits)
     finally:
         file.unlink(missing_ok=True)
 
 
 def check_letters(prompt: str, limits: Limits) -> None:
-    """Insist on a prompt of a length that somebody types.
+    """Check that a prompt is not longer than anybody types.
 
     Raises:
-        SettingsError: it is longer.
+        SettingsError: It is longer.
     """
     if len(prompt) > limits.letters:
         raise SettingsError(
@@ -95,7 +95,7 @@ def check_letters(prompt: str, limits: Limits) -> None:
 
 
 def waiting_bytes(folder: Path) -> int:
-    """Bytes of files that were sent and not read yet."""
+    """Bytes of uploaded files that were not read yet."""
     total = 0
     for file in folder.rglob("*"):
         with contextlib.suppress(OSError):  # read and removed meanwhile
@@ -104,21 +104,21 @@ def waiting_bytes(folder: Path) -> int:
 
 
 def sweep(folder: Path, seconds: float = 600) -> None:
-    """Remove files that were sent so long ago that nobody will read them: their page was closed before it could."""
+    """Remove uploaded files that are too old to be read any more: their page was closed before it could."""
     for file in folder.rglob("*"):
         with contextlib.suppress(OSError):  # removed meanwhile
             if time.time() - file.stat().st_mtime <= seconds:
                 continue
             if file.is_dir():
-                file.rmdir()  # if nothing is in it
+                file.rmdir()  # fails unless it is empty
             else:
                 file.unlink(missing_ok=True)
 
 
-def _named(file: Path, name: str, limits: Limits) -> Image:
+def _load(file: Path, name: str, limits: Limits) -> Image:
     try:
         return load_image(file, name=name, max_megapixels=limits.megapixels)
     except ImageError as error:
-        # Where the server keeps its files is nobody's business, and the argument's name nobody's help.
-        told = str(error).replace(str(file), name).replace(", or raise max_megapixels", "")
-        raise ImageError(told) from error
+        # The server's paths stay private, and the argument of a Python function helps no user of the page.
+        message = str(error).replace(str(file), name).replace(", or raise max_megapixels", "")
+        raise ImageError(message) from error

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semcorr.app.matchers import Choice, LoadedMatchers
-from semcorr.app.server.guard import Guard
 from semcorr.app.server.jobs import JobQueue
 from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFiles
@@ -81,10 +80,11 @@ def serve(
 
 
 def _launch(state: AppState, address: Address, on_ready: Callable[[str, int], None]) -> None:
-    # Gradio reads its environment variables on import: only now are they as they should be.
+    # Gradio, and Starlette with it, is an extra, and reads its environment on import: only now is that set.
     from starlette.middleware import Middleware
 
     from semcorr.app.page.page import appearance, build
+    from semcorr.app.server.guard import Guard
 
     guard = Middleware(
         Guard, files=state.files, limits=state.limits, host=address.host, folder=state.folder, names=address.names

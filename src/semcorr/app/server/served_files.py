@@ -1,4 +1,4 @@
-"""Pictures and files for the browser, in memory and under names that nobody guesses: nothing is served from disk."""
+"""Images and files for the browser, in memory and under random addresses: nothing is served from disk."""
 
 import hashlib
 import io
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import PIL.Image
 
 PREFIX = "/semcorr/"
-"""Where the browser asks for them."""
+"""The path below which the browser asks for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
-    """Something to serve. With a ``filename`` the browser saves it instead of showing it."""
+class ServedFile:
+    """A file in memory. With a ``filename`` the browser saves it instead of showing it."""
 
     data: bytes
     media_type: str
@@ -24,39 +24,39 @@ class Item:
 
 
 class ServedFiles:
-    """What all sessions have put up, by token."""
+    """The files of all sessions, by token."""
 
     def __init__(self) -> None:
-        self._items: dict[str, Item] = {}
+        self._files: dict[str, ServedFile] = {}
         self._lock = threading.Lock()
 
-    def get(self, token: str) -> Item | None:
-        """What was put up under a token."""
+    def get(self, token: str) -> ServedFile | None:
+        """The file of a token."""
         with self._lock:
-            return self._items.get(token)
+            return self._files.get(token)
 
-    def put(self, item: Item) -> str:
-        """Put something up; return its token."""
+    def add(self, file: ServedFile) -> str:
+        """Serve a file from now on; return its token, of 144 random bits."""
         token = secrets.token_urlsafe(18)
         with self._lock:
-            self._items[token] = item
+            self._files[token] = file
         return token
 
-    def drop(self, token: str) -> None:
-        """Take something down."""
+    def remove(self, token: str) -> None:
+        """Serve a file no longer."""
         with self._lock:
-            self._items.pop(token, None)
+            self._files.pop(token, None)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._files)
 
 
 class SessionFiles:
-    """One session's part of the files: the same content has the same address, and the oldest goes when it is too much.
+    """One session's files: the same content has the same address, and the oldest are removed beyond the limit.
 
     Args:
-        files: everybody's.
-        limit_bytes: what one session may have up.
+        files: The files of all sessions.
+        limit_bytes: Bytes that one session may have.
     """
 
     def __init__(self, files: ServedFiles, limit_bytes: int = 160_000_000) -> None:
@@ -64,36 +64,36 @@ class SessionFiles:
         self._tokens: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def put(self, data: bytes, media_type: str, filename: str | None = None) -> str:
-        """Put bytes up; return the address, relative to the page."""
+    def add(self, data: bytes, media_type: str, filename: str | None = None) -> str:
+        """Serve bytes; return the address, relative to the page."""
         key = hashlib.sha256(data + media_type.encode() + (filename or "").encode()).hexdigest()
         with self._lock:
             if key not in self._tokens:
-                # Plain letters in the answer's header; the page's own link has the whole name.
+                # A header takes plain letters only; the page's own link has the whole name.
                 saved = None if filename is None else re.sub(r"[^A-Za-z0-9._-]", "_", filename)
-                item = Item(data=data, media_type=media_type, filename=saved)
-                self._tokens[key] = self._files.put(item), len(data)
+                file = ServedFile(data=data, media_type=media_type, filename=saved)
+                self._tokens[key] = self._files.add(file), len(data)
             self._tokens.move_to_end(key)
             while len(self._tokens) > 1 and sum(size for _, size in self._tokens.values()) > self._limit:
                 _, (token, _) = self._tokens.popitem(last=False)
-                self._files.drop(token)
+                self._files.remove(token)
             return PREFIX.lstrip("/") + self._tokens[key][0]
 
     @property
     def bytes(self) -> int:
-        """What this session has up."""
+        """Bytes of this session's files."""
         with self._lock:
             return sum(size for _, size in self._tokens.values())
 
-    def picture(self, picture: PIL.Image.Image) -> str:
-        """Put a picture up as PNG, without loss."""
+    def add_image(self, image: PIL.Image.Image) -> str:
+        """Serve an image as PNG, without loss; return the address."""
         stream = io.BytesIO()
-        picture.save(stream, format="PNG", compress_level=1)
-        return self.put(stream.getvalue(), "image/png")
+        image.save(stream, format="PNG", compress_level=1)
+        return self.add(stream.getvalue(), "image/png")
 
     def clear(self) -> None:
-        """Take everything of this session down."""
+        """Serve none of this session's files any longer."""
         with self._lock:
             for token, _ in self._tokens.values():
-                self._files.drop(token)
+                self._files.remove(token)
             self._tokens.clear()

@@ -1,4 +1,7 @@
-"""Each user's own workspace, by a secret that the server made and the browser keeps: it outlives a reload."""
+"""Each user's own workspace, under a secret key that the server makes and the browser keeps: it outlives a reload.
+
+``gr.State`` does not: it belongs to one load of the page.
+"""
 
 import secrets
 import threading
@@ -15,17 +18,17 @@ from semcorr.app.workspace import Workspace
 from semcorr.imaging.image import Image
 
 _GRACE = 6.0
-"""Seconds after which work is cancelled whose page was closed: a page that is loaded again is back sooner."""
+"""Seconds after its page was closed until a job is cancelled: a reload takes less."""
 
-_REMEMBERED = 1000
-"""Pages whose workspace made room for others, so that they are not served an empty one in silence."""
+_MAX_REMOVED = 1000
+"""Remembered pages whose workspace was removed, so that they get a message and not an empty workspace."""
 
-_NEARLY = 0.8
-"""From this part of a limit on, the page warns."""
+_WARN_FROM = 0.8
+"""The fraction of a limit from which on the page warns."""
 
 
 class Session:
-    """What the server remembers of one browser."""
+    """The state of one browser's workspace, shared by all its pages."""
 
     def __init__(self, files: ServedFiles, key: str, history_bytes: float = 500e6) -> None:
         self.key = key
@@ -34,59 +37,59 @@ class Session:
         self.lock = threading.RLock()
         self.job: Job | None = None
         self.finding: str | None = None
-        """What the job finds matches with; None where it does something else."""
+        """Method and preset with which the job finds matches; None for other work."""
         self.method: tuple[str, str | None] | None = None
         """Method and preset of the last run."""
         self.pending: Any = None
-        """What waits for the user's yes."""
+        """The step that waits for the user's confirmation."""
         self.example: Workspace | None = None
-        """The example as it was loaded: nothing is lost with it."""
+        """The example as it was loaded: replacing it needs no confirmation."""
         self.saved: Workspace | None = None
         """The workspace that was exported last."""
         self.words_image: Image | None = None
         self.inspected: Any = None
         self.kept = False
-        """Whether the browser knows the key, and can come back with it."""
+        """Whether the browser has the key, and can come back with it."""
         self.revision = 0
         self._pages: dict[str, int] = {}
         self._left = time.monotonic()
 
     @property
     def work(self) -> Workspace:
-        """The workspace as it is now."""
+        """The present workspace."""
         return self.history.now
 
-    def do(self, words: str, work: Workspace) -> None:
-        """Take a step, which can be undone; ``words`` say what it was."""
+    def do(self, name: str, work: Workspace) -> None:
+        """Take a step, which can be undone, to another state of the workspace."""
         with self.lock:
             self.revision += work is not self.work
-            self.history.do(words, work)
+            self.history.do(name, work)
 
     def go(self, *, back: bool) -> str | None:
-        """Undo (or redo) a step and return what it was; None where there is none."""
+        """Undo (or redo) a step and return its name; None where there is none."""
         with self.lock:
-            words = self.history.undo() if back else self.history.redo()
-            self.revision += words is not None
-            return words
+            name = self.history.undo() if back else self.history.redo()
+            self.revision += name is not None
+            return name
 
     @property
     def empty(self) -> bool:
-        """Whether nothing would be lost with it."""
+        """Whether nothing was done in it."""
         return self.history.undoable is None and self.history.redoable is None and self.words_image is None
 
     @property
     def unsaved(self) -> bool:
-        """Whether there are corrections or acceptances that were not exported."""
+        """Whether it has corrections or acceptances that were not exported."""
         return bool(self.work.decisions) and self.work is not self.saved
 
     # --- pages ---
 
     def enter(self, page: str) -> None:
-        """A page shows this session."""
+        """Note that a page shows this session."""
         self._pages[page] = -1
 
     def leave(self, page: str) -> None:
-        """A page was closed."""
+        """Note that a page was closed."""
         self._pages.pop(page, None)
         self._left = time.monotonic()
 
@@ -96,35 +99,35 @@ class Session:
         return tuple(self._pages)
 
     def shows(self, page: str) -> None:
-        """A page shows the workspace as it is now."""
+        """Note that a page shows the present workspace."""
         self._pages[page] = self.revision
 
     def is_behind(self, page: str) -> bool:
-        """Whether a page shows the workspace as it was before another page changed it."""
+        """Whether another page changed the workspace since this one showed it."""
         return self._pages.get(page, -1) not in (-1, self.revision)
 
     def idle_seconds(self) -> float:
-        """How long no page has shown it; 0 while one does."""
+        """Seconds since the last page was closed; 0 while one is open."""
         return 0.0 if self._pages else time.monotonic() - self._left
 
     @property
     def busy(self) -> bool:
-        """Whether work is under way."""
+        """Whether a job is waiting or running."""
         return self.job is not None and not self.job.finished
 
     # --- work ---
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the images and maps that are kept for this browser, in all states that an undo leads to."""
+        """Bytes of the images and maps in memory, those of earlier states included."""
         own = 0 if self.words_image is None else self.words_image.pixels.nbytes
         return own + self.history.bytes + self.files.bytes
 
     def start(self, queue: JobQueue, work: Callable[[Job], Any], finding: str | None = None) -> Job:
-        """Put work of this user into the queue; it is cancelled when no page has shown the session for a while.
+        """Add a job of this user to the queue; it is cancelled when no page has shown the session for a while.
 
         Raises:
-            Busy: The user has work there already, or the queue is full.
+            Busy: The user has a job there already, or the queue is full.
         """
         with self.lock:
             if self.busy:
@@ -134,22 +137,22 @@ class Session:
             return self.job
 
     def cancel(self) -> None:
-        """Stop this user's work."""
+        """Cancel this user's job."""
         with self.lock:
             if self.job is not None:
                 self.job.cancel()
 
     def close(self) -> None:
-        """Forget everything."""
+        """Cancel the job and remove the files."""
         self.cancel()
         self.files.clear()
 
 
 class Sessions:
-    """All browsers' sessions, and which page shows which.
+    """The sessions of all browsers, and which page shows which.
 
-    A page is known by the random name that Gradio's page makes up for itself, a session by its key, which only the
-    server makes: who presents a key that it did not make gets a new session under another.
+    A page is known by its session hash, a random name that Gradio's script makes up when the page is loaded. A session
+    is known by its key, which only the server makes: whoever sends another key gets a new session with a new key.
     """
 
     def __init__(self, files: ServedFiles, limits: Limits) -> None:
@@ -160,10 +163,10 @@ class Sessions:
         self._lock = threading.Lock()
 
     def of(self, page: str | None) -> Session:
-        """The session that a page shows, made when the page is new.
+        """The session that a page shows; a new page gets a new session.
 
         Raises:
-            Busy: There is no page, its session made room for others, or there is no room.
+            Busy: There is no page, its session was removed to make room, or there is no room.
         """
         if not page:
             raise Busy("The page has lost its session. Reload it.")
@@ -180,17 +183,21 @@ class Sessions:
             return session
 
     def open(self, page: str, key: str | None) -> tuple[Session, bool]:
-        """A page was loaded in a browser that keeps this key (None: none yet).
+        """Open the session of a page that was loaded.
+
+        Args:
+            page: The page.
+            key: The key that its browser has kept; None for none yet.
 
         Returns:
-            The session, and whether it is the key's. Another has a new key, which the browser is to keep.
+            The session, and whether the key is its own. If not, the session has a new key for the browser to keep.
         """
         with self._lock:
             self._forget_old()
             known = None if key is None else self._open.get(key)
             self._removed.pop(page, None)
             before = self._shown.get(page)
-            # A key that was handed out is not handed out again to who knows but a page's name.
+            # A key is given to one page only: a page's name alone must not lead to the key of its session.
             session = known or (before if before is not None and not before.kept else self._new())
             if before is not session:
                 self._leave(page)
@@ -200,24 +207,24 @@ class Sessions:
             return session, known is not None
 
     def drop(self, page: str | None) -> None:
-        """A page was closed; its session stays for a while if the browser can come back to it."""
+        """Close a page; its session stays for a while if the browser can come back to it."""
         with self._lock:
             self._removed.pop(page or "", None)
             self._leave(page or "")
 
     def check_room(self, session: Session) -> None:
-        """Insist that all users' images and maps leave room for more; those that no page shows make room first.
+        """Check that there is memory left for more images and maps; sessions without a page are removed first.
 
         Raises:
-            Busy: They do not.
+            Busy: There is none.
         """
-        most = self._limits.held_megabytes * 1e6
+        limit = self._limits.held_megabytes * 1e6
         with self._lock:
             closed = [one for one in self._open.values() if not one.pages and not one.busy and one is not session]
-            while closed and self._held() > most:
+            while closed and self._held() > limit:
                 self._remove(closed.pop(0))
             held = self._held()
-        if held > most:
+        if held > limit:
             own = session.held_bytes
             raise Busy(
                 f"The page holds {held / 1e6:.0f} MB of images and maps, {own / 1e6:.0f} of them yours, and takes no "
@@ -225,10 +232,10 @@ class Sessions:
             )
 
     def warning(self) -> str:
-        """That workspaces may soon be removed, in a sentence; empty where there is room."""
+        """A warning that workspaces may soon be removed; empty while there is room."""
         with self._lock:
             full = max(len(self._open) / self._limits.sessions, self._held() / (self._limits.held_megabytes * 1e6))
-        if full < _NEARLY:
+        if full < _WARN_FROM:
             return ""
         return (
             "This server is nearly full: once its page is closed, a workspace may be removed to make room. Export what "
@@ -244,13 +251,13 @@ class Sessions:
     def _new(self) -> Session:
         self._forget_old()
         while len(self._open) >= self._limits.sessions:
-            self._remove(self._least())
+            self._remove(self._least_needed())
         session = Session(self._files, secrets.token_urlsafe(32), self._limits.history_megabytes * 1e6)
         self._open[session.key] = session
         return session
 
-    def _least(self) -> Session:
-        """Who makes room: first who has nothing to lose, then who has no page open, then who was idle longest."""
+    def _least_needed(self) -> Session:
+        """The session to remove: an empty one before one without a page before the one that was idle longest."""
         idle = [one for one in self._open.values() if not one.busy]
         if not idle:
             raise Busy("Everybody here has work under way. Try again in a while.")
@@ -277,6 +284,6 @@ class Sessions:
         for page in session.pages:
             self._shown.pop(page, None)
             self._removed[page] = None
-        while len(self._removed) > _REMEMBERED:
+        while len(self._removed) > _MAX_REMOVED:
             self._removed.popitem(last=False)
         session.close()
