@@ -124,9 +124,9 @@ def test_learning_is_seen_live_by_its_loss_and_the_source_map() -> None:
     assert status.state == "done"
     assert len(status.losses) == 40
     assert status.losses[-1][1] < status.losses[0][1]
-    assert status.look_points == (0, 1)
-    assert status.look_maps is not None
-    for place, heat in zip(points, status.look_maps, strict=True):
+    assert status.preview_points == (0, 1)
+    assert status.preview_maps is not None
+    for place, heat in zip(points, status.preview_maps, strict=True):
         # What was learned attends to the point that it was learned for.
         column, row = (int(value / 128 * heat.shape[0]) for value in place)
         assert heat[row, column] > heat.mean() + 2 * heat.std()
