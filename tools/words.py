@@ -40,9 +40,7 @@ PHRASES = ("numbers that are none", "gone on with", "left as it is", "left as th
 TERMS = (
     r"(machine|deep|metric|representation)[- ]learning",
     r"learning[ _]rate",
-    r"package_?not_?found",
-    r"file_?not_?found",
-    r"module_?not_?found",
+    r"not_?found",
     r"scikit-learn|sklearn",
     r"in[- ]place",
     r"decimal places?",

@@ -1,6 +1,6 @@
 """Semantic correspondences from a frozen text-to-image diffusion model.
 
-Point at a spot in one image; find the same spot in others::
+Point at something in one image; find it in others::
 
     import semcorr
 

@@ -1,4 +1,4 @@
-"""The errors a user can meet. Each message says what was expected, what came, and what to do next."""
+"""The errors that semcorr raises. Each message says what was expected, what came, and what to do next."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ class SemcorrError(Exception):
 
 
 class ImageError(SemcorrError):
-    """A picture is missing, broken, too large or too small."""
+    """An image is missing, broken, too large or too small."""
 
 
 class PointError(SemcorrError):
@@ -17,7 +17,7 @@ class PointError(SemcorrError):
 
 
 class SettingsError(SemcorrError):
-    """A preset or a setting is unknown, or its value does not fit."""
+    """A preset or a setting is unknown, or its value is invalid."""
 
 
 class ModelError(SemcorrError):
@@ -25,7 +25,7 @@ class ModelError(SemcorrError):
 
 
 class LayerError(ModelError):
-    """A layer was asked for that the network does not have."""
+    """The network does not have a requested layer."""
 
 
 class QueryError(SemcorrError):
@@ -37,33 +37,33 @@ class CalibrationError(SemcorrError):
 
 
 class FlowError(SemcorrError):
-    """The parts of a dense match do not fit together, or its file is broken."""
+    """The arrays of a flow do not match, or its file is broken."""
 
 
 class TransferError(SemcorrError):
-    """There is nothing to carry points over from or to, or a result cannot be written."""
+    """There are no points or no images to transfer, or a result cannot be written."""
 
 
 class RunError(SemcorrError):
-    """The folder of an evaluation cannot be written, holds something else, or is in use."""
+    """The folder of a run cannot be written, holds something else, or is in use."""
 
 
 class DatasetError(SemcorrError):
-    """A benchmark is unknown, cannot be downloaded, or its folder is not what it should be."""
+    """A benchmark is unknown, cannot be downloaded, or its folder is incomplete or broken."""
 
 
 class OutOfMemoryError(SemcorrError):
-    """Not even the smallest batch fits into memory."""
+    """Even the smallest batch does not fit into memory."""
 
 
 class NumericsError(SemcorrError):
-    """A network's output, a loss or a gradient is NaN or infinite.
+    """The output of a network, a loss or a gradient is NaN or infinite.
 
     Args:
-        what: what is, and where.
-        advice: what to do.
-        precision: of the network: "float32", "float16" or "bfloat16".
-        layer: the first module whose output is, by its name in the network; None where it is none's.
+        what: What is NaN or infinite, and where.
+        advice: What to do.
+        precision: Of the network: "float32", "float16" or "bfloat16".
+        layer: Name of the first module with such an output; None if there is none.
     """
 
     def __init__(self, what: str, advice: str, precision: str, layer: str | None = None) -> None:
@@ -79,6 +79,6 @@ class NumericsError(SemcorrError):
 
 
 def suggest(unknown: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
+    """Return ``" Did you mean 'x'?"`` for the closest known name, or an empty string."""
     near = difflib.get_close_matches(unknown, list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""

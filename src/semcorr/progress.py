@@ -1,23 +1,23 @@
-"""How long-running work reports itself: through a callback, so that the library never prints."""
+"""Progress of long work, reported through a callback, so that the library never prints."""
 
 from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """Called as work goes on; raise from it to cancel the work.
+    """A callback for the progress of long work; an exception that it raises cancels the work.
 
-    ``stage`` names the work ("learn", "locate", "download"), ``done`` of ``total`` steps are behind,
-    and ``info`` carries what is worth showing (a loss, an image's name); what can be called among it (``look``) is
-    worked out only for a callback that calls it.
+    ``stage`` names the work ("optimize", "locate", "download"), of which ``done`` of ``total`` steps are done. ``info``
+    holds details to show, such as a loss or an image's name; a callable in it (``preview``) computes its result only
+    when it is called.
     """
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
-        """Take note of the work."""
+        """Report that ``done`` of ``total`` steps of ``stage`` are done."""
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Return a duration in seconds as a readable text."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

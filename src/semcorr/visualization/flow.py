@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageOps
 import torch
 from jaxtyping import UInt8
 
@@ -82,9 +83,8 @@ def _eight_bits(unit: np.ndarray) -> UInt8[np.ndarray, "height width 3"]:
 def _with_wheel(image: PIL.Image.Image, longest: float) -> PIL.Image.Image:
     style = Style.of(image.height)
     side = style.narrowest
-    height = max(image.height, side + style.row + 2 * style.gap)
-    figure = PIL.Image.new("RGB", (image.width + side + 2 * style.gap, height), PAPER)
-    figure.paste(image, (0, 0))
+    below = max(0, side + style.row + 2 * style.gap - image.height)
+    figure = PIL.ImageOps.expand(image, (0, 0, side + 2 * style.gap, below), PAPER)
     corner = (image.width + style.gap, style.gap)
     figure.paste(_wheel(side), corner)
     middle = (corner[0] + side / 2, corner[1] + side + style.row / 2)

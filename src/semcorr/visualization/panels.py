@@ -10,6 +10,7 @@ import PIL.ImageOps
 
 from semcorr.imaging.geometry import Size
 from semcorr.imaging.image import Image
+from semcorr.visualization.matches import gallery
 from semcorr.visualization.style import (
     FAINT,
     FINER,
@@ -55,52 +56,43 @@ def even_columns(panels: int, most: int) -> int:
     return -(-panels // -(-panels // most))
 
 
-def panel_grid(panels: Sequence[Panel], columns: int, style: Style, *, cell: Size | None = None) -> PIL.Image.Image:
+def panel_grid(panels: Sequence[Panel], columns: int, style: Style) -> PIL.Image.Image:
     """Arrange panels row by row, in cells of one width; each row is as high as its highest panel.
 
-    Captions too long for their cell end in an ellipsis. ``cell`` is the least size of a cell's image.
+    Captions too long for their cell end in an ellipsis.
     """
-    width = max(style.narrowest, *(panel.image.width for panel in panels), cell[0] if cell else 0)
-    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    lines = (1 if any(panel.caption for panel in panels) else 0) + (1 if any(panel.note for panel in panels) else 0)
+    width = max(style.narrowest, *(panel.image.width for panel in panels))
+    lines = any(panel.caption for panel in panels) + any(panel.note for panel in panels)
     head = lines * round(style.text * 1.35) + (style.gap // 2 if lines else 0)
-    highs = [max(cell[1] if cell else 0, *(panel.image.height for panel in row)) for row in rows]
-    across = len(rows[0])
-    size = (across * width + (across - 1) * style.gap, sum(head + high for high in highs) + (len(rows) - 1) * style.gap)
-    figure = PIL.Image.new("RGB", size, PAPER)
-    top = 0
-    for row, high in zip(rows, highs, strict=True):
-        for column, panel in enumerate(row):
-            _paste_panel(figure, panel, (column * (width + style.gap), top), (width, head, high), style)
-        top += head + high + style.gap
-    return figure
+    cells = []
+    for start in range(0, len(panels), columns):
+        row = panels[start : start + columns]
+        height = max(panel.image.height for panel in row)
+        cells += [_cell(panel, (width, head, height), style) for panel in row]
+    return gallery(cells, columns=columns, gap=style.gap)
 
 
-def _paste_panel(
-    figure: PIL.Image.Image, panel: Panel, corner: tuple[int, int], cell: tuple[int, int, int], style: Style
-) -> None:
-    """Paste a panel into its cell (width, height of the text, height of the image) at ``corner``."""
-    width, head, high = cell
+def _cell(panel: Panel, cell: tuple[int, int, int], style: Style) -> PIL.Image.Image:
+    """Draw a panel in a cell (width, height of the text, height of the image)."""
+    width, head, height = cell
+    figure = PIL.Image.new("RGB", (width, head + height), PAPER)
     draw = PIL.ImageDraw.Draw(figure)
-    left = corner[0]
-    top = corner[1] + head + (high - panel.image.height) // 2
-    figure.paste(panel.image, (left, top))
-    right, bottom = left + panel.image.width - 1, top + panel.image.height - 1
+    top = head + (height - panel.image.height) // 2
+    figure.paste(panel.image, (0, top))
     # Without a hairline, an image with a white background has no visible border.
-    draw.rectangle((left, top, right, bottom), outline=HAIRLINE)
-    step, line = round(style.text * 1.35), top - style.gap // 2
-    lines = [(text, ink) for text, ink in ((panel.note, FAINT), (panel.caption, INK)) if text]
-    for text, ink in lines:  # from below, so that the text stands on the image
-        small = ink == FAINT
-        font = font_of(max(9, round(style.text * 0.85)) if small else style.text)
-        draw.text((left, line), shortened(text, width, font), fill=ink, font=font, anchor="ld")
-        line -= step
+    draw.rectangle((0, top, panel.image.width - 1, top + panel.image.height - 1), outline=HAIRLINE)
+    line = top - style.gap // 2
+    for text, ink in ((panel.note, FAINT), (panel.caption, INK)):  # from below, so that the text stands on the image
+        if text:
+            font = font_of(max(9, round(style.text * 0.85)) if ink == FAINT else style.text)
+            draw.text((0, line), shortened(text, width, font), fill=ink, font=font, anchor="ld")
+            line -= round(style.text * 1.35)
+    return figure
 
 
 def with_heading(image: PIL.Image.Image, text: str, style: Style, *, badge: int | None = None) -> PIL.Image.Image:
     """Return the image under a heading, with the numbered badge of a point before it if there is one."""
-    figure = PIL.Image.new("RGB", (image.width, image.height + style.row + style.gap // 2), PAPER)
-    figure.paste(image, (0, style.row + style.gap // 2))
+    figure = PIL.ImageOps.expand(image, (0, style.row + style.gap // 2, 0, 0), PAPER)
     left, middle = 0.0, style.row / 2
     if badge is not None:
         layer = PIL.Image.new("RGBA", (figure.width * FINER, style.row * FINER))
@@ -117,8 +109,7 @@ def with_legend(
     image: PIL.Image.Image, entries: Sequence[tuple[str, str]], colour: Colour, style: Style
 ) -> PIL.Image.Image:
     """Return the image above a legend of its marks; ``entries`` are ("dot" or "ring", meaning)."""
-    figure = PIL.Image.new("RGB", (image.width, image.height + style.row + style.gap // 2), PAPER)
-    figure.paste(image, (0, 0))
+    figure = PIL.ImageOps.expand(image, (0, 0, 0, style.row + style.gap // 2), PAPER)
     layer = PIL.Image.new("RGBA", (figure.width * FINER, style.row * FINER))
     pen, draw, font = Pen(PIL.ImageDraw.Draw(layer), style), PIL.ImageDraw.Draw(figure), font_of(style.text)
     top, left = figure.height - style.row, 0.0
