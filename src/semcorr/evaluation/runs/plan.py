@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.datasets.base import Dataset
 from semcorr.datasets.registry import Spec
 from semcorr.errors import SettingsError
 from semcorr.evaluation.runs.records import PairRecord
-from semcorr.storage.record_store import Shard
-from semcorr.evaluation.runs.units import units_of
 from semcorr.evaluation.runs.unit_costs import UnitCosts
+from semcorr.evaluation.runs.units import units_of
+from semcorr.keypoints.predictions import PredictedObject, TransferRecord
+from semcorr.storage.record_store import Shard
 
 SIZE = (500, 375)
 """(width, height) of a picture where no data set tells: a photograph as the benchmarks have them."""

@@ -1,4 +1,4 @@
-"""Run a method over a data set: each source is described once, each pair is one record, and any stop can be continued."""
+"""Run a method over a data set: each source is described once, each pair is one record, and a stopped run continues."""
 
 import contextlib
 import hashlib

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from semcorr.matchers.attention_dift import AttentionDiftMatcher
 from semcorr.imaging.image import Image
+from semcorr.matchers.attention_dift import AttentionDiftMatcher
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings
 from semcorr.matchers.prompt.crops import CORNERS
