@@ -19,6 +19,7 @@ from semcorr.imaging.flow import Flow
 from semcorr.imaging.geometry import Crop
 from semcorr.imaging.image import save_image
 from semcorr.keypoints.base import Annotations, Category
+from semcorr.keypoints.formats import FORMATS
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.matchers.prompt.latent_cache import CachedLatents, LatentCache
 from semcorr.matchers.results import Query
@@ -75,7 +76,7 @@ def the_annotations(folder: Path) -> Annotations:
 def written(kind: str, path: Path) -> Callable[[], object]:
     """What writes a file of more than ``ROOM`` bytes at a path."""
     curve, sure = tuple(np.linspace(0, 1, 200).tolist()), np.random.default_rng(0).random((9, 9))
-    if kind in export.FORMATS:
+    if kind in FORMATS:
         known, one = the_annotations(path.parent), (a_record(),)
         return lambda: export.write(kind, path, known, lambda: iter(one), min_confidence=0.0, info={})
     calibration = Calibration(method="dift", key="k", confidence=curve, probability=curve, source={})

@@ -33,7 +33,6 @@ from semcorr.matchers.results import Matches, Query
 from semcorr.matchers.wrappers.calibration import Calibration
 from semcorr.settings import override
 from semcorr.transfer import export
-from semcorr.transfer.export import Format
 from semcorr.transfer.journal import Journal
 
 MEGAPIXELS = 2.0
@@ -285,7 +284,7 @@ def _annotations(path: Path) -> None:
     _below(path.parent, [picture.path for picture in read_annotations(path).images])
 
 
-def _both_ways(name: Format, path: Path) -> None:
+def _both_ways(name: str, path: Path) -> None:
     """Read annotations, and write them again in the same format with something predicted for every object."""
     known = read_annotations(path)
     _below(path.parent, [picture.path for picture in known.images])

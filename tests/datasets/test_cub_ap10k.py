@@ -63,7 +63,7 @@ def test_crops_are_made_once(cub_copy):
 
 
 def test_training_birds(cub_copy):
-    with pytest.raises(DatasetError, match="expected pairs of train pictures of classes 1 to 3"):
+    with pytest.raises(DatasetError, match="expected pairs of train images of classes 1 to 3"):
         cub.load(cub_copy, "train")
 
 
@@ -173,8 +173,8 @@ def test_ap10k_broken_annotations_are_told(animals):
     [
         ("images.txt", "1 001.Black_footed_Albatross/", "1 ../../", "expected the name of a file below"),
         ("images.txt", "1 001.Black_footed_Albatross/", "1 /etc/", "expected the name of a file below"),
-        ("bounding_boxes.txt", "5.0 4.0 30.0", "5.0 4.0 1e9", "expected a box in the picture"),
-        ("bounding_boxes.txt", "5.0 4.0", "1e300 4.0", "expected a box in the picture"),
+        ("bounding_boxes.txt", "5.0 4.0 30.0", "5.0 4.0 1e9", "expected a box in the image"),
+        ("bounding_boxes.txt", "5.0 4.0", "1e300 4.0", "expected a box in the image"),
     ],
 )
 def test_neither_names_nor_boxes_lead_out(cub_copy, file, old, new, told):

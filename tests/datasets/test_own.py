@@ -119,7 +119,7 @@ def test_boxes_are_not_needed(folder, content):
     [
         ("annotations", None, "expected 'annotations' as a list in .* got None"),
         ("categories", [], "expected every annotation's category in .* got category_id 7 in annotation 1"),
-        ("annotations", [], "expected pictures that share a category"),
+        ("annotations", [], "expected images that share a category"),
         ("annotations", [thing(1, 1, 7, [(1, 2, 2)])], "expected 'keypoints' of annotation 1 as 9 numbers"),
         (
             "annotations",
@@ -139,10 +139,10 @@ def test_a_broken_file_is_told(folder, content, key, value, told):
 
 def test_a_picture_without_a_size_must_be_readable(folder):
     (folder / "c.jpg").write_bytes(b"no picture")
-    with pytest.raises(DatasetError, match=r"expected a picture in '.*c.jpg', got something unreadable"):
+    with pytest.raises(DatasetError, match=r"expected an image in '.*c.jpg', got something unreadable"):
         own.load(folder)
     (folder / "c.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"expected the picture '.*c.jpg', which is not there"):
+    with pytest.raises(DatasetError, match=r"expected the image '.*c.jpg', which is not there"):
         own.load(folder)
 
 

@@ -82,8 +82,8 @@ def test_a_pair_listed_twice_has_two_ids(raw, table):
         (lambda text: text.replace(",", ";", 200).replace(HEADINGS.replace(",", ";"), HEADINGS), "expected 42 columns"),
         (lambda text: text.replace("0.0", "none", 1), r"expected line 2 as 40 numbers .*test_pairs_pf.csv"),
         (lambda text: text.splitlines()[0], "expected a line of headings and then pairs"),
-        (lambda text: text.replace("car(G)/a.png", "../a.png"), r"expected the path of a picture below"),
-        (lambda text: text.replace("car(G)/a.png", "car(G)/z.png"), r"expected the picture '.*z.png', which is not"),
+        (lambda text: text.replace("car(G)/a.png", "../a.png"), r"expected the path of an image below"),
+        (lambda text: text.replace("car(G)/a.png", "car(G)/z.png"), r"expected the image '.*z.png', which is not"),
         (lambda text: text.replace("car(G)/a.png", f"car(G)/{'a' * 300}.png"), "which is not there"),
     ],
 )

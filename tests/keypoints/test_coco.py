@@ -1,9 +1,9 @@
 """COCO there and back: what was there stays, what was found is added, and other people's tools read it."""
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 
 from semcorr.errors import DatasetError
 from semcorr.keypoints import Annotations, TransferRecord, coco, read_annotations
+from semcorr.keypoints.annotation_format import ExportOptions
 
 DOCUMENT: dict[str, Any] = {
     "info": {"year": 2026, "description": "cats – and others"},
@@ -40,9 +41,10 @@ def file(tmp_path: Path) -> Path:
 
 
 def written(annotations: Annotations, records: list[TransferRecord], **options: Any) -> dict[str, Any]:
-    stream = io.BytesIO()
-    coco.write(stream, annotations, lambda: records, **({"min_confidence": 0.5, "info": {}} | options))
-    return json.loads(stream.getvalue())
+    export = ExportOptions(**({"min_confidence": 0.5, "info": {}} | options))
+    with TemporaryDirectory() as folder:
+        (path,) = coco.write(Path(folder) / "out.json", annotations, lambda: records, export)
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_reading(file: Path) -> None:

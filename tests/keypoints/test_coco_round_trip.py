@@ -1,9 +1,9 @@
 """What is written as COCO is read as the same annotations, and nothing that was in a file is changed."""
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from semcorr.keypoints import AnnotatedImage, Annotations, Category, Instance, PredictedObject, TransferRecord, coco
+from semcorr.keypoints.annotation_format import ExportOptions
 from semcorr.keypoints.read import read_annotations
 
 NAMES = {"cat": ("ear", "tail", "paw"), "bird – été": ("beak",)}
@@ -20,9 +21,10 @@ KINDS = {name: Category(id=number, name=name, keypoints=names) for number, (name
 
 
 def written(annotations: Annotations, records: list[TransferRecord]) -> dict[str, Any]:
-    stream = io.BytesIO()
-    coco.write(stream, annotations, lambda: records, min_confidence=0.5, info={"method": "dift"})
-    return json.loads(stream.getvalue())
+    options = ExportOptions(min_confidence=0.5, info={"method": "dift"})
+    with TemporaryDirectory() as folder:
+        (path,) = coco.write(Path(folder) / "out.json", annotations, lambda: records, options)
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_again(folder: Path, document: dict[str, Any]) -> Annotations:

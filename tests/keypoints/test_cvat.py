@@ -1,8 +1,8 @@
 """CVAT for images 1.1, read and written back. Its own importer's answer: test_importers.py."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -12,6 +12,7 @@ import pytest
 
 from semcorr.errors import DatasetError
 from semcorr.keypoints import Annotations, Category, PredictedObject, TransferRecord, cvat, read_annotations
+from semcorr.keypoints.annotation_format import ExportOptions
 
 CATS = {"cat": Category(id=1, name="cat", keypoints=("ear", "tail", "paw"))}
 DRAWING = (
@@ -180,9 +181,9 @@ def test_entities_are_never_read(tmp_path: Path) -> None:
 
 
 def written(known: Annotations, *records: TransferRecord) -> ET.Element:
-    stream = io.BytesIO()
-    cvat.write(stream, known, records, min_confidence=0.5)
-    return ET.fromstring(stream.getvalue())  # noqa: S314  # our own
+    with TemporaryDirectory() as folder:
+        (path,) = cvat.write(Path(folder) / "out.xml", known, lambda: records, ExportOptions(min_confidence=0.5))
+        return ET.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314  # our own
 
 
 def predicted(**changes: Any) -> PredictedObject:

@@ -10,7 +10,7 @@ import pytest
 
 from semcorr.errors import DatasetError
 from semcorr.keypoints import read_annotations
-from semcorr.keypoints.file_reader import Folder
+from semcorr.keypoints.file_reader import DataFolder
 from semcorr.keypoints.image_paths import ImagePaths
 
 NFC = unicodedata.normalize("NFC", "café-été.png")
@@ -26,7 +26,7 @@ def tree(root: Path, *files: str) -> Path:
 
 
 def paths(root: Path, images: str | None = "images") -> ImagePaths:
-    folder = Folder(root=root, title="Annotations", advice="Correct the file.")
+    folder = DataFolder(root=root, title="Annotations", advice="Correct the file.")
     return ImagePaths(folder, None if images is None else root / images)
 
 
@@ -149,7 +149,7 @@ def test_a_file_that_belongs_to_its_own_name_is_nobody_elses(tmp_path: Path) -> 
     alone = paths(tmp_path)
     assert alone.find("day2/a.png") == tmp_path / "images" / "day1" / "a.png"
     assert alone.notes == (
-        f"image files that lie in other folders than their names say: 1, such as 'day2/a.png', which is "
+        f"image files that are in other folders than their names say: 1, such as 'day2/a.png', which is "
         f"{str(tmp_path / 'images' / 'day1' / 'a.png')!r}",
     )
 
@@ -170,9 +170,9 @@ def test_what_is_no_name_is_refused(tmp_path: Path, name: str) -> None:
         paths(tmp_path, None).find(name)
 
 
-def test_several_readings_are_tried_in_order(tmp_path: Path) -> None:
+def test_several_possible_paths_are_tried_in_order(tmp_path: Path) -> None:
     tree(tmp_path / "images", "day2/a.png")
-    found = paths(tmp_path).find_all(["x"], readings=lambda name: ["day2/0123abcd-a.png", "day2/a.png"])
+    found = paths(tmp_path).find_all(["x"], possible_paths=lambda name: ["day2/0123abcd-a.png", "day2/a.png"])
     assert found == {"x": tmp_path / "images" / "day2" / "a.png"}
 
 

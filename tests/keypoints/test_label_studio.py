@@ -12,7 +12,8 @@ import pytest
 
 from semcorr.errors import DatasetError
 from semcorr.keypoints import Annotations, Category, PredictedObject, TransferRecord, label_studio, read_annotations
-from semcorr.keypoints.label_studio.addresses import image_fields, readings
+from semcorr.keypoints.annotation_format import ExportOptions
+from semcorr.keypoints.label_studio.addresses import image_fields, possible_paths
 
 SIZE = (200, 100)
 
@@ -281,12 +282,12 @@ def test_the_image_is_the_field_that_looks_like_one(tmp_path: Path) -> None:
     ],
 )
 def test_addresses_keep_their_folders(address: str, first: str) -> None:
-    assert readings(address)[0] == first
+    assert possible_paths(address)[0] == first
 
 
 def test_an_uploaded_name_is_tried_without_what_the_upload_put_before_it() -> None:
-    assert readings("/data/upload/3/0000000b-x.png")[-1] == "x.png"
-    assert readings("folder/0000000b-x.png") == ("folder/0000000b-x.png",)
+    assert possible_paths("/data/upload/3/0000000b-x.png")[-1] == "x.png"
+    assert possible_paths("folder/0000000b-x.png") == ("folder/0000000b-x.png",)
 
 
 def test_equal_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:
@@ -365,11 +366,10 @@ def record(file: str, *found: PredictedObject) -> TransferRecord:
 
 def written(folder: Path, known: Annotations, *records: TransferRecord) -> tuple[list[dict[str, Any]], Annotations]:
     """The tasks that are written, and what is read again from them and the configuration beside them."""
-    tasks = list(label_studio.tasks(records, known, min_confidence=0.5, version="semcorr dift"))
-    path = folder / "out.json"
-    path.write_text(json.dumps(tasks), encoding="utf-8")
-    (folder / "out.config.xml").write_text(label_studio.labelling_config(known), encoding="utf-8")
-    return tasks, read_annotations(path)
+    options = ExportOptions(min_confidence=0.5, info={"method": "dift"})
+    path, interface = label_studio.write(folder / "out.json", known, lambda: records, options)
+    assert interface == folder / "out.config.xml"
+    return json.loads(path.read_text(encoding="utf-8")), read_annotations(path)
 
 
 def project(folder: Path) -> Annotations:

@@ -18,7 +18,7 @@ from semcorr.app.workspace import Cell, Point, Workspace
 from semcorr.errors import PointError
 from semcorr.imaging.image import Image
 from semcorr.keypoints.base import MISSING, VISIBLE, AnnotatedImage, Category, Instance
-from semcorr.keypoints.coco import truth_document
+from semcorr.keypoints.coco import build_document
 from semcorr.keypoints.provenance import ACCEPTED, MARK, PREDICTED, predicted_mark
 from semcorr.visualization.matches import match_figure
 
@@ -113,7 +113,7 @@ def coco_file(work: Workspace) -> bytes:
         (_annotated(name, points, len(work.points)), image.size)
         for name, image, points in zip(names, images, locations, strict=True)
     ]
-    document: dict[str, Any] = truth_document([category], annotated)
+    document: dict[str, Any] = build_document([category], annotated)
     targets = [target for target in work.target_ids if located(work, target)]
     for record, target in zip(document["annotations"][1:], targets, strict=True):
         record |= _extra_fields(work, target)

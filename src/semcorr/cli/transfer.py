@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -16,7 +16,6 @@ from semcorr.errors import SettingsError, TransferError
 
 if TYPE_CHECKING:
     from semcorr.keypoints import Annotations
-    from semcorr.transfer.export import Format
     from semcorr.transfer.journal import Journal
     from semcorr.transfer.plan import Plan, TransferSettings
     from semcorr.transfer.run import Outcome
@@ -75,9 +74,7 @@ def transfer(
     *targets: str,
     images: Path | None = None,
     output: Output,
-    formats: Annotated[
-        tuple[Literal["coco", "label-studio", "cvat", "csv"], ...], Parameter(name="--format", negative="")
-    ] = ("coco",),
+    formats: Annotated[tuple[str, ...], Parameter(name="--format", negative="")] = ("coco",),
     review: Path | None = None,
     shard: str = "1/1",
     workers: int = 1,
@@ -235,7 +232,7 @@ def _stoppable(output: Path) -> Iterator[None]:
 
 
 def _write(
-    paths: Mapping["Format", Path],
+    paths: Mapping[str, Path],
     known: "Annotations",
     journal: "Journal",
     targets: Sequence["Target"],

@@ -8,7 +8,7 @@ import numpy as np
 from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.datasets.spair import read_pair
 from semcorr.imaging.geometry import corner_box, pixel_points
-from semcorr.keypoints.file_reader import Folder, open_folder
+from semcorr.keypoints.file_reader import DataFile, open_folder
 from semcorr.progress import Progress
 
 SETTINGS = ("intra-species", "cross-species", "cross-family")
@@ -24,7 +24,7 @@ _ADVICE = (
     "Prepare it as the benchmark's authors describe: PairAnnotation, ImageAnnotation and JPEGImages in one folder."
 )
 
-_Annotations = dict[Path, dict[str, Any]]
+_Annotations = dict[DataFile, dict[str, Any]]
 
 
 def load(
@@ -32,79 +32,73 @@ def load(
 ) -> Dataset:
     """Read the pairs of ``PairAnnotation/<split>`` (``..._cross_species``, ``..._cross_family``), by file name.
 
-    A pair file either is one of SPair-71k's layout, or names two annotations (``src_json_path``, ``trg_json_path``,
+    A pair file either has SPair-71k's layout, or names two annotations (``src_json_path``, ``trg_json_path``,
     read from "ImageAnnotation" on) that hold bbox (x, y, width, height), width, height and 17 key-points as x, y, v;
-    the picture lies in JPEGImages under the same path. Points with v > 0 on both sides are the common ones, as in the
-    public code. The category is what stands behind the colon of the pair's file name: a species, a family, or "all".
+    the image is in JPEGImages under the same path. Points with v > 0 on both sides are the common ones, as in the
+    public code. The category follows the colon in the pair's file name: a species, a family, or "all".
 
     Args:
-        data: The benchmark's folder, or the one that it lies in (called ap-10k).
+        data: The benchmark's folder, or the one that it is in (called ap-10k).
         split: "trn", "val" or "test".
         setting: One of ``SETTINGS``.
         progress: Called as ``("read", pairs done, pairs in all)``.
 
     Raises:
-        DatasetError: the folder is something else, or a file is missing or broken.
+        DatasetError: The folder is something else, or a file is missing or broken.
     """
     folder = open_folder(
         data,
         ["ap-10k", "AP-10K"],
         lambda root: (root / "PairAnnotation").is_dir(),
         title="AP-10K",
-        wanted="the folder PairAnnotation",
+        expected="the folder PairAnnotation",
         advice=_ADVICE,
     )
-    place = folder.root / "PairAnnotation" / (split + _SUFFIX[setting])
-    paths = sorted(place.glob("*.json"))
+    pair_folder = folder.root / "PairAnnotation" / (split + _SUFFIX[setting])
+    paths = sorted(pair_folder.glob("*.json"))
     if not paths:
-        raise folder.wrong(f"expected .json files of pairs in {str(place)!r}, got none.")
+        raise folder.error(f"expected .json files of pairs in {str(pair_folder)!r}, got none.")
     known: _Annotations = {}
     pairs = []
     for number, path in enumerate(paths):
-        record = folder.json(path)
-        pairs.append(read_pair(folder, path, record) if "src_kps" in record else _pair(folder, path, record, known))
+        file = DataFile(folder=folder, path=path)
+        record = file.json()
+        pairs.append(read_pair(file, record) if "src_kps" in record else _pair(file, record, known))
         if progress and number % 500 == 0:
             progress("read", number, len(paths))
     return Dataset(name="ap10k", split=split, pairs=pairs, threshold="target-box", root=folder.root, setting=setting)
 
 
-def _pair(folder: Folder, path: Path, record: dict[str, Any], known: _Annotations) -> Pair:
-    files = [_annotation_file(folder, path, record, side) for side in ("src", "trg")]
-    for file in files:
-        if file not in known:
-            known[file] = folder.json(file)
-    arrays = [_key_points(folder, file, known[file]) for file in files]
+def _pair(file: DataFile, record: dict[str, Any], known: _Annotations) -> Pair:
+    files = [_annotation_file(file, record, side) for side in ("src", "trg")]
+    for one in files:
+        if one not in known:
+            known[one] = one.json()
+    arrays = [_key_points(one, known[one]) for one in files]
     common = (arrays[0][:, 2] > 0) & (arrays[1][:, 2] > 0)
-    source, target = (
-        _picture(folder, file, known[file], array[common, :2]) for file, array in zip(files, arrays, strict=True)
-    )
+    source, target = (_image(one, known[one], array[common, :2]) for one, array in zip(files, arrays, strict=True))
     names = tuple(POINTS[number] for number in np.flatnonzero(common))
-    category = path.stem.rpartition(":")[2]
-    return Pair(id=path.stem, category=category, source=source, target=target, names=names)
+    category = file.path.stem.rpartition(":")[2]
+    return Pair(id=file.path.stem, category=category, source=source, target=target, names=names)
 
 
-def _annotation_file(folder: Folder, path: Path, record: dict[str, Any], side: str) -> Path:
-    """Pair files hold paths from wherever they were made; what counts begins at ImageAnnotation."""
-    text: str = folder.field(record, f"{side}_json_path", str, path)
+def _annotation_file(file: DataFile, record: dict[str, Any], side: str) -> DataFile:
+    """The annotation that a pair file names; of its path on another machine, what follows ImageAnnotation counts."""
+    text: str = file.field(record, f"{side}_json_path", str)
     parts = PurePosixPath(text.replace("\\", "/")).parts
     if "ImageAnnotation" not in parts or ".." in parts:
-        raise folder.wrong(f"expected a path below ImageAnnotation as {side}_json_path in {str(path)!r}, got {text!r}.")
-    return folder.below(*parts[parts.index("ImageAnnotation") :])
+        raise file.error(f"a path below ImageAnnotation as {side}_json_path", repr(text))
+    return file.folder.file(*parts[parts.index("ImageAnnotation") :])
 
 
-def _key_points(folder: Folder, file: Path, record: dict[str, Any]) -> np.ndarray:
-    values = folder.field(record, "keypoints", list, file)
-    return np.array(folder.numbers(values, 3 * len(POINTS), "'keypoints'", file)).reshape(-1, 3)
+def _key_points(file: DataFile, record: dict[str, Any]) -> np.ndarray:
+    values = file.field(record, "keypoints", list)
+    return np.array(file.numbers(values, 3 * len(POINTS), "'keypoints'")).reshape(-1, 3)
 
 
-def _picture(folder: Folder, file: Path, record: dict[str, Any], points: np.ndarray) -> PairImage:
-    sides = [folder.field(record, side, int, file) for side in ("width", "height")]
-    width, height = folder.size(sides, "'width' and 'height'", file)
-    box = corner_box(*folder.numbers(folder.field(record, "bbox", list, file), 4, "'bbox'", file))
-    below = file.relative_to(folder.root / "ImageAnnotation").with_suffix(".jpg")
-    return PairImage(
-        path=folder.root / "JPEGImages" / below,
-        size=(width, height),
-        points=pixel_points(points, (width, height)),
-        box=box,
-    )
+def _image(file: DataFile, record: dict[str, Any], points: np.ndarray) -> PairImage:
+    size = file.size([file.field(record, side, int) for side in ("width", "height")], "'width' and 'height'")
+    box = corner_box(*file.numbers(file.field(record, "bbox", list), 4, "'bbox'"))
+    root = file.folder.root
+    name = file.path.relative_to(root / "ImageAnnotation").with_suffix(".jpg")
+    return PairImage(path=root / "JPEGImages" / name, size=size, points=pixel_points(points, size), box=box)

@@ -1,4 +1,4 @@
-"""What every benchmark is read into: pairs of pictures with their common visible key-points."""
+"""What every benchmark is read into: pairs of images with their common visible key-points."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +14,12 @@ from semcorr.imaging.geometry import Box
 class PairImage:
     """One side of a pair.
 
-    ``points`` are the pair's common points, (x, y) in pixels of the file as a person sees it (continuous: (0, 0) is
-    the top-left corner of the first pixel, its middle is (0.5, 0.5)). ``size`` is (width, height). ``box`` is the
-    object's, where the benchmark has one.
+    Attributes:
+        path: The image file.
+        size: (width, height) in pixels.
+        points: The pair's common points, (x, y) in pixels of the upright image (continuous: (0, 0) is the top-left
+            corner of the first pixel, its centre is (0.5, 0.5)).
+        box: The object's, where the benchmark has one.
     """
 
     path: Path
@@ -29,9 +32,14 @@ class PairImage:
 class Pair:
     """A source and a target of one category.
 
-    ``id`` is unique in its data set and the same on every machine. ``names`` are those of the common points, or
-    their ids. ``flags`` hold what breakdowns are made by: ``viewpoint``, ``scale``, ``truncation`` and
-    ``occlusion`` as in SPair-71k, and others by data set.
+    Attributes:
+        id: Unique in its data set and the same on every machine.
+        category: Of both images' objects.
+        source: The image whose points are given.
+        target: The image in which they are searched.
+        names: Names of the common points, or their ids.
+        flags: What reports are grouped by: ``viewpoint``, ``scale``, ``truncation`` and ``occlusion`` as in SPair-71k,
+            and others by data set.
     """
 
     id: str
@@ -44,11 +52,16 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """Pairs in the benchmark's own order, and how the benchmark is measured unless one says otherwise.
+    """Pairs in the benchmark's own order, and the benchmark's default measure.
 
-    ``setting`` is which of several protocols of the benchmark this is ("" when there is one). ``threshold`` names
-    the default rule of :mod:`semcorr.evaluation.metrics.protocol`, such as "target-box".
-    ``root`` is the folder that picture paths lie in. ``notes`` say what was left out or is doubtful, a sentence each.
+    Attributes:
+        name: The benchmark's.
+        split: Which of its splits.
+        pairs: The pairs.
+        threshold: The default rule of :mod:`semcorr.evaluation.metrics.protocol`, such as "target-box".
+        root: The folder of the images.
+        setting: Which of several protocols of the benchmark ("" when there is one).
+        notes: What was left out or is doubtful, a sentence each.
     """
 
     name: str

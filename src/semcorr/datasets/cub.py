@@ -1,4 +1,4 @@
-"""CUB-200-2011, by two of the protocols that figures are published under. They cannot be compared with each other."""
+"""CUB-200-2011, by two of the protocols of published figures, which cannot be compared with each other."""
 
 import itertools
 from collections.abc import Collection, Mapping
@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.errors import DatasetError
 from semcorr.imaging.geometry import Box, corner_box, pixel_points
-from semcorr.imaging.image import known_formats, save_image
-from semcorr.keypoints.file_reader import Folder, open_folder, quiet
+from semcorr.imaging.image import known_formats, quiet, save_image
+from semcorr.keypoints.file_reader import DataFile, DataFolder, open_folder
 from semcorr.progress import Progress
 
 PARTS = 15
@@ -29,7 +29,7 @@ _CROP_PADDING = 0.05
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Bird:
-    """One annotated picture: all parts as continuous points, and which of them are visible."""
+    """One annotated image: all parts as continuous points, and which of them are visible."""
 
     path: Path
     category: str
@@ -42,32 +42,31 @@ class _Bird:
 def load(data: Path, split: str = "test", *, setting: str = "released", progress: Progress | None = None) -> Dataset:
     """Read the pairs of classes 1 to 3 of a split, by one protocol.
 
-    "released", the paper's authors' code: unordered pairs (the earlier picture is the source) of whole pictures,
+    "released", the paper's authors' code: unordered pairs (the earlier image is the source) of whole images,
     threshold ``reference-cub``.
 
     "asic", as ASIC measures: all ordered pairs of square crops of 256 x 256 around the box padded by 5 %, threshold by
     the crop's side, averaged per point. The crops are written into the benchmark's folder ``asic-256`` once. Where
-    a crop reaches beyond the picture, the picture's edge is repeated. ASIC's own code takes pictures and boxes
-    from a cleaned list that is no part of CUB, and one class at a time; here they are CUB's own, of the same classes as
-    above.
+    a crop reaches beyond the image, the image's edge is repeated. ASIC's own code takes images and boxes from a cleaned
+    list that is not part of CUB, and one class at a time; here they are CUB's own, of the same classes as above.
 
     A pair's category is its class's folder, such as "001.Black_footed_Albatross".
 
     Args:
-        data: The benchmark's folder, or the one that it lies in (called CUB_200_2011).
+        data: The benchmark's folder, or the one that it is in (called CUB_200_2011).
         split: "train" or "test", as train_test_split.txt has it.
         setting: One of ``SETTINGS``.
-        progress: Called as ``("read", pictures done, pictures in all)``.
+        progress: Called as ``("read", images done, images in all)``.
 
     Raises:
-        DatasetError: the folder is something else, or a file is missing or broken.
+        DatasetError: The folder is something else, or a file is missing or broken.
     """
     folder = open_folder(
         data,
         ["CUB_200_2011"],
         lambda root: (root / "images.txt").is_file(),
         title="CUB-200-2011",
-        wanted="the file images.txt",
+        expected="the file images.txt",
         advice=_ADVICE,
     )
     names = _part_names(folder)
@@ -81,86 +80,83 @@ def load(data: Path, split: str = "test", *, setting: str = "released", progress
         if setting == "asic" or first < second
     ]
     if not pairs:
-        raise folder.wrong(f"expected pairs of {split} pictures of classes 1 to 3 in images.txt, got none.")
+        raise folder.error(f"expected pairs of {split} images of classes 1 to 3 in images.txt, got none.")
     threshold = "reference-cub" if setting == "released" else "image"
     return Dataset(name="cub", split=split, pairs=pairs, threshold=threshold, root=folder.root, setting=setting)
 
 
-def _birds(folder: Folder, split: str, progress: Progress | None) -> list[_Bird]:
+def _birds(folder: DataFolder, split: str, progress: Progress | None) -> list[_Bird]:
     names = _table(folder, "images.txt", 1)
     labels = _table(folder, "image_class_labels.txt", 1, names)
     train = _table(folder, "train_test_split.txt", 1, names)
     boxes = _table(folder, "bounding_boxes.txt", 4, names)
     kept = {str(label) for label in CLASSES}
-    wanted = [image for image in names if labels[image][0] in kept and (train[image][0] == "1") == (split == "train")]
-    parts = _parts(folder, wanted)
+    chosen = [image for image in names if labels[image][0] in kept and (train[image][0] == "1") == (split == "train")]
+    parts = _parts(folder.file("parts", "part_locs.txt"), chosen)
+    box_file = folder.file("bounding_boxes.txt")
     birds = []
-    for number, image in enumerate(wanted):
+    for number, image in enumerate(chosen):
         path = folder.below("images", names[image][0])
         size = folder.image_size(path)
-        numbers = folder.numbers(boxes[image], 4, f"the box of image {image}", folder.root / "bounding_boxes.txt")
-        places, visible = parts[image][:, :2], parts[image][:, 2] == 1
+        numbers = box_file.numbers(boxes[image], 4, f"the box of image {image}")
         birds.append(
             _Bird(
                 path=path,
                 category=path.parent.name,
                 size=size,
                 box=corner_box(*numbers),
-                parts=pixel_points(places, size),
-                visible=visible,
+                parts=pixel_points(parts[image][:, :2], size),
+                visible=parts[image][:, 2] == 1,
             )
         )
         if progress:
-            progress("read", number + 1, len(wanted))
+            progress("read", number + 1, len(chosen))
     return birds
 
 
-def _table(folder: Folder, name: str, columns: int, images: Collection[str] | None = None) -> Mapping[str, list[str]]:
+def _table(
+    folder: DataFolder, name: str, columns: int, images: Collection[str] | None = None
+) -> Mapping[str, list[str]]:
     """The lines of a file by their first column; every one of ``images`` must have a line."""
-    path = folder.root / name
+    file = folder.file(name)
     rows: dict[str, list[str]] = {}
-    for number, line in enumerate(folder.lines(path), start=1):
+    for number, line in enumerate(file.lines(), start=1):
         image, *values = line.split()
         if len(values) != columns:
-            raise folder.wrong(
-                f"expected {columns + 1} columns in line {number} of {str(path)!r}, got {len(values) + 1}."
-            )
+            raise file.error(f"{columns + 1} columns", str(len(values) + 1), at=f"line {number}")
         rows[image] = values
     missing = [image for image in images or () if image not in rows]
     if missing:
-        raise folder.wrong(
-            f"expected a line for every image of images.txt in {str(path)!r}, "
-            f"got none for {len(missing)}, the first of them image {missing[0]}."
-        )
+        got = f"none for {len(missing)}, the first of them image {missing[0]}"
+        raise file.error("a line for every image of images.txt", got)
     return rows
 
 
-def _parts(folder: Folder, wanted: Collection[str]) -> dict[str, Float[np.ndarray, "parts 3"]]:
-    """x, y and visible of every part of every wanted image."""
-    path = folder.root / "parts" / "part_locs.txt"
-    found = {image: np.full((PARTS, 3), np.nan) for image in wanted}
-    for number, line in enumerate(folder.lines(path), start=1):
+def _parts(file: DataFile, images: Collection[str]) -> dict[str, Float[np.ndarray, "parts 3"]]:
+    """x, y and visible of every part of every image."""
+    parts = {image: np.full((PARTS, 3), np.nan) for image in images}
+    for number, line in enumerate(file.lines(), start=1):
         image, *values = line.split()
-        if image not in found:
+        if image not in parts:
             continue
-        part, *place = folder.numbers(values, 4, f"part, x, y, visible in line {number}", path)
+        part, *location = file.numbers(values, 4, f"part, x, y, visible in line {number}")
         if part not in range(1, PARTS + 1):
-            raise folder.wrong(f"expected a part from 1 to {PARTS} in line {number} of {str(path)!r}, got {part:g}.")
-        found[image][int(part) - 1] = place
-    for image, places in found.items():
-        lacking = int(np.isnan(places[:, 0]).sum())
-        if lacking:
-            raise folder.wrong(f"expected {PARTS} parts of image {image} in {str(path)!r}, got {PARTS - lacking}.")
-    return found
+            raise file.error(f"a part from 1 to {PARTS}", f"{part:g}", at=f"line {number}")
+        parts[image][int(part) - 1] = location
+    for image, locations in parts.items():
+        missing = int(np.isnan(locations[:, 0]).sum())
+        if missing:
+            raise file.error(f"{PARTS} parts of image {image}", str(PARTS - missing))
+    return parts
 
 
-def _part_names(folder: Folder) -> tuple[str, ...]:
+def _part_names(folder: DataFolder) -> tuple[str, ...]:
     """The parts' names where the folder has them, else their ids."""
-    path = folder.root / "parts" / "parts.txt"
+    file = folder.file("parts", "parts.txt")
     ids = tuple(str(part + 1) for part in range(PARTS))
-    if not path.is_file():
+    if not file.path.is_file():
         return ids
-    named = dict(line.split(maxsplit=1) for line in folder.lines(path) if " " in line)
+    named = dict(line.split(maxsplit=1) for line in file.lines() if " " in line)
     return tuple(named.get(part, part) for part in ids)
 
 
@@ -176,12 +172,12 @@ def _pair(source: _Bird, target: _Bird, names: tuple[str, ...]) -> Pair:
     )
 
 
-def _cropped(folder: Folder, bird: _Bird) -> _Bird:
-    """The bird in a square crop around its padded box, written as a picture of its own if it is not there yet."""
+def _cropped(folder: DataFolder, bird: _Bird) -> _Bird:
+    """The bird in a square crop around its padded box, written as an image of its own if it is missing."""
     x0, y0, x1, y1 = bird.box
-    # As far as boxes reach beyond pictures, it is by a few pixels; a crop of any size would fill the memory.
+    # Real boxes reach beyond their images by a few pixels at most; a crop of any size would fill the memory.
     if not (max(x1 - x0, y1 - y0) <= 2 * max(bird.size) and all(abs(edge) <= 4 * max(bird.size) for edge in bird.box)):
-        raise folder.wrong(f"expected a box in the picture {str(bird.path)!r}, got {bird.box}.")
+        raise folder.error(f"expected a box in the image {str(bird.path)!r}, got {bird.box}.")
     side = max(1, round(max(x1 - x0, y1 - y0) * (1 + 2 * _CROP_PADDING)))
     left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
     path = folder.root / f"asic-{_CROP_SIDE}" / bird.category / f"{bird.path.stem}.png"
@@ -192,15 +188,15 @@ def _cropped(folder: Folder, bird: _Bird) -> _Bird:
     return replace(bird, path=path, size=(_CROP_SIDE, _CROP_SIDE), box=box, parts=(bird.parts - (left, top)) * scale)
 
 
-def _write_crop(folder: Folder, source: Path, square: tuple[int, int, int], path: Path) -> None:
+def _write_crop(folder: DataFolder, source: Path, square: tuple[int, int, int], path: Path) -> None:
     left, top, side = square
     try:
-        with quiet(), PIL.Image.open(source, formats=known_formats()) as picture:
-            pixels = np.asarray(PIL.ImageOps.exif_transpose(picture).convert("RGB"))
+        with quiet(), PIL.Image.open(source, formats=known_formats()) as image:
+            pixels = np.asarray(PIL.ImageOps.exif_transpose(image).convert("RGB"))
     except Exception as error:  # Decoders raise whatever their code stumbles over in a broken file.
-        raise folder.wrong(f"expected a picture in {str(source)!r}, got something unreadable.") from error
+        raise folder.error(f"expected an image in {str(source)!r}, got something unreadable.") from error
     height, width = pixels.shape[:2]
-    # The nearest column and row of the picture: beyond its edge, the edge again.
+    # The nearest column and row of the image: beyond its edge, the edge again.
     columns = np.clip(np.arange(left, left + side), 0, width - 1)
     rows = np.clip(np.arange(top, top + side), 0, height - 1)
     crop = PIL.Image.fromarray(pixels[rows[:, None], columns])

@@ -1,4 +1,4 @@
-"""A data set's declared sizes compared with its images, and its coordinates brought into the images' own pixels."""
+"""A data set's declared sizes compared with its images, and its coordinates scaled to the images' own pixels."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,10 +10,11 @@ from semcorr.datasets.base import Dataset, PairImage
 from semcorr.errors import DatasetError, ImageError
 from semcorr.imaging.image import image_size
 from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
+from semcorr.keypoints.predictions import scaled_box
 
 
 def measure(dataset: Dataset, *, rescale: bool = False) -> Dataset:
-    """The data set with the sizes of its images, read from their headers; those that cannot be read stay as declared.
+    """The data set with its images' own sizes, from their headers; those that cannot be read keep the declared one.
 
     Args:
         dataset: The pairs.
@@ -40,33 +41,33 @@ def measure(dataset: Dataset, *, rescale: bool = False) -> Dataset:
 
 
 def _sizes(dataset: Dataset) -> dict[Path, tuple[int, int]]:
-    found: dict[Path, tuple[int, int]] = {}
+    sizes: dict[Path, tuple[int, int]] = {}
     for path in {side.path for pair in dataset.pairs for side in (pair.source, pair.target)}:
         try:
-            found[path] = image_size(path)
+            sizes[path] = image_size(path)
         except ImageError:
-            continue  # A run says so of the pair, and data check counts them.
-    return found
+            continue  # A run reports it for the pair, and data check counts them.
+    return sizes
 
 
 def _measured(
     dataset: Dataset,
-    picture: PairImage,
+    image: PairImage,
     sizes: Mapping[Path, tuple[int, int]],
     swapped: dict[Path, str],
     rescale: bool,
 ) -> PairImage:
-    actual = sizes.get(picture.path, picture.size)
-    if actual == picture.size:
-        return picture
-    path = picture.path
+    path = image.path
+    actual = sizes.get(path, image.size)
+    if actual == image.size:
+        return image
     file = path.relative_to(dataset.root).as_posix() if path.is_relative_to(dataset.root) else str(path)
-    x, y = declared_scale(file, picture.size, actual, rescale=rescale)
-    box = picture.box and (picture.box[0] * x, picture.box[1] * y, picture.box[2] * x, picture.box[3] * y)
-    points = picture.points * np.array([x, y])
-    swap = declared_swap(file, picture.size, actual)
+    x, y = declared_scale(file, image.size, actual, rescale=rescale)
+    box = scaled_box(image.box, (x, y))
+    points = image.points * np.array([x, y])
+    swap = declared_swap(file, image.size, actual)
     if swap is not None:
         if reaches_outside(np.concatenate([points, np.reshape(box or (), (-1, 2))]), actual):
-            raise ImageError(wrong_orientation(file, picture.size, actual))
+            raise ImageError(wrong_orientation(file, image.size, actual))
         swapped[path] = swap
-    return replace(picture, size=actual, points=points, box=box)
+    return replace(image, size=actual, points=points, box=box)

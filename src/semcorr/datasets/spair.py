@@ -5,7 +5,7 @@ from typing import Any
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.imaging.geometry import Box, pixel_points
-from semcorr.keypoints.file_reader import Folder, open_folder
+from semcorr.keypoints.file_reader import DataFile, open_folder
 from semcorr.progress import Progress
 
 _TITLES = {"spair": "SPair-71k", "spair-u": "SPair-U"}
@@ -23,63 +23,60 @@ _FLAGS = {
 
 
 def load(data: Path, split: str = "test", *, name: str = "spair", progress: Progress | None = None) -> Dataset:
-    """Read the pairs of ``Layout/large/<split>.txt``, in its order; no picture is opened.
+    """Read the pairs of ``Layout/large/<split>.txt``, in its order; no image is opened.
 
     Point names are the ids of ``kps_ids``. Flags: viewpoint, scale, truncation, occlusion, mirror.
 
     Args:
-        data: The benchmark's folder, or the one that it lies in.
+        data: The benchmark's folder, or the one that it is in.
         split: "trn", "val" or "test".
         name: "spair" or "spair-u".
         progress: Called as ``("read", pairs done, pairs in all)``.
 
     Raises:
-        DatasetError: the folder is something else, or a file is missing or broken.
+        DatasetError: The folder is something else, or a file is missing or broken.
     """
-    title = _TITLES[name]
     folder = open_folder(
         data,
-        [title],
+        [_TITLES[name]],
         lambda root: (root / "Layout" / "large").is_dir(),
-        title=title,
-        wanted="the folder Layout/large",
+        title=_TITLES[name],
+        expected="the folder Layout/large",
         advice=_ADVICE[name],
     )
-    lines = folder.lines(folder.root / "Layout" / "large" / f"{split}.txt")
+    lines = folder.file("Layout", "large", f"{split}.txt").lines()
     pairs = []
     for number, line in enumerate(lines):
-        path = folder.below("PairAnnotation", split, f"{line}.json")
-        pairs.append(read_pair(folder, path, folder.json(path)))
+        file = folder.file("PairAnnotation", split, f"{line}.json")
+        pairs.append(read_pair(file, file.json()))
         if progress and number % 500 == 0:
             progress("read", number, len(lines))
     if not pairs:
-        raise folder.wrong(f"expected pairs in {f'Layout/large/{split}.txt'!r}, got none.")
+        raise folder.error(f"expected pairs in {f'Layout/large/{split}.txt'!r}, got none.")
     return Dataset(name=name, split=split, pairs=pairs, threshold="target-box", root=folder.root)
 
 
-def read_pair(folder: Folder, path: Path, record: dict[str, Any]) -> Pair:
-    """The pair that one file of ``PairAnnotation`` holds.
+def read_pair(file: DataFile, record: dict[str, Any]) -> Pair:
+    """The pair that one file of ``PairAnnotation`` holds; ``record`` is its content.
 
     Raises:
-        DatasetError: a field is missing or broken.
+        DatasetError: A field is missing or broken.
     """
-    category = folder.field(record, "category", str, path)
-    names = tuple(map(str, folder.field(record, "kps_ids", list, path)))
-    source, target = (_side(folder, path, record, side, category) for side in ("src", "trg"))
+    category = file.field(record, "category", str)
+    names = tuple(map(str, file.field(record, "kps_ids", list)))
+    source, target = (_side(file, record, side, category) for side in ("src", "trg"))
     if not len(names) == len(source.points) == len(target.points):
-        raise folder.wrong(
-            f"expected as many src_kps and trg_kps as kps_ids in {str(path)!r}, "
-            f"got {len(source.points)}, {len(target.points)} and {len(names)}."
-        )
+        got = f"{len(source.points)}, {len(target.points)} and {len(names)}"
+        raise file.error("as many src_kps and trg_kps as kps_ids", got)
     flags = {flag: record[key] for key, flag in _FLAGS.items() if isinstance(record.get(key), int)}
-    return Pair(id=path.stem, category=category, source=source, target=target, names=names, flags=flags)
+    return Pair(id=file.path.stem, category=category, source=source, target=target, names=names, flags=flags)
 
 
-def _side(folder: Folder, path: Path, record: dict[str, Any], side: str, category: str) -> PairImage:
-    size = folder.size(folder.field(record, f"{side}_imsize", list, path)[:2], f"{side}_imsize", path)
-    x0, y0, x1, y1 = folder.numbers(folder.field(record, f"{side}_bndbox", list, path), 4, f"{side}_bndbox", path)
+def _side(file: DataFile, record: dict[str, Any], side: str, category: str) -> PairImage:
+    size = file.size(file.field(record, f"{side}_imsize", list)[:2], f"{side}_imsize")
+    x0, y0, x1, y1 = file.numbers(file.field(record, f"{side}_bndbox", list), 4, f"{side}_bndbox")
     # The raw numbers: the field's threshold is the longer of their differences.
     box: Box = (x0, y0, x1, y1)
-    points = folder.points(folder.field(record, f"{side}_kps", list, path), f"{side}_kps", path)
-    picture = folder.below("JPEGImages", category, folder.field(record, f"{side}_imname", str, path))
-    return PairImage(path=picture, size=size, points=pixel_points(points, size), box=box)
+    points = file.points(file.field(record, f"{side}_kps", list), f"{side}_kps")
+    image = file.folder.below("JPEGImages", category, file.field(record, f"{side}_imname", str))
+    return PairImage(path=image, size=size, points=pixel_points(points, size), box=box)

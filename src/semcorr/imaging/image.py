@@ -144,7 +144,7 @@ def save_image(image: PIL.Image.Image, path: Path, *, error: type[SemcorrError] 
 def _is_stored_sideways(image: PIL.Image.Image, path: Path) -> bool:
     """Whether an image that was opened and not decoded is to be turned by 90 degrees."""
     try:
-        with _quiet():
+        with quiet():
             if image.format == "PNG" and not _says_more_after_pixels(path):
                 # PNG's own getexif decodes all pixels, lest a chunk come after them.
                 orientation = PIL.Image.Image.getexif(image).get(_ORIENTATION)
@@ -206,7 +206,7 @@ def known_formats() -> list[str]:
 
 def _open(stream: BufferedIOBase, path: str, max_megapixels: float) -> PIL.Image.Image:
     try:
-        with _quiet():
+        with quiet():
             return PIL.Image.open(without_odd_chunks(stream), formats=known_formats())  # type: ignore[arg-type]
     except PIL.Image.DecompressionBombError as error:
         pillow = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0) / 1e6
@@ -232,7 +232,7 @@ def _from_pil(image: PIL.Image.Image, label: str, max_megapixels: float) -> UInt
             f"{max_megapixels:g} megapixels. It was not decoded. Scale it down first, or raise max_megapixels."
         )
     try:
-        with _quiet():
+        with quiet():
             image.load()
             return _to_rgb(_upright(image), label)
     except (ImageError, MemoryError):
@@ -242,7 +242,7 @@ def _from_pil(image: PIL.Image.Image, label: str, max_megapixels: float) -> UInt
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Pillow's warnings off the terminal.
 
     It warns from 89 megapixels on, where our own limit decides and refuses, and of whatever is odd in a header.

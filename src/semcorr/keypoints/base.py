@@ -1,9 +1,9 @@
-"""What every annotation format is read into: pictures, categories of things, and the key-points of each thing."""
+"""What every annotation format is read into: images, categories, and the key-points of each object."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -11,14 +11,15 @@ from jaxtyping import Float, Integer
 from semcorr.imaging.geometry import Box
 
 VISIBLE, COVERED, MISSING = 2, 1, 0
-"""COCO's marks: a point that can be seen, one that something covers, one that nobody marked."""
+"""COCO's marks: a point that can be seen, one that is covered by something, one that nobody marked."""
 
-ADVICE = "Correct the file, or name another."
+MarkedPoint = tuple[float, float, int]
+"""x, y and COCO's mark."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Category:
-    """A kind of thing and its key-points' names; ``skeleton`` joins them by their numbers, from 1, as COCO does."""
+    """A kind of object and its key-points' names; ``skeleton`` joins them by their numbers, from 1, as COCO does."""
 
     id: int | str
     name: str
@@ -28,16 +29,16 @@ class Category:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Instance:
-    """One thing in a picture.
+    """One object in an image.
 
     Attributes:
-        category: its category's name.
-        points: (x, y) of every key-point of the category in pixels of the picture (continuous; (0, 0) is its top-left
+        category: Its category's name.
+        points: (x, y) of every key-point of the category in pixels of the image (continuous; (0, 0) is its top-left
             corner), NaN where nobody marked one.
         visibility: COCO's mark of each.
         box: (x0, y0, x1, y1) in the same pixels, or None.
-        id: its id in the file, or None.
-        predicted: Whether its points were predicted by a program and no person has accepted them; such points are no
+        id: Its id in the file, or None.
+        predicted: Whether its points were predicted by a program and no person has accepted them; such points are not
             annotations.
         score: A predicted object's score in [0, 1], or None.
     """
@@ -58,18 +59,19 @@ class Instance:
 
 def instance_of(
     category: Category,
-    points: Mapping[str, tuple[float, float]],
+    points: Mapping[str, MarkedPoint],
     box: Box | None = None,
     *,
     id: int | str | None = None,  # noqa: A002  # the attribute's own name
     predicted: bool = False,
     score: float | None = None,
 ) -> Instance:
-    """An object of which only visible points are known, by their names; see :class:`Instance`."""
-    array = np.array([points.get(name, (np.nan, np.nan)) for name in category.keypoints]).reshape(-1, 2)
-    marks = np.where(np.isfinite(array[:, 0]), VISIBLE, MISSING)
+    """An object of which points are known by their names; the others are missing. See :class:`Instance`."""
+    rows = np.array([points.get(name, (np.nan, np.nan, MISSING)) for name in category.keypoints]).reshape(-1, 3)
+    marks = rows[:, 2].astype(np.int64)
+    xy = np.where(marks[:, None] > MISSING, rows[:, :2], np.nan)
     return Instance(
-        category=category.name, points=array, visibility=marks, box=box, id=id, predicted=predicted, score=score
+        category=category.name, points=xy, visibility=marks, box=box, id=id, predicted=predicted, score=score
     )
 
 
@@ -79,13 +81,13 @@ class AnnotatedImage:
 
     Attributes:
         file: Its name in the annotations.
-        path: Where it should lie.
+        path: Where it should be.
         instances: The objects.
         id: Its id in the file, or None.
         size: The (width, height) that the file declares, in pixels, or None; see
             :mod:`semcorr.keypoints.declared_size`.
         source: The file's own entry (a Label Studio task, a CVAT image element), which the writer of the same format
-            hands on; None in other formats.
+            keeps; None in other formats.
     """
 
     file: str
@@ -103,15 +105,16 @@ class AnnotatedImage:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Annotations:
-    """All that a file says.
+    """The content of an annotation file.
 
     Attributes:
         path: The file.
         categories: By name.
-        images: The images, in the order of the file.
-        document: A COCO file's whole content, to be handed on as it is.
+        images: In the order of the file.
+        document: A COCO file's whole content, which its writer keeps.
         notes: What was ignored or is doubtful, counted and named, a sentence each.
-        format: The format that the file is in, for the writer of the same format.
+        format: The name of the file's format (:data:`semcorr.keypoints.formats.FORMATS`), for the writer of the same
+            format.
         source: What a Label Studio or CVAT file says beside its images (field and control names, labels), for the
             writer of the same format.
     """
@@ -121,5 +124,5 @@ class Annotations:
     images: Sequence[AnnotatedImage]
     document: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    format: Literal["coco", "label-studio", "cvat", "csv"] = "coco"
+    format: str = "coco"
     source: Any = None

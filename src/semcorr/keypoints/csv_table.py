@@ -1,16 +1,15 @@
-"""Key-points as a table: one line a point."""
+"""Key-points as a table with commas: one line for each point."""
 
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
 
+from semcorr.keypoints.annotation_format import AnnotationFormat, ExportOptions, Records
 from semcorr.keypoints.base import (
-    ADVICE,
     COVERED,
     MISSING,
     VISIBLE,
@@ -18,13 +17,16 @@ from semcorr.keypoints.base import (
     Annotations,
     Category,
     Instance,
+    MarkedPoint,
+    instance_of,
 )
-from semcorr.keypoints.file_reader import Folder
+from semcorr.keypoints.file_reader import DataFile, annotation_file
 from semcorr.keypoints.image_paths import ImagePaths
-from semcorr.keypoints.predictions import PredictedObject, TransferRecord
+from semcorr.keypoints.predictions import PredictedObject
 from semcorr.keypoints.provenance import is_predicted
+from semcorr.storage.files import atomic_file
 
-_NEEDED = ("image", "name", "x", "y")
+_REQUIRED = ("image", "name", "x", "y")
 _COLUMNS = ("image", "category", "object", "name", "x", "y", "visible", "confidence", "predicted", "score")
 _DEFAULT_CATEGORY = "object"
 TITLE = "Table of points"
@@ -35,10 +37,10 @@ _YES_OR_NO = {"": False, "0": False, "no": False, "false": False, "1": True, "ye
 
 @dataclass(kw_only=True)
 class _Object:
-    """An object as its lines are read."""
+    """An object while its lines are read."""
 
     category: str
-    points: dict[str, tuple[float, float, int]] = field(default_factory=dict)
+    points: dict[str, MarkedPoint] = field(default_factory=dict)
     predicted: bool = False
     score: float | None = None
 
@@ -46,9 +48,9 @@ class _Object:
 def read(path: Path, images: Path | None = None) -> Annotations:
     """Read a .csv file with a line of headings.
 
-    ``image``, ``name``, ``x`` and ``y`` must be there; x and y are in pixels from the image's top-left corner, as
-    ``-p`` has them. Further columns are read where they are: ``category``; ``object``, which tells several objects of
-    a category in an image apart; ``visible`` (2; 1: covered; 0: missing, x and y do not count); ``predicted`` (1 or 0:
+    ``image``, ``name``, ``x`` and ``y`` are required; x and y are in pixels from the image's top-left corner, as
+    ``-p`` has them. Further columns are optional: ``category``; ``object``, which distinguishes several objects of
+    a category in an image; ``visible`` (2; 1: covered; 0: missing, x and y do not count); ``predicted`` (1 or 0:
     whether a program predicted the point and nobody accepted it) and ``score``, of a predicted object. An object is
     predicted if any of its points is. A category's key-points are all names that it has anywhere, in order of
     appearance.
@@ -56,67 +58,71 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     Raises:
         DatasetError: It is missing, broken or another program's.
     """
-    folder = Folder(root=path.parent, title=TITLE, advice=ADVICE)
+    file = annotation_file(path, TITLE)
     names: dict[str, dict[str, None]] = {}
     objects: dict[str, dict[str, _Object]] = {}
-    for number, row in _rows(folder, path):
+    for line, row in _rows(file):
         category = row.get("category") or _DEFAULT_CATEGORY
         names.setdefault(category, {})[row["name"]] = None
         key = f"{category} {row.get('object') or 1}"
         one = objects.setdefault(row["image"], {}).setdefault(key, _Object(category=category))
         if row["name"] in one.points:
-            raise folder.wrong(
-                f"expected every point of {row['image']!r} once in {str(path)!r}, got {row['name']!r} again in line "
-                f"{number}. Several objects of a category are told apart by a column 'object'."
+            raise file.error(
+                f"every point of {row['image']!r} once",
+                f"{row['name']!r} again in line {line}",
+                advice="Several objects of a category are distinguished by a column 'object'.",
             )
-        one.points[row["name"]] = _point(folder, path, number, row)
-        one.predicted |= _predicted(folder, path, number, row)
+        one.points[row["name"]] = _point(file, line, row)
+        one.predicted |= _predicted(file, line, row)
         if row.get("score"):
-            (one.score,) = folder.numbers([row["score"]], 1, f"score in line {number}", path)
+            (one.score,) = file.numbers([row["score"]], 1, f"score in line {line}")
     categories = {
-        name: Category(id=number, name=name, keypoints=tuple(found))
-        for number, (name, found) in enumerate(names.items(), start=1)
+        name: Category(id=number, name=name, keypoints=tuple(keypoints))
+        for number, (name, keypoints) in enumerate(names.items(), start=1)
     }
-    paths = ImagePaths(folder, images)
-    place = paths.find_all(objects)
+    paths = ImagePaths(file.folder, images)
+    located = paths.find_all(objects)
     return Annotations(
         path=path,
         categories=categories,
         images=[
-            AnnotatedImage(file=file, path=place[file], instances=tuple(_instances(found, categories)))
-            for file, found in objects.items()
+            AnnotatedImage(file=name, path=located[name], instances=tuple(_instances(own, categories)))
+            for name, own in objects.items()
         ],
         notes=(*paths.notes, *_notes(objects)),
         format="csv",
     )
 
 
-def write(
-    stream: BufferedIOBase, annotations: Annotations, records: Iterable[TransferRecord], *, min_confidence: float
-) -> None:
-    """Write a table with what was there and what was predicted, image by image.
+def write(path: Path, annotations: Annotations, records: Records, options: ExportOptions) -> list[Path]:
+    """Write a table with what was annotated and what was predicted, image by image.
 
-    A line for every key-point of an object, in the category's order. Of a predicted one of less than
-    ``min_confidence``, or that no support shows, ``visible`` is 0. Boxes have no place in it.
+    A line for every key-point of an object, in the category's order. Of a predicted one with less than
+    ``options.min_confidence``, or that no support shows, ``visible`` is 0. A table has no column for boxes.
     """
+    predicted = {record.file: record for record in records() if record.error is None}
+    known = {image.file: image for image in annotations.images}
+    with atomic_file(path) as stream:
+        stream.write((",".join(_COLUMNS) + "\n").encode())
+        for file in dict.fromkeys([*known, *predicted]):
+            objects = predicted[file].objects if file in predicted else ()
+            replaced = {one.id for one in objects if one.id is not None}
+            kept = known[file].instances if file in known else ()
+            rows = [_known_rows(annotations, one) for one in kept if one.annotated or one.id not in replaced]
+            rows += [_predicted_rows(one, options.min_confidence) for one in objects]
+            stream.write(_lines_of(file, rows))
+    return [path]
+
+
+def _lines_of(file: str, objects: Iterable["_Rows"]) -> bytes:
+    """The lines of one image; names that are not valid text get replacement characters."""
     text = io.StringIO(newline="")
-    lines = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    lines.writeheader()
-    predicted = {record.file: record for record in records if record.error is None}
-    known = {picture.file: picture for picture in annotations.images}
-    for file in dict.fromkeys([*known, *predicted]):
-        counts: dict[str, int] = {}
-        found = predicted[file].objects if file in predicted else ()
-        replaced = {one.id for one in found if one.id is not None}
-        kept = known[file].instances if file in known else ()
-        rows = [_known_rows(annotations, one) for one in kept if one.annotated or one.id not in replaced]
-        for category, points in [*rows, *(_predicted_rows(one, min_confidence) for one in found)]:
-            counts[category] = counts.get(category, 0) + 1
-            for point in points:
-                lines.writerow({"image": file, "category": category, "object": counts[category], **point})
-        stream.write(text.getvalue().encode(errors="replace"))
-        text.seek(0)
-        text.truncate()
+    table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    counts: dict[str, int] = {}
+    for category, points in objects:
+        counts[category] = counts.get(category, 0) + 1
+        table.writerows({"image": file, "category": category, "object": counts[category], **one} for one in points)
+    return text.getvalue().encode(errors="replace")
 
 
 _Rows = tuple[str, list[dict[str, object]]]
@@ -124,19 +130,19 @@ _Rows = tuple[str, list[dict[str, object]]]
 
 
 def _known_rows(annotations: Annotations, one: Instance) -> _Rows:
-    """The lines of an object that was there; none if it has no points."""
+    """The lines of an object of the input; none if it has no points."""
     points: list[dict[str, object]] = []
     score = "" if one.score is None else f"{one.score:.4f}"
     names = annotations.categories[one.category].keypoints if (one.visibility > MISSING).any() else ()
     for name, (x, y), mark in zip(names, one.points.tolist(), one.visibility.tolist(), strict=bool(names)):
-        there = {} if mark == MISSING else {"x": repr(x), "y": repr(y)}
-        points.append({"name": name, **there, "visible": mark, "predicted": int(one.predicted), "score": score})
+        xy = {} if mark == MISSING else {"x": repr(x), "y": repr(y)}
+        points.append({"name": name, **xy, "visible": mark, "predicted": int(one.predicted), "score": score})
     return one.category, points
 
 
-def _predicted_rows(found: PredictedObject, min_confidence: float) -> _Rows:
+def _predicted_rows(one: PredictedObject, min_confidence: float) -> _Rows:
     points: list[dict[str, object]] = []
-    for name, (x, y), confidence in zip(found.names, found.points, found.confidence, strict=True):
+    for name, (x, y), confidence in zip(one.names, one.points, one.confidence, strict=True):
         known = bool(np.isfinite([x, y]).all())
         points.append(
             {
@@ -145,31 +151,22 @@ def _predicted_rows(found: PredictedObject, min_confidence: float) -> _Rows:
                 "visible": VISIBLE if known and confidence >= min_confidence else MISSING,
                 "confidence": f"{confidence:.4f}",
                 "predicted": 1,
-                "score": f"{found.score:.4f}",
+                "score": f"{one.score:.4f}",
             }
         )
-    return found.category, points
+    return one.category, points
 
 
 def _instances(objects: Mapping[str, _Object], categories: Mapping[str, Category]) -> Iterator[Instance]:
     """The objects that have a point."""
     for key, one in objects.items():
-        names = categories[one.category].keypoints
-        rows = np.array([one.points.get(name, (np.nan, np.nan, MISSING)) for name in names])
-        marks = rows[:, 2].astype(np.int64)
-        if (marks > MISSING).any():
-            yield Instance(
-                category=one.category,
-                points=np.where(marks[:, None] > MISSING, rows[:, :2], np.nan),
-                visibility=marks,
-                id=key,
-                predicted=one.predicted,
-                score=one.score if one.predicted and one.score is not None and 0 <= one.score <= 1 else None,
-            )
+        if any(mark > MISSING for *_, mark in one.points.values()):
+            score = one.score if one.predicted and one.score is not None and 0 <= one.score <= 1 else None
+            yield instance_of(categories[one.category], one.points, id=key, predicted=one.predicted, score=score)
 
 
 def _notes(objects: Mapping[str, Mapping[str, _Object]]) -> Iterator[str]:
-    count = sum(one.predicted for found in objects.values() for one in found.values())
+    count = sum(one.predicted for own in objects.values() for one in own.values())
     if count:
         yield (
             f"objects that are predicted and not annotated (column 'predicted'): {count}; no points are carried over "
@@ -177,60 +174,64 @@ def _notes(objects: Mapping[str, Mapping[str, _Object]]) -> Iterator[str]:
         )
 
 
-def _point(folder: Folder, path: Path, number: int, row: Mapping[str, str]) -> tuple[float, float, int]:
-    """x, y and COCO's mark."""
+def _point(file: DataFile, line: int, row: Mapping[str, str]) -> MarkedPoint:
     text = row.get("visible", "")
     if text not in _MARKS:
-        raise folder.wrong(f"expected visible as 2, 1 or 0 in line {number} of {str(path)!r}, got {text!r:.40}.")
+        raise file.error("visible as 2, 1 or 0", f"{text!r:.40}", at=f"line {line}")
     if _MARKS[text] == MISSING:
         return np.nan, np.nan, MISSING
-    x, y = folder.numbers([row["x"], row["y"]], 2, f"x and y in line {number}", path)
+    x, y = file.numbers([row["x"], row["y"]], 2, f"x and y in line {line}")
     return x, y, _MARKS[text]
 
 
-def _predicted(folder: Folder, path: Path, number: int, row: Mapping[str, str]) -> bool:
+def _predicted(file: DataFile, line: int, row: Mapping[str, str]) -> bool:
     text = row.get("predicted", "").lower()
     mark = _YES_OR_NO.get(text, is_predicted(text))
     if mark is None:
-        raise folder.wrong(f"expected predicted as 1 or 0 in line {number} of {str(path)!r}, got {text!r:.40}.")
+        raise file.error("predicted as 1 or 0", f"{text!r:.40}", at=f"line {line}")
     return mark
 
 
-def _rows(folder: Folder, path: Path) -> list[tuple[int, dict[str, str]]]:
-    lines = folder.text(path).splitlines()
+def _rows(file: DataFile) -> list[tuple[int, dict[str, str]]]:
+    """The number and the cells of every line after the headings."""
+    lines = file.text().splitlines()
     try:
         reader = csv.DictReader(lines, strict=True)
         headings = [(heading or "").strip().lower() for heading in reader.fieldnames or ()]
-        _check_headings(folder, path, headings)
+        _check_headings(file, headings)
         reader.fieldnames = headings
         rows = []
         for row in reader:
             cells = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
-            needed = _NEEDED[:2] if cells.get("visible") == "0" else _NEEDED
-            if not all(cells[name] for name in needed):
-                raise folder.wrong(f"expected {', '.join(needed)} in line {reader.line_num} of {str(path)!r}.")
+            required = _REQUIRED[:2] if cells.get("visible") == "0" else _REQUIRED
+            if not all(cells[name] for name in required):
+                raise file.folder.error(
+                    f"expected {', '.join(required)} in line {reader.line_num} of {str(file.path)!r}."
+                )
             rows.append((reader.line_num, cells))
     except csv.Error as error:
-        raise folder.wrong(f"expected a table in {str(path)!r}, got something else: {error}.") from error
+        raise file.error("a table", f"something else: {error}") from error
     if not rows:
-        raise folder.wrong(f"expected at least one point in {str(path)!r}, got none.")
+        raise file.error("at least one point", "none")
     return rows
 
 
-def _check_headings(folder: Folder, path: Path, headings: list[str]) -> None:
-    """Refuse what is no table of points, other programs' tables by their names.
+def _check_headings(file: DataFile, headings: list[str]) -> None:
+    """Refuse what is not a table of points, other programs' tables by their names.
 
     Raises:
-        DatasetError: It is none.
+        DatasetError: It is not one.
     """
-    if all(name in headings for name in _NEEDED):
+    if all(name in headings for name in _REQUIRED):
         return
     if headings[:1] == ["scorer"]:
-        raise folder.wrong(
-            f"{str(path)!r} is DeepLabCut's table, which is not read: write a line for each point (image, name, x, y)."
+        raise file.folder.error(
+            f"{str(file.path)!r} is DeepLabCut's table, which is not read: write a line for each point "
+            "(image, name, x, y)."
         )
-    separated = " Separate the columns by commas." if len(headings) == 1 and ";" in headings[0] else ""
-    raise folder.wrong(
-        f"expected a first line with the headings {', '.join(_NEEDED)} in {str(path)!r}, got "
-        f"{', '.join(headings) or 'nothing'!r:.60}.{separated}"
-    )
+    separator = "Separate the columns by commas." if len(headings) == 1 and ";" in headings[0] else ""
+    got = f"{', '.join(headings) or 'nothing'!r:.60}"
+    raise file.error(f"a first line with the headings {', '.join(_REQUIRED)}", got, advice=separator)
+
+
+FORMAT = AnnotationFormat(name="csv", title="a table", suffix=".csv", read=read, write=write)

@@ -1,4 +1,4 @@
-"""Which file an annotation file means by an image's name: paths of other machines, systems and Unicode forms."""
+"""The files that an annotation file's image names mean: paths of other machines, systems and Unicode forms."""
 
 import os
 import re
@@ -9,19 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from semcorr.keypoints.file_reader import Folder
+from semcorr.keypoints.file_reader import DataFolder
 from semcorr.storage.files import is_dir
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _ADDRESS = re.compile(r"(file:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 _MOST_FILES = 200_000
-"""Files that are listed in a folder that nobody named as the one of the images: it may be a home directory."""
-_NAMED = 4
+"""Files that are listed at most in a folder that the user did not name as the one of the images: it may be a home."""
+_SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Match:
-    """A file that a name may mean. ``contradicts``: It lies in other folders than the name says."""
+    """A file that a name may mean.
+
+    Attributes:
+        path: The file.
+        contradicts: Whether it is in other folders than the name says.
+        differs: Whether the name differs from the file's in case or Unicode normal form.
+    """
 
     path: Path
     contradicts: bool = False
@@ -29,29 +35,29 @@ class _Match:
 
 
 class ImagePaths:
-    """Finds the files of the names that an annotation file gives its images.
+    """Finds the image files that an annotation file names.
 
-    A name is first taken as a path below ``images``, the annotations' folder, or ``images`` in that. If nothing is
-    there, the file whose path ends with the longest part of the name is taken: first as it is written, then in another
-    Unicode normal form, then in another case. So names from other machines are found: absolute ones, those of Windows,
-    ``file://`` and other addresses. A file outside these folders is never taken.
+    A name is first taken as a path below ``images``, the annotations' folder, or ``images`` in that. If there is no
+    such file, the one whose path has the longest end in common with the name is taken: first as it is written, then in
+    another Unicode normal form, then in another case. So names from other machines work: absolute ones, those of
+    Windows, ``file://`` and other addresses. A file outside these folders is never taken.
 
     Args:
-        folder: The annotations' folder.
+        folder: The annotations' folder, which messages name too.
         images: The folder of the images, or None; then the annotations' folder is searched.
     """
 
-    def __init__(self, folder: Folder, images: Path | None) -> None:
+    def __init__(self, folder: DataFolder, images: Path | None) -> None:
         self._folder = folder
         self._searched = images or folder.root
         self._bounded = images is None
         self._roots = [*([images] if images is not None else []), folder.root, folder.root / "images"]
         self._index: _Index | None = None
         self.notes: tuple[str, ...] = ()
-        """What is to be known about the names that :meth:`find_all` found last, a sentence each."""
+        """Notes on the files that :meth:`find_all` returned last, a sentence each."""
 
     def find(self, name: str) -> Path:
-        """The file of one name; where it ought to be if it is nowhere.
+        """The file of one name; the path that it should have if it is missing.
 
         Raises:
             DatasetError: It is not a file's name, or several files fit it equally well.
@@ -59,31 +65,31 @@ class ImagePaths:
         return self.find_all([name])[name]
 
     def find_all(
-        self, names: Iterable[str], *, readings: Callable[[str], Sequence[str]] | None = None
+        self, names: Iterable[str], *, possible_paths: Callable[[str], Sequence[str]] | None = None
     ) -> dict[str, Path]:
-        """The file of each name; where it ought to be if it is nowhere.
+        """The file of each name; the path that it should have if it is missing.
 
         Args:
             names: As the annotation file has them; equal ones count once.
-            readings: Gives the paths that a name may stand for, in the order in which they are tried; by default the
-                name itself.
+            possible_paths: Returns the paths that a name may mean, in the order in which they are tried; by default
+                the name itself.
 
         Raises:
             DatasetError: A name is not a file's, several files fit one equally well, or two names are one file's.
         """
-        found: dict[str, _Match | None] = {}
-        ought: dict[str, Path] = {}
+        matches: dict[str, _Match | None] = {}
+        expected: dict[str, Path] = {}
         for name in names:
-            if name not in found:
-                paths = readings(name) if readings is not None else (name,)
-                parsed = [way for path in paths for way in _readings(path)]
+            if name not in matches:
+                paths = possible_paths(name) if possible_paths is not None else (name,)
+                parsed = [one for path in paths for one in _parsed(path)]
                 if not parsed:
-                    raise self._folder.wrong(f"expected images by their names, got {name!r:.80}.")
-                ought[name] = self._roots[0].joinpath(*parsed[0].parts)
-                found[name] = next(filter(None, map(self._match, parsed)), None)
-        kept = self._settled(found)
-        self.notes = tuple(self._remarks(kept))
-        return {name: ought[name] if match is None else match.path for name, match in kept.items()}
+                    raise self._folder.error(f"expected images by their names, got {name!r:.80}.")
+                expected[name] = self._roots[0].joinpath(*parsed[0].parts)
+                matches[name] = next(filter(None, map(self._match, parsed)), None)
+        matches = self._without_conflicts(matches)
+        self.notes = tuple(_notes(matches))
+        return {name: expected[name] if match is None else match.path for name, match in matches.items()}
 
     def _match(self, name: "_Name") -> _Match | None:
         if name.relative:
@@ -99,7 +105,7 @@ class ImagePaths:
         return self._beside(name)
 
     def _beside(self, name: "_Name") -> _Match | None:
-        """Beside the annotations nothing is searched where the images' folder is known; ends of the name are tried."""
+        """The file beside the annotations that the name, or an end of it, is the path of; nothing is searched there."""
         searched = self._searched.resolve()
         for start in range(len(name.parts)):
             for root in self._roots:
@@ -110,41 +116,44 @@ class ImagePaths:
                     return _Match(path=path)
         return None
 
-    def _settled(self, found: Mapping[str, _Match | None]) -> dict[str, _Match | None]:
-        """Refuse two names of one file; a name that contradicts the file's folders gives way to the file's own."""
+    def _without_conflicts(self, matches: Mapping[str, _Match | None]) -> dict[str, _Match | None]:
+        """Refuse two names of one file; of two, one that contradicts the file's folders loses its match."""
         claims: dict[tuple[str, int], list[str]] = {}
-        for name, match in found.items():
+        for name, match in matches.items():
             if match is not None:
-                # Systems that do not tell case apart have one file under several names.
+                # Systems that ignore case have one file under several names.
                 key = (_folded(os.path.realpath(match.path)), match.path.stat().st_ino)
                 claims.setdefault(key, []).append(name)
-        kept = dict(found)
+        kept = dict(matches)
         for names in claims.values():
-            sure = [name for name in names if not (match := found[name]) or not match.contradicts]
-            rivals = sure or names
+            consistent = [name for name in names if not (match := matches[name]) or not match.contradicts]
+            rivals = consistent or names
             if len(rivals) > 1:
-                listed = " and ".join(repr(name) for name in rivals[:_NAMED])
-                path = found[rivals[0]].path  # type: ignore[union-attr]  # only names with a match claim a file
-                raise self._folder.wrong(f"expected a file of its own for every image, got {str(path)!r} for {listed}.")
+                listed = " and ".join(repr(name) for name in rivals[:_SHOWN])
+                path = matches[rivals[0]].path  # type: ignore[union-attr]  # only names with a match claim a file
+                raise self._folder.error(f"expected a file of its own for every image, got {str(path)!r} for {listed}.")
             for name in names:
                 if name not in rivals:
                     kept[name] = None
         return kept
 
-    def _remarks(self, found: Mapping[str, _Match | None]) -> Iterator[str]:
-        for attribute, what in (
-            ("differs", "image names that differ from the file's in case or Unicode normal form"),
-            ("contradicts", "image files that lie in other folders than their names say"),
-        ):
-            pairs = [(name, match.path) for name, match in found.items() if match and getattr(match, attribute)]
-            if pairs:
-                name, path = pairs[0]
-                yield f"{what}: {len(pairs)}, such as {name!r}, which is {str(path)!r}"
+
+def _notes(matches: Mapping[str, _Match | None]) -> Iterator[str]:
+    known = [(name, match) for name, match in matches.items() if match is not None]
+    differing = [one for one in known if one[1].differs]
+    contradicting = [one for one in known if one[1].contradicts]
+    for kind, pairs in (
+        ("image names that differ from the file's in case or Unicode normal form", differing),
+        ("image files that are in other folders than their names say", contradicting),
+    ):
+        if pairs:
+            name, match = pairs[0]
+            yield f"{kind}: {len(pairs)}, such as {name!r}, which is {str(match.path)!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Name:
-    """A name as the folders and the file that it says; ``relative``: it may be a path below the images' folder."""
+    """The folders and the file of a name; ``relative``: whether it may be a path below the images' folder."""
 
     parts: tuple[str, ...]
     relative: bool
@@ -153,24 +162,24 @@ class _Name:
 class _Index:
     """All files below a folder, by their names."""
 
-    def __init__(self, folder: Folder, root: Path, *, bounded: bool) -> None:
+    def __init__(self, folder: DataFolder, root: Path, *, bounded: bool) -> None:
         self._folder, self._root = folder, root
         self._above = _plain(os.path.realpath(root))
         self._files: dict[str, list[tuple[str, ...]]] = {}
         self._folders: set[str] = set()
         count = 0
-        for place, folders, files in os.walk(root):
+        for directory, folders, files in os.walk(root):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             self._folders.update(map(_folded, folders))
-            below = tuple(Path(place).relative_to(root).parts)
+            below = tuple(Path(directory).relative_to(root).parts)
             count += len(files)
             if bounded and count > _MOST_FILES:
-                raise folder.wrong(
+                raise folder.error(
                     f"an image is not where its name says, and {str(root)!r} holds more than {_MOST_FILES} files to "
                     "search: name the images' own folder (--images)."
                 )
             for file in files:
-                # A name may hold a backslash, where an archive of Windows was unpacked without care.
+                # Archives made on Windows may be unpacked into files with backslashes in their names.
                 self._files.setdefault(_folded(file.rpartition("\\")[2]), []).append((*below, file))
 
     def find(self, name: _Name) -> _Match | None:
@@ -189,9 +198,9 @@ class _Index:
         best = max(common for common, _ in candidates)
         fitting = [parts for common, parts in candidates if common == best]
         paths = [self._root.joinpath(*parts) for parts in fitting]
-        if len(fitting) > 1:
-            listed = ", ".join(repr(str(path)) for path in sorted(paths)[:_NAMED])
-            raise self._folder.wrong(
+        if len(paths) > 1:
+            listed = ", ".join(repr(str(path)) for path in sorted(paths)[:_SHOWN])
+            raise self._folder.error(
                 f"expected one file for the image {'/'.join(name.parts)!r}, got {len(paths)} that fit equally well: "
                 f"{listed}. Write the folders into the name, or name another folder of images."
             )
@@ -200,11 +209,11 @@ class _Index:
         return _Match(path=paths[0], contradicts=contradicts, differs=exact < folded)
 
     def _may_be(self, name: _Name, common: int) -> bool:
-        """Whether a file with so much in common may be meant: not if the folder that the name says is here."""
+        """Whether a file with this many parts in common may be meant: not if the name's next folder exists here."""
         return common == len(name.parts) or _folded(name.parts[-common - 1]) not in self._folders
 
     def _common(self, name: _Name, parts: tuple[str, ...]) -> tuple[int, int, int]:
-        """How many parts at the end agree: but for case and Unicode form, but for the form, exactly."""
+        """How many parts at the end agree: ignoring case and Unicode form, ignoring the form, exactly."""
         full = (*self._above, *_plain("/".join(parts)))
         return (
             _tail(tuple(map(_folded, name.parts)), tuple(map(_folded, full))),
@@ -213,15 +222,15 @@ class _Index:
         )
 
 
-def _readings(text: str) -> list[_Name]:
-    """The paths that a name may stand for: an address stands for its path, decoded and as it is."""
+def _parsed(text: str) -> list[_Name]:
+    """The paths that a name may mean: of an address its path, decoded and as it is."""
     if not _ADDRESS.match(text):
         return [name] if (name := _name(text)) else []
     scheme, _, rest = text.partition(":")
     if scheme.lower() in ("http", "https"):
         rest = re.split(r"[?#]", rest, maxsplit=1)[0]
-    ways = [_name(way) for way in dict.fromkeys((unquote(rest), rest))]
-    return [_Name(parts=way.parts, relative=False) for way in ways if way is not None]
+    names = [_name(path) for path in dict.fromkeys((unquote(rest), rest))]
+    return [_Name(parts=name.parts, relative=False) for name in names if name is not None]
 
 
 def _name(text: str) -> _Name | None:

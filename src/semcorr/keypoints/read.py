@@ -1,11 +1,13 @@
-"""Which reader a file of annotations is for."""
+"""Reading a file of annotations, whichever format it is in."""
 
 import os
 from pathlib import Path
+from typing import Any
 
-from semcorr.keypoints import coco, csv_table, cvat, label_studio
-from semcorr.keypoints.base import ADVICE, Annotations
-from semcorr.keypoints.file_reader import Folder
+from semcorr.keypoints.annotation_format import AnnotationFormat
+from semcorr.keypoints.base import Annotations
+from semcorr.keypoints.file_reader import DataFile, annotation_file
+from semcorr.keypoints.formats import FORMATS
 from semcorr.storage.files import is_dir
 
 
@@ -14,35 +16,63 @@ def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str
 
     Args:
         path: The file.
-        images: Folder of the pictures that it names; the file's own folder, or images in it, are looked in as well.
+        images: Folder of the images that it names; the file's own folder, or images in it, are searched as well.
 
     Raises:
-        DatasetError: it is missing, broken, or none of these.
+        DatasetError: The file is missing, broken, or in none of these formats.
     """
     path, images = Path(path), None if images is None else Path(images)
-    folder = Folder(root=path.parent, title="Annotations", advice=ADVICE)
+    file = annotation_file(path, "Annotations")
     if images is not None and not is_dir(images):
-        raise folder.wrong(f"expected a folder of pictures, got {str(images)!r}, which is none.")
-    if path.suffix.lower() == ".csv":
-        return csv_table.read(path, images)
-    if path.suffix.lower() == ".xml":
-        return cvat.read(path, images)
-    if path.suffix.lower() != ".json":
-        raise folder.wrong(
-            f"expected COCO or Label Studio (.json), CVAT for images (.xml) or a table (.csv), got {str(path)!r}."
-            + (" Unpack the archive first." if path.suffix.lower() == ".zip" else "")
+        raise file.folder.error(f"expected a folder of images, got {str(images)!r}, which is none.")
+    return _format_of(file).read(path, images)
+
+
+def _format_of(file: DataFile) -> AnnotationFormat:
+    """The format that a file is in, by its suffix and, where several share it, by its content.
+
+    Raises:
+        DatasetError: It is in none.
+    """
+    suffix = file.path.suffix.lower()
+    candidates = [one for one in FORMATS.values() if one.suffix == suffix]
+    if not candidates:
+        raise file.folder.error(
+            f"expected {_known_formats()}, got {str(file.path)!r}."
+            + (" Unpack the archive first." if suffix == ".zip" else "")
         )
-    content = folder.content(path)
+    if len(candidates) == 1:
+        return candidates[0]
+    content = file.content() if suffix == ".json" else file.text()
+    if suffix == ".json":
+        _refuse_other_json(file, content)
+    for candidate in candidates:
+        if candidate.recognizes is not None and candidate.recognizes(content):
+            return candidate
+    return next((one for one in candidates if one.recognizes is None), candidates[0])
+
+
+def _refuse_other_json(file: DataFile, content: Any) -> None:
+    """Refuse JSON of other programs by its name."""
+    name = repr(str(file.path))
     if isinstance(content, dict) and "shapes" in content and "categories" not in content:
-        raise folder.wrong(
-            f"{str(path)!r} is a labelme file, which is not read: convert its points to a table (image, name, x, y) or "
-            "to COCO."
+        raise file.folder.error(
+            f"{name} is a labelme file, which is not read: convert its points to a table (image, name, x, y) or to "
+            "COCO."
         )
     if isinstance(content, dict) and "_via_img_metadata" in content:
-        raise folder.wrong(f"{str(path)!r} is a project of VIA, which is not read: export COCO instead.")
+        raise file.folder.error(f"{name} is a project of VIA, which is not read: export COCO instead.")
     if isinstance(content, list) and content and all(isinstance(one, dict) and "image_id" in one for one in content):
-        raise folder.wrong(
+        raise file.folder.error(
             f"expected a whole COCO file, with images, annotations and categories, got a list of annotations or "
-            f"results in {str(path)!r}: which images and key-points they mean stands in the file that they belong to."
+            f"results in {name}: the images and key-points that they mean are in the file that they belong to."
         )
-    return label_studio.read(path, images) if label_studio.is_export(content) else coco.read(path, images)
+
+
+def _known_formats() -> str:
+    """The formats and their suffixes, for a message: "COCO or Label Studio (.json), … or a table (.csv)"."""
+    titles: dict[str, list[str]] = {}
+    for one in FORMATS.values():
+        titles.setdefault(one.suffix, []).append(one.title)
+    *others, last = [f"{' or '.join(listed)} ({suffix})" for suffix, listed in titles.items()]
+    return f"{', '.join(others)} or {last}"

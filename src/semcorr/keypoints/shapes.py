@@ -1,4 +1,4 @@
-"""Areas that annotation tools draw around objects, turned ones included: what lies in them, and their extent."""
+"""Regions that annotation tools draw around objects, turned ones included: whether a point is inside, and extents."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from semcorr.imaging.geometry import Box
 
 _EDGE = 0.01
-"""Pixels. A point that is no further outside an area lies on its edge: tools round coordinates."""
+"""Pixels. A point no further than this outside a region is on its edge: tools round coordinates."""
 _ELLIPSE_CORNERS = 360
 
 Corners = Float[np.ndarray, "corners 2"]
@@ -26,7 +26,7 @@ def rectangle(
         width: Before turning; so is ``height``.
         height: In pixels.
         degrees: Clockwise, as a person sees it.
-        about: The point that stays where it is; by default the top-left corner.
+        about: The centre of the turn; by default the top-left corner.
     """
     corners = np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], dtype=np.float64)
     return _turned(corners, degrees, (x, y) if about is None else about)
@@ -39,7 +39,7 @@ def ellipse(x: float, y: float, radii: tuple[float, float], degrees: float = 0.0
     return _turned(outline, degrees, (x, y))
 
 
-@np.errstate(over="ignore", invalid="ignore")  # numbers that no image has are in no area
+@np.errstate(over="ignore", invalid="ignore")  # coordinates that no image has are in no region
 def contains(corners: Corners, point: Sequence[float]) -> bool:
     """Whether a point lies in a polygon or on its edge."""
     start, end = corners, np.roll(corners, -1, axis=0)
@@ -55,9 +55,17 @@ def contains(corners: Corners, point: Sequence[float]) -> bool:
     return bool((spans & (crossing > x)).sum() % 2)
 
 
+def extent(points: Float[np.ndarray, "points 2"]) -> Box:
+    """The smallest upright box around points; zeros if there are none."""
+    if not len(points):
+        return 0.0, 0.0, 0.0, 0.0
+    (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return x0, y0, x1, y1
+
+
 def extent_in(corners: Corners, size: tuple[float, float]) -> Box | None:
     """The smallest upright box around a polygon, cut off at the image's edge; None where nothing is left."""
-    (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    x0, y0, x1, y1 = extent(corners)
     width, height = size
     box = max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)
     return box if box[2] > box[0] and box[3] > box[1] else None

@@ -87,9 +87,9 @@ def write_coco(
             (known if number < support else hidden).append((image, (size, size)))
             if progress:
                 progress("render", len(known) + len(hidden), total)
-    _write(folder / "truth.json", coco.truth_document(kinds, hidden))
+    _write(folder / "truth.json", coco.build_document(kinds, hidden))
     shown = [(_without_points(image, keep_box=boxes), side) for image, side in hidden]
-    _write(folder / "annotations.json", coco.truth_document(kinds, [*known, *shown]))
+    _write(folder / "annotations.json", coco.build_document(kinds, [*known, *shown]))
     return ToyWorld(annotations=folder / "annotations.json", truth=folder / "truth.json", images=folder / "images")
 
 

@@ -1,5 +1,8 @@
 """COCO key-point files: one reader of their entries, and one writer."""
 
-from semcorr.keypoints.coco.read import read as read
-from semcorr.keypoints.coco.write import truth_document as truth_document
-from semcorr.keypoints.coco.write import write as write
+from semcorr.keypoints.annotation_format import AnnotationFormat
+from semcorr.keypoints.coco.read import read
+from semcorr.keypoints.coco.write import build_document as build_document
+from semcorr.keypoints.coco.write import write
+
+FORMAT = AnnotationFormat(name="coco", title="COCO", suffix=".json", read=read, write=write)

@@ -1,4 +1,7 @@
 """CVAT's own XML ("CVAT for images 1.1"): read, and written so that CVAT's importer takes it."""
 
-from semcorr.keypoints.cvat.read import read as read
-from semcorr.keypoints.cvat.write import write as write
+from semcorr.keypoints.annotation_format import AnnotationFormat
+from semcorr.keypoints.cvat.read import read
+from semcorr.keypoints.cvat.write import write
+
+FORMAT = AnnotationFormat(name="cvat", title="CVAT for images", suffix=".xml", read=read, write=write)

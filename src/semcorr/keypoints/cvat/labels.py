@@ -13,46 +13,43 @@ _NODE, _EDGE = re.compile(r"<circle\b[^>]*>"), re.compile(r"<line\b[^>]*>")
 
 
 class Labels:
-    """Labels of a file's meta element, and those that its images use beside them."""
+    """The labels in a file's meta element, and those that its images use beside them."""
 
     def __init__(self, file: XmlFile) -> None:
         self._keypoints: dict[str, dict[str, None]] = {}
-        self._drawings: dict[str, str] = {}
+        self._svg: dict[str, str] = {}
         for label in file.root.findall("meta//labels/label"):
             name, parent = label.findtext("name", ""), label.findtext("parent")
             if parent:
                 self.add(parent, name)
             elif label.findtext("type") == "skeleton":
                 self.add(name)
-                self._drawings[name] = label.findtext("svg", "")
+                self._svg[name] = label.findtext("svg", "")
 
     def add(self, category: str, keypoint: str | None = None) -> None:
-        """Note a label, or a key-point of it, unless it is known."""
+        """Add a label, or a key-point of it, unless it is known."""
         names = self._keypoints.setdefault(category, {})
         if keypoint is not None:
             names.setdefault(keypoint)
 
     def categories(self) -> dict[str, Category]:
-        """All categories by name, boxes' without key-points included."""
+        """All categories by name, including those of boxes without key-points."""
         return {
             name: Category(
-                id=number,
-                name=name,
-                keypoints=tuple(names),
-                skeleton=_bones(self._drawings.get(name, ""), list(names)),
+                id=number, name=name, keypoints=tuple(names), skeleton=_bones(self._svg.get(name, ""), list(names))
             )
             for number, (name, names) in enumerate(self._keypoints.items(), start=1)
         }
 
 
-def _bones(drawing: str, names: list[str]) -> tuple[tuple[int, int], ...]:
+def _bones(svg: str, names: list[str]) -> tuple[tuple[int, int], ...]:
     """The pairs of key-points (from 1) that a skeleton's drawing joins by lines."""
     numbers = {}
-    for node in _NODE.findall(drawing):
+    for node in _NODE.findall(svg):
         values = dict(_ATTRIBUTE.findall(node))
         if values.get("data-label-name") in names:
             numbers[values.get("data-node-id")] = names.index(values["data-label-name"]) + 1
-    lines = [dict(_ATTRIBUTE.findall(edge)) for edge in _EDGE.findall(drawing)]
+    lines = [dict(_ATTRIBUTE.findall(edge)) for edge in _EDGE.findall(svg)]
     bones = [(numbers.get(line.get("data-node-from")), numbers.get(line.get("data-node-to"))) for line in lines]
     return tuple((one, other) for one, other in bones if one is not None and other is not None)
 
@@ -64,17 +61,17 @@ def meta_of(known: ET.Element | None, categories: Mapping[str, Category]) -> ET.
     labels = meta.find(".//labels")
     if labels is None:
         labels = ET.SubElement(ET.SubElement(meta, "task"), "labels")
-    there = {(label.findtext("name"), label.findtext("parent")) for label in labels.findall("label")}
+    present = {(label.findtext("name"), label.findtext("parent")) for label in labels.findall("label")}
     for category in categories.values():
-        if (category.name, None) not in there:
-            _label(labels, category.name, "skeleton")
+        if (category.name, None) not in present:
+            _add_label(labels, category.name, "skeleton")
         for name in category.keypoints:
-            if (name, category.name) not in there and (name, None) not in there:
-                _label(labels, name, "points", parent=category.name)
+            if (name, category.name) not in present and (name, None) not in present:
+                _add_label(labels, name, "points", parent=category.name)
     return meta
 
 
-def _label(labels: ET.Element, name: str, kind: str, *, parent: str = "") -> None:
+def _add_label(labels: ET.Element, name: str, kind: str, *, parent: str = "") -> None:
     label = ET.SubElement(labels, "label")
     ET.SubElement(label, "name").text = name
     ET.SubElement(label, "type").text = kind

@@ -3,7 +3,13 @@
 Coordinates are percent of the image's width and height, continuous like this package's own frame.
 """
 
-from semcorr.keypoints.label_studio.read import read as read
-from semcorr.keypoints.label_studio.tasks import is_export as is_export
+from semcorr.keypoints.annotation_format import AnnotationFormat
+from semcorr.keypoints.label_studio.read import read
+from semcorr.keypoints.label_studio.tasks import is_export
 from semcorr.keypoints.label_studio.write import labelling_config as labelling_config
 from semcorr.keypoints.label_studio.write import tasks as tasks
+from semcorr.keypoints.label_studio.write import write
+
+FORMAT = AnnotationFormat(
+    name="label-studio", title="Label Studio", suffix=".json", read=read, write=write, recognizes=is_export
+)

@@ -1,10 +1,10 @@
 """Labelling configurations: which field of a task is the image, and the labels in their order."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from semcorr.keypoints.file_reader import Folder
+from semcorr.keypoints.file_reader import DataFile
 from semcorr.keypoints.xml_files import XmlFile
 from semcorr.storage.files import is_file
 
@@ -13,7 +13,7 @@ _AREAS = ("RectangleLabels", "PolygonLabels", "EllipseLabels", "BrushLabels")
 
 @dataclass(frozen=True, kw_only=True)
 class LabellingConfig:
-    """What a configuration says.
+    """A project's labelling configuration.
 
     Attributes:
         images: The task's field of each image, by the name of its control.
@@ -27,20 +27,20 @@ class LabellingConfig:
 
 
 def path_beside(path: Path) -> Path:
-    """Where the configuration of a file of tasks lies: out.config.xml beside out.json."""
+    """The path of the configuration of a file of tasks: out.config.xml beside out.json."""
     return path.with_suffix(".config.xml")
 
 
-def read_config(folder: Folder, path: Path) -> LabellingConfig:
+def read_config(file: DataFile) -> LabellingConfig:
     """The configuration beside a file of tasks; an empty one if there is none.
 
     Raises:
         DatasetError: It is broken.
     """
-    beside = path_beside(path)
+    beside = path_beside(file.path)
     if not is_file(beside):
         return LabellingConfig()
-    root = XmlFile(folder, beside).root
+    root = XmlFile(replace(file, path=beside)).root
     images = {
         element.get("name", ""): element.get("value", "").removeprefix("$")
         for element in root.iter("Image")

@@ -24,15 +24,15 @@ _TAGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """What a region says of the control that it was drawn with."""
+    """A control of the labelling interface, as the regions drawn with it name it."""
 
     type: str
     from_name: str
     to_name: str
 
 
-Drawn = tuple[Control, ...]
-"""The controls of one drawn thing: one, or a plain one and the labels beside it."""
+RegionControls = tuple[Control, ...]
+"""The controls of one region: one, or a plain one and the labels beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,38 +46,38 @@ class Controls:
     """
 
     image: str = "image"
-    points: Mapping[str, Drawn] = field(default_factory=dict)
-    areas: Mapping[str, Drawn] = field(default_factory=dict)
+    points: Mapping[str, RegionControls] = field(default_factory=dict)
+    areas: Mapping[str, RegionControls] = field(default_factory=dict)
 
     @classmethod
     def of(cls, objects: Iterable[DrawnObject], image: str) -> "Controls":
         """Those that objects were drawn with."""
-        points: dict[str, Drawn] = {}
-        areas: dict[str, Drawn] = {}
+        points: dict[str, RegionControls] = {}
+        areas: dict[str, RegionControls] = {}
         for one in objects:
             if one.area and one.category is not None:
                 areas.setdefault(one.category, _controls(one.area))
-            for label, part in one.parts.items():
-                points.setdefault(label, _controls(part))
+            for label, regions in one.point_regions.items():
+                points.setdefault(label, _controls(regions))
         return cls(image=image, points=points, areas=areas)
 
     @property
     def to_name(self) -> str:
         """The name of the image's control."""
-        used = [control.to_name for drawn in (*self.points.values(), *self.areas.values()) for control in drawn]
+        used = [control.to_name for controls in (*self.points.values(), *self.areas.values()) for control in controls]
         return next(iter(used), "image")
 
-    def of_point(self, label: str) -> Drawn:
-        """How a key-point is drawn, as others are if it is not in the project yet."""
+    def of_point(self, label: str) -> RegionControls:
+        """The controls of a key-point: its own, or those of another if it is not in the project yet."""
         default = (Control(type="keypointlabels", from_name="keypoints", to_name=self.to_name),)
         return self.points.get(label) or next(iter(self.points.values()), default)
 
-    def of_area(self, category: str) -> Drawn:
-        """How a new rectangle of a category is drawn; a category whose areas are others has a control of its own."""
+    def of_area(self, category: str) -> RegionControls:
+        """The controls of a new rectangle of a category; one whose areas are not rectangles gets its own control."""
         known = [self.areas[category]] if category in self.areas else list(self.areas.values())
-        for drawn in known:
-            if drawn[0].type in ("rectanglelabels", "rectangle", "labels"):
-                return drawn
+        for controls in known:
+            if controls[0].type in ("rectanglelabels", "rectangle", "labels"):
+                return controls
         return (Control(type="rectanglelabels", from_name="objects", to_name=self.to_name),)
 
     def configuration(self, categories: Mapping[str, Category]) -> str:
@@ -100,7 +100,7 @@ class Controls:
         return ET.tostring(view, encoding="unicode") + "\n"
 
 
-def _controls(entries: Iterable[Mapping[str, object]]) -> Drawn:
+def _controls(entries: Iterable[Mapping[str, object]]) -> RegionControls:
     return tuple(
         Control(
             type=str(entry["type"]),

@@ -1,14 +1,14 @@
-"""Label Studio's exports as annotations."""
+"""Reading Label Studio's exports."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semcorr.errors import DatasetError
-from semcorr.keypoints.base import ADVICE, AnnotatedImage, Annotations, Category, Instance, instance_of
-from semcorr.keypoints.file_reader import Folder
+from semcorr.keypoints.base import VISIBLE, AnnotatedImage, Annotations, Category, Instance, instance_of
+from semcorr.keypoints.file_reader import DataFile, annotation_file
 from semcorr.keypoints.image_paths import ImagePaths
-from semcorr.keypoints.label_studio.addresses import image_fields, is_embedded, readings
+from semcorr.keypoints.label_studio.addresses import image_fields, is_embedded, possible_paths
 from semcorr.keypoints.label_studio.config import LabellingConfig, path_beside, read_config
 from semcorr.keypoints.label_studio.controls import Controls
 from semcorr.keypoints.label_studio.regions import Drawing, DrawnObject, UnknownSizeError, drawing_of
@@ -19,7 +19,7 @@ DEFAULT_CATEGORY = "object"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Read:
+class TaskObject:
     """An object of a task, and whether it is a prediction's."""
 
     drawn: DrawnObject
@@ -28,9 +28,9 @@ class Read:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _ReadTask:
+class _TaskObjects:
     task: Task
-    objects: Sequence[Read]
+    objects: Sequence[TaskObject]
     size: tuple[int, int] | None
 
 
@@ -44,54 +44,57 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     cancelled counts. Predictions are read as predicted objects, where no annotation has replaced them.
 
     Args:
-        path: The file. The labelling configuration, if it lies beside it (out.config.xml of out.json), says which
+        path: The file. The labelling configuration, if it is beside it (out.config.xml of out.json), says which
             field is the image, and the order of key-points.
-        images: Folder of the images; the file's own, or images in it, are looked in as well.
+        images: Folder of the images; the file's own folder, or images in it, are searched as well.
 
     Raises:
         DatasetError: It is missing or broken, or a task is ambiguous.
     """
-    folder = Folder(root=path.parent, title=TITLE, advice=ADVICE)
-    tasks = tasks_of(folder.content(path), path)
-    config = read_config(folder, path)
+    file = annotation_file(path, TITLE)
+    tasks = tasks_of(file)
+    config = read_config(file)
     fields = [_field(task, config) for task in tasks]
-    places, remarks = _paths(folder, tasks, fields, images)
+    located, path_notes = _image_paths(file, tasks, fields, images)
     notes = Notes()
-    every = [_read_task(task, places[number], notes) for number, task in enumerate(tasks)]
-    every = _with_categories(every, config)
-    categories = _categories(every, config)
-    if not any(category.keypoints for category in categories.values()):
-        results = [task.regions(one) for task in tasks for one in task.submitted()]
-        kinds = sorted({str(region.get("type")) for result in results for region in result})
-        raise folder.wrong(
-            f"expected key-points (regions of the type keypointlabels) in {str(path)!r}, got "
-            f"{', '.join(kinds)[:80] or 'none'}: annotate a few tasks, and export again."
-        )
-    for one in every:
-        for found in one.objects:
-            kind = str(found.drawn.category)
-            notes.add(
-                "regions of categories without key-points that are ignored", one.task, not categories[kind].keypoints
-            )
-            notes.add("predicted objects, from which no points are carried over", one.task, found.predicted)
-    pictures = [
+    read_tasks = [_read_task(task, image, notes) for task, image in zip(tasks, located, strict=True)]
+    read_tasks = _with_categories(read_tasks, config)
+    categories = _categories(read_tasks, config)
+    _require_keypoints(file, tasks, categories)
+    for one in read_tasks:
+        for drawn in one.objects:
+            bare = not categories[str(drawn.drawn.category)].keypoints
+            notes.add("regions of categories without key-points that are ignored", one.task, bare)
+            notes.add("predicted objects, from which no points are carried over", one.task, drawn.predicted)
+    annotated = [
         AnnotatedImage(
-            file=_name(folder, places[number], images),
-            path=places[number],
+            file=_name(file.folder.root, image, images),
+            path=image,
             instances=tuple(_instances(one, categories)),
             id=own if type(own := one.task.source.get("id")) in (int, str) else None,
             size=one.size,
             source=one.task.source,
         )
-        for number, one in enumerate(every)
+        for one, image in zip(read_tasks, located, strict=True)
     ]
     return Annotations(
         path=path,
         categories={name: category for name, category in categories.items() if category.keypoints},
-        images=pictures,
-        notes=(*notes.sentences(), *remarks),
+        images=annotated,
+        notes=(*notes.sentences(), *path_notes),
         format="label-studio",
-        source=Controls.of([found.drawn for one in every for found in one.objects], fields[0]),
+        source=Controls.of([drawn.drawn for one in read_tasks for drawn in one.objects], fields[0]),
+    )
+
+
+def _require_keypoints(file: DataFile, tasks: Sequence[Task], categories: Mapping[str, Category]) -> None:
+    if any(category.keypoints for category in categories.values()):
+        return
+    results = [task.regions(one) for task in tasks for one in task.submitted()]
+    types = sorted({str(region.get("type")) for result in results for region in result})
+    raise file.error(
+        "key-points (regions of the type keypointlabels)",
+        f"{', '.join(types)[:80] or 'none'}: annotate a few tasks, and export again",
     )
 
 
@@ -102,47 +105,43 @@ def _field(task: Task, config: LabellingConfig) -> str:
     fields = fields or image_fields(data)
     if len(fields) == 1:
         return fields[0]
-    named = " and ".join(f"{key!r} ({str(data[key])!r:.60})" for key in fields)
-    config_name = path_beside(task.path).name
-    do = (
-        f"Save the project's labelling configuration as {config_name!r} beside the file: it says which."
-        if named
-        else ""
+    listed = " and ".join(f"{key!r} ({str(data[key])!r:.60})" for key in fields)
+    config_name = path_beside(task.file.path).name
+    advice = f"Save the project's labelling configuration as {config_name!r} beside the file: it says which."
+    raise task.error(
+        "one field of 'data' that is the image's address", listed or f"{data!r:.60}", advice=advice if listed else ""
     )
-    raise task.wrong("one field of 'data' that is the image's address", named or f"{data!r:.60}", do=do)
 
 
-def _paths(
-    folder: Folder, tasks: Sequence[Task], fields: Sequence[str], images: Path | None
+def _image_paths(
+    file: DataFile, tasks: Sequence[Task], fields: Sequence[str], images: Path | None
 ) -> tuple[list[Path], tuple[str, ...]]:
-    """Where each task's image lies, and what is to be known about that."""
-    ways: dict[str, tuple[str, ...]] = {}
+    """The path of each task's image, and notes on them."""
+    possible: dict[str, tuple[str, ...]] = {}
     seen: dict[str, str] = {}
     for task, field in zip(tasks, fields, strict=True):
         address = task.data[field]
         if is_embedded(address):
-            raise task.wrong(
-                "the address of an image", "the image itself (base64)", do="Save the images as files, and name those."
-            )
+            advice = "Save the images as files, and name those."
+            raise task.error("the address of an image", "the image itself (base64)", advice=advice)
         if address in seen:
-            both = f"{seen[address]} and {task.name}"
-            raise folder.wrong(f"expected an image once in {str(task.path)!r}, got {address!r:.80} in {both}.")
+            raise file.error("an image once", f"{address!r:.80} in {seen[address]} and {task.name}")
         seen[address] = task.name
-        ways[f"{task.name}: {address}"] = readings(address)
-    paths = ImagePaths(folder, images)
-    found = paths.find_all(ways, readings=ways.__getitem__)
-    return list(found.values()), paths.notes
+        possible[f"{task.name}: {address}"] = possible_paths(address)
+    paths = ImagePaths(file.folder, images)
+    located = paths.find_all(possible, possible_paths=possible.__getitem__)
+    return list(located.values()), paths.notes
 
 
-def _name(folder: Folder, path: Path, images: Path | None) -> str:
+def _name(root: Path, path: Path, images: Path | None) -> str:
     """An image's name: its path below the folder of images."""
-    for root in (images, folder.root / "images", folder.root):
-        if root is not None and path.is_relative_to(root):
-            return path.relative_to(root).as_posix()
+    for folder in (images, root / "images", root):
+        if folder is not None and path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
     return path.as_posix()
 
 
-def _read_task(task: Task, path: Path, notes: Notes) -> _ReadTask:
+def _read_task(task: Task, path: Path, notes: Notes) -> _TaskObjects:
     submitted, predictions = task.submitted(), task.listed("predictions")
     notes.add("annotations of which a later one of the same task counts", task, max(len(submitted) - 1, 0))
     notes.add("predictions of which a later one of the same task counts", task, max(len(predictions) - 1, 0))
@@ -152,7 +151,7 @@ def _read_task(task: Task, path: Path, notes: Notes) -> _ReadTask:
 
     def size_of() -> tuple[int, int] | None:
         try:
-            return task.folder.image_size(path) if is_file(path) else None
+            return task.file.folder.image_size(path) if is_file(path) else None
         except DatasetError:
             return None
 
@@ -162,25 +161,25 @@ def _read_task(task: Task, path: Path, notes: Notes) -> _ReadTask:
         ]
     except UnknownSizeError:
         notes.add("tasks whose regions say no size ('original_width') and whose image is not there", task)
-        return _ReadTask(task=task, objects=(), size=None)
+        return _TaskObjects(task=task, objects=(), size=None)
     for drawing in drawings:
         for kind, times in drawing.ignored.items():
             notes.add(f"regions of the type {kind} that are ignored", task, times)
         notes.add("regions without a label", task, drawing.unlabelled)
     drawn, predicted = drawings
-    objects = _merged(drawn, scored(predicted, predictions[-1].get("score") if predictions else None), task, notes)
-    return _ReadTask(task=task, objects=objects, size=drawn.size or predicted.size)
+    scored = with_scores(predicted, predictions[-1].get("score") if predictions else None)
+    return _TaskObjects(task=task, objects=_merged(drawn, scored, task, notes), size=drawn.size or predicted.size)
 
 
-def scored(drawing: Drawing, whole: object) -> list[Read]:
-    """Predicted objects, each with its score: its rectangle's, or of an only object the prediction's."""
-    found = []
+def with_scores(drawing: Drawing, score: object) -> list[TaskObject]:
+    """Predicted objects, each with its score: its rectangle's, or an only object's the whole prediction's ``score``."""
+    objects = []
     for one in drawing.objects:
-        area, parts = _scores(one.area), _scores(one.regions)
-        only = _scores([{"score": whole}]) if len(drawing.objects) == 1 else []
-        score = next(iter([*area, *only]), sum(parts) / len(parts) if parts else None)
-        found.append(Read(drawn=one, predicted=bool(one.points), score=score))
-    return found
+        area, regions = _scores(one.area), _scores(one.regions)
+        only = _scores([{"score": score}]) if len(drawing.objects) == 1 else []
+        own = next(iter([*area, *only]), sum(regions) / len(regions) if regions else None)
+        objects.append(TaskObject(drawn=one, predicted=bool(one.points), score=own))
+    return objects
 
 
 def _scores(regions: Sequence[Region]) -> list[float]:
@@ -188,56 +187,54 @@ def _scores(regions: Sequence[Region]) -> list[float]:
     return [float(score) for score in scores if isinstance(score, int | float) and 0 <= score <= 1]
 
 
-def _merged(drawn: Drawing, predicted: Sequence[Read], task: Task, notes: Notes) -> list[Read]:
+def _merged(drawn: Drawing, predicted: Sequence[TaskObject], task: Task, notes: Notes) -> list[TaskObject]:
     """What people drew, and what was predicted for objects that have no key-points yet."""
     own = {one.id: one for one in drawn.objects if one.id is not None}
     replaced = {
-        key: found
-        for found in predicted
-        if (key := found.drawn.id or "") in own and found.predicted and not own[key].points
+        key: one for one in predicted if (key := one.drawn.id or "") in own and one.predicted and not own[key].points
     }
-    merged = [replaced.get(one.id or "") or Read(drawn=one) for one in drawn.objects]
-    others = [found for found in predicted if found.drawn.id not in own]
+    merged = [replaced.get(one.id or "") or TaskObject(drawn=one) for one in drawn.objects]
+    others = [one for one in predicted if one.drawn.id not in own]
     if any(one.points for one in drawn.objects):
         notes.add("predicted objects that annotations of the same task have replaced", task, len(others))
         return merged
     return [*merged, *others]
 
 
-def _with_categories(tasks: Sequence[_ReadTask], config: LabellingConfig) -> list[_ReadTask]:
+def _with_categories(tasks: Sequence[_TaskObjects], config: LabellingConfig) -> list[_TaskObjects]:
     """Give objects without a rectangle a category: the only one that there is, or that has all their key-points."""
-    kinds: dict[str, set[str]] = {name: set() for name in config.categories}
+    keypoints: dict[str, set[str]] = {name: set() for name in config.categories}
     for task in tasks:
-        for found in task.objects:
-            if found.drawn.category is not None:
-                kinds.setdefault(found.drawn.category, set()).update(found.drawn.points)
+        for one in task.objects:
+            if one.drawn.category is not None:
+                keypoints.setdefault(one.drawn.category, set()).update(one.drawn.points)
 
-    def of(task: Task, one: DrawnObject) -> str:
-        if not kinds:
+    def category_of(task: Task, drawn: DrawnObject) -> str:
+        if not keypoints:
             return DEFAULT_CATEGORY
-        fitting = [name for name, points in kinds.items() if len(kinds) == 1 or points >= set(one.points)]
+        fitting = [name for name, points in keypoints.items() if len(keypoints) == 1 or points >= set(drawn.points)]
         if len(fitting) == 1:
             return fitting[0]
-        raise task.wrong(
-            f"a rectangle around {', '.join(map(repr, list(one.points)[:4]))}, whose label is the category",
-            f"none, and {len(fitting) or 'none'} of the categories {', '.join(kinds)} with these key-points",
-            do="Draw one in Label Studio.",
+        raise task.error(
+            f"a rectangle around {', '.join(map(repr, list(drawn.points)[:4]))}, whose label is the category",
+            f"none, and {len(fitting) or 'none'} of the categories {', '.join(keypoints)} with these key-points",
+            advice="Draw one in Label Studio.",
         )
 
-    def named(task: Task, found: Read) -> Read:
-        if found.drawn.category is not None:
-            return found
-        return replace(found, drawn=replace(found.drawn, category=of(task, found.drawn)))
+    def named(task: Task, one: TaskObject) -> TaskObject:
+        if one.drawn.category is not None:
+            return one
+        return replace(one, drawn=replace(one.drawn, category=category_of(task, one.drawn)))
 
-    return [replace(one, objects=[named(one.task, found) for found in one.objects]) for one in tasks]
+    return [replace(task, objects=[named(task.task, one) for one in task.objects]) for task in tasks]
 
 
-def _categories(tasks: Sequence[_ReadTask], config: LabellingConfig) -> dict[str, Category]:
+def _categories(tasks: Sequence[_TaskObjects], config: LabellingConfig) -> dict[str, Category]:
     """Categories by name, key-points in the configuration's order, or in that of the file."""
     names: dict[str, dict[str, None]] = {}
     for task in tasks:
-        for found in task.objects:
-            names.setdefault(str(found.drawn.category), {}).update(dict.fromkeys(found.drawn.points))
+        for one in task.objects:
+            names.setdefault(str(one.drawn.category), {}).update(dict.fromkeys(one.drawn.points))
     order = {name: number for number, name in enumerate(config.keypoints)}
     return {
         name: Category(
@@ -247,16 +244,11 @@ def _categories(tasks: Sequence[_ReadTask], config: LabellingConfig) -> dict[str
     }
 
 
-def _instances(task: _ReadTask, categories: Mapping[str, Category]) -> Iterator[Instance]:
+def _instances(task: _TaskObjects, categories: Mapping[str, Category]) -> Iterator[Instance]:
     """The objects of categories with key-points."""
-    for found in task.objects:
-        drawn, category = found.drawn, categories[str(found.drawn.category)]
+    for one in task.objects:
+        drawn, category = one.drawn, categories[str(one.drawn.category)]
         if category.keypoints:
-            yield instance_of(
-                category,
-                drawn.points,
-                drawn.box,
-                id=drawn.id,
-                predicted=found.predicted,
-                score=found.score if found.predicted else None,
-            )
+            points = {name: (x, y, VISIBLE) for name, (x, y) in drawn.points.items()}
+            score = one.score if one.predicted else None
+            yield instance_of(category, points, drawn.box, id=drawn.id, predicted=one.predicted, score=score)
