@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -107,7 +108,7 @@ def _objects(file: DataFile) -> tuple[list[_Object], list[str]]:
     """The largest object of every category in every image, in the order of the annotations; and what is left out."""
     document = CocoDocument(file)
     crowds, predictions = [], []
-    chosen: list[tuple[Entry, Entry, Entry]] = []
+    chosen: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
     for annotation in document.entries("annotations"):
         if not has_marked_points(annotation):
             continue  # COCO files hold boxes and masks of objects without key-points too
@@ -124,8 +125,8 @@ def _objects(file: DataFile) -> tuple[list[_Object], list[str]]:
     paths = ImagePaths(file.folder, file.folder.root)
     located = paths.find_all(file.field(image, "file_name", str) for _, image, _ in chosen)
     largest: dict[tuple[str, str], _Object] = {}
-    for entry, image, category in chosen:
-        one = _object(document, entry, image, category, located[image["file_name"]])
+    for annotation, image, category in chosen:
+        one = _object(document, annotation, image, category, located[image["file_name"]])
         key = (one.category, one.file)
         if key not in largest or largest[key].area < one.area:
             largest[key] = one

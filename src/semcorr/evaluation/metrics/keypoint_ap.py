@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from jaxtyping import Float
 from semcorr.errors import DatasetError, SettingsError
 from semcorr.evaluation.metrics import confidence as confidence_metrics
 from semcorr.evaluation.metrics import pck
-from semcorr.keypoints.coco.document import key_points, predicted, size_of
-from semcorr.keypoints.file_reader import Folder
+from semcorr.keypoints.coco.document import PREDICTED_POINTS, CocoDocument, Entry, named, size_of
+from semcorr.keypoints.file_reader import annotation_file
 
 ALPHAS = (0.05, 0.1)
 _FARTHEST = 1e9
@@ -174,51 +173,46 @@ def score(predictions: Path, truth: Path, *, sigma: float = SIGMA) -> KeypointSc
 
 
 def _read(path: Path, *, true: bool = False) -> _Document:
-    folder = Folder(root=path.parent, title="COCO annotations", advice="Correct the file, or name another.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        files = {image["id"]: str(image["file_name"]) for image in content["images"]}
-        kinds = {kind["id"]: (str(kind["name"]), tuple(kind.get("keypoints", ()))) for kind in content["categories"]}
-        sizes = {str(image["file_name"]): size for image in content["images"] if (size := size_of(image)) is not None}
-        objects, bare = [], Counter[_Key]()
-        for record in content.get("annotations") or ():
-            name, keypoints = kinds[record["category_id"]]
-            values = record.get("keypoints_found") or record.get("keypoints")
-            if not keypoints or not values or (true and predicted(folder, path, record)):
-                bare[files[record["image_id"]], name] += 1
-                continue
-            array = np.array([np.nan if value is None else value for value in values], dtype=float).reshape(-1, 3)
-            if true:
-                array = key_points(folder, path, record, keypoints)
-            objects.append(_object(record, files[record["image_id"]], name, keypoints, array))
-    except OSError as error:
-        raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
-    except (LookupError, ValueError, OverflowError, TypeError, AttributeError, RecursionError) as error:
-        raise DatasetError(
-            f"{str(path)!r} is no COCO key-points file ({type(error).__name__}: {error}). Expected images, annotations "
-            "and categories."
-        ) from error
+    document = CocoDocument(annotation_file(path, "COCO annotations"))
+    field = document.file.field
+    files = {number: str(field(image, "file_name", str)) for number, image in document.images.items()}
+    sizes = {files[number]: size for number, image in document.images.items() if (size := size_of(image)) is not None}
+    kinds = {
+        number: (str(field(category, "name", str)), document.keypoint_names(category))
+        for number, category in document.categories.items()
+    }
+    objects, bare = [], Counter[_Key]()
+    for annotation in document.entries("annotations", required=False):
+        name, keypoints = kinds[document.category_id(annotation)]
+        file = files[document.image_id(annotation)]
+        has_points = bool(annotation.get(PREDICTED_POINTS) or annotation.get("keypoints"))
+        if not keypoints or not has_points or (true and document.is_predicted(annotation)):
+            bare[file, name] += 1
+        else:
+            read_points = document.keypoints if true else document.predicted_keypoints
+            objects.append(_object(document, annotation, file, name, read_points(annotation, keypoints)))
     # Of two categories of a name, one with key-points counts: some exports have a root of the same name.
     categories = dict(sorted(kinds.values(), key=lambda kind: bool(kind[1])))
     return _Document(categories=categories, objects=objects, files=list(files.values()), sizes=sizes, bare=bare)
 
 
 def _object(
-    record: Mapping[str, Any], file: str, name: str, keypoints: Sequence[str], array: Float[np.ndarray, "keypoints 3"]
+    document: CocoDocument, annotation: Entry, file: str, name: str, keypoints: Float[np.ndarray, "keypoints 3"]
 ) -> _Object:
-    if len(array) != len(keypoints):
-        raise ValueError(f"{len(array)} key-points of {name!r} instead of {len(keypoints)}")
-    box = [float(value) for value in record["bbox"]]
-    if len(box) != 4 or not all(abs(value) <= _FARTHEST for value in box) or (np.abs(array) > _FARTHEST).any():
-        raise ValueError(f"numbers of a {name!r} that are no positions in an image")
+    box = document.bbox(annotation)
+    if box is None:
+        raise document.file.error(f"a 'bbox' of every {name!r} with key-points", f"none of {named(annotation)}")
+    if not all(abs(value) <= _FARTHEST for value in box) or (np.abs(keypoints) > _FARTHEST).any():
+        raise document.file.error(f"positions in an image of {named(annotation)}", "numbers that are beyond any image")
+    (score,) = document.file.numbers([annotation.get("score", 1.0)], 1, f"'score' of {named(annotation)}")
     return _Object(
         file=file,
         category=name,
-        keypoints=array,
-        box=box,
-        score=float(record.get("score", 1.0)),
-        scored="keypoints_found" in record,
-        crowd=bool(int(record.get("iscrowd") or 0)),
+        keypoints=keypoints,
+        box=list(box),
+        score=score,
+        scored=PREDICTED_POINTS in annotation,
+        crowd=document.is_crowd(annotation),
     )
 
 

@@ -84,7 +84,7 @@ class CocoDocument:
         value = annotation.get("iscrowd")
         value = value.strip() if isinstance(value, str) else value
         if isinstance(value, list | dict) or value not in (*_NO, *_YES):
-            raise self.file.error("'iscrowd' as 0 or 1", f"{value!r:.40} in {_named(annotation)}")
+            raise self.file.error("'iscrowd' as 0 or 1", f"{value!r:.40} in {named(annotation)}")
         return value in _YES
 
     def keypoint_names(self, category: Entry) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class CocoDocument:
 
     def keypoints(self, annotation: Entry, names: Sequence[str]) -> Float[np.ndarray, "keypoints 3"]:
         """x, y and mark of every key-point as the file has them; zeros where the annotation has none."""
-        which = _named(annotation)
+        which = named(annotation)
         values = annotation.get("keypoints") or [0] * 3 * len(names)
         if not isinstance(values, list):
             raise self.file.error("'keypoints' as a list", f"{values!r:.40} in {which}")
@@ -124,14 +124,14 @@ class CocoDocument:
         key = PREDICTED_POINTS if annotation.get(PREDICTED_POINTS) else "keypoints"
         values = self.file.field(annotation, key, list)
         numbers = [0 if value is None else value for value in values]
-        array = np.array(self.file.numbers(numbers, 3 * len(names), f"{key!r} of {_named(annotation)}"))
+        array = np.array(self.file.numbers(numbers, 3 * len(names), f"{key!r} of {named(annotation)}"))
         return np.where([value is None for value in values], np.nan, array).reshape(-1, 3)
 
     def bbox(self, annotation: Entry) -> tuple[float, ...] | None:
         """``bbox`` as the file has it: x, y, width and height; None if there is none."""
         if not annotation.get("bbox"):
             return None
-        return self.file.numbers(self.file.field(annotation, "bbox", list), 4, f"'bbox' of {_named(annotation)}")
+        return self.file.numbers(self.file.field(annotation, "bbox", list), 4, f"'bbox' of {named(annotation)}")
 
     def box(self, annotation: Entry) -> Box | None:
         """``bbox`` as (x0, y0, x1, y1); None if there is none, or it has no extent. No side may be negative."""
@@ -139,7 +139,7 @@ class CocoDocument:
         if sides is None:
             return None
         if min(sides[2:]) < 0:
-            which = f"'bbox' of {_named(annotation)}"
+            which = f"'bbox' of {named(annotation)}"
             raise self.file.error(f"{which} as x, y, width and height", f"{list(sides)}: a side is negative")
         return corner_box(*sides) if min(sides[2:]) > 0 else None
 
@@ -157,7 +157,7 @@ class CocoDocument:
         if predicted is None:
             raise self.file.error(
                 f'{{"predicted": true}} or {{"predicted": true, "accepted": true}} as {MARK!r}',
-                f"{annotation[MARK]!r:.60} in {_named(annotation)}",
+                f"{annotation[MARK]!r:.60} in {named(annotation)}",
             )
         return predicted and (has_predicted_points or has_marked_points(annotation))
 
@@ -168,7 +168,7 @@ class CocoDocument:
         other: int | str = str(number) if isinstance(number, int) else int(number) if number.isdecimal() else number
         hint = f"The id {other!r} is there, but one is a number and the other a text." if other in known else ""
         kind = key.removesuffix("_id")
-        raise self.file.error(f"every annotation's {kind}", f"{key} {number!r} in {_named(annotation)}", advice=hint)
+        raise self.file.error(f"every annotation's {kind}", f"{key} {number!r} in {named(annotation)}", advice=hint)
 
 
 def has_marked_points(annotation: Entry) -> bool:
@@ -190,6 +190,11 @@ def score_of(annotation: Entry) -> float | None:
     return float(score) if usable else None  # type: ignore[arg-type]  # a number, as the line before says
 
 
+def named(annotation: Entry) -> str:
+    """An annotation by its id, for messages."""
+    return f"annotation {annotation.get('id')!r}"
+
+
 def counted(names: Iterable[str]) -> str:
     """Each name and how often it comes: "2 of 'car', 1 of 'ball'"."""
     return ", ".join(f"{count} of {name!r}" for name, count in Counter(names).most_common())
@@ -201,10 +206,6 @@ def _side(value: object) -> int:
         value = int(value.strip()) if len(value) < 10 else 0
     usable = isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= _LONGEST_SIDE
     return int(value) if usable and value == int(value) else 0  # type: ignore[call-overload]  # a number, as above
-
-
-def _named(annotation: Entry) -> str:
-    return f"annotation {annotation.get('id')!r}"
 
 
 def _shown(entry: Entry) -> str:

@@ -33,8 +33,8 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
 
     A key-point is marked visible (v = 2) where its confidence is at least ``options.min_confidence``; others are
     written as COCO writes points that nobody marked (0, 0, 0). Two fields beside COCO's own hold all of them:
-    ``keypoints_found`` (x, y and confidence of each, in the pixels of ``keypoints``; null where no support shows it) and
-    ``score``, their mean confidence. ``options.info`` goes into the field ``semcorr`` at the top.
+    ``keypoints_found`` (x, y and confidence of each, in the pixels of ``keypoints``; null where no support shows it)
+    and ``score``, their mean confidence. ``options.info`` goes into the field ``semcorr`` at the top.
     """
     content, ids = _content(annotations)
     images = _images_by_file(content["images"])
