@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from semcorr.evaluation.runs.units import units_of
 
 from closeness import leads
 from semcorr.datasets.base import Dataset, Pair
@@ -20,6 +19,7 @@ from semcorr.evaluation.runs import folder as run_folder
 from semcorr.evaluation.runs.folder import merge, read_run
 from semcorr.evaluation.runs.records import PairRecord
 from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.units import units_of
 from semcorr.storage import record_store
 from semcorr.storage.record_store import Shard
 
