@@ -1,0 +1,1 @@
+"""Runs over a benchmark: units of work, their records and their folder."""
