@@ -25,12 +25,11 @@ network-tests = $(2) OMP_NUM_THREADS=$(1) MKL_NUM_THREADS=$(1) SEMCORR_TEST_THRE
 IMPORTERS := $(VENV)-importers
 IMPORTERS_STAMP := $(IMPORTERS)/.semcorr-installed
 
-.PHONY: help setup importers demo demo-photos test test-slow test-processors test-sse coverage mutation dist release-test lint format docs clean
+.PHONY: help setup importers demo test test-slow test-processors test-sse coverage mutation dist release-test lint format docs clean
 
 help:
 	@echo "make setup        install everything into $(VENV)"
 	@echo "make demo         find points of one drawing in three others; writes output/demo.png"
-	@echo "make demo-photos  the same on photographs that SEMCORR_TEST_DATA holds: a check of the pipeline only"
 	@echo "make lint         style, format, types, import layers"
 	@echo "make test         the quick tests;  make test-slow: the others"
 	@echo "make test-processors  the quick tests of networks as on three kinds of processor, with 1 and 2 threads"
@@ -50,16 +49,13 @@ $(STAMP): pyproject.toml constraints.txt
 
 importers: $(IMPORTERS_STAMP)
 
-$(IMPORTERS_STAMP): tests/keypoints/importers.txt
+$(IMPORTERS_STAMP): tests/transfer/importers.txt
 	$(PYTHON) -m venv $(IMPORTERS)
-	$(IMPORTERS)/bin/python -m pip install --quiet --no-deps --requirement tests/keypoints/importers.txt
+	$(IMPORTERS)/bin/python -m pip install --quiet --no-deps --requirement tests/transfer/importers.txt
 	@touch $(IMPORTERS_STAMP)
 
 demo: setup
 	$(BIN)/semcorr demo --output output/demo.png
-
-demo-photos: setup
-	$(BIN)/semcorr demo-photos --output output/demo-photos.png
 
 test: setup
 	$(PYTEST)

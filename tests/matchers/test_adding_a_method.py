@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "adding-a-method.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "adding-a-method.md"
 
 
 @pytest.fixture(scope="module")
