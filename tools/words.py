@@ -48,6 +48,7 @@ TERMS = (
     r"place(s|d)? (on|in|at|under|onto|inside)",  # the verb
     r"style ?sheets?",
     r"spreadsheets?",
+    r"\w*NotFoundError",
 )
 """Terms of the field and of English in which such a word stands for what it always does."""
 

@@ -52,4 +52,4 @@ def test_a_mask_says_where(image: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert Flow.load(tmp_path / "a-to-a.npz").known.tolist() == [[True] * 6, [True] * 6, [False] * 6, [False] * 6]
     PIL.Image.fromarray(mask[:, :10]).save(tmp_path / "other.png")
     assert main([*command, str(tmp_path / "other.png")]) == 2
-    assert "mask must be (height, width) of the picture" in capsys.readouterr().err
+    assert "mask must be (height, width) of the image" in capsys.readouterr().err

@@ -72,13 +72,13 @@ def test_without_confidence_all_that_is_known_is_sure() -> None:
 
 @pytest.mark.parametrize("step", [0, -1, 10, 11])
 def test_a_step_without_points_is_refused(step: int) -> None:
-    with pytest.raises(FlowError, match=r"step must be 1 or more, and for a picture of 8 x 5 pixels less than 10"):
+    with pytest.raises(FlowError, match=r"step must be 1 or more, and for an image of 8 x 5 pixels less than 10"):
         grid_points((8, 5), step)
     assert len(grid_points((8, 5), 9)[0]) == 1
 
 
 def test_what_does_not_fit_is_named() -> None:
-    with pytest.raises(FlowError, match=r"mask must be \(height, width\) of the picture, \(5, 8\), got \(8, 5\)"):
+    with pytest.raises(FlowError, match=r"mask must be \(height, width\) of the image, \(5, 8\), got \(8, 5\)"):
         grid_points((8, 5), 1, np.ones((8, 5), dtype=bool))
     with pytest.raises(PointError, match="No point of the grid is in the mask: it has 0 pixels"):
         grid_points((8, 5), 2, np.zeros((5, 8), dtype=bool))
@@ -283,9 +283,9 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         ({"confidence": ...}, "incomplete flow file: 'confidence' is missing"),
         ({"source_size": (7, 5, 3)}, "Cannot read the flow file"),
         ({"source_size": (20_000, 20_000)}, "claims 20000 x 20000 pixels"),
-        ({"source_size": (6, 5)}, r"The parts of '.*' do not fit: displacement must have shape \(5, 6, 2\)"),
-        ({"step": 2}, "The parts of .* do not fit: displacement must have shape"),
-        ({"confidence": np.full((5, 7), 2.0)}, "The parts of .* do not fit: confidence must be from 0 to 1"),
+        ({"source_size": (6, 5)}, r"The fields of '.*' do not fit together: displacement must have shape \(5, 6, 2\)"),
+        ({"step": 2}, "The fields of .* do not fit together: displacement must have shape"),
+        ({"confidence": np.full((5, 7), 2.0)}, "The fields of .* do not fit together: confidence must be from 0 to 1"),
     ],
 )
 def test_an_npz_file_of_something_else(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -300,9 +300,9 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path, mon
     path = made().save(tmp_path / "a.npz")
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
         total = sum(len(archive.read(name)) for name in archive.namelist())
-    monkeypatch.setattr("semcorr.imaging.flow._MOST", total)
+    monkeypatch.setattr("semcorr.imaging.flow._MAX_BYTES", total)
     Flow.load(path)
-    monkeypatch.setattr("semcorr.imaging.flow._MOST", total - 1)
+    monkeypatch.setattr("semcorr.imaging.flow._MAX_BYTES", total - 1)
     with pytest.raises(FlowError, match="It was not unpacked"):
         Flow.load(path)
 

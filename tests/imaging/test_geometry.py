@@ -358,7 +358,7 @@ def test_a_square_around_a_box(box: tuple[float, float, float, float], margin: f
 )
 def test_a_box_without_a_pixel_is_refused(box: tuple[float, float, float, float]) -> None:
     words = re.escape(
-        f"Box ({', '.join(f'{edge:g}' for edge in box)}) has no part in the image, which is 100 x 80 pixels."
+        f"Box ({', '.join(f'{edge:g}' for edge in box)}) lies outside the image, which is 100 x 80 pixels."
     )
     with pytest.raises(PointError, match=f"^{words}$"):
         crop_around(box, 0.1, (100, 80))

@@ -234,7 +234,7 @@ def test_a_name_no_file_can_have() -> None:
 
 
 def test_an_address_is_not_fetched() -> None:
-    with pytest.raises(ImageError, match="is an address, and images are read from files only: download it first"):
+    with pytest.raises(ImageError, match="is a URL, but images are read from files only: download it first"):
         load_image("https://example.org/cat.jpg")
 
 
@@ -259,7 +259,7 @@ def test_a_jpeg_that_ends_in_the_middle_of_its_pixels_says_so(tmp_path: Path) ->
 
 def test_a_file_that_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(
-        ImageError, match=r"is not an image file of a kind that is read .PNG, .*: save it as PNG or JPEG"
+        ImageError, match=r"is not an image file of a supported format .PNG, .*: save it as PNG or JPEG"
     ):
         load_image(written(tmp_path / "notes.jpg", b"Dear diary, today I saw a cat."))
 

@@ -85,7 +85,7 @@ def test_what_looks_like_an_image_is_counted_and_named(tmp_path: Path, name: str
     (tmp_path / "sub" / name).write_bytes(b"whatever")
     PICTURE.save(tmp_path / "b.png")
     (note,) = unread_messages_below([tmp_path])
-    assert note.startswith(f"1 image with the ending {Path(name).suffix.lower()} is not read: {name}. {advice}")
+    assert note.startswith(f"1 image with the suffix {Path(name).suffix.lower()} is not read: {name}. {advice}")
 
 
 @pytest.mark.parametrize("name", ["photo", "photo.jpg_large", "photo.jpg.1", "photo.jpeg~", "photo.JPG.part"])
@@ -93,7 +93,7 @@ def test_images_by_content_with_no_ending_of_their_own(tmp_path: Path, name: str
     for kind in ("JPEG", "PNG", "WEBP", "GIF"):
         PICTURE.save(tmp_path / name, kind)
         (note,) = unread_messages_below([tmp_path])
-        assert f"is not read: {name}. Give them the ending of their format, such as .jpg." in note
+        assert f"is not read: {name}. Give them the suffix of their format, such as .jpg." in note
 
 
 def test_other_files_are_not_named(tmp_path: Path) -> None:
@@ -107,13 +107,13 @@ def test_other_files_are_not_named(tmp_path: Path) -> None:
 def test_many_are_counted_and_a_few_named() -> None:
     paths = [Path(f"{number}.heic") for number in range(5)]
     (first, second) = unread_messages([*paths, Path("a.svg")])
-    assert first.startswith("5 images with the ending .heic are not read: 0.heic, 1.heic, 2.heic and 2 more. Save")
-    assert second.startswith("1 image with the ending .svg is not read: a.svg. Export")
+    assert first.startswith("5 images with the suffix .heic are not read: 0.heic, 1.heic, 2.heic and 2 more. Save")
+    assert second.startswith("1 image with the suffix .svg is not read: a.svg. Export")
 
 
 def test_an_image_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 100)
-    with pytest.raises(ImageError, match=r"is not an image file of a kind that is read .*: save it as PNG or JPEG"):
+    with pytest.raises(ImageError, match=r"is not an image file of a supported format .*: save it as PNG or JPEG"):
         load_image(tmp_path / "a.heic")
 
 
@@ -127,5 +127,5 @@ def test_transfer_says_what_it_does_not_take(tmp_path: Path, capsys: pytest.Capt
         arguments = ["transfer", str(tmp_path / "a.csv"), *targets, "--images", str(tmp_path / "images")]
         assert main([*arguments, "-o", str(tmp_path / "out.json"), "--model", "toy", "--method", "dift"]) == 2
         written = capsys.readouterr().err
-        assert "2 images with the ending .heic are not read: b.heic, c.HEIC. Save them as JPEG or PNG" in written
+        assert "2 images with the suffix .heic are not read: b.heic, c.HEIC. Save them as JPEG or PNG" in written
         assert "Expected pictures without points, got none" in written

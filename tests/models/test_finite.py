@@ -58,7 +58,7 @@ def test_the_innermost_layer_is_named_and_not_those_after_it() -> None:
 def test_what_went_in_is_blamed_before_any_layer() -> None:
     network, given = nn.Linear(2, 2), torch.tensor([[1.0, math.nan]])
     error = _trouble(lambda: check([network(given)], "It", network, lambda: network(given), {"numbers": given}))
-    assert (error.layer, str(error).startswith("It was given numbers with NaN in it.")) == (None, True)
+    assert (error.layer, str(error).startswith("It received numbers with NaN in it.")) == (None, True)
 
 
 def test_what_does_not_come_again_is_told() -> None:

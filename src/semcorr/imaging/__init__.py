@@ -1,1 +1,1 @@
-"""Images, the frames that points live in, heat maps and flow: arithmetic on pixels, no network."""
+"""Images, coordinate frames, heat maps and flow: arithmetic on pixels, without a network."""

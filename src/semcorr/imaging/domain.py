@@ -1,12 +1,12 @@
-"""Whether an image is like those that something was measured on: a few statistics of it, and the range of theirs.
+"""Whether an image resembles the images of a measurement, by a few statistics and their range.
 
-What was measured on drawings says nothing of photographs. Three numbers tell such kinds of images apart, whatever they
-show. They are shares of pairs of neighbouring pixels, across and down, in the image brought to ``SIDE`` pixels along
-its longer side (averaged over areas where it is larger, pixels repeated where it is smaller):
+A measurement on drawings does not hold for photographs. Three statistics distinguish such kinds of images, whatever
+they show. They are fractions of the pairs of neighbouring pixels, across and down, in the image resized to ``SIDE``
+pixels along its longer side (by area averages if it is larger, by repeated pixels if it is smaller):
 
-``flat``            the two differ by at most 2 of 255 in every colour;
-``flat elsewhere``  the same, of pairs without the image's commonest colour (16 steps a colour): not the background;
-``soft``            they differ by 3 to 16: shading, texture and noise, between flat areas and edges.
+``flat``            The two differ by at most 2 of 255 in every channel.
+``flat elsewhere``  The same, for pairs without the image's commonest colour (in 16 steps a channel), the background.
+``soft``            They differ by 3 to 16: shading, texture and noise, between flat areas and edges.
 """
 
 import math
@@ -21,10 +21,10 @@ from jaxtyping import Int, Shaped
 from semcorr.imaging.image import Image
 
 SIDE = 128
-"""Pixels along the longer side of what is looked at."""
+"""Pixels along the longer side of the resized image."""
 
 MARGIN = 0.5
-"""Room beyond the smallest and largest value seen, as a part of the range between them."""
+"""Tolerance beyond the smallest and largest measured value, as a fraction of the range between them."""
 
 _EQUAL, _SOFT = 2, 16
 _STEP = 16
@@ -34,18 +34,18 @@ STATISTICS = ("flat", "flat elsewhere", "soft")
 
 
 def statistics(image: Image) -> dict[str, float]:
-    """The numbers by which images of different kinds are told apart, by name, from 0 to 1."""
+    """Return the statistics of an image, by name, each from 0 to 1."""
     pixels = _small(image)
     red, green, blue = np.moveaxis(pixels // _STEP, -1, 0)
     colour = (red * _STEP + green) * _STEP + blue
     elsewhere = colour != np.bincount(colour.ravel()).argmax()
-    every, away = [], []
+    every, elsewhere_only = [], []
     for axis in (0, 1):
-        apart = np.abs(np.diff(pixels, axis=axis)).max(axis=-1)
+        difference = np.abs(np.diff(pixels, axis=axis)).max(axis=-1)
         first, second = _neighbours(elsewhere, axis)
-        every.append(apart.ravel())
-        away.append(apart[first & second])
-    pairs, others = np.concatenate(every), np.concatenate(away)
+        every.append(difference.ravel())
+        elsewhere_only.append(difference[first & second])
+    pairs, others = np.concatenate(every), np.concatenate(elsewhere_only)
     soft = (pairs > _EQUAL) & (pairs <= _SOFT)
     # An image of one colour has no pair elsewhere: it is flat.
     shares = ((pairs <= _EQUAL, 1.0), (others <= _EQUAL, 1.0), (soft, 0.0))
@@ -55,21 +55,21 @@ def statistics(image: Image) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """The kind of images that something was measured on.
+    """The kind of images of a measurement.
 
     Attributes:
-        images: How many were looked at.
-        ranges: The smallest and largest value of every statistic.
+        images: Number of images.
+        ranges: Smallest and largest value of every statistic.
     """
 
     images: int
     ranges: Mapping[str, tuple[float, float]]
 
     @classmethod
-    def of(cls, seen: Iterable[Mapping[str, float]]) -> "Domain":
-        """The domain of images with these statistics, at least one."""
-        rows = list(seen)
-        # Rounded outwards: what was seen lies inside.
+    def of(cls, images: Iterable[Mapping[str, float]]) -> "Domain":
+        """Return the domain of images with these statistics, at least one."""
+        rows = list(images)
+        # Rounded outwards, so that the images themselves lie inside.
         ranges = {
             name: (
                 math.floor(min(row[name] for row in rows) * _DIGITS) / _DIGITS,
@@ -80,22 +80,22 @@ class Domain:
         return cls(images=len(rows), ranges=ranges)
 
     def contains(self, values: Mapping[str, float]) -> bool:
-        """Whether an image of these statistics is like those seen; one of which nothing is known is not."""
+        """Whether an image with these statistics resembles those of the measurement; not if one is missing."""
         return all(
             name in values and low - MARGIN * (high - low) <= values[name] <= high + MARGIN * (high - low)
             for name, (low, high) in self.ranges.items()
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the domain as a dictionary that JSON can hold."""
         return {"images": self.images, "ranges": {name: list(ends) for name, ends in self.ranges.items()}}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> "Domain":
-        """What :meth:`to_dict` gives.
+        """Rebuild a domain from :meth:`to_dict`.
 
         Raises:
-            KeyError, TypeError, ValueError: It is something else.
+            KeyError, TypeError, ValueError: The document is not one of a domain.
         """
         ranges = {str(name): (float(low), float(high)) for name, (low, high) in document["ranges"].items()}
         if not ranges or not all(0 <= low <= high <= 1 for low, high in ranges.values()):

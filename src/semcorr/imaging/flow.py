@@ -1,4 +1,4 @@
-"""``Flow``: where a grid of points all over one picture is in another, and the two kinds of file that keep it."""
+"""``Flow``: the positions of a grid of points of one image in another, and its two file formats."""
 
 import contextlib
 import dataclasses
@@ -22,30 +22,30 @@ from semcorr.storage.files import is_file, write_atomically
 
 # A .flo file: the float 202021.25, whose bytes read "PIEH"; width and height; then u and v of every pixel, row by row,
 # all of four bytes, the least first. Numbers beyond 1e9 mean that the vector is not known.
-_HEAD = struct.Struct("<4sii")
+_HEADER = struct.Struct("<4sii")
 _MAGIC = b"PIEH"
 _UNKNOWN = 1e10
-_BEYOND = 1e9
+_UNKNOWN_FROM = 1e9
 
 _VERSION = 1
 _FIELDS = ("displacement", "confidence", "source_size", "target_size", "step")
-# Bytes of arrays in an .npz: a displacement and a confidence for each pixel, and a little for the rest.
-_MOST = int(MAX_MEGAPIXELS * 1e6) * 12 + 100_000
+# Bytes of the arrays in an .npz: a displacement and a confidence per pixel, and a little for the rest.
+_MAX_BYTES = int(MAX_MEGAPIXELS * 1e6) * 12 + 100_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Flow:
-    """A dense match: for a grid of points of the source picture, where each is in the target picture.
+    """A dense match: for a grid of points of the source image, the position of each in the target image.
 
-    The grid's point in column j, row i is ((j + 0.5) step, (i + 0.5) step) in pixels of the source, so ``step`` 1 is
-    one vector for each pixel, from its centre. The grid has the points that lie inside the picture.
+    The grid point in column j, row i is ((j + 0.5) step, (i + 0.5) step) in pixels of the source, so ``step`` 1 is one
+    vector per pixel, from its centre. The grid has the points that lie inside the image.
 
     Attributes:
-        displacement: (x, y) of the target point in the target's pixels, less that of the source point in the source's.
-            NaN where it is not known; a vector with one number that is not finite becomes NaN.
-        confidence: a number in [0, 1] for each vector, 0 where it is not known. It is not calibrated.
-        source_size, target_size: (width, height) of the two pictures, in pixels.
-        step: distance of the grid's points from each other, in pixels of the source.
+        displacement: (x, y) of the target point in the target's pixels minus that of the source point in the source's.
+            NaN where it is unknown; a vector with one value that is not finite becomes NaN.
+        confidence: A number in [0, 1] for each vector, 0 where it is unknown. It is not calibrated.
+        source_size, target_size: (width, height) of the two images, in pixels.
+        step: Distance between neighbouring grid points, in pixels of the source.
     """
 
     displacement: Float[np.ndarray, "height width 2"]
@@ -67,7 +67,7 @@ class Flow:
             if array.shape != expected:
                 width, height = self.source_size
                 raise FlowError(
-                    f"{name} must have shape {expected}, for a picture of {width} x {height} pixels and a step of "
+                    f"{name} must have shape {expected}, for an image of {width} x {height} pixels and a step of "
                     f"{self.step}, got {array.shape}."
                 )
         unknown = ~np.isfinite(displacement).all(axis=-1)
@@ -89,13 +89,18 @@ class Flow:
         target_size: Size,
         step: int = 1,
     ) -> "Flow":
-        """Put together what was found for the points of :func:`grid_points`; what is not among them is unknown.
+        """Make a flow of the matches of :func:`grid_points`; the other points of the grid are unknown.
 
-        ``target_points`` are in pixels of the target, NaN for a point without a match; ``index`` is what
-        :func:`grid_points` returned with the source points; ``confidence`` is 1 if None.
+        Args:
+            target_points: Points in pixels of the target, NaN for a point without a match.
+            index: The (row, column) pairs that :func:`grid_points` returned with the source points.
+            confidence: Confidence of each point; None means 1.
+            source_size: (width, height) of the source in pixels.
+            target_size: The same of the target.
+            step: Distance between neighbouring grid points, in pixels of the source.
 
         Raises:
-            FlowError: the numbers of points differ, or an index is not one of the grid.
+            FlowError: The numbers of points differ, or an index is not on the grid.
         """
         grid = _lattice(source_size, step)
         scores = np.ones(len(target_points)) if confidence is None else confidence
@@ -119,22 +124,22 @@ class Flow:
 
     @property
     def known(self) -> Bool[np.ndarray, "height width"]:
-        """Where there is a displacement."""
+        """Which displacements are known."""
         return ~np.isnan(self.displacement[..., 0])
 
     def points(self) -> Float[np.ndarray, "height width 2"]:
-        """The grid's points, in pixels of the source."""
+        """Return the grid points, in pixels of the source."""
         return _lattice(self.source_size, self.step)
 
     def target_points(self) -> Float[np.ndarray, "height width 2"]:
-        """Where they are, in pixels of the target; NaN where it is not known."""
+        """Return the matches of the grid points, in pixels of the target; NaN where unknown."""
         return self.points() + self.displacement
 
     def dense(self) -> "Flow":
-        """The flow with one vector for each pixel of the source.
+        """Return the flow with one vector for each pixel of the source.
 
-        Bilinear between the grid's points that are known, and beyond the outermost the same as there. A pixel is known
-        when the grid's point nearest to it is.
+        Bilinear between the known grid points, and constant beyond the outermost. A pixel is known if the nearest grid
+        point is.
         """
         if self.step == 1:
             return self
@@ -143,7 +148,7 @@ class Flow:
         grid = torch.from_numpy(np.where(known[..., None], values, 0).astype(np.float64)).movedim(-1, 0)
         fine = enlarge(grid, self.step, self.source_size)
         covered = enlarge(grid[3:], self.step, self.source_size, nearest=True)[0] > 0
-        # What unknown neighbours would have added is missing from the sum and from its weight alike.
+        # The share of unknown neighbours is missing from the sum and from its weight alike.
         mean = (fine[:3] / torch.where(covered, fine[3], torch.nan)).numpy()
         return dataclasses.replace(
             self, displacement=np.moveaxis(mean[:2], 0, -1), confidence=np.clip(mean[2], 0, 1), step=1
@@ -152,18 +157,18 @@ class Flow:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the flow to a file, whole or not at all, and return its path.
 
-        ``.npz`` keeps everything. ``.flo``, the format of the Middlebury benchmark, keeps the displacement alone, one
-        for each pixel.
+        ``.npz`` stores everything. ``.flo``, the format of the Middlebury benchmark, stores only the displacement, one
+        per pixel.
 
         Raises:
-            FlowError: another ending, or a ``.flo`` of a flow whose step is not 1.
+            FlowError: The suffix is another, or the flow of a ``.flo`` has a step other than 1.
         """
         file = Path(path)
         if _kind_of(file) == "npz":
             return _write_npz(file, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
         if self.step != 1:
             raise FlowError(
-                f"A .flo file has one vector for each pixel, and this flow one for every {self.step}: save dense(), "
+                f"A .flo file has one vector per pixel, and this flow one for every {self.step}: save dense(), "
                 "or save as .npz."
             )
         return _write_flo(file, self.displacement)
@@ -172,11 +177,11 @@ class Flow:
     def load(cls, path: str | os.PathLike[str]) -> "Flow":
         """Read a flow that :meth:`save`, or for ``.flo`` any other program, wrote.
 
-        A ``.flo`` file knows no confidence: it is 1 where the displacement is known. Nor does it know the target's
-        size: that is taken to be the source's.
+        A ``.flo`` file holds no confidence, which becomes 1 where the displacement is known, and no target size, which
+        becomes the source's.
 
         Raises:
-            FlowError: the file is missing, broken, or something else.
+            FlowError: The file is missing, broken, or of another kind.
         """
         file = Path(path)
         if _kind_of(file) == "npz":
@@ -184,7 +189,7 @@ class Flow:
             try:
                 return cls(**fields)
             except FlowError as error:
-                raise FlowError(f"The parts of {str(file)!r} do not fit: {error} Make it again.") from error
+                raise FlowError(f"The fields of {str(file)!r} do not fit together: {error} Make it again.") from error
         displacement = _read_flo(file)
         height, width = displacement.shape[:2]
         return cls(
@@ -198,20 +203,20 @@ class Flow:
 def grid_points(
     size: Size, step: int = 1, mask: Bool[np.ndarray, "height width"] | None = None
 ) -> tuple[Float[np.ndarray, "points 2"], Int[np.ndarray, "points 2"]]:
-    """The points of a flow's grid, in pixels of the source, and the (row, column) of each in it.
+    """Return the grid points of a flow, in pixels of the source, and the (row, column) of each on the grid.
 
-    ``mask`` (height, width) has one entry for each pixel of the source; only points in pixels where it is true are
-    returned. What is found for them makes a flow with :meth:`Flow.from_points`.
+    ``mask`` (height, width) has one entry per pixel of the source; only points in pixels where it is true are returned.
+    :meth:`Flow.from_points` makes a flow of their matches.
 
     Raises:
-        FlowError: the mask is not of the picture's size, or the step is not a whole number from 1 to the picture's.
-        PointError: no point of the grid is in the mask.
+        FlowError: The mask does not have the image's size, or the step is out of range.
+        PointError: No grid point is in the mask.
     """
     grid = _lattice(size, step)
     chosen = np.ones(grid.shape[:2], dtype=bool)
     if mask is not None:
         if mask.shape != (size[1], size[0]):
-            raise FlowError(f"mask must be (height, width) of the picture, {(size[1], size[0])}, got {mask.shape}.")
+            raise FlowError(f"mask must be (height, width) of the image, {(size[1], size[0])}, got {mask.shape}.")
         columns, rows = np.moveaxis(np.floor(grid).astype(np.int64), -1, 0)
         chosen = mask[rows, columns]
         if not chosen.any():
@@ -225,59 +230,59 @@ def grid_points(
 def _lattice(size: Size, step: int) -> Float[np.ndarray, "height width 2"]:
     width, height = size
     if width < 1 or height < 1:
-        raise FlowError(f"A picture has at least 1 x 1 pixels, got {width} x {height}.")
+        raise FlowError(f"An image has at least 1 x 1 pixels, got {width} x {height}.")
     if not 1 <= step < 2 * min(size):
         raise FlowError(
-            f"step must be 1 or more, and for a picture of {width} x {height} pixels less than {2 * min(size)}, or "
+            f"step must be 1 or more, and for an image of {width} x {height} pixels less than {2 * min(size)}, or "
             f"none of the grid's points lies in it; got {step}."
         )
     return lattice(size, step)
 
 
 def _kind_of(path: Path) -> Literal["flo", "npz"]:
-    """The kind of file that a path's ending names."""
+    """Return the file format of a path's suffix."""
     ending = path.suffix.lower()
     if ending == ".flo":
         return "flo"
     if ending == ".npz":
         return "npz"
     raise FlowError(
-        f"A flow is kept in a .flo or an .npz file, got {str(path)!r}.{suggest(ending, ('.flo', '.npz'))} "
-        "Name it by one of these endings."
+        f"A flow is saved in a .flo or an .npz file, got {str(path)!r}.{suggest(ending, ('.flo', '.npz'))} "
+        "Use one of these suffixes."
     )
 
 
 def _write_flo(path: Path, displacement: Float[np.ndarray, "height width 2"]) -> Path:
-    """Write one vector for each pixel; NaN as the format has it."""
+    """Write one vector per pixel, NaN in the format's own way."""
     height, width = displacement.shape[:2]
     vectors = np.where(np.isnan(displacement), _UNKNOWN, displacement).astype("<f4")
-    return write_atomically(path, _HEAD.pack(_MAGIC, width, height) + vectors.tobytes())
+    return write_atomically(path, _HEADER.pack(_MAGIC, width, height) + vectors.tobytes())
 
 
 def _read_flo(path: Path) -> Float[np.ndarray, "height width 2"]:
-    """Read one vector for each pixel; NaN where the file says that it is not known.
+    """Read one vector per pixel, NaN where the file marks it as unknown.
 
     Raises:
-        FlowError: the file is missing, is no ``.flo`` file, or its length is not what its head says.
+        FlowError: The file is missing, is no ``.flo`` file, or its length contradicts its header.
     """
-    with _reading(path), path.open("rb") as file:
+    with _flow_errors(path), path.open("rb") as file:
         length = path.stat().st_size
-        head = file.read(_HEAD.size)
-        if len(head) < _HEAD.size or not head.startswith(_MAGIC):
+        header = file.read(_HEADER.size)
+        if len(header) < _HEADER.size or not header.startswith(_MAGIC):
             raise FlowError(
-                f"{str(path)!r} is no .flo file: expected it to start with {_MAGIC!r} and two sizes, got {head[:4]!r} "
-                f"in a file of {length} bytes."
+                f"{str(path)!r} is no .flo file: expected it to start with {_MAGIC!r} and two sizes, got "
+                f"{header[:4]!r} in a file of {length} bytes."
             )
-        _, width, height = _HEAD.unpack(head)
+        _, width, height = _HEADER.unpack(header)
         _check_size(path, width, height)
-        expected = _HEAD.size + width * height * 8
+        expected = _HEADER.size + width * height * 8
         if length != expected:
             raise FlowError(
                 f"{str(path)!r} is too {'short' if length < expected else 'long'}: a flow of {width} x {height} "
                 f"pixels takes {expected} bytes, and it has {length}. Copy or make it again."
             )
         vectors = np.frombuffer(file.read(), dtype="<f4").reshape(height, width, 2).astype(np.float32)
-    unknown = ~(np.abs(vectors) <= _BEYOND).all(axis=-1)
+    unknown = ~(np.abs(vectors) <= _UNKNOWN_FROM).all(axis=-1)
     vectors[unknown] = np.nan
     return vectors
 
@@ -293,17 +298,17 @@ def _read_npz(path: Path) -> dict[str, Any]:
     """Read the fields of a flow.
 
     Raises:
-        FlowError: the file is missing, broken, too large, or holds something else.
+        FlowError: The file is missing, broken, too large, or of another kind.
     """
-    with _reading(path):
+    with _flow_errors(path):
         with zipfile.ZipFile(path) as archive:
             total = sum(member.file_size for member in archive.infolist())
-        if total > _MOST:
+        if total > _MAX_BYTES:
             raise FlowError(
                 f"{str(path)!r} would take {total / 1e6:.0f} megabytes unpacked, more than a flow of "
                 f"{MAX_MEGAPIXELS:g} megapixels. It was not unpacked."
             )
-        # numpy warns of what an earlier Python wrote.
+        # numpy warns about files of an earlier Python.
         with warnings.catch_warnings(), np.load(path, allow_pickle=False) as archive:
             warnings.simplefilter("ignore")
             arrays = {name: archive[name] for name in archive.files}
@@ -318,11 +323,11 @@ def _read_npz(path: Path) -> dict[str, Any]:
         for size in (source, target):
             _check_size(path, *size)
         step = int(arrays["step"])
-        # Before a grid is made that takes memory for pixels that the file does not hold.
+        # Before a grid takes memory for pixels that the file does not hold.
         if any(
             side > 2 * step * count for side, count in zip(source, arrays["displacement"].shape[1::-1], strict=True)
         ):
-            raise ValueError(f"a displacement of shape {arrays['displacement'].shape} for a picture of {source}")
+            raise ValueError(f"a displacement of shape {arrays['displacement'].shape} for an image of {source}")
         for name in ("displacement", "confidence"):
             if arrays[name].dtype.kind != "f":
                 raise ValueError(f"{name} of type {arrays[name].dtype}")
@@ -347,8 +352,8 @@ def _check_size(path: Path, width: int, height: int) -> None:
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what a missing or broken file makes readers raise into an error that names the file."""
+def _flow_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of a missing or broken file into one that names the file."""
     if not is_file(path):
         raise FlowError(f"There is no flow file {str(path)!r}. Expected a .flo or .npz file.")
     try:
@@ -357,5 +362,5 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except KeyError as error:
         raise FlowError(f"{str(path)!r} is an incomplete flow file: {error} is missing. Make it again.") from error
-    except Exception as error:  # What a broken archive makes its reader stumble over is not limited to its own errors.
+    except Exception as error:  # A broken archive makes its reader raise all kinds of errors.
         raise FlowError(f"Cannot read the flow file {str(path)!r}: {error}. It is broken; make it again.") from error

@@ -1,4 +1,4 @@
-"""Frames and the ways between them. No other module converts coordinates.
+"""Coordinate frames and the conversions between them. No other module converts coordinates.
 
 A point is (x, y): x to the right, y down, in pixels of its image, continuous. (0, 0) is the top-left *corner* of the
 image and (width, height) its bottom-right corner, so the centre of the pixel in column i and row j is
@@ -24,7 +24,7 @@ from semcorr.errors import PointError
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in pixels of the image."""
-# What a person may pass as points: what NumPy makes an array of, or nested sequences, tuples as well as lists.
+# Points as a caller may pass them: anything that NumPy makes an array of, or nested sequences.
 PointsLike = ArrayLike | Sequence[Any]
 Points = TypeVar("Points", np.ndarray, Tensor)
 
@@ -32,11 +32,13 @@ Points = TypeVar("Points", np.ndarray, Tensor)
 def check_points(points: PointsLike, size: Size, *, image: str = "the image") -> Float[np.ndarray, "points 2"]:
     """Return the points as a float64 array (N, 2), or say what is wrong with them.
 
-    ``points`` are (x, y) in pixels of an image of ``size`` (width, height), both edges included; ``image`` is what
-    messages call it.
+    Args:
+        points: (x, y) in pixels of the image, both edges included.
+        size: (width, height) of the image.
+        image: Name of the image in messages.
 
-    Raises ``PointError`` when there are none, when the shape is not (N, 2), and for points that are not finite or lie
-    outside.
+    Raises:
+        PointError: There are no points, their shape is not (N, 2), or one is not finite or lies outside.
     """
     try:
         array = np.asarray(points, dtype=np.float64)
@@ -61,21 +63,21 @@ def check_points(points: PointsLike, size: Size, *, image: str = "the image") ->
 
 
 def scale_points(points: Points, from_size: Size, to_size: Size) -> Points:
-    """Carry points (..., 2) from an image of ``from_size`` to the same image resized to ``to_size``."""
+    """Convert points (..., 2) of an image of ``from_size`` to the same image resized to ``to_size``."""
     scale = (to_size[0] / from_size[0], to_size[1] / from_size[1])
     return _affine(points, scale, (0.0, 0.0))
 
 
 def mirror_points(points: Points, size: Size) -> Points:
-    """Carry points (..., 2) of an image of ``size`` into the image with left and right exchanged, or back."""
+    """Convert points (..., 2) of an image of ``size`` to the image mirrored left to right, or back."""
     return _affine(points, (-1.0, 1.0), (float(size[0]), 0.0))
 
 
 def lattice(size: Size, step: int) -> Float[np.ndarray, "height width 2"]:
-    """A grid of points ((column + 0.5) step, (row + 0.5) step), as many as lie inside an image of ``size``.
+    """Return the points ((column + 0.5) step, (row + 0.5) step) that lie inside an image of ``size``.
 
-    With ``step`` 1 they are the pixel centres. No point lies on the right or lower edge: each is in a pixel. There are
-    none where ``step`` is twice a side or more.
+    With ``step`` 1 they are the pixel centres. No point lies on the right or lower edge, so each is in a pixel. There
+    are none if ``step`` is twice a side or more.
     """
     axes = [(np.arange((2 * length + step - 1) // (2 * step)) + 0.5) * step for length in size]
     return np.stack(np.meshgrid(*axes), axis=-1)
@@ -84,9 +86,9 @@ def lattice(size: Size, step: int) -> Float[np.ndarray, "height width 2"]:
 def enlarge(
     grid: Float[Tensor, "channels height width"], step: int, size: Size, *, nearest: bool = False
 ) -> Float[Tensor, "channels _ _"]:
-    """Values at the points of ``lattice(size, step)`` as values at the centres of all pixels of an image of ``size``.
+    """Interpolate values at the points of ``lattice(size, step)`` to the centres of all pixels of an image of ``size``.
 
-    Bilinear, or that of the nearest point; beyond the outermost points it stays the same.
+    Bilinear, or the value of the nearest point; constant beyond the outermost points.
     """
     mode = "nearest" if nearest else "bilinear"
     fine = F.interpolate(grid[None], scale_factor=step, mode=mode, align_corners=None if nearest else False)
@@ -98,9 +100,9 @@ def enlarge(
 def sample(
     image: Float[Tensor, "channels height width"], points: Float[Tensor, "rows columns 2"]
 ) -> Float[Tensor, "channels rows columns"]:
-    """The image at points in its own pixels: bilinear between pixel centres, and outside as at the nearest edge."""
+    """Sample an image at points in its own pixels: bilinear between pixel centres, constant beyond them."""
     height, width = image.shape[-2:]
-    unit = scale_points(points, (width, height), (2, 2)) - 1  # what grid_sample calls the corners
+    unit = scale_points(points, (width, height), (2, 2)) - 1  # grid_sample's frame: corners at -1 and 1
     return F.grid_sample(image[None], unit[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
 
 
@@ -112,14 +114,14 @@ def squash(image: Float[Tensor, "3 height width"], resolution: int) -> Float[Ten
 def resize(image: Float[Tensor, "3 height width"], size: Size) -> Float[Tensor, "3 {size[1]} {size[0]}"]:
     """Resize to ``size`` (width, height), edge to edge.
 
-    Bilinear; along an axis that shrinks, the kernel widens with the factor, so that fine texture does not alias.
+    Bilinear; along an axis that shrinks, the kernel widens with the factor to prevent aliasing.
     """
     width, height = size
     return F.interpolate(image[None], size=(height, width), mode="bilinear", align_corners=False, antialias=True)[0]
 
 
 def patch_grid(size: Size, resolution: int, patch: int) -> Size:
-    """Return how many (columns, rows) of whole patches an image of ``size`` has, its longer side being ``resolution``.
+    """Return the whole patches (columns, rows) of an image of ``size`` whose longer side is resized to ``resolution``.
 
     Each side is rounded to the nearest number of patches, half a patch up, and has at least one.
     """
@@ -155,34 +157,35 @@ class Crop:
         height, width = image.shape[-2:]
         if self.left + self.width > width or self.top + self.height > height:
             raise ValueError(f"{self} reaches beyond the image of {width} x {height} pixels.")
-        part = image[..., *self.slices]
-        flat = part.reshape(-1, *part.shape[-3:])
+        region = image[..., *self.slices]
+        flat = region.reshape(-1, *region.shape[-3:])
         size = (resolution, resolution)
         resized = F.interpolate(flat, size=size, mode="bilinear", align_corners=False)
-        return resized.reshape(*part.shape[:-2], *size)
+        return resized.reshape(*region.shape[:-2], *size)
 
     def to_crop(self, points: Points, resolution: int) -> Points:
-        """Model-frame points (..., 2) as points of the crop resized to ``resolution`` x ``resolution``."""
+        """Convert model-frame points (..., 2) to points of the crop resized to ``resolution`` x ``resolution``."""
         scale = (resolution / self.width, resolution / self.height)
         return _affine(points, scale, (-self.left * scale[0], -self.top * scale[1]))
 
     def to_frame(self, points: Points, resolution: int) -> Points:
-        """Points of the crop resized to ``resolution`` x ``resolution`` as model-frame points: inverse of to_crop."""
+        """Convert points of the crop resized to ``resolution`` x ``resolution`` to model-frame points."""
         return _affine(points, (self.width / resolution, self.height / resolution), (float(self.left), float(self.top)))
 
 
-def crop_around(box: tuple[float, float, float, float], margin: float, size: Size) -> Crop:
-    """A square around a box (x0, y0, x1, y1), as far as an image of ``size`` (width, height) goes.
+def crop_around(box: Box, margin: float, size: Size) -> Crop:
+    """Return a square crop around a box (x0, y0, x1, y1), clipped to an image of ``size`` (width, height).
 
-    Its side is the box's longer one and ``margin`` of it on both ends. A square, because the model's frame is one: what
-    is in it keeps its proportions.
+    Its side is the box's longer one plus ``margin`` of it at both ends. A square keeps its proportions in the model
+    frame.
 
-    Raises ``PointError`` when no pixel of the image is in the box.
+    Raises:
+        PointError: No pixel of the image is in the box.
     """
     (x0, y0, x1, y1), (width, height) = box, size
     if not (np.isfinite(box).all() and min(x1, width) > max(x0, 0) and min(y1, height) > max(y0, 0)):
         raise PointError(
-            f"Box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) has no part in the image, which is {width} x {height} pixels."
+            f"Box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) lies outside the image, which is {width} x {height} pixels."
         )
     half = (0.5 + margin) * max(x1 - x0, y1 - y0)
     edges = []
@@ -203,12 +206,12 @@ def _affine(points: Points, scale: Sequence[float], shift: Sequence[float]) -> P
     return array
 
 
-def pixel_points(indices: Float[np.ndarray, "points 2"], size: tuple[int, int]) -> Float[np.ndarray, "points 2"]:
-    """Continuous points of pixel indices.
+def pixel_points(indices: Float[np.ndarray, "points 2"], size: Size) -> Float[np.ndarray, "points 2"]:
+    """Convert pixel indices to continuous points.
 
-    Index i names the pixel whose middle lies at i + 0.5. Both sides of a pair move by the same half pixel, so distances
-    and boxes' sizes are what they were. Some annotations count from 1, and a point on the last row or column
-    then comes to lie half a pixel outside: points less than a pixel outside are put onto the edge.
+    Index i is the pixel whose centre lies at i + 0.5. All points move by the same half pixel, so distances and the
+    sizes of boxes do not change. Some annotations count from 1, and a point on the last row or column then lies half a
+    pixel outside: points less than a pixel outside are moved onto the edge.
     """
     points = indices + 0.5
     inside = np.clip(points, 0, size)
@@ -216,5 +219,5 @@ def pixel_points(indices: Float[np.ndarray, "points 2"], size: tuple[int, int]) 
 
 
 def corner_box(left: float, top: float, width: float, height: float) -> Box:
-    """A box (x0, y0, x1, y1) of one that is given by its corner and size."""
+    """Convert a box given by its corner and size to (x0, y0, x1, y1)."""
     return left, top, left + width, top + height

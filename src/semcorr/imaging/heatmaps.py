@@ -1,4 +1,4 @@
-"""Heat maps as pure functions: the target, enlarging, fusing, the peak, and how far rounds agree.
+"""Heat maps as pure functions: Gaussian targets, enlarging, fusing, peaks, and the agreement of rounds.
 
 A map is a tensor (..., height, width). Points are (x, y) in the frame of ``semcorr.imaging.geometry``, in pixels of the
 map.
@@ -15,29 +15,29 @@ from torch import Tensor
 from semcorr.imaging.geometry import Crop, Size, scale_points
 
 Peak = Literal["cell", "parabola", "soft"]
-"""How a map becomes a point, in the settings of every method; see :func:`find_peak`."""
+"""How a point is taken from a map, in the settings of every method; see :func:`find_peak`."""
 
 SOFT_WINDOW = 2
-"""Cells from the largest one that a soft peak takes in, each way, unless a setting says otherwise."""
+"""Default radius of a soft peak, in cells around the largest one."""
 
 _SOFT_TEMPERATURE = 0.1
-"""Of a soft peak, as a part of the span from a map's lowest to its largest value: chosen on validation drawings for
-means of heat maps (:mod:`semcorr.transfer.supports`); a known Gaussian is found to a tenth of a cell with it."""
+"""Of a soft peak, as a fraction of a map's range of values: chosen on validation drawings for means of heat maps
+(:mod:`semcorr.transfer.supports`); it locates a known Gaussian to a tenth of a cell."""
 
 _SOFT_STEPS = 5
-"""Steps in a cell that a soft peak is summed over. Odd, so that a cell's centre is one of them."""
+"""Samples per cell and axis of a soft peak. Odd, so that a cell's centre is one of them."""
 
-_CHUNK_NUMBERS = 2**22
-"""Numbers of enlarged maps that exist at once: 16 MB."""
+_CHUNK_VALUES = 2**22
+"""Values of enlarged maps that exist at once: 16 MB."""
 
 
 def gaussian(
     centres: Float[Tensor, "*batch 2"], sigma: float, size: Size, pixel_centre: float = 0.5
 ) -> Float[Tensor, "*batch height width"]:
-    """A Gaussian of peak 1 around each centre: exp(-|pixel - centre|^2 / (2 sigma^2)), in the dtype of the centres.
+    """Return a Gaussian of peak 1 around each centre: exp(-|pixel - centre|^2 / (2 sigma^2)), in the centres' dtype.
 
-    ``centres`` and ``sigma`` are in pixels of a map of ``size`` (width, height). ``pixel_centre`` is where in a pixel
-    its value is taken: 0.5 in the continuous frame; 0.0 puts it on the integers, as the authors' code does.
+    ``centres`` and ``sigma`` are in pixels of a map of ``size`` (width, height). ``pixel_centre`` is the point of a
+    pixel at which its value is taken: 0.5 in the continuous frame; 0.0 for the integers, as in the authors' code.
     """
     width, height = size
     columns = torch.arange(width, device=centres.device, dtype=centres.dtype) + pixel_centre
@@ -60,12 +60,12 @@ def upsample(maps: Float[Tensor, "*batch h w"], size: Size) -> Float[Tensor, "*b
 def fuse_mean(maps: Iterable[Float[Tensor, "*batch _h _w"]], size: Size) -> Float[Tensor, "*batch height width"]:
     """Enlarge each of the maps to ``size`` (width, height) and average them, each with the same weight.
 
-    ``maps`` may be a list of maps of different resolutions (layers), or a tensor, whose first axis is averaged over.
+    ``maps`` may be a list of maps of different resolutions (layers), or a tensor that is averaged over its first axis.
     """
     total: Tensor | None = None
     count = 0
-    for one in maps:
-        enlarged = upsample(one, size)
+    for each in maps:
+        enlarged = upsample(each, size)
         total = enlarged if total is None else total + enlarged
         count += 1
     if total is None:
@@ -74,12 +74,12 @@ def fuse_mean(maps: Iterable[Float[Tensor, "*batch _h _w"]], size: Size) -> Floa
 
 
 def softmax_pixels(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch height width"]:
-    """Softmax over all pixels of each map, so that each sums to one (authors' code, before fusing layers)."""
+    """Return the softmax over all pixels of each map, which then sums to one (authors' code, before fusing layers)."""
     return maps.flatten(-2).softmax(-1).reshape(maps.shape)
 
 
 def peak(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch 2"]:
-    """The centre (x, y) of each map's largest pixel, the first in reading order when several are equal; float32."""
+    """Return the centre (x, y) of each map's largest pixel, the first in row-major order of equal ones; float32."""
     width = maps.shape[-1]
     index = maps.flatten(-2).argmax(-1)
     cell = torch.stack((index % width, index // width), dim=-1)
@@ -87,15 +87,15 @@ def peak(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch 2"
 
 
 def peak_value(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch"]:
-    """The largest value of each map."""
+    """Return the largest value of each map."""
     return maps.flatten(-2).amax(-1)
 
 
 def agreement(points: Float[Tensor, "points rounds 2"], scale: float) -> Float[Tensor, " points"]:
-    """How far the rounds of each point agree, from 0 (all far apart) to 1 (all in one place).
+    """Return the agreement of the rounds of each point, from 0 (all far apart) to 1 (all at the same position).
 
-    The mean over all pairs of rounds of exp(-d^2 / (2 scale^2)), where d is the distance between the two places and
-    ``scale`` is in the same pixels as the points. A single round has nothing to disagree with: 1.
+    The mean over all pairs of rounds of exp(-d^2 / (2 scale^2)), where d is the distance between the two positions and
+    ``scale`` is in the same pixels as the points. The agreement of a single round is 1.
     """
     rounds = points.shape[1]
     if rounds < 2:
@@ -106,10 +106,10 @@ def agreement(points: Float[Tensor, "points rounds 2"], scale: float) -> Float[T
 
 
 class CoverageMean:
-    """Mean of maps that each cover only a crop of a canvas: sum over the crops divided by how many cover a pixel.
+    """The mean of maps that each cover a crop of a canvas: their sum divided by the number of crops over each pixel.
 
     ``shape`` is (rows, ..., height, width) of the canvas, in model-frame pixels. Rows have crops of their own; the axes
-    between (layers, heads) share their row's crop. Crops when locating: authors' code.
+    between (layers, heads) share the crop of their row. Crops when locating: authors' code.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class CoverageMean:
         self._coverage = torch.zeros(shape[0], *shape[-2:], device=device, dtype=dtype)
 
     def add(self, maps: Float[Tensor, "rows *rest h w"], crops: Crop | Sequence[Crop]) -> None:
-        """Add one map for each row, enlarged bilinearly to its crop; a single crop is used for all rows."""
+        """Add one map per row, enlarged bilinearly to its crop; a single crop is used for all rows."""
         rows = self._sum.shape[0]
         per_row = [crops] * rows if isinstance(crops, Crop) else list(crops)
         if maps.shape[:-2] != self._sum.shape[:-2] or len(per_row) != rows:
@@ -137,32 +137,31 @@ class CoverageMean:
             self._coverage[row, down, across] += 1
 
     def mean(self) -> Float[Tensor, "rows *rest height width"]:
-        """The mean so far; 0 where no crop has been."""
+        """Return the mean so far; 0 where there was no crop."""
         rows, height, width = self._coverage.shape
         between = self._sum.ndim - 3
         coverage = self._coverage.reshape(rows, *(1,) * between, height, width)
         return self._sum / coverage.clamp(min=1)
 
     def covered(self) -> Float[Tensor, "rows height width"]:
-        """How many crops have covered each pixel."""
+        """Return the number of crops that covered each pixel."""
         return self._coverage.clone()
 
 
 class CropPaste:
-    """The mean of one :class:`CoverageMean` canvas for maps of the same crops, as matrix products.
+    """The mean of a :class:`CoverageMean` canvas for maps of the same crops, as matrix products.
 
-    Enlarging a map bilinearly and putting it in its place is linear along each axis, so all crops of a map are put into
-    the canvas by one product with all their matrices side by side, and the canvas is written once. ``side`` is the
-    canvas's, in model-frame pixels.
+    Enlarging a map bilinearly and pasting it is linear along each axis, so one product with the concatenated matrices
+    of all crops makes the canvas, which is written once. ``side`` is that of the canvas, in model-frame pixels.
     """
 
     def __init__(self, crops: Sequence[Crop], side: int) -> None:
         self._crops, self._side = tuple(crops), side
-        # By the maps' size: the same for all calls.
+        # By the size of the maps: the same for all calls.
         self._matrices: dict[tuple[int, int, torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
 
     def mean(self, maps: Float[Tensor, "crops batch h w"]) -> Float[Tensor, "batch side side"]:
-        """Return the mean over the first ``len(maps)`` crops, where they cover; 0 where none has been."""
+        """Return the mean over the first ``len(maps)`` crops; 0 where there is no crop."""
         count = len(maps)
         down, across = (matrices[:count] for matrices in self._enlarging(maps))
         wide = maps @ across[:, None].transpose(-1, -2)  # (crops, batch, h, side)
@@ -173,7 +172,7 @@ class CropPaste:
         return total / covered.clamp(min=1)
 
     def _enlarging(self, maps: Tensor) -> tuple[Float[Tensor, "crops side h"], Float[Tensor, "crops side w"]]:
-        """For every crop, the matrices that enlarge a map to it within the canvas: downwards and across."""
+        """Return, for every crop, the matrices that enlarge a map to it within the canvas: downwards and across."""
         height, width = maps.shape[-2:]
         key = (height, width, maps.dtype, maps.device)
         if key not in self._matrices:
@@ -183,13 +182,13 @@ class CropPaste:
         return self._matrices[key]
 
     def _axis(self, length: int, like: Tensor, spans: Sequence[tuple[int, int]]) -> Float[Tensor, "crops side _"]:
-        """For each (first pixel, pixels) the matrix that enlarges ``length`` values to them within the canvas."""
-        placed = like.new_zeros(len(spans), self._side, length)
+        """Return, for each (first pixel, pixels), the matrix that enlarges ``length`` values to them in the canvas."""
+        matrices = like.new_zeros(len(spans), self._side, length)
         unit = torch.eye(length, dtype=like.dtype, device=like.device)[None]
-        for matrix, (first, pixels) in zip(placed, spans, strict=True):
+        for matrix, (first, pixels) in zip(matrices, spans, strict=True):
             enlarged = F.interpolate(unit, size=pixels, mode="linear", align_corners=False)
             matrix[first : first + pixels] = enlarged[0].T
-        return placed
+        return matrices
 
 
 def find_peak(
@@ -200,18 +199,18 @@ def find_peak(
     window: int = SOFT_WINDOW,
     temperature: float | None = None,
 ) -> Float[Tensor, "*batch 2"]:
-    """The place (x, y) that each map is about, in pixels of the map; float32, never outside it.
+    """Return the position (x, y) of each map's peak, in pixels of the map; float32, never outside it.
 
-    ``"cell"`` is the centre of the largest pixel (:func:`peak`), as methods were published. The others go below it: the
-    map is brought back to the cells it was enlarged from, because what lies between them says nothing new, and the
+    ``"cell"`` is the centre of the largest pixel (:func:`peak`), as methods were published. The others are finer: the
+    map is reduced to the cells it was enlarged from, because the values between them hold no information, and the
     largest cell at that pixel or next to it is refined (:func:`refine_peak`).
 
     Args:
-        maps: each with a single peak that counts, its largest pixel.
+        maps: Maps whose peak is their largest pixel.
         kind: ``"cell"``, ``"parabola"`` or ``"soft"``.
-        grid: (columns, rows) of cells that the maps were enlarged from; their own pixels by default.
-        window: as for :func:`refine_peak`.
-        temperature: the same.
+        grid: (columns, rows) of cells that the maps were enlarged from; by default their own pixels.
+        window: As in :func:`refine_peak`.
+        temperature: As in :func:`refine_peak`.
     """
     largest = peak(maps)
     if kind == "cell":
@@ -220,12 +219,12 @@ def find_peak(
     columns, rows = (width, height) if grid is None else (min(grid[0], width), min(grid[1], height))
     cells = maps.reshape(-1, height, width)
     if (columns, rows) != (width, height):
-        # With antialiasing each cell is a mean around its centre, alike on both sides: peaks stay where they are.
+        # With antialiasing each cell is a symmetric mean around its centre, so peaks do not move.
         cells = F.interpolate(cells[:, None], size=(rows, columns), mode="bilinear", antialias=True)[:, 0]
     at = scale_points(largest.reshape(-1, 2), (width, height), (columns, rows)).long()
     at = _largest(cells.masked_fill(~_near(at, 1, (columns, rows)), -torch.inf))
-    found = refine_peak(cells, at, kind, window=window, temperature=temperature)
-    return scale_points(found, (columns, rows), (width, height)).reshape(*maps.shape[:-2], 2)
+    refined = refine_peak(cells, at, kind, window=window, temperature=temperature)
+    return scale_points(refined, (columns, rows), (width, height)).reshape(*maps.shape[:-2], 2)
 
 
 def refine_peak(
@@ -236,15 +235,15 @@ def refine_peak(
     window: int = SOFT_WINDOW,
     temperature: float | None = None,
 ) -> Float[Tensor, "points 2"]:
-    """The place (x, y) in cells, float32, of the peak that each map has at the cell ``at``, (column, row).
+    """Return the position (x, y), in cells and float32, of the peak that each map has at the cell ``at``.
 
     Args:
-        cells: maps as a network made them, not enlarged.
-        at: a cell of each that no neighbour exceeds.
+        cells: Maps as a network made them, not enlarged.
+        at: (column, row) of a cell of each map that no neighbour exceeds.
         kind: ``"cell"``: the cell's centre. ``"parabola"``: :func:`parabola_peak`. ``"soft"``: :func:`soft_peak` of the
             maps enlarged bilinearly, so that cells are fine enough for the sum.
-        window: cells on every side that ``"soft"`` takes in.
-        temperature: of ``"soft"``, in the maps' own unit; by default a tenth of each map's span.
+        window: Radius of ``"soft"`` in cells.
+        temperature: Of ``"soft"``, in the unit of the maps; by default a tenth of each map's range.
     """
     if kind == "cell":
         return at.to(torch.float32) + 0.5
@@ -257,37 +256,38 @@ def refine_peak(
         low, high = cells.flatten(1).aminmax(dim=1)
         scale = (_SOFT_TEMPERATURE * (high - low)).clamp(min=torch.finfo(cells.dtype).tiny)[:, None, None]
         cells, temperature = (cells - low[:, None, None]) / scale, 1.0
-    step = max(1, _CHUNK_NUMBERS // (size[0] * size[1]))
-    parts = [
-        soft_peak(upsample(some, size), radius, temperature, places)
-        for some, places in zip(cells.split(step), middle.split(step), strict=True)
+    step = max(1, _CHUNK_VALUES // (size[0] * size[1]))
+    peaks = [
+        soft_peak(upsample(chunk, size), radius, temperature, centres)
+        for chunk, centres in zip(cells.split(step), middle.split(step), strict=True)
     ]
-    return torch.cat(parts) / _SOFT_STEPS
+    return torch.cat(peaks) / _SOFT_STEPS
 
 
 def parabola_peak(
     maps: Float[Tensor, "*batch height width"], at: Int[Tensor, "*batch 2"] | None = None
 ) -> Float[Tensor, "*batch 2"]:
-    """The peak (x, y) to a part of a pixel: along each axis, the top of the parabola through it and its neighbours.
+    """Return the peak (x, y) to a fraction of a pixel: per axis, the vertex of the parabola through three pixels.
 
-    At the edge, where a neighbour is missing, the pixel's centre stays; the top is at most half a pixel from it. ``at``
-    is the pixel (column, row) that is refined, the largest by default.
+    At the edge, where a neighbour is missing, it is the pixel's centre; the vertex is at most half a pixel from it.
+    ``at`` is the pixel (column, row) that is refined, by default the largest.
     """
     height, width = maps.shape[-2:]
     flat = maps.reshape(-1, height, width)
     column, row = (_largest(flat) if at is None else at.reshape(-1, 2)).unbind(1)
     number = torch.arange(len(flat), device=maps.device)
 
-    def shift(place: Tensor, last: int, at: Callable[[Tensor], Tensor]) -> Tensor:
-        before, top, after = at((place - 1).clamp(min=0)), at(place), at((place + 1).clamp(max=last))
-        bend = before - 2 * top + after
-        inside = (place > 0) & (place < last) & (bend < 0)
-        return torch.where(inside, 0.5 * (before - after) / torch.where(inside, bend, -1.0), 0.0).clamp(-0.5, 0.5)
+    def shift(index: Tensor, last: int, value: Callable[[Tensor], Tensor]) -> Tensor:
+        before, top, after = value((index - 1).clamp(min=0)), value(index), value((index + 1).clamp(max=last))
+        curvature = before - 2 * top + after
+        inside = (index > 0) & (index < last) & (curvature < 0)
+        offset = 0.5 * (before - after) / torch.where(inside, curvature, -1.0)
+        return torch.where(inside, offset, 0.0).clamp(-0.5, 0.5)
 
-    across = shift(column, width - 1, lambda at: flat[number, row, at])
-    down = shift(row, height - 1, lambda at: flat[number, at, column])
-    found = torch.stack((column + 0.5 + across, row + 0.5 + down), dim=-1).to(torch.float32)
-    return found.reshape(*maps.shape[:-2], 2)
+    across = shift(column, width - 1, lambda index: flat[number, row, index])
+    down = shift(row, height - 1, lambda index: flat[number, index, column])
+    refined = torch.stack((column + 0.5 + across, row + 0.5 + down), dim=-1).to(torch.float32)
+    return refined.reshape(*maps.shape[:-2], 2)
 
 
 def soft_peak(
@@ -296,10 +296,10 @@ def soft_peak(
     temperature: float,
     at: Int[Tensor, "*batch 2"] | None = None,
 ) -> Float[Tensor, "*batch 2"]:
-    """The mean place (x, y) under a softmax over the pixels at most ``radius`` from the largest, along both axes.
+    """Return the mean position (x, y) under a softmax over the pixels within ``radius`` of the largest on both axes.
 
-    ``temperature`` is in the maps' own unit: the lower it is, the more the largest pixel counts. ``at`` is another
-    pixel (column, row) to be the middle.
+    ``temperature`` is in the unit of the maps: the lower it is, the more the largest pixel counts. ``at`` is another
+    pixel (column, row) for the centre.
     """
     height, width = maps.shape[-2:]
     flat = maps.reshape(-1, height, width)
@@ -314,13 +314,13 @@ def soft_peak(
 
 
 def _largest(maps: Float[Tensor, "points height width"]) -> Int[Tensor, "points 2"]:
-    """The (column, row) of each map's largest pixel, the first in reading order."""
+    """Return the (column, row) of each map's largest pixel, the first in row-major order."""
     index, width = maps.flatten(1).argmax(1), maps.shape[2]
     return torch.stack((index % width, index // width), dim=1)
 
 
 def _near(at: Int[Tensor, "points 2"], radius: int, size: Size) -> Bool[Tensor, "points height width"]:
-    """Which pixels of a map of ``size`` (width, height) are at most ``radius`` from a pixel along both axes."""
+    """Return which pixels of a map of ``size`` (width, height) are within ``radius`` of a pixel on both axes."""
     columns, rows = (torch.arange(length, device=at.device) for length in size)
     near_columns = (columns - at[:, :1]).abs() <= radius
     near_rows = (rows - at[:, 1:]).abs() <= radius
@@ -330,12 +330,12 @@ def _near(at: Int[Tensor, "points 2"], radius: int, size: Size) -> Bool[Tensor, 
 def second_peak(
     maps: Float[Tensor, "points height width"], size: Size, *, apart: float = 0.15
 ) -> Float[Tensor, " points"]:
-    """Return how high a map is away from its peak: 0 is its median, 1 as high as the peak. 1 for a flat map.
+    """Return the height of each map's largest value away from its peak: 0 is the median, 1 the peak or a flat map.
 
     Args:
-        maps: each covers the whole picture.
-        size: (width, height) of the picture, in its own pixels.
-        apart: how far from the peak "away" begins, as a part of the picture's longer side.
+        maps: Maps that cover the whole image.
+        size: (width, height) of the image, in its own pixels.
+        apart: Distance from the peak at which "away" begins, as a fraction of the image's longer side.
     """
     height, width = maps.shape[1:]
     shape = maps.new_tensor([size[0] / width, size[1] / height]) / max(size)

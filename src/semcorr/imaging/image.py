@@ -1,4 +1,4 @@
-"""Reading images, whatever they come as, into one form: upright 8-bit RGB."""
+"""Read images of any source into one form: upright 8-bit RGB."""
 
 import contextlib
 import hashlib
@@ -24,18 +24,20 @@ from semcorr.storage.files import atomic_file
 MAX_MEGAPIXELS = 100.0
 MIN_SIDE = 2
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-"""What is read, and by no other of Pillow's decoders: some hand files on to other programs, most are hardly used."""
+"""The decoders of Pillow that are used; some others pass files on to other programs, most are hardly used."""
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = range(5, 9)
-"""EXIF's orientations that swap width and height."""
+"""The EXIF orientations that swap width and height."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Image:
-    """An upright RGB image, as a person sees it.
+    """An upright RGB image.
 
-    ``pixels`` is a read-only ``uint8`` array (height, width, 3). ``name`` is for messages and pictures only.
+    Attributes:
+        pixels: A read-only ``uint8`` array (height, width, 3).
+        name: Name of the image in messages and figures only.
     """
 
     pixels: UInt8[np.ndarray, "height width 3"]
@@ -51,7 +53,7 @@ class Image:
                 f"{self.name!r} is {width} x {height} pixels; every side must have at least {MIN_SIDE} pixels. "
                 "There is nothing to match in it: use another image."
             )
-        # A private copy: a caller who goes on drawing into their array must not change what was hashed.
+        # A private copy: a caller who draws into their array later must not change the pixels that were hashed.
         pixels = np.array(self.pixels, order="C", copy=True)
         pixels.flags.writeable = False
         object.__setattr__(self, "pixels", pixels)
@@ -64,17 +66,17 @@ class Image:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the size and the pixels: equal content gives an equal hash, whatever file or array it came from."""
+        """Hash of the size and the pixels, independent of the file or array that they came from."""
         digest = hashlib.sha256(f"rgb8 {self.size[0]}x{self.size[1]}\n".encode())
         digest.update(self.pixels.data)
         return digest.hexdigest()
 
     def tensor(self) -> Float[Tensor, "3 height width"]:
-        """The pixels as float32 in [0, 1], channels first."""
+        """Return the pixels as float32 in [0, 1], channels first."""
         return torch.from_numpy(self.pixels.copy()).permute(2, 0, 1).contiguous().to(torch.float32) / 255
 
     def pil(self) -> PIL.Image.Image:
-        """The pixels as a Pillow image of mode RGB."""
+        """Return the pixels as a Pillow image of mode RGB."""
         return PIL.Image.fromarray(self.pixels)
 
 
@@ -85,14 +87,17 @@ def load_image(source: ImageSource, *, name: str | None = None, max_megapixels: 
     """Read an image from a file, a Pillow image, an array or a tensor.
 
     Files and Pillow images are turned upright (EXIF orientation), composited on white where they are transparent, and
-    reduced to 8 bits; of an animation the first frame is taken; colour profiles are not applied. Arrays are
-    (height, width), (height, width, 1), (height, width, 3) or (height, width, 4); tensors have their channels first:
-    (1, height, width), (3, height, width) or (4, height, width). Both hold uint8, uint16 or floats in [0, 1].
+    reduced to 8 bits; of an animation the first frame is taken; colour profiles are not applied.
 
-    ``name`` is what messages call the image (default: the file's name). Files and Pillow images of more than
-    ``max_megapixels`` million pixels are refused from their header, before anything is decoded.
+    Args:
+        source: A path; a Pillow image; an array (height, width), (height, width, 1), (height, width, 3) or (height,
+            width, 4); or a tensor (1, height, width), (3, height, width) or (4, height, width). Arrays and tensors hold
+            uint8, uint16 or floats in [0, 1].
+        name: Name of the image in messages, by default the file's name.
+        max_megapixels: Files and Pillow images of more pixels are refused by their header, before they are decoded.
 
-    Raises ``ImageError`` for anything that cannot be read or is less than two pixels wide or high.
+    Raises:
+        ImageError: The source cannot be read or is less than two pixels wide or high.
     """
     if isinstance(source, Image):
         return source
@@ -111,10 +116,10 @@ def load_image(source: ImageSource, *, name: str | None = None, max_megapixels: 
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(width, height) in pixels of the upright image that :func:`load_image` makes of a file, from its header alone.
+    """Return (width, height) in pixels of the image that :func:`load_image` makes of a file, from its header alone.
 
     Raises:
-        ImageError: The file is missing or its header is not an image's; what is broken behind it is not noticed.
+        ImageError: The file is missing or its header is broken; damage after the header is not noticed.
     """
     with _opened(os.fspath(path), np.inf) as image:
         width, height = image.size
@@ -142,31 +147,31 @@ def save_image(image: PIL.Image.Image, path: Path, *, error: type[SemcorrError] 
 
 
 def _is_stored_sideways(image: PIL.Image.Image, path: Path) -> bool:
-    """Whether an image that was opened and not decoded is to be turned by 90 degrees."""
+    """Whether an image, opened but not decoded, must be turned by 90 degrees."""
     try:
         with quiet():
-            if image.format == "PNG" and not _says_more_after_pixels(path):
-                # PNG's own getexif decodes all pixels, lest a chunk come after them.
+            if image.format == "PNG" and not _has_late_metadata(path):
+                # PNG's own getexif decodes all pixels, in case a chunk follows them.
                 orientation = PIL.Image.Image.getexif(image).get(_ORIENTATION)
             else:
                 orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # As in _upright.
         return False
-    # Of a TIFF, Pillow gives the size that it will have when it has been turned by its own tag.
+    # Pillow already gives the size of a TIFF after turning it by its own tag.
     turned = getattr(image, "tag_v2", {}).get(_ORIENTATION) in _SIDEWAYS
     return orientation in _SIDEWAYS and not turned
 
 
-def _says_more_after_pixels(path: Path) -> bool:
-    """Whether a PNG holds EXIF or texts after its pixels."""
-    seen = False
+def _has_late_metadata(path: Path) -> bool:
+    """Whether a PNG holds EXIF or text after its pixels."""
+    after_pixels = False
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
             kind = head[4:]
-            if seen and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+            if after_pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
                 return True
-            seen = seen or kind == b"IDAT"
+            after_pixels = after_pixels or kind == b"IDAT"
             file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
     return False
 
@@ -179,7 +184,7 @@ def _from_file(path: str, name: str | None, max_megapixels: float) -> Image:
 @contextlib.contextmanager
 def _opened(path: str, max_megapixels: float) -> Iterator[PIL.Image.Image]:
     if "://" in path:
-        raise ImageError(f"{path!r} is an address, and images are read from files only: download it first.")
+        raise ImageError(f"{path!r} is a URL, but images are read from files only: download it first.")
     file = Path(path)
     try:
         if file.is_dir():
@@ -199,7 +204,7 @@ def _siblings(file: Path) -> Iterable[str]:
 
 
 def known_formats() -> list[str]:
-    """Those of :data:`FORMATS` that this build of Pillow has."""
+    """Return those of :data:`FORMATS` that this build of Pillow supports."""
     PIL.Image.init()
     return [name for name in FORMATS if name in PIL.Image.OPEN]
 
@@ -216,11 +221,11 @@ def _open(stream: BufferedIOBase, path: str, max_megapixels: float) -> PIL.Image
         ) from error
     except PIL.UnidentifiedImageError as error:
         raise ImageError(
-            f"{path!r} is not an image file of a kind that is read ({', '.join(FORMATS)}): save it as PNG or JPEG."
+            f"{path!r} is not an image file of a supported format ({', '.join(FORMATS)}): save it as PNG or JPEG."
         ) from error
     except MemoryError:
         raise
-    except Exception as error:  # Decoders raise whatever their code stumbles over when a header is broken.
+    except Exception as error:  # A broken header makes decoders raise all kinds of errors.
         raise ImageError(f"{path!r} is broken: {error}. Copy or download it again.") from error
 
 
@@ -237,15 +242,15 @@ def _from_pil(image: PIL.Image.Image, label: str, max_megapixels: float) -> UInt
             return _to_rgb(_upright(image), label)
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # As above: what a broken file makes a decoder raise is not limited to OSError.
+    except Exception as error:  # As above: a broken file makes decoders raise all kinds of errors.
         raise ImageError(f"{label!r} is broken or incomplete: {error}. Copy or download it again.") from error
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Pillow's warnings off the terminal.
+    """Silence Pillow's warnings.
 
-    It warns from 89 megapixels on, where our own limit decides and refuses, and of whatever is odd in a header.
+    It warns about more than 89 megapixels, where our own limit decides, and about anything odd in a header.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -255,7 +260,7 @@ def quiet() -> Iterator[None]:
 def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
     try:
         return PIL.ImageOps.exif_transpose(image)
-    except Exception:  # Viewers show an image whose EXIF block is garbled as it is stored, and so do we.
+    except Exception:  # Like viewers, keep an image with a garbled EXIF block as it is stored.
         return image
 
 
@@ -264,7 +269,7 @@ def _to_rgb(image: PIL.Image.Image, label: str) -> UInt8[np.ndarray, "height wid
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ImageError(
-                f"{label!r} holds whole numbers from {values.min()} to {values.max()}; they are read as 16-bit, 0 to "
+                f"{label!r} holds integers from {values.min()} to {values.max()}; they are read as 16-bit, 0 to "
                 "65535. Rescale them first."
             )
         return _from_array(values.astype(np.uint16), label)
@@ -305,7 +310,7 @@ def _from_array(array: np.ndarray, label: str = "image") -> UInt8[np.ndarray, "h
     if array.shape[2] == 4:
         alpha = unit[..., 3:]
         colour = colour * alpha + (1 - alpha)
-    # Half up, so that 8-bit values come back as they were and 16-bit ones fall on their nearest neighbour.
+    # Round half up, so that 8-bit values are unchanged and 16-bit ones go to the nearest.
     rgb = np.floor(colour * np.float32(255) + np.float32(0.5)).astype(np.uint8)
     return np.broadcast_to(rgb, (*rgb.shape[:2], 3))
 
@@ -317,7 +322,7 @@ def _unit_range(array: np.ndarray, label: str) -> Float[np.ndarray, "height widt
         return array.astype(np.float32)
     if not np.issubdtype(array.dtype, np.floating):
         raise ImageError(f"{label!r} holds {array.dtype}; pass uint8 (0 to 255), uint16 or floats in [0, 1].")
-    # The slack is for the rounding of resized float images; it is a fortieth of one 8-bit step.
+    # The tolerance is for the rounding of resized float images; it is a fortieth of one 8-bit step.
     if not (array.min() >= -1e-4 and array.max() <= 1 + 1e-4):
         raise ImageError(
             f"{label!r} holds floats from {array.min():g} to {array.max():g}; they must be finite and in [0, 1]. "

@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and which look like images and are of a kind that is not read."""
+"""The images of a folder, and the files that look like images but are of an unsupported format."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -23,75 +23,75 @@ _ADVICE: dict[str, str] = {
     ),
     "Update Pillow, which cannot read them here, or save them as PNG": ".avif .avifs .jp2 .j2k .jpc .jpf .jpx .j2c",
 }
-_RENAME = "Give them the ending of their format, such as .jpg"
+_RENAME = "Give them the suffix of their format, such as .jpg"
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")
 _SHOWN = 3
 
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """The endings, in small letters, of the formats that are read."""
+    """Return the suffixes of the supported formats, in lower case."""
     read = [*known_formats(), "MPO"]  # which Pillow's JPEG decoder reads
     return frozenset(suffix for suffix, kind in PIL.Image.registered_extensions().items() if kind in read)
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images below a folder by their endings, sorted; hidden files are none."""
+    """Return the images below a folder by their suffixes, sorted, without hidden files."""
     return [path for path in _files(folder) if is_image_name(path)]
 
 
 def is_image_name(path: Path) -> bool:
-    """Whether a file is called as an image of a format that is read."""
+    """Whether a file has the suffix of a supported image format."""
     return path.suffix.lower() in image_suffixes()
 
 
 def unread_images(folder: Path) -> list[Path]:
-    """The files below a folder that look like images and are not taken: by another ending, or by content with none."""
-    return [path for path in _files(folder) if not is_image_name(path) and _what_to_do(path)]
+    """Return files below a folder that look like images, by suffix or by content without one, but are not read."""
+    return [path for path in _files(folder) if not is_image_name(path) and _advice(path)]
 
 
 def unread_messages(paths: Iterable[Path]) -> list[str]:
-    """Sentences that count and name images that were not taken, one for each ending, and say what to do.
+    """Return one sentence per suffix that counts and names images that are not read and says what to do.
 
     Args:
-        paths: What :func:`unread_images` returned.
+        paths: The files that :func:`unread_images` returned.
     """
     groups: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
         groups[path.suffix.lower()].append(path)
-    return [_sentence(suffix, group) for suffix, group in sorted(groups.items())]
+    return [_message(suffix, group) for suffix, group in sorted(groups.items())]
 
 
 def unread_messages_below(folders: Iterable[Path]) -> list[str]:
-    """The same of what lies below folders; names of files count as nothing."""
+    """Return the same for all files below folders; paths that are no folder are skipped."""
     return unread_messages(
         dict.fromkeys(path for folder in folders if is_dir(folder) for path in unread_images(folder))
     )
 
 
-def _sentence(suffix: str, paths: list[Path]) -> str:
+def _message(suffix: str, paths: list[Path]) -> str:
     shown = ", ".join(path.name for path in paths[:_SHOWN])
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     many = len(paths) > 1
-    kind = f"with the ending {suffix}" if suffix else "without an ending"
+    kind = f"with the suffix {suffix}" if suffix else "without a suffix"
     return (
         f"{len(paths)} image{'s' if many else ''} {kind} {'are' if many else 'is'} not read: {shown}{more}. "
-        f"{_what_to_do(paths[0])}."
+        f"{_advice(paths[0])}."
     )
 
 
-def _what_to_do(path: Path) -> str:
-    """What to do with a file that is no image by its ending; an empty string where it does not look like one."""
+def _advice(path: Path) -> str:
+    """Return what to do with a file that is no image by its suffix; an empty string if it does not look like one."""
     suffix = path.suffix.lower()
-    advice = next((text for text, endings in _ADVICE.items() if suffix and suffix in endings.split()), "")
+    advice = next((text for text, suffixes in _ADVICE.items() if suffix and suffix in suffixes.split()), "")
     if advice:
         return advice
-    # As browsers and copies leave them: "photo", "photo.jpg_large", "photo.jpg.1", "photo.jpeg~".
-    looks = not suffix or any(ending in path.name.lower() for ending in image_suffixes())
-    return _RENAME if looks and _begins_as_an_image(path) else ""
+    # Names from browsers and backups: "photo", "photo.jpg_large", "photo.jpg.1", "photo.jpeg~".
+    candidate = not suffix or any(known in path.name.lower() for known in image_suffixes())
+    return _RENAME if candidate and _has_image_magic(path) else ""
 
 
-def _begins_as_an_image(path: Path) -> bool:
+def _has_image_magic(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             head = file.read(12)

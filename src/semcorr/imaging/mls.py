@@ -1,4 +1,4 @@
-"""Moving least squares: carry any point by what is known of a few.
+"""Moving least squares: carry any point by the known displacements of a few.
 
 Schaefer, McPhail and Warren, 2006, "Image deformation using moving least squares". For every point v the affine map (or
 the similarity, or the rigid motion) that takes the controls p to where they went, q, with least squared error is fitted
@@ -14,12 +14,12 @@ from semcorr.errors import PointError, SettingsError
 
 MlsKind = Literal["affine", "similarity", "rigid"]
 
-_CHUNK_NUMBERS = 2**22
+_CHUNK_WEIGHTS = 2**22
 """Weights that exist at once: 32 MB."""
 _NEAR = 1e-12
-"""A point nearer to a control than this part of the controls' extent lies on it."""
+"""A point nearer to a control than this fraction of the controls' extent lies on it."""
 _FLAT = 1e-9
-"""Controls whose spread across is less than this part of that along lie on a line: no affine map can be told."""
+"""Controls whose second variance is below this fraction of the first are collinear and fix no affine map."""
 
 
 def moving_least_squares(
@@ -31,21 +31,21 @@ def moving_least_squares(
     alpha: float = 1.0,
     weights: Float[np.ndarray, " _"] | None = None,
 ) -> Float[np.ndarray, "points 2"]:
-    """Return where ``points`` go when ``controls`` go to ``moved``.
+    """Return the positions of ``points`` under the deformation that takes ``controls`` to ``moved``.
 
-    A point on a control goes where that goes. One control moves everything; of controls on a line only similarities can
-    be told, and are, whatever ``kind`` asks for beyond them.
+    A point on a control moves with it. A single control translates everything; collinear controls fix only a
+    similarity, which is then fitted even if ``kind`` is ``"affine"``.
 
     Args:
         points: (x, y), in any unit.
         controls: (x, y), in the same unit.
-        moved: where the controls are in the other picture, in its own unit.
-        kind: what is fitted around every point.
-        alpha: how fast a control's weight falls with its distance.
-        weights: a further weight for each control, for instance how sure its match is.
+        moved: Positions of the controls in the other image, in its own unit.
+        kind: The map that is fitted around every point.
+        alpha: How fast the weight of a control falls with its distance.
+        weights: A further weight for each control, such as the confidence of its match.
 
     Raises:
-        PointError: there are no controls, or not as many of them, of where they went, and of weights.
+        PointError: There are no controls, or the numbers of controls, moved controls and weights differ.
         SettingsError: alpha is not positive.
     """
     if not alpha > 0:
@@ -53,15 +53,15 @@ def moving_least_squares(
     own = np.ones(len(controls)) if weights is None else np.asarray(weights, dtype=np.float64)
     if not len(controls) or not len(controls) == len(moved) == len(own) or own.min() < 0 or not own.sum() > 0:
         raise PointError(
-            "Expected one or more controls, as many places that they went to, and weights of at least 0, not all 0; "
+            "Expected one or more controls, as many moved controls, and weights of at least 0, not all 0; "
             f"got {len(controls)}, {len(moved)} and {len(own)}."
         )
     keep = own > 0
     p, q, own = controls[keep].astype(np.float64), moved[keep].astype(np.float64), own[keep]
-    asked = np.asarray(points, dtype=np.float64)
-    step = max(1, _CHUNK_NUMBERS // len(p))
-    parts = [_moved(asked[i : i + step], p, q, kind, alpha, own) for i in range(0, len(asked), step)]
-    return np.concatenate(parts) if parts else np.zeros((0, 2))
+    queries = np.asarray(points, dtype=np.float64)
+    step = max(1, _CHUNK_WEIGHTS // len(p))
+    chunks = [_moved(queries[i : i + step], p, q, kind, alpha, own) for i in range(0, len(queries), step)]
+    return np.concatenate(chunks) if chunks else np.zeros((0, 2))
 
 
 def _moved(
@@ -86,8 +86,8 @@ def _moved(
         result = q_mean + _affine(around, dp, dq, weight)
     else:
         result = q_mean + _similar(around, dp, dq, weight, rigid=kind == "rigid")
-    found: Float[np.ndarray, "points 2"] = np.where(on.any(axis=1)[:, None], q[on.argmax(axis=1)], result)
-    return found
+    moved: Float[np.ndarray, "points 2"] = np.where(on.any(axis=1)[:, None], q[on.argmax(axis=1)], result)
+    return moved
 
 
 def _affine(around: np.ndarray, dp: np.ndarray, dq: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -104,11 +104,11 @@ def _affine(around: np.ndarray, dp: np.ndarray, dq: np.ndarray, weight: np.ndarr
 
 
 def _similar(around: np.ndarray, dp: np.ndarray, dq: np.ndarray, weight: np.ndarray, *, rigid: bool) -> np.ndarray:
-    """The best rotation and scale (equation 6), and without the scale (equation 8), as a complex number."""
+    """Return the best rotation and scale (equation 6), or rotation alone (equation 8), as a complex number."""
     a, b = dp[..., 0] + 1j * dp[..., 1], dq[..., 0] + 1j * dq[..., 1]
     turn = (weight * a.conj() * b).sum(axis=1)
     size = np.abs(turn) if rigid else (weight * np.abs(a) ** 2).sum(axis=1)
-    # One control, or all in one place: nothing is turned, everything is shifted.
+    # One control, or all at the same position: a translation.
     factor = np.divide(turn, size, out=np.ones_like(turn), where=size > 0)
-    gone = factor * (around[:, 0] + 1j * around[:, 1])
-    return np.stack((gone.real, gone.imag), axis=1)
+    product = factor * (around[:, 0] + 1j * around[:, 1])
+    return np.stack((product.real, product.imag), axis=1)

@@ -11,7 +11,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def find_dtype(name: DType) -> torch.dtype:
-    """Return the precision of a name; ``ModelError`` for another name."""
+    """Return the dtype of a name; raise ``ModelError`` for an unknown name."""
     known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
     if name not in known:
         raise ModelError(f"Unknown precision {name!r}. Expected one of {', '.join(known)}.")
@@ -22,7 +22,7 @@ def find_device(name: Device) -> torch.device:
     """Return the device of a name; "auto" takes cuda, then mps, then cpu.
 
     Raises:
-        ModelError: no such name, or torch does not find it here.
+        ModelError: The name is unknown, or torch does not find the device here.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -31,5 +31,5 @@ def find_device(name: Device) -> torch.device:
         raise ModelError(f"Unknown device {name!r}. Expected auto, cpu, cuda or mps.")
     if not available[name]:
         here = ", ".join(kind for kind, there in available.items() if there)
-        raise ModelError(f"Device {name!r} was asked for, but torch finds only {here} here.")
+        raise ModelError(f"Device {name!r} was requested, but torch finds only {here} here.")
     return torch.device(name)

@@ -1,4 +1,4 @@
-"""Tell checkpoints apart without reading gigabytes."""
+"""Identify a checkpoint without reading gigabytes."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -6,8 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
-# A tensor of up to 64 KiB is hashed whole, of a larger one 16 evenly spaced pieces: two checkpoints that
-# were trained differently differ in nearly every number of the tensors in which they differ at all.
+# A tensor of up to 64 KiB is hashed whole, of a larger one 16 evenly spaced pieces: checkpoints that were trained
+# differently differ in nearly every value of the tensors in which they differ at all.
 _PIECE = 4096
 _PIECES = 16
 
@@ -16,7 +16,7 @@ def fingerprint(configs: Iterable[Mapping[str, Any]], files: Iterable[Path], pre
     """Return a sha256 over configurations and over the weights in safetensors files.
 
     Only tensors whose names begin with one of ``prefixes`` count. Names, types and shapes are hashed in
-    full, long tensors in pieces; how the tensors are spread over files does not matter.
+    full, long tensors in pieces; the distribution of the tensors over files does not matter.
     """
     digest = sha256()
     for config in configs:

@@ -1,4 +1,4 @@
-"""Numbers that are none: NaN and infinity in what a network gives, noticed at once and traced to a layer."""
+"""Detect NaN and infinity in the outputs of a network, and trace them to the first layer that produced them."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,12 +12,12 @@ from semcorr.errors import NumericsError
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether no number is NaN or infinite: one pass over each tensor, and one wait for the device."""
+    """Whether no value is NaN or infinite: one pass over each tensor, and one synchronisation with the device."""
     return bool(torch.stack([largest(tensor) for tensor in tensors]).isfinite().all())
 
 
 def largest(tensor: Tensor) -> Tensor:
-    """The largest magnitude, in float32: not finite if any number is not. Nothing is waited for."""
+    """Return the largest magnitude in float32, not finite if any value is not, without synchronisation."""
     return torch.linalg.vector_norm(tensor.detach(), ord=math.inf).float()
 
 
@@ -28,93 +28,95 @@ def check(
     again: Callable[[], object],
     inputs: Mapping[str, Tensor],
 ) -> None:
-    """Insist that all of what a network gave is finite.
+    """Check that all outputs of a network are finite.
 
-    Only when it is not, the network runs a second time, slowly, to find the first layer that gave NaN or infinity.
+    Only if one is not, the network runs a second time, slowly, to find the first layer that produced NaN or infinity.
 
     Args:
-        tensors: what it gave.
-        name: what the network is called in the message.
-        network: whose modules are watched in the second run.
-        again: does the same once more.
-        inputs: what went in, by name.
+        tensors: Outputs of the network.
+        name: Name of the network in the message.
+        network: The network, whose modules are watched in the second run.
+        again: Repeats the same run.
+        inputs: Inputs of the run, by name.
 
     Raises:
-        NumericsError: a number is NaN or infinite.
+        NumericsError: A value is NaN or infinite.
     """
     if not all_finite(tensors):
-        raise _explained(name, network, again, inputs)
+        raise _diagnose(name, network, again, inputs)
 
 
 def precision_of(network: nn.Module) -> str:
-    """The type of a network's numbers, such as ``"float16"``."""
+    """Return the precision of a network's weights, such as ``"float16"``."""
     return str(next(network.parameters()).dtype).removeprefix("torch.")
 
 
-def _explained(
+def _diagnose(
     name: str, network: nn.Module, again: Callable[[], object], inputs: Mapping[str, Tensor]
 ) -> NumericsError:
     precision = precision_of(network)
-    for what, tensor in inputs.items():
+    for input_name, tensor in inputs.items():
         if not all_finite([tensor]):
             return NumericsError(
-                f"{name} was given {what} with {_kind([tensor])} in it.", "What went before has overflowed.", precision
+                f"{name} received {input_name} with {_kind([tensor])} in it.",
+                "An earlier step has overflowed.",
+                precision,
             )
-    found = _first_layer(network, again)
-    if found is None:
+    first = _first_layer(network, again)
+    if first is None:
         return NumericsError(
-            f"{name} gave NaN or infinity once, and not when it was run again, in {precision}.",
-            "That is no property of the model: the machine's memory or processor may be failing.",
+            f"{name} gave NaN or infinity once, but not when it was run again, in {precision}.",
+            "That is not a property of the model: the machine's memory or processor may be failing.",
             precision,
         )
-    layer, module, kind = found
-    told = f"{name} gave {kind}, first in {layer} ({type(module).__name__}), in {precision}."
+    layer, module, kind = first
+    message = f"{name} gave {kind}, first in {layer} ({type(module).__name__}), in {precision}."
     own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-    # Half precision may have made infinite what the file has finite.
+    # Half precision may have made infinite a weight that is finite in the file.
     if precision == "float32" and own and not all_finite(own):
         return NumericsError(
-            told, "Its weights are not finite: the checkpoint is damaged, fetch it again.", precision, layer
+            message, "Its weights are not finite: the checkpoint is damaged, fetch it again.", precision, layer
         )
-    return NumericsError(told, _ADVICE.get(precision, _OTHERWISE), precision, layer)
+    return NumericsError(message, _ADVICE.get(precision, _OTHERWISE), precision, layer)
 
 
 _HALF = (
     "Half precision overflows where float32 does not: use dtype='float32', or load the method with "
-    "semcorr.load_matcher, which does such a unit in float32 by itself."
+    "semcorr.load_matcher, which repeats such a unit in float32 by itself."
 )
 _ADVICE = {"float16": _HALF, "bfloat16": _HALF}
-_OTHERWISE = "The network overflows even so: the checkpoint is damaged or no such network."
+_OTHERWISE = "The network overflows in float32 too: the checkpoint is damaged or of another kind of network."
 
 
 def _first_layer(network: nn.Module, again: Callable[[], object]) -> tuple[str, nn.Module, str] | None:
-    """The first module to finish with a number that is not finite: the innermost one, as it finishes before others."""
-    found: list[tuple[str, nn.Module, str]] = []
+    """Return the first module to finish with a value that is not finite; an inner module finishes before an outer."""
+    first: list[tuple[str, nn.Module, str]] = []
 
     def watch(name: str, module: nn.Module) -> Callable[..., None]:
-        def look(_module: nn.Module, _inputs: object, output: object) -> None:
-            tensors = [] if found else list(_tensors(output))
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            tensors = [] if first else list(_tensors(output))
             if tensors and not all_finite(tensors):
-                found.append((name or "its output", module, _kind(tensors)))
+                first.append((name or "its output", module, _kind(tensors)))
 
-        return look
+        return hook
 
     with ExitStack() as hooks, torch.no_grad():
         for name, module in network.named_modules():
             hooks.callback(module.register_forward_hook(watch(name, module)).remove)
         again()
-    return found[0] if found else None
+    return first[0] if first else None
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors of floating point in what a module gave."""
+    """Yield the floating-point tensors in the output of a module."""
     if isinstance(value, Tensor):
         if value.is_floating_point() and value.numel():
             yield value
     elif isinstance(value, Mapping):
         yield from _tensors(list(value.values()))
     elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _tensors(one)
+        for item in value:
+            yield from _tensors(item)
 
 
 def _kind(tensors: Iterable[Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""How many rows run together: from a memory budget, and fewer when memory runs out all the same."""
+"""Batch sizes from a memory budget, halved when memory runs out all the same."""
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +11,9 @@ import torch
 from semcorr.errors import OutOfMemoryError
 
 FREE_SHARE = 0.5
-"""The share of free memory that is used when no budget is given: the estimate below counts the large things only."""
+"""Share of the free memory that is used without a budget; estimates count only large tensors."""
 
-# The last two are oneDNN's, which does not say why; a smaller batch is worth trying.
+# The last two are oneDNN's, which gives no reason; a smaller batch is worth trying.
 _SIGNS = (
     "DefaultCPUAllocator",
     "out of memory",
@@ -32,10 +32,10 @@ Result = TypeVar("Result")
 
 
 def default_budget(device: torch.device) -> int:
-    """Return the bytes that may be used on a device: a share of what is free now."""
+    """Return the bytes that may be used on a device: a share of its free memory."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        # What torch has reserved but does not use is free too, although the driver does not say so.
+        # Memory that torch has reserved but does not use is free too, although the driver does not count it.
         free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     elif device.type == "mps":
         free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
@@ -45,20 +45,20 @@ def default_budget(device: torch.device) -> int:
 
 
 def _control_group_free(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes left under a container's limit, which the machine's own figure does not know of."""
+    """Return the bytes left under a container's limit, which the machine's own figure does not include."""
     try:
         return int((root / "memory.max").read_text()) - int((root / "memory.current").read_text())
-    except (OSError, ValueError):  # no such limit: the file is absent, or says "max"
+    except (OSError, ValueError):  # no limit: the file is absent, or says "max"
         return 2**63 - 1
 
 
 def batch_rows(budget: int, bytes_per_row: int, rows: int) -> int:
-    """Return how many of ``rows`` fit into ``budget`` bytes at once: at least 1."""
+    """Return how many of ``rows`` fit into ``budget`` bytes at once, at least 1."""
     return max(1, min(rows, budget // max(1, bytes_per_row)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is a memory allocator's: torch says so in several ways."""
+    """Whether an error comes from a memory allocator; torch reports that in several ways."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError | OutOfMemoryError):
         return True
     text = str(error)
@@ -66,7 +66,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory_message(error: BaseException) -> str | None:
-    """What to tell a person of an allocator's error that nothing has answered yet; None if it is another error."""
+    """Return the message for an allocator's error that has none yet; None for any other error."""
     if not is_out_of_memory(error) or isinstance(error, OutOfMemoryError):
         return None
     return f"Memory ran out ({_first_line(error)}). {_ADVICE}"
@@ -77,11 +77,11 @@ def in_batches(
 ) -> Iterator[tuple[Sequence[Row], Result]]:
     """Run ``work`` on ``size`` rows at a time and yield each batch with its result, in order.
 
-    When memory runs out, the batch is run again with half as many rows, and the smaller size is kept; ``work`` must
-    therefore be repeatable.
+    When memory runs out, the batch is run again with half as many rows, and the smaller size is kept. ``work`` must
+    therefore be repeatable. ``stage`` names the work in the error message.
 
     Raises:
-        OutOfMemoryError: not even one row fits. ``stage`` names the work in the message.
+        OutOfMemoryError: Not even one row fits.
     """
     start = 0
     while start < len(rows):
@@ -99,7 +99,7 @@ def in_batches(
             start += len(batch)
             yield batch, result
             continue
-        # Only here, with the error and the frames it held gone, can their tensors be freed.
+        # Only here, without the error and its frames, can their tensors be freed.
         _free_cached_memory()
 
 

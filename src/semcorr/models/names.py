@@ -1,4 +1,7 @@
-"""Names of models: the ones taken by default, and what a name means."""
+"""Names of models: the defaults, and the forms a name can have.
+
+Apart from :mod:`semcorr.models.hub`, whose client takes long to import: the command reads these before it needs that.
+"""
 
 import re
 from pathlib import Path
@@ -7,19 +10,19 @@ from semcorr.errors import ModelError
 from semcorr.storage.files import exists
 
 PHOTO_MODEL = "CompVis/stable-diffusion-v1-4"
-"""The paper's checkpoint: what photographs are matched with unless another is named."""
+"""The paper's checkpoint, the default for photographs."""
 
 VISION_MODEL = "facebook/dinov2-base"
-"""The same for methods on a vision transformer alone."""
+"""The default of methods that use a vision transformer alone."""
 
 VARIANT = ":"
-"""What stands between a model's name and the variant of its files, as in "owner/name:bf16"."""
+"""Separates a model's name from the variant of its files, as in "owner/name:bf16"."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def is_path_like(name: str) -> bool:
-    """Whether a name can only be meant as a file or folder."""
+    """Whether a name can only be the path of a file or folder."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or name.endswith(".safetensors")
 
 
@@ -29,27 +32,27 @@ def is_hub_id(name: str) -> bool:
 
 
 def split_variant(name: str) -> tuple[str, str | None]:
-    """Return a model's name and the variant after it, None where there is none or the whole is a file or folder."""
-    base, between, variant = name.rpartition(VARIANT)
-    if not (base and between and re.fullmatch(r"[\w-]+", variant)) or exists(Path(name).expanduser()):
+    """Return a model's name and its variant, which is None if there is none or the name is an existing path."""
+    base, separator, variant = name.rpartition(VARIANT)
+    if not (base and separator and re.fullmatch(r"[\w-]+", variant)) or exists(Path(name).expanduser()):
         return name, None
     return base, variant
 
 
 def with_variant(model: str | Path, variant: str | None) -> str | Path:
-    """Put the variant of its files into a model's name: before the U-Net's file, where one follows.
+    """Add the variant of its files to a model's name, before the U-Net's file if it has one.
 
     Raises:
-        ModelError: It is no name of a variant, or the model's name has one already.
+        ModelError: The variant has no valid name, or the model's name has a variant already.
     """
     if variant is None:
         return model
     if not re.fullmatch(r"[\w-]+", variant):
         raise ModelError(f"Expected the name of a variant, such as bf16 or non_ema, got {variant!r}.")
-    base, between, file = str(model).rpartition("+")
+    base, separator, file = str(model).rpartition("+")
     if not (base and file.endswith(".safetensors")):
-        base, between, file = str(model), "", ""
+        base, separator, file = str(model), "", ""
     if split_variant(base)[1] is not None:
-        raise ModelError(f"{model} names a variant already, and {variant!r} is given besides. Name one.")
-    name = f"{base}{VARIANT}{variant}{between}{file}"
+        raise ModelError(f"{model} names a variant already, and {variant!r} is given as well. Name one.")
+    name = f"{base}{VARIANT}{variant}{separator}{file}"
     return Path(name) if isinstance(model, Path) else name

@@ -1,4 +1,4 @@
-"""Views of a frozen network: other modules around the same weights."""
+"""Views of a frozen network: different modules around the same weights."""
 
 import copy
 from typing import TypeVar

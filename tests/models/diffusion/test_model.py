@@ -192,5 +192,5 @@ def test_devices_and_precisions_that_are_not_there(folders: dict[str, Path]) -> 
     with pytest.raises(ModelError, match=r"Unknown precision 'int8'. Expected one of float32, float16, bfloat16"):
         dtype("int8")
     if not torch.cuda.is_available():
-        with pytest.raises(ModelError, match=r"Device 'cuda' was asked for, but torch finds only .*cpu here"):
+        with pytest.raises(ModelError, match=r"Device 'cuda' was requested, but torch finds only .*cpu here"):
             DiffusionModel.from_pretrained(folders["sd1"], device="cuda")

@@ -1,4 +1,4 @@
-"""Record what image positions ask of the context: their attention to chosen tokens, or their queries."""
+"""Record the cross-attention of image positions to chosen tokens, or the positions' queries."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,11 +20,11 @@ class _Recording:
     tokens: list[int] | None
     size: tuple[int, int]
     key_magnitudes: list[Tensor]
-    found: dict[str, Tensor] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
-# What is found belongs to the call that wants it, not to the network: nothing is left behind when a call
-# fails, and two threads, or a recording inside a recording, do not see each other's.
+# A recording belongs to the call that requests it, not to the network: nothing is left behind when a call fails, and
+# two threads, or nested recordings, do not see each other's.
 _ACTIVE: ContextVar[_Recording | None] = ContextVar("semcorr_recording", default=None)
 
 
@@ -34,27 +34,32 @@ def recording(
 ) -> Iterator[dict[str, Tensor]]:
     """Collect from every recording processor that runs inside the ``with`` block.
 
-    The dictionary that is given fills with the maps of ``tokens``, ``layer name -> Float[Tensor, "batch heads tokens
-    height width"]``; or, if ``tokens`` is None, with the queries, ``layer name -> Float[Tensor, "batch heads height
-    width dim"]``. ``latent_size`` is the (height, width) of the latent the U-Net is called with. ``key_magnitudes``
-    gets the largest magnitude of each layer's keys: one that is infinite may leave a softmax finite, and wrong.
+    Args:
+        tokens: Tokens whose attention is recorded; None records queries.
+        latent_size: (height, width) of the latent that the U-Net is called with.
+        key_magnitudes: List that receives the largest magnitude of each layer's keys: an infinite key may leave the
+            softmax finite, and wrong.
+
+    Yields:
+        A dictionary that fills with the maps of ``tokens``, ``layer name -> Float[Tensor, "batch heads tokens height
+        width"]``, or with the queries, ``layer name -> Float[Tensor, "batch heads height width dim"]``.
     """
-    kept = [] if key_magnitudes is None else key_magnitudes
-    now = _Recording(tokens=None if tokens is None else list(tokens), size=latent_size, key_magnitudes=kept)
-    before = _ACTIVE.set(now)
+    magnitudes = [] if key_magnitudes is None else key_magnitudes
+    recording = _Recording(tokens=None if tokens is None else list(tokens), size=latent_size, key_magnitudes=magnitudes)
+    before = _ACTIVE.set(recording)
     try:
-        yield now.found
+        yield recording.tensors
     finally:
         _ACTIVE.reset(before)
 
 
 class MapRecorder:
-    """An attention processor that works the scores out in the open and hands the active recording its tokens.
+    """An attention processor that computes the scores explicitly and passes them to the active recording.
 
-    What the network goes on with is the values under the same scores, as diffusers' own processors make it, but for
-    rounding; any other processor that was there before makes it itself. The scores and their softmax over the tokens
-    are computed in float32 whatever the network's precision, as Stable Diffusion 2.1's own configuration
-    (``upcast_attention``) asks for. With ``last`` set nothing but the scores is computed, and the result means nothing.
+    Its output is, up to rounding, that of diffusers' own processors; any other processor that was there before computes
+    the output itself. The scores and their softmax over the tokens are computed in float32 whatever the network's
+    precision, as Stable Diffusion 2.1's own configuration (``upcast_attention``) requests. With ``last`` set only the
+    scores are computed, and the output is meaningless.
     """
 
     def __init__(self, layer: CrossAttentionLayer, attention: Attention) -> None:
@@ -78,11 +83,11 @@ class MapRecorder:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Tensor:
-        """Record, then do what was done before."""
+        """Record, and return the output of the attention."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         if encoder_hidden_states is not None and attn.norm_cross:
             context = attn.norm_encoder_hidden_states(context)
-        probabilities = self._store(attn, hidden_states, context, attention_mask)
+        probabilities = self._record(attn, hidden_states, context, attention_mask)
         if self.last:
             return hidden_states
         if self._own_values and probabilities is not None:
@@ -94,35 +99,35 @@ class MapRecorder:
         result: Tensor = self._before(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         return result
 
-    def _store(self, attn: Attention, hidden_states: Tensor, context: Tensor, mask: Tensor | None) -> Tensor | None:
-        """Record, and return the probabilities if they had to be worked out."""
-        now = _ACTIVE.get()
+    def _record(self, attn: Attention, hidden_states: Tensor, context: Tensor, mask: Tensor | None) -> Tensor | None:
+        """Record, and return the probabilities if they were computed."""
+        recording = _ACTIVE.get()
         query = project_queries(attn, hidden_states)
-        if now is not None and now.tokens is None:
-            now.found[self.layer.name] = query.unflatten(2, self.layer.map_size(*now.size))
+        if recording is not None and recording.tokens is None:
+            recording.tensors[self.layer.name] = query.unflatten(2, self.layer.map_size(*recording.size))
             return None
-        # Worked out even when nobody reads it: a network with gradient checkpointing runs again without a recording,
-        # and must then keep the same tensors for the backward pass.
+        # Computed even without a recording: with gradient checkpointing the network runs again without one, and must
+        # then save the same tensors for the backward pass.
         key = project_keys(attn, context)
         probabilities = attention_probabilities(query, key, attn.scale, mask)
-        if now is not None and now.tokens is not None:
-            now.key_magnitudes.append(largest(key))
-            # Picked one by one, because picking by a list keeps a tensor of its own.
-            chosen = torch.stack([probabilities[..., token] for token in now.tokens], dim=2)
-            now.found[self.layer.name] = chosen.unflatten(3, self.layer.map_size(*now.size))
+        if recording is not None and recording.tokens is not None:
+            recording.key_magnitudes.append(largest(key))
+            # Indexed one by one, because indexing by a list saves another tensor for the backward pass.
+            chosen = torch.stack([probabilities[..., token] for token in recording.tokens], dim=2)
+            recording.tensors[self.layer.name] = chosen.unflatten(3, self.layer.map_size(*recording.size))
         return probabilities
 
 
 def project_queries(
     attn: Attention, hidden_states: Float[Tensor, "batch positions _"]
 ) -> Float[Tensor, "batch heads positions dim"]:
-    """What every image position asks for."""
+    """Return the query of every image position."""
     query = _split_heads(attn.to_q(hidden_states), attn.heads)
     return query if attn.norm_q is None else attn.norm_q(query)
 
 
 def project_keys(attn: Attention, context: Float[Tensor, "batch tokens _"]) -> Float[Tensor, "batch heads tokens dim"]:
-    """What every token of the context answers to."""
+    """Return the key of every token of the context."""
     key = _split_heads(attn.to_k(context), attn.heads)
     return key if attn.norm_k is None else attn.norm_k(key)
 
@@ -148,8 +153,8 @@ def attention_to(
 ) -> Float[Tensor, "contexts heads height width"]:
     """Return the attention that one image's positions pay to one token of each of several contexts, in float32.
 
-    ``keys`` are divided by sqrt(d) already (:meth:`semcorr.models.diffusion.DiffusionModel.keys`). All contexts go
-    through one matrix product a head.
+    ``keys`` are divided by sqrt(d) already (:meth:`semcorr.models.diffusion.DiffusionModel.keys`). All contexts share
+    one matrix product per head.
     """
     contexts, heads, tokens, dim = keys.shape
     height, width = queries.shape[1:3]

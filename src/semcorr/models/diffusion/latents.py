@@ -1,4 +1,4 @@
-"""Images to latents, latents to noisy latents."""
+"""Encode images to latents, and add noise to latents."""
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
@@ -14,8 +14,8 @@ def encode(
 ) -> Float[Tensor, "batch channels latent_height latent_width"]:
     """Encode images in [0, 1] to scaled latents, in float32.
 
-    The mean of the posterior, not a sample, times the VAE's own scaling factor: 0.18215 for Stable
-    Diffusion 1.x and 2.x, 0.13025 for SDXL. A shift, where the VAE has one, is taken off first.
+    The mean of the posterior, not a sample, times the VAE's own scaling factor: 0.18215 for Stable Diffusion 1.x and
+    2.x, 0.13025 for SDXL. The shift of a VAE that has one is subtracted first.
     """
     weight = next(vae.parameters())
     pixels = (2 * images.to(weight.device, torch.float32) - 1).to(weight.dtype)
@@ -40,9 +40,9 @@ def add_noise(
 def ddim_timestep(scheduler: DDIMScheduler, step_from_clean: int, of: int = 50) -> int:
     """Return ``timesteps[-step_from_clean]`` of a DDIM schedule of ``of`` steps with leading spacing.
 
-    Step 1 is the cleanest. The 8th of 50 is t = 140 of Stable Diffusion's 1000. Checkpoints whose
-    scheduler asks for an offset of one, or for another spacing, get the same t: the authors' code
-    ignores the offset, and one rule keeps checkpoints comparable.
+    Step 1 is the cleanest. The 8th of 50 is t = 140 of Stable Diffusion's 1000. Checkpoints whose scheduler has an
+    offset of one, or another spacing, get the same t: the authors' code ignores the offset, and one rule keeps
+    checkpoints comparable.
     """
     count = scheduler.config.num_train_timesteps
     if not 1 <= of <= count:

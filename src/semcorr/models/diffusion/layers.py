@@ -1,4 +1,4 @@
-"""Which cross-attention layers a U-Net has, and how they are chosen by name or by rule."""
+"""The cross-attention layers of a U-Net, and their selection by name or by rule."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +18,8 @@ DEFAULT_LAYERS: Mapping[Family, tuple[str, ...]] = {
     # The paper's layers 7-10 of 16 (5-8 when only those with at most 32x32 queries are counted).
     "sd1": ("up/4", "up/2:0"),
     "sd2": ("up/4", "up/2:0"),
-    # The same places of the U-Net; with ten transformer blocks an attention that makes 31 maps.
-    # A guess by analogy: nobody here has measured it on photographs.
+    # The same positions in the U-Net; with ten transformer blocks per attention module that makes 31 maps.
+    # A guess by analogy: it has not been measured on photographs.
     "sdxl": ("up/4", "up/2:0"),
     "toy": ("up/2", "up/1"),
 }
@@ -31,10 +31,13 @@ _RULE = re.compile(r"(down|mid|up|any)/(\d+)(?::(\d+(?:,\d+)*))?")
 class CrossAttentionLayer:
     """One cross-attention layer of a U-Net.
 
-    ``name`` is the path of the attention module that holds it ("up_blocks.1.attentions.0"), followed by
-    ".transformer_blocks.k" where that module holds several. ``scale`` is the latent's side divided by the
-    map's side, ``heads`` the number of attention heads, and ``path`` the position of the ``attn2`` module:
-    block (None in the middle), attention, transformer block.
+    Attributes:
+        name: Path of the attention module that holds it ("up_blocks.1.attentions.0"), followed by
+            ".transformer_blocks.k" if that module holds several.
+        section: Part of the U-Net.
+        scale: The latent's side divided by the map's side.
+        heads: Number of attention heads.
+        path: Indices of the ``attn2`` module: block (None in the middle), attention module, transformer block.
     """
 
     name: str
@@ -46,13 +49,13 @@ class CrossAttentionLayer:
     def map_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) of this layer's maps for a latent of that height and width.
 
-        Every downsampling halves a side and rounds up, so a side that does not divide is rounded up once.
+        Every downsampling halves a side and rounds up, so an odd side is rounded up once.
         """
         return -(-height // self.scale), -(-width // self.scale)
 
 
 def cross_attention_layers(unet: UNet2DConditionModel) -> tuple[CrossAttentionLayer, ...]:
-    """Return the U-Net's cross-attention layers in the order it runs them: down, middle, up."""
+    """Return the U-Net's cross-attention layers in the order in which they run: down, middle, up."""
     return tuple(_walk(unet))
 
 
@@ -98,12 +101,15 @@ def _of_block(
 def select_layers(layers: Sequence[CrossAttentionLayer], spec: Sequence[str]) -> tuple[CrossAttentionLayer, ...]:
     """Choose layers by exact name or by rule.
 
-    A rule is ``section/scale`` or ``section/scale:n,n``: section is down, mid, up or any; scale is the latent's
-    side divided by the map's side; n counts, from 0, those that match, and without it all are taken.
+    A rule is ``section/scale`` or ``section/scale:n,n``: section is down, mid, up or any; scale is the latent's side
+    divided by the map's side; n is the index, from 0, among the layers that match, all of which are taken without it.
     "up/4" with Stable Diffusion 1.x is the three layers of ``up_blocks.1``, whose maps are 16x16 at 512 px.
-    The result is in the U-Net's own order and holds no layer twice.
 
-    Raises ``LayerError``, with a list of the layers that are there, when a name or rule matches nothing.
+    Returns:
+        The layers in the U-Net's own order, none twice.
+
+    Raises:
+        LayerError: A name or rule matches nothing. The message lists all layers.
     """
     if isinstance(spec, str):
         spec = (spec,)
@@ -111,7 +117,7 @@ def select_layers(layers: Sequence[CrossAttentionLayer], spec: Sequence[str]) ->
     for item in spec:
         chosen.update(layer.name for layer in _matching(layers, item))
     if not chosen:
-        raise LayerError(f"No cross-attention layer was asked for; expected at least one.\n{_listing(layers)}")
+        raise LayerError(f"No cross-attention layer was requested; expected at least one.\n{_listing(layers)}")
     return tuple(layer for layer in layers if layer.name in chosen)
 
 
@@ -124,18 +130,18 @@ def _matching(layers: Sequence[CrossAttentionLayer], item: str) -> list[CrossAtt
         hint = suggest(item, [layer.name for layer in layers])
         raise LayerError(f"This U-Net has no cross-attention layer {item!r}.{hint}\n{_listing(layers)}")
     section, scale, numbers = rule.groups()
-    found = [layer for layer in layers if section in (layer.section, "any") and layer.scale == int(scale)]
-    wanted = range(len(found)) if numbers is None else [int(number) for number in numbers.split(",")]
-    if not found or max(wanted) >= len(found):
+    matching = [layer for layer in layers if section in (layer.section, "any") and layer.scale == int(scale)]
+    requested = range(len(matching)) if numbers is None else [int(number) for number in numbers.split(",")]
+    if not matching or max(requested) >= len(matching):
         raise LayerError(
-            f"The rule {item!r} asks for a cross-attention layer that is not there: "
-            f"{len(found)} match {section}/{scale}.\n{_listing(layers)}"
+            f"The rule {item!r} requests a cross-attention layer that does not exist: "
+            f"{len(matching)} match {section}/{scale}.\n{_listing(layers)}"
         )
-    return [found[number] for number in wanted]
+    return [matching[number] for number in requested]
 
 
 def _listing(layers: Sequence[CrossAttentionLayer]) -> str:
     if not layers:
         return "This U-Net has no cross-attention layers at all."
     lines = (f"  {layer.name}  ({layer.section}/{layer.scale}, {layer.heads} heads)" for layer in layers)
-    return "\n".join(["Layers that are there, each with the rule that finds it:", *lines])
+    return "\n".join(["Existing layers, each with the rule that selects it:", *lines])

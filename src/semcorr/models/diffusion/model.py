@@ -1,4 +1,4 @@
-"""The frozen network as the methods see it."""
+"""The frozen text-to-image network whose cross-attention and features the matchers read."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -39,17 +39,17 @@ class DiffusionModel:
     """A frozen Stable Diffusion network whose cross-attention can be read, with gradients to the context.
 
     Attributes:
-        model_id: what it was loaded by: a bundled name, a hub id or a path.
-        revision: the hub commit, or None.
-        fingerprint: a hash of the U-Net's and VAE's configuration and weights, to tell models apart.
+        model_id: The bundled name, hub id or path that it was loaded from.
+        revision: The hub commit, or None.
+        fingerprint: A hash of the U-Net's and VAE's configuration and weights that identifies the model.
         family: "sd1", "sd2", "sdxl" or "toy".
-        resolution: side, in pixels, of the square images that the network was trained on.
-        vae_factor: pixels a latent position is wide.
-        context_tokens, context_dim: shape of one context (77 x 768 for Stable Diffusion 1.x).
-        prediction_type: what the U-Net was trained to predict ("epsilon", "v_prediction"). The attention
-            maps do not depend on it, because nothing after the last of them is read.
-        layers: the cross-attention layers in the U-Net's order.
-        unet, vae, scheduler: diffusers' own objects. ``unet`` is whole and is never changed.
+        resolution: Side in pixels of the square images that the network was trained on.
+        vae_factor: Pixels per latent position along each side.
+        context_tokens, context_dim: Shape of one context (77 x 768 for Stable Diffusion 1.x).
+        prediction_type: What the U-Net was trained to predict ("epsilon", "v_prediction"). The attention maps do not
+            depend on it, because nothing after the last of them is read.
+        layers: The cross-attention layers in the U-Net's order.
+        unet, vae, scheduler: The objects of diffusers. ``unet`` is whole and is never changed.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> None:
@@ -93,21 +93,21 @@ class DiffusionModel:
         """Load a checkpoint, frozen.
 
         Args:
-            model: "toy" (bundled with the package), a folder as diffusers saves it, one
-                ``.safetensors`` file in the original layout, or a hub id such as
-                "CompVis/stable-diffusion-v1-4". Only safetensors are read, never pickles.
-            revision: branch, tag or commit of a hub id.
-            variant: of the files, such as "bf16" or "non_ema", where a checkpoint has several; the same as
-                ``model`` with a colon and the variant after it.
-            dtype: precision of the weights and of the pass through the network; the attention's softmax
-                and everything returned are float32 regardless.
+            model: "toy" (bundled with the package), a folder as diffusers saves it, one ``.safetensors`` file in the
+                original layout, or a hub id such as "CompVis/stable-diffusion-v1-4". Only safetensors are read, never
+                pickles.
+            revision: Branch, tag or commit of a hub id.
+            variant: Variant of the files, such as "bf16" or "non_ema", of a checkpoint that has several; the same as
+                ``model`` followed by a colon and the variant.
+            dtype: Precision of the weights and of the forward pass; the attention's softmax and all results are
+                float32 regardless.
             device: "auto" takes cuda, then mps, then cpu.
-            local_files_only: use nothing but what is on this machine.
-            progress: told ("download", bytes done, bytes in all, file=name) while files come from the hub.
+            local_files_only: Use only files on this machine.
+            progress: Called with ("download", bytes done, bytes in all, file=name) while files are downloaded.
 
         Raises:
-            ModelError: the checkpoint is unknown, not here and not to be had, broken, or not one of
-                Stable Diffusion 1.x, 2.x or SDXL.
+            ModelError: The checkpoint is unknown, cannot be had, is damaged, or is not one of Stable Diffusion 1.x, 2.x
+                or SDXL.
         """
         checkpoint = load_checkpoint(
             with_variant(model, variant),
@@ -120,11 +120,11 @@ class DiffusionModel:
 
     @property
     def default_layers(self) -> tuple[str, ...]:
-        """The rule that chooses the paper's layers in this family."""
+        """The rules that select the paper's layers in this family."""
         return DEFAULT_LAYERS[self.family]
 
     def select_layers(self, spec: Sequence[str] | None = None) -> tuple[CrossAttentionLayer, ...]:
-        """Choose layers by name or rule, the family's default without a ``spec``; see :func:`select_layers`."""
+        """Choose layers by name or rule, by default the family's own; see :func:`select_layers`."""
         return select_layers(self.layers, self.default_layers if spec is None else spec)
 
     def timestep(self, step_from_clean: int, of: int = 50) -> int:
@@ -137,11 +137,11 @@ class DiffusionModel:
         """Encode RGB images in [0, 1] to float32 latents: the posterior's mean, scaled. No gradient.
 
         Raises:
-            NumericsError: a latent is not finite.
+            NumericsError: A latent is NaN or infinite.
         """
         latents = _latents.encode(self.vae, images)
         again = partial(_latents.encode, self.vae, images)
-        finite.check([latents], f"The VAE of {self.model_id!r}", self.vae, again, {"a picture": images})
+        finite.check([latents], f"The VAE of {self.model_id!r}", self.vae, again, {"an image": images})
         return latents
 
     def add_noise(
@@ -163,15 +163,15 @@ class DiffusionModel:
         tokens: Sequence[int] = (1,),
         gradient_checkpointing: bool = False,
     ) -> dict[str, Float[Tensor, "batch _heads _tokens _height _width"]]:
-        """Return the attention that every image position pays to some tokens, at some layers.
+        """Return the attention of every image position to some tokens, at some layers.
 
-        Softmax over all tokens of Q K^T / sqrt(d), in float32, one map per head and asked-for token, under
-        the layer's name. Token 1, the first after the start token, is the one the paper reads. Gradients
-        reach ``context`` (and ``noisy``); the network is frozen. The U-Net is run up to the last of ``layers``.
-        With ``gradient_checkpointing`` the backward pass takes less memory and runs most of the network again.
+        Softmax over all tokens of Q K^T / sqrt(d), in float32, one map per head and requested token, under the layer's
+        name. The paper reads token 1, the first after the start token. Gradients reach ``context`` (and ``noisy``); the
+        network is frozen. The U-Net is run up to the last of ``layers``. With ``gradient_checkpointing`` the backward
+        pass takes less memory and runs most of the network again.
 
         Raises:
-            NumericsError: an attention or a key is not finite.
+            NumericsError: An attention or a key is NaN or infinite.
         """
         self._check_context(context, tokens)
         unet = self.trimmed(layers, gradient_checkpointing=gradient_checkpointing and torch.is_grad_enabled())
@@ -185,13 +185,13 @@ class DiffusionModel:
         context: Float[Tensor, "batch tokens dim"],
         layers: Sequence[CrossAttentionLayer],
     ) -> dict[str, Float[Tensor, "batch _heads _height _width _dim"]]:
-        """Return what every image position asks of the context at some layers, under the layer's name.
+        """Return the query of every image position at some layers, under the layer's name. No gradient.
 
-        The image's side of :meth:`attention`, without a gradient: ``context`` has its effect through what the network
-        makes of it before each layer. :meth:`keys` is the other half.
+        The image's side of :meth:`attention`; ``context`` acts on it through the layers before. :meth:`keys` returns
+        the context's side.
 
         Raises:
-            NumericsError: a query is not finite.
+            NumericsError: A query is NaN or infinite.
         """
         self._check_context(context, (0,))
         return self._record(self.trimmed(layers), noisy, t, context, layers, None)
@@ -199,28 +199,28 @@ class DiffusionModel:
     def keys(
         self, context: Float[Tensor, "batch tokens dim"], layers: Sequence[CrossAttentionLayer]
     ) -> dict[str, Float[Tensor, "batch _heads tokens _dim"]]:
-        """Return what every token of a context answers to at some layers, divided by sqrt(d), under the layer's name.
+        """Return the key of every token of a context at some layers, divided by sqrt(d), under the layer's name.
 
-        No pass of the network; gradients reach ``context``. The context's side of :meth:`attention`, for
-        :func:`semcorr.models.diffusion.attention.attention_to`.
+        The context's side of :meth:`attention`, for :func:`semcorr.models.diffusion.attention.attention_to`, without a
+        forward pass of the network. Gradients reach ``context``.
 
         Raises:
-            NumericsError: a key is not finite.
+            NumericsError: A key is NaN or infinite.
         """
         self._check_context(context, (0,))
         own = context.to(self.device, self.dtype)
 
         def project() -> dict[str, Tensor]:
-            found = {}
+            projected = {}
             for layer in layers:
                 attn = cross_attention_module(self.unet, layer)
                 normed = attn.norm_encoder_hidden_states(own) if attn.norm_cross else own
-                found[layer.name] = project_keys(attn, normed).float() * attn.scale
-            return found
+                projected[layer.name] = project_keys(attn, normed).float() * attn.scale
+            return projected
 
-        found = project()
-        finite.check(found.values(), self._unet_name, self.unet, project, {_CONTEXT: own})
-        return found
+        keys = project()
+        finite.check(keys.values(), self._unet_name, self.unet, project, {_CONTEXT: own})
+        return keys
 
     @property
     def _unet_name(self) -> str:
@@ -235,20 +235,20 @@ class DiffusionModel:
         layers: Sequence[CrossAttentionLayer],
         tokens: Sequence[int] | None,
     ) -> dict[str, Tensor]:
-        """Run the network and record; insist that what is found is finite."""
+        """Run the network and return the recording, which must be finite."""
         inputs = {_LATENTS: noisy, _CONTEXT: context}
         noisy = noisy.to(self.device, self.dtype)
         context = context.to(self.device, self.dtype)
         magnitudes: list[Tensor] = []
 
         def run() -> dict[str, Tensor]:
-            with recording(tokens, (noisy.shape[2], noisy.shape[3]), magnitudes) as found:
+            with recording(tokens, (noisy.shape[2], noisy.shape[3]), magnitudes) as tensors:
                 unet(noisy, t, context, added_cond_kwargs=self._added_conditions(noisy), return_dict=False)
-            return {layer.name: found[layer.name] for layer in layers}
+            return {layer.name: tensors[layer.name] for layer in layers}
 
-        found = run()
-        finite.check([*found.values(), *magnitudes], self._unet_name, unet, run, inputs)
-        return found
+        recorded = run()
+        finite.check([*recorded.values(), *magnitudes], self._unet_name, unet, run, inputs)
+        return recorded
 
     @torch.no_grad()
     def features(
@@ -258,13 +258,13 @@ class DiffusionModel:
         context: Float[Tensor, "batch tokens dim"],
         block: int,
     ) -> Float[Tensor, "batch _dim _height _width"]:
-        """Return what a decoder block, counted from 0 at the bottom of the U-Net, gives to the next, in float32.
+        """Return the output of a decoder block, counted from 0 at the bottom of the U-Net, in float32.
 
-        The features of DIFT (Tang et al., 2023). Nothing after the block is run.
+        These are the features of DIFT (Tang et al., 2023). Nothing after the block is run.
 
         Raises:
-            LayerError: there is no such block.
-            NumericsError: a feature is not finite.
+            LayerError: There is no such block.
+            NumericsError: A feature is NaN or infinite.
         """
         self._check_context(context, (0,))
         if block not in self._up_to:
@@ -274,23 +274,23 @@ class DiffusionModel:
         context = context.to(self.device, self.dtype)
         added = self._added_conditions(noisy)
         run = partial(unet, noisy, t, context, added_cond_kwargs=added, return_dict=False)
-        (found,) = run()
-        finite.check([found], self._unet_name, unet, run, {_LATENTS: noisy, _CONTEXT: context})
-        result: Tensor = found.float()
+        (output,) = run()
+        finite.check([output], self._unet_name, unet, run, {_LATENTS: noisy, _CONTEXT: context})
+        result: Tensor = output.float()
         return result
 
     def encode_text(self, prompts: Sequence[str]) -> Float[Tensor, "batch tokens dim"]:
         """Encode prompts into float32 contexts with the checkpoint's own text encoder, loaded on first use.
 
-        With a hub id the text encoder is downloaded on first use too, unless it is in the cache.
+        The text encoder of a hub id is also downloaded on first use, unless it is in the cache.
 
         Raises:
-            ModelError: the checkpoint has no text encoder or tokenizer, or they are not to be had.
+            ModelError: The checkpoint has no text encoder or tokenizer, or they cannot be had.
         """
         return self.text_encoder()(prompts, self.context_tokens)
 
     def text_encoder(self) -> TextEncoder:
-        """The checkpoint's own text encoder, loaded on first use; errors are those of :meth:`encode_text`."""
+        """Return the checkpoint's own text encoder, loaded on first use; raises the errors of :meth:`encode_text`."""
         if self._text_encoder is None:
             folder = self._fetch(TextEncoder.parts(self.family))
             self._text_encoder = TextEncoder(folder, self.model_id, self.family, self.device, self._variant)
@@ -303,11 +303,11 @@ class DiffusionModel:
         latent_size: tuple[int, int] | None = None,
         gradient_checkpointing: bool = False,
     ) -> int:
-        """Measure the bytes that autograd keeps for one row of :meth:`attention` until its backward pass.
+        """Measure the bytes that autograd saves for one row of :meth:`attention` until its backward pass.
 
-        ``latent_size`` is (height, width), the native one if not given. The first call for a set of layers
-        and a size runs the network once on one row; what the weights take is not counted. With
-        ``gradient_checkpointing``, what is worked out again in one part of the network counts as well.
+        ``latent_size`` is (height, width), by default the native one. The first call for a set of layers and a size
+        runs the network once on one row; the weights are not counted. With ``gradient_checkpointing``, the tensors that
+        are recomputed inside one block count as well.
         """
         height, width = latent_size or (self.unet.config.sample_size,) * 2
         key = (*(layer.name for layer in layers), height, width, gradient_checkpointing)
@@ -325,7 +325,7 @@ class DiffusionModel:
     def trimmed(
         self, layers: Sequence[CrossAttentionLayer], *, gradient_checkpointing: bool = False
     ) -> UNet2DConditionModel:
-        """The U-Net cut after the last of ``layers``, as :meth:`attention` runs it: one object for every choice.
+        """Return the U-Net cut after the last of ``layers``, as :meth:`attention` runs it; the same object each time.
 
         See :func:`semcorr.models.diffusion.trimmed_unet.trimmed_unet`.
         """
@@ -339,14 +339,14 @@ class DiffusionModel:
         if context.shape[2] != self.context_dim:
             raise ModelError(
                 f"{self.model_id} takes contexts {self.context_dim} wide, got {context.shape[2]}: "
-                "use embeddings that were learned with this model."
+                "use embeddings that were optimized with this model."
             )
         outside = [token for token in tokens if not 0 <= token < context.shape[1]]
         if outside or not tokens:
             raise ModelError(f"Expected tokens from 0 to {context.shape[1] - 1}, got {outside or 'none'}.")
 
     def _added_conditions(self, noisy: Tensor) -> dict[str, Tensor] | None:
-        """SDXL wants a pooled prompt and the picture's size: an empty prompt, and a picture that is not cut."""
+        """Return SDXL's pooled prompt and image sizes, for an empty prompt and an image that is not cropped."""
         if self.family != "sdxl":
             return None
         config = self.unet.config

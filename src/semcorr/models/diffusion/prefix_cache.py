@@ -1,4 +1,4 @@
-"""What a U-Net does before its first cross-attention: no context reaches it, so it is worked out once for a latent."""
+"""Cache the part of the U-Net before its first cross-attention, which no context reaches: once per latent."""
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
@@ -16,9 +16,9 @@ _ACTIVE: ContextVar[_Rows] = ContextVar("semcorr_prefix", default=None)
 
 
 class PrefixCache:
-    """Results of the modules before the first cross-attention, for the noisy latents of one image at one time step.
+    """Outputs of the modules before the first cross-attention, for the noisy latents of one image at one time step.
 
-    Past ``limit_bytes`` nothing more is kept, and what is not there is worked out again.
+    Beyond ``limit_bytes`` nothing more is stored, and missing outputs are computed again.
     """
 
     def __init__(self, *, limit_bytes: int = 2**29) -> None:
@@ -26,30 +26,30 @@ class PrefixCache:
         self._known: dict[tuple[Hashable, int], Tensor] = {}
 
     def use(self, keys: Sequence[Hashable]) -> AbstractContextManager[None]:
-        """Have the passes inside the ``with`` block look here first.
+        """Have the forward passes inside the ``with`` block use this cache.
 
-        ``keys`` name their rows: equal keys promise equal noisy latents. Rows must not ask for a gradient to the
-        latents.
+        ``keys`` name their rows: rows with equal keys must have equal noisy latents. Rows must not require a gradient
+        with respect to the latents.
         """
-        return _Looking(partial(self._rows, keys))
+        return _Using(partial(self._rows, keys))
 
     @torch.no_grad()
     def _rows(self, keys: Sequence[Hashable], module: nn.Module, inputs: Tensor, *rest: Any) -> Tensor:
         missing = [row for row, key in enumerate(keys) if (key, id(module)) not in self._known]
-        made: dict[int, Tensor] = {}
+        computed: dict[int, Tensor] = {}
         if missing:
-            fitting = [one[missing] if isinstance(one, Tensor) else one for one in rest]
-            made = dict(zip(missing, module(inputs[missing], *fitting), strict=True))
-        rows = [made[row] if row in made else self._known[key, id(module)] for row, key in enumerate(keys)]
-        for row, values in made.items():
+            others = [value[missing] if isinstance(value, Tensor) else value for value in rest]
+            computed = dict(zip(missing, module(inputs[missing], *others), strict=True))
+        rows = [computed[row] if row in computed else self._known[key, id(module)] for row, key in enumerate(keys)]
+        for row, values in computed.items():
             if values.nbytes <= self._left and (keys[row], id(module)) not in self._known:
                 self._known[keys[row], id(module)] = values.clone()  # a view would hold the whole batch
                 self._left -= values.nbytes
         return torch.stack(rows)
 
 
-class _Looking(AbstractContextManager[None]):
-    """Inside the ``with`` block passes look into these rows; it may be entered again once it was left."""
+class _Using(AbstractContextManager[None]):
+    """Makes these rows the active ones inside the ``with`` block; it may be entered again after it was left."""
 
     def __init__(self, rows: _Rows) -> None:
         self._rows = rows
@@ -62,40 +62,39 @@ class _Looking(AbstractContextManager[None]):
 
 
 def same_cache() -> AbstractContextManager[None]:
-    """Return a context with the memory and the rows that are active now, for a pass that is repeated later."""
-    return _Looking(_ACTIVE.get())
+    """Return a context with the cache and the rows that are active now, for a pass that is repeated later."""
+    return _Using(_ACTIVE.get())
 
 
 def prefix_modules(unet: UNet2DConditionModel) -> list[nn.Module]:
-    """Return the modules that do the work before the first cross-attention.
+    """Return the modules that run before the first cross-attention.
 
-    In order: residual blocks and downsamplers, and last the self-attention. The first convolution, which is small, is
+    In order: residual blocks and downsamplers, and last the self-attention. The first convolution, which is cheap, is
     left out.
     """
-    found: list[nn.Module] = []
+    modules: list[nn.Module] = []
     for block in unet.down_blocks:
         attentions: Any = getattr(block, "attentions", None)
         if attentions:
-            return [*found, block.resnets[0], attentions[0].transformer_blocks[0].attn1]
-        found += [*block.resnets, *(block.downsamplers or ())]
-    return found
+            return [*modules, block.resnets[0], attentions[0].transformer_blocks[0].attn1]
+        modules += [*block.resnets, *(block.downsamplers or ())]
+    return modules
 
 
 def cache_prefix(view: UNet2DConditionModel, clone: Callable[[Any], Any]) -> None:
-    """Have ``view``, whose lists are its own, look into an active :class:`PrefixCache`; without one nothing changes.
+    """Have ``view``, whose lists are its own, use an active :class:`PrefixCache`; without one nothing changes.
 
-    ``clone`` copies a module object but none of its children: modules that are shared with another U-Net stay as
-    they are.
+    ``clone`` copies a module object but none of its children, so that modules shared with another U-Net do not change.
     """
-    wanted = {id(module) for module in prefix_modules(view)}
+    cached = {id(module) for module in prefix_modules(view)}
 
     def twin(module: Any) -> Any:
-        """A clone of every module on the way to a wanted one, and in its place one that looks first."""
-        if id(module) in wanted:
-            looking = clone(module)
-            looking.forward = partial(_look_first, module)
-            return looking
-        if not any(id(part) in wanted for part in module.modules()):
+        """Clone every module on the way to a cached one, and replace that by a clone that asks the cache first."""
+        if id(module) in cached:
+            replacement = clone(module)
+            replacement.forward = partial(_cached_forward, module)
+            return replacement
+        if not any(id(part) in cached for part in module.modules()):
             return module
         parent = clone(module)
         for name, child in module.named_children():
@@ -105,9 +104,9 @@ def cache_prefix(view: UNet2DConditionModel, clone: Callable[[Any], Any]) -> Non
     view.down_blocks = twin(view.down_blocks)
 
 
-def _look_first(module: nn.Module, inputs: Tensor, *rest: Any, **named: Any) -> Tensor:
+def _cached_forward(module: nn.Module, inputs: Tensor, *rest: Any, **named: Any) -> Tensor:
     rows = _ACTIVE.get()
-    # A U-Net whose self-attention sees the context after all gives it here.
+    # A U-Net whose self-attention does see the context passes it here by name.
     if rows is None or any(value is not None for value in named.values()):
         result: Tensor = module(inputs, *rest, **named)
         return result

@@ -14,12 +14,12 @@ from semcorr.models.diffusion.layers import CrossAttentionLayer, cross_attention
 from semcorr.models.diffusion.prefix_cache import cache_prefix
 from semcorr.models.shallow_clone import shallow_clone
 
-# torch types a module's attribute as "Tensor or Module"; the blocks' lists are known by diffusers' convention.
+# torch types a module's attribute as "Tensor or Module"; the attributes of blocks are diffusers' convention.
 Block = Any
 
 
 class _PassThrough(nn.Module):
-    """Stands where a module was whose result nobody reads: returns its first argument."""
+    """Replaces a module whose result is not used: returns its first argument."""
 
     def forward(self, hidden_states: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
         return hidden_states
@@ -30,14 +30,15 @@ def trimmed_unet(
 ) -> UNet2DConditionModel:
     """Return a view of ``unet`` that ends after the last of ``layers`` and records the attention of all of them.
 
-    The view shares every parameter with ``unet`` and runs through diffusers' own ``forward``; what it
-    returns as ``sample`` means nothing. Its maps equal the whole U-Net's. ``unet`` itself is not changed:
-    the modules on the way to a layer are shallow clones, and only theirs have a recording processor.
-    Read the maps with :func:`semcorr.models.diffusion.attention.recording`; what comes before the first cross-attention
-    can be remembered with :class:`semcorr.models.diffusion.prefix_cache.PrefixCache`. With ``run_parts``
-    (:func:`semcorr.models.diffusion.gradient_checkpointing.recomputed`) its parts are checkpointed.
+    The view shares every parameter with ``unet`` and runs through diffusers' own ``forward``; its ``sample`` is
+    meaningless. Its maps equal the whole U-Net's. ``unet`` itself is not changed: the modules on the way to a layer are
+    shallow clones, and only those have a recording processor. Read the maps with
+    :func:`semcorr.models.diffusion.attention.recording`; :class:`semcorr.models.diffusion.prefix_cache.PrefixCache`
+    caches the part before the first cross-attention. ``run_parts``
+    (:func:`semcorr.models.diffusion.gradient_checkpointing.recomputed`) runs its blocks.
 
-    Raises ``LayerError`` when ``layers`` is empty or holds a layer that ``unet`` does not have.
+    Raises:
+        LayerError: ``layers`` is empty or holds a layer that ``unet`` does not have.
     """
     own = cross_attention_layers(unet)
     missing = [layer.name for layer in layers if layer not in own]
@@ -59,7 +60,7 @@ def trimmed_unet(
 
 
 class _End(nn.Module):
-    """An upsampling block without a part: the one before it then knows, as in the whole network, what size is next."""
+    """An empty upsampling block, from which the block before it gets its output size as in the whole network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,11 +71,12 @@ class _End(nn.Module):
 
 
 def unet_up_to(unet: UNet2DConditionModel, block: int) -> UNet2DConditionModel:
-    """Return a view of ``unet`` whose ``sample`` is what its decoder's ``block``-th block, from 0, gives to the next.
+    """Return a view of ``unet`` whose ``sample`` is the output of its decoder's ``block``-th block, from 0.
 
     It shares every parameter with ``unet``, which is not changed, and runs nothing after that block.
 
-    Raises ``LayerError`` when there is no such block.
+    Raises:
+        LayerError: There is no such block.
     """
     count = len(unet.up_blocks)
     if not 0 <= block < count:
@@ -90,8 +92,8 @@ def unet_up_to(unet: UNet2DConditionModel, block: int) -> UNet2DConditionModel:
 def _with_recorders(blocks: nn.ModuleList, layers: Sequence[CrossAttentionLayer]) -> nn.ModuleList:
     of_block = [[layer for layer in layers if layer.path[0] == index] for index in range(len(blocks))]
     return nn.ModuleList(
-        _block_with_recorders(block, wanted) if wanted else block
-        for block, wanted in zip(blocks, of_block, strict=True)
+        _block_with_recorders(block, selected) if selected else block
+        for block, selected in zip(blocks, of_block, strict=True)
     )
 
 
@@ -112,11 +114,11 @@ def _block_with_recorders(block: Block, layers: Sequence[CrossAttentionLayer]) -
 
 
 def _cut(view: UNet2DConditionModel, last: CrossAttentionLayer) -> None:
-    """Drop from ``view``, in place, all that runs after ``last``; its modules up to there are clones already."""
+    """Remove from ``view``, in place, all that runs after ``last``; its modules up to there are clones already."""
     index, j, k = last.path
     end = 0 if index is None else index + 1
-    # The upsampling blocks take their skips from the end of the list, so none of those that stay may
-    # change its number of residual blocks; the last one may, because it takes them from its first on.
+    # The upsampling blocks take their skips from the end of a list, so those that stay must keep their number of
+    # residual blocks. The last one may have fewer, because its first residual blocks take the last skips.
     if last.section == "down":
         view.down_blocks = nn.ModuleList(view.down_blocks[:end])
         view.mid_block = None
@@ -141,7 +143,7 @@ def _cut(view: UNet2DConditionModel, last: CrossAttentionLayer) -> None:
 
 
 def _cut_attention(attention: Block, k: int) -> None:
-    """Drop all of an attention that runs after the scores of its k-th transformer block."""
+    """Remove all of an attention module that runs after the scores of its k-th transformer block."""
     attention.transformer_blocks = nn.ModuleList(attention.transformer_blocks[: k + 1])
     attention.proj_out = _PassThrough()
     transformer = attention.transformer_blocks[k]
