@@ -316,10 +316,10 @@ def test_a_missing_file_is_an_error(tmp_path: Path, name: str) -> None:
         Flow.load(tmp_path / name)
 
 
-def test_another_ending_is_an_error(tmp_path: Path) -> None:
+def test_another_suffix_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FlowError, match=r"got '.*a\.flow'\. Did you mean '\.flo'\?"):
         made().save(tmp_path / "a.flow")
-    with pytest.raises(FlowError, match=r"kept in a \.flo or an \.npz file"):
+    with pytest.raises(FlowError, match=r"saved in a \.flo or an \.npz file"):
         Flow.load(tmp_path / "a")
 
 

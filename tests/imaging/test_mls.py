@@ -98,7 +98,7 @@ def test_a_control_without_weight_is_not_there():
 def test_points_in_many_parts_are_the_same(monkeypatch: pytest.MonkeyPatch):
     moved = CONTROLS + RNG.normal(0, 8, CONTROLS.shape)
     whole = moving_least_squares(POINTS, CONTROLS, moved)
-    monkeypatch.setattr("semcorr.imaging.mls._CHUNK_NUMBERS", 20)
+    monkeypatch.setattr("semcorr.imaging.mls._CHUNK_WEIGHTS", 20)
     np.testing.assert_allclose(moving_least_squares(POINTS, CONTROLS, moved), whole, atol=1e-12)
     assert moving_least_squares(POINTS[:0], CONTROLS, moved).shape == (0, 2)
 
