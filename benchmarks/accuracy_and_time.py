@@ -28,8 +28,9 @@ from semcorr.evaluation.report.build import build_report
 from semcorr.evaluation.report.groups import ReportOptions
 from semcorr.evaluation.report.tables import Value
 from semcorr.evaluation.runs.records import Run
-from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.runner import run
 from semcorr.matchers.registry import methods as all_methods
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.models.names import PHOTO_MODEL
 from semcorr.progress import Progress
 
@@ -94,7 +95,7 @@ def frontier(
     dataset = DataOptions(limit=limit).read("toy")
     options = {"dtype": dtype, "device": device}
     cells = {**options, **cells_of("prompt")}
-    methods = {name: Method(name="prompt", model=model, preset=name, options=cells) for name in names}
+    methods = {name: MatcherSpec(method="prompt", model=model, preset=name, options=cells) for name in names}
     if not presets:
         methods |= others(model, options, output)
     with running(output) as progress:
@@ -112,7 +113,7 @@ def frontier(
     return 0
 
 
-def others(model: str, options: Mapping[str, Any], folder: Path) -> dict[str, Method]:
+def others(model: str, options: Mapping[str, Any], folder: Path) -> dict[str, MatcherSpec]:
     """Every method but the paper's; in the names of those whose vision transformer is random it says so."""
     methods = {}
     for name, known in all_methods().items():
@@ -120,17 +121,17 @@ def others(model: str, options: Mapping[str, Any], folder: Path) -> dict[str, Me
             continue
         vision = str(write_dino(folder / "random-dino")) if "dino" in name else None
         if vision is None:
-            methods[name] = Method(name=name, model=model, options={**options, **cells_of(name)})
-        elif known.photo_model != PHOTO_MODEL:
-            methods[f"{name}, random"] = Method(name=name, model=vision, options=options)
+            methods[name] = MatcherSpec(method=name, model=model, options={**options, **cells_of(name)})
+        elif known.default_model != PHOTO_MODEL:
+            methods[f"{name}, random"] = MatcherSpec(method=name, model=vision, options=options)
         else:
-            methods[f"{name}, random"] = Method(name=name, model=model, options={**options, "vision": vision})
+            methods[f"{name}, random"] = MatcherSpec(method=name, model=model, options={**options, "vision": vision})
     return methods
 
 
 def run_all(
     dataset: Dataset,
-    methods: Mapping[str, Method],
+    methods: Mapping[str, MatcherSpec],
     folder: Path,
     *,
     workers: int = 1,

@@ -18,7 +18,7 @@ from benchmarks.command import main, new_app
 from semcorr.cli import console
 from semcorr.cli.options import Output, Repeated
 from semcorr.keypoints.read import read_annotations
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.toy.coco import ToyWorld, write_coco
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Split

@@ -27,7 +27,7 @@ from semcorr.imaging.geometry import mirror_points
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.features.mutual_matches import mutual_matches
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.matchers.wrappers.mirror import mirror
 from semcorr.toy.render import render_scene
 

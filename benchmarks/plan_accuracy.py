@@ -21,8 +21,9 @@ from semcorr.cli import console
 from semcorr.datasets import registry
 from semcorr.datasets.base import Dataset
 from semcorr.evaluation.runs.plan import Plan, of_dataset
-from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.runner import run
 from semcorr.evaluation.runs.unit_costs import measure
+from semcorr.matchers.spec import MatcherSpec
 
 METHODS = ("prompt/fast", "attention-dift/fast", "dift/published", "nbb/published", "prompt/paper", "prompt/reference")
 
@@ -57,9 +58,8 @@ def planned(
 def compare(pairs: Dataset, name: str, folder: Path) -> tuple[float, ...]:
     """Seconds planned, taken, and their ratio; kilobytes of records planned, written, and their ratio."""
     chosen, _, preset = name.partition("/")
-    method = Method(name=chosen, model="toy", preset=preset or None)
+    method = MatcherSpec(method=chosen, model="toy", preset=preset or None)
     work, matcher = of_dataset(pairs), method.load()
-    assert matcher is not None  # noqa: S101  # methods are no baselines
     plan = Plan(work=work, costs=measure(matcher, points=work.points_a_call, size=work.size, clock=time.process_time))
     began = time.process_time()
     run(pairs, method, folder)

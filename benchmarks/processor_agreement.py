@@ -27,7 +27,8 @@ from benchmarks.command import main, new_app, save_json
 from semcorr.cli import console
 from semcorr.datasets import toy_world
 from semcorr.errors import RunError, SettingsError
-from semcorr.matchers.registry import find_method, load_matcher
+from semcorr.matchers.load import load_matcher
+from semcorr.matchers.registry import find_method
 
 ROOT = Path(__file__).parents[1]
 

@@ -34,6 +34,7 @@ from semcorr.cli.options import Output, parse_settings
 from semcorr.errors import SettingsError
 from semcorr.keypoints.predictions import TransferRecord
 from semcorr.keypoints.read import read_annotations
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.models.diffusion.model import find_device
 from semcorr.transfer.journal import Journal
 from semcorr.transfer.plan import TransferSettings
@@ -104,10 +105,7 @@ def throughput(
         raise SettingsError("Expected repeats from 1, workers from 2, as many targets or more, and a --unit above 0.")
     world = drawn_world(output, "face", 2, targets, "test")
     job = TransferJob(
-        method=method,
-        model="toy",
-        preset=preset,
-        options=parse_settings(changes or ()),
+        matcher=MatcherSpec(method=method, model="toy", preset=preset, options=parse_settings(changes or ())),
         annotations=world.annotations,
         images=world.images,
         settings=TransferSettings(support=2),

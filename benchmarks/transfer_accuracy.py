@@ -24,7 +24,7 @@ from semcorr.errors import SettingsError
 from semcorr.evaluation.metrics.keypoint_ap import score
 from semcorr.keypoints.read import read_annotations
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.toy.coco import ToyWorld, write_coco
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Split

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from semcorr.keypoints import TransferRecord, read_annotations
     from semcorr.matchers.base import Matcher
     from semcorr.matchers.dense import dense_flow
+    from semcorr.matchers.load import load_matcher, match
     from semcorr.matchers.prompt import PromptMatcher, PromptSettings
     from semcorr.matchers.prompt.word_attention import WordMaps, word_maps
-    from semcorr.matchers.registry import load_matcher, match
     from semcorr.matchers.results import Matches, Query
     from semcorr.models.diffusion import DiffusionModel
     from semcorr.progress import Progress
@@ -73,8 +73,8 @@ _HOMES = {
     "draw_word_maps": "semcorr.visualization.heatmap_grids",
     "dense_flow": "semcorr.matchers.dense",
     "load_image": "semcorr.imaging.image",
-    "load_matcher": "semcorr.matchers.registry",
-    "match": "semcorr.matchers.registry",
+    "load_matcher": "semcorr.matchers.load",
+    "match": "semcorr.matchers.load",
     "match_figure": "semcorr.visualization.matches",
     "read_annotations": "semcorr.keypoints",
     "transfer_annotations": "semcorr.transfer",

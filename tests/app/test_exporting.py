@@ -18,7 +18,7 @@ from semcorr.app.workspace import DescribedPoint, FindResult, Match, Prediction,
 from semcorr.errors import PointError
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints import read_annotations
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.matchers.results import Matches, Query
 
 

@@ -12,8 +12,9 @@ import pytest
 from models.diffusion.hub_stand_in import HubStandIn
 from models.diffusion.networks import save_checkpoint
 from models.diffusion.test_load import add_text
-from semcorr.app.matchers import Choice, LoadedMatchers
+from semcorr.app.matchers import LoadedMatchers
 from semcorr.errors import ModelError
+from semcorr.matchers.spec import MatcherSpec
 
 # As `python -m semcorr app`, but listening to Ctrl-C: a test run in the background inherits that it is ignored.
 COMMAND = (
@@ -81,7 +82,7 @@ def test_a_download_is_stopped_by_ctrl_c(repositories: Path, tmp_path: Path) -> 
 
 
 def test_what_a_visitor_asks_for_is_never_downloaded() -> None:
-    models = LoadedMatchers(Choice(model="tiny/absent", method="dift", changes={"samples": 1}))
+    models = LoadedMatchers(MatcherSpec(model="tiny/absent", method="dift", options={"samples": 1}))
     with pytest.raises(ModelError, match="no download was allowed"):
         models.get("dift", None)
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):  # set for all tests; else it would ask the hub

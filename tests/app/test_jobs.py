@@ -11,7 +11,7 @@ from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.errors import SemcorrError
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.toy.scenes import first_scenes
 
 

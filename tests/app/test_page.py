@@ -14,14 +14,15 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from semcorr.app.matchers import Choice, LoadedMatchers
+from semcorr.app.matchers import LoadedMatchers
 from semcorr.app.server.limits import Limits
 from semcorr.app.server.serve import keep_to_this_machine
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.app.state import AppState
 from semcorr.evaluation.runs.folder import append, open_run, read_run
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.storage.record_store import Shard, new_record_file
 
 EVERYTHING = ("all points", "all layers together")
@@ -101,7 +102,7 @@ def state(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             patch.setenv(name, os.environ.get(name, ""))  # put back at the end
         keep_to_this_machine(folder)
         made = AppState(
-            matchers=LoadedMatchers(Choice(model="toy", changes=SHORT)),
+            matchers=LoadedMatchers(MatcherSpec(model="toy", options=SHORT)),
             limits=limits,
             folder=folder,
             runs=runs,

@@ -11,7 +11,7 @@ from semcorr.app import runs
 from semcorr.errors import ImageError, RunError
 from semcorr.evaluation.runs.folder import append, open_run, read_run
 from semcorr.evaluation.runs.recompute import load_method
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.storage.record_store import Shard, new_record_file
 
 

@@ -16,7 +16,7 @@ from semcorr.app.workspace import Match, Workspace, new_workspace
 from semcorr.errors import ImageError, PointError
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 
 LIMITS = Limits(targets=3, points=3)
 

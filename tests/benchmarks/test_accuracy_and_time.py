@@ -8,7 +8,7 @@ from rich.table import Table
 from benchmarks import accuracy_and_time as frontier
 from benchmarks.accuracy_and_time import MethodScore, draw, report, run_all, scores_of
 from semcorr.datasets import toy_world
-from semcorr.evaluation.runs.runner import Method
+from semcorr.matchers.spec import MatcherSpec
 
 FEW = {"device": "cpu", "steps": 1, "rounds": 1, "locate_crops": 4}
 
@@ -17,9 +17,9 @@ FEW = {"device": "cpu", "steps": 1, "rounds": 1, "locate_crops": 4}
 def test_presets_are_run_scored_and_drawn_and_a_second_time_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     dataset = toy_world.load(tmp_path / "toy", sources=1, targets=1)
     methods = {
-        "paper": Method(name="prompt", model="toy", options=FEW),
-        "reference": Method(name="prompt", model="toy", preset="reference", options=FEW),
-        "same-position": Method(name="same-position"),
+        "paper": MatcherSpec(method="prompt", model="toy", options=FEW),
+        "reference": MatcherSpec(method="prompt", model="toy", preset="reference", options=FEW),
+        "same-position": MatcherSpec(method="same-position"),
     }
     runs = list(run_all(dataset, methods, tmp_path / "runs"))
     scores = {one.name: one for one in scores_of(runs)}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from semcorr.cli.main import main
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.matchers.results import Matches, Query
 
 FILES = Path(__file__).parent

@@ -9,7 +9,8 @@ import pytest
 from semcorr.datasets.base import Dataset
 from semcorr.errors import SettingsError
 from semcorr.evaluation.runs.ablation import ablate
-from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.runner import run
+from semcorr.matchers.spec import MatcherSpec
 
 QUICK = {"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"}
 
@@ -21,7 +22,7 @@ def test_each_row_switches_one_thing_off(birds: Dataset, tmp_path: Path) -> None
     rows = list(
         ablate(
             two,
-            Method(name="prompt", model="toy", options=QUICK),
+            MatcherSpec(method="prompt", model="toy", options=QUICK),
             tmp_path,
             progress=lambda stage, *_, **__: told.add(stage),
         )
@@ -42,14 +43,14 @@ def test_each_row_switches_one_thing_off(birds: Dataset, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_one_embedding_is_what_a_run_with_one_finds(birds: Dataset, tmp_path: Path) -> None:
     two = dataclasses.replace(birds, pairs=birds.pairs[:2])
-    rows = ablate(two, Method(name="prompt", model="toy", options=QUICK), tmp_path / "a")
+    rows = ablate(two, MatcherSpec(method="prompt", model="toy", options=QUICK), tmp_path / "a")
     next(rows)
     derived = next(rows)
-    real = run(two, Method(name="prompt", model="toy", options={**QUICK, "rounds": 1}), tmp_path / "b")
+    real = run(two, MatcherSpec(method="prompt", model="toy", options={**QUICK, "rounds": 1}), tmp_path / "b")
     for one, other in zip(derived.records, real.records, strict=True):
         np.testing.assert_allclose(one.predicted, other.predicted, atol=1e-3)
 
 
 def test_only_the_papers_method_has_it(birds: Dataset, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="has this ablation"):
-        next(ablate(birds, Method(name="random"), tmp_path))
+        next(ablate(birds, MatcherSpec(method="random"), tmp_path))

@@ -19,13 +19,13 @@ from semcorr.evaluation.metrics.confidence import calibration_error
 from semcorr.evaluation.report.build import build_report
 from semcorr.evaluation.report.groups import ReportOptions
 from semcorr.evaluation.runs.records import Run
-from semcorr.evaluation.runs.runner import Method as RunMethod
 from semcorr.evaluation.runs.runner import run
 from semcorr.imaging.domain import statistics
 from semcorr.imaging.image import load_image
 from semcorr.matchers.dense import dense_flow
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.matchers.wrappers.calibration import CalibratedMatcher, Calibration, bundled, calibrated, key_of
 from semcorr.storage.safetensors import read_tensors, write_tensors
 from semcorr.toy.render import render_scene
@@ -330,7 +330,7 @@ def drawings_of(*seeds: int) -> list[np.ndarray]:
 def test_the_data_set_decides_in_a_run(tmp_path: Path, name: str, images: list[np.ndarray], holds: bool) -> None:
     dataset = data(tmp_path, name, images)
     used, raw = (
-        run(dataset, RunMethod(name="dift", model="toy", options={"device": "cpu", **more}), tmp_path / folder)
+        run(dataset, MatcherSpec(method="dift", model="toy", options={"device": "cpu", **more}), tmp_path / folder)
         for folder, more in (("used", {}), ("raw", {"calibration": "none"}))
     )
     for one, other in zip(used.records, raw.records, strict=True):
@@ -346,7 +346,7 @@ def test_the_data_set_decides_in_a_run(tmp_path: Path, name: str, images: list[n
 @pytest.mark.slow
 def test_workers_agree_on_whether_a_calibration_holds(tmp_path: Path) -> None:
     dataset = data(tmp_path, "pf-willow", [*drawings_of(0, 1)])
-    method = RunMethod(name="dift", model="toy", options={"device": "cpu", "samples": 1, "prompt": None})
+    method = MatcherSpec(method="dift", model="toy", options={"device": "cpu", "samples": 1, "prompt": None})
     key = key_of("dift", load_matcher("dift", "toy", **method.options).identity())
     curve = Calibration(method="dift", key=key, confidence=(0, 1), probability=(0, 0.01), source={"dataset": "toy"})
     options = {**method.options, "calibration": str(curve.save(tmp_path / "c.json"))}

@@ -17,7 +17,8 @@ from evaluation.handmade import pair_record
 from semcorr.datasets.base import Dataset
 from semcorr.errors import RunError
 from semcorr.evaluation.runs.folder import append, read_run
-from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.runner import run
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.toy.spair_layout import write_spair
 
 # A worker has one thread. More in the whole run's process would add numbers up in another order.
@@ -98,7 +99,8 @@ def test_a_killed_worker_is_told(birds: Dataset, tmp_path: Path) -> None:
                 if "--multiprocessing-fork" in process.cmdline():
                     process.kill()
 
-    method = Method(name="prompt", model="toy", options={"steps": 30, "rounds": 1, "locate_crops": 5, "device": "cpu"})
+    options = {"steps": 30, "rounds": 1, "locate_crops": 5, "device": "cpu"}
+    method = MatcherSpec(method="prompt", model="toy", options=options)
     with pytest.raises(RunError, match=r"worker process was killed.*the same command continues"):
         run(birds, method, tmp_path / "run", workers=2, progress=kill)
     assert 0 < len(read_run(tmp_path / "run").records) < 6

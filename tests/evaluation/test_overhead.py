@@ -14,16 +14,17 @@ MEASURE = """
 import json, sys, time
 from pathlib import Path
 from semcorr.datasets import registry
-from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.runner import run
+from semcorr.matchers.spec import MatcherSpec
 
-class Loaded(Method):
-    def load(self):
+class Loaded(MatcherSpec):
+    def load(self, *, progress=None):
         return matcher
 
 folder = Path(sys.argv[1])
 pairs = registry.load("toy", folder / "toy", limit=13)
 options = {"steps": 8, "rounds": 1}
-matcher = Method(name="prompt", model="toy", options=options).load()
+matcher = MatcherSpec(method="prompt", model="toy", options=options).load()
 began = time.perf_counter()
 found = run(pairs, Loaded(options=options), folder / "run")
 wall = time.perf_counter() - began

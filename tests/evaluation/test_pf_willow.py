@@ -11,7 +11,8 @@ from scipy.io import loadmat
 from semcorr.datasets import registry
 from semcorr.evaluation.report.build import build_report
 from semcorr.evaluation.report.groups import ReportOptions
-from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.runner import run
+from semcorr.matchers.spec import MatcherSpec
 
 DATA = os.environ.get("SEMCORR_TEST_DATA")
 
@@ -51,7 +52,7 @@ def recomputed(alpha: float) -> dict[tuple[str, str], float]:
 def test_same_position_under_both_rules_and_averages(tmp_path: Path, alpha: float) -> None:
     dataset = registry.load("pf-willow", Path(str(DATA)))
     assert len(dataset.pairs) == 900
-    found = run(dataset, Method(name="same-position"), tmp_path / "run")
+    found = run(dataset, MatcherSpec(method="same-position"), tmp_path / "run")
     expected = recomputed(alpha)
     for rule in ("keypoints", "reference-willow"):
         report = build_report([found], ReportOptions(alphas=(alpha,), threshold=rule, quote=False))

@@ -16,10 +16,12 @@ from semcorr.datasets.base import Dataset
 from semcorr.errors import QueryError, RunError
 from semcorr.evaluation.runs.recompute import HeatmapsOf, QueriesOf, load_method
 from semcorr.evaluation.runs.records import Run
-from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.runner import run
 from semcorr.imaging.image import load_image
-from semcorr.matchers.registry import load_matcher, methods
+from semcorr.matchers.load import load_matcher
+from semcorr.matchers.registry import methods
 from semcorr.matchers.results import Query
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.matchers.wrappers.calibration import Calibration, key_of
 
 SIDE = 64
@@ -53,10 +55,10 @@ def few(birds: Dataset) -> Dataset:
     return dataclasses.replace(birds, pairs=birds.pairs[:2])
 
 
-def method_of(name: str, folders: dict[str, str], **more: Any) -> Method:
+def method_of(name: str, folders: dict[str, str], **more: Any) -> MatcherSpec:
     model, options = MADE[name]
     named = {key: folders[value] if key == "vision" else value for key, value in options.items()}
-    return Method(name=name, model=folders[model], options={**named, **more})
+    return MatcherSpec(method=name, model=folders[model], options={**named, **more})
 
 
 def assert_peaks(found: Run, within: float) -> None:
@@ -77,12 +79,12 @@ def assert_peaks(found: Run, within: float) -> None:
 
 def test_every_method_is_tried_here() -> None:
     assert set(MADE) <= set(methods())
-    assert {name for name, method in methods().items() if method.loader.startswith("semcorr.")} == set(MADE)
+    assert {name for name, method in methods().items() if method.matcher.startswith("semcorr.")} == set(MADE)
 
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_maps_peak_at_what_was_found(few: Dataset, tmp_path: Path, kept: bool) -> None:
-    found = run(few, Method(name="prompt", model="toy", options=QUICK), tmp_path / "run", keep_queries=kept)
+    found = run(few, MatcherSpec(method="prompt", model="toy", options=QUICK), tmp_path / "run", keep_queries=kept)
     assert (tmp_path / "run" / "queries").exists() == kept
     assert_peaks(found, 1e-2)
 
@@ -133,18 +135,17 @@ def test_maps_of_a_mirrored_target_are_those_that_were_found(few: Dataset, tmp_p
         large.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored)
     target = dataclasses.replace(pair.target, path=mirrored)
     one = dataclasses.replace(few, pairs=(dataclasses.replace(pair, target=target),))
-    found = run(one, Method(name="dift", model="toy", options={**DIFT, "align_pose": True}), tmp_path / "run")
-    straight = run(one, Method(name="dift", model="toy", options=DIFT), tmp_path / "straight")
+    found = run(one, MatcherSpec(method="dift", model="toy", options={**DIFT, "align_pose": True}), tmp_path / "run")
+    straight = run(one, MatcherSpec(method="dift", model="toy", options=DIFT), tmp_path / "straight")
     assert not np.allclose(found.records[0].predicted, straight.records[0].predicted)
     assert_peaks(found, 1.6)
 
 
 def test_the_packages_own_calibration_is_used_again_and_another_is_not(few: Dataset, tmp_path: Path) -> None:
     few = dataclasses.replace(few, name="toy", pairs=few.pairs[:1])  # the data set of the package's calibrations
-    own = run(few, Method(name="dift", model="toy", options={"device": "cpu"}), tmp_path / "own")
-    none = run(
-        few, Method(name="dift", model="toy", options={"device": "cpu", "calibration": "none"}), tmp_path / "none"
-    )
+    spec = MatcherSpec(method="dift", model="toy", options={"device": "cpu"})
+    own = run(few, spec, tmp_path / "own")
+    none = run(few, spec.with_options(calibration="none"), tmp_path / "none")
     assert load_method(own).identity()["calibration"] == own.settings["method"]["calibration"]
     assert "calibration" not in load_method(none).identity()
     method = {**own.settings["method"], "calibration": "of another file"}
@@ -153,7 +154,7 @@ def test_the_packages_own_calibration_is_used_again_and_another_is_not(few: Data
 
 
 def test_a_damaged_kept_query_is_made_again_and_a_missing_image_has_no_map(few: Dataset, tmp_path: Path) -> None:
-    found = run(few, Method(name="dift", model="toy", options=DIFT), tmp_path / "run", keep_queries=True)
+    found = run(few, MatcherSpec(method="dift", model="toy", options=DIFT), tmp_path / "run", keep_queries=True)
     (kept,) = (tmp_path / "run" / "queries").glob("*.safetensors")
     record = found.records[0]
     source = load_image(few.root / record.source)
@@ -169,8 +170,8 @@ def test_a_damaged_kept_query_is_made_again_and_a_missing_image_has_no_map(few: 
 
 def test_guesses_and_other_models_have_none(few: Dataset, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is a guess"):
-        HeatmapsOf(run(few, Method(name="random"), tmp_path / "guess"))
-    found = run(few, Method(name="dift", model="toy", options=DIFT), tmp_path / "run")
+        HeatmapsOf(run(few, MatcherSpec(method="random"), tmp_path / "guess"))
+    found = run(few, MatcherSpec(method="dift", model="toy", options=DIFT), tmp_path / "run")
     method = {**found.settings["method"], "model_fingerprint": "0"}
     with pytest.raises(RunError, match="is not the model that"):
         HeatmapsOf(dataclasses.replace(found, settings={**found.settings, "method": method}))

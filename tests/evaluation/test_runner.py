@@ -18,13 +18,14 @@ from semcorr.errors import RunError
 from semcorr.evaluation.runs import folder as run_folder
 from semcorr.evaluation.runs.folder import merge, read_run
 from semcorr.evaluation.runs.records import PairRecord
-from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.runner import run
 from semcorr.evaluation.runs.units import units_of
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.storage import record_store
 from semcorr.storage.record_store import Shard
 
-QUICK = Method(name="prompt", model="toy", options={"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"})
-GUESS = Method(name="same-position")
+QUICK = MatcherSpec(method="prompt", model="toy", options={"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"})
+GUESS = MatcherSpec(method="same-position")
 
 
 class StopHereError(Exception):
@@ -223,11 +224,11 @@ def test_merged_shards_are_the_whole(birds: Dataset, whole: Sequence[PairRecord]
 def test_runs_of_other_settings_are_neither_continued_nor_merged(birds: Dataset, tmp_path: Path) -> None:
     run(birds, GUESS, tmp_path / "a")
     with pytest.raises(RunError, match=r"other settings \(method.name: 'same-position' there, 'random' here\)"):
-        run(birds, Method(name="random"), tmp_path / "a")
+        run(birds, MatcherSpec(method="random"), tmp_path / "a")
     fewer = dataclasses.replace(birds, pairs=birds.pairs[:2])
     with pytest.raises(RunError, match=r"dataset\.pairs: 6 there, 2 here"):
         run(fewer, GUESS, tmp_path / "a")
-    run(birds, Method(name="random"), tmp_path / "b")
+    run(birds, MatcherSpec(method="random"), tmp_path / "b")
     with pytest.raises(RunError, match="not merged"):
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
 
@@ -266,7 +267,7 @@ def test_pairs_whose_images_have_another_size_than_is_declared_fail(birds: Datas
         birds.pairs[1],
         declared("source", birds.pairs[2], (32, 32)),
     )
-    quick = Method(name="dift", model="toy", options={"samples": 1, "device": "cpu"})
+    quick = MatcherSpec(method="dift", model="toy", options={"samples": 1, "device": "cpu"})
     result = run(dataclasses.replace(birds, pairs=pairs), quick, tmp_path / "run")
     sizes = [
         "128 x 128 pixels, and the file '1.png' has 64 x 64",

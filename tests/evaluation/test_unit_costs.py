@@ -9,7 +9,7 @@ import torch
 from benchmarks.meters import counting
 from semcorr.evaluation.runs.unit_costs import UnitCosts, flop_counter, measure
 from semcorr.imaging.image import Image
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 
 SIZE = (96, 64)
 POINTS = 2

@@ -89,7 +89,7 @@ def test_room_beyond_what_was_seen_and_what_is_not_known() -> None:
 
 
 def test_photographs_are_not_like_the_bundled_calibrations_drawings(photographs) -> None:
-    from semcorr.matchers.registry import load_matcher
+    from semcorr.matchers.load import load_matcher
     from semcorr.matchers.wrappers.calibration import bundled, key_of
 
     matcher = load_matcher("dift", "toy", device="cpu", calibration="none")

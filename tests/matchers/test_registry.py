@@ -9,10 +9,10 @@ import pytest
 import semcorr
 from semcorr.cli.app import AppOptions
 from semcorr.cli.evaluate import AblationOptions, MethodOptions
-from semcorr.cli.options import DemoOptions, DenseOptions, MatcherOptions
+from semcorr.cli.options import FeatureOptions, MatcherOptions, ToyOptions
 from semcorr.errors import ModelError, SettingsError
-from semcorr.matchers.defaults import DEFAULT_METHOD
-from semcorr.matchers.registry import describe_choice
+from semcorr.matchers.registry import DEFAULT_METHOD, methods
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.models.names import PHOTO_MODEL, VISION_MODEL
 
 
@@ -43,13 +43,13 @@ def test_python_and_the_shell_have_one_default() -> None:
         assert named["model"].default is None
     for options in (MatcherOptions(), MethodOptions(), AppOptions()):
         assert options.method == DEFAULT_METHOD
-        assert options.named_model() == PHOTO_MODEL == "CompVis/stable-diffusion-v1-4"
+        assert str(options.spec().model_name) == PHOTO_MODEL == "CompVis/stable-diffusion-v1-4"
     # The exceptions, which the documentation names.
-    assert DenseOptions().method == "dift"
+    assert FeatureOptions().method == "dift"
+    assert ToyOptions().model == "toy"
     assert AblationOptions().method == "prompt"
-    assert DemoOptions().model == "toy"
     assert MethodOptions().chosen("toy").model == "toy"
-    assert MatcherOptions(method="dino").named_model() == VISION_MODEL
+    assert MatcherOptions(method="dino").spec().model_name == VISION_MODEL
 
 
 def test_without_a_model_and_a_network_the_message_says_what_was_meant(
@@ -63,9 +63,18 @@ def test_without_a_model_and_a_network_the_message_says_what_was_meant(
 
 
 def test_what_is_matched_with_is_said_in_one_line() -> None:
-    assert describe_choice("attention-dift", "toy") == "attention-dift (preset fast) on toy"
-    assert describe_choice("prompt", "toy", "reference") == "prompt (preset reference) on toy"
-    assert describe_choice("random", "toy") == "random on toy"
+    assert str(MatcherSpec(model="toy")) == "attention-dift (preset fast) on toy"
+    assert str(MatcherSpec(method="prompt", model="toy", preset="reference")) == "prompt (preset reference) on toy"
+    assert str(MatcherSpec(method="random", model="toy")) == "random on toy"
+
+
+@pytest.mark.parametrize("name", methods())
+def test_the_registry_says_what_a_methods_class_says(name: str) -> None:
+    method = methods()[name]
+    loaded = method.load_class()
+    assert loaded.method == name
+    assert tuple(loaded.presets) == method.presets
+    assert loaded.default_model == method.default_model
 
 
 def test_an_unknown_method_names_those_there_are():

@@ -16,7 +16,7 @@ from semcorr.errors import QueryError, SettingsError
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.features import DiftMatcher, DiftSettings, DinoMatcher
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.matchers.sd_dino import SdDinoMatcher, SdDinoSettings, join
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.dino import VisionModel

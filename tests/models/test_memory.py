@@ -15,7 +15,7 @@ from cyclopts import App
 from semcorr.cli.main import run as run_command
 from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.errors import OutOfMemoryError
-from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.runner import run
 from semcorr.imaging.image import load_image
 from semcorr.keypoints.base import VISIBLE, AnnotatedImage, Annotations, Category, Instance
 from semcorr.matchers.features import DiftMatcher
@@ -196,12 +196,12 @@ def test_a_run_goes_on_where_memory_ran_out_for_one_pair(hungry: Hungry, tmp_pat
     ]
     hungry.large = load_image(paths[2]).sha256
 
-    class Loaded(Method):
-        def load(self) -> Hungry:
+    class Loaded(MatcherSpec):
+        def load(self, *, progress=None) -> Hungry:
             return hungry
 
     dataset = Dataset(name="mine", split="test", threshold="image", root=tmp_path, pairs=pairs)
-    found = run(dataset, Loaded(name="dift"), tmp_path / "run")
+    found = run(dataset, Loaded(method="dift"), tmp_path / "run")
     assert [bool(record.error) for record in found.records] == [False, True, False]
     assert found.records[1].error.startswith("Memory ran out")
 

@@ -4,7 +4,7 @@ import pytest
 
 from predictions import record  # noqa: F401  # a fixture
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.toy.coco import ToyWorld, write_coco
 
 

@@ -15,7 +15,7 @@ from semcorr.imaging.image import load_image
 from semcorr.keypoints import TransferRecord, read_annotations
 from semcorr.keypoints.predictions import calibration_of
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.matchers.wrappers.calibration import CalibratedMatcher, Calibration, key_of
 from semcorr.toy.coco import ToyWorld
 from semcorr.transfer import transfer_annotations

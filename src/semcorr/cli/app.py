@@ -1,5 +1,6 @@
 """``semcorr app``: the page for the browser."""
 
+import dataclasses
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from semcorr.cli import console
 from semcorr.cli.options import MatcherOptions, Repeated
 from semcorr.cli.targets import note_choice
 from semcorr.errors import SettingsError
-from semcorr.matchers.defaults import DEFAULT_METHOD
+from semcorr.matchers.registry import DEFAULT_METHOD
+from semcorr.matchers.spec import LOADING_OPTIONS
 
 if TYPE_CHECKING:
     from semcorr.app.matchers import LoadedMatchers
@@ -61,20 +63,14 @@ def app_page(
     """
     if importlib.util.find_spec("gradio") is None:
         raise SettingsError('The page needs Gradio, which is not installed. Type: pip install "semcorr[app]"')
-    from semcorr.app.matchers import Choice
     from semcorr.app.server.limits import Limits
     from semcorr.app.server.serve import Address, serve
 
-    choice = Choice(
-        model=options.named_model(),
-        method=options.method,
-        preset=options.preset,
-        options={"dtype": options.dtype, "device": options.device, "revision": options.revision},
-        changes=options.overrides(),
-    )
     note_choice(options)
+    loading = {name: value for name, value in options.loading().items() if name in LOADING_OPTIONS}
+    spec = dataclasses.replace(options.spec(), options={**loading, **options.overrides()})
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels, hours=keep_hours)
-    serve(choice, limits, runs, Address(host=host, port=port, names=tuple(name)), _told, _loading)
+    serve(spec, limits, runs, Address(host=host, port=port, names=tuple(name)), _told, _loading)
     return 0
 
 

@@ -124,7 +124,7 @@ def _models() -> Iterator[Finding]:
 
 def _methods() -> Iterator[Finding]:
     for name, method in methods().items():
-        presets = f"presets {', '.join(method.presets)}" if method.presets else f"added by {method.loader}"
+        presets = f"presets {', '.join(method.presets)}" if method.presets else f"added by {method.matcher}"
         yield Finding(topic="method", name=name, usable=True, detail=presets)
 
 

@@ -14,12 +14,13 @@ from semcorr.cli import console
 from semcorr.cli.options import MatcherOptions, Output, Repeated, parse_shard
 from semcorr.cli.report import PlotOptions, TableOptions
 from semcorr.errors import SettingsError
+from semcorr.matchers.registry import find_method
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.models.names import PHOTO_MODEL
 
 if TYPE_CHECKING:
     from semcorr.datasets.base import Dataset
     from semcorr.evaluation.runs.records import Run
-    from semcorr.evaluation.runs.runner import Method
     from semcorr.progress import Progress
 
 
@@ -37,22 +38,20 @@ class MethodOptions(MatcherOptions):
 
     model: Annotated[str, Parameter(show_default=False)] = ""
 
-    def chosen(self, dataset: str) -> "Method":
-        """Return the method to load, and note in one line which it is."""
-        from semcorr.evaluation.runs.runner import Method
-        from semcorr.matchers.registry import describe_choice, methods
-        from semcorr.models.names import with_variant
+    def chosen(self, dataset: str) -> MatcherSpec:
+        """Return what to evaluate, and note in one line what that is.
 
-        where = {"dtype": self.dtype, "device": self.device, "revision": self.revision}
-        options = {**where, **self.resources(), **self.overrides()}
-        options |= {"align_pose": True} if self.align_pose else {}
-        options |= {"calibration": self.calibration} if self.calibration else {}
-        known = methods().get(self.method)  # None for a baseline
-        model = self.model or ("toy" if dataset == "toy" else known.photo_model if known else PHOTO_MODEL)
-        model = str(with_variant(model, self.variant))
+        Raises:
+            SettingsError: There is no method or baseline of that name.
+        """
+        from semcorr.evaluation.baselines import BASELINES
+
+        known = find_method(self.method, also=BASELINES)
+        model = self.model or ("toy" if dataset == "toy" else known.default_model if known else PHOTO_MODEL)
+        spec = MatcherSpec(method=self.method, model=model, preset=self.preset, options=self.loading())
         if known is not None:
-            console.note(f"Matching with {describe_choice(self.method, model, self.preset)}.")
-        return Method(name=self.method, model=model, preset=self.preset, options=options)
+            console.note(f"Matching with {spec}.")
+        return spec
 
 
 @Parameter(name="*")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from semcorr.errors import PointError, SettingsError
-from semcorr.matchers.defaults import DEFAULT_METHOD
-from semcorr.models.names import PHOTO_MODEL
+from semcorr.matchers.registry import DEFAULT_METHOD, find_method
+from semcorr.matchers.spec import MatcherSpec
 
 if TYPE_CHECKING:
     from semcorr.storage.record_store import Shard
@@ -66,19 +66,6 @@ class MatcherOptions:
     gradient_checkpointing: Annotated[bool, Parameter(negative="")] = False
     latents_cache: Path | None = None
 
-    def named_model(self) -> str:
-        """Return the model's name, or the method's default for photographs if none is given.
-
-        Raises:
-            SettingsError: No such method.
-        """
-        from semcorr.matchers.registry import find_method
-        from semcorr.models.names import with_variant
-
-        method = find_method(self.method)
-        model = self.model or (PHOTO_MODEL if method is None else method.photo_model)
-        return str(with_variant(model, self.variant))
-
     def overrides(self) -> dict[str, object]:
         """Return the settings that ``--set`` and ``--seed`` change."""
         changes = parse_settings(self.set or ())
@@ -86,10 +73,20 @@ class MatcherOptions:
             changes["seed"] = self.seed
         return changes
 
+    def spec(self) -> MatcherSpec:
+        """Return what the options name.
+
+        Raises:
+            SettingsError: No such method.
+        """
+        find_method(self.method)
+        return MatcherSpec(method=self.method, model=self.model or None, preset=self.preset, options=self.loading())
+
     def loading(self) -> dict[str, Any]:
-        """Return the arguments of :func:`semcorr.load_matcher`, apart from method, model and preset."""
+        """Return the options of :func:`semcorr.load_matcher`."""
         return {
             "revision": self.revision,
+            "variant": self.variant,
             "dtype": self.dtype,
             "device": self.device,
             "align_pose": self.align_pose,
@@ -97,10 +94,6 @@ class MatcherOptions:
             **self.resources(),
             **self.overrides(),
         }
-
-    def arguments(self) -> dict[str, Any]:
-        """Return all arguments of :func:`semcorr.load_matcher`."""
-        return {"method": self.method, "model": self.named_model(), "preset": self.preset, **self.loading()}
 
     def resources(self) -> dict[str, object]:
         """Return the requested options that change time or memory but no result, as arguments of the loading method."""

@@ -11,7 +11,7 @@ from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
     from semcorr.evaluation.runs.plan import Plan, Workload
-    from semcorr.evaluation.runs.runner import Method
+    from semcorr.matchers.spec import MatcherSpec
 
 _DATA = DataOptions()
 _METHOD = MethodOptions()
@@ -77,7 +77,7 @@ def plan(
 
 def make(
     work: "Workload",
-    method: "Method",
+    method: "MatcherSpec",
     *,
     gpus: int = 1,
     gpu_rate: float | None = None,
@@ -90,13 +90,14 @@ def make(
         SettingsError: a baseline, which takes no time worth telling.
     """
     from semcorr.evaluation.runs.plan import Plan
+    from semcorr.evaluation.runs.runner import load_spec
     from semcorr.evaluation.runs.unit_costs import measure
 
     with console.TerminalProgress() as progress:
         progress.busy("load")
-        matcher = method.load()
+        matcher = load_spec(method)
         if matcher is None:
-            raise SettingsError(f"{method.name!r} is a baseline: it takes no time worth planning.")
+            raise SettingsError(f"{method.method!r} is a baseline: it takes no time worth planning.")
         progress.busy("time" if gpu_rate is None else "count")
         costs = measure(matcher, points=min(work.points_a_call, 64), size=work.size, count=gpu_rate is not None)
     rate = None if gpu_rate is None else gpu_rate * 1e12

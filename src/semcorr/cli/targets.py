@@ -53,13 +53,11 @@ def readable_targets(targets: Sequence[str]) -> tuple[list[str], dict[str, str]]
 
 def load_matcher(options: MatcherOptions, *, announce: bool = True) -> "Matcher":
     """Load the matcher that the options name; ``announce`` prints which one, defaults included."""
-    from semcorr.matchers.registry import load_matcher as load
-
     if announce:
         note_choice(options)
     with console.TerminalProgress() as progress:
         progress.busy("load")
-        return load(**options.arguments(), progress=progress)
+        return options.spec().load(progress=progress)
 
 
 def locate_here(matcher: "Matcher", query: "Query", targets: Sequence[str]) -> Iterator["Matches | ImageError"]:
@@ -78,16 +76,14 @@ def locate_remotely(
     """Yield the matches in each target, or its error, in order, located by other processes or on a Ray cluster."""
     from semcorr.matchers.locate_many import RemoteLocator
 
-    locator = RemoteLocator(matcher=options.arguments(), query=query, workers=workers, ray=ray)
+    locator = RemoteLocator(spec=options.spec(), query=query, workers=workers, ray=ray)
     with console.TerminalProgress() as progress:
         yield from locator.locate(targets, progress)
 
 
 def note_choice(options: MatcherOptions) -> None:
     """Print one line that names method, preset and model, defaults included."""
-    from semcorr.matchers.registry import describe_choice
-
-    console.note(f"Matching with {describe_choice(options.method, options.named_model(), options.preset)}.")
+    console.note(f"Matching with {options.spec()}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,10 +139,7 @@ def transfer(
         [*paths.values(), *([review] if review else [])], annotations, places, resumed=folder, replace=replace
     )
     job = TransferJob(
-        method=options.method,
-        model=options.named_model(),
-        preset=options.preset,
-        options=options.loading(),
+        matcher=options.spec(),
         annotations=annotations,
         images=images,
         settings=settings,

@@ -1,16 +1,15 @@
 """The points of one query in many images: in this process, in several, or on a Ray cluster."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from semcorr.errors import ImageError
 from semcorr.executors import spread
 from semcorr.imaging.image import load_image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.registry import load_matcher
 from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.progress import Progress
 
 NumberedTarget = tuple[int, str]
@@ -31,20 +30,20 @@ class RemoteLocator:
     """Locates the points of a query in other processes (:class:`semcorr.executors.Job`).
 
     Attributes:
-        matcher: Arguments of :func:`semcorr.load_matcher`.
+        spec: What to match with.
         query: File of the query.
         workers: Number of processes; see :func:`semcorr.executors.spread`.
         ray: Address of a Ray cluster; see there.
     """
 
-    matcher: Mapping[str, Any]
+    spec: MatcherSpec
     query: Path
     workers: int
     ray: str | None
 
     def start(self) -> Callable[[NumberedTarget, Progress | None], Iterator[tuple[int, Matches | ImageError]]]:
         """Load matcher and query in a worker process, and return what handles a target."""
-        matcher, query = load_matcher(**self.matcher), Query.load(self.query)
+        matcher, query = self.spec.load(), Query.load(self.query)
 
         def locate(target: NumberedTarget, progress: Progress | None) -> Iterator[tuple[int, Matches | ImageError]]:
             number, path = target

@@ -1,15 +1,14 @@
 """A transfer over many targets, in this process or several, written down as it goes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from semcorr.errors import TransferError
 from semcorr.executors import in_this_process, spread
 from semcorr.keypoints.predictions import TransferRecord
 from semcorr.keypoints.read import read_annotations
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.progress import Progress
 from semcorr.transfer.journal import Journal
 from semcorr.transfer.plan import TransferSettings
@@ -31,16 +30,13 @@ class TransferJob:
     """A transfer as a worker process starts it (:class:`semcorr.executors.Job`).
 
     Attributes:
-        method: as in :func:`semcorr.load_matcher`; so are ``model``, ``preset`` and ``options``.
+        matcher: What to match with.
         annotations: the file; ``images`` is the folder of its pictures.
         settings: how points are carried over.
         supports: where supports are described already.
     """
 
-    method: str
-    model: str
-    preset: str | None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    matcher: MatcherSpec
     annotations: Path
     images: Path | None
     settings: TransferSettings
@@ -52,9 +48,8 @@ class TransferJob:
         Raises:
             SemcorrError: as :func:`semcorr.load_matcher` and :func:`semcorr.transfer.read_annotations`.
         """
-        matcher = load_matcher(self.method, self.model, self.preset, **self.options)
         known = read_annotations(self.annotations, self.images)
-        return Transferrer(matcher, known, self.settings, folder=self.supports)
+        return Transferrer(self.matcher.load(), known, self.settings, folder=self.supports)
 
     def start(self) -> Callable[[Target, Progress | None], Iterator[TransferRecord]]:
         """In a worker process."""

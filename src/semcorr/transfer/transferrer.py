@@ -16,8 +16,8 @@ from semcorr.keypoints.declared_size import declared_scale, declared_swap, reach
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord, scaled_box
 from semcorr.keypoints.read import read_annotations
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.defaults import DEFAULT_METHOD
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
+from semcorr.matchers.registry import DEFAULT_METHOD
 from semcorr.matchers.results import Matches
 from semcorr.models.memory import out_of_memory_message
 from semcorr.progress import Progress

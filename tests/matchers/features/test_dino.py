@@ -15,7 +15,7 @@ from semcorr.matchers.base import Matcher
 from semcorr.matchers.features import DinoBuddyMatcher, DinoBuddySettings, DinoMatcher, DinoSettings
 from semcorr.matchers.features.dino import published
 from semcorr.matchers.features.mutual_matches import mutual_matches
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.matchers.results import Query
 from semcorr.models.dino import VisionModel
 

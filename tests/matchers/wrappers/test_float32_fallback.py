@@ -13,12 +13,13 @@ from semcorr.errors import NumericsError
 from semcorr.evaluation.metrics.protocol import named
 from semcorr.evaluation.metrics.scores import score
 from semcorr.evaluation.report.comparability import warnings_of
-from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.runner import run
 from semcorr.imaging.image import load_image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.dense import dense_flow
 from semcorr.matchers.features.mutual_matches import mutual_matches
 from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.spec import MatcherSpec
 from spoiled import HUGE, spoiled
 
 POINTS = [(20.0, 20.0), (40.0, 30.0)]
@@ -141,7 +142,7 @@ def test_a_run_keeps_the_remarks_and_the_report_tells_them(large: Path, tmp_path
     ]
     pair = Pair(id="a-b", category="noise", source=sides[0], target=sides[1], names=("one", "two"))
     dataset = Dataset(name="mine", split="test", setting="", threshold="image", root=tmp_path, pairs=(pair,))
-    method = Method(name="dift", model=str(large), options={"dtype": "float16", "device": "cpu", **DIFT})
+    method = MatcherSpec(method="dift", model=str(large), options={"dtype": "float16", "device": "cpu", **DIFT})
     done = run(dataset, method, tmp_path / "run")
     (record,) = done.records
     assert record.error == ""

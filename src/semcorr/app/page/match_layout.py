@@ -117,14 +117,14 @@ def _targets(state: AppState) -> dict[str, Any]:
 def _find(state: AppState) -> dict[str, Any]:
     made: dict[str, Any] = {}
     gr.HTML(html.step(3, "Find", "describe the points, then locate them in every target"), padding=False)
-    matchers, choice = state.matchers, state.matchers.choice
-    presets = matchers.presets(choice.method)
-    preset = choice.preset or next(iter(presets), None)
+    matchers, spec = state.matchers, state.matchers.spec
     with gr.Row(elem_classes="sc-line"):
         made["method"] = gr.Dropdown(
-            matchers.methods(), value=choice.method, label="Method", elem_id="method", min_width=150
+            matchers.methods(), value=spec.method, label="Method", elem_id="method", min_width=150
         )
-        made["preset"] = gr.Dropdown(presets, value=preset, label="Preset", elem_id="preset", min_width=120)
+        made["preset"] = gr.Dropdown(
+            matchers.presets(spec.method), value=spec.preset, label="Preset", elem_id="preset", min_width=120
+        )
         made["start"] = _button("Find", "find", 110, size="md", variant="primary")
         made["cancel"] = _button("Cancel", "cancel", 80, size="md", variant="stop", interactive=False)
     made["status"] = gr.HTML(html.note(WELCOME), elem_id="status", padding=False)

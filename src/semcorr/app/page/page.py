@@ -14,7 +14,7 @@ _HEAD = """<div class="sc-head"><h1>semcorr</h1>
 
 def build(state: AppState) -> gr.Blocks:
     """Build the page, with every component wired to its function."""
-    toy = state.matchers.choice.model.startswith("toy")
+    toy = str(state.matchers.spec.model_name).startswith("toy")
     with gr.Blocks(title="semcorr", analytics_enabled=False, fill_width=True) as page:
         model = "The bundled model knows drawings of its toy world only." if toy else ""
         gr.HTML(_HEAD.format(model=model), padding=False)

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from semcorr.app.matchers import Choice, LoadedMatchers
+from semcorr.app.matchers import LoadedMatchers
 from semcorr.app.server.jobs import JobQueue
 from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.app.state import AppState
 from semcorr.errors import SettingsError
+from semcorr.matchers.spec import MatcherSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Address:
 
 
 def serve(
-    choice: Choice,
+    spec: MatcherSpec,
     limits: Limits,
     runs: Path,
     address: Address,
@@ -46,7 +47,7 @@ def serve(
     """Serve the page until Ctrl-C; its temporary folder is removed at the end, however it ends.
 
     Args:
-        choice: Model and method.
+        spec: What the page opens with.
         limits: What is refused.
         runs: The folder whose runs the page may show.
         address: Where to listen.
@@ -58,7 +59,7 @@ def serve(
         SemcorrError: The model cannot be loaded.
     """
     port = _free_port(address)
-    matchers = LoadedMatchers(choice)
+    matchers = LoadedMatchers(spec)
     load(matchers)  # an error shows now, not to the first visitor
     folder = Path(tempfile.mkdtemp(prefix="semcorr-app-"))
     keep_to_this_machine(folder)

@@ -10,7 +10,8 @@ import numpy as np
 from semcorr.datasets.base import Dataset
 from semcorr.errors import SettingsError
 from semcorr.evaluation.runs.records import PairRecord, Run
-from semcorr.evaluation.runs.runner import Method, run
+from semcorr.evaluation.runs.runner import run
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.progress import Progress
 
 OPTIMIZE_WHOLE: Mapping[str, Any] = {"optimize_crop": 1.0}
@@ -23,7 +24,7 @@ PLAIN_TWIN = {"toy": "toy-plain"}
 
 def ablate(
     dataset: Dataset,
-    method: Method,
+    method: MatcherSpec,
     folder: Path,
     *,
     crops_apart: bool = False,
@@ -50,15 +51,15 @@ def ablate(
         SettingsError: A method other than the paper's.
         RunError, ModelError: As :func:`semcorr.evaluation.runs.runner.run`.
     """
-    if method.name != "prompt":
-        raise SettingsError(f"Only the paper's method ('prompt') has this ablation, not {method.name!r}.")
+    if method.method != "prompt":
+        raise SettingsError(f"Only the paper's method ('prompt') has this ablation, not {method.method!r}.")
 
-    def row(name: str, variant: Method, subfolder: str) -> Run:
+    def row(name: str, variant: MatcherSpec, subfolder: str) -> Run:
         watch = progress and _named(progress, name)
         done = run(dataset, variant, folder / subfolder, workers=workers, ray=ray, progress=watch)
         return replace(done, name=name)
 
-    def changed(**options: Any) -> Method:
+    def changed(**options: Any) -> MatcherSpec:
         return replace(method, options={**method.options, **options})
 
     whole = row("the method", method, "method")

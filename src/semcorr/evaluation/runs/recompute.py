@@ -15,7 +15,8 @@ from semcorr.errors import ImageError, QueryError, RunError
 from semcorr.evaluation.runs.records import PairRecord, Run
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.registry import load_matcher, methods
+from semcorr.matchers.load import load_matcher
+from semcorr.matchers.registry import methods
 from semcorr.matchers.results import Query
 from semcorr.matchers.wrappers.calibration import calibrated
 from semcorr.progress import Progress

@@ -5,8 +5,8 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ from semcorr.imaging.domain import statistics
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.declared_size import declared_scale
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.defaults import DEFAULT_METHOD
-from semcorr.matchers.registry import find_method, load_matcher
+from semcorr.matchers.registry import find_method
 from semcorr.matchers.results import Query
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.matchers.wrappers.calibration import OWN_DATA, CalibratedMatcher
 from semcorr.models.memory import out_of_memory_message
 from semcorr.progress import Progress
@@ -38,40 +38,20 @@ ALIKE = 0.9
 """The fraction of a folder's images that must be like a calibration's for the calibration to hold there."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """The method that a run evaluates: a baseline by name, or a method with its model, preset and further options.
-
-    Name and model are by default those of :func:`semcorr.matchers.registry.load_matcher`.
+def load_spec(spec: MatcherSpec) -> Matcher | None:
+    """Load the matcher of a run; None for a baseline, which needs none.
 
     Raises:
-        SettingsError: There is no method of that name.
+        SettingsError: There is no method or baseline of that name.
+        SemcorrError: As :meth:`semcorr.matchers.spec.MatcherSpec.load`.
     """
-
-    name: str = DEFAULT_METHOD
-    model: str | None = None
-    preset: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        method = find_method(self.name, also=BASELINES)
-        if method is not None and not self.preset:
-            object.__setattr__(self, "preset", next(iter(method.presets), None))
-
-    def load(self) -> Matcher | None:
-        """Load the matcher; None for a baseline, which needs none.
-
-        Raises:
-            SettingsError, ModelError: As :func:`semcorr.matchers.registry.load_matcher`.
-        """
-        if self.name in BASELINES:
-            return None
-        return load_matcher(self.name, self.model, self.preset, **self.options)
+    find_method(spec.method, also=BASELINES)
+    return None if spec.method in BASELINES else spec.load()
 
 
 def run(
     dataset: Dataset,
-    method: Method,
+    method: MatcherSpec,
     folder: Path,
     *,
     shard: Shard | None = None,
@@ -103,7 +83,7 @@ def run(
     shard = shard or Shard()
     if workers < 1:
         raise RunError(f"Expected at least 1 worker, got {workers}.")
-    loaded = method.load()
+    loaded = load_spec(method)
     calibrated = calibration_holds(loaded, dataset)
     matcher = _for_dataset(loaded, calibrated)
     settings = {"dataset": _dataset_settings(dataset), "method": _identity(method, matcher)}
@@ -175,7 +155,7 @@ def _for_dataset(matcher: Matcher | None, calibrated: bool) -> Matcher | None:
 class _RunJob:
     """What every process of a run needs to know (:class:`semcorr.executors.Job`)."""
 
-    method: Method
+    method: MatcherSpec
     folder: Path
     shard: Shard
     root: Path
@@ -184,7 +164,7 @@ class _RunJob:
 
     def start(self) -> Callable[[Unit, Progress | None], Iterator[int]]:
         """In a worker process: with a matcher and a file of its own."""
-        return self.started(_for_dataset(self.method.load(), self.calibrated))
+        return self.started(_for_dataset(load_spec(self.method), self.calibrated))
 
     def started(self, matcher: Matcher | None) -> Callable[[Unit, Progress | None], Iterator[int]]:
         """With a matcher that is loaded already."""
@@ -237,7 +217,7 @@ class _RunJob:
     ) -> PairRecord:
         try:
             if matcher is None or query is None:
-                return guessed(record, BASELINES[self.method.name])
+                return guessed(record, BASELINES[self.method.method])
             image, own = _load_side(pair.target), query.take(rows)
             began = time.perf_counter()
             matches = matcher.locate(own, image, trace=True)
@@ -325,7 +305,7 @@ def _dataset_settings(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _identity(method: Method, matcher: Matcher | None) -> dict[str, Any]:
+def _identity(method: MatcherSpec, matcher: Matcher | None) -> dict[str, Any]:
     if matcher is None:
-        return {"name": method.name}
-    return {"name": method.name, "preset": method.preset, **matcher.identity()}
+        return {"name": method.method}
+    return {"name": method.method, "preset": method.preset, **matcher.identity()}

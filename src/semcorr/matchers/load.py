@@ -1,0 +1,93 @@
+"""Load a method by name, and both halves of a match in one call."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from semcorr.imaging.image import ImageSource
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.registry import DEFAULT_METHOD
+from semcorr.matchers.results import Matches
+from semcorr.matchers.spec import MatcherSpec
+from semcorr.progress import Progress
+
+
+def load_matcher(
+    method: str = DEFAULT_METHOD,
+    model: str | os.PathLike[str] | None = None,
+    preset: str | None = None,
+    *,
+    variant: str | None = None,
+    align_pose: bool = False,
+    calibration: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Matcher:
+    """Load a method by name.
+
+    Without a method it is ``"attention-dift"``, without a model CompVis/stable-diffusion-v1-4 (facebook/dinov2-base for
+    methods on DINO alone), which is downloaded the first time: the same as on the command line. The bundled ``"toy"``
+    knows drawings only, and is used where it is named.
+
+    Args:
+        method: ``"prompt"``, the paper's; ``"dift"``; or whatever :func:`semcorr.matchers.registry.methods` has.
+        model: A bundled name, a folder, a ``.safetensors`` file or a hub id; the method's own for photographs by
+            default.
+        preset: The method's settings by name; its usual ones by default.
+        variant: Of the model's files, such as ``"bf16"`` or ``"non_ema"``, where a folder or hub id has several; the
+            same as ``model`` with a colon and the variant after it.
+        align_pose: Search each target's mirror image as well, and keep the better
+            (:class:`semcorr.matchers.wrappers.mirror.MirrorMatcher`).
+        calibration: What makes its confidence a probability (:mod:`semcorr.matchers.wrappers.calibration`): a file; the
+            package's own by default, if it has one for this very method, model and settings; ``"none"`` for none.
+        progress: Called during a download.
+        **options: Passed on to the method's ``from_pretrained``: ``dtype``, ``device``, ``memory_budget``, settings to
+            replace, and so on. In half precision, what overflows is done in float32
+            (:class:`semcorr.matchers.wrappers.float32_fallback.Float32Fallback`).
+
+    Raises:
+        SettingsError: Unknown method, preset or setting.
+        ModelError: The model cannot be found, read or used.
+        CalibrationError: The calibration cannot be read, or is for another method, model or settings.
+    """
+    options |= {"variant": variant, "align_pose": align_pose, "calibration": calibration}
+    return MatcherSpec(method=method, model=model, preset=preset, options=options).load(progress=progress)
+
+
+def match(
+    source: ImageSource,
+    target: ImageSource,
+    points: ArrayLike,
+    *,
+    method: str = DEFAULT_METHOD,
+    model: str | os.PathLike[str] | None = None,
+    preset: str | None = None,
+    names: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Matches:
+    """Find points of one image in another: load, describe and locate in one call.
+
+    Without a method and model they are those of :func:`load_matcher`: attention-dift on
+    CompVis/stable-diffusion-v1-4, as on the command line. For several targets, or several sources, load a matcher once
+    (:func:`load_matcher`) and use its two halves.
+
+    Args:
+        source: The image that the points are in.
+        target: The image to find them in.
+        points: (N, 2): x to the right, y down, in pixels of ``source``; (0, 0) is its top-left corner.
+        method: As in :func:`load_matcher`.
+        model: As in :func:`load_matcher`.
+        preset: As in :func:`load_matcher`.
+        names: A name for each point.
+        progress: Called with "download", "optimize" and "locate"; raise from it to stop.
+        **options: As in :func:`load_matcher`.
+
+    Raises:
+        SemcorrError: As :func:`load_matcher`, and the method's ``describe`` and ``locate``.
+    """
+    matcher = load_matcher(method, model, preset, progress=progress, **options)
+    query = matcher.describe(source, points, names=names, progress=progress)
+    return matcher.locate(query, target, progress=progress)

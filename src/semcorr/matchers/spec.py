@@ -1,0 +1,112 @@
+"""What to match with, as the command, evaluation, transfer, worker processes and the page pass it around.
+
+Light to import: neither the method's module nor PyTorch is imported before :meth:`MatcherSpec.load`.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semcorr.errors import ModelError
+from semcorr.matchers.registry import DEFAULT_METHOD, load_class, methods
+from semcorr.models.names import PHOTO_MODEL, with_variant
+from semcorr.progress import Progress
+
+if TYPE_CHECKING:
+    from semcorr.matchers.base import Capabilities, Matcher
+
+LOADING_OPTIONS = ("revision", "variant", "dtype", "device", "local_files_only")
+"""Options that say how a network is loaded, whatever the method."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MatcherSpec:
+    """A method, its model, preset and further options; each as in :func:`semcorr.load_matcher`.
+
+    Attributes:
+        method: The method's name; an unknown one is an error when it is loaded.
+        model: A bundled name, a folder, a ``.safetensors`` file or a hub id; None for the method's default.
+        preset: The settings by name; None becomes the method's usual preset.
+        options: Everything else that :func:`semcorr.load_matcher` takes, by name.
+    """
+
+    method: str = DEFAULT_METHOD
+    model: str | os.PathLike[str] | None = None
+    preset: str | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.preset and self.method in methods():
+            object.__setattr__(self, "preset", next(iter(methods()[self.method].presets), None))
+
+    def __str__(self) -> str:
+        """Return one line for people: method, preset and model."""
+        return f"{self.method}{f' (preset {self.preset})' if self.preset else ''} on {self.model_name}"
+
+    @property
+    def model_name(self) -> str | Path:
+        """The model, the method's default where none is named, with the variant of its files.
+
+        Raises:
+            ModelError: The option ``variant`` is no name of a variant, or the model's name has one already.
+        """
+        model = self.model
+        if model is None:
+            model = methods()[self.method].default_model if self.method in methods() else PHOTO_MODEL
+        return with_variant(model if isinstance(model, Path) else os.fspath(model), self.options.get("variant"))
+
+    def capabilities(self) -> "Capabilities":
+        """Return what the method can do, before its network is loaded.
+
+        Raises:
+            SettingsError: There is no such method.
+        """
+        return load_class(self.method).capabilities
+
+    def with_options(self, **options: Any) -> "MatcherSpec":
+        """Return the same with some options replaced."""
+        return dataclasses.replace(self, options={**self.options, **options})
+
+    def for_method(self, method: str, preset: str | None = None) -> "MatcherSpec":
+        """Return another method and preset on the same model, loaded the same way; settings are a method's own."""
+        if method == self.method:
+            return dataclasses.replace(self, preset=preset)
+        loading = {name: value for name, value in self.options.items() if name in LOADING_OPTIONS}
+        return dataclasses.replace(self, method=method, preset=preset, options=loading)
+
+    def load(self, *, progress: Progress | None = None) -> "Matcher":
+        """Load the method, inside its wrappers.
+
+        Raises:
+            SettingsError: Unknown method, preset or setting.
+            ModelError: The model cannot be found, read or used.
+            CalibrationError: The calibration cannot be read, or is for another method, model or settings.
+        """
+        from semcorr.matchers.wrappers.calibration import calibrated
+        from semcorr.matchers.wrappers.float32_fallback import Float32Fallback
+        from semcorr.matchers.wrappers.mirror import MirrorMatcher
+
+        loaded = load_class(self.method)
+        options = {name: value for name, value in self.options.items() if name != "variant"}
+        align_pose, calibration = options.pop("align_pose", False), options.pop("calibration", None)
+        if self.preset is not None:
+            options["preset"] = self.preset
+        if progress is not None:
+            options["progress"] = progress
+
+        def load(**changes: Any) -> "Matcher":
+            return loaded.from_pretrained(self.model_name, **{**options, **changes})
+
+        try:
+            matcher = load()
+        except ModelError as error:
+            if self.model is not None:
+                raise
+            raise ModelError(
+                f"{error}\nNo model was named, so it is the default of {self.method!r}: {self.model_name}."
+            ) from error
+        if options.get("dtype", "float32") != "float32":
+            matcher = Float32Fallback(matcher, lambda: load(dtype="float32"))
+        return calibrated(MirrorMatcher(matcher) if align_pose else matcher, self.method, calibration)
