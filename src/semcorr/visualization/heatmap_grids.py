@@ -19,6 +19,7 @@ from semcorr.visualization.panels import (
     even_columns,
     fitted,
     panel_grid,
+    panel_height,
     panel_style,
     resized,
     with_heading,
@@ -30,8 +31,7 @@ from semcorr.visualization.style import PEAK
 OPACITY = 0.75
 """A little more than in a figure of a match, which compares two images; here the map is what matters."""
 
-_HIGHEST, _LOWEST, _IN_ALL = 256, 120, 3600  # pixels: height of a panel, at most and at least, and of all rows
-_ALONE = 384  # of a single map beside its image
+_SINGLE_HEIGHT = 384  # pixels: of a single map beside its image
 _COLUMNS = 6
 
 _STAGES = {"down": "encoder", "mid": "middle", "up": "decoder"}
@@ -74,7 +74,7 @@ def layer_grid(
         raise ValueError(f"layers must be {expected} (points, layers) + (height, width), got shape {maps.shape}.")
     across = even_columns(1 + maps.shape[1], columns)
     rows = -(-(1 + maps.shape[1]) // across)
-    tall = height or _panel_height(rows * len(maps))
+    tall = height or panel_height(rows * len(maps))
     style, size = panel_style(tall), fitted(image.size, tall)
     small = resized(image, size)
     blocks = []
@@ -128,7 +128,7 @@ def word_grid(
         opacity: Of a map at its peak.
     """
     across = even_columns(1 + len(words), columns)
-    tall = height or (_ALONE if len(words) == 1 else _panel_height(-(-(1 + len(words)) // across)))
+    tall = height or (_SINGLE_HEIGHT if len(words) == 1 else panel_height(-(-(1 + len(words)) // across)))
     style, size = panel_style(tall), fitted(image.size, tall)
     small = resized(image, size)
     panels = [Panel(image=small.pil(), caption=image.name)]
@@ -137,10 +137,6 @@ def word_grid(
         for word, one in zip(words, heatmaps, strict=True)
     ]
     return with_margin(panel_grid(panels, across, style), style.gap)
-
-
-def _panel_height(rows: int) -> int:
-    return max(_LOWEST, min(_HIGHEST, _IN_ALL // rows))
 
 
 def draw_word_maps(

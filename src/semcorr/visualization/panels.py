@@ -40,6 +40,11 @@ def panel_style(height: int) -> Style:
     return Style.of(round(1.7 * height))
 
 
+def panel_height(rows: int, *, least: int = 120) -> int:
+    """Return the height of panels in this many rows: at most 256 pixels, and at most 3,600 for all rows together."""
+    return max(least, min(256, 3600 // rows))
+
+
 def fitted(size: Size, height: int, *, widest: float = 1.6) -> Size:
     """Return the (width, height) of a panel for an image of ``size``: ``height`` high, less if the image is wide."""
     scale = min(height / size[1], widest * height / size[0])

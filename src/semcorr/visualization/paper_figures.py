@@ -15,6 +15,7 @@ from semcorr.visualization.panels import (
     even_columns,
     fitted,
     panel_grid,
+    panel_height,
     panel_style,
     resized,
     with_heading,
@@ -25,8 +26,6 @@ from semcorr.visualization.style import HAIRLINE, PALETTE, PAPER, PEAK, Style
 OPACITY = 0.7
 QUERY = PALETTE[0]
 """The colour of a query point: yellow, as in the paper."""
-
-_HIGHEST, _LOWEST, _IN_ALL = 256, 130, 3600  # pixels: height of a panel, at most and at least, and of all rows
 
 
 def one_to_many(
@@ -58,7 +57,7 @@ def one_to_many(
     _check(targets, matches)
     across = even_columns(len(targets), columns)
     points = len(matches[0].points)
-    tall = height or max(_LOWEST, min(_HIGHEST, _IN_ALL // (points * -(-len(targets) // across))))
+    tall = height or panel_height(points * -(-len(targets) // across), least=130)
     style, first = panel_style(tall), load_image(source)
     # Reduced at once: there may be many, and large ones.
     images = [
