@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semcorr.cli import console
+from semcorr.cli.options import MatcherOptions
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -52,18 +53,18 @@ class FigureOptions:
     layers: bool = False
     all_targets: bool = False
 
-    def check(self, method: str, *, align_pose: bool) -> None:
+    def check(self, options: MatcherOptions) -> None:
         """Refuse, before anything slow begins, what the method cannot show.
 
         Raises:
             SettingsError: The method has no attention maps, or they would be those of a mirror image.
         """
-        if self.layers and method not in ("prompt", "attention-dift"):
+        if self.layers and not options.spec().capabilities().layer_heatmaps:
             raise SettingsError(
-                f"--layers shows the attention of each layer, which {method!r} does not read. Use --method prompt or "
-                "attention-dift, or leave --layers out."
+                f"--layers shows the attention of each layer, which {options.method!r} does not read. Use --method "
+                "prompt or attention-dift, or leave --layers out."
             )
-        if self.layers and align_pose:
+        if self.layers and options.align_pose:
             raise SettingsError(
                 "With --align-pose the maps may be those of a mirror image. Leave it out, or leave --layers out."
             )

@@ -11,12 +11,14 @@ from semcorr.cli.options import Device, DType, Json, MatcherOptions, Output, Poi
 from semcorr.cli.targets import (
     TargetRun,
     checked_source,
+    load,
     load_matcher,
     locate_here,
     locate_remotely,
     readable_targets,
 )
 from semcorr.errors import QueryError, SemcorrError, SettingsError
+from semcorr.matchers.spec import MatcherSpec
 
 _DEFAULT_OPTIONS = MatcherOptions()
 _DEFAULT_OUTPUT = Path("output")
@@ -47,7 +49,7 @@ def match(
     """
     requested = FigureOptions(layers=layers, all_targets=figure)
     given = require_points(points)
-    requested.check(options.method, align_pose=options.align_pose)
+    requested.check(options)
     image = checked_source(source, given)
     readable, broken = readable_targets(targets)
     matcher = load_matcher(options)
@@ -120,7 +122,7 @@ def locate(
         dtype: Precision of the network.
         device: Where it runs; auto takes a GPU if there is one.
         calibration: File that `semcorr calibrate` wrote for the query's method, model and settings, or "none".
-        latents_cache: Folder to keep encoded crops in, for later runs on the same images; results stay the same.
+        latents_cache: Folder that keeps encoded crops for later runs on the same images; results stay the same.
         workers: Number of processes, each with its own copy of the model.
         ray: Run on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
     """
@@ -137,27 +139,22 @@ def locate(
             f"{str(query)!r} was made from another image than {source!r}. Name the image it was made from."
         )
     readable, broken = readable_targets(targets)
-    settings = [f"{name}={_as_text(value)}" for name, value in saved.settings.items()]
-    options = MatcherOptions(
-        model=model or saved.model_id,
+    spec = MatcherSpec(
         method=saved.method,
-        revision=None if model else saved.model_revision,
-        set=settings,
-        dtype=dtype,
-        device=device,
-        calibration=calibration,
-        latents_cache=latents_cache,
+        model=model or saved.model_id,
+        options={
+            "revision": None if model else saved.model_revision,
+            "dtype": dtype,
+            "device": device,
+            "calibration": calibration,
+            **({} if latents_cache is None else {"latents_cache": latents_cache}),
+            **saved.settings,
+        },
     )
-    console.note(f"Matching with {saved.method} (the settings of {query}) on {options.model}.")
+    console.note(f"Matching with {saved.method} (the settings of {query}) on {spec.model}.")
     if workers > 1 or ray is not None:
-        located = locate_remotely(options, query, readable, workers=workers, ray=ray)
+        located = locate_remotely(spec, query, readable, workers=workers, ray=ray)
     else:
-        located = locate_here(load_matcher(options, announce=False), saved, readable)
+        located = locate_here(load(spec), saved, readable)
     run = TargetRun(query=saved, source=image, names=FigureNames(output, source or ""), json=json)
     return run.over(readable, located, broken)
-
-
-def _as_text(value: object) -> str:
-    import json
-
-    return json.dumps(value)

@@ -11,6 +11,7 @@ from semcorr.cli import console
 from semcorr.cli.figures import FigureNames, MatchFigures
 from semcorr.cli.options import MatcherOptions
 from semcorr.errors import ImageError
+from semcorr.matchers.spec import MatcherSpec
 
 if TYPE_CHECKING:
     from semcorr.imaging.image import Image
@@ -51,13 +52,17 @@ def readable_targets(targets: Sequence[str]) -> tuple[list[str], dict[str, str]]
     return [target for target in targets if target not in broken], broken
 
 
-def load_matcher(options: MatcherOptions, *, announce: bool = True) -> "Matcher":
-    """Load the matcher that the options name; ``announce`` prints which one, defaults included."""
-    if announce:
-        note_choice(options)
+def load_matcher(options: MatcherOptions) -> "Matcher":
+    """Load the matcher that the options name, and print which one it is, defaults included."""
+    note_choice(options)
+    return load(options.spec())
+
+
+def load(spec: MatcherSpec) -> "Matcher":
+    """Load a matcher, and show that this is going on."""
     with console.TerminalProgress() as progress:
         progress.busy("load")
-        return options.spec().load(progress=progress)
+        return spec.load(progress=progress)
 
 
 def locate_here(matcher: "Matcher", query: "Query", targets: Sequence[str]) -> Iterator["Matches | ImageError"]:
@@ -71,12 +76,12 @@ def locate_here(matcher: "Matcher", query: "Query", targets: Sequence[str]) -> I
 
 
 def locate_remotely(
-    options: MatcherOptions, query: Path, targets: Sequence[str], *, workers: int, ray: str | None
+    spec: MatcherSpec, query: Path, targets: Sequence[str], *, workers: int, ray: str | None
 ) -> Iterator["Matches | ImageError"]:
     """Yield the matches in each target, or its error, in order, located by other processes or on a Ray cluster."""
     from semcorr.matchers.locate_many import RemoteLocator
 
-    locator = RemoteLocator(spec=options.spec(), query=query, workers=workers, ray=ray)
+    locator = RemoteLocator(spec=spec, query=query, workers=workers, ray=ray)
     with console.TerminalProgress() as progress:
         yield from locator.locate(targets, progress)
 
