@@ -29,7 +29,7 @@ from semcorr.imaging.domain import Domain, statistics
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.wrappers.calibration import Calibration
 from semcorr.toy.render import render_scene
-from semcorr.transfer.supports import view
+from semcorr.transfer.support_queries import crop_to_box
 
 app = new_app("calibration_domain", "Which images a calibration of the toy world takes for drawings of it.")
 
@@ -123,7 +123,7 @@ def _outcome(name: str, images: Iterator[Image], seen: Domain) -> Outcome:
 
 def _cut(seed: int) -> Image:
     scene = render_scene(seed, 256, split="test")
-    return view(load_image(scene.image), scene.box, _ROOM)[0]
+    return crop_to_box(load_image(scene.image), scene.box, _ROOM)[0]
 
 
 def _readable(files: Sequence[Path]) -> Iterator[Image]:

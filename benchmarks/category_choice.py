@@ -23,7 +23,7 @@ from semcorr.toy.coco import ToyWorld, write_coco
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Split
 from semcorr.transfer.plan import TransferSettings
-from semcorr.transfer.targets import find_targets
+from semcorr.transfer.targets import select_targets
 from semcorr.transfer.transferrer import Transferrer
 
 app = new_app("category_choice", "Objects of wrong categories where no box says which category is right.")
@@ -58,10 +58,10 @@ def categories(
     known = read_annotations(world.annotations, world.images)
     work = Transferrer(load_matcher(method, "toy", preset), known, TransferSettings(support=support))
     chosen: dict[str, list[tuple[str, ...]]] = {name: [] for name in names}
-    images = find_targets(known, work.categories, images=world.images)
+    images = select_targets(known, work.categories, images=world.images).targets
     with console.TerminalProgress() as progress:
         for number, target in enumerate(images, start=1):
-            record = work.find(target)
+            record = work.predict(target)
             true = next(name for name in names if target.file.startswith(f"{name}-"))
             chosen[true].append(tuple(one.category for one in record.objects))
             progress("transfer", number, len(images))

@@ -57,7 +57,7 @@ class Transfers:
 
         def do(target: Target, progress: Progress | None) -> Iterator[Span]:
             before, began = clock.seconds, time.monotonic()
-            record = work.find(target, progress=progress)
+            record = work.predict(target, progress=progress)
             ended = time.monotonic()
             yield Span(process=os.getpid(), began=began, ended=ended, in_method=clock.seconds - before, record=record)
 

@@ -33,13 +33,12 @@ from semcorr.cli import console
 from semcorr.cli.options import Output, parse_settings
 from semcorr.errors import SettingsError
 from semcorr.keypoints.predictions import TransferRecord
-from semcorr.keypoints.read import read_annotations
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.models.diffusion.model import find_device
 from semcorr.transfer.journal import Journal
 from semcorr.transfer.plan import TransferSettings
 from semcorr.transfer.run import TransferJob
-from semcorr.transfer.targets import Target, find_targets
+from semcorr.transfer.targets import Target, select_targets
 
 AIMED_AT = 0.10
 """The share of the workers' time that may go elsewhere than into the method, at 200 units a minute."""
@@ -111,11 +110,10 @@ def throughput(
         settings=TransferSettings(support=2),
         supports=output / "supports",
     )
-    job.supports.mkdir(parents=True, exist_ok=True)
     work = job.transferrer()
-    units = find_targets(read_annotations(world.annotations, world.images), work.categories, images=world.images)
+    units = select_targets(work.annotations, work.categories, images=world.images).targets
     work.prepare(units)
-    record = work.find(units[0])
+    record = work.predict(units[0])
     results = Results(
         title=f"{method}, {targets} targets",
         workers=workers,

@@ -22,18 +22,14 @@ from semcorr.cli import console
 from semcorr.cli.options import Output, Repeated
 from semcorr.errors import SettingsError
 from semcorr.evaluation.metrics.keypoint_ap import score
-from semcorr.keypoints.read import read_annotations
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.load import load_matcher
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.toy.coco import ToyWorld, write_coco
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Split
-from semcorr.transfer import export
-from semcorr.transfer.journal import Journal
 from semcorr.transfer.plan import TransferSettings
-from semcorr.transfer.run import run
-from semcorr.transfer.targets import find_targets
-from semcorr.transfer.transferrer import Transferrer
+from semcorr.transfer.run import FileTransfer, TransferJob, TransferOutput
 
 app = new_app("transfer_accuracy", "Carry points of a few annotated drawings over to many others.")
 
@@ -64,7 +60,7 @@ def transfer(
     """
     if not support or min(support) < 1:
         raise SettingsError("Expected numbers of supports from 1 on.")
-    # The answer is the mean location around a peak in any case (:func:`semcorr.transfer.supports.vote`).
+    # The answer is the mean location around a peak in any case (:func:`semcorr.transfer.fusion.fuse`).
     matcher = load_matcher(method, "toy", preset, **cells_of(method))
     rows: list[dict[str, Any]] = []
     for name in category or tuple(CATEGORIES):
@@ -97,15 +93,14 @@ def drawn_world(folder: Path, category: str, support: int, targets: int, split: 
 
 
 def _transfer(matcher: Matcher, world: ToyWorld, support: int, output_file: Path) -> None:
-    annotations = read_annotations(world.annotations, world.images)
-    work = Transferrer(matcher, annotations, TransferSettings(support=support))
-    targets = find_targets(annotations, work.categories, images=world.images)
-    journal = Journal(output_file.with_name(f"{output_file.name}.work"), work.identity())
-    with journal.open():
-        with console.TerminalProgress() as progress:
-            run(work, targets, journal, progress=progress)
-        export.write("coco", output_file, annotations, lambda: journal.records(targets), min_confidence=0.5, info={})
-    journal.remove()
+    job = TransferJob(
+        matcher=MatcherSpec(method=matcher.method),
+        annotations=world.annotations,
+        images=world.images,
+        settings=TransferSettings(support=support),
+    )
+    with console.TerminalProgress() as progress:
+        FileTransfer(job, TransferOutput(path=output_file)).run(matcher, progress=progress)
 
 
 def table(rows: list[dict[str, Any]]) -> Table:

@@ -36,7 +36,7 @@ def test_all_formats_the_page_and_the_figures(semcorr: Callable[..., Ran], drawi
         *("transfer", drawings.annotations, "--images", drawings.images, "-o", out, "--review", page, *formats, *DIFT)
     )
     assert ran.status == 0, ran.err
-    assert "Points found in 3 of 3 pictures." in ran.out
+    assert "Points predicted in 3 of 3 images." in ran.out
     names = {"out.json", "out.label-studio.json", "out.label-studio.config.xml", "out.cvat.xml", "review.html"}
     assert {path.name for path in tmp_path.iterdir()} == names  # and no folder of work
     document = json.loads(out.read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def test_nothing_that_is_read_is_written_to(semcorr: Callable[..., Ran], drawing
     assert "ends in .xml" in semcorr(*command, "-o", tmp_path / "out.json", "--format", "cvat").err
     assert "at least 1" in semcorr(*command, "-o", tmp_path / "out.json", "--workers", "0").err
     assert "from 0 to 1" in semcorr(*command, "-o", tmp_path / "out.json", "--min-confidence", "50").err
-    assert "Expected pictures for the pattern" in semcorr(*command, tmp_path / "*.tif", "-o", tmp_path / "o.json").err
+    assert "Expected images for the pattern" in semcorr(*command, tmp_path / "*.tif", "-o", tmp_path / "o.json").err
     assert drawings.annotations.read_bytes() == before
     assert list(tmp_path.iterdir()) == []
 
@@ -77,10 +77,10 @@ def test_what_overflowed_is_told_also_of_an_earlier_start(
     ran = semcorr(*command, *half, *settings, "--shard", "1/3")
     assert ran.status == 0, ran.err
     ran = semcorr(*command, *half, *settings)
-    assert "3 of 3 pictures with remarks, the first: " in ran.err
-    (first, *others) = json.loads(ran.out)["remarks"]
+    assert "3 of 3 images with warnings, the first: " in ran.err
+    (first, *others) = json.loads(ran.out)["warnings"]
     assert len(others) == 2
-    described, located = first["remarks"]
+    described, located = first["warnings"]
     assert described.startswith("described in float32, because float16 overflowed (")
     assert located.startswith("located in float32, because float16 overflowed (")
 
@@ -111,7 +111,7 @@ def test_broken_pictures_are_listed_and_tried_again(
     ran = semcorr("transfer", drawings.annotations, f"{new}/*.png", "--images", drawings.images, "-o", out, *DIFT)
     assert ran.status == 1
     assert "a.png" in ran.err
-    assert "1 of 2 pictures" in ran.out
+    assert "1 of 2 images" in ran.out
     images = json.loads(out.read_text(encoding="utf-8"))["images"]
     assert [image["file_name"] for image in images[5:]] == [(new / "b.png").as_posix()]
 
@@ -134,9 +134,9 @@ def test_shards_find_what_one_command_finds(semcorr: Callable[..., Ran], drawing
     command = ("transfer", drawings.annotations, "--images", drawings.images, *DIFT)
     assert semcorr(*command, "-o", whole).status == 0
     described: list[dict[str, int]] = []
-    for number, found in ((1, "2 of 2"), (2, "1 of 1")):
+    for number, count in ((1, "2 of 2"), (2, "1 of 1")):
         ran = semcorr(*command, "-o", parts, "--shard", f"{number}/2")
-        assert (ran.status, f"Points found in {found} pictures." in ran.out) == (0, True)
+        assert (ran.status, f"Points predicted in {count} images." in ran.out) == (0, True)
         assert not parts.exists()
         described.append({path.name: path.stat().st_ino for path in work.glob("supports/*.safetensors")})
     assert len(described[0]) == 2
@@ -144,7 +144,7 @@ def test_shards_find_what_one_command_finds(semcorr: Callable[..., Ran], drawing
     with locked(work, Shard(number=2, count=2)):
         assert "is working on shard 2/2" in semcorr(*command, "-o", parts).err
     ran = semcorr(*command, "-o", parts)
-    assert "Points found in 3 of 3 pictures (3 of them before)." in ran.out
+    assert "Points predicted in 3 of 3 images (3 of them before)." in ran.out
     assert parts.read_bytes() == whole.read_bytes()
     assert not work.exists()
     assert "Expected --shard i/n" in semcorr(*command, "-o", parts, "--replace", "--shard", "half").err
@@ -167,7 +167,7 @@ def test_what_a_crash_has_left_behind_is_found_again(
     for file in work.rglob("*"):
         os.utime(file, (4e9, 4e9))
     ran = semcorr(*command, "-o", out)
-    assert "Points found in 3 of 3 pictures (1 of them before)." in ran.out
+    assert "Points predicted in 3 of 3 images (1 of them before)." in ran.out
     assert out.read_bytes() == whole.read_bytes()
 
 

@@ -53,7 +53,7 @@ def test_predicted_objects_never_become_supports_and_are_looked_for_again_where_
     (tmp_path / "spoiled.json").write_text(json.dumps(document), encoding="utf-8")
     ran = semcorr("transfer", tmp_path / "spoiled.json", "-o", third, *more, "--redo-below", "0.5")
     assert ran.status == 0, ran.err
-    assert "Points found in 1 of 1 pictures." in ran.out
+    assert "Points predicted in 1 of 1 images." in ran.out
     new = {thing["id"]: thing for thing in read(third)["annotations"]}
     old = {thing["id"]: thing for thing in document["annotations"]}
     assert new.keys() == old.keys()

@@ -17,7 +17,7 @@ from semcorr.imaging.image_files import (
     unread_messages_below,
 )
 from semcorr.keypoints.base import Annotations
-from semcorr.transfer.targets import find_targets
+from semcorr.transfer.targets import select_targets
 
 PICTURE = PIL.Image.fromarray(np.random.default_rng(5).integers(0, 256, (16, 24, 3), dtype=np.uint8))
 ENDINGS = {
@@ -46,7 +46,7 @@ def test_every_ending_of_a_format_that_is_read_is_an_images(tmp_path: Path, kind
     assert unread_images(tmp_path) == []
     # The same files are targets of a transfer.
     nothing = Annotations(path=tmp_path / "a.json", categories={}, images=())
-    assert [target.path for target in find_targets(nothing, ["bird"], images=None, paths=[tmp_path])] == paths
+    assert [one.path for one in select_targets(nothing, ["bird"], images=None, paths=[tmp_path]).targets] == paths
 
 
 @pytest.mark.parametrize("mode", ["1", "L"])
@@ -128,4 +128,4 @@ def test_transfer_says_what_it_does_not_take(tmp_path: Path, capsys: pytest.Capt
         assert main([*arguments, "-o", str(tmp_path / "out.json"), "--model", "toy", "--method", "dift"]) == 2
         written = capsys.readouterr().err
         assert "2 images with the suffix .heic are not read: b.heic, c.HEIC. Save them as JPEG or PNG" in written
-        assert "Expected pictures without points, got none" in written
+        assert "Expected images without points, got none" in written

@@ -19,7 +19,7 @@ from semcorr.matchers.load import load_matcher
 from semcorr.matchers.wrappers.calibration import CalibratedMatcher, Calibration, key_of
 from semcorr.toy.coco import ToyWorld
 from semcorr.transfer import transfer_annotations
-from semcorr.transfer.supports import can_join
+from semcorr.transfer.fusion import can_join
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Matches
 from semcorr.toy.coco import write_coco
 from semcorr.transfer import transfer_annotations
-from semcorr.transfer.category_choice import Levels, exclusive_groups, resemblance
+from semcorr.transfer.category_choice import ReferenceLevels, exclusive_groups, resemblance
 from semcorr.transfer.supports import Support
-from transfer.test_supports import found
+from transfer.test_fusion import matches_at
 
 
 def matches_with(*, maxima: list[float], similarity: list[float] | None = None) -> Matches:
-    matches = found([(1, 1)] * len(maxima), [1.0] * len(maxima))
+    matches = matches_at([(1, 1)] * len(maxima), [1.0] * len(maxima))
     peaks = np.array(maxima)[:, None, None] / matches.heatmaps.max(axis=(1, 2), keepdims=True)
     own = None if similarity is None else np.array(similarity)
     return dataclasses.replace(matches, heatmaps=matches.heatmaps * peaks, similarity=own)
@@ -46,7 +46,7 @@ MEANS = {
 
 
 def test_the_category_that_leads_each_other_one_is_chosen() -> None:
-    groups, levels = [("cat",), ("dog",), ("cow",)], Levels(means=MEANS)
+    groups, levels = [("cat",), ("dog",), ("cow",)], ReferenceLevels(means=MEANS)
     # As on an image of a cat, but all of it less similar.
     seen = {"cat": 0.4, "dog": 0.3, "cow": 0.6}
     assert levels.lead("cat", "dog", seen) == pytest.approx(1)
@@ -59,25 +59,25 @@ def test_the_category_that_leads_each_other_one_is_chosen() -> None:
 
 
 def test_what_is_not_told_apart_is_doubtful() -> None:
-    single = Levels(means={kind: value for kind, value in MEANS.items() if kind != ("dog", "dog")})
+    single = ReferenceLevels(means={kind: value for kind, value in MEANS.items() if kind != ("dog", "dog")})
     seen = {"cat": 0.9, "dog": 0.1, "cow": 0.1}
     assert single.choose([("cat",), ("dog",)], seen) is None
     assert single.choose([("cat",), ("cow",)], seen) == ("cat",)
-    same = Levels(means={**MEANS, ("cat", "cat"): 0.5, ("dog", "dog"): 0.5})
+    same = ReferenceLevels(means={**MEANS, ("cat", "cat"): 0.5, ("dog", "dog"): 0.5})
     assert same.choose([("cat",), ("dog",)], seen) is None
 
 
 def test_of_categories_that_are_shown_together_the_mean_counts() -> None:
     seen = {"cat": 0.6, "dog": 1.0, "cow": 0.8}
-    dog = Levels(means=MEANS).lead("dog", "cow", seen)
+    dog = ReferenceLevels(means=MEANS).lead("dog", "cow", seen)
     assert dog == pytest.approx((0.2 + 0.35) / 0.15)
-    assert Levels(means=MEANS).choose([("cat", "dog"), ("cow",)], seen) == ("cat", "dog")
+    assert ReferenceLevels(means=MEANS).choose([("cat", "dog"), ("cow",)], seen) == ("cat", "dog")
 
 
 def pictured(*categories: str) -> list[tuple[str, Support]]:
     things = tuple(Instance(category=name, points=np.zeros((1, 2)), visibility=np.array([2])) for name in categories)
-    picture = AnnotatedImage(file="a.png", path=Path("a.png"), instances=things)
-    return [(one.category, Support(picture=picture, instance=one, seen=np.array([0]))) for one in things]
+    image = AnnotatedImage(file="a.png", path=Path("a.png"), instances=things)
+    return [(one.category, Support(image=image, instance=one, keypoints=np.array([0]))) for one in things]
 
 
 def test_categories_that_images_show_together_are_not_chosen_between() -> None:

@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("file", ["gone.png", "empty.png", "text.png", "folder.png", "cut.jpg"])
 def test_an_annotated_image_that_cannot_be_read_is_named_and_replaced(folder: Path, file: str) -> None:
     plan = plan_transfer(known(picture(folder, file), picture(folder, "good.png")), TransferSettings(support=1))
-    assert [support.picture.file for support in plan.supports["cat"]] == ["good.png"]
+    assert [support.image.file for support in plan.supports["cat"]] == ["good.png"]
     assert list(plan.unreadable) == [file]
     assert file in plan.unreadable[file]
 
@@ -72,7 +72,7 @@ def test_a_category_without_any_that_can_be_read_does_not_cost_the_others(folder
     both = known(picture(folder, "good.png"), picture(folder, "gone.png", dog))
     plan = plan_transfer(both, TransferSettings())
     assert list(plan.supports) == ["cat"]
-    assert any(note.startswith("'dog' is not looked for") for note in plan.notes)
+    assert any(note.startswith("'dog' is left out") for note in plan.notes)
     with pytest.raises(TransferError, match="annotated image of 'dog'"):  # who names it is told
         plan_transfer(both, TransferSettings(categories=("dog",)))
 
@@ -88,7 +88,7 @@ def test_an_image_of_another_size_than_declared_is_refused_or_scaled(folder: Pat
     (support,) = plan_transfer(annotations, TransferSettings(rescale=True)).supports["cat"]
     np.testing.assert_allclose(support.instance.points, [[10, 5], [30, 15]])
     assert support.instance.box == pytest.approx((8, 4, 32, 16))
-    assert support.picture.size == (40, 20)
+    assert support.image.size == (40, 20)
 
 
 def test_another_aspect_ratio_is_another_image(folder: Path) -> None:
@@ -118,7 +118,7 @@ def test_points_of_the_stored_image_are_refused_with_a_word_on_exif(folder: Path
 def test_predicted_objects_are_no_supports(folder: Path) -> None:
     machine = cat(predicted=True, score=0.9)
     plan = plan_transfer(known(picture(folder, "turned.jpg", machine), picture(folder, "good.png")), TransferSettings())
-    assert [support.picture.file for support in plan.supports["cat"]] == ["good.png"]
+    assert [support.image.file for support in plan.supports["cat"]] == ["good.png"]
     with pytest.raises(TransferError, match="2 objects with points are all marked as predicted"):
         plan_transfer(known(picture(folder, "good.png", machine, machine)), TransferSettings())
 

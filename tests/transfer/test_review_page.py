@@ -20,30 +20,30 @@ CAT = Category(id=1, name="cat", keypoints=("ear", NASTY))
 
 @pytest.fixture
 def page_file(tmp_path: Path) -> Path:
-    pictures = []
+    images = []
     for number in range(3):
         path = tmp_path / f"{number}.png"
         PIL.Image.new("RGB", (80, 40), (60 * number, 90, 120)).save(path)
-        pictures.append(path)
+        images.append(path)
     source = AnnotatedImage(
         file="0.png",
-        path=pictures[0],
+        path=images[0],
         instances=(Instance(category="cat", points=np.array([[10.0, 10], [70, 30]]), visibility=np.array([2, 2])),),
     )
     known = Annotations(path=tmp_path / "a.json", categories={"cat": CAT}, images=[source])
 
     def record(file: str, path: Path, ear: float, other: float) -> TransferRecord:
-        found = PredictedObject(
+        predicted = PredictedObject(
             category="cat",
             names=CAT.keypoints,
             points=np.array([[40.0, 20], [np.nan, np.nan] if other == 0 else [60.0, 30]]),
             confidence=np.array([ear, other]),
         )
-        return TransferRecord(file=file, path=path, size=(80, 40), objects=(found,))
+        return TransferRecord(file=file, path=path, size=(80, 40), objects=(predicted,))
 
     records = [
-        record("sure.png", pictures[1], 0.9, 0.8),
-        record(f"{NASTY}.png", pictures[2], 0.7, 0.2),
+        record("sure.png", images[1], 0.9, 0.8),
+        record(f"{NASTY}.png", images[2], 0.7, 0.2),
         record("unsure.png", tmp_path / "gone.png", 0.3, 0),
     ]
     return review_page.write(
@@ -52,7 +52,7 @@ def page_file(tmp_path: Path) -> Path:
         lambda: records,
         supports={"cat": choose_supports(known, CAT, 5)},
         min_confidence=0.5,
-        broken=[("x.png", "broken")],
+        failed={"x.png": "broken"},
     )
 
 
@@ -84,7 +84,7 @@ def test_the_least_certain_first_and_filters(page: Any) -> None:
     assert page.locator(".grid figure").nth(2).locator("circle").count() == 2
     assert page.locator("aside figure circle").count() == 2
     page.select_option("#keypoint", NASTY)
-    assert names(page) == [f"{NASTY}.png", "sure.png"]  # nobody looked for it in the other
+    assert names(page) == [f"{NASTY}.png", "sure.png"]  # it is not predicted in the other
     page.select_option("#keypoint", "ear")
     assert names(page) == ["unsure.png", f"{NASTY}.png", "sure.png"]
     page.fill("#most", "0.5")
@@ -94,11 +94,11 @@ def test_the_least_certain_first_and_filters(page: Any) -> None:
     assert names(page) == ["unsure.png", "sure.png"]
     page.select_option("#order", "down")
     assert names(page) == ["sure.png", "unsure.png"]
-    assert "1 pictures could not be read" in page.locator("#broken").inner_text()
+    assert "1 images could not be read" in page.locator("#failed").inner_text()
     assert page.wrong == []
 
 
-def test_a_picture_beside_its_source(page: Any) -> None:
+def test_an_image_beside_its_source(page: Any) -> None:
     page.locator(".grid figure").nth(2).click()
     dialog = page.locator("dialog")
     assert dialog.is_visible()

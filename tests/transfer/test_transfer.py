@@ -14,11 +14,12 @@ from semcorr.keypoints import Annotations, PredictedObject, TransferRecord, read
 from semcorr.matchers.base import Matcher
 from semcorr.toy.coco import ToyWorld
 from semcorr.transfer import export, transfer_annotations
-from semcorr.transfer.targets import find_targets
+from semcorr.transfer.targets import select_targets
 
 
 def names(annotations: Annotations, *, images: Path | None = None, paths: list[Path] | None = None) -> list[str]:
-    return [target.file for target in find_targets(annotations, ["face"], images=images, paths=paths or ())]
+    selection = select_targets(annotations, ["face"], images=images, paths=paths or ())
+    return [target.file for target in selection.targets]
 
 
 def test_a_copy_has_the_same_points(world: ToyWorld, dift: Matcher, tmp_path: Path) -> None:
@@ -72,9 +73,9 @@ def test_targets_of_the_file_then_of_the_folder(world: ToyWorld, tmp_path: Path)
     only = Annotations(path=known.path, categories=known.categories, images=known.images[:2])
     assert names(only, images=world.images) == [f"face-000{number}.png" for number in (2, 3, 4, 5)]
     assert names(known, paths=[world.images / "face-0004.png"]) == ["face-0004.png"]
-    with pytest.raises(TransferError, match="Expected pictures without points"):
+    with pytest.raises(TransferError, match="Expected images without points"):
         names(only)
-    with pytest.raises(TransferError, match="Expected pictures without points"):
+    with pytest.raises(TransferError, match="Expected images without points"):
         names(known, paths=[tmp_path])
 
 
@@ -134,15 +135,15 @@ def test_of_one_file_under_two_ids_each_object_stays_in_its_own(world: ToyWorld,
     document["annotations"] = [thing | {"image_id": 5}, box]
     (tmp_path / "a.json").write_text(json.dumps(document), encoding="utf-8")
     known = read_annotations(tmp_path / "a.json", world.images)
-    (target,) = find_targets(known, ["face"], images=world.images)
-    assert [(place.id, place.box) for place in target.places] == [(70, (10, 20, 40, 60))]
+    (target,) = select_targets(known, ["face"], images=world.images).targets
+    assert [(region.id, region.box) for region in target.regions] == [(70, (10, 20, 40, 60))]
     names = known.categories["face"].keypoints
     found = PredictedObject(
         category="face",
         names=names,
         points=np.full((len(names), 2), 30.5),
         confidence=np.ones(len(names)),
-        box=target.places[0].box,
+        box=target.regions[0].box,
         id=70,
     )
     record = TransferRecord(file=target.file, path=target.path, size=(96, 96), objects=(found,))

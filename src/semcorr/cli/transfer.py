@@ -1,11 +1,11 @@
-"""``semcorr transfer``: the key-points of a few annotated pictures, found in all the others."""
+"""``semcorr transfer``: the key-points of a few annotated images, predicted in all the others."""
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -15,13 +15,8 @@ from semcorr.cli.targets import load_matcher
 from semcorr.errors import SettingsError, TransferError
 
 if TYPE_CHECKING:
-    from semcorr.keypoints import Annotations
-    from semcorr.transfer.journal import Journal
-    from semcorr.transfer.plan import Plan, TransferSettings
-    from semcorr.transfer.run import Outcome
-    from semcorr.transfer.targets import Target
-
-_BROKEN_SHOWN = 20
+    from semcorr.transfer.plan import TransferSettings
+    from semcorr.transfer.run import TransferReport
 
 
 @Parameter(name="*")
@@ -30,12 +25,12 @@ class TransferOptions:
     """How points are carried over.
 
     Attributes:
-        support: Annotated things of each category that points are taken from, at most.
-        margin: Room around a box, on every side, as a part of its longer side.
-        min_confidence: From where on a point is marked as visible; others are kept apart.
+        support: Annotated objects of each category that points are taken from, at most.
+        margin: Room around a box, on every side, as a fraction of its longer side.
+        min_confidence: From which confidence on a point is marked as visible; others are kept apart.
         category: Only this category; repeat for more.
         rescale: Scale coordinates where an image's size is not the one that the annotations declare.
-        redo_below: Look again for predicted objects with a score below it, and leave others as they are.
+        redo_below: Predict objects with a score below it again, and keep the others.
     """
 
     support: int = 5
@@ -46,10 +41,10 @@ class TransferOptions:
     redo_below: float | None = None
 
     def settings(self) -> "TransferSettings":
-        """The same as settings of the transfer.
+        """Return the same as settings of the transfer.
 
         Raises:
-            SettingsError: A value that cannot be.
+            SettingsError: A value that does not fit.
         """
         from semcorr.transfer.plan import TransferSettings
 
@@ -84,27 +79,26 @@ def transfer(
     how: TransferOptions = _OPTIONS,
     options: MatcherOptions = _MATCHER,
 ) -> int:
-    """Find the key-points of the annotated pictures in ANNOTATIONS in all others.
+    """Predict the key-points of the annotated images in ANNOTATIONS in all others.
 
     ANNOTATIONS is a COCO key-points file, a Label Studio export, CVAT for images (.xml), or a table (.csv: image, name,
     x, y, category).
-    Targets are the files, folders or patterns named; without any, the annotations' own pictures without points, or else
-    every other picture of --images. Where the annotations have a box without points, the points are looked for there.
+    Targets are the files, folders or patterns named; without any, the annotations' own images without points, or else
+    every other image of --images. Where the annotations have a box without points, the points are predicted in it.
 
-    Predicted objects in ANNOTATIONS are never carried over, and are kept; --redo-below looks again for uncertain ones.
+    Predicted objects in ANNOTATIONS are never carried over, and are kept; --redo-below predicts uncertain ones again.
 
-    What is found is written down as it goes, in a folder beside the output: stopped in whatever way, the same command
-    goes on.
+    Finished images are stored in a folder beside the output: stopped in whatever way, the same command continues.
 
     Args:
         annotations: The file of annotations. It is never written to.
-        targets: Pictures to find the points in: files, folders, or patterns such as 'new/*.jpg'.
-        images: Folder of the pictures that ANNOTATIONS names.
+        targets: Images to predict the points in: files, folders, or patterns such as 'new/*.jpg'.
+        images: Folder of the images that ANNOTATIONS names.
         output: The file to write.
-        formats: What the output is: coco, label-studio, cvat or csv. Repeat for more: further ones lie beside it.
+        formats: What the output is: coco, label-studio, cvat or csv. Repeat for more: further ones are beside it.
         review: Also write this page (.html): all targets with their points, the least certain first.
-        shard: i/n: find the points of the i-th of n parts of the targets only, here or on another machine, and write
-            nothing yet. When all parts are done, the same command without --shard writes the output.
+        shard: i/n: do only the i-th of n shards of the targets, here or on another machine, and write nothing yet.
+            When all shards are done, the same command without --shard writes the output.
         workers: Processes, each with a model of its own.
         ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
         replace: Write the output even if there is a file of that name.
@@ -112,112 +106,37 @@ def transfer(
         how: How points are carried over.
         options: What to match with.
     """
-    from semcorr.imaging.image_files import unread_messages_below
-    from semcorr.keypoints import read_annotations
-    from semcorr.keypoints.predictions import calibration_of
-    from semcorr.transfer.export import paths_of
-    from semcorr.transfer.journal import Journal
-    from semcorr.transfer.plan import plan_transfer
-    from semcorr.transfer.run import TransferJob, run
-    from semcorr.transfer.targets import select_targets
-    from semcorr.transfer.transferrer import Transferrer
+    from semcorr.transfer.run import FileTransfer, TransferJob, TransferOutput
 
-    settings = how.settings()
+    settings, part = how.settings(), parse_shard(shard)
     if workers < 1:
         raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
-    paths, part = paths_of(output, formats), parse_shard(shard)
-    known = read_annotations(annotations, images)
-    plan, looked_in = plan_transfer(known, settings), list(_expanded(targets))
-    notes = [*plan.notes, *unread_messages_below(looked_in or ([images] if images else []))]
-    # At once: what is left out may be why there is no target.
-    _print_notes(notes)
-    selection = select_targets(known, tuple(plan.supports), images=images, paths=looked_in, redo_below=how.redo_below)
-    _print_notes(selection.notes)
-    notes, places = [*notes, *selection.notes], selection.targets
-    folder = output.with_name(f"{output.name}.work")
-    _check_outputs(
-        [*paths.values(), *([review] if review else [])], annotations, places, resumed=folder, replace=replace
-    )
-    job = TransferJob(
-        matcher=options.spec(),
-        annotations=annotations,
-        images=images,
-        settings=settings,
-        supports=folder / "supports",
-    )
-    work = Transferrer(load_matcher(options), known, settings, folder=job.supports, plan=plan)
-    journal, own = Journal(folder, work.identity(), part), part.of(places)
-    with journal.open():
-        with _stoppable(output), console.TerminalProgress() as progress:
-            outcome = run(work, own, journal, job=job, workers=workers, ray=ray, progress=progress)
-        if part.count > 1:
-            _tell([], outcome, own, journal, plan, notes, json=json)
-            console.note(f"When all {part.count} parts are done, the same command without --shard writes {output}.")
-            return _status(outcome, plan)
-        _check_found(outcome, plan)
-        info = {"method": options.method, **work.identity(), "supports": dict(work.supports_of)}
-        confidence = calibration_of(journal.records(places))
-        files = _write(paths, known, journal, places, info={**info, "confidence": confidence}, how=how)
-        if review is not None:
-            files.append(_write_review(review, known, journal, places, outcome, plan, how=how))
-    journal.remove()
-    console.note(f"Confidence: {confidence}.")
-    _tell(files, outcome, places, journal, plan, notes, json=json, confidence=confidence)
-    return _status(outcome, plan)
-
-
-def _print_notes(notes: Sequence[str]) -> None:
-    for note in notes:
-        console.note(f"{note[:1].upper()}{note[1:].rstrip('.')}.")
+    to = TransferOutput(path=output, formats=formats, review=review, min_confidence=how.min_confidence, replace=replace)
+    job = TransferJob(matcher=options.spec(), annotations=annotations, images=images, settings=settings)
+    work = FileTransfer(job, to, targets=list(_expanded(targets)), note=_print_note)
+    matcher = load_matcher(options)
+    with _stoppable(output), console.TerminalProgress() as progress:
+        report = work.run(matcher, shard=part, workers=workers, ray=ray, progress=progress)
+    _print_report(report, json=json)
+    if part.count > 1:
+        console.note(f"When all {part.count} shards are done, the same command without --shard writes {output}.")
+    return 1 if report.failed else 0
 
 
 def _expanded(targets: Sequence[str]) -> Iterator[Path]:
-    """Patterns that the shell left as they are."""
+    """Expand patterns that the shell did not expand."""
     for target in targets:
         if Path(target).exists() or not glob.has_magic(target):
             yield Path(target)
             continue
-        found = sorted(glob.glob(target, recursive=True))  # noqa: PTH207  # a pattern may begin anywhere
-        if not found:
-            raise TransferError(f"Expected pictures for the pattern {target!r}, got none. Check it, or name a folder.")
-        yield from map(Path, found)
+        paths = sorted(glob.glob(target, recursive=True))  # noqa: PTH207  # a pattern may begin anywhere
+        if not paths:
+            raise TransferError(f"Expected images for the pattern {target!r}, got none. Check it, or name a folder.")
+        yield from map(Path, paths)
 
 
-def _check_outputs(
-    outputs: Sequence[Path], annotations: Path, targets: Sequence["Target"], *, resumed: Path, replace: bool
-) -> None:
-    """Refuse to write over what is read, and over what is there, before anything slow begins."""
-    read = {annotations.resolve(), *(target.path.resolve() for target in targets)}
-    for path in outputs:
-        if path.resolve() in read:
-            raise TransferError(f"{str(path)!r} is read from and cannot be written to. Choose another name.")
-        if path.is_dir():
-            raise TransferError(f"Expected a file to write, got the folder {str(path)!r}.")
-        if path.exists() and not replace and not resumed.exists():
-            raise TransferError(f"{str(path)!r} exists. Choose another name, or write over it with --replace.")
-
-
-def _check_found(outcome: "Outcome", plan: "Plan") -> None:
-    """Refuse to write an output without anything new in it.
-
-    Raises:
-        TransferError: No target could be done.
-    """
-    if not outcome.found + outcome.before:
-        _list_broken(_broken(outcome, plan))
-        raise TransferError(
-            f"Points were found in none of {len(outcome.broken)} images, and nothing is written. The messages above "
-            "say why."
-        )
-
-
-def _broken(outcome: "Outcome", plan: "Plan") -> dict[str, str]:
-    """Targets that could not be done and annotated images that could not be read, with messages."""
-    return {**plan.unreadable, **dict(outcome.broken)}
-
-
-def _status(outcome: "Outcome", plan: "Plan") -> int:
-    return 1 if _broken(outcome, plan) else 0
+def _print_note(note: str) -> None:
+    console.note(f"{note[:1].upper()}{note[1:].rstrip('.')}.")
 
 
 @contextmanager
@@ -225,99 +144,39 @@ def _stoppable(output: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"What was found is kept: the same command continues ({output}.work).") from None
+        raise KeyboardInterrupt(f"What is finished is kept: the same command continues ({output}.work).") from None
 
 
-def _write(
-    paths: Mapping[str, Path],
-    known: "Annotations",
-    journal: "Journal",
-    targets: Sequence["Target"],
-    *,
-    info: Mapping[str, Any],
-    how: TransferOptions,
-) -> list[Path]:
-    from semcorr.transfer.export import write
-
-    files = []
-    for name, path in paths.items():
-        files += write(
-            name, path, known, lambda: journal.records(targets), min_confidence=how.min_confidence, info=info
-        )
-    return files
-
-
-def _write_review(
-    path: Path,
-    known: "Annotations",
-    journal: "Journal",
-    targets: Sequence["Target"],
-    outcome: "Outcome",
-    plan: "Plan",
-    *,
-    how: TransferOptions,
-) -> Path:
-    from semcorr.transfer.review_page import write
-
-    with console.TerminalProgress() as progress:
-        return write(
-            path,
-            known,
-            lambda: journal.records(targets),
-            supports=plan.supports,
-            min_confidence=how.min_confidence,
-            broken=tuple(_broken(outcome, plan).items()),
-            total=len(targets),
-            progress=progress,
-        )
-
-
-def _list_broken(broken: Mapping[str, str]) -> None:
-    for file, error in list(broken.items())[:_BROKEN_SHOWN]:
-        console.plain_error(f"{file}: {error}")
-    if len(broken) > _BROKEN_SHOWN:
-        console.plain_error(f"... and {len(broken) - _BROKEN_SHOWN} more that could not be read.")
-
-
-def _tell(
-    files: Sequence[Path],
-    outcome: "Outcome",
-    targets: Sequence["Target"],
-    journal: "Journal",
-    plan: "Plan",
-    notes: Sequence[str],
-    *,
-    json: bool,
-    confidence: str | None = None,
-) -> None:
-    broken, remarks, doubtful = _broken(outcome, plan), journal.warnings(targets), journal.doubtful(targets)
-    found = outcome.found + outcome.before - len(doubtful)
-    _list_broken(broken)
-    if remarks:
-        file, (first, *_) = next(iter(remarks.items()))
-        console.note(f"{len(remarks)} of {len(targets)} pictures with remarks, the first: {file}: {first}.")
-    if doubtful:
-        file, categories = next(iter(doubtful.items()))
+def _print_report(report: "TransferReport", *, json: bool) -> None:
+    if report.confidence is not None:
+        console.note(f"Confidence: {report.confidence}.")
+    for line in report.failure_lines():
+        console.plain_error(line)
+    if report.warnings:
+        file, (first, *_) = next(iter(report.warnings.items()))
+        console.note(f"{len(report.warnings)} of {report.targets} images with warnings, the first: {file}: {first}.")
+    if report.doubtful:
+        file, categories = next(iter(report.doubtful.items()))
         console.note(
-            f"{len(doubtful)} of {len(targets)} images are doubtful, and no object is written for them: whether they "
-            f"show {' or '.join(categories)} cannot be told. The first: {file}. Name such images with their "
-            "--category, or annotate a box in each."
+            f"{len(report.doubtful)} of {report.targets} images are doubtful, and no object is written for them: "
+            f"whether they show {' or '.join(categories)} cannot be told. The first: {file}. Name such images with "
+            "their --category, or annotate a box in each."
         )
     if json:
         console.show_json(
             {
-                "files": [str(path) for path in files],
-                "targets": len(targets),
-                "found": found,
-                **({} if confidence is None else {"confidence": confidence}),
-                "broken": [{"image": file, "error": error} for file, error in broken.items()],
-                "notes": list(notes),
-                "doubtful": [{"image": file, "categories": list(names)} for file, names in doubtful.items()],
-                "remarks": [{"image": file, "remarks": list(told)} for file, told in remarks.items()],
+                "files": report.files,
+                "targets": report.targets,
+                "predicted": report.predicted,
+                **({} if report.confidence is None else {"confidence": report.confidence}),
+                "broken": [{"image": file, "error": error} for file, error in report.failed.items()],
+                "notes": report.notes,
+                "doubtful": [{"image": file, "categories": names} for file, names in report.doubtful.items()],
+                "warnings": [{"image": file, "warnings": texts} for file, texts in report.warnings.items()],
             }
         )
         return
-    before = f" ({outcome.before} of them before)" if outcome.before else ""
-    console.say(f"Points found in {found} of {len(targets)} pictures{before}.")
-    for path in files:
+    before = f" ({report.before} of them before)" if report.before else ""
+    console.say(f"Points predicted in {report.predicted} of {report.targets} images{before}.")
+    for path in report.files:
         console.say(f"Written: {path}")

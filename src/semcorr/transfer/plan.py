@@ -1,7 +1,7 @@
 """What a transfer starts from, checked before anything slow: settings, categories, and supports that can be read.
 
-Annotated images that cannot be read are no supports and are named. The others are measured by their headers, and the
-coordinates of their annotations are brought into the images' own pixels.
+Annotated images that cannot be read are no supports and are listed. The size of the others is read from their headers,
+and the coordinates of their annotations are converted to the images' own pixels.
 """
 
 import dataclasses
@@ -15,13 +15,7 @@ from pydantic import Field
 
 from semcorr.errors import ImageError, TransferError, suggest
 from semcorr.imaging.image import image_size, load_image
-from semcorr.keypoints.base import (
-    MISSING,
-    AnnotatedImage,
-    Annotations,
-    Category,
-    Instance,
-)
+from semcorr.keypoints.base import MISSING, AnnotatedImage, Annotations, Category, Instance
 from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
 from semcorr.keypoints.predictions import scaled_box
 from semcorr.settings import Settings
@@ -33,12 +27,12 @@ class TransferSettings(Settings):
     """How points are carried over.
 
     Attributes:
-        support: annotated things of each category that points are taken from, at most.
-        margin: room around a box, on every side, as a part of its longer side.
-        categories: only these; empty: all that have points.
+        support: How many annotated objects of each category points are taken from, at most.
+        margin: Room around a box, on every side, as a fraction of its longer side.
+        categories: Only these; all that have points if empty.
         rescale: Whether coordinates are scaled where an image's size is not the one that the annotations declare;
             otherwise such an image is refused.
-        redo_below: Predicted objects with a score below it, or without a score, are looked for again; None: none is.
+        redo_below: Predicted objects with a score below it, or without a score, are predicted again; None for none.
     """
 
     support: Annotated[int, Field(ge=1)] = 5
@@ -54,7 +48,7 @@ class Plan:
 
     Attributes:
         supports: By category; their points and boxes are in pixels of the images themselves.
-        unreadable: Annotated images that cannot be read, with messages, by file.
+        unreadable: Annotated images that cannot be read, with error messages, by file.
         notes: What the user should know, a sentence each.
     """
 
@@ -70,41 +64,40 @@ def plan_transfer(annotations: Annotations, settings: TransferSettings) -> Plan:
         TransferError: A requested category is unknown; nothing is annotated; no annotated image can be read; an image
             has another size than the annotations declare, and ``settings.rescale`` is off.
     """
-    wanted = wanted_categories(annotations, settings)
-    usable, unreadable, swapped = _measured(annotations, rescale=settings.rescale)
-    known = dataclasses.replace(annotations, images=usable)
-    chosen: dict[str, Sequence[Support]] = {}
+    requested = requested_categories(annotations, settings)
+    readable, unreadable, swapped = _in_own_pixels(annotations, rescale=settings.rescale)
+    known = dataclasses.replace(annotations, images=readable)
+    supports: dict[str, Sequence[Support]] = {}
     lost: list[str] = []
-    for name in wanted:
-        category = annotations.categories[name]
-        found = _readable_supports(known, category, settings.support, unreadable)
-        if found:
-            chosen[name] = found
-        elif settings.categories or len(wanted) == 1:
+    for name in requested:
+        chosen = _readable_supports(known, annotations.categories[name], settings.support, unreadable)
+        if chosen:
+            supports[name] = chosen
+        elif settings.categories or len(requested) == 1:
             raise _no_support(annotations, name, unreadable)
         else:
             lost.append(name)
-    if not chosen:
-        raise _no_support(annotations, wanted[0], unreadable)
-    notes = [covered_note(known, annotations.categories[name]) for name in chosen]
-    notes += [f"{name!r} is not looked for: none of its annotated images can be read" for name in lost]
+    if not supports:
+        raise _no_support(annotations, requested[0], unreadable)
+    notes = [covered_note(known, annotations.categories[name]) for name in supports]
+    notes += [f"{name!r} is left out: none of its annotated images can be read" for name in lost]
     if swapped:
         more = f" (and {len(swapped) - 1} more images like it)" if len(swapped) > 1 else ""
         notes.append(swapped[0] + more)
     return Plan(
-        supports=chosen,
+        supports=supports,
         unreadable=unreadable,
         notes=(*annotations.notes, *(note for note in notes if note is not None)),
     )
 
 
-def wanted_categories(annotations: Annotations, settings: TransferSettings) -> list[str]:
-    """The wanted categories, each of which has points.
+def requested_categories(annotations: Annotations, settings: TransferSettings) -> list[str]:
+    """The requested categories, each of which has points.
 
     Raises:
-        TransferError: one is unknown, or has none.
+        TransferError: One is unknown, or has none.
     """
-    objects = [instance for picture in annotations.images for instance in picture.instances]
+    objects = [instance for image in annotations.images for instance in image.instances]
     annotated = {instance.category for instance in objects if instance.annotated}
     predicted = sum(instance.predicted for instance in objects)
     for name in settings.categories:
@@ -129,32 +122,34 @@ def wanted_categories(annotations: Annotations, settings: TransferSettings) -> l
     return list(settings.categories) or [name for name in annotations.categories if name in annotated]
 
 
-def _measured(annotations: Annotations, *, rescale: bool) -> tuple[list[AnnotatedImage], dict[str, str], list[str]]:
+def _in_own_pixels(
+    annotations: Annotations, *, rescale: bool
+) -> tuple[list[AnnotatedImage], dict[str, str], list[str]]:
     """Annotated images in their own pixels, those that cannot be read with messages, and warnings of swapped sizes."""
-    usable: list[AnnotatedImage] = []
+    readable: list[AnnotatedImage] = []
     unreadable: dict[str, str] = {}
     swapped: list[str] = []
-    for picture in annotations.images:
-        if not picture.annotated:
+    for image in annotations.images:
+        if not image.annotated:
             continue
         try:
-            size = image_size(picture.path)
+            size = image_size(image.path)
         except ImageError as error:
-            unreadable[picture.file] = str(error)
+            unreadable[image.file] = str(error)
             continue
         try:
-            scale = declared_scale(picture.file, picture.size, size, rescale=rescale)
+            scale = declared_scale(image.file, image.size, size, rescale=rescale)
         except ImageError as error:
             raise TransferError(str(error)) from error
-        swap = declared_swap(picture.file, picture.size, size)
+        swap = declared_swap(image.file, image.size, size)
         if swap is not None:
-            marked = [one.points[one.visibility > MISSING] for one in picture.instances if one.annotated]
+            marked = [one.points[one.visibility > MISSING] for one in image.instances if one.annotated]
             if reaches_outside(np.concatenate(marked), size):
-                raise TransferError(wrong_orientation(picture.file, picture.size, size))
+                raise TransferError(wrong_orientation(image.file, image.size, size))
             swapped.append(swap)
-        instances = tuple(_scaled(instance, scale) for instance in picture.instances)
-        usable.append(dataclasses.replace(picture, instances=instances, size=size))
-    return usable, unreadable, swapped
+        instances = tuple(_scaled(instance, scale) for instance in image.instances)
+        readable.append(dataclasses.replace(image, instances=instances, size=size))
+    return readable, unreadable, swapped
 
 
 def _scaled(instance: Instance, scale: tuple[float, float]) -> Instance:
@@ -166,19 +161,19 @@ def _scaled(instance: Instance, scale: tuple[float, float]) -> Instance:
 def _readable_supports(
     known: Annotations, category: Category, most: int, unreadable: dict[str, str]
 ) -> Sequence[Support]:
-    """Supports whose images can be decoded; what cannot goes into ``unreadable``, and another takes its place."""
+    """Supports whose images can be decoded; others replace what cannot, which goes into ``unreadable``."""
     while True:
-        left = [picture for picture in known.images if picture.file not in unreadable]
+        left = [image for image in known.images if image.file not in unreadable]
         chosen = choose_supports(dataclasses.replace(known, images=left), category, most)
-        broken = {support.picture.file: _why_not(support.picture.path) for support in chosen}
-        broken = {file: message for file, message in broken.items() if message is not None}
+        messages = {support.image.file: _decoding_error(support.image.path) for support in chosen}
+        broken = {file: message for file, message in messages.items() if message is not None}
         if not broken:
             return chosen
-        unreadable |= {file: str(message) for file, message in broken.items()}
+        unreadable |= broken
 
 
-def _why_not(path: Path) -> str | None:
-    """Why an image cannot be read, or None; headers of files that were cut short are whole."""
+def _decoding_error(path: Path) -> str | None:
+    """Why an image cannot be read, or None. A file that was cut short has a complete header."""
     try:
         load_image(path)
     except ImageError as error:
@@ -188,9 +183,9 @@ def _why_not(path: Path) -> str | None:
 
 def _no_support(annotations: Annotations, category: str, unreadable: Mapping[str, str]) -> TransferError:
     files = [
-        picture.file
-        for picture in annotations.images
-        if any(instance.category == category and instance.annotated for instance in picture.instances)
+        image.file
+        for image in annotations.images
+        if any(instance.category == category and instance.annotated for instance in image.instances)
     ]
     more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
     return TransferError(

@@ -1,7 +1,7 @@
 """The review page: one HTML file with every target and its points, the least certain first. It needs no server.
 
-The page is a template (``review.html``) with data in it. Points and numbers of all targets come in one block; pictures,
-small and as JPEG, come in blocks of their own that the page reads when it shows them.
+The page is a template (``review.html``) with data in it. Points and numbers of all targets are in one block; images,
+small and as JPEG, are in blocks of their own that the page reads when it shows them.
 """
 
 import base64
@@ -24,9 +24,9 @@ from semcorr.storage.files import atomic_file
 from semcorr.transfer.supports import Support
 
 _SIDE = 360
-"""Longer side of a picture on the page, in its pixels."""
+"""Longer side of an image on the page, in its pixels."""
 _BLOCK = 50
-"""Pictures in a block."""
+"""Images in a block."""
 _MARK = "<!-- data -->"
 
 
@@ -37,24 +37,24 @@ def write(
     *,
     supports: Mapping[str, Sequence[Support]],
     min_confidence: float,
-    broken: Sequence[tuple[str, str]] = (),
+    failed: Mapping[str, str] | None = None,
     total: int = 0,
     progress: Progress | None = None,
 ) -> Path:
-    """Write the page, whole or not at all, and return its path. No more than a block of pictures is in memory.
+    """Write the page, completely or not at all, and return its path. At most one block of images is in memory.
 
     Args:
         path: The .html file.
         annotations: What points were carried over from.
-        records: Called twice; gives all targets.
+        records: Called twice for the records of all targets.
         supports: By category, as :class:`semcorr.transfer.plan.Plan` has them.
-        min_confidence: Where the page draws the line to begin with.
-        broken: Pictures that could not be read, with messages.
+        min_confidence: From which confidence on a point is marked as visible.
+        failed: Images that could not be read, with error messages, by file.
         total: How many targets there are, for ``progress``.
         progress: Called as ``("review", targets done, targets in all)``.
 
     Raises:
-        TransferError: it cannot be written.
+        TransferError: It cannot be written.
     """
     page = resources.files("semcorr.transfer").joinpath("review.html").read_text(encoding="utf-8")
     before, _, after = page.partition(_MARK)
@@ -68,7 +68,7 @@ def write(
                 ],
                 "min_confidence": min_confidence,
                 "block": _BLOCK,
-                "broken": [list(pair) for pair in broken],
+                "failed": list((failed or {}).items()),
                 "supports": _supports(supports),
             }
             _script(stream, "about", about)
@@ -76,7 +76,7 @@ def write(
             for number, record in enumerate(records()):
                 stream.write((b"," if number else b"") + _json(_target(record)))
             stream.write(b"]</script>\n")
-            _pictures(stream, records(), total, progress)
+            _images(stream, records(), total, progress)
             stream.write(after.encode())
     except OSError as error:
         raise TransferError(f"{str(path)!r} cannot be written: {error.strerror or error}. Choose another.") from error
@@ -89,14 +89,14 @@ def _target(record: TransferRecord) -> dict[str, Any]:
         "size": list(record.size),
         "objects": [
             {
-                "category": found.category,
-                "box": None if found.box is None else [round(value, 1) for value in found.box],
+                "category": one.category,
+                "box": None if one.box is None else [round(value, 1) for value in one.box],
                 "points": [
                     [round(float(x), 1), round(float(y), 1), round(float(sure), 3)] if np.isfinite(x) else None
-                    for (x, y), sure in zip(found.points, found.confidence, strict=True)
+                    for (x, y), sure in zip(one.points, one.confidence, strict=True)
                 ],
             }
-            for found in record.objects
+            for one in record.objects
         ],
     }
 
@@ -106,39 +106,37 @@ def _supports(supports: Mapping[str, Sequence[Support]]) -> list[dict[str, Any]]
     for category, chosen in supports.items():
         for support in chosen:
             points = support.instance.points
-            image = load_image(support.picture.path)
+            image = load_image(support.image.path)
             shown.append(
                 {
                     "category": category,
-                    "file": support.picture.file,
+                    "file": support.image.file,
                     "size": list(image.size),
-                    "picture": _thumbnail(image),
+                    "image": _thumbnail(image),
                     "points": [
-                        [round(float(points[place, 0]), 1), round(float(points[place, 1]), 1), 1]
-                        if place in support.seen
-                        else None
-                        for place in range(len(points))
+                        [round(float(x), 1), round(float(y), 1), 1] if number in support.keypoints else None
+                        for number, (x, y) in enumerate(points)
                     ],
                 }
             )
     return shown
 
 
-def _pictures(stream: BufferedIOBase, records: Iterable[TransferRecord], total: int, progress: Progress | None) -> None:
+def _images(stream: BufferedIOBase, records: Iterable[TransferRecord], total: int, progress: Progress | None) -> None:
     block: list[str] = []
     number = 0
     for done, record in enumerate(records, start=1):
         block.append(_thumbnail_of(record.path))
         if len(block) == _BLOCK:
-            _script(stream, f"pictures-{number}", block)
+            _script(stream, f"images-{number}", block)
             block, number = [], number + 1
         if progress is not None:
             progress("review", done, total)
-    _script(stream, f"pictures-{number}", block)
+    _script(stream, f"images-{number}", block)
 
 
 def _thumbnail_of(path: Path) -> str:
-    """As :func:`_thumbnail`; empty if the picture is gone."""
+    """As :func:`_thumbnail`; empty if the image is gone."""
     try:
         return _thumbnail(load_image(path))
     except ImageError:
@@ -147,10 +145,10 @@ def _thumbnail_of(path: Path) -> str:
 
 def _thumbnail(image: Image) -> str:
     """A small JPEG in base 64."""
-    picture = image.pil()
-    picture.thumbnail((_SIDE, _SIDE))
+    small = image.pil()
+    small.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=82)
+    small.save(buffer, format="JPEG", quality=82)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -159,5 +157,5 @@ def _script(stream: BufferedIOBase, name: str, value: Any) -> None:
 
 
 def _json(value: Any) -> bytes:
-    """JSON that cannot end the script that it stands in, whatever a file or a key-point is called."""
+    """JSON that cannot end the script that it is in, whatever a file or a key-point is called."""
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c").encode()

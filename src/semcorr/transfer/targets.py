@@ -1,4 +1,4 @@
-"""Which pictures points are carried over to, and where in them."""
+"""Targets: the images that points are carried over to, and the regions in which they are predicted."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,8 +18,8 @@ _ROUNDING = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a category's points are looked for: in the box of annotation ``id``, or in all of the picture."""
+class Region:
+    """Where points of a category are predicted: in the box of annotation ``id``, or in the whole image."""
 
     category: str
     box: Box | None = None
@@ -28,18 +28,18 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A picture to look in.
+    """An image in which points are predicted.
 
     Attributes:
         file: Its name in the output.
-        path: Where it lies.
-        places: Where in it, in the frame that the annotations declare.
+        path: Its path.
+        regions: Where in it, in the frame that the annotations declare.
         size: The (width, height) that the annotations declare, or None.
     """
 
     file: str
     path: Path
-    places: tuple[Place, ...]
+    regions: tuple[Region, ...]
     size: tuple[int, int] | None = None
 
 
@@ -51,13 +51,6 @@ class TargetSelection:
     notes: tuple[str, ...] = ()
 
 
-def find_targets(
-    annotations: Annotations, categories: Sequence[str], *, images: Path | None, paths: Sequence[Path] = ()
-) -> list[Target]:
-    """The targets of :func:`select_targets`, without its notes."""
-    return list(select_targets(annotations, categories, images=images, paths=paths).targets)
-
-
 def select_targets(
     annotations: Annotations,
     categories: Sequence[str],
@@ -66,22 +59,22 @@ def select_targets(
     paths: Sequence[Path] = (),
     redo_below: float | None = None,
 ) -> TargetSelection:
-    """The images in which points are to be predicted.
+    """Select the images in which points are predicted.
 
     Those of ``paths`` (files, and all images below folders) if there are any; else the annotations' own images without
     points; else every image below ``images`` that the annotations do not name. Where the annotations have a box without
-    points, the points are looked for there; in an image without such a box, all ``categories`` are looked for in the
-    whole of it. Boxes of categories that have no key-points count as none.
+    points, points are predicted in it; in an image without such a box, points of all ``categories`` are predicted in
+    the whole of it. Boxes of categories that have no key-points count as none.
 
     Images with points, annotated or predicted, are no targets, unless they have boxes without points as well, or
-    predicted objects that are to be looked for again.
+    predicted objects that are to be predicted again.
 
     Args:
         annotations: What is known.
-        categories: What is looked for.
+        categories: The categories that are predicted.
         images: Folder of the images that the annotations name.
         paths: Files and folders, in place of the annotations' own images.
-        redo_below: Predicted objects with a score below it, or without one, are looked for again; None: none is.
+        redo_below: Predicted objects with a score below it, or without one, are predicted again; None for none.
 
     Raises:
         TransferError: There is no such image.
@@ -89,32 +82,32 @@ def select_targets(
     known: dict[str, list[AnnotatedImage | None]] = {}
     for one in annotations.images:
         known.setdefault(_key(one.path), []).append(one)
-    sought = _Sought(annotations, tuple(categories), redo_below)
+    request = _Request(annotations, tuple(categories), redo_below)
     named: list[tuple[Path, AnnotatedImage | None]]
     if paths:
-        named = [(path, picture) for path in _pictures(paths) for picture in known.get(_key(path), [None])]
+        named = [(path, image) for path in _files(paths) for image in known.get(_key(path), [None])]
     else:
-        named = [(picture.path, picture) for picture in annotations.images]
-    left = [(path, picture) for path, picture in named if picture is None or not sought.done(picture)]
+        named = [(image.path, image) for image in annotations.images]
+    left = [(path, image) for path, image in named if image is None or not request.done(image)]
     if not left and not paths and images is not None:
-        left = [(path, None) for path in _pictures([images]) if _key(path) not in known]
+        left = [(path, None) for path in _files([images]) if _key(path) not in known]
     targets: dict[str, Target] = {}
-    for path, picture in left:
-        places = sought.places(picture)
-        if not places:
+    for path, image in left:
+        regions = request.regions(image)
+        if not regions:
             continue
-        file = picture.file if picture is not None else _file(path, images)
-        size = picture.size if picture is not None else None
+        file = image.file if image is not None else _output_name(path, images)
+        size = image.size if image is not None else None
         if file in targets:
-            # One file under two ids: what both ask for is looked for.
-            more = tuple(place for place in places if place not in targets[file].places)
-            targets[file] = replace(targets[file], places=targets[file].places + more)
+            # One file under two ids gets the regions of both.
+            more = tuple(region for region in regions if region not in targets[file].regions)
+            targets[file] = replace(targets[file], regions=targets[file].regions + more)
         else:
-            targets[file] = Target(file=file, path=path, places=places, size=size)
-    notes = sought.notes(picture for _, picture in named)
+            targets[file] = Target(file=file, path=path, regions=regions, size=size)
+    notes = request.notes(image for _, image in named)
     if not targets:
         raise TransferError(
-            "Expected pictures without points, got none: the annotations name no other picture"
+            "Expected images without points, got none: the annotations name no other image"
             + (f", and {str(images)!r} holds none besides them" if images is not None else "")
             + ". Name folders or files after the annotations, or a folder with --images."
             + "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
@@ -123,52 +116,51 @@ def select_targets(
 
 
 @dataclass(frozen=True)
-class _Sought:
-    """What is looked for in images that the annotations name."""
+class _Request:
+    """What is predicted in images that the annotations name."""
 
     annotations: Annotations
     categories: tuple[str, ...]
     redo_below: float | None
 
-    def done(self, picture: AnnotatedImage) -> bool:
-        """Whether the image has points, and nothing in it is to be looked for."""
-        has_points = any(instance.annotated or instance.predicted for instance in picture.instances)
-        return has_points and not self._waiting(picture)
+    def done(self, image: AnnotatedImage) -> bool:
+        """Whether the image has points, and no object that waits for some."""
+        has_points = any(instance.annotated or instance.predicted for instance in image.instances)
+        return has_points and not self._waiting(image)
 
-    def places(self, picture: AnnotatedImage | None) -> tuple[Place, ...]:
-        """Where points are looked for in an image that is not done."""
-        waiting = self._waiting(picture) if picture is not None else []
+    def regions(self, image: AnnotatedImage | None) -> tuple[Region, ...]:
+        """Where points are predicted in an image that is not done."""
+        waiting = self._waiting(image) if image is not None else []
         if waiting:
             return tuple(
-                Place(category=one.category, box=_box_to_search(one), id=one.id)
+                Region(category=one.category, box=_region_box(one), id=one.id)
                 for one in waiting
                 if one.category in self.categories
             )
-        return tuple(Place(category=category) for category in self.categories)
+        return tuple(Region(category=category) for category in self.categories)
 
-    def notes(self, pictures: Iterable[AnnotatedImage | None]) -> tuple[str, ...]:
+    def notes(self, images: Iterable[AnnotatedImage | None]) -> tuple[str, ...]:
         """What of these images is left out."""
-        named = [picture for picture in pictures if picture is not None]
-        found: list[str] = []
+        named = [image for image in images if image is not None]
+        notes: list[str] = []
         kept = sum(self.done(one) and not one.annotated for one in named)
         if kept:
-            found.append(
+            notes.append(
                 f"{kept} image{'s' if kept > 1 else ''} with predicted objects and no annotated ones "
-                f"{'are' if kept > 1 else 'is'} kept as {'they are' if kept > 1 else 'it is'}; --redo-below SCORE "
-                "looks again for objects with a lower score"
+                f"{'are' if kept > 1 else 'is'} kept; --redo-below SCORE predicts objects with a lower score again"
             )
         left_out = [instance for one in named for instance in self._waiting(one)]
         other = Counter(one.category for one in left_out if one.category not in self.categories)
         if other:
             listed = ", ".join(f"{count} of {name!r}" for name, count in sorted(other.items()))
-            found.append(f"objects of categories that are not looked for are left out: {listed}")
-        return tuple(found)
+            notes.append(f"objects of categories that are not predicted are left out: {listed}")
+        return tuple(notes)
 
-    def _waiting(self, picture: AnnotatedImage) -> list[Instance]:
-        """Objects whose points are to be looked for, of whatever category."""
+    def _waiting(self, image: AnnotatedImage) -> list[Instance]:
+        """Objects whose points are to be predicted, of whatever category."""
         return [
             instance
-            for instance in picture.instances
+            for instance in image.instances
             if self.annotations.categories[instance.category].keypoints and self._waits(instance)
         ]
 
@@ -180,7 +172,7 @@ class _Sought:
         return instance.box is not None and not instance.annotated
 
 
-def _box_to_search(instance: Instance) -> Box | None:
+def _region_box(instance: Instance) -> Box | None:
     """The box of an object; None where it is but the extent of its own predicted points."""
     if not instance.predicted or instance.box is None:
         return instance.box
@@ -194,8 +186,8 @@ def _box_to_search(instance: Instance) -> Box | None:
     return instance.box
 
 
-def _pictures(paths: Sequence[Path]) -> Iterator[Path]:
-    """Files as they are, folders as the pictures below them."""
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Files as they are, folders as the images below them."""
     for path in paths:
         if is_dir(path):
             yield from image_files(path)
@@ -203,7 +195,7 @@ def _pictures(paths: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
-def _file(path: Path, images: Path | None) -> str:
+def _output_name(path: Path, images: Path | None) -> str:
     if images is not None and path.resolve().is_relative_to(images.resolve()):
         return path.resolve().relative_to(images.resolve()).as_posix()
     return path.as_posix()
