@@ -18,7 +18,7 @@ from rich.table import Table
 from benchmarks.command import main, new_app
 from benchmarks.method_cost import STAGES, Stage
 from semcorr.cli import console
-from semcorr.datasets.registry import SPECS
+from semcorr.datasets.registry import BENCHMARKS
 from semcorr.errors import SemcorrError, SettingsError
 from semcorr.evaluation.runs.plan import fewest_pictures
 
@@ -41,7 +41,7 @@ def hours(file: Path, /, *, points: int = 8) -> int:
     if points < 1:
         raise SettingsError(f"--points: expected at least 1, got {points}.")
     measured = read(file)
-    pairs = SPECS["spair"].known["test", ""].by_category
+    pairs = BENCHMARKS["spair"].known["test", ""].by_category
     table = Table(
         title=f"{sum(pairs.values()):,} pairs of {fewest_pictures(pairs)} sources, {points} points each",
         title_justify="left",

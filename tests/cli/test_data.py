@@ -8,7 +8,7 @@ import pytest
 
 from semcorr.cli.data import data_app
 from semcorr.cli.main import app, main
-from semcorr.datasets.registry import SPECS
+from semcorr.datasets.registry import BENCHMARKS
 from semcorr.toy.spair_layout import write_spair
 
 
@@ -21,12 +21,12 @@ def _registered():
 def test_the_list(semcorr):
     ran = semcorr("data", "list")
     assert ran.status == 0
-    for spec in SPECS.values():
+    for spec in BENCHMARKS.values():
         assert f" {spec.name} " in ran.out
         assert spec.origin in ran.out
     assert "12234" in ran.out
     document = json.loads(semcorr("data", "list", "--json").out)
-    assert [row["name"] for row in document["datasets"]] == list(SPECS)
+    assert [row["name"] for row in document["datasets"]] == list(BENCHMARKS)
     (willow,) = [row for row in document["datasets"] if row["name"] == "pf-willow"]
     assert (willow["pairs"], willow["threshold"]) == (900, "keypoints")
 
@@ -68,7 +68,7 @@ def test_what_is_wrong_is_told(semcorr, words, told):
 
 
 def test_download(tmp_path, capsys, monkeypatch, local_archive):
-    spec = SPECS["spair"]
+    spec = BENCHMARKS["spair"]
     monkeypatch.setitem(vars(spec.sources[0]), "url", local_archive)
     monkeypatch.setitem(vars(spec.sources[0]), "size", None)
     assert main(["data", "download", "spair", "--to", str(tmp_path / "data")]) == 0

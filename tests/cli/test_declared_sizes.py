@@ -45,7 +45,10 @@ def test_rescaled_coordinates_are_those_of_the_image(semcorr, reduced, tmp_path)
         *("eval", "own", "--data", reduced, "--method", "oracle-grid", "--rescale", "--json", "-o", tmp_path / "run")
     )
     assert ran.status == 0
-    plain, scaled = (registry.SPECS["own"].read(reduced, "test", "", None), registry.load("own", reduced, rescale=True))
+    plain, scaled = (
+        registry.BENCHMARKS["own"].read(reduced, "test", "", None),
+        registry.load("own", reduced, rescale=True),
+    )
     changed = 0
     for before, after in zip(plain.pairs, scaled.pairs, strict=True):
         for one, other in ((before.source, after.source), (before.target, after.target)):

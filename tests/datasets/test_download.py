@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from semcorr.datasets.archive import unpack
+from semcorr.datasets.benchmark import Source
 from semcorr.datasets.download import download
-from semcorr.datasets.registry import Source
 from semcorr.errors import DatasetError
 
 FILES = {"SPair-71k/Layout/large/test.txt": b"one:cat\n", "SPair-71k/README": np.random.default_rng(1).bytes(50_000)}

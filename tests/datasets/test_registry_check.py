@@ -11,16 +11,16 @@ SPAIR_COUNTS = [690, 650, 702, 702, 870, 644, 564, 600, 646, 640, 600, 600, 702,
 
 
 def test_what_is_known():
-    spair = registry.SPECS["spair"].known["test", ""]
+    spair = registry.BENCHMARKS["spair"].known["test", ""]
     assert [spair.by_category[category] for category in sorted(spair.by_category)] == SPAIR_COUNTS
     assert sum(SPAIR_COUNTS) == spair.pairs == 12_234
-    assert {name: spec.pairs for name, spec in registry.SPECS.items() if spec.pairs} == {
+    assert {name: spec.pairs for name, spec in registry.BENCHMARKS.items() if spec.pairs} == {
         "spair": 12_234,
         "pf-willow": 900,
         "pf-pascal": 299,
         "toy": 312,
     }
-    (source,) = registry.SPECS["spair"].sources
+    (source,) = registry.BENCHMARKS["spair"].sources
     assert (source.file, source.size) == ("SPair-71k.tar.gz", 226_961_117)
 
 
@@ -80,8 +80,8 @@ def messages(report):
 
 def test_a_small_copy_is_not_whole(spair_copy):
     report = check("spair", spair_copy.parent)
-    assert (report.total.pairs, report.total.points, report.total.pictures) == (1, 3, 2)
-    assert vars(report.categories["aeroplane"]) == {"pairs": 1, "points": 3, "pictures": 2}
+    assert (report.total.pairs, report.total.points, report.total.images) == (1, 3, 2)
+    assert vars(report.categories["aeroplane"]) == {"pairs": 1, "points": 3, "images": 2}
     assert not report.whole
     told = messages(report)
     assert told[:2] == ["Expected 12234 pairs, got 1.", "Expected 18 categories, got 1."]
@@ -90,20 +90,18 @@ def test_a_small_copy_is_not_whole(spair_copy):
     assert told[-1] == "Expected 1800 files JPEGImages/*/*.jpg, got 2."
 
 
-def test_missing_empty_broken_and_resized_pictures(spair_copy, picture, literal, write_pairs):
+def test_missing_empty_broken_and_resized_images(spair_copy, picture, literal, write_pairs):
     first = spair_copy / "JPEGImages" / "aeroplane" / "2008_002719.jpg"
     other = first.with_name("2008_004100.jpg")
     first.unlink()
-    assert "1 of 2 pictures are not there: JPEGImages/aeroplane/2008_002719.jpg." in messages(
-        check("spair", spair_copy)
-    )
+    assert "1 of 2 images are missing: JPEGImages/aeroplane/2008_002719.jpg." in messages(check("spair", spair_copy))
     first.write_bytes(b"")
-    assert "1 of 2 pictures are empty: JPEGImages/aeroplane/2008_002719.jpg." in messages(check("spair", spair_copy))
+    assert "1 of 2 images are empty: JPEGImages/aeroplane/2008_002719.jpg." in messages(check("spair", spair_copy))
     first.write_bytes(other.read_bytes()[:300])
     picture(other, (20, 10))
-    assert not any("pictures" in message for message in messages(check("spair", spair_copy)))
+    assert not any("images" in message for message in messages(check("spair", spair_copy)))
     told = messages(check("spair", spair_copy, deep=True))
-    assert "1 pictures cannot be read: JPEGImages/aeroplane/2008_002719.jpg." in told
+    assert "1 images cannot be read: JPEGImages/aeroplane/2008_002719.jpg." in told
     assert any("2008_004100.jpg (20 x 10, not 500 x 332)" in message for message in told)
 
 
@@ -113,7 +111,7 @@ def test_what_is_worth_knowing(spair_copy, literal, write_pairs):
     told = [finding.message for finding in check("spair", spair_copy).findings if not finding.broken]
     assert told[0] == "1 pairs have no common points and count in no figure."
     assert told[1].startswith(
-        "1 pairs have points outside their picture; a run moves a source's onto its edge: 000001-2008_002719"
+        "1 pairs have points outside their image; a run moves a source's onto its edge: 000001-2008_002719"
     )
 
 
@@ -131,4 +129,4 @@ def test_nothing_known_is_said(tmp_path, literal, write_pairs, picture):
 def test_the_real_pf_willow_is_whole(photographs):
     report = check("pf-willow", photographs, deep=True)
     assert report.findings == []
-    assert (report.total.pairs, report.total.points, report.total.pictures) == (900, 9000, 100)
+    assert (report.total.pairs, report.total.points, report.total.images) == (900, 9000, 100)

@@ -58,7 +58,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     The pictures are one small file under 1,800 names.
     """
-    counts = registry.SPECS["spair"].known["test", ""].by_category
+    counts = registry.BENCHMARKS["spair"].known["test", ""].by_category
     assert sum(counts.values()) == PAIRS
     root = tmp_path_factory.mktemp("data") / "SPair-71k"
     pairs, layout = root / "PairAnnotation" / "test", root / "Layout" / "large"

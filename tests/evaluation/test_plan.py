@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.plan_accuracy import compare
 from semcorr.datasets import registry
-from semcorr.datasets.registry import SPECS
+from semcorr.datasets.registry import BENCHMARKS
 from semcorr.errors import SettingsError
 from semcorr.evaluation.runs.plan import Plan, fewest_pictures, of_dataset, of_known, of_targets, record_bytes
 from semcorr.evaluation.runs.unit_costs import UnitCosts
@@ -72,15 +72,15 @@ def test_what_lies_on_the_disk() -> None:
 
 
 def test_what_is_known_of_a_benchmark_that_is_not_here() -> None:
-    spair = of_known(SPECS["spair"], points=7)
+    spair = of_known(BENCHMARKS["spair"], points=7)
     assert (spair.locates, spair.describes) == (12_234, 480)
     assert (spair.locate_points, spair.describe_points) == (7 * 12_234, 7 * 480)
     assert any("7 points" in line for line in spair.assumed)
-    willow = of_known(SPECS["pf-willow"])
+    willow = of_known(BENCHMARKS["pf-willow"])
     assert (willow.describes, willow.locate_points) == (100, 9_000)  # 10 pictures of each of 10, 10 points
     assert not any("10 points" in line for line in willow.assumed)
     with pytest.raises(SettingsError, match="name its folder with --data"):
-        of_known(SPECS["spair-u"])
+        of_known(BENCHMARKS["spair-u"])
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ def list_(*, as_json: Json = False) -> int:
     Args:
         as_json: Print one JSON document instead.
     """
-    from semcorr.datasets.registry import SPECS
+    from semcorr.datasets.registry import BENCHMARKS
 
     if as_json:
         rows = [
@@ -37,14 +37,14 @@ def list_(*, as_json: Json = False) -> int:
                 "addresses": [source.url for source in spec.sources],
                 "terms": spec.terms,
             }
-            for spec in SPECS.values()
+            for spec in BENCHMARKS.values()
         ]
         console.show_json({"datasets": rows})
         return 0
     table = Table()
     for heading in ("name", "title", "pairs", "from", "terms"):
         table.add_column(heading, justify="right" if heading == "pairs" else "left")
-    for spec in SPECS.values():
+    for spec in BENCHMARKS.values():
         pairs = "" if spec.pairs is None else str(spec.pairs)
         table.add_row(spec.name, spec.title, pairs, spec.origin, spec.terms)
     console.show(table)
@@ -86,10 +86,10 @@ def check(
 
     Args:
         name: One of the names of semcorr data list; may be left out where the folder has the benchmark's own name.
-        path: The benchmark's folder, or the one that it lies in.
+        path: The benchmark's folder, or the one that it is in.
         split: Which split; the one that figures are published on if not given.
         setting: Which protocol of several.
-        deep: Also open every picture: finds broken ones and wrong sizes.
+        deep: Also open every image: finds broken ones and wrong sizes.
         as_json: Print one JSON document instead.
     """
     from semcorr.datasets.check import check
@@ -122,10 +122,10 @@ def _document(report: "Report") -> dict[str, object]:
 
 def _show(report: "Report") -> None:
     table = Table()
-    for heading in ("category", "pairs", "points", "pictures"):
+    for heading in ("category", "pairs", "points", "images"):
         table.add_column(heading, justify="left" if heading == "category" else "right")
     for category, count in {**report.categories, "all": report.total}.items():
-        table.add_row(category, str(count.pairs), str(count.points), str(count.pictures))
+        table.add_row(category, str(count.pairs), str(count.points), str(count.images))
     console.show(table)
     for finding in report.findings:
         console.say(("wrong: " if finding.broken else "note: ") + finding.message)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
+from semcorr.datasets.benchmark import Benchmark
 from semcorr.datasets.spair import read_pair
 from semcorr.imaging.geometry import corner_box, pixel_points
 from semcorr.keypoints.file_reader import DataFile, open_folder
@@ -102,3 +103,14 @@ def _image(file: DataFile, record: dict[str, Any], points: np.ndarray) -> PairIm
     root = file.folder.root
     name = file.path.relative_to(root / "ImageAnnotation").with_suffix(".jpg")
     return PairImage(path=root / "JPEGImages" / name, size=size, points=pixel_points(points, size), box=box)
+
+
+AP10K = Benchmark(
+    name="ap10k",
+    title="AP-10K",
+    folder="ap-10k",
+    read=lambda data, split, setting, progress: load(data, split, setting=setting, progress=progress),
+    threshold="target-box",
+    splits=("test", "val", "trn"),
+    settings=SETTINGS,
+)

@@ -1,4 +1,4 @@
-"""Unpack an archive from a stranger: nothing lands outside the folder, and nothing but files and folders in it."""
+"""Unpacking an archive from a stranger: it writes only files and folders, and only inside the folder."""
 
 import errno
 import re
@@ -18,7 +18,7 @@ from semcorr.progress import Progress
 _MOST_MEMBERS = 1_000_000
 _MOST_BYTES = 1 << 30
 _MOST_GROWTH = 100
-"""Unpacked, an archive may have so many bytes, or be so many times as long: pictures hardly shrink, text tenfold."""
+"""Unpacked, an archive may have this many bytes, or grow this many times: images hardly shrink, text tenfold."""
 _MOST_HEADER = 1 << 20
 """Bytes of a name or of notes in a tar archive, which are read into memory."""
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
@@ -36,33 +36,33 @@ class _Member:
 def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> None:
     """Unpack a tar (compressed or not) or zip archive into an existing, empty folder.
 
-    All members are judged before the first is written. What fails half-way stays half-written in ``folder``, which is
-    the caller's to remove.
+    All members are checked before the first is written. Files that were written before a failure stay in ``folder``,
+    which the caller removes.
 
     Args:
-        archive: The file; what it is shows from its content.
-        folder: Where to.
+        archive: The file; its kind is recognized by its content.
+        folder: The folder to unpack into.
         progress: Called as ``("unpack", members done, members in all)``.
 
     Raises:
-        DatasetError: it is no archive, incomplete, holds an absolute path, "..", a link or a device, or is small and
-            would fill the disk.
-        OSError: the disk does not take it.
+        DatasetError: It is not an archive, is incomplete, holds an absolute path, "..", a link or a device, or is small
+            and would fill the disk.
+        OSError: The files cannot be written.
     """
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
-                _write(_judged(archive, _zip_members(zipped)), folder, progress)
+                _write(_checked(archive, _zip_members(zipped)), folder, progress)
         else:
             with _open_tar(archive) as tarred:
-                _write(_judged(archive, _tar_members(tarred, folder)), folder, progress)
-    # Broken archives make the decoders raise whatever they stumble over.
+                _write(_checked(archive, _tar_members(tarred, folder)), folder, progress)
+    # What a broken archive makes the decoders raise is not limited to their own errors.
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError, NotImplementedError) as error:
         raise _broken(archive, error) from error
     except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:  # a name that is a file and a folder
         raise _broken(archive, error) from error
     except OSError as error:
-        # gzip and bzip2 have no number for broken content; the others are of names and places that cannot be.
+        # gzip and bzip2 give broken content no error number; the others are of names that cannot exist.
         if error.errno in (None, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
             raise _broken(archive, error) from error
         raise
@@ -77,13 +77,13 @@ def _broken(archive: Path, error: Exception) -> DatasetError:
 
 
 class _Info(tarfile.TarInfo):
-    """A member's head. Names and notes of any length would be read into memory before anybody sees them."""
+    """A member's header. Names and notes of any length would be read into memory before they can be checked."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Info":
         info = super().frombuf(buf, encoding, errors)
         if info.type in _NOTES and info.size > _MOST_HEADER:
-            raise tarfile.ReadError(f"a head of {info.size} bytes")
+            raise tarfile.ReadError(f"a header of {info.size} bytes")
         return info
 
 
@@ -99,25 +99,25 @@ def _open_tar(archive: Path) -> tarfile.TarFile:
     except tarfile.ReadError as error:
         raise DatasetError(
             f"{_title(archive)}: expected a tar or zip archive, got something else, or only a part of one. "
-            "See what the address holds now."
+            "Check what the address holds now."
         ) from error
 
 
-def _judged(archive: Path, members: Iterator[_Member]) -> list[_Member]:
-    """All members, as long as they do not come to far more than the archive itself."""
+def _checked(archive: Path, members: Iterator[_Member]) -> list[_Member]:
+    """All members, unless they are far larger than the archive itself."""
     most = max(_MOST_BYTES, _MOST_GROWTH * archive.stat().st_size)
-    found: list[_Member] = []
+    checked: list[_Member] = []
     total = 0
     for member in members:
-        found.append(member)
+        checked.append(member)
         total += member.size
-        if total > most or len(found) > _MOST_MEMBERS:
+        if total > most or len(checked) > _MOST_MEMBERS:
             raise DatasetError(
                 f"{_title(archive)}: expected at most {most / 1e9:.1f} GB in at most {_MOST_MEMBERS:,} files from an "
                 f"archive of {archive.stat().st_size / 1e6:.1f} MB, got more. Nothing was unpacked: do not trust this "
-                "file, and look at where it comes from."
+                "file, and check where it comes from."
             )
-    return found
+    return checked
 
 
 def _write(members: list[_Member], folder: Path, progress: Progress | None) -> None:
@@ -134,12 +134,12 @@ def _write(members: list[_Member], folder: Path, progress: Progress | None) -> N
 
 
 def _tar_members(archive: tarfile.TarFile, folder: Path) -> Iterator[_Member]:
-    for info in archive:  # one after the other: the next one is not looked for before this one is judged
+    for info in archive:  # one after the other: the next one is not read before this one is checked
         if not (info.isreg() or info.isdir()):
             kind = "a link" if info.issym() or info.islnk() else "a device"
             raise _refused(archive.name, info.name, kind)
         parts = _parts(archive.name, info.name)
-        # The library's own judgement as well, where this Python has it.
+        # The library's own check as well, where this Python has it.
         if hasattr(tarfile, "data_filter"):
             try:
                 tarfile.data_filter(info, str(folder))
@@ -154,7 +154,7 @@ def _tar_members(archive: tarfile.TarFile, folder: Path) -> Iterator[_Member]:
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
     for info in archive.infolist():
-        # The name as it stands in the file: ZipInfo cuts what follows a null character.
+        # The name as it is in the file: ZipInfo cuts what follows a null character.
         name = info.orig_filename
         mode = stat.S_IFMT(info.external_attr >> 16)
         if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -181,7 +181,7 @@ def _parts(archive: object, name: str) -> tuple[str, ...]:
 def _refused(archive: object, name: str, what: str) -> DatasetError:
     return DatasetError(
         f"{_title(archive)}: expected plain files and folders, got {what}: {name!r}. "
-        "Nothing was unpacked: do not trust this file, and look at where it comes from."
+        "Nothing was unpacked: do not trust this file, and check where it comes from."
     )
 
 

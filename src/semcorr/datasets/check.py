@@ -1,4 +1,4 @@
-"""Look at a copy of a benchmark before a day of compute is spent on it."""
+"""Checking a copy of a benchmark before a day of compute is spent on it."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,17 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from semcorr.datasets.base import Dataset, PairImage
-from semcorr.datasets.registry import Known, find, load
+from semcorr.datasets.benchmark import KnownCounts
+from semcorr.datasets.registry import find, load
 from semcorr.errors import ImageError
+from semcorr.imaging.image import load_image
+from semcorr.keypoints.file_reader import first_few
 from semcorr.progress import Progress
 
-_NAMED = 3
+_EXAMPLES = 3
 """How many examples a finding names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something to know about a copy. ``broken``: it is not whole; otherwise it is only worth knowing."""
+    """A finding about a copy; ``broken``: the copy is not whole; otherwise it is for information only."""
 
     message: str
     broken: bool = True
@@ -26,16 +29,16 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryCount:
-    """What a category's pairs hold."""
+    """The number of a category's pairs, of their points, and of their images."""
 
     pairs: int
     points: int
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a copy holds, in all and by category, and what was found."""
+    """What a copy holds, in all and by category, and the findings."""
 
     name: str
     split: str
@@ -60,32 +63,32 @@ def check(
     deep: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Count pictures, pairs and points, compare them with what is known, and see whether every picture is there.
+    """Count images, pairs and points, compare them with what is known, and check that every image is there.
 
     Args:
         name: The benchmark.
-        data: Its folder, or the one that it lies in.
+        data: Its folder, or the one that it is in.
         split: The benchmark's default if None.
         setting: The benchmark's default if None.
-        deep: Also open and decode every picture, and compare its size with the annotation's.
+        deep: Also open and decode every image, and compare its size with the annotation's.
         progress: Called while files are read.
 
     Raises:
-        DatasetError: as :func:`semcorr.datasets.registry.load`: what makes reading the pairs impossible.
+        DatasetError: As :func:`semcorr.datasets.registry.load`: the pairs cannot be read.
     """
     dataset = load(name, data, split=split, setting=setting, progress=progress)
     known = find(name).known.get((dataset.split, dataset.setting))
-    pictures: dict[Path, PairImage] = {}
+    images: dict[Path, PairImage] = {}
     for pair in dataset.pairs:
-        pictures.setdefault(pair.source.path, pair.source)
-        pictures.setdefault(pair.target.path, pair.target)
+        images.setdefault(pair.source.path, pair.source)
+        images.setdefault(pair.target.path, pair.target)
     categories, total = _count(dataset)
     findings = [
         *(_compare(dataset, categories, known) if known else [Finding(message=_UNKNOWN, broken=False)]),
         *(Finding(message=f"{note[0].upper()}{note[1:]}.", broken=False) for note in dataset.notes),
-        *_missing(dataset, list(pictures)),
+        *_missing(dataset, list(images)),
         *_points(dataset),
-        *(_decoded(dataset, pictures, progress) if deep else ()),
+        *(_undecodable(dataset, images, progress) if deep else ()),
     ]
     return Report(
         name=name,
@@ -109,40 +112,40 @@ def _count(dataset: Dataset) -> tuple[dict[str, CategoryCount], CategoryCount]:
         points[pair.category] += len(pair.names)
         paths.setdefault(pair.category, set()).update((pair.source.path, pair.target.path))
     categories = {
-        category: CategoryCount(pairs=pairs[category], points=points[category], pictures=len(paths[category]))
+        category: CategoryCount(pairs=pairs[category], points=points[category], images=len(paths[category]))
         for category in sorted(pairs)
     }
-    pictures = len(set().union(*paths.values()))
-    return categories, CategoryCount(pairs=pairs.total(), points=points.total(), pictures=pictures)
+    images = len(set().union(*paths.values()))
+    return categories, CategoryCount(pairs=pairs.total(), points=points.total(), images=images)
 
 
-def _compare(dataset: Dataset, categories: Mapping[str, CategoryCount], known: Known) -> Iterator[Finding]:
+def _compare(dataset: Dataset, categories: Mapping[str, CategoryCount], known: KnownCounts) -> Iterator[Finding]:
     if known.pairs is not None and len(dataset.pairs) != known.pairs:
         yield Finding(message=f"Expected {known.pairs} pairs, got {len(dataset.pairs)}.")
     if known.categories is not None and len(categories) != known.categories:
         yield Finding(message=f"Expected {known.categories} categories, got {len(categories)}.")
     for category in sorted({*known.by_category, *categories} if known.by_category else ()):
-        wanted = known.by_category.get(category, 0)
-        came = categories[category].pairs if category in categories else 0
-        if wanted != came:
-            yield Finding(message=f"{category}: expected {wanted} pairs, got {came}.")
-    if known.points_a_pair is not None:
-        other = [pair.id for pair in dataset.pairs if len(pair.names) != known.points_a_pair]
+        expected = known.by_category.get(category, 0)
+        got = categories[category].pairs if category in categories else 0
+        if expected != got:
+            yield Finding(message=f"{category}: expected {expected} pairs, got {got}.")
+    if known.points_per_pair is not None:
+        other = [pair.id for pair in dataset.pairs if len(pair.names) != known.points_per_pair]
         if other:
-            yield Finding(message=f"Expected {known.points_a_pair} points in every pair, not so in {_few(other)}.")
+            yield Finding(message=f"Expected {known.points_per_pair} points in every pair, not so in {_few(other)}.")
     if known.files is not None:
-        pattern, wanted = known.files
-        came = sum(1 for _ in dataset.root.glob(pattern))
-        if wanted != came:
-            yield Finding(message=f"Expected {wanted} files {pattern}, got {came}.")
+        pattern, expected = known.files
+        got = sum(1 for _ in dataset.root.glob(pattern))
+        if expected != got:
+            yield Finding(message=f"Expected {expected} files {pattern}, got {got}.")
 
 
 def _missing(dataset: Dataset, paths: Sequence[Path]) -> Iterator[Finding]:
     sizes = {path: path.stat().st_size if path.is_file() else None for path in paths}
-    for what, wanted in (("are not there", None), ("are empty", 0)):
-        found = [_short(dataset, path) for path, size in sizes.items() if size == wanted]
-        if found:
-            yield Finding(message=f"{len(found)} of {len(paths)} pictures {what}: {_few(found)}.")
+    for problem, value in (("are missing", None), ("are empty", 0)):
+        names = [_short(dataset, path) for path, size in sizes.items() if size == value]
+        if names:
+            yield Finding(message=f"{len(names)} of {len(paths)} images {problem}: {_few(names)}.")
 
 
 def _points(dataset: Dataset) -> Iterator[Finding]:
@@ -155,32 +158,31 @@ def _points(dataset: Dataset) -> Iterator[Finding]:
         if any(((s.points < 0) | (s.points > np.array(s.size))).any() for s in (pair.source, pair.target))
     ]
     if outside:
-        message = f"{len(outside)} pairs have points outside their picture; a run moves a source's onto its edge: "
-        message += f"{_few(outside)}."
-        yield Finding(message=message, broken=False)
+        message = f"{len(outside)} pairs have points outside their image; a run moves a source's onto its edge"
+        yield Finding(message=f"{message}: {_few(outside)}.", broken=False)
 
 
-def _decoded(dataset: Dataset, pictures: Mapping[Path, PairImage], progress: Progress | None) -> Iterator[Finding]:
-    from semcorr.imaging.image import load_image
-
+def _undecodable(dataset: Dataset, images: Mapping[Path, PairImage], progress: Progress | None) -> Iterator[Finding]:
     broken, other = [], []
-    for number, (path, picture) in enumerate(pictures.items()):
+    for number, (path, image) in enumerate(images.items()):
         if progress:
-            progress("open", number + 1, len(pictures))
+            progress("open", number + 1, len(images))
         if not path.is_file() or path.stat().st_size == 0:
-            continue  # told already
+            continue  # a finding of _missing
         try:
             size = load_image(path).size
         except ImageError:
             broken.append(_short(dataset, path))
             continue
-        if size != picture.size:
-            name, (width, height), (wide, high) = _short(dataset, path), size, picture.size
-            other.append(f"{name} ({width} x {height}, not {wide} x {high})")
+        if size != image.size:
+            (width, height), (wide, high) = size, image.size
+            other.append(f"{_short(dataset, path)} ({width} x {height}, not {wide} x {high})")
     if broken:
-        yield Finding(message=f"{len(broken)} pictures cannot be read: {_few(broken)}.")
+        yield Finding(message=f"{len(broken)} images cannot be read: {_few(broken)}.")
     if other:
-        yield Finding(message=f"{len(other)} pictures are not as large as their annotation says: {_few(other)}.")
+        yield Finding(
+            message=f"{len(other)} images do not have the size that their annotation declares: {_few(other)}."
+        )
 
 
 def _short(dataset: Dataset, path: Path) -> str:
@@ -188,4 +190,4 @@ def _short(dataset: Dataset, path: Path) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return first_few(names, _EXAMPLES)

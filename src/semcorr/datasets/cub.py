@@ -11,6 +11,7 @@ import PIL.ImageOps
 from jaxtyping import Bool, Float
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
+from semcorr.datasets.benchmark import Benchmark, KnownCounts, Source
 from semcorr.errors import DatasetError
 from semcorr.imaging.geometry import Box, corner_box, pixel_points
 from semcorr.imaging.image import known_formats, quiet, save_image
@@ -201,3 +202,27 @@ def _write_crop(folder: DataFolder, source: Path, square: tuple[int, int, int], 
     rows = np.clip(np.arange(top, top + side), 0, height - 1)
     crop = PIL.Image.fromarray(pixels[rows[:, None], columns])
     save_image(crop.resize((_CROP_SIDE, _CROP_SIDE), PIL.Image.Resampling.LANCZOS), path, error=DatasetError)
+
+
+CUB = Benchmark(
+    name="cub",
+    title="CUB-200-2011",
+    folder="CUB_200_2011",
+    read=lambda data, split, setting, progress: load(data, split, setting=setting, progress=progress),
+    threshold="reference-cub",
+    splits=("test", "train"),
+    settings=SETTINGS,
+    known={
+        (split, setting): KnownCounts(categories=len(CLASSES), files=("images/*/*.jpg", 11_788))
+        for split in ("test", "train")
+        for setting in SETTINGS
+    },
+    sources=(
+        Source(
+            url="https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+            md5="97eceeb196236b17998738112f37df78",
+            inside="CUB_200_2011",
+        ),
+    ),
+    origin="data.caltech.edu/records/65de6-vp158",
+)

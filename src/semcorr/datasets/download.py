@@ -1,4 +1,4 @@
-"""Download a benchmark: resumed where it was cut off, verified, and unpacked as a whole or not at all."""
+"""Downloading a benchmark: resumed where it was cut off, verified, and unpacked as a whole or not at all."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from semcorr.datasets.archive import unpack
-from semcorr.datasets.registry import Source, find
+from semcorr.datasets.benchmark import Source
+from semcorr.datasets.registry import find
 from semcorr.errors import DatasetError
 from semcorr.progress import Progress
 
@@ -39,23 +40,25 @@ def download(
     Args:
         name: The benchmark.
         to: The folder that data is kept in.
-        sources: Where from, if not from the benchmark's own addresses.
+        sources: The files to download, if not from the benchmark's own addresses.
         progress: Called as ``("download", bytes done, bytes in all, file=name)`` and ``("unpack", ...)``.
 
     Raises:
-        DatasetError: there is no address, it is there already, or the download is cut off, refused or broken.
+        DatasetError: There is no address, the folder exists already, or the download is cut off, refused or broken.
     """
-    spec = find(name)
-    sources = spec.sources if sources is None else sources
+    benchmark = find(name)
+    sources = benchmark.sources if sources is None else sources
     if not sources:
-        raise DatasetError(f"{spec.title} has no address to download it from here; where it comes from: {spec.origin}.")
-    folder = to / spec.folder
+        raise DatasetError(
+            f"{benchmark.title} has no address to download it from here. It comes from: {benchmark.origin}."
+        )
+    folder = to / benchmark.folder
     if folder.exists():
         raise DatasetError(
             f"{str(folder)!r} is there already. See whether it is whole: semcorr data check {name} {folder}. "
             "Remove it to download it again."
         )
-    made = not to.exists()
+    is_new = not to.exists()
     try:
         to.mkdir(parents=True, exist_ok=True)
         files = [fetch(source, to, progress=progress) for source in sources]
@@ -63,11 +66,11 @@ def download(
             _put_together(sources, files, folder, progress)
     except OSError as error:
         raise DatasetError(
-            f"{spec.title} cannot be written into {str(to)!r}: {error.strerror or error}. "
+            f"{benchmark.title} cannot be written into {str(to)!r}: {error.strerror or error}. "
             "Name a folder that can be written and has room; what was downloaded is gone on with."
         ) from error
     finally:
-        if made:
+        if is_new:
             with contextlib.suppress(OSError):  # as long as anything is in it
                 to.rmdir()
     return folder
@@ -77,7 +80,7 @@ def fetch(source: Source, to: Path, *, progress: Progress | None = None) -> Path
     """Download one file into ``to``, verify it, and return its path, which ends in ``.part`` still.
 
     Raises:
-        DatasetError: it is out of reach, cut off (then the part stays), or of the wrong size or checksum.
+        DatasetError: It is out of reach, cut off (then the part is kept), or of the wrong size or checksum.
     """
     if not source.url.startswith(("https://", "http://")):
         raise DatasetError(f"Expected an address that begins with https:// or http://, got {source.url!r}.")
@@ -98,24 +101,24 @@ def fetch(source: Source, to: Path, *, progress: Progress | None = None) -> Path
 
 
 def _receive(source: Source, part: Path, progress: Progress | None) -> None:
-    """Bring the part up to what the server calls the whole file."""
-    have = part.stat().st_size if part.is_file() else 0
+    """Complete the part to the size that the server declares for the whole file."""
+    received = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(source.url, headers={"User-Agent": "semcorr"})  # noqa: S310  # checked in fetch
-    if have:
-        request.add_header("Range", f"bytes={have}-")
+    if received:
+        request.add_header("Range", f"bytes={received}-")
     try:
         answer = urllib.request.urlopen(request, timeout=_PATIENCE)  # noqa: S310
     except urllib.error.HTTPError as error:
-        if error.code != _BEYOND or not have:
+        if error.code != _BEYOND or not received:
             raise
         error.close()
-        if _whole_size(error.headers.get("Content-Range")) == have:
+        if _whole_size(error.headers.get("Content-Range")) == received:
             return  # the last run stopped between the last byte and unpacking
         part.unlink()
         _receive(source, part, progress)
         return
     with answer:
-        start, whole = _span(answer, have)
+        start, whole = _span(answer, received)
         with part.open("r+b" if start else "wb") as out:
             out.seek(start)
             done = start
@@ -131,39 +134,39 @@ def _receive(source: Source, part: Path, progress: Progress | None) -> None:
         )
 
 
-def _span(answer: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
-    """Where the answer's bytes begin, and how many the whole file has, where the server tells."""
+def _span(answer: http.client.HTTPResponse, received: int) -> tuple[int, int | None]:
+    """The position of the answer's first byte, and the size of the whole file, where the server declares it."""
     if answer.status == _PARTIAL:
         described = answer.headers.get("Content-Range", "")
         begins = re.match(r"bytes (\d+)-", described)
-        if begins and int(begins[1]) == have:
-            return have, _whole_size(described)
-        raise http.client.HTTPException(f"asked for the bytes from {have}, got {described!r}")
+        if begins and int(begins[1]) == received:
+            return received, _whole_size(described)
+        raise http.client.HTTPException(f"requested the bytes from {received}, got {described!r}")
     length = answer.headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() else None
 
 
 def _whole_size(described: str | None) -> int | None:
-    found = re.search(r"/(\d+)$", described or "")
-    return int(found[1]) if found else None
+    size = re.search(r"/(\d+)$", described or "")
+    return int(size[1]) if size else None
 
 
 def _verify(source: Source, part: Path) -> None:
-    """Hold a complete file against what is known of it, and remove it if it is another."""
+    """Compare a complete file with what is known of it, and remove it if it differs."""
     size = part.stat().st_size
-    came = None
+    got = None
     if source.size is not None and size != source.size:
-        came = f"expected {source.size} bytes, got {size}"
+        got = f"expected {source.size} bytes, got {size}"
     elif source.md5 is not None:
         with part.open("rb") as stream:
             # Against accidents, not against attackers: it is the sum that is published.
             digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         if digest != source.md5:
-            came = f"expected MD5 {source.md5}, got {digest}"
-    if came is not None:
+            got = f"expected MD5 {source.md5}, got {digest}"
+    if got is not None:
         part.unlink()
         raise DatasetError(
-            f"{source.url}: {came}. The file was removed. Try again; if it stays so, the file there has changed."
+            f"{source.url}: {got}. The file was removed. Try again; if this repeats, the file there has changed."
         )
 
 
@@ -195,16 +198,16 @@ def _put_together(sources: Sequence[Source], files: Sequence[Path], folder: Path
             if source.inside is None:
                 shutil.copyfile(file, whole / source.file)
                 continue
-            place = temporary / "unpacked"
-            place.mkdir()
-            unpack(file, place, progress=progress)
-            found = place / source.inside
-            if not found.is_dir():
-                there = ", ".join(sorted(entry.name for entry in place.iterdir())[:5]) or "nothing"
-                raise DatasetError(f"{source.file}: expected the folder {source.inside!r} in it, got {there}.")
-            for entry in found.iterdir():
+            unpacked = temporary / "unpacked"
+            unpacked.mkdir()
+            unpack(file, unpacked, progress=progress)
+            inside = unpacked / source.inside
+            if not inside.is_dir():
+                got = ", ".join(sorted(entry.name for entry in unpacked.iterdir())[:5]) or "nothing"
+                raise DatasetError(f"{source.file}: expected the folder {source.inside!r} in it, got {got}.")
+            for entry in inside.iterdir():
                 entry.rename(whole / entry.name)
-            shutil.rmtree(place)
+            shutil.rmtree(unpacked)
         whole.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""A matrix of numbers out of a MATLAB 5 file, read without anybody's C code: annotation files come from strangers.
+"""Reading a matrix of numbers from a MATLAB 5 file in pure Python: annotation files come from strangers.
 
-scipy's reader looks up the kind of an element in a table without a look at whether it is in it, and a file can make it
-crash the process. What is read here is what annotations are: real numbers by a name, compressed or not. The format is
-that of MathWorks' *MAT-File Format*, level 5.
+scipy's reader indexes a table by an element's kind without checking its bounds, and a file can make it crash the
+process. Only what annotations need is read: real numbers by a name, compressed or not. The format is MathWorks'
+*MAT-File Format*, level 5.
 """
 
 import struct
@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 MOST_BYTES = 1 << 16
-"""Of a file, and of what is compressed in it: ten points take a few hundred."""
+"""The largest file, and the largest compressed content: ten points take a few hundred bytes."""
 
 _HEAD = 128
 _MATRIX, _COMPRESSED = 14, 15
 _KINDS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-"""How numbers are stored. MATLAB stores them in the smallest kind that holds them all, whatever their class."""
+"""The kinds in which numbers are stored. MATLAB uses the smallest one that holds them all, whatever their class."""
 _NUMBERS = range(6, 16)
 """The classes double, single, int8 ... uint64."""
 
@@ -27,7 +27,7 @@ def read_numbers(data: bytes, name: str) -> np.ndarray | None:
     """The matrix of a name, as float64; None where there is none of that name.
 
     Raises:
-        ValueError: it is no such file, broken, too long, or what has that name is no matrix of real numbers.
+        ValueError: It is not such a file, is broken or too long, or what has that name is not a matrix of real numbers.
     """
     if len(data) > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES} bytes, which points cannot take")
@@ -39,9 +39,9 @@ def read_numbers(data: bytes, name: str) -> np.ndarray | None:
         if kind == _COMPRESSED:
             (kind, content), *_ = list(_elements(_unpacked(content), order)) or [(0, b"")]
         if kind == _MATRIX:
-            found = _matrix(content, order, name)
-            if found is not None:
-                return found
+            matrix = _matrix(content, order, name)
+            if matrix is not None:
+                return matrix
     return None
 
 
@@ -49,8 +49,8 @@ def read_file(path: Path, name: str) -> np.ndarray | None:
     """As :func:`read_numbers`, of a file.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: as :func:`read_numbers`.
+        OSError: It cannot be read.
+        ValueError: As :func:`read_numbers`.
     """
     with path.open("rb") as stream:
         return read_numbers(stream.read(MOST_BYTES + 1), name)

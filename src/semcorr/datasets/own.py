@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
+from semcorr.datasets.benchmark import Benchmark
 from semcorr.imaging.geometry import pixel_points
 from semcorr.keypoints.base import VISIBLE
 from semcorr.keypoints.coco.document import CocoDocument, Entry, counted, has_marked_points, size_of
@@ -208,3 +209,16 @@ def _pair(source: _Object, target: _Object, unique: UniqueNames) -> Pair:
         target=sides[1],
         names=tuple(source.names[number] for number in np.flatnonzero(common)),
     )
+
+
+OWN = Benchmark(
+    name="own",
+    title="A folder of one's own",
+    folder="",
+    read=lambda data, split, setting, _: load(data, split, setting=setting or None),
+    threshold="target-box",
+    settings=("", *SETTINGS),
+    compare_sizes=True,
+    origin="yours: images and a COCO key-points .json",
+    terms="yours",
+)

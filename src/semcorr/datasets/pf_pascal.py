@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
-from semcorr.datasets.pf_willow import find_image
+from semcorr.datasets.benchmark import Benchmark, KnownCounts, Source
+from semcorr.datasets.pf_willow import ORIGIN, find_image
 from semcorr.imaging.geometry import pixel_points
 from semcorr.keypoints.file_reader import DataFile, UniqueNames, open_folder
 
@@ -84,3 +85,19 @@ def _points(file: DataFile, line: str, columns: list[str]) -> Float[np.ndarray, 
         raise file.error("as many x as y", f"{len(xs)} and {len(ys)}", at=line)
     values = file.numbers([*xs, *ys], 2 * len(xs), line)
     return np.array(values, dtype=np.float64).reshape(2, -1).T
+
+
+PF_PASCAL = Benchmark(
+    name="pf-pascal",
+    title="PF-PASCAL",
+    folder="PF-dataset-PASCAL",
+    read=lambda data, split, *_: load(data, split),
+    threshold="image",
+    splits=("test", "val"),
+    known={("test", ""): KnownCounts(pairs=299, categories=20)},
+    sources=(
+        Source(url=f"https://{ORIGIN}/proposalflow/dataset/PF-dataset-PASCAL.zip", inside="PF-dataset-PASCAL"),
+        Source(url=f"https://{ORIGIN}/cnngeometric/other_resources/test_pairs_pf_pascal.csv"),
+    ),
+    origin=f"{ORIGIN}/proposalflow",
+)

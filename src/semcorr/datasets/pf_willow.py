@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from semcorr.datasets import mat
 from semcorr.datasets.base import Dataset, Pair, PairImage
+from semcorr.datasets.benchmark import Benchmark, KnownCounts, Source
 from semcorr.keypoints.file_reader import DataFile, DataFolder, UniqueNames, open_folder
 from semcorr.progress import Progress
 from semcorr.storage.files import is_file
@@ -17,6 +18,11 @@ from semcorr.storage.files import is_file
 POINTS = 10
 _NAMES = tuple(str(number + 1) for number in range(POINTS))
 _COLUMNS = 2 + 4 * POINTS
+_SUB_CLASSES = (
+    *("car(G)", "car(M)", "car(S)", "duck(S)", "motorbike(G)", "motorbike(M)", "motorbike(S)"),
+    *("winebottle(M)", "winebottle(wC)", "winebottle(woC)"),
+)
+ORIGIN = "www.di.ens.fr/willow/research"
 _ADVICE = "See what else is wrong: semcorr data check pf-willow FOLDER. Get it: semcorr data download pf-willow."
 
 
@@ -141,3 +147,23 @@ def find_image(folder: DataFolder, name: str) -> Path:
     whole = folder.root.joinpath(*parts)
     shorter = folder.root.joinpath(*parts[1:])
     return shorter if len(parts) > 1 and not is_file(whole) else whole
+
+
+PF_WILLOW = Benchmark(
+    name="pf-willow",
+    title="PF-WILLOW",
+    folder="pf-willow",
+    read=lambda data, split, _, progress: load(data, split, progress=progress),
+    threshold="keypoints",
+    known={
+        ("test", ""): KnownCounts(
+            pairs=900,
+            by_category=dict.fromkeys(_SUB_CLASSES, 90),
+            categories=10,
+            points_per_pair=POINTS,
+            files=("*/*.png", 100),
+        )
+    },
+    sources=(Source(url=f"https://{ORIGIN}/proposalflow/dataset/PF-dataset.zip", inside="PF-dataset"),),
+    origin=f"{ORIGIN}/proposalflow",
+)

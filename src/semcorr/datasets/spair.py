@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
+from semcorr.datasets.benchmark import Benchmark, KnownCounts, Source
 from semcorr.imaging.geometry import Box, pixel_points
 from semcorr.keypoints.file_reader import DataFile, open_folder
 from semcorr.progress import Progress
@@ -80,3 +81,41 @@ def _side(file: DataFile, record: dict[str, Any], side: str, category: str) -> P
     points = file.points(file.field(record, f"{side}_kps", list), f"{side}_kps")
     image = file.folder.below("JPEGImages", category, file.field(record, f"{side}_imname", str))
     return PairImage(path=image, size=size, points=pixel_points(points, size), box=box)
+
+
+_TEST_PAIRS = {
+    "aeroplane": 690, "bicycle": 650, "bird": 702, "boat": 702, "bottle": 870, "bus": 644,
+    "car": 564, "cat": 600, "chair": 646, "cow": 640, "dog": 600, "horse": 600,
+    "motorbike": 702, "person": 650, "pottedplant": 862, "sheep": 664, "train": 756, "tvmonitor": 692,
+}  # fmt: skip
+_IMAGES = ("JPEGImages/*/*.jpg", 1800)
+
+SPAIR = Benchmark(
+    name="spair",
+    title="SPair-71k",
+    folder="SPair-71k",
+    read=lambda data, split, _, progress: load(data, split, progress=progress),
+    threshold="target-box",
+    splits=("test", "val", "trn"),
+    known={
+        ("test", ""): KnownCounts(pairs=12_234, by_category=_TEST_PAIRS, categories=18, files=_IMAGES),
+        ("val", ""): KnownCounts(categories=18, files=_IMAGES),
+        ("trn", ""): KnownCounts(categories=18, files=_IMAGES),
+    },
+    sources=(
+        Source(
+            url="https://cvlab.postech.ac.kr/research/SPair-71k/data/SPair-71k.tar.gz",
+            size=226_961_117,
+            inside="SPair-71k",
+        ),
+    ),
+    origin="cvlab.postech.ac.kr/research/SPair-71k",
+)
+SPAIR_U = Benchmark(
+    name="spair-u",
+    title="SPair-U",
+    folder="SPair-U",
+    read=lambda data, split, _, progress: load(data, split, name="spair-u", progress=progress),
+    threshold="target-box",
+    splits=("test", "val", "trn"),
+)

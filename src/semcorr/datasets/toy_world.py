@@ -1,4 +1,4 @@
-"""The toy benchmark as a data set: drawings of which everything is known, rendered into a folder."""
+"""The toy benchmark as a data set: drawings with exact annotations, rendered into a folder."""
 
 import contextlib
 import hashlib
@@ -13,6 +13,7 @@ import PIL
 import PIL.Image
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
+from semcorr.datasets.benchmark import Benchmark, KnownCounts
 from semcorr.errors import DatasetError, suggest
 from semcorr.imaging.geometry import Box
 from semcorr.imaging.image import save_image
@@ -41,19 +42,19 @@ def load(
     """``sources`` drawings of every category, each with ``targets`` others of its own: the toy benchmark's pairs.
 
     Drawings that ``folder`` lacks are written into it, as PNG, and so are those that are not what they should be. The
-    truth comes from the renderer: points and boxes are exact. The flag ``facing`` says whether the two objects look the
-    same way: "same", "opposite", or "front" for faces, which always do.
+    annotations come from the renderer: points and boxes are exact. The flag ``facing`` says whether the two objects
+    face the same way: "same", "opposite", or "front" for faces, which always do.
 
     Args:
         folder: Where the drawings are, or will be.
         split: "train", "val" or "test"; they share no drawing.
-        sources: Source pictures of each category.
-        targets: Targets of each source picture.
-        size: Side of the pictures in pixels.
+        sources: Source images of each category.
+        targets: Targets of each source image.
+        size: Side of the images in pixels.
         progress: Called as ``("render", drawings done, drawings in all)``.
 
     Raises:
-        DatasetError: an unknown split, no pairs asked for, or the folder cannot be written.
+        DatasetError: An unknown split, no pairs requested, or the folder cannot be written.
     """
     if split not in _SPLITS:
         raise DatasetError(f"Toy world: unknown split {split!r}.{suggest(split, _SPLITS)} Known: {', '.join(_SPLITS)}.")
@@ -63,8 +64,7 @@ def load(
         )
     if exists(folder) and not folder.is_dir():
         raise DatasetError(f"Toy world: expected a folder to draw into, got the file {str(folder)!r}. Name another.")
-    place = folder / f"{split}-{size}"
-    drawings = _Drawings(place, _SPLITS[split], size)
+    drawings = _Drawings(folder / f"{split}-{size}", _SPLITS[split], size)
     total = len(CATEGORIES) * sources * (targets + 1)
     done, pairs = 0, []
     for index, category in enumerate(CATEGORIES):
@@ -77,13 +77,13 @@ def load(
                 if progress:
                     progress("render", done, total)
             pairs += [_pair(split, (first, seed), known) for seed in range(first + 1, first + targets + 1)]
-    drawings.remember()
+    drawings.save()
     return Dataset(name="toy", split=split, pairs=pairs, threshold="target-box", root=folder)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Drawing:
-    """What is known of a drawing: its visible points by name, its box, the way it faces, and its file."""
+    """A drawing's file and annotations: its visible points by name, its box, and the way it faces."""
 
     category: str
     path: Path
@@ -96,22 +96,22 @@ class _Drawing:
 class _Drawings:
     """The drawings of one folder: made where they are missing, damaged, or another renderer's.
 
-    ``truth.json`` remembers what the renderer knows of each, with the hash of its file, so that nothing is drawn twice.
+    ``truth.json`` holds the renderer's annotations of each, with the hash of its file, so that nothing is drawn twice.
     """
 
-    def __init__(self, place: Path, split: Split, size: int) -> None:
-        self._place, self._split, self._size = place, split, size
-        self._file = place / "truth.json"
+    def __init__(self, folder: Path, split: Split, size: int) -> None:
+        self._folder, self._split, self._size = folder, split, size
+        self._file = folder / "truth.json"
         self._renderer = _renderer()
         self._truth: dict[str, dict[str, Any]] = {}
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            found = json.loads(self._file.read_text(encoding="utf-8"))
-            self._truth = found["drawings"] if found["renderer"] == self._renderer else {}
+            saved = json.loads(self._file.read_text(encoding="utf-8"))
+            self._truth = saved["drawings"] if saved["renderer"] == self._renderer else {}
         self._changed = False
 
     def get(self, seed: int, category: str) -> _Drawing:
         """The drawing of a seed."""
-        key, path = f"{seed:06d}", self._place / f"{seed:06d}.png"
+        key, path = f"{seed:06d}", self._folder / f"{seed:06d}.png"
         truth = self._truth.get(key)
         if truth is None or truth["category"] != category or truth["sha256"] != _sha256(path):
             scene = render_scene(seed, self._size, split=self._split, category=category)
@@ -134,8 +134,8 @@ class _Drawings:
             size=self._size,
         )
 
-    def remember(self) -> None:
-        """Write what was drawn anew; where that fails, it is drawn again next time."""
+    def save(self) -> None:
+        """Write the annotations of new drawings; where that fails, they are drawn again next time."""
         if self._changed:
             document = {"renderer": self._renderer, "drawings": self._truth}
             with contextlib.suppress(OSError):
@@ -143,7 +143,7 @@ class _Drawings:
 
 
 def _renderer() -> str:
-    """Names the code that draws: another version may draw otherwise."""
+    """A hash of the code that draws: another version may draw differently."""
     digest = hashlib.sha256(f"{PIL.__version__} {np.__version__}".encode())
     for module in (shapes, objects, render):
         digest.update(Path(str(module.__file__)).read_bytes())
@@ -151,7 +151,7 @@ def _renderer() -> str:
 
 
 def _sha256(path: Path) -> str:
-    """Of a file's bytes; "" where it cannot be read."""
+    """The hash of a file's bytes; "" where it cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
@@ -179,3 +179,19 @@ def _pair(split: str, seeds: tuple[int, int], known: Mapping[int, _Drawing]) -> 
         names=names,
         flags={"facing": facing},
     )
+
+
+TOY = Benchmark(
+    name="toy",
+    title="Toy world",
+    folder="toy",
+    read=lambda data, split, _, progress: load(data, split, progress=progress),
+    threshold="target-box",
+    splits=("test", "val", "train"),
+    known={
+        (split, ""): KnownCounts(pairs=312, by_category=dict.fromkeys(CATEGORIES, 78), categories=4)
+        for split in ("test", "val", "train")
+    },
+    origin="drawn into the folder when it is read",
+    terms="semcorr's own, Apache-2.0",
+)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from semcorr.datasets.base import Dataset
-from semcorr.datasets.registry import Spec
+from semcorr.datasets.benchmark import Benchmark
 from semcorr.errors import SettingsError
 from semcorr.evaluation.runs.records import PairRecord
 from semcorr.evaluation.runs.unit_costs import UnitCosts
@@ -68,7 +68,9 @@ def of_dataset(dataset: Dataset) -> Workload:
     )
 
 
-def of_known(spec: Spec, split: str | None = None, setting: str | None = None, points: int | None = None) -> Workload:
+def of_known(
+    spec: Benchmark, split: str | None = None, setting: str | None = None, points: int | None = None
+) -> Workload:
     """What is known of a benchmark that is not on this machine.
 
     Raises:
@@ -82,9 +84,9 @@ def of_known(spec: Spec, split: str | None = None, setting: str | None = None, p
             f"it: semcorr data download {spec.name}."
         )
     sources = fewest_pictures(known.by_category or {"": known.pairs})
-    each = points or known.points_a_pair or POINTS
+    each = points or known.points_per_pair or POINTS
     assumed = [f"{sources:,} pictures: the fewest that have so many ordered pairs in each category"]
-    if each != known.points_a_pair:
+    if each != known.points_per_pair:
         assumed.append(f"{each} points a pair and a picture; with --data they are counted")
     return Workload(
         name=f"{spec.name} {split}: {known.pairs:,} pairs",

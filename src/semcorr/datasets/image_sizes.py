@@ -13,7 +13,7 @@ from semcorr.keypoints.declared_size import declared_scale, declared_swap, reach
 from semcorr.keypoints.predictions import scaled_box
 
 
-def measure(dataset: Dataset, *, rescale: bool = False) -> Dataset:
+def with_actual_sizes(dataset: Dataset, *, rescale: bool = False) -> Dataset:
     """The data set with its images' own sizes, from their headers; those that cannot be read keep the declared one.
 
     Args:
@@ -29,7 +29,9 @@ def measure(dataset: Dataset, *, rescale: bool = False) -> Dataset:
     pairs = []
     for pair in dataset.pairs:
         try:
-            source, target = (_measured(dataset, side, sizes, swapped, rescale) for side in (pair.source, pair.target))
+            source, target = (
+                _with_actual_size(dataset, side, sizes, swapped, rescale) for side in (pair.source, pair.target)
+            )
         except ImageError as error:
             raise DatasetError(str(error)) from error
         pairs.append(replace(pair, source=source, target=target))
@@ -50,7 +52,7 @@ def _sizes(dataset: Dataset) -> dict[Path, tuple[int, int]]:
     return sizes
 
 
-def _measured(
+def _with_actual_size(
     dataset: Dataset,
     image: PairImage,
     sizes: Mapping[Path, tuple[int, int]],
