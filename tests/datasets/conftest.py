@@ -29,8 +29,8 @@ def literal() -> dict[str, Any]:
 
 
 @pytest.fixture
-def picture() -> Callable[..., Path]:
-    """Writes a small picture and its folders."""
+def save_image() -> Callable[..., Path]:
+    """Writes a small image file and its folders."""
 
     def write(path: Path, size: tuple[int, int] = (8, 6), **options: object) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,8 +47,8 @@ def write_pairs() -> Callable[..., None]:
 
     def write(root: Path, records: list[dict[str, Any]], split: str = "test") -> None:
         folder, layout = root / "PairAnnotation" / split, root / "Layout" / "large"
-        for place in (folder, layout):
-            place.mkdir(parents=True, exist_ok=True)
+        for directory in (folder, layout):
+            directory.mkdir(parents=True, exist_ok=True)
         for record in records:
             (folder / f"{record['filename']}.json").write_text(json.dumps(record), encoding="utf-8")
         names = "".join(f"{record['filename']}\n" for record in records)
@@ -58,17 +58,17 @@ def write_pairs() -> Callable[..., None]:
 
 
 @pytest.fixture
-def spair_copy(tmp_path: Path, literal: dict[str, Any], picture: Callable, write_pairs: Callable) -> Path:
+def spair_copy(tmp_path: Path, literal: dict[str, Any], save_image: Callable, write_pairs: Callable) -> Path:
     """A folder that holds SPair-71k with one pair."""
     root = tmp_path / "data" / "SPair-71k"
     write_pairs(root, [literal])
-    picture(root / "JPEGImages" / "aeroplane" / "2008_002719.jpg", (500, 333))
-    picture(root / "JPEGImages" / "aeroplane" / "2008_004100.jpg", (500, 332))
+    save_image(root / "JPEGImages" / "aeroplane" / "2008_002719.jpg", (500, 333))
+    save_image(root / "JPEGImages" / "aeroplane" / "2008_004100.jpg", (500, 332))
     return root
 
 
 @pytest.fixture
-def cub_copy(tmp_path: Path, picture: Callable) -> Path:
+def cub_copy(tmp_path: Path, save_image: Callable) -> Path:
     """CUB with five birds: two test birds and one training bird of class 1, one of class 2, two of class 4.
 
     Bird n's part p lies at x = 10 n + p, y = 5 n + p; parts 14 and 15 of bird 2 are hidden.
@@ -84,7 +84,7 @@ def cub_copy(tmp_path: Path, picture: Callable) -> Path:
     ]
     files: dict[str, list[str]] = {}
     for number, folder, train, size in birds:
-        picture(root / "images" / folder / f"Bird_{number:04d}.jpg", size)
+        save_image(root / "images" / folder / f"Bird_{number:04d}.jpg", size)
         for name, values in (
             ("images.txt", f"{folder}/Bird_{number:04d}.jpg"),
             ("image_class_labels.txt", f"{int(folder[:3])}"),
@@ -94,8 +94,8 @@ def cub_copy(tmp_path: Path, picture: Callable) -> Path:
             files.setdefault(name, []).append(f"{number} {values}")
         for part in range(1, 16):
             hidden = number == 2 and part > 13
-            place = "0.0 0.0 0" if hidden else f"{10.0 * number + part} {5.0 * number + part} 1"
-            files.setdefault("parts/part_locs.txt", []).append(f"{number} {part} {place}")
+            location = "0.0 0.0 0" if hidden else f"{10.0 * number + part} {5.0 * number + part} 1"
+            files.setdefault("parts/part_locs.txt", []).append(f"{number} {part} {location}")
     (root / "parts").mkdir()
     for name, lines in files.items():
         (root / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -120,13 +120,13 @@ class FileServer:
                 pass
 
             def do_GET(self) -> None:
-                wanted = self.headers.get("Range")
-                server.asked.append((self.path, wanted))
+                requested = self.headers.get("Range")
+                server.asked.append((self.path, requested))
                 content = server.files.get(self.path.lstrip("/"))
                 if content is None:
                     self.send_error(404)
                     return
-                start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and server.ranges else 0
+                start = int(re.fullmatch(r"bytes=(\d+)-", requested)[1]) if requested and server.ranges else 0
                 if start >= len(content) and start:
                     self.send_response(416)
                     self.send_header("Content-Range", f"bytes */{len(content)}")

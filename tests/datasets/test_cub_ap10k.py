@@ -50,7 +50,7 @@ def test_asic(cub_copy):
         inside = whole.crop((4, 0, 37, 31)).resize((33, 31))
         small = np.asarray(crop.resize((33, 33), PIL.Image.Resampling.BOX)).astype(float)
         np.testing.assert_allclose(small[4:], np.asarray(inside).astype(float)[2:], atol=6)
-        # Above the picture its first row is repeated.
+        # Above the image its first row is repeated.
         np.testing.assert_allclose(small[0], np.asarray(inside).astype(float)[0], atol=6)
 
 
@@ -68,7 +68,7 @@ def test_training_birds(cub_copy):
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "told"),
+    ("file", "old", "new", "message"),
     [
         ("images.txt", "1 001", "001", r"expected 2 columns in line 1 of '.*images.txt', got 1"),
         ("train_test_split.txt", "2 0\n", "", r"expected a line for every image .* got none for 1, .* image 2"),
@@ -78,16 +78,16 @@ def test_training_birds(cub_copy):
         ("parts/part_locs.txt", "1 15 25.0", "1 15", "expected part, x, y, visible in line 15 as 4 numbers"),
     ],
 )
-def test_broken_files_are_told(cub_copy, file, old, new, told):
+def test_broken_files_are_refused(cub_copy, file, old, new, message):
     path = cub_copy / file
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         cub.load(cub_copy)
 
 
-def test_a_missing_file_is_told(cub_copy):
+def test_a_missing_file_is_refused(cub_copy):
     (cub_copy / "parts" / "part_locs.txt").unlink()
     with pytest.raises(DatasetError, match=r"expected the file '.*part_locs.txt', which is not there"):
         cub.load(cub_copy)
@@ -97,14 +97,14 @@ def test_a_missing_file_is_told(cub_copy):
 def animals(tmp_path):
     """AP-10K with three annotated animals and one pair of each setting."""
     root = tmp_path / "ap-10k"
-    places = {"Felidae/cat/000000000001": 3, "Felidae/lion/000000000002": 5, "Canidae/dog/000000000003": 4}
-    for number, (place, points) in enumerate(places.items()):
+    annotated = {"Felidae/cat/000000000001": 3, "Felidae/lion/000000000002": 5, "Canidae/dog/000000000003": 4}
+    for number, (name, points) in enumerate(annotated.items()):
         marks = [v for point in range(17) for v in (10 * number + point, 2 * point, 2 if point < points else 0)]
         record = {"bbox": [1 + number, 2, 30, 40], "width": 100, "height": 80, "keypoints": marks}
-        path = root / "ImageAnnotation" / f"{place}.json"
+        path = root / "ImageAnnotation" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record), encoding="utf-8")
-    first, second, third = (f"data/ap-10k/ImageAnnotation/{place}.json" for place in places)
+    first, second, third = (f"data/ap-10k/ImageAnnotation/{name}.json" for name in annotated)
     for folder, name, source, target in (
         ("test", "1-1:cat", first, first),
         ("test_cross_species", "1-2:Felidae", first, second),
@@ -128,7 +128,7 @@ def test_ap10k(animals, setting, category, count):
     assert pair.names[:3] == ("left eye", "right eye", "nose")
 
 
-def test_ap10k_points_boxes_and_pictures(animals):
+def test_ap10k_points_boxes_and_images(animals):
     (pair,) = ap10k.load(animals, setting="cross-family").pairs
     assert pair.source.path == animals / "JPEGImages" / "Felidae" / "lion" / "000000000002.jpg"
     assert (pair.source.box, pair.target.box) == ((2, 2, 32, 42), (3, 2, 33, 42))
@@ -144,7 +144,7 @@ def test_ap10k_pairs_as_spair_has_them(tmp_path, literal, write_pairs):
 
 
 @pytest.mark.parametrize(
-    ("record", "told"),
+    ("record", "message"),
     [
         ({"src_json_path": "elsewhere/cat.json", "trg_json_path": "x"}, "expected a path below ImageAnnotation"),
         ({"src_json_path": "ImageAnnotation/../../x.json", "trg_json_path": "x"}, "expected a path below"),
@@ -152,13 +152,13 @@ def test_ap10k_pairs_as_spair_has_them(tmp_path, literal, write_pairs):
         ({}, "expected 'src_json_path' as a text in .* got nothing"),
     ],
 )
-def test_ap10k_broken_pairs_are_told(animals, record, told):
+def test_ap10k_broken_pairs_are_refused(animals, record, message):
     (animals / "PairAnnotation" / "test" / "1-1:cat.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         ap10k.load(animals)
 
 
-def test_ap10k_broken_annotations_are_told(animals):
+def test_ap10k_broken_annotations_are_refused(animals):
     path = animals / "ImageAnnotation" / "Felidae" / "cat" / "000000000001.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**record, "keypoints": record["keypoints"][:-1]}), encoding="utf-8")
@@ -169,7 +169,7 @@ def test_ap10k_broken_annotations_are_told(animals):
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "told"),
+    ("file", "old", "new", "message"),
     [
         ("images.txt", "1 001.Black_footed_Albatross/", "1 ../../", "expected the name of a file below"),
         ("images.txt", "1 001.Black_footed_Albatross/", "1 /etc/", "expected the name of a file below"),
@@ -177,11 +177,11 @@ def test_ap10k_broken_annotations_are_told(animals):
         ("bounding_boxes.txt", "5.0 4.0", "1e300 4.0", "expected a box in the image"),
     ],
 )
-def test_neither_names_nor_boxes_lead_out(cub_copy, file, old, new, told):
+def test_neither_names_nor_boxes_lead_out(cub_copy, file, old, new, message):
     """Crops are written below the benchmark's folder, and a box says how large they are before they are scaled."""
     path = cub_copy / file
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         cub.load(cub_copy, setting="asic")

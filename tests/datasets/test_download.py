@@ -69,9 +69,9 @@ def everything(folder):
 
 @pytest.mark.parametrize("content", [GOOD, tar(FILES.items(), "w"), tar(FILES.items(), "w:xz"), zipped(FILES.items())])
 def test_a_good_archive(tmp_path, serve, content):
-    told = []
+    steps = []
     sources = serve(content, size=len(content), md5=md5(content))
-    folder = download("spair", tmp_path / "data", sources=sources, progress=lambda *step, **_: told.append(step))
+    folder = download("spair", tmp_path / "data", sources=sources, progress=lambda *step, **_: steps.append(step))
     assert folder == tmp_path / "data" / "SPair-71k"
     assert everything(tmp_path / "data") == [
         *("SPair-71k", "SPair-71k/Layout", "SPair-71k/Layout/large", "SPair-71k/Layout/large/test.txt"),
@@ -79,7 +79,7 @@ def test_a_good_archive(tmp_path, serve, content):
     ]
     for name, text in FILES.items():
         assert (tmp_path / "data" / name).read_bytes() == text
-    assert ("download", len(content), len(content)) in told
+    assert ("download", len(content), len(content)) in steps
 
 
 def test_an_archive_and_a_plain_file(tmp_path, serve):
@@ -101,7 +101,7 @@ def test_what_was_cut_off_is_gone_on_with(tmp_path, serve, server):
         assert (tmp_path / "set.tgz.part").read_bytes() == GOOD[:have]
     server.cut = None
     assert download("spair", tmp_path, sources=sources).is_dir()
-    assert [wanted for _, wanted in server.asked] == [None, f"bytes={cut}-", f"bytes={2 * cut}-"]
+    assert [requested for _, requested in server.asked] == [None, f"bytes={cut}-", f"bytes={2 * cut}-"]
     assert not (tmp_path / "set.tgz.part").exists()
 
 
@@ -116,7 +116,7 @@ def test_a_part_that_is_complete_is_unpacked(tmp_path, serve, server):
     sources = serve(GOOD)
     (tmp_path / "set.tgz.part").write_bytes(GOOD)
     assert (download("spair", tmp_path, sources=sources) / "README").is_file()
-    assert [wanted for _, wanted in server.asked] == [f"bytes={len(GOOD)}-"]
+    assert [requested for _, requested in server.asked] == [f"bytes={len(GOOD)}-"]
 
 
 def test_a_part_that_is_too_long_is_thrown_away(tmp_path, serve):
@@ -174,8 +174,8 @@ BAD["zip with a wrong byte"] = (bytes(flipped), {}, "expected a whole archive, g
 
 @pytest.mark.parametrize("case", BAD)
 def test_refused_with_nothing_left_behind(tmp_path, serve, case):
-    content, known, told = BAD[case]
-    with pytest.raises(DatasetError, match=told):
+    content, known, message = BAD[case]
+    with pytest.raises(DatasetError, match=message):
         download("spair", tmp_path / "deep" / "data", sources=serve(content, **known))
     assert everything(tmp_path) in ([], ["deep"])
     assert not (tmp_path.parent / "evil").exists()
@@ -204,7 +204,7 @@ def test_without_an_address(tmp_path):
         download("spiar", tmp_path)
 
 
-def test_a_place_that_cannot_be_written_keeps_the_part(tmp_path, serve):
+def test_a_folder_that_cannot_be_written_keeps_the_part(tmp_path, serve):
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"cannot be written into .*Name a folder that can be written"):
         download("spair", tmp_path / "file", sources=serve(GOOD))

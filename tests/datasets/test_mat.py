@@ -53,7 +53,7 @@ def test_a_kind_that_there_is_not_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"", "first 128 bytes"),
         (b"\0" * 200, "first 128 bytes"),
@@ -63,8 +63,8 @@ def test_a_kind_that_there_is_not_is_an_error() -> None:
         (HEAD + b"\0" * (1 << 16), "more than 65536 bytes"),
     ],
 )
-def test_broken_files_are_errors(data: bytes, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_broken_files_are_errors(data: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         mat.read_numbers(data, "pts_coord")
 
 

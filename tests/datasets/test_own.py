@@ -13,7 +13,7 @@ from semcorr.errors import DatasetError
 NAMES = ["nose", "left ear", "right ear"]
 
 
-def thing(number, image, category, marks, box=None):
+def annotation(number, image, category, marks, box=None):
     record = {"id": number, "image_id": image, "category_id": category, "keypoints": [v for m in marks for v in m]}
     return {**record, "bbox": box} if box else record
 
@@ -31,23 +31,23 @@ def content():
             {"id": 8, "name": "dog", "keypoints": NAMES[:1]},
         ],
         "annotations": [
-            thing(1, 1, 7, [(1, 2, 2), (3, 4, 2), (5, 6, 1)], [0, 1, 10, 20]),
-            thing(2, 2, 7, [(7, 8, 2), (0, 0, 0), (9, 10, 2)], [5, 5, 20, 10]),
-            thing(3, 3, 7, [(1, 1, 2), (2, 2, 2), (3, 3, 2)], [0, 0, 4, 4]),
-            thing(4, 3, 7, [(11, 1, 2), (12, 2, 2), (13, 3, 2)], [9, 0, 6, 6]),  # the larger cat of that picture
-            thing(5, 3, 8, [(4, 4, 2)], [4, 4, 2, 2]),
+            annotation(1, 1, 7, [(1, 2, 2), (3, 4, 2), (5, 6, 1)], [0, 1, 10, 20]),
+            annotation(2, 2, 7, [(7, 8, 2), (0, 0, 0), (9, 10, 2)], [5, 5, 20, 10]),
+            annotation(3, 3, 7, [(1, 1, 2), (2, 2, 2), (3, 3, 2)], [0, 0, 4, 4]),
+            annotation(4, 3, 7, [(11, 1, 2), (12, 2, 2), (13, 3, 2)], [9, 0, 6, 6]),  # the larger cat of that image
+            annotation(5, 3, 8, [(4, 4, 2)], [4, 4, 2, 2]),
             {"id": 6, "image_id": 1, "category_id": 8, "bbox": [0, 0, 1, 1]},  # no key-points: not for us
         ],
     }
 
 
 @pytest.fixture
-def folder(tmp_path, picture, content):
-    picture(tmp_path / "a.png", (40, 30))
-    picture(tmp_path / "images" / "b.png", (50, 30))
+def folder(tmp_path, save_image, content):
+    save_image(tmp_path / "a.png", (40, 30))
+    save_image(tmp_path / "images" / "b.png", (50, 30))
     upright = PIL.Image.Exif()
     upright[0x0112] = 6  # lies on its side: 25 x 35 for a person
-    picture(tmp_path / "c.jpg", (35, 25), exif=upright)
+    save_image(tmp_path / "c.jpg", (35, 25), exif=upright)
     (tmp_path / "points.json").write_text(json.dumps(content), encoding="utf-8")
     return tmp_path
 
@@ -88,20 +88,20 @@ def test_a_list_of_pairs(folder, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a.png b.png c.jpg", "expected two file names in line 1 of .* got 'a.png b.png c.jpg'"),
         ("a.png b.png\na.png d.png", "in line 2 of .* got 'd.png', which has no key-points"),
         ("z.png d.png", "in line 1 of .* got 'z.png'"),
     ],
 )
-def test_a_broken_list_is_told(folder, text, told):
+def test_a_broken_list_is_refused(folder, text, message):
     (folder / "pairs.txt").write_text(text, encoding="utf-8")
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         own.load(folder)
 
 
-def test_no_list_is_told(folder):
+def test_no_list_is_refused(folder):
     with pytest.raises(DatasetError, match=r"expected pairs\.csv or pairs\.txt in .* got neither"):
         own.load(folder, setting="listed")
 
@@ -115,30 +115,30 @@ def test_boxes_are_not_needed(folder, content):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("annotations", None, "expected 'annotations' as a list in .* got None"),
         ("categories", [], "expected every annotation's category in .* got category_id 7 in annotation 1"),
         ("annotations", [], "expected images that share a category"),
-        ("annotations", [thing(1, 1, 7, [(1, 2, 2)])], "expected 'keypoints' of annotation 1 as 9 numbers"),
+        ("annotations", [annotation(1, 1, 7, [(1, 2, 2)])], "expected 'keypoints' of annotation 1 as 9 numbers"),
         (
             "annotations",
-            [thing(5, 1, 7, [(1, 2, 2), (1, 2, 0.9), (0, 0, 0)])],
+            [annotation(5, 1, 7, [(1, 2, 2), (1, 2, 0.9), (0, 0, 0)])],
             "got 0.9 for 'left ear' of annotation 5",
         ),
-        ("annotations", [thing(5, 1, 7, [(1, 2, 2)] * 3) | {"iscrowd": "x"}], "'iscrowd' as 0 or 1"),
+        ("annotations", [annotation(5, 1, 7, [(1, 2, 2)] * 3) | {"iscrowd": "x"}], "'iscrowd' as 0 or 1"),
         ("images", [{"id": number, "file_name": ".."} for number in (1, 2, 3)], "expected images by their names"),
         ("images", [{"id": 1}, {"id": 2}, {"id": 3}], "expected 'file_name' as a text"),
     ],
 )
-def test_a_broken_file_is_told(folder, content, key, value, told):
+def test_a_broken_file_is_refused(folder, content, key, value, message):
     (folder / "points.json").write_text(json.dumps({**content, key: value}), encoding="utf-8")
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         own.load(folder)
 
 
-def test_a_picture_without_a_size_must_be_readable(folder):
-    (folder / "c.jpg").write_bytes(b"no picture")
+def test_an_image_without_a_size_must_be_readable(folder):
+    (folder / "c.jpg").write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"expected an image in '.*c.jpg', got something unreadable"):
         own.load(folder)
     (folder / "c.jpg").unlink()
@@ -146,13 +146,13 @@ def test_a_picture_without_a_size_must_be_readable(folder):
         own.load(folder)
 
 
-def test_no_file_is_told(tmp_path):
+def test_no_file_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"Own data: expected a .json file in"):
         own.load(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("key", "place", "value"),
+    ("key", "field", "value"),
     [
         ("annotations", "image_id", []),
         ("images", "id", [1]),
@@ -160,17 +160,17 @@ def test_no_file_is_told(tmp_path):
         ("annotations", "category_id", None),
     ],
 )
-def test_ids_that_are_none_are_told(folder, content, key, place, value):
-    content[key][0][place] = value
+def test_ids_that_are_none_are_refused(folder, content, key, field, value):
+    content[key][0][field] = value
     (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(DatasetError, match=f"expected '{place}' as a whole number or a text"):
+    with pytest.raises(DatasetError, match=f"expected '{field}' as a whole number or a text"):
         own.load(folder)
 
 
-def test_names_and_sizes_that_no_system_has_are_told(folder, content):
+def test_names_and_sizes_that_no_system_has_are_refused(folder, content):
     content["images"][0]["width"] = 10**400
     (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
-    assert own.load(folder).pairs[0].source.size == (40, 30)  # the picture's own
+    assert own.load(folder).pairs[0].source.size == (40, 30)  # the image's own
     content["images"][0] |= {"width": 40, "file_name": "x" * 300}
     (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
     assert any(pair.source.path.name == "x" * 300 for pair in own.load(folder).pairs)  # missing like any other
@@ -183,7 +183,7 @@ def test_names_and_sizes_that_no_system_has_are_told(folder, content):
 def test_pairs_without_common_visible_points_are_refused(folder, content, first):
     """All covered, or each image shows another point."""
     second = [(7, 8, 1), (3, 4, 2 if first[0][2] == 2 else 1), (9, 10, 1)]
-    content["annotations"] = [thing(1, 1, 7, first), thing(2, 2, 7, second)]
+    content["annotations"] = [annotation(1, 1, 7, first), annotation(2, 2, 7, second)]
     (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"seen \(v = 2\) in both images of a pair in '.*points.json', got none"):
         own.load(folder)
@@ -191,7 +191,7 @@ def test_pairs_without_common_visible_points_are_refused(folder, content, first)
 
 def test_a_choice_of_pairs_without_points_is_refused(folder, content):
     """The dogs' only point is covered in one of the images; the cats have points."""
-    content["annotations"] += [thing(7, 2, 8, [(4, 4, 1)])]
+    content["annotations"] += [annotation(7, 2, 8, [(4, 4, 1)])]
     (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
     assert len(registry.load("own", folder).pairs) == 8
     with pytest.raises(DatasetError, match="none of the 2 pairs chosen has a key-point that can be seen"):
@@ -275,7 +275,7 @@ def test_names_and_ids_of_other_tools(folder, content):
 
 def test_two_categories_of_a_name_are_refused(folder, content):
     content["categories"].append({"id": 9, "name": "cat", "keypoints": NAMES})
-    content["annotations"].append(thing(7, 1, 9, [(1, 2, 2)] * 3))
+    content["annotations"].append(annotation(7, 1, 9, [(1, 2, 2)] * 3))
     write(folder, content)
     with pytest.raises(DatasetError, match="got 'cat' for both 7 and 9"):
         own.load(folder)

@@ -15,11 +15,11 @@ HEADINGS = ",".join(
 
 
 @pytest.fixture
-def raw(tmp_path, picture):
-    """Two sub-classes, of three pictures and of two; point p of picture n lies at (n + p / 7, p / 3)."""
+def raw(tmp_path, save_image):
+    """Two sub-classes, of three images and of two; point p of image n is at (n + p / 7, p / 3)."""
     root = tmp_path / "data" / "pf-willow"
     for number, name in enumerate(("car(G)/a", "car(G)/b", "car(G)/c", "duck(S)/a", "duck(S)/b")):
-        path = picture(root / f"{name}.png", (20 + number, 30))
+        path = save_image(root / f"{name}.png", (20 + number, 30))
         steps = np.arange(10.0)
         scipy.io.savemat(path.with_suffix(".mat"), {"pts_coord": np.stack([number + steps / 7, steps / 3])})
     return root
@@ -77,7 +77,7 @@ def test_a_pair_listed_twice_has_two_ids(raw, table):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda text: text.replace(",", ";", 200).replace(HEADINGS.replace(",", ";"), HEADINGS), "expected 42 columns"),
         (lambda text: text.replace("0.0", "none", 1), r"expected line 2 as 40 numbers .*test_pairs_pf.csv"),
@@ -87,14 +87,14 @@ def test_a_pair_listed_twice_has_two_ids(raw, table):
         (lambda text: text.replace("car(G)/a.png", f"car(G)/{'a' * 300}.png"), "which is not there"),
     ],
 )
-def test_a_broken_csv_is_told(raw, table, change, told):
+def test_a_broken_csv_is_refused(raw, table, change, message):
     table.write_text(change(table.read_text(encoding="utf-8")), encoding="utf-8")
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         pf_willow.load(raw)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({"pts_coord": np.zeros((2, 9))}, r"'pts_coord' as 2 x 10 numbers .* got float64 of shape \(2, 9\)"),
         ({"other": np.zeros((2, 10))}, "got none"),
@@ -102,17 +102,17 @@ def test_a_broken_csv_is_told(raw, table, change, told):
         (None, "expected a MATLAB 5 file"),
     ],
 )
-def test_a_broken_mat_is_told(raw, content, told):
+def test_a_broken_mat_is_refused(raw, content, message):
     path = raw / "car(G)" / "b.mat"
     if content is None:
         path.write_bytes(path.read_bytes()[:150])
     else:
         scipy.io.savemat(path, content)
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         pf_willow.load(raw)
 
 
-def test_no_such_folder_is_told(tmp_path):
+def test_no_such_folder_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"PF-WILLOW: expected a \.csv of pairs.*semcorr data download pf-willow"):
         pf_willow.load(tmp_path)
 
@@ -136,10 +136,10 @@ def test_the_real_one(photographs):
 
 
 @pytest.fixture
-def pascal(tmp_path, picture):
+def pascal(tmp_path, save_image):
     root = tmp_path / "PF-dataset-PASCAL"
     for name, size in (("a", (40, 30)), ("b", (30, 40))):
-        picture(root / "JPEGImages" / f"{name}.jpg", size)
+        save_image(root / "JPEGImages" / f"{name}.jpg", size)
     lines = [
         "source_image,target_image,class,XA,YA,XB,YB",
         "PF-dataset-PASCAL/JPEGImages/a.jpg,PF-dataset-PASCAL/JPEGImages/b.jpg,1,1.5;3;9,2;4;8,5;6;7,8;9;10.25",
@@ -162,7 +162,7 @@ def test_pf_pascal(pascal):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         (",20,", ",21,", "expected a class from 1 to 20 in line 3 .* got 21"),
         (",20,", ",cat,", "got cat"),
@@ -172,19 +172,19 @@ def test_pf_pascal(pascal):
         (",1,2,3,4", ",1,x,3,4", "expected line 3 as 2 numbers"),
     ],
 )
-def test_a_broken_csv_of_pf_pascal_is_told(pascal, old, new, told):
+def test_a_broken_csv_of_pf_pascal_is_refused(pascal, old, new, message):
     path = pascal / "test_pairs_pf_pascal.csv"
     path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         pf_pascal.load(pascal)
 
 
-def test_no_list_of_pf_pascal_is_told(pascal):
+def test_no_list_of_pf_pascal_is_refused(pascal):
     with pytest.raises(DatasetError, match=r"expected the file val_pairs_pf_pascal.csv"):
         pf_pascal.load(pascal, "val")
 
 
-def test_a_table_with_a_cell_of_any_length_is_told(pascal, raw):
+def test_a_table_with_a_cell_of_any_length_is_refused(pascal, raw):
     path = pascal / "test_pairs_pf_pascal.csv"
     whole = path.read_text(encoding="utf-8")
     path.write_text(whole + "y" * 140_000, encoding="utf-8")

@@ -25,7 +25,7 @@ def test_what_is_known():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "told"),
+    ("name", "options", "message"),
     [
         ("spiar", {}, r"Unknown data set 'spiar'. Did you mean 'spair'\? Known: spair, spair-u,"),
         ("spair", {"split": "tset"}, r"SPair-71k has no split 'tset'. Did you mean 'test'\? Known: test, val, trn"),
@@ -38,8 +38,8 @@ def test_what_is_known():
         ("spair", {"limit": 0}, "Expected a limit of at least 1 pair, got 0"),
     ],
 )
-def test_unknown_names_are_told(spair_copy, cub_copy, name, options, told):
-    with pytest.raises(DatasetError, match=told):
+def test_unknown_names_are_refused(spair_copy, cub_copy, name, options, message):
+    with pytest.raises(DatasetError, match=message):
         registry.load(name, cub_copy if name == "cub" else spair_copy, **options)
 
 
@@ -52,8 +52,8 @@ def test_flags_choose_pairs(spair_copy, literal, write_pairs):
     ]
     write_pairs(spair_copy, records)
 
-    def chosen(**wanted):
-        return [pair.id.partition(":")[0] for pair in registry.load("spair", spair_copy, flags=wanted).pairs]
+    def chosen(**flags):
+        return [pair.id.partition(":")[0] for pair in registry.load("spair", spair_copy, flags=flags).pairs]
 
     assert chosen() == ["0", "1", "2", "3", "4"]
     assert chosen(viewpoint=["1", "2"]) == ["1", "2", "3", "4"]
@@ -83,14 +83,14 @@ def test_a_small_copy_is_not_whole(spair_copy):
     assert (report.total.pairs, report.total.points, report.total.images) == (1, 3, 2)
     assert vars(report.categories["aeroplane"]) == {"pairs": 1, "points": 3, "images": 2}
     assert not report.whole
-    told = messages(report)
-    assert told[:2] == ["Expected 12234 pairs, got 1.", "Expected 18 categories, got 1."]
-    assert "aeroplane: expected 690 pairs, got 1." in told
-    assert "bird: expected 702 pairs, got 0." in told
-    assert told[-1] == "Expected 1800 files JPEGImages/*/*.jpg, got 2."
+    problems = messages(report)
+    assert problems[:2] == ["Expected 12234 pairs, got 1.", "Expected 18 categories, got 1."]
+    assert "aeroplane: expected 690 pairs, got 1." in problems
+    assert "bird: expected 702 pairs, got 0." in problems
+    assert problems[-1] == "Expected 1800 files JPEGImages/*/*.jpg, got 2."
 
 
-def test_missing_empty_broken_and_resized_images(spair_copy, picture, literal, write_pairs):
+def test_missing_empty_broken_and_resized_images(spair_copy, save_image, literal, write_pairs):
     first = spair_copy / "JPEGImages" / "aeroplane" / "2008_002719.jpg"
     other = first.with_name("2008_004100.jpg")
     first.unlink()
@@ -98,27 +98,27 @@ def test_missing_empty_broken_and_resized_images(spair_copy, picture, literal, w
     first.write_bytes(b"")
     assert "1 of 2 images are empty: JPEGImages/aeroplane/2008_002719.jpg." in messages(check("spair", spair_copy))
     first.write_bytes(other.read_bytes()[:300])
-    picture(other, (20, 10))
+    save_image(other, (20, 10))
     assert not any("images" in message for message in messages(check("spair", spair_copy)))
-    told = messages(check("spair", spair_copy, deep=True))
-    assert "1 images cannot be read: JPEGImages/aeroplane/2008_002719.jpg." in told
-    assert any("2008_004100.jpg (20 x 10, not 500 x 332)" in message for message in told)
+    problems = messages(check("spair", spair_copy, deep=True))
+    assert "1 images cannot be read: JPEGImages/aeroplane/2008_002719.jpg." in problems
+    assert any("2008_004100.jpg (20 x 10, not 500 x 332)" in message for message in problems)
 
 
-def test_what_is_worth_knowing(spair_copy, literal, write_pairs):
+def test_notes_are_not_problems(spair_copy, literal, write_pairs):
     bare = {**literal, "filename": "2:aeroplane", "src_kps": [], "trg_kps": [], "kps_ids": []}
     write_pairs(spair_copy, [{**literal, "src_kps": [[600, 2], [1, 1], [2, 2]]}, bare])
-    told = [finding.message for finding in check("spair", spair_copy).findings if not finding.broken]
-    assert told[0] == "1 pairs have no common points and count in no figure."
-    assert told[1].startswith(
+    notes = [finding.message for finding in check("spair", spair_copy).findings if not finding.broken]
+    assert notes[0] == "1 pairs have no common points and count in no figure."
+    assert notes[1].startswith(
         "1 pairs have points outside their image; a run moves a source's onto its edge: 000001-2008_002719"
     )
 
 
-def test_nothing_known_is_said(tmp_path, literal, write_pairs, picture):
+def test_unknown_counts_are_reported(tmp_path, literal, write_pairs, save_image):
     write_pairs(tmp_path / "SPair-U", [literal])
     for name, size in (("2008_002719", (500, 333)), ("2008_004100", (500, 332))):
-        picture(tmp_path / "SPair-U" / "JPEGImages" / "aeroplane" / f"{name}.jpg", size)
+        save_image(tmp_path / "SPair-U" / "JPEGImages" / "aeroplane" / f"{name}.jpg", size)
     report = check("spair-u", tmp_path, deep=True)
     assert report.whole
     assert [finding.message for finding in report.findings] == [

@@ -29,7 +29,7 @@ def test_the_folder_above_does_too(spair_copy):
     assert spair.load(spair_copy.parent).root == spair_copy
 
 
-def test_no_picture_is_needed(spair_copy):
+def test_no_image_is_needed(spair_copy):
     for path in spair_copy.glob("JPEGImages/*/*"):
         path.unlink()
     assert len(spair.load(spair_copy).pairs) == 1
@@ -56,7 +56,7 @@ def test_pairs_without_common_points_stay(spair_copy, literal, write_pairs):
 
 
 def test_a_point_on_the_last_row_is_inside(spair_copy, literal, write_pairs):
-    # Annotations that count from 1 reach 500 in a picture of 500 columns; far outside stays far outside.
+    # Annotations that count from 1 reach 500 in an image of 500 columns; far outside stays far outside.
     write_pairs(spair_copy, [{**literal, "trg_kps": [[500, 332], [0, 0], [700, 10]]}])
     points = spair.load(spair_copy).pairs[0].target.points
     np.testing.assert_array_equal(points, [[500, 332], [0.5, 0.5], [700.5, 10.5]])
@@ -89,7 +89,7 @@ def test_spair_u_has_the_same_layout(tmp_path, literal, write_pairs):
     assert (dataset.name, len(dataset.pairs)) == ("spair-u", 1)
 
 
-def test_another_folder_is_told(tmp_path):
+def test_another_folder_is_refused(tmp_path):
     (tmp_path / "photos").mkdir()
     with pytest.raises(
         DatasetError, match=r"SPair-71k: expected the folder Layout/large in .*are photos.*data download"
@@ -102,7 +102,7 @@ def test_another_folder_is_told(tmp_path):
         spair.load(tmp_path)
 
 
-def test_a_missing_annotation_is_told(spair_copy):
+def test_a_missing_annotation_is_refused(spair_copy):
     path = next((spair_copy / "PairAnnotation" / "test").iterdir())
     path.unlink()
     with pytest.raises(DatasetError, match=r"expected the file '.*2008_004100:aeroplane.json', which is not there"):
@@ -112,7 +112,7 @@ def test_a_missing_annotation_is_told(spair_copy):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"src_kps": [[1, 2]]}, r"as many src_kps and trg_kps as kps_ids .* got 1, 3 and 3"),
         ({"src_kps": [[1, 2, 3]] * 3}, r"expected src_kps as a list of x, y"),
@@ -123,14 +123,14 @@ def test_a_missing_annotation_is_told(spair_copy):
         ({"category": None}, r"expected 'category' as a text .* got None"),
     ],
 )
-def test_a_broken_annotation_is_told(spair_copy, literal, write_pairs, changes, told):
+def test_a_broken_annotation_is_refused(spair_copy, literal, write_pairs, changes, message):
     write_pairs(spair_copy, [{**literal, **changes}])
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         spair.load(spair_copy)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b'{"pair_id": 1, ', "expected JSON in"),
         (b"[1, 2]", "expected a JSON object in .* got a list"),
@@ -138,13 +138,13 @@ def test_a_broken_annotation_is_told(spair_copy, literal, write_pairs, changes, 
         (b"{}", "expected 'category' as a text in .* got nothing"),
     ],
 )
-def test_a_file_of_something_else_is_told(spair_copy, content, told):
+def test_a_file_of_something_else_is_refused(spair_copy, content, message):
     next((spair_copy / "PairAnnotation" / "test").iterdir()).write_bytes(content)
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         spair.load(spair_copy)
 
 
-def test_an_empty_list_is_told(spair_copy, write_pairs):
+def test_an_empty_list_is_refused(spair_copy, write_pairs):
     write_pairs(spair_copy, [])
     with pytest.raises(DatasetError, match=r"expected pairs in 'Layout/large/test\.txt', got none"):
         spair.load(spair_copy)
@@ -174,7 +174,7 @@ def test_a_list_that_leads_out_of_the_folder_is_refused(spair_copy):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"src_imsize": [1e308, 5, 3]}, "expected src_imsize from 1 to 1000000 pixels"),
         ({"src_imsize": [0, 5, 3]}, "expected src_imsize from 1 to 1000000 pixels"),
@@ -182,7 +182,7 @@ def test_a_list_that_leads_out_of_the_folder_is_refused(spair_copy):
         ({"src_kps": [[10**400, 5]] * 3}, "expected src_kps as a list of x, y"),
     ],
 )
-def test_numbers_that_are_no_pixels_are_told(spair_copy, literal, write_pairs, changes, told):
+def test_numbers_that_are_no_pixels_are_refused(spair_copy, literal, write_pairs, changes, message):
     write_pairs(spair_copy, [{**literal, **changes}])
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         spair.load(spair_copy)

@@ -15,12 +15,12 @@ from semcorr.toy.render import render_scene
 
 def test_pairs_are_what_the_renderer_says(tmp_path):
     """Source s of category c is seed 100000 c + 3 s, and its two targets are the seeds that follow."""
-    told = []
+    steps = []
     dataset = toy_world.load(
-        tmp_path, "val", sources=2, targets=2, size=64, progress=lambda *step, **_: told.append(step)
+        tmp_path, "val", sources=2, targets=2, size=64, progress=lambda *step, **_: steps.append(step)
     )
     assert (dataset.name, dataset.split, dataset.threshold) == ("toy", "val", "target-box")
-    assert told[-1] == ("render", 24, 24)
+    assert steps[-1] == ("render", 24, 24)
     expected = [
         (category, 100_000 * index + 3 * source, 100_000 * index + 3 * source + target)
         for index, category in enumerate(CATEGORIES)
@@ -31,13 +31,15 @@ def test_pairs_are_what_the_renderer_says(tmp_path):
         scenes = [render_scene(seed, 64, split="val", category=category) for seed in seeds]
         assert (pair.id, pair.category) == (f"val-{seeds[0]}-{seeds[1]}", category)
         assert set(pair.names) == scenes[0].visible & scenes[1].visible
-        looks = {scene.facing for scene in scenes}
-        assert pair.flags == {"facing": "front" if category == "face" else "same" if len(looks) == 1 else "opposite"}
+        directions = {scene.facing for scene in scenes}
+        assert pair.flags == {
+            "facing": "front" if category == "face" else "same" if len(directions) == 1 else "opposite"
+        }
         for side, scene in zip((pair.source, pair.target), scenes, strict=True):
             assert (side.box, side.size) == (scene.box, (64, 64))
             np.testing.assert_array_equal(side.points, [scene.keypoints[name] for name in pair.names])
-            with PIL.Image.open(side.path) as picture:
-                np.testing.assert_array_equal(np.asarray(picture), scene.image)
+            with PIL.Image.open(side.path) as image:
+                np.testing.assert_array_equal(np.asarray(image), scene.image)
 
 
 def test_the_benchmark_has_at_least_300_held_out_pairs():
@@ -46,7 +48,7 @@ def test_the_benchmark_has_at_least_300_held_out_pairs():
     assert defaults["split"] == "test"
 
 
-def test_no_picture_is_used_twice(tmp_path):
+def test_no_drawing_is_used_twice(tmp_path):
     pairs = toy_world.load(tmp_path, "val", sources=3, targets=2, size=32).pairs
     targets = [(pair.category, pair.target.path) for pair in pairs]
     assert len(targets) == len(set(targets))
@@ -91,7 +93,7 @@ def test_sizes_do_not_mix(tmp_path):
     assert (small.target.size, large.target.size) == ((32, 32), (48, 48))
 
 
-def test_bad_requests_are_told(tmp_path):
+def test_bad_requests_are_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"unknown split 'tets'\. Did you mean 'test'"):
         toy_world.load(tmp_path, "tets")
     with pytest.raises(DatasetError, match="at least 1 source, 1 target and 2 pixels, got 0, 13 and 256"):
@@ -101,7 +103,7 @@ def test_bad_requests_are_told(tmp_path):
         toy_world.load(tmp_path / "file")
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     # A file where the folder of drawings would be: works for root as well, whom permissions do not stop.
     (tmp_path / "test-32").write_text("x", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"cannot be written.*Name a folder that can be written"):

@@ -18,7 +18,7 @@ from semcorr.evaluation.runs.folder import read_run
 pytestmark = pytest.mark.slow
 
 PAIRS = 12_234
-PICTURES_A_CLASS = 100
+IMAGES_PER_CLASS = 100
 
 # What a process starts with counts as its own peak, and the tests' process is large; this one is small.
 LAUNCHER = """
@@ -54,9 +54,9 @@ def measured(*words: object, there: Callable[[], bool] = lambda: True) -> Measur
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real number of pairs and pictures of every class, as many pairs a picture as there really are, 8 points each.
+    """The real number of pairs and images of every class, as many pairs an image as there really are, 8 points each.
 
-    The pictures are one small file under 1,800 names.
+    The images are one small file under 1,800 names.
     """
     counts = registry.BENCHMARKS["spair"].known["test", ""].by_category
     assert sum(counts.values()) == PAIRS
@@ -67,10 +67,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     points = [[10 * number, 5 * number] for number in range(8)]
     names = []
     for category, count in counts.items():
-        pictures = root / "JPEGImages" / category
-        pictures.mkdir(parents=True)
-        for number in range(PICTURES_A_CLASS):
-            (pictures / f"2008_{number:06d}.jpg").write_bytes(b"no command here opens it")
+        images = root / "JPEGImages" / category
+        images.mkdir(parents=True)
+        for number in range(IMAGES_PER_CLASS):
+            (images / f"2008_{number:06d}.jpg").write_bytes(b"no command here opens it")
         tested = next(n for n in itertools.count(2) if n * (n - 1) >= count)
         for source, target in itertools.islice(itertools.permutations(range(tested), 2), count):
             names.append(f"{len(names) + 1:06d}-2008_{source:06d}-2008_{target:06d}:{category}")
