@@ -49,6 +49,7 @@ TERMS = (
     r"style ?sheets?",
     r"spreadsheets?",
     r"\w*NotFoundError",
+    r"keypoints_found",  # a field of the COCO files that transfers write
 )
 """Terms of the field and of English in which such a word stands for what it always does."""
 

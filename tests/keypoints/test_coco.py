@@ -1,4 +1,4 @@
-"""COCO there and back: what was there stays, what was found is added, and other people's tools read it."""
+"""COCO there and back: what was there stays, predictions are added, and other tools read it."""
 
 import json
 from collections.abc import Callable
@@ -48,18 +48,18 @@ def written(annotations: Annotations, records: list[TransferRecord], **options: 
 
 
 def test_reading(file: Path) -> None:
-    found = read_annotations(str(file))
-    assert list(found.categories) == ["cat"]
-    assert found.categories["cat"].skeleton == ((1, 2),)
-    first, second = found.images
+    annotations = read_annotations(str(file))
+    assert list(annotations.categories) == ["cat"]
+    assert annotations.categories["cat"].skeleton == ((1, 2),)
+    first, second = annotations.images
     (cat,) = first.instances
     # A pixel's middle is half a pixel further on than its number; nobody marked the paw.
     np.testing.assert_array_equal(cat.points, [[1.5, 2.5], [3.5, 4.5], [np.nan, np.nan]])
     assert cat.visibility.tolist() == [2, 1, 0]
     assert cat.box == (0, 1, 20, 31)
     assert (first.annotated, second.annotated) == (True, False)
-    assert [thing.category for thing in second.instances] == ["cat"]
-    assert found.notes == ("boxes of categories without key-points are ignored: 1 of 'dog'",)
+    assert [instance.category for instance in second.instances] == ["cat"]
+    assert annotations.notes == ("boxes of categories without key-points are ignored: 1 of 'dog'",)
 
 
 def test_what_was_there_stays_and_boxes_get_their_points(file: Path, record: Callable[..., TransferRecord]) -> None:
@@ -85,10 +85,10 @@ def test_the_threshold_decides_what_is_visible(file: Path, record: Callable[...,
         e for e in written(read_annotations(file), [record()], min_confidence=0.2)["annotations"] if e["id"] == 12
     ]
     assert entry["keypoints"] == [10, 20, 2, 29.75, 40.25, 2, 0, 0, 0]
-    assert entry["bbox"] == [10.5, 20.5, 19.75, 20.25]  # no box was given: around what was found
+    assert entry["bbox"] == [10.5, 20.5, 19.75, 20.25]  # no box was given: around the predicted points
 
 
-def test_new_pictures_get_new_numbers(file: Path, record: Callable[..., TransferRecord]) -> None:
+def test_new_images_get_new_numbers(file: Path, record: Callable[..., TransferRecord]) -> None:
     other = record()
     new = TransferRecord(file="sub/new.png", path=other.path, size=(60, 40), objects=other.objects)
     broken = TransferRecord(file="broken.png", path=other.path, error="it is broken")
@@ -111,10 +111,10 @@ def test_it_is_read_again_as_it_was_written(file: Path, record: Callable[..., Tr
     out = tmp_path / "out.json"
     out.write_text(json.dumps(written(read_annotations(file), [record(id=5)])), encoding="utf-8")
     again = read_annotations(out)
-    (cat,) = [thing for thing in again.images[1].instances if thing.category == "cat"]
+    (cat,) = [instance for instance in again.images[1].instances if instance.category == "cat"]
     np.testing.assert_array_equal(cat.points[0], [10.5, 20.5])
     assert cat.visibility.tolist() == [2, 0, 0]
-    assert [picture.id for picture in again.images] == [7, 4]
+    assert [image.id for image in again.images] == [7, 4]
 
 
 @pytest.mark.parametrize(
@@ -132,21 +132,21 @@ def test_it_is_read_again_as_it_was_written(file: Path, record: Callable[..., Tr
         ({"images": [1]}, "list of objects"),
     ],
 )
-def test_broken_files_are_told(file: Path, change: dict[str, Any], message: str) -> None:
+def test_broken_files_are_refused(file: Path, change: dict[str, Any], message: str) -> None:
     file.write_text(json.dumps({**DOCUMENT, **change}), encoding="utf-8")
     with pytest.raises(DatasetError, match=message):
         read_annotations(file)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"images": NaN}', "\x00", "7"])
-def test_files_that_are_no_json_are_told(file: Path, text: str) -> None:
+def test_files_that_are_no_json_are_refused(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
     with pytest.raises(DatasetError, match="expected"):
         read_annotations(file)
 
 
 @pytest.mark.parametrize("names", [1, "nose", {"a": 1}, 0.5])
-def test_names_of_key_points_that_are_no_list_are_told(tmp_path: Path, names: object) -> None:
+def test_names_of_key_points_that_are_no_list_are_refused(tmp_path: Path, names: object) -> None:
     path = tmp_path / "a.json"
     path.write_text(
         json.dumps({"images": [], "categories": [{"id": 1, "name": "cat", "keypoints": names}]}), encoding="utf-8"

@@ -75,9 +75,9 @@ def test_marks_may_be_written_as_fractions_and_texts(read: Read, marks: tuple[An
     [(0, 0), (1, 1), ("0", 0), ("1", 1), (False, 0), (True, 1), (None, 0), (0.0, 0), (1.0, 1), (" 0 ", 0)],
 )
 def test_crowds_are_left_out_and_counted(read: Read, value: object, crowd: int) -> None:
-    found = read(changed("annotations", 0, iscrowd=value))
-    assert len(found.images[0].instances) == 1 - crowd
-    assert found.notes == (("annotations of crowds (iscrowd) are ignored: 1 of 'cat'",) if crowd else ())
+    annotations = read(changed("annotations", 0, iscrowd=value))
+    assert len(annotations.images[0].instances) == 1 - crowd
+    assert annotations.notes == (("annotations of crowds (iscrowd) are ignored: 1 of 'cat'",) if crowd else ())
 
 
 @pytest.mark.parametrize("value", [2, "no", "true", 0.5, [], [1], {}])
@@ -95,10 +95,10 @@ def test_boxes_of_categories_without_key_points_are_ignored_and_counted(read: Re
             [(4, {}), (4, {"keypoints": []}), (5, {"keypoints": [], "num_keypoints": 0}), (4, {"keypoints": [0] * 6})]
         )
     ]
-    found = read(document)
-    assert [[one.category for one in picture.instances] for picture in found.images] == [["cat"], ["cat"]]
-    assert found.notes == ("boxes of categories without key-points are ignored: 3 of 'car', 1 of 'ball'",)
-    assert list(found.categories) == ["cat"]
+    annotations = read(document)
+    assert [[one.category for one in image.instances] for image in annotations.images] == [["cat"], ["cat"]]
+    assert annotations.notes == ("boxes of categories without key-points are ignored: 3 of 'car', 1 of 'ball'",)
+    assert list(annotations.categories) == ["cat"]
 
 
 def test_points_of_a_category_that_does_not_name_them_are_not_lost(read: Read) -> None:
@@ -114,10 +114,10 @@ def test_a_root_category_of_the_same_name_is_ignored(read: Read, first: bool) ->
     document = copy.deepcopy(BASE)
     root = {"id": 0, "name": "cat", "supercategory": "none"}
     document["categories"].insert(0 if first else 1, root)
-    found = read(document)
-    assert (found.categories["cat"].id, found.categories["cat"].keypoints) == (3, ("ear", "tail"))
-    assert found.images[0].annotated
-    assert found.document["categories"] == document["categories"]
+    annotations = read(document)
+    assert (annotations.categories["cat"].id, annotations.categories["cat"].keypoints) == (3, ("ear", "tail"))
+    assert annotations.images[0].annotated
+    assert annotations.document["categories"] == document["categories"]
     # Boxes of a root are boxes of a category without key-points.
     document["annotations"][1]["category_id"] = 0
     assert read(document).notes == ("boxes of categories without key-points are ignored: 1 of 'cat'",)
@@ -127,9 +127,9 @@ def test_a_root_category_of_the_same_name_is_ignored(read: Read, first: bool) ->
 def test_of_two_categories_of_a_name_the_one_with_annotations_counts(read: Read, first: bool) -> None:
     document = copy.deepcopy(BASE)
     document["categories"].insert(0 if first else 1, {"id": 5, "name": "cat", "keypoints": ["other"]})
-    found = read(document)
-    assert found.categories["cat"].id == 3
-    assert found.notes == ("categories of another's name and without annotations are ignored: 'cat' (5)",)
+    annotations = read(document)
+    assert annotations.categories["cat"].id == 3
+    assert annotations.notes == ("categories of another's name and without annotations are ignored: 'cat' (5)",)
     document["annotations"].append({"id": 10, "image_id": 1, "category_id": 5, "keypoints": [1, 1, 2]})
     with pytest.raises(DatasetError, match=r"got 'cat' for both (3 and 5|5 and 3), and both have annotations"):
         read(document)
@@ -137,11 +137,11 @@ def test_of_two_categories_of_a_name_the_one_with_annotations_counts(read: Read,
 
 def test_entries_of_one_file_become_one_image_and_keep_their_ids(read: Read) -> None:
     document = changed("images", 1, file_name="a.png")
-    found = read(document)
-    (picture,) = found.images
-    assert (picture.id, picture.size) == (1, (100, 50))
-    assert [(one.id, one.annotated) for one in picture.instances] == [(8, True), (9, False)]
-    assert found.notes[0].startswith("image files that are named under several ids: 1, such as 'a.png'")
+    annotations = read(document)
+    (image,) = annotations.images
+    assert (image.id, image.size) == (1, (100, 50))
+    assert [(one.id, one.annotated) for one in image.instances] == [(8, True), (9, False)]
+    assert annotations.notes[0].startswith("image files that are named under several ids: 1, such as 'a.png'")
     document["images"][1] |= {"width": 200, "height": 100}
     with pytest.raises(DatasetError, match=r"one size of 'a.png' .* images 1 and 2 with \(100, 50\) and \(200, 100\)"):
         read(document)
@@ -170,9 +170,9 @@ def test_declared_sizes(read: Read, fields: dict[str, Any], size: tuple[int, int
 
 @pytest.mark.parametrize("box", [None, [], [3, 4, 0, 0], [3, 4, 5, 0]])
 def test_no_box_is_none(read: Read, box: object) -> None:
-    found = read(changed("annotations", 1, bbox=box))
-    assert found.images[1].instances[0].box is None
-    assert found.notes == (("boxes without extent are ignored: 1, the first of annotation 9",) if box else ())
+    annotations = read(changed("annotations", 1, bbox=box))
+    assert annotations.images[1].instances[0].box is None
+    assert annotations.notes == (("boxes without extent are ignored: 1, the first of annotation 9",) if box else ())
 
 
 def test_a_box_with_a_negative_side_is_refused(read: Read) -> None:
@@ -186,9 +186,9 @@ def test_ids_of_every_kind_stay_what_they_are(read: Read, image: int | str, own:
     document = changed("images", 0, id=image)
     document["annotations"][0] |= {"id": own, "image_id": image, "category_id": "x"}
     document["annotations"][1]["category_id"] = document["categories"][0]["id"] = "x"
-    found = read(document)
-    assert (found.images[0].id, found.images[0].instances[0].id) == (image, own)
-    assert found.categories["cat"].id == "x"
+    annotations = read(document)
+    assert (annotations.images[0].id, annotations.images[0].instances[0].id) == (image, own)
+    assert annotations.categories["cat"].id == "x"
 
 
 def test_an_id_as_a_number_and_as_a_text_is_refused_and_said(read: Read) -> None:
@@ -227,11 +227,11 @@ def test_ids_that_are_none_are_refused(read: Read, value: object) -> None:
     ],
 )
 def test_who_made_the_points(read: Read, fields: dict[str, Any], predicted: bool, score: float | None) -> None:
-    found = read(changed("annotations", 0, **fields))
-    (cat,) = found.images[0].instances
+    annotations = read(changed("annotations", 0, **fields))
+    (cat,) = annotations.images[0].instances
     assert (cat.predicted, cat.score) == (predicted, score)
     assert cat.annotated == (not predicted and bool((cat.visibility > 0).any()))
-    assert bool(found.notes) == predicted
+    assert bool(annotations.notes) == predicted
 
 
 @pytest.mark.parametrize("mark", [True, "yes", {}, {"predicted": 1}, {"predicted": True, "accepted": "no"}, [1], 7])
@@ -243,8 +243,8 @@ def test_an_unknown_mark_is_refused(read: Read, mark: object) -> None:
 @pytest.mark.parametrize("missing", ["null", "none"])
 def test_no_annotations_are_none(read: Read, missing: str) -> None:
     document = {key: value for key, value in BASE.items() if key != "annotations"}
-    found = read(document | ({"annotations": None} if missing == "null" else {}))
-    assert not any(picture.instances for picture in found.images)
+    annotations = read(document | ({"annotations": None} if missing == "null" else {}))
+    assert not any(image.instances for image in annotations.images)
 
 
 @pytest.mark.parametrize(

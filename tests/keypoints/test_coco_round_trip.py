@@ -66,16 +66,16 @@ def instances(draw: st.DrawFn) -> Instance:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(objects=st.lists(st.lists(instances(), max_size=4), min_size=1, max_size=4))
 def test_annotations_of_any_format_are_the_same_in_coco(tmp_path: Path, objects: list[list[Instance]]) -> None:
-    pictures = [
+    images = [
         AnnotatedImage(file=f"d/{number}.png", path=tmp_path / f"{number}.png", instances=tuple(own), size=(640, 480))
         for number, own in enumerate(objects)
     ]
-    known = Annotations(path=tmp_path / "a.csv", categories=KINDS, images=pictures)
+    known = Annotations(path=tmp_path / "a.csv", categories=KINDS, images=images)
     first = written(known, [])
     again = read_again(tmp_path, first)
     assert again.categories == KINDS
-    assert [(one.file, one.size) for one in again.images] == [(one.file, one.size) for one in pictures]
-    for one, other in zip(pictures, again.images, strict=True):
+    assert [(one.file, one.size) for one in again.images] == [(one.file, one.size) for one in images]
+    for one, other in zip(images, again.images, strict=True):
         for mine, its in zip(one.instances, other.instances, strict=True):
             assert_same(mine, its)
     # A file that is read and written is the same from then on, to the last digit.
@@ -139,14 +139,14 @@ def test_predictions_go_to_their_own_entries(tmp_path: Path, record: Callable[..
     assert completed["keypoints"] == [10, 20, 2, 0, 0, 0, 0, 0, 0]
     assert (by_id["16"]["image_id"], by_id["17"]["image_id"]) == ("7", "7")
     again = read_again(tmp_path, result)
-    assert {one.id: (one.predicted, one.annotated) for picture in again.images for one in picture.instances} == {
+    assert {one.id: (one.predicted, one.annotated) for image in again.images for one in image.instances} == {
         "11": (False, True),
         "12": (False, True),
         "13": (True, False),
         "16": (True, False),
         "17": (True, False),
     }
-    (score,) = {one.score for picture in again.images for one in picture.instances if one.predicted}
+    (score,) = {one.score for image in again.images for one in image.instances if one.predicted}
     assert score == pytest.approx(0.6)
 
 
@@ -156,7 +156,7 @@ def test_a_person_accepts_by_the_mark(tmp_path: Path, record: Callable[..., Tran
         if entry["id"] == "13":
             entry["semcorr"]["accepted"] = True
     again = read_again(tmp_path, result)
-    accepted = {one.id: one for picture in again.images for one in picture.instances}["13"]
+    accepted = {one.id: one for image in again.images for one in image.instances}["13"]
     assert (accepted.annotated, accepted.predicted) == (True, False)
     assert written(again, []) == result | {"semcorr": {"method": "dift"}}
 
@@ -165,16 +165,16 @@ def test_boxes_of_other_formats_are_completed_and_not_doubled(tmp_path: Path) ->
     PIL.Image.new("RGB", (60, 40)).save(tmp_path / "b.png")
     empty = np.full((3, 2), np.nan)
     box = Instance(category="cat", points=empty, visibility=np.zeros(3, dtype=int), box=(1.0, 2.0, 30.0, 40.0), id="r")
-    pictures = [
+    images = [
         AnnotatedImage(file="gone.png", path=tmp_path / "gone.png", instances=(box,)),  # nothing says its size
         AnnotatedImage(file="b.png", path=tmp_path / "b.png", instances=(box,)),
         AnnotatedImage(file="c.png", path=tmp_path / "c.png", instances=(box,), size=(70, 30)),
     ]
-    found = PredictedObject(
+    predicted = PredictedObject(
         category="cat", names=NAMES["cat"], points=np.full((3, 2), 10.5), confidence=np.ones(3), box=box.box, id="r"
     )
-    record = TransferRecord(file="b.png", path=tmp_path / "b.png", size=(60, 40), objects=(found,))
-    result = written(Annotations(path=tmp_path / "a.json", categories=KINDS, images=pictures), [record])
+    record = TransferRecord(file="b.png", path=tmp_path / "b.png", size=(60, 40), objects=(predicted,))
+    result = written(Annotations(path=tmp_path / "a.json", categories=KINDS, images=images), [record])
     assert [(one["file_name"], one["width"], one["height"]) for one in result["images"]] == [
         ("b.png", 60, 40),
         ("c.png", 70, 30),

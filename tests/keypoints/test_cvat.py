@@ -53,27 +53,27 @@ def read(folder: Path, *content: str, meta: str = META) -> Annotations:
 
 def objects(folder: Path, *content: str) -> list[tuple[str, Any, list[int]]]:
     """Category, box and marks of each object of one image."""
-    found = read(folder, image(0, skeleton(EAR)), image(1, *content)).images[1]
-    return [(one.category, one.box, one.visibility.tolist()) for one in found.instances]
+    annotations = read(folder, image(0, skeleton(EAR)), image(1, *content)).images[1]
+    return [(one.category, one.box, one.visibility.tolist()) for one in annotations.instances]
 
 
-def test_skeletons_keep_marks_places_and_the_order_of_their_label(tmp_path: Path) -> None:
-    found = read(tmp_path, image(3, skeleton(TAIL, EAR, ("paw", 5, 5, 'outside="1"'))))
-    assert found.categories["cat"].keypoints == ("paw", "ear", "tail")
-    assert found.categories["cat"].skeleton == ((1, 2),)
-    (only,) = found.images
+def test_skeletons_keep_marks_points_and_the_order_of_their_label(tmp_path: Path) -> None:
+    annotations = read(tmp_path, image(3, skeleton(TAIL, EAR, ("paw", 5, 5, 'outside="1"'))))
+    assert annotations.categories["cat"].keypoints == ("paw", "ear", "tail")
+    assert annotations.categories["cat"].skeleton == ((1, 2),)
+    (only,) = annotations.images
     assert (only.file, only.id, only.size) == ("3.png", "3", (200, 100))
-    (thing,) = only.instances
-    assert thing.visibility.tolist() == [0, 2, 1]
-    np.testing.assert_array_equal(thing.points, [[np.nan, np.nan], [20, 20], [80, 40]])
-    assert (thing.box, thing.annotated) == (None, True)
+    (instance,) = only.instances
+    assert instance.visibility.tolist() == [0, 2, 1]
+    np.testing.assert_array_equal(instance.points, [[np.nan, np.nan], [20, 20], [80, 40]])
+    assert (instance.box, instance.annotated) == (None, True)
 
 
 def test_labels_that_the_meta_lacks_are_taken_as_they_come(tmp_path: Path) -> None:
     assert read(tmp_path, image(0, skeleton(TAIL, EAR)), meta="").categories["cat"].keypoints == ("tail", "ear")
 
 
-def test_a_box_around_a_skeleton_is_its_box_and_another_is_looked_into(tmp_path: Path) -> None:
+def test_a_box_around_a_skeleton_is_its_box_and_another_is_searched(tmp_path: Path) -> None:
     assert objects(tmp_path, box(0, 0, 10, 10), box(10, 10, 90, 50), skeleton(EAR, TAIL)) == [
         ("cat", (10, 10, 90, 50), [0, 2, 1]),
         ("cat", (0, 0, 10, 10), [0, 0, 0]),
@@ -102,19 +102,21 @@ def test_points_without_a_skeleton(tmp_path: Path) -> None:
     def point(name: str, x: float, y: float, source: str = "manual") -> str:
         return f'<points label="{name}" source="{source}" points="{x},{y}"/>'
 
-    found = read(tmp_path, image(0, point("ear", 10, 10), point("tail", 20, 20)), meta="")
-    assert list(found.categories) == ["object"]
-    np.testing.assert_array_equal(found.images[0].instances[0].points, [[10, 10], [20, 20]])
-    found = read(tmp_path, image(0, box(0, 0, 50, 50), box(60, 0, 99, 50), point("ear", 10, 10), point("ear", 70, 10)))
-    assert [one.visibility.tolist() for one in found.images[0].instances] == [[0, 2, 0]] * 2
+    annotations = read(tmp_path, image(0, point("ear", 10, 10), point("tail", 20, 20)), meta="")
+    assert list(annotations.categories) == ["object"]
+    np.testing.assert_array_equal(annotations.images[0].instances[0].points, [[10, 10], [20, 20]])
+    annotations = read(
+        tmp_path, image(0, box(0, 0, 50, 50), box(60, 0, 99, 50), point("ear", 10, 10), point("ear", 70, 10))
+    )
+    assert [one.visibility.tolist() for one in annotations.images[0].instances] == [[0, 2, 0]] * 2
     with pytest.raises(DatasetError, match=r"'ear' in exactly one of 1 boxes in line 4 .*in none"):
         read(tmp_path, image(0, box(0, 0, 50, 50), point("ear", 70, 10)))
     with pytest.raises(DatasetError, match="'ear' again"):
         read(tmp_path, image(0, point("ear", 10, 10), point("ear", 20, 10)))
     several = '<points label="ear" points="1,2;3,4"/>'
-    found = read(tmp_path, image(0, point("tail", 1, 1, "auto"), several))
-    assert [one.predicted for one in found.images[0].instances] == [True]
-    assert "1 points (several in one shape)" in found.notes[0]
+    annotations = read(tmp_path, image(0, point("tail", 1, 1, "auto"), several))
+    assert [one.predicted for one in annotations.images[0].instances] == [True]
+    assert "1 points (several in one shape)" in annotations.notes[0]
 
 
 def test_what_is_ignored_is_counted(tmp_path: Path) -> None:
@@ -133,10 +135,12 @@ def test_what_a_program_made_is_predicted_until_a_person_changes_it(tmp_path: Pa
         skeleton(("ear", 20, 20, 'outside="1"'), source="auto"),
         *(skeleton(EAR, source=source) for source in ("semi-auto", "manual", "file")),
     ]
-    found = read(tmp_path, *(image(number, one) for number, one in enumerate(made)))
-    marks = [(one.predicted, one.annotated, one.score) for picture in found.images for one in picture.instances]
+    annotations = read(tmp_path, *(image(number, one) for number, one in enumerate(made)))
+    marks = [
+        (one.predicted, one.annotated, one.score) for one_image in annotations.images for one in one_image.instances
+    ]
     assert marks == [(True, False, 0.25), (False, False, None), *[(False, True, None)] * 3]
-    assert found.notes[0].endswith("1; no points are carried over from them")
+    assert annotations.notes[0].endswith("1; no points are carried over from them")
 
 
 @pytest.mark.parametrize(
@@ -196,8 +200,8 @@ def predicted(**changes: Any) -> PredictedObject:
     return PredictedObject(**{**values, **changes})
 
 
-def record_of(file: str, *found: PredictedObject) -> TransferRecord:
-    return TransferRecord(file=file, path=Path(file), size=(200, 100), objects=found)
+def record_of(file: str, *objects: PredictedObject) -> TransferRecord:
+    return TransferRecord(file=file, path=Path(file), size=(200, 100), objects=objects)
 
 
 def test_images_of_another_format(record: Callable[..., TransferRecord]) -> None:
@@ -245,7 +249,7 @@ def test_a_second_round_replaces_what_was_predicted(tmp_path: Path) -> None:
     first, second = known.images[0].instances
     assert (first.id, first.box) == ("skeleton-0+box-0", (0, 0, 50, 50))
     root = written(known, record_of("0.png", predicted(id=second.id)), record_of("1.png", predicted()))
-    sources = [[one.get("source") for one in place.findall("skeleton")] for place in root.findall("image")]
+    sources = [[one.get("source") for one in element.findall("skeleton")] for element in root.findall("image")]
     assert sources == [["manual", "auto"], ["auto"]]
 
 

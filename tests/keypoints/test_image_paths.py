@@ -76,7 +76,7 @@ def test_the_longest_end_of_a_name_leads_to_the_file(tmp_path: Path, name: str, 
         ("zip/b.png", "zip\\b.png"),
     ],
 )
-def test_a_bare_name_is_found_below_the_folder(tmp_path: Path, name: str, file: str) -> None:
+def test_a_bare_name_is_searched_below_the_folder(tmp_path: Path, name: str, file: str) -> None:
     tree(tmp_path / "images", file, "sub/other.png")
     assert paths(tmp_path).find(name) == tmp_path / "images" / file
 
@@ -87,10 +87,10 @@ def test_what_is_not_there_is_said_to_be_missing_inside_the_folder(tmp_path: Pat
     (tmp_path / "annotations").mkdir()
     inside = tmp_path / "annotations" / "images"
     for name in ("../secret.png", "..\\..\\secret.png", str(tmp_path / "secret.png"), f"file://{tmp_path}/secret.png"):
-        found = find(name)
-        assert found.is_relative_to(inside), name
-        assert ".." not in found.parts
-        assert not found.exists()
+        path = find(name)
+        assert path.is_relative_to(inside), name
+        assert ".." not in path.parts
+        assert not path.exists()
     assert find("a/../../elsewhere/secret2.png") == inside / "elsewhere" / "secret2.png"
 
 
@@ -154,12 +154,12 @@ def test_a_file_that_belongs_to_its_own_name_is_nobody_elses(tmp_path: Path) -> 
     )
 
 
-def test_names_in_another_form_are_told(tmp_path: Path) -> None:
+def test_names_in_another_form_are_noted(tmp_path: Path) -> None:
     tree(tmp_path / "images", "a.png", NFD, "c.png")
-    found = paths(tmp_path)
-    found.find_all(["A.png", NFC, "c.png"])
-    assert len(found.notes) == 1
-    assert found.notes[0].startswith(
+    searched = paths(tmp_path)
+    searched.find_all(["A.png", NFC, "c.png"])
+    assert len(searched.notes) == 1
+    assert searched.notes[0].startswith(
         "image names that differ from the file's in case or Unicode normal form: 2, such as 'A.png'"
     )
 
@@ -172,8 +172,8 @@ def test_what_is_no_name_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_several_possible_paths_are_tried_in_order(tmp_path: Path) -> None:
     tree(tmp_path / "images", "day2/a.png")
-    found = paths(tmp_path).find_all(["x"], possible_paths=lambda name: ["day2/0123abcd-a.png", "day2/a.png"])
-    assert found == {"x": tmp_path / "images" / "day2" / "a.png"}
+    located = paths(tmp_path).find_all(["x"], possible_paths=lambda name: ["day2/0123abcd-a.png", "day2/a.png"])
+    assert located == {"x": tmp_path / "images" / "day2" / "a.png"}
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "\ud800.png", "a/" * 3000 + "b.png"])
@@ -182,7 +182,7 @@ def test_names_that_no_system_has_are_missing_files(tmp_path: Path, name: str) -
     assert paths(tmp_path).find(name).parts[-1] == name.split("/")[-1]
 
 
-def test_beside_the_annotations_ends_of_names_are_looked_up(tmp_path: Path) -> None:
+def test_beside_the_annotations_ends_of_names_are_tried(tmp_path: Path) -> None:
     tree(tmp_path, "named/b.png", "images/a.png", "c.png")
     find = paths(tmp_path, "named").find
     assert find("C:\\data\\a.png") == tmp_path / "images" / "a.png"
@@ -190,15 +190,15 @@ def test_beside_the_annotations_ends_of_names_are_looked_up(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_many_files_are_found_fast(tmp_path: Path) -> None:
+def test_many_files_are_indexed_fast(tmp_path: Path) -> None:
     for number in range(20):
         (tmp_path / "images" / f"d{number}").mkdir(parents=True)
         for one in range(500):
             (tmp_path / "images" / f"d{number}" / f"{number}-{one}.png").touch()
     start = time.perf_counter()
-    found = paths(tmp_path).find_all([f"C:\\data\\{number}-{one}.png" for number in range(20) for one in range(500)])
+    located = paths(tmp_path).find_all([f"C:\\data\\{number}-{one}.png" for number in range(20) for one in range(500)])
     assert time.perf_counter() - start < 30  # a search for each name would take an hour
-    assert all(path.is_file() for path in found.values())
+    assert all(path.is_file() for path in located.values())
 
 
 def test_a_huge_folder_that_nobody_named_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,8 +214,8 @@ def test_annotation_files_with_names_of_windows_are_read(tmp_path: Path) -> None
     tree(tmp_path, "images/a.png")
     file = tmp_path / "points.csv"
     file.write_text("image,name,x,y\nC:\\data\\a.png,nose,1,2\n", encoding="utf-8")
-    (picture,) = read_annotations(file, tmp_path / "images").images
-    assert (picture.file, picture.path) == ("C:\\data\\a.png", tmp_path / "images" / "a.png")
+    (image,) = read_annotations(file, tmp_path / "images").images
+    assert (image.file, image.path) == ("C:\\data\\a.png", tmp_path / "images" / "a.png")
     document = {
         "images": [{"id": 1, "file_name": "..\\up\\a.png"}],
         "categories": [{"id": 1, "name": "cat", "keypoints": ["nose"]}],

@@ -49,18 +49,22 @@ def read(folder: Path, content: Any, **files: str) -> Annotations:
 
 def objects(folder: Path, *results: Any) -> list[tuple[str, Any, list[str]]]:
     """Category, box and key-points of each object of one task."""
-    found = read(folder, [task(*results)])
+    annotations = read(folder, [task(*results)])
     return [
         (
             one.category,
             one.box,
-            [name for name, mark in zip(found.categories[one.category].keypoints, one.visibility, strict=True) if mark],
+            [
+                name
+                for name, mark in zip(annotations.categories[one.category].keypoints, one.visibility, strict=True)
+                if mark
+            ],
         )
-        for one in found.images[0].instances
+        for one in annotations.images[0].instances
     ]
 
 
-def picture(path: Path, size: tuple[int, int] = SIZE) -> None:
+def save_image(path: Path, size: tuple[int, int] = SIZE) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     PIL.Image.new("RGB", size).save(path)
 
@@ -69,15 +73,15 @@ def picture(path: Path, size: tuple[int, int] = SIZE) -> None:
 
 
 def test_an_export(tmp_path: Path) -> None:
-    picture(tmp_path / "cat.png")
-    found = read(tmp_path, [task(box(10, 20, 50, 40, id="r"), point("ear", 25, 50), region("choices", "happy"))])
-    (only,) = found.images
+    save_image(tmp_path / "cat.png")
+    annotations = read(tmp_path, [task(box(10, 20, 50, 40, id="r"), point("ear", 25, 50), region("choices", "happy"))])
+    (only,) = annotations.images
     assert only.file == "cat.png"  # the name before the upload
     assert only.size == SIZE
-    (thing,) = only.instances
-    assert (thing.category, thing.box, thing.id) == ("cat", (20, 20, 120, 60), "r")
-    np.testing.assert_array_equal(thing.points, [[50, 50]])
-    assert found.notes == ()
+    (instance,) = only.instances
+    assert (instance.category, instance.box, instance.id) == ("cat", (20, 20, 120, 60), "r")
+    np.testing.assert_array_equal(instance.points, [[50, 50]])
+    assert annotations.notes == ()
 
 
 def test_a_point_belongs_to_its_parent_or_to_the_only_rectangle_around_it(tmp_path: Path) -> None:
@@ -139,16 +143,16 @@ def test_polygons_and_ellipses_hold_points_where_there_are_no_rectangles(tmp_pat
     # A triangle with its right angle at the top left, and an ellipse that is turned to stand upright.
     triangle = region("polygonlabels", "cat", id="t", points=[[0, 0], [50, 0], [0, 100]])
     oval = region("ellipselabels", "dog", id="e", x=75, y=50, radiusX=20, radiusY=10, rotation=90)
-    found = objects(tmp_path, triangle, oval, point("ear", 10, 10), point("ear", 75, 85))
-    assert [(kind, names) for kind, _, names in found] == [("cat", ["ear"]), ("dog", ["ear"])]
-    assert found[0][1] == (0, 0, 100, 100)
-    np.testing.assert_allclose(found[1][1], (140, 10, 160, 90), atol=1e-6)
+    drawn = objects(tmp_path, triangle, oval, point("ear", 10, 10), point("ear", 75, 85))
+    assert [(kind, names) for kind, _, names in drawn] == [("cat", ["ear"]), ("dog", ["ear"])]
+    assert drawn[0][1] == (0, 0, 100, 100)
+    np.testing.assert_allclose(drawn[1][1], (140, 10, 160, 90), atol=1e-6)
     with pytest.raises(DatasetError, match="in none of them"):
         objects(tmp_path, triangle, oval, point("ear", 45, 45))
     mask = region("brushlabels", "cat", id="m", format="rle", rle=[1, 2])
     assert objects(tmp_path, mask, point("ear", 10, 10, parentID="m")) == [("cat", None, ["ear"])]
-    found_notes = read(tmp_path, [task(box(0, 0, 50, 50), triangle, point("ear", 10, 10))]).notes
-    assert found_notes == ("1 regions of the type polygon that are ignored (task 1)",)
+    notes = read(tmp_path, [task(box(0, 0, 50, 50), triangle, point("ear", 10, 10))]).notes
+    assert notes == ("1 regions of the type polygon that are ignored (task 1)",)
 
 
 def test_rectangles_are_turned_about_their_corner_in_pixels(tmp_path: Path) -> None:
@@ -222,12 +226,12 @@ def test_other_kinds_of_exports_say_the_same(tmp_path: Path) -> None:
         "created_at": "2024-05-01T10:00:00Z",
     }
     for content in ([whole], whole, stored, [stored], [small]):
-        found = read(tmp_path, content)
-        (only,) = found.images
+        annotations = read(tmp_path, content)
+        (only,) = annotations.images
         assert (only.file, only.size) == ("a.png", SIZE)
-        (thing,) = only.instances
-        assert (thing.category, thing.box) == ("cat", (0, 0, 100, 50))
-        np.testing.assert_array_equal(thing.points, [[10, 5]])
+        (instance,) = only.instances
+        assert (instance.category, instance.box) == ("cat", (0, 0, 100, 50))
+        np.testing.assert_array_equal(instance.points, [[10, 5]])
 
 
 @pytest.mark.parametrize(
@@ -254,7 +258,7 @@ def test_broken_and_other_files_are_refused_by_name(tmp_path: Path, content: Any
         read(tmp_path, content)
 
 
-def test_the_image_is_the_field_that_looks_like_one(tmp_path: Path) -> None:
+def test_the_image_is_the_field_that_may_be_one(tmp_path: Path) -> None:
     def data(**values: Any) -> list[dict[str, Any]]:
         return [{**task(point("ear", 5, 5)), "data": values}]
 
@@ -290,22 +294,22 @@ def test_an_uploaded_name_is_tried_without_what_the_upload_put_before_it() -> No
     assert possible_paths("folder/0000000b-x.png") == ("folder/0000000b-x.png",)
 
 
-def test_equal_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:
+def test_equal_names_in_several_folders_are_distinguished(tmp_path: Path) -> None:
     for name in ("day1/a.png", "day2/a.png"):
-        picture(tmp_path / "images" / name)
+        save_image(tmp_path / "images" / name)
     both = [
         task(point("ear", 5, 5), image="/data/local-files/?d=day2/a.png"),
         task(image="s3://bucket/all/day1/a.png", number=2),
     ]
-    found = read(tmp_path, both)
-    assert [one.file for one in found.images] == ["day2/a.png", "day1/a.png"]
+    annotations = read(tmp_path, both)
+    assert [one.file for one in annotations.images] == ["day2/a.png", "day1/a.png"]
     both[1]["data"]["image"] = "https://host/day2/a.png?d=day1/a.png"
     with pytest.raises(DatasetError, match=r"task 1: /data/local.* and .*task 2: https"):
         read(tmp_path, both)
 
 
 def test_a_size_that_is_not_declared_is_the_image_s(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     bare = [
         task(
             {key: value for key, value in point("ear", 5, 5).items() if "original" not in key},
@@ -314,10 +318,10 @@ def test_a_size_that_is_not_declared_is_the_image_s(tmp_path: Path) -> None:
         )
         for number, image in enumerate(("a.png", "b.png"))
     ]
-    found = read(tmp_path, bare)
-    np.testing.assert_array_equal(found.images[0].instances[0].points, [[10, 5]])
-    assert found.images[1].instances == ()  # it is listed as missing when its turn comes
-    assert found.notes == (
+    annotations = read(tmp_path, bare)
+    np.testing.assert_array_equal(annotations.images[0].instances[0].points, [[10, 5]])
+    assert annotations.images[1].instances == ()  # it is listed as missing when its turn comes
+    assert annotations.notes == (
         "1 tasks whose regions say no size ('original_width') and whose image is not there (task 1)",
     )
 
@@ -330,10 +334,10 @@ def test_which_annotation_counts_and_what_is_ignored_is_said(tmp_path: Path) -> 
     ]
     second["annotations"] = [{"result": [point("ear", 1, 1)], "was_cancelled": True}]
     second["drafts"] = [{"result": []}]
-    found = read(tmp_path, [first, second])
-    np.testing.assert_array_equal(found.images[0].instances[0].points, [[20, 10]])
-    assert found.images[1].instances == ()
-    assert found.notes == (
+    annotations = read(tmp_path, [first, second])
+    np.testing.assert_array_equal(annotations.images[0].instances[0].points, [[20, 10]])
+    assert annotations.images[1].instances == ()
+    assert annotations.notes == (
         "1 annotations of which a later one of the same task counts (task 1)",
         "1 drafts that nobody submitted (task 2)",
         "1 annotations that were cancelled (task 2)",
@@ -341,10 +345,10 @@ def test_which_annotation_counts_and_what_is_ignored_is_said(tmp_path: Path) -> 
 
 
 def test_rectangles_of_categories_without_key_points_are_left_out_and_counted(tmp_path: Path) -> None:
-    found = read(tmp_path, [task(box(0, 0, 50, 50), point("ear", 5, 5), box(60, 60, 9, 9, label="ball"))])
-    assert [one.category for one in found.images[0].instances] == list(found.categories) == ["cat"]
-    assert found.notes == ("1 regions of categories without key-points that are ignored (task 1)",)
-    assert 'value="ball"' in label_studio.labelling_config(found)
+    annotations = read(tmp_path, [task(box(0, 0, 50, 50), point("ear", 5, 5), box(60, 60, 9, 9, label="ball"))])
+    assert [one.category for one in annotations.images[0].instances] == list(annotations.categories) == ["cat"]
+    assert annotations.notes == ("1 regions of categories without key-points that are ignored (task 1)",)
+    assert 'value="ball"' in label_studio.labelling_config(annotations)
 
 
 # Predictions, and the way back.
@@ -360,8 +364,8 @@ def predicted(name: str = "ear", confidence: float = 0.9, **changes: Any) -> Pre
     return PredictedObject(**{**values, **changes})
 
 
-def record(file: str, *found: PredictedObject) -> TransferRecord:
-    return TransferRecord(file=file, path=Path(file), size=SIZE, objects=found)
+def record(file: str, *objects: PredictedObject) -> TransferRecord:
+    return TransferRecord(file=file, path=Path(file), size=SIZE, objects=objects)
 
 
 def written(folder: Path, known: Annotations, *records: TransferRecord) -> tuple[list[dict[str, Any]], Annotations]:
@@ -384,7 +388,7 @@ def project(folder: Path) -> Annotations:
     for number, entry in enumerate(entries):
         entry["data"] = {"img": f"/data/upload/3/0000000{number}-{number}.png", "text": "hello"}
         entry["meta"] = {"note": number}
-        picture(folder / f"{number}.png")
+        save_image(folder / f"{number}.png")
     return read(folder, entries)
 
 
@@ -437,12 +441,12 @@ def test_what_a_person_submitted_from_a_prediction_is_an_annotation(tmp_path: Pa
         one["annotations"] = [{"result": one["predictions"][0]["result"]}]
     accepted = read(tmp_path, tasks)
     assert list(accepted.categories) == ["cat"]
-    assert [[thing.annotated for thing in one.instances] for one in accepted.images] == [[True]] * 3
+    assert [[instance.annotated for instance in one.instances] for one in accepted.images] == [[True]] * 3
     assert accepted.notes == ()
     for one in tasks[1:]:
         one["annotations"] = [{"result": [box(0, 0, 50, 50, id="new"), point("ear", 5, 5, parentID="new")]}]
     redrawn = read(tmp_path, tasks)
-    assert [[thing.id for thing in one.instances] for one in redrawn.images] == [["r0"], ["new"], ["new"]]
+    assert [[instance.id for instance in one.instances] for one in redrawn.images] == [["r0"], ["new"], ["new"]]
     assert redrawn.notes == ("2 predicted objects that annotations of the same task have replaced (task 8, task 9)",)
 
 
@@ -473,7 +477,7 @@ def test_images_of_another_format_become_tasks(record: Callable[..., TransferRec
     assert entry["data"] == {"image": "b.png"}
     (prediction,) = entry["predictions"]
     assert prediction["score"] == pytest.approx(0.6)
-    rectangle, ear = prediction["result"]  # the tail is not sure enough, and the paw was not found
+    rectangle, ear = prediction["result"]  # the tail is not confident enough, and no support shows the paw
     assert rectangle["value"] == {
         "x": 10,
         "y": 10,
@@ -487,9 +491,9 @@ def test_images_of_another_format_become_tasks(record: Callable[..., TransferRec
     tasks = list(label_studio.tasks([loose], known, min_confidence=0.2, version="semcorr dift"))
     path = tmp_path / "out.json"
     path.write_text(json.dumps(tasks), encoding="utf-8")
-    (thing,) = read_annotations(path).images[0].instances
-    assert (thing.category, thing.predicted, thing.score) == ("cat", True, pytest.approx(0.6))
-    np.testing.assert_allclose(thing.points, [[10.5, 20.5], [30.25, 40.75]], atol=1e-3)
+    (instance,) = read_annotations(path).images[0].instances
+    assert (instance.category, instance.predicted, instance.score) == ("cat", True, pytest.approx(0.6))
+    np.testing.assert_allclose(instance.points, [[10.5, 20.5], [30.25, 40.75]], atol=1e-3)
 
 
 def test_names_cannot_break_out_of_the_configuration() -> None:

@@ -16,19 +16,19 @@ from semcorr.transfer import export
 def test_a_table(tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text("image,name,x,y\na.png,ear,1.5,2\na.png,tail,3,4\nb.png,paw,5,6\n", encoding="utf-8")
-    found = read_annotations(path)
-    assert found.categories["object"].keypoints == ("ear", "tail", "paw")
-    (thing,) = found.images[0].instances
-    np.testing.assert_array_equal(thing.points, [[1.5, 2], [3, 4], [np.nan, np.nan]])
-    assert thing.visibility.tolist() == [2, 2, 0]
-    assert found.images[0].path == tmp_path / "a.png"
+    annotations = read_annotations(path)
+    assert annotations.categories["object"].keypoints == ("ear", "tail", "paw")
+    (instance,) = annotations.images[0].instances
+    np.testing.assert_array_equal(instance.points, [[1.5, 2], [3, 4], [np.nan, np.nan]])
+    assert instance.visibility.tolist() == [2, 2, 0]
+    assert annotations.images[0].path == tmp_path / "a.png"
 
 
 def test_a_table_with_categories_from_a_spreadsheet(tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_bytes("\ufeffImage,Category,Name,X,Y\r\na.png,cat,ear,1,2\r\na.png,dog,ear,3,4\r\n".encode())
-    found = read_annotations(path)
-    assert [thing.category for thing in found.images[0].instances] == ["cat", "dog"]
+    annotations = read_annotations(path)
+    assert [instance.category for instance in annotations.images[0].instances] == ["cat", "dog"]
 
 
 def test_further_columns_of_a_table(tmp_path: Path) -> None:
@@ -43,13 +43,13 @@ def test_further_columns_of_a_table(tmp_path: Path) -> None:
         "b.png,cat,2,ear,1,1,2,accepted,0.9",
     ]
     path.write_text("\n".join(lines), encoding="utf-8")
-    found = read_annotations(path)
-    first, second = found.images[0].instances
+    annotations = read_annotations(path)
+    first, second = annotations.images[0].instances
     assert (first.visibility.tolist(), first.predicted, first.score) == ([1, 0], False, None)
     assert (second.visibility.tolist(), second.predicted, second.score) == ([2, 2], True, 0.5)
     np.testing.assert_array_equal(second.points, [[5, 6], [7, 8]])
-    assert [(one.annotated, one.predicted) for one in found.images[1].instances] == [(True, False)]
-    assert "predicted and not annotated (column 'predicted'): 2" in found.notes[0]
+    assert [(one.annotated, one.predicted) for one in annotations.images[1].instances] == [(True, False)]
+    assert "predicted and not annotated (column 'predicted'): 2" in annotations.notes[0]
 
 
 def test_a_table_is_read_as_it_was_written(record: Callable[..., TransferRecord], tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_table_is_read_as_it_was_written(record: Callable[..., TransferRecord]
     (made,) = again.images[1].instances
     assert (made.predicted, made.score, made.visibility.tolist()) == (True, 0.6, [2, 0, 0])
     np.testing.assert_array_equal(made.points, [[10.5, 20.5], [np.nan, np.nan], [np.nan, np.nan]])
-    # What was hardly found is told as well.
+    # Points of low confidence are written as well.
     assert "b.png,cat,1,tail,30.25,40.75,0,0.3000,1,0.6000" in path.read_text(encoding="utf-8")
     # And a second round replaces it.
     (path,) = export.write(
@@ -100,25 +100,25 @@ def test_a_table_is_read_as_it_was_written(record: Callable[..., TransferRecord]
         ('image,name,x,y\n"a.png,ear,1,2\n', "expected"),
     ],
 )
-def test_broken_tables_are_told(tmp_path: Path, text: str, message: str) -> None:
+def test_broken_tables_are_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "points.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DatasetError, match=message):
         read_annotations(path)
 
 
-def test_a_name_that_no_system_has_is_a_missing_picture(tmp_path: Path) -> None:
+def test_a_name_that_no_system_has_is_a_missing_image(tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text(f"image,name,x,y\n{'x' * 300}.png,ear,1,2\n", encoding="utf-8")
-    (picture,) = read_annotations(path).images
-    assert not picture.file.startswith("/")
+    (image,) = read_annotations(path).images
+    assert not image.file.startswith("/")
     path.write_text("image,name,x,y\na.png,ear,1,\n", encoding="utf-8")
     with pytest.raises(DatasetError):
         read_annotations(path)
 
 
 @pytest.mark.parametrize("x", ["1e999", "nan", "9" * 400])
-def test_numbers_that_are_none_are_told(tmp_path: Path, x: str) -> None:
+def test_numbers_that_are_none_are_refused(tmp_path: Path, x: str) -> None:
     path = tmp_path / "points.csv"
     path.write_text(f"image,name,x,y\na.png,ear,{x},2\n", encoding="utf-8")
     with pytest.raises(DatasetError, match="expected x and y in line 2 as 2 numbers"):
