@@ -22,7 +22,7 @@ STAGES: tuple[Stage, ...] = ("describe", "locate")
 PLAIN = "plain"
 """The name of the published procedure among the presets."""
 
-_STAGE_NAMES = {"describe": "learn", "locate": "locate"}
+_STAGE_NAMES = {"describe": "optimize", "locate": "locate"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,7 +169,7 @@ def follow(
 
     Args:
         call: what is run, with the progress callback that it is to tell its steps to.
-        watched: "learn" or "locate": the steps' name.
+        watched: "optimize" or "locate": the steps' name.
         model: whose networks are watched.
         longest: seconds; a call that is going to take longer is stopped as soon as ``least`` readings are there.
         least: how many readings are needed to work out the rest.

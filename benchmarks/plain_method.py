@@ -81,8 +81,8 @@ class PlainMatcher:
         frame = squash(source.tensor(), self.side)
         in_frame = scale_points(checked, source.size, (self.side, self.side))
         draws = SeededStreams(self.settings.seed, source.sha256, checked)
-        shared = [draws.shared("learn")] if self.settings.optimize_crops else []
-        positions = [stream.place() for stream in shared for _ in range(self.settings.optimize_crops or 0)]
+        shared = [draws.shared("optimize")] if self.settings.optimize_crops else []
+        positions = [stream.position() for stream in shared for _ in range(self.settings.optimize_crops or 0)]
         latent = (self.model.vae.config.latent_channels, *(self.side // self.model.vae_factor,) * 2)
         always = [stream.noise(latent, self.settings.noise) for stream in shared for _ in positions]
         bank = list(
@@ -92,7 +92,7 @@ class PlainMatcher:
         total, optimized = len(rows) * self.settings.steps, []
         with _in_the_open(self.model, self.layers) as kept:
             for number, (point, round_) in enumerate(rows):
-                stream, losses = draws.learning(point, round_), []
+                stream, losses = draws.optimizing(point, round_), []
                 start = stream.embedding(self.tokens, self.model.context_dim)
                 embedding = start[None].to(self.model.device).requires_grad_()
                 adam = torch.optim.Adam([embedding], lr=self.settings.lr)
@@ -103,7 +103,7 @@ class PlainMatcher:
                     adam.zero_grad()
                     losses.append(loss.detach().cpu())
                     if progress is not None:
-                        progress("learn", number * self.settings.steps + step + 1, total, loss=float(losses[-1]))
+                        progress("optimize", number * self.settings.steps + step + 1, total, loss=float(losses[-1]))
                 optimized.append((embedding.detach()[0].cpu(), torch.stack(losses)))
         shape = (len(checked), self.settings.rounds)
         embeddings, all_losses = (torch.stack(values).unflatten(0, shape) for values in zip(*optimized, strict=True))

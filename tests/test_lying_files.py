@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.fuzzing import corpus, networks
+from benchmarks.replay import read_record
 from semcorr.datasets import own, pf_willow, spair
 from semcorr.errors import DatasetError, ImageError, ModelError, QueryError
 from semcorr.imaging.geometry import Crop
 from semcorr.imaging.image import known_formats, load_image
 from semcorr.matchers.prompt.latent_cache import CachedLatents, LatentCache
-from semcorr.matchers.prompt.replay import read_record
 from semcorr.models.diffusion.load import load_checkpoint
 from semcorr.models.diffusion.load_single_file import unet_widths, vae_widths
 from semcorr.models.dino import VisionModel

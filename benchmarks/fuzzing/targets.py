@@ -15,6 +15,7 @@ import torch
 from benchmarks.fuzzing import corpus, mutate, networks
 from benchmarks.fuzzing.of_networks import checkpoints
 from benchmarks.fuzzing.target import Target
+from benchmarks.replay import read_record
 from semcorr.cli.options import parse_settings
 from semcorr.datasets import ap10k, cub, own, pf_pascal, pf_willow, spair
 from semcorr.datasets.archive import unpack
@@ -28,7 +29,6 @@ from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.keypoints.read import read_annotations
 from semcorr.matchers.prompt.latent_cache import CachedLatents, LatentCache
 from semcorr.matchers.prompt.presets import preset
-from semcorr.matchers.prompt.replay import read_record
 from semcorr.matchers.results import Matches, Query
 from semcorr.matchers.wrappers.calibration import Calibration
 from semcorr.settings import override

@@ -17,7 +17,7 @@ from semcorr.toy.scenes import first_scenes
 
 def endless(job: Job) -> None:
     for step in range(100_000):
-        job("learn", step, 100_000, loss=1 / (step + 1))
+        job("optimize", step, 100_000, loss=1 / (step + 1))
         time.sleep(0.005)
 
 

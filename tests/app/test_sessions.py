@@ -195,7 +195,7 @@ def test_work_goes_on_over_a_reload_and_ends_when_the_page_stays_away(monkeypatc
 
     def endless(job: Job) -> None:
         while True:
-            job("learn", 1, 2)
+            job("optimize", 1, 2)
             time.sleep(0.01)
 
     try:

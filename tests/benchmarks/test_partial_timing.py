@@ -107,14 +107,14 @@ class _Call:
         progress("encode", 1, 1)
         for step in range(1, 11):
             self.reached = step
-            progress("learn", 3 * step, 30, loss=0.0)
+            progress("optimize", 3 * step, 30, loss=0.0)
         return "done"
 
 
 def test_a_call_that_is_quick_is_followed_to_its_end(tiny_model: DiffusionModel):
     calls = []
     trace, result = follow(
-        _Call(), "learn", tiny_model, longest=60, least=2, draws=NONE, progress=lambda *what, **_: calls.append(what)
+        _Call(), "optimize", tiny_model, longest=60, least=2, draws=NONE, progress=lambda *what, **_: calls.append(what)
     )
     assert (result, trace.finished, trace.total) == ("done", True, 30)
     assert [reading.done for reading in trace.readings] == [*range(3, 33, 3), 30]
@@ -123,7 +123,7 @@ def test_a_call_that_is_quick_is_followed_to_its_end(tiny_model: DiffusionModel)
 
 def test_a_call_that_takes_too_long_is_stopped_when_enough_is_known(tiny_model: DiffusionModel):
     call = _Call()
-    trace, result = follow(call, "learn", tiny_model, longest=0, least=4, draws=NONE)
+    trace, result = follow(call, "optimize", tiny_model, longest=0, least=4, draws=NONE)
     assert (result, trace.finished, call.reached) == (None, False, 4)
     assert trace.cost(NONE).units == 30
 
@@ -133,4 +133,4 @@ def test_errors_of_the_call_come_through(tiny_model: DiffusionModel):
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        follow(broken, "learn", tiny_model, longest=1, least=1, draws=NONE)
+        follow(broken, "optimize", tiny_model, longest=1, least=1, draws=NONE)

@@ -86,7 +86,7 @@ def test_progress_is_reported_by_step_and_by_crop(tiny_model: DiffusionModel, so
     plain = PlainMatcher(tiny_model, override(preset("paper", "sd1"), resolution=64, steps=2, rounds=2, locate_crops=4))
     described = plain.describe(source, POINTS[:1], progress=lambda *step, **_: calls.append(step))
     plain.locate(described, target, progress=lambda *step, **_: calls.append(step))
-    assert calls[:4] == [("learn", done, 4) for done in (1, 2, 3, 4)]
+    assert calls[:4] == [("optimize", done, 4) for done in (1, 2, 3, 4)]
     assert calls[4:] == [("locate", done, 8) for done in range(1, 9)]
 
 

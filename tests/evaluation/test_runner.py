@@ -105,7 +105,7 @@ def test_stopped_and_continued_is_the_same(birds: Dataset, whole: Sequence[PairR
 
 def test_stopping_within_a_source_is_no_failure(birds: Dataset, tmp_path: Path) -> None:
     def stop(stage: str, done: int, total: int, **info: object) -> None:
-        if stage == "learn":
+        if stage == "optimize":
             raise StopHereError
 
     with pytest.raises(StopHereError):

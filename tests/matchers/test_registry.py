@@ -33,7 +33,7 @@ def test_both_halves_in_one_call_are_what_they_are_apart(tiny_sd: Path):
     assert np.array_equal(once.points, again.points)
     assert np.array_equal(once.heatmaps, again.heatmaps)
     assert once.names == ("tip",)
-    assert list(dict.fromkeys(seen)) == ["learn", "locate"]
+    assert list(dict.fromkeys(seen)) == ["optimize", "locate"]
 
 
 def test_python_and_the_shell_have_one_default() -> None:

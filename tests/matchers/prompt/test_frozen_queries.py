@@ -10,9 +10,9 @@ from semcorr.imaging.geometry import Crop, squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, fast, override, paper
 from semcorr.matchers.prompt.attention_reader import AttentionReader
-from semcorr.matchers.prompt.crops import CropLatents, crop_range
-from semcorr.matchers.prompt.frozen_queries import FrozenCrops, frozen_crops, shared_crops
-from semcorr.matchers.prompt.optimize import learn
+from semcorr.matchers.prompt.crops import CropLatents, containing, crop_range
+from semcorr.matchers.prompt.frozen_queries import FrozenQueries, shared_crops
+from semcorr.matchers.prompt.optimize import optimize
 from semcorr.matchers.prompt.random_streams import SeededStream, SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.attention import attention_to
@@ -61,9 +61,9 @@ def test_a_row_learns_what_it_learns_written_out(model: DiffusionModel, frozen: 
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededStreams(7, "image", points.numpy())
-    learned = learn(reader, CropLatents(model, frame), points, draws, batch=4)
+    learned = optimize(reader, CropLatents(model, frame), points, draws, batch=4)
 
-    shared = draws.shared("learn")
+    shared = draws.shared("optimize")
     crops = [Crop(left=left, top=top, width=119, height=119) for left, top in [(0, 0), (0, 9), (9, 0), (9, 9)]]
     noisy = [
         model.add_noise(model.encode(crop.cut(frame, 128)[None]), shared.noise((4, 16, 16), "gaussian")[None], 140)
@@ -71,7 +71,7 @@ def test_a_row_learns_what_it_learns_written_out(model: DiffusionModel, frozen: 
     ]
     neutral = torch.zeros(1, 77, model.context_dim)
     queries = [model.queries(one, 140, neutral, reader.layers) for one in noisy]
-    stream = draws.learning(0, 1)
+    stream = draws.optimizing(0, 1)
     embedding = stream.embedding(6, model.context_dim)[None].requires_grad_()
     adam = torch.optim.Adam([embedding], lr=frozen.lr)
     for step in range(3):
@@ -129,7 +129,8 @@ def test_located_maps_are_the_mean_over_the_shared_crops(
     matches = matcher.locate(query, target)
     reader, model = AttentionReader(matcher.model, frozen), matcher.model
     latents = CropLatents(model, squash(target.tensor(), 128))
-    shared = frozen_crops(reader, latents, "locate", SeededStreams(frozen.seed, target.sha256, query.points))
+    streams = SeededStreams(frozen.seed, target.sha256, query.points)
+    shared = FrozenQueries.of_image(reader, latents, "locate", streams)
     assert [(crop.left, crop.top) for crop in shared.crops[:4]] == [(0, 0), (0, 9), (9, 0), (9, 9)]
     total, count = torch.zeros(128, 128), torch.zeros(128, 128)
     for crop, queries in zip(shared.crops, shared.queries, strict=True):
@@ -153,17 +154,16 @@ def test_progress_counts_up_to_its_totals(matcher: PromptMatcher, source: Image,
 
     query = matcher.describe(source, POINTS[:2], progress=progress)
     assert told.pop("queries") == [(4, 4)]
-    assert told.pop("learn")[-1] == (12, 12)
+    assert told.pop("optimize")[-1] == (12, 12)
     matcher.locate(query, target, progress=progress)
     assert told == {"queries": [(4, 5), (5, 5)], "locate": [(20, 20)]}
 
 
 def test_every_point_of_the_frame_is_in_a_shared_crop():
     crops = shared_crops(SeededStream(torch.Generator().manual_seed(0)), 4, resolution=128, fraction=0.5)
-    shared = FrozenCrops(crops=tuple(crops), queries=())
     places = torch.tensor([(0.0, 0.0), (128.0, 128.0), (64.0, 64.0), (0.0, 128.0), (63.9, 64.1)], dtype=torch.float64)
-    assert shared.containing(places).any(dim=1).all()
-    assert shared.containing(places)[0].tolist() == [True, False, False, False]
+    assert containing(crops, places).any(dim=1).all()
+    assert containing(crops, places)[0].tolist() == [True, False, False, False]
 
 
 def test_a_crop_of_the_whole_frame_has_one_corner():
@@ -184,7 +184,7 @@ def test_shared_places_give_every_allowed_crop_the_same_chance():
 def test_places_are_uniform():
     """Of 4,000 in a 4 x 4 grid each cell expects 250 with a deviation of 15.3: five of them is the bound."""
     stream = SeededStream(torch.Generator().manual_seed(0))
-    cells = Counter((int(4 * x), int(4 * y)) for x, y in (stream.place() for _ in range(4000)))
+    cells = Counter((int(4 * x), int(4 * y)) for x, y in (stream.position() for _ in range(4000)))
     assert len(cells) == 16
     assert max(abs(count - 250) for count in cells.values()) < 77
 

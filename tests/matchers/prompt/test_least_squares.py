@@ -8,7 +8,7 @@ from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, fast, override, paper
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
-from semcorr.matchers.prompt.frozen_queries import frozen_crops
+from semcorr.matchers.prompt.frozen_queries import FrozenQueries
 from semcorr.matchers.prompt.least_squares import solve_token
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
@@ -24,10 +24,11 @@ def test_the_token_solves_the_problem_written_out(model: DiffusionModel, setting
     """One equation a crop, layer, head and position, given to numpy's least squares."""
     reader = AttentionReader(model, settings)
     draws = SeededStreams(0, "image", np.zeros((1, 2)))
-    shared = frozen_crops(reader, CropLatents(reader.model, squash(source.tensor(), 128)), "learn", draws)
+    latents = CropLatents(reader.model, squash(source.tensor(), 128))
+    shared = FrozenQueries.of_image(reader, latents, "optimize", draws)
     points = [torch.tensor([30.0, 40.0]), torch.tensor([3.0, 126.0])]
     embeddings = torch.randn(2, 4, model.context_dim, generator=torch.Generator().manual_seed(1))
-    solved = solve_token(reader, shared, points, embeddings)
+    solved = solve_token(reader, shared.crops, shared.queries, points, embeddings)
     torch.testing.assert_close(solved[:, [0, 1, 3]], embeddings[:, [0, 1, 3]], rtol=0, atol=0)
 
     unit = torch.eye(model.context_dim)[None]

@@ -8,7 +8,7 @@ from matchers.prompt.leading import crops_lead
 from semcorr.imaging.geometry import Crop, squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
-from semcorr.matchers.prompt.aggregate import Aggregator, first_confidence
+from semcorr.matchers.prompt.aggregate import MapAggregator, uncalibrated_confidence
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.locate import fuse_layers, locate_rows
@@ -103,10 +103,10 @@ def test_fusing_layers_follows_its_definition():
 
 
 def _summary_of(rows: list[torch.Tensor], settings: PromptSettings, rounds: int):
-    summary = Aggregator(override(settings, rounds=rounds))
+    aggregator = MapAggregator(override(settings, rounds=rounds))
     for maps in rows:
-        summary.add(maps)
-    return summary.found()
+        aggregator.add(maps)
+    return aggregator.predictions()
 
 
 def test_a_points_map_is_the_mean_over_its_rounds_and_layers(settings: PromptSettings):
@@ -136,10 +136,10 @@ def test_confidence_falls_as_rounds_disagree_and_as_the_peak_sinks():
     together = torch.tensor([[50.0, 50.0], [50.0, 50.0], [50.0, 50.0]])
     apart = torch.tensor([[50.0, 50.0], [50.0, 55.0], [80.0, 50.0]])
     height = torch.tensor(0.64)
-    assert float(first_confidence(together, height, side=100)) == pytest.approx(0.8)
-    assert float(first_confidence(together, torch.tensor(0.16), side=100)) == pytest.approx(0.4)
+    assert float(uncalibrated_confidence(together, height, side=100)) == pytest.approx(0.8)
+    assert float(uncalibrated_confidence(together, torch.tensor(0.16), side=100)) == pytest.approx(0.4)
     # Pairs at 5, 30 and sqrt(925) px with s = 5 px: exp(-1/2), exp(-18), exp(-18.5).
     expected = (0.64 * (0.6065306597 + 1.5e-8 + 0.9e-8) / 3) ** 0.5
-    assert float(first_confidence(apart, height, side=100)) == pytest.approx(expected, rel=1e-4)
-    assert float(first_confidence(together[:1], height, side=100)) == pytest.approx(0.8)
-    assert float(first_confidence(together, torch.tensor(1.7), side=100)) == 1.0
+    assert float(uncalibrated_confidence(apart, height, side=100)) == pytest.approx(expected, rel=1e-4)
+    assert float(uncalibrated_confidence(together[:1], height, side=100)) == pytest.approx(0.8)
+    assert float(uncalibrated_confidence(together, torch.tensor(1.7), side=100)) == 1.0

@@ -13,7 +13,7 @@ from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
 from semcorr.matchers.prompt.attention_reader import AttentionReader
-from semcorr.matchers.prompt.matcher import row_bytes
+from semcorr.matchers.prompt.batch_size import row_bytes
 from semcorr.matchers.results import Query
 from semcorr.models.diffusion import DiffusionModel
 
@@ -185,8 +185,8 @@ def test_gradient_checkpointing_changes_rounding_only(
 
 def test_more_rows_fit_with_gradient_checkpointing(model: DiffusionModel, settings: PromptSettings):
     plain, saving = (AttentionReader(model, settings, gradient_checkpointing=choice) for choice in (False, True))
-    assert row_bytes(saving, learning=True) < 0.75 * row_bytes(plain, learning=True)
-    assert row_bytes(saving, learning=False) == row_bytes(plain, learning=False)
+    assert row_bytes(saving, optimizing=True) < 0.75 * row_bytes(plain, optimizing=True)
+    assert row_bytes(saving, optimizing=False) == row_bytes(plain, optimizing=False)
 
 
 def test_a_saved_and_reloaded_query_gives_identical_matches(

@@ -10,7 +10,7 @@ from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
-from semcorr.matchers.prompt.optimize import learn, row_losses
+from semcorr.matchers.prompt.optimize import row_losses
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 
@@ -61,9 +61,9 @@ def test_a_batch_learns_what_its_rows_learn_alone_with_their_own_adam(
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededStreams(7, "image", points.numpy())
-    learned = learn(reader, CropLatents(model, frame), points, draws, batch=4)
+    learned = optimize(reader, CropLatents(model, frame), points, draws, batch=4)
 
-    stream = draws.learning(1, 1)
+    stream = draws.optimizing(1, 1)
     embedding = stream.embedding(77, 64)[None].requires_grad_()
     adam = torch.optim.Adam([embedding], lr=settings.lr)
     for step in range(3):
@@ -96,7 +96,7 @@ def test_the_batch_size_changes_rounding_only(
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededStreams(0, "image", points.numpy())
-    whole, parts = (learn(reader, CropLatents(model, frame), points, draws, batch=size) for size in (4, batch))
+    whole, parts = (optimize(reader, CropLatents(model, frame), points, draws, batch=size) for size in (4, batch))
     assert_close_to_scale(parts.embeddings, whole.embeddings)
     torch.testing.assert_close(parts.losses, whole.losses, rtol=1e-4, atol=0)
 
@@ -105,14 +105,14 @@ def test_progress_counts_up_to_its_total(model: DiffusionModel, settings: Prompt
     seen: list[tuple[int, int]] = []
 
     def progress(stage: str, done: int, total: int, **info: object) -> None:
-        assert stage == "learn"
+        assert stage == "optimize"
         assert isinstance(info["loss"], float)
         seen.append((done, total))
 
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededStreams(0, "image", points.numpy())
     latents = CropLatents(model, squash(source.tensor(), 128))
-    learn(AttentionReader(model, settings), latents, points, draws, batch=3, progress=progress)
+    optimize(AttentionReader(model, settings), latents, points, draws, batch=3, progress=progress)
     assert seen == [(3, 12), (6, 12), (9, 12), (10, 12), (11, 12), (12, 12)]
 
 

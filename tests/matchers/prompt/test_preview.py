@@ -28,8 +28,8 @@ def test_looking_changes_no_result(
     seen: list[np.ndarray] = []
 
     def looking(stage: str, done: int, total: int, **info: object) -> None:
-        if stage == "learn":
-            look = info["look"]
+        if stage == "optimize":
+            look = info["preview"]
             assert isinstance(look, AttentionPreview)
             assert look.points == (0, 1)
             seen.append(look())
@@ -50,8 +50,8 @@ def test_it_shows_the_point_that_is_learned(model: DiffusionModel, settings: Pro
     last: list[np.ndarray] = []
 
     def looking(stage: str, done: int, total: int, **info: object) -> None:
-        if stage == "learn" and done == total:
-            last.append(info["look"]())  # type: ignore[operator]
+        if stage == "optimize" and done == total:
+            last.append(info["preview"]())  # type: ignore[operator]
 
     matcher.describe(source, POINTS, progress=looking)
     side = last[0].shape[1]
@@ -66,7 +66,7 @@ def test_a_terminal_is_told_the_loss_alone(capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr("semcorr.cli.console._SECONDS_BETWEEN_LINES", 0.0)
     with TerminalProgress() as progress:
         for done in (1, 2):
-            progress("learn", done, 2, loss=0.25, look=lambda: pytest.fail("nobody asked"))
+            progress("optimize", done, 2, loss=0.25, preview=lambda: pytest.fail("nobody asked"))
     told = capsys.readouterr().err
     assert "loss 0.25" in told
-    assert "look" not in told
+    assert "preview" not in told

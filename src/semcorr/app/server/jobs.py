@@ -125,7 +125,7 @@ class Job:
         """
         if self._cancelled.is_set() or self._abandoned():
             raise Cancelled
-        now, loss, preview = time.monotonic(), info.get("loss"), info.get("look")
+        now, loss, preview = time.monotonic(), info.get("loss"), info.get("preview")
         with self._lock:
             if stage != self._stage or done < self._done:
                 self._began = now

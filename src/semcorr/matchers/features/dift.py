@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from semcorr.errors import ModelError, SettingsError
+from semcorr.errors import SettingsError
 from semcorr.imaging.geometry import squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.features.matcher import FeatureMatcher
 from semcorr.matchers.features.settings import DiftSettings
 from semcorr.matchers.seeds import seeded_generator
 from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.diffusion.prompt_context import prompt_context
 from semcorr.models.memory import in_batches
 from semcorr.progress import Progress
 from semcorr.settings import override
@@ -85,7 +86,7 @@ def dift_features(
     """Return a picture's features; as :meth:`DiftMatcher.features`."""
     frame = squash(image.tensor(), settings.resolution or model.resolution)
     latents = model.encode(frame[None])
-    context = _context(model, settings.prompt)
+    context = prompt_context(model, settings.prompt, setting="prompt", instead="prompt=null: a context of zeros")
     generator = seeded_generator(f"dift|{settings.seed}|{image.sha256}")
     noise = torch.randn(settings.samples, *latents.shape[1:], generator=generator)
 
@@ -105,15 +106,3 @@ def dift_features(
             progress("features", done, settings.samples)
     assert total is not None  # noqa: S101  # there is a sample at least
     return total / settings.samples
-
-
-def _context(model: DiffusionModel, prompt: str | None) -> Float[Tensor, "1 tokens dim"]:
-    if prompt is None:
-        return torch.zeros(1, model.context_tokens, model.context_dim)
-    try:
-        return model.encode_text([prompt])
-    except ModelError as error:
-        raise SettingsError(
-            f"Setting 'prompt': expected a model with a text encoder for {prompt!r} ({error}). Without one, use "
-            "prompt=null: a context of zeros."
-        ) from error

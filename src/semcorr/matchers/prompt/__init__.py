@@ -2,7 +2,6 @@
 
 from semcorr.matchers.prompt.matcher import PromptMatcher
 from semcorr.matchers.prompt.presets import PRESETS, fast, paper, preset, reference
-from semcorr.matchers.prompt.replay import Replay, replay
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.settings import override
 
@@ -10,11 +9,9 @@ __all__ = [
     "PRESETS",
     "PromptMatcher",
     "PromptSettings",
-    "Replay",
     "fast",
     "override",
     "paper",
     "preset",
     "reference",
-    "replay",
 ]

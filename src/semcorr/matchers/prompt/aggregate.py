@@ -1,4 +1,4 @@
-"""From every embedding's maps to one point, one heat map and one confidence for each query point."""
+"""Aggregate the maps of all embeddings to one point, one heat map and one confidence for each query point."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,8 +17,8 @@ AGREEMENT_SCALE = 0.05
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Found:
-    """Results in pixels of the model frame, on the CPU."""
+class Predictions:
+    """What is predicted for each query point, in pixels of the model frame, on the CPU."""
 
     points: Float[Tensor, "points 2"]
     confidence: Float[Tensor, " points"]
@@ -28,13 +28,16 @@ class Found:
     after_rounds: Float[Tensor, "points rounds 2"]
 
 
-class Aggregator:
+class MapAggregator:
     """Takes the maps of (point, round) rows, point-major, and keeps only what is reported.
 
     Maps are averaged over a point's embeddings, then over layers (``fusion``); the peak is the point (paper section
-    3.3). Rounds and layers alone are told by the middles of their largest pixels, whatever the setting ``peak``.
-    ``grid`` is the (columns, rows) of cells that the maps were enlarged from, in which peaks are refined. ``on_layers``
-    is given each point's maps in between, before layers are fused, in the points' order.
+    3.3). The points of single rounds and layers are the middles of their largest pixels, whatever the setting ``peak``.
+
+    Args:
+        settings: Its ``fusion``, ``peak`` and ``rounds`` are used.
+        grid: (columns, rows) of cells that the maps were enlarged from, in which peaks are refined.
+        on_layers: Called with each point's maps before layers are fused, in the points' order.
     """
 
     def __init__(
@@ -66,14 +69,14 @@ class Aggregator:
         fused = fuse_layers(mean, self._settings.fusion)
         round_points = torch.stack(self._rounds)
         height = heatmaps.peak_value(mean.mean(dim=0))
-        confidence = first_confidence(round_points, height, side=fused.shape[-1])
+        confidence = uncalibrated_confidence(round_points, height, side=fused.shape[-1])
         after = torch.stack(self._after)
         self._points.append((after[-1], confidence, fused, round_points, heatmaps.peak(mean), after))
 
-    def found(self) -> Found:
-        """The results of all points whose rounds are complete."""
+    def predictions(self) -> Predictions:
+        """Return the predictions for all points whose rounds are complete."""
         points, confidence, fused, rounds, layers, after = map(torch.stack, zip(*self._points, strict=True))
-        return Found(
+        return Predictions(
             points=points,
             confidence=confidence,
             heatmaps=fused,
@@ -84,40 +87,40 @@ class Aggregator:
 
 
 class CropTrace:
-    """Where a point would have been found had locating ended after 1, 2, ... crops: an ablation from one run.
+    """What would be predicted after 1, 2, ... crops: an ablation from one run.
 
-    Takes each row's maps after every crop, point-major as :class:`Summary` does, and keeps peaks only.
+    Takes each row's maps after every crop, point-major as :class:`MapAggregator` does, and keeps peaks only.
     """
 
     def __init__(self, settings: PromptSettings, *, grid: Size | None = None) -> None:
         self._settings, self._grid = settings, grid
         self._sum: Tensor | None = None
-        self._seen = 0
+        self._rows = 0
         self._points: list[Tensor] = []
 
     def add(self, maps: Float[Tensor, "crops layers side side"]) -> None:
         """Take the next row."""
         self._sum = maps.clone() if self._sum is None else self._sum + maps
-        self._seen += 1
-        if self._seen == self._settings.rounds:
+        self._rows += 1
+        if self._rows == self._settings.rounds:
             means = self._sum / self._settings.rounds
             fused = torch.stack([fuse_layers(mean, self._settings.fusion) for mean in means])
             self._points.append(heatmaps.find_peak(fused, self._settings.peak, grid=self._grid))
-            self._sum, self._seen = None, 0
+            self._sum, self._rows = None, 0
 
     def points(self) -> Float[Tensor, "points crops 2"]:
-        """The peaks, in pixels of the model frame."""
+        """Return the peaks, in pixels of the model frame."""
         return torch.stack(self._points)
 
 
-def first_confidence(
+def uncalibrated_confidence(
     round_points: Float[Tensor, "rounds 2"], peak_height: Float[Tensor, ""], *, side: int
 ) -> Float[Tensor, ""]:
-    """A first confidence in [0, 1]: the geometric mean of agreement and peak height. Not calibrated.
+    """Return a confidence in [0, 1], not calibrated: the geometric mean of agreement and peak height.
 
-    Agreement is the mean over pairs of rounds of ``exp(-d^2 / 2 s^2)``, where d is the distance between where the two
-    rounds find the point and s is 5 % of the frame's side; a single round agrees with itself. Peak height is the
-    largest value of the mean attention map, between 0 and 1: what learning drives towards 1 at the query point.
+    Agreement is the mean over pairs of rounds of ``exp(-d^2 / 2 s^2)``, where d is the distance between the points of
+    the two rounds and s is 5 % of the frame's side; a single round agrees with itself. Peak height is the largest value
+    of the mean attention map, between 0 and 1: the optimization drives it towards 1 at the query point.
     """
     together = heatmaps.agreement(round_points[None], AGREEMENT_SCALE * side)[0]
     return (together * peak_height.clamp(0, 1)).sqrt()

@@ -1,4 +1,4 @@
-"""What learning and locating share: which network, layers, time step and frame a setting stands for, and one pass."""
+"""What optimizing and locating share: the layers, time steps and frame that settings stand for, and one pass."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from semcorr.models.diffusion.attention import attention_to
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One embedding: a point and a round, both counted from 0. Rows are what batches are made of."""
+    """One embedding: a point and a round, both counted from 0. Batches consist of rows."""
 
     point: int
     round_: int
@@ -31,7 +31,7 @@ def rows_of(points: int, rounds: int) -> list[Row]:
 
 @contextmanager
 def naming(step: str, rows: Sequence[Row]) -> Iterator[None]:
-    """Have a :class:`NumericsError` say at which step it came up, and for which points and rounds (from 1)."""
+    """Add the step to a :class:`NumericsError`, and the points and rounds, counted from 1."""
     try:
         yield
     except NumericsError as error:
@@ -39,15 +39,15 @@ def naming(step: str, rows: Sequence[Row]) -> Iterator[None]:
         raise error.at(f"{step}, {_span('point', points)}, {_span('round', rounds)}") from None
 
 
-def _span(what: str, numbers: set[int]) -> str:
+def _span(name: str, numbers: set[int]) -> str:
     first, last = min(numbers), max(numbers)
-    return f"{what} {first}" if first == last else f"{what}s {first} to {last}"
+    return f"{name} {first}" if first == last else f"{name}s {first} to {last}"
 
 
 class AttentionReader:
     """Settings bound to a model: reads the chosen token's maps from noisy latents.
 
-    With ``gradient_checkpointing`` a backward pass works out again what the network had in between.
+    With ``gradient_checkpointing`` a backward pass computes the network's activations again.
 
     Raises:
         LayerError: a layer of the settings is not in the model.
@@ -74,13 +74,19 @@ class AttentionReader:
             )
 
     @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the latent of a crop, resized to the frame's side."""
+        side = self.resolution // self.model.vae_factor
+        return (self.model.vae.config.latent_channels, side, side)
+
+    @property
     def optimize_t(self) -> int:
-        """The time step of the learning stage."""
+        """The time step of the optimization."""
         return self.model.timestep(self.settings.optimize_step, self.settings.steps_of)
 
     @property
     def locate_t(self) -> int:
-        """The time step of the locating stage."""
+        """The time step while locating."""
         return self.model.timestep(self.settings.locate_step, self.settings.steps_of)
 
     @property
@@ -91,7 +97,7 @@ class AttentionReader:
         return (columns, rows)
 
     def optimize_range(self, x: float, y: float) -> CropRange:
-        """The crops allowed while learning the point (x, y) of the model frame."""
+        """The crops allowed while optimizing for the point (x, y) of the model frame."""
         return self._range(x, y, self.settings.optimize_crop)
 
     def locate_range(self, x: float, y: float) -> CropRange:
@@ -113,7 +119,7 @@ class AttentionReader:
         Averaging heads before a map is enlarged gives what averaging after it would: both are linear.
         """
         noisy = self.model.add_noise(latents, noise.to(latents), t)
-        found = self.model.attention(
+        attention = self.model.attention(
             noisy,
             t,
             embeddings,
@@ -121,14 +127,14 @@ class AttentionReader:
             tokens=(self.settings.token,),
             gradient_checkpointing=self.gradient_checkpointing,
         )
-        return [found[layer.name][:, self.heads[layer.name], 0].mean(dim=1) for layer in self.layers]
+        return [attention[layer.name][:, self.heads[layer.name], 0].mean(dim=1) for layer in self.layers]
 
     def frozen_maps(
         self,
         queries: Mapping[str, Float[Tensor, "heads _h _w _dim"]],
         keys: Mapping[str, Float[Tensor, "rows heads tokens _dim"]],
     ) -> list[Float[Tensor, "rows _h _w"]]:
-        """The same for one crop with frozen queries: every row's map of it. Both mappings are by layer."""
+        """Return every row's maps of one crop from its frozen queries. Both mappings are by layer."""
         return [
             attention_to(self.settings.token, queries[layer.name][heads], keys[layer.name][:, heads]).mean(dim=1)
             for layer in self.layers
@@ -137,7 +143,7 @@ class AttentionReader:
 
 
 def stack_noise(noises: Sequence[Float[Tensor, "channels h w"]], like: Tensor) -> Float[Tensor, "rows channels h w"]:
-    """Put the rows' draws together where the latents are."""
+    """Stack the rows' noise on the device and in the precision of the latents."""
     return torch.stack(list(noises)).to(like)
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from semcorr.imaging.geometry import Crop
@@ -78,6 +78,13 @@ def anywhere(*, resolution: int, fraction: float) -> CropRange:
     """Return all crops of a size within the frame, whatever they contain; sizes as for :func:`crop_range`."""
     side = _side(resolution, fraction)
     return CropRange(left_min=0, left_max=resolution - side, top_min=0, top_max=resolution - side, side=side)
+
+
+def containing(crops: Sequence[Crop], points: Float[Tensor, "points 2"]) -> Bool[Tensor, "points crops"]:
+    """Return which of the crops contain each point of the model frame."""
+    low = torch.tensor([(crop.left, crop.top) for crop in crops], dtype=points.dtype)
+    high = low + torch.tensor([(crop.width, crop.height) for crop in crops], dtype=points.dtype)
+    return ((points[:, None] >= low) & (points[:, None] <= high)).all(dim=-1)
 
 
 def _side(resolution: int, fraction: float) -> int:

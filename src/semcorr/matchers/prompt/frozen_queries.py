@@ -1,24 +1,24 @@
-"""Frozen queries: the image's side of the attention once a crop, then learning and locating without the network.
+"""Frozen queries: the image's side of the attention is computed once a crop, and then no pass of the network is needed.
 
-The paper works the queries out at every step, under the embedding that is being learned. Worked out once under a
-neutral context, they are the same for all points, rounds and steps; what is left of a step is one product with the
-context's keys.
+The paper computes the queries at every step, under the embedding that is optimized. Computed once under a neutral
+context, they are the same for all points, rounds and steps; what is left of a step is one product with the context's
+keys.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from semcorr.errors import ModelError, SettingsError
 from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, stack_noise
-from semcorr.matchers.prompt.crops import CORNERS, CropLatents, anywhere
+from semcorr.matchers.prompt.crops import CORNERS, CropLatents, anywhere, containing
+from semcorr.matchers.prompt.least_squares import solve_token
 from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams, Stage
+from semcorr.models.diffusion.prompt_context import prompt_context
 from semcorr.models.memory import in_batches
 from semcorr.progress import Progress
 
@@ -26,82 +26,88 @@ _PASSES = 4
 """Crops that go through the network together, at most."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FrozenCrops:
-    """Crops of one image with the queries of all their positions, one mapping by layer for each crop."""
+class FrozenQueries:
+    """An :class:`semcorr.matchers.prompt.attention_source.AttentionSource` over crops that all rows share.
 
-    crops: tuple[Crop, ...]
-    queries: tuple[Mapping[str, Float[Tensor, "heads _height _width _dim"]], ...]
-
-    def containing(self, points: Float[Tensor, "points 2"]) -> Bool[Tensor, "points crops"]:
-        """Which crops a point of the model frame is in."""
-        low = torch.tensor([(crop.left, crop.top) for crop in self.crops], dtype=points.dtype)
-        high = low + torch.tensor([(crop.width, crop.height) for crop in self.crops], dtype=points.dtype)
-        return ((points[:, None] >= low) & (points[:, None] <= high)).all(dim=-1)
-
-
-def frozen_crops(
-    reader: AttentionReader,
-    latents: CropLatents,
-    stage: Stage,
-    draws: RandomStreams,
-    *,
-    progress: Progress | None = None,
-) -> FrozenCrops:
-    """Draw an image's shared crops and noise, and work their queries out under the neutral context.
-
-    The corners come first, so that every point of the image is in a crop; the others lie anywhere.
-
-    Raises:
-        SettingsError: the model has no text encoder for the empty prompt.
-        OutOfMemoryError: not even one crop fits into memory.
+    Args:
+        reader: The model and settings.
+        crops: Crops of one image.
+        queries: The queries of all positions of each crop, by layer.
     """
-    settings, stream = reader.settings, draws.shared(stage)
-    learning = stage == "learn"
-    count = settings.optimize_crops if learning else settings.locate_crops
-    fraction = settings.optimize_crop if learning else settings.locate_crop
-    t = reader.optimize_t if learning else reader.locate_t
-    crops = shared_crops(stream, count or 0, resolution=reader.resolution, fraction=fraction)
-    clean = latents(crops)
-    noise = stack_noise([stream.noise(clean.shape[1:], settings.noise) for _ in crops], clean)
-    noisy = reader.model.add_noise(clean, noise, t)
-    context = _neutral_context(reader, settings.neutral)
 
-    def work(numbers: Sequence[int]) -> list[dict[str, Tensor]]:
-        chosen = list(numbers)
-        found = reader.model.queries(noisy[chosen], t, context.expand(len(chosen), -1, -1), reader.layers)
-        return [{name: queries[i].float() for name, queries in found.items()} for i in range(len(chosen))]
+    def __init__(
+        self,
+        reader: AttentionReader,
+        crops: Sequence[Crop],
+        queries: Sequence[Mapping[str, Float[Tensor, "heads _height _width _dim"]]],
+    ) -> None:
+        self.crops, self.queries, self._reader = tuple(crops), tuple(queries), reader
 
-    queries: list[dict[str, Tensor]] = []
-    for _, found in in_batches(range(len(crops)), _PASSES, work, stage="queries"):
-        queries += found
-        if progress is not None:
-            progress("queries", len(queries), len(crops))
-    return FrozenCrops(crops=tuple(crops), queries=tuple(queries))
+    @classmethod
+    def of_image(
+        cls,
+        reader: AttentionReader,
+        latents: CropLatents,
+        stage: Stage,
+        streams: RandomStreams,
+        *,
+        progress: Progress | None = None,
+    ) -> "FrozenQueries":
+        """Draw an image's shared crops and noise, and compute their queries under the neutral context.
 
+        Raises:
+            SettingsError: The model has no text encoder for the empty prompt.
+            OutOfMemoryError: Not even one crop fits into memory.
+        """
+        settings, stream = reader.settings, streams.shared(stage)
+        if stage == "optimize":
+            count, fraction, t = settings.optimize_crops or 0, settings.optimize_crop, reader.optimize_t
+        else:
+            count, fraction, t = settings.locate_crops, settings.locate_crop, reader.locate_t
+        crops = shared_crops(stream, count, resolution=reader.resolution, fraction=fraction)
+        clean = latents(crops)
+        noise = stack_noise([stream.noise(reader.latent_shape, settings.noise) for _ in crops], clean)
+        noisy = reader.model.add_noise(clean, noise, t)
+        context = prompt_context(
+            reader.model,
+            "" if settings.neutral == "empty" else None,
+            setting="neutral",
+            instead="neutral=zeros (and with attention-dift dift_prompt=null), or the method prompt with the preset "
+            "paper",
+        )
 
-def shared_crops(stream: RandomStream, count: int, *, resolution: int, fraction: float) -> list[Crop]:
-    """The corners (one crop where a crop is the whole frame), then crops anywhere, each with equal chance."""
-    allowed = anywhere(resolution=resolution, fraction=fraction)
-    corners = [allowed.crop(int(x) * allowed.left_max, int(y) * allowed.top_max) for x, y in CORNERS]
-    crops = list(dict.fromkeys(corners))[:count]
-    return crops + [allowed.at(*stream.place()) for _ in range(count - len(crops))]
+        def compute(numbers: Sequence[int]) -> list[dict[str, Tensor]]:
+            chosen = list(numbers)
+            layers = reader.model.queries(noisy[chosen], t, context.expand(len(chosen), -1, -1), reader.layers)
+            return [{name: values[i].float() for name, values in layers.items()} for i in range(len(chosen))]
 
+        queries: list[dict[str, Tensor]] = []
+        for _, computed in in_batches(range(len(crops)), _PASSES, compute, stage="queries"):
+            queries += computed
+            if progress is not None:
+                progress("queries", len(queries), len(crops))
+        return cls(reader, crops, queries)
 
-class FrozenMaps:
-    """What a step of learning reads: for every row, one of the shared crops that its point is in."""
+    @cached_property
+    def _paste(self) -> heatmaps.CropPaste:
+        return heatmaps.CropPaste(self.crops, self._reader.resolution)
 
-    def __init__(self, reader: AttentionReader, shared: FrozenCrops) -> None:
-        self._reader, self._shared = reader, shared
+    def starts(
+        self, points: Sequence[Float[Tensor, "2"]], drawn: Float[Tensor, "rows tokens dim"]
+    ) -> Float[Tensor, "rows tokens dim"]:
+        """The random start, or the least-squares solution for the token that is read."""
+        if self._reader.settings.start == "random":
+            return drawn
+        return solve_token(self._reader, self.crops, self.queries, points, drawn)
 
-    def __call__(
+    def optimization_maps(
         self,
         streams: Sequence[RandomStream],
         points: Sequence[Float[Tensor, "2"]],
         embeddings: Float[Tensor, "rows tokens dim"],
     ) -> tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]]:
-        """Return every row's maps, one tensor a layer, and where its point lies in the crop that was read."""
-        inside = self._shared.containing(torch.stack(list(points)))
+        """Read each row from one of the crops that contain its point."""
+        inside = containing(self.crops, torch.stack(list(points)))
         picks = [
             int(possible.nonzero()[stream.pick(int(possible.sum()))])
             for stream, possible in zip(streams, inside, strict=True)
@@ -109,66 +115,51 @@ class FrozenMaps:
         keys = self._reader.model.keys(embeddings, self._reader.layers)
         # Rows that read the same crop share one product.
         groups = [[row for row, pick in enumerate(picks) if pick == number] for number in sorted(set(picks))]
-        parts = [
+        by_group = [
             self._reader.frozen_maps(
-                self._shared.queries[picks[rows[0]]], {name: values[rows] for name, values in keys.items()}
+                self.queries[picks[rows[0]]], {name: values[rows] for name, values in keys.items()}
             )
             for rows in groups
         ]
         back = torch.tensor([row for rows in groups for row in rows]).argsort().to(embeddings.device)
-        maps = [torch.cat(layer)[back] for layer in zip(*parts, strict=True)]
+        maps = [torch.cat(layer)[back] for layer in zip(*by_group, strict=True)]
         side = self._reader.resolution
-        centres = [self._shared.crops[pick].to_crop(point, side) for pick, point in zip(picks, points, strict=True)]
+        centres = [self.crops[pick].to_crop(point, side) for pick, point in zip(picks, points, strict=True)]
         return maps, torch.stack(centres)
 
-
-class FrozenRows:
-    """What locating reads: all rows from the same crops, without a pass of the network."""
-
-    def __init__(self, reader: AttentionReader, shared: FrozenCrops) -> None:
-        self._reader, self._shared = reader, shared
-        self._paste = heatmaps.CropPaste(shared.crops, reader.resolution)
-
     @torch.no_grad()
-    def __call__(
+    def location_maps(
         self,
         rows: Sequence[Row],  # noqa: ARG002  # nothing is drawn for a row
         embeddings: Float[Tensor, "rows tokens dim"],
-        keep: bool,
+        *,
+        each_crop: bool,
         report: Callable[[int], None],
     ) -> tuple[Float[Tensor, "rows layers side side"], list[Tensor]]:
-        """Return a batch's maps, and if ``keep`` the same after each crop."""
+        """Read all rows from the same crops."""
         keys = self._reader.model.keys(embeddings, self._reader.layers)
-        read = [self._reader.frozen_maps(queries, keys) for queries in self._shared.queries]
-        layers = [torch.stack(layer) for layer in zip(*read, strict=True)]  # (crops, rows, h, w) each
-        crops = len(self._shared.crops)
+        maps = [self._reader.frozen_maps(queries, keys) for queries in self.queries]
+        layers = [torch.stack(layer) for layer in zip(*maps, strict=True)]  # (crops, rows, h, w) each
+        count = len(self.crops)
         after = [
-            torch.stack([self._paste.mean(one[:count]) for one in layers], dim=1).cpu()
-            for count in (range(1, crops + 1) if keep else [crops])
+            torch.stack([self._paste.mean(layer[:number]) for layer in layers], dim=1).cpu()
+            for number in (range(1, count + 1) if each_crop else [count])
         ]
-        report(crops)
-        return after[-1], after if keep else []
+        report(count)
+        return after[-1], after if each_crop else []
+
+    def whole_image_maps(self, embeddings: Float[Tensor, "rows tokens dim"]) -> Float[Tensor, "rows side side"]:
+        """The mean over the shared crops."""
+        maps, _ = self.location_maps([], embeddings, each_crop=False, report=lambda _: None)
+        return maps.mean(dim=1)
 
 
-def frozen_row_bytes(reader: AttentionReader, *, learning: bool) -> int:
-    """Bytes of a row's scores over all positions, heads and tokens, with what is made of them on the way."""
-    side = reader.resolution // reader.model.vae_factor
-    positions = 0
-    for layer in reader.layers:
-        height, width = layer.map_size(side, side)
-        positions += layer.heads * height * width
-    return positions * reader.context_length * 4 * (4 if learning else 2)
+def shared_crops(stream: RandomStream, count: int, *, resolution: int, fraction: float) -> list[Crop]:
+    """Return ``count`` crops of the frame: first its corners, so that every point is in a crop, then any, at random.
 
-
-def _neutral_context(reader: AttentionReader, kind: Literal["empty", "zeros"]) -> Float[Tensor, "1 tokens dim"]:
-    model = reader.model
-    if kind == "zeros":
-        return torch.zeros(1, model.context_tokens, model.context_dim)
-    try:
-        return model.encode_text([""])
-    except ModelError as error:
-        raise SettingsError(
-            f"Setting 'neutral': expected a model with a text encoder for the empty prompt ({error}). "
-            "Without one, use neutral=zeros (and with attention-dift dift_prompt=null), or the method prompt with the "
-            "preset paper."
-        ) from error
+    Where a crop is the whole frame, there is one corner.
+    """
+    allowed = anywhere(resolution=resolution, fraction=fraction)
+    corners = [allowed.crop(int(x) * allowed.left_max, int(y) * allowed.top_max) for x, y in CORNERS]
+    crops = list(dict.fromkeys(corners))[:count]
+    return crops + [allowed.at(*stream.position()) for _ in range(count - len(crops))]

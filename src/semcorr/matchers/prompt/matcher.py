@@ -12,19 +12,18 @@ from semcorr.errors import QueryError, SettingsError, suggest
 from semcorr.imaging.geometry import scale_points, squash
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.base import Capabilities, NetworkMatcher, Tensors
-from semcorr.matchers.prompt.aggregate import Aggregator, CropTrace, Found
+from semcorr.matchers.prompt.aggregate import CropTrace, MapAggregator, Predictions
 from semcorr.matchers.prompt.attention_reader import AttentionReader
+from semcorr.matchers.prompt.batch_size import batch_size
 from semcorr.matchers.prompt.crops import CropLatents
-from semcorr.matchers.prompt.frozen_queries import frozen_row_bytes
 from semcorr.matchers.prompt.latent_cache import LatentCache
 from semcorr.matchers.prompt.locate import locate_rows
-from semcorr.matchers.prompt.optimize import learn
+from semcorr.matchers.prompt.optimize import optimize
 from semcorr.matchers.prompt.presets import PRESETS
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.matchers.results import Matches, Query
 from semcorr.models.diffusion import DiffusionModel
-from semcorr.models.memory import batch_rows, default_budget, is_out_of_memory
 from semcorr.progress import Progress
 from semcorr.settings import override
 
@@ -39,7 +38,7 @@ LOCATE_SETTINGS = (
     "peak",
     "seed",
 )
-"""Settings that may differ from those a query was learned with: they concern locating alone, or draws."""
+"""Settings that may differ from those a query was optimized with: they concern locating alone, or draws."""
 
 
 class PromptMatcher(NetworkMatcher):
@@ -50,7 +49,7 @@ class PromptMatcher(NetworkMatcher):
     any other image. There is no hidden state: the same matcher may be used for any number of images in any order, with
     the same results.
 
-    ``describe`` calls ``progress`` as ``("learn", steps done, steps in all, loss=mean)``, ``locate`` as ``("locate",
+    ``describe`` calls ``progress`` as ``("optimize", steps done, steps in all, loss=mean)``, ``locate`` as ``("locate",
     crops done, crops in all)``, all embeddings' counted; both before that as ``("queries", crops done, crops in all)``
     where queries are frozen.
 
@@ -102,15 +101,15 @@ class PromptMatcher(NetworkMatcher):
     ) -> tuple[Tensors, Tensors]:
         reader = AttentionReader(self.model, self.settings, gradient_checkpointing=self.gradient_checkpointing)
         side = (reader.resolution, reader.resolution)
-        learned = learn(
+        optimized = optimize(
             reader,
             self._latents(image, reader.resolution),
             torch.from_numpy(scale_points(points, image.size, side)),
             SeededStreams(self.settings.seed, image.sha256, points),
-            batch=self._batch(reader, len(points), learning=True),
+            batch=batch_size(reader, len(points), self.memory_budget, optimizing=True),
             progress=progress,
         )
-        return {"embeddings": learned.embeddings.numpy(), "losses": learned.losses.numpy()}, {}
+        return {"embeddings": optimized.embeddings.numpy(), "losses": optimized.losses.numpy()}, {}
 
     def locate(
         self,
@@ -156,10 +155,10 @@ class PromptMatcher(NetworkMatcher):
         progress: Progress | None = None,
     ) -> Matches:
         reader = AttentionReader(self.model, settings)
-        summary = Aggregator(settings, grid=reader.grid)
+        aggregator = MapAggregator(settings, grid=reader.grid)
         crops = CropTrace(settings, grid=reader.grid) if trace else None
-        self._read(query, reader, target, summary, crops=crops, progress=progress)
-        return self._matches(query, summary.found(), crops, reader, target)
+        self._read(query, reader, target, aggregator, crops=crops, progress=progress)
+        return self._matches(query, aggregator.predictions(), crops, reader, target)
 
     def layer_heatmaps(
         self, query: Query, image: ImageSource, *, progress: Progress | None = None
@@ -184,8 +183,8 @@ class PromptMatcher(NetworkMatcher):
         def keep(maps: Float[Tensor, "layers side side"]) -> None:
             next(rows)[:] = maps.numpy()
 
-        summary = Aggregator(reader.settings, grid=reader.grid, on_layers=keep)
-        self._read(query, reader, target, summary, progress=progress)
+        aggregator = MapAggregator(reader.settings, grid=reader.grid, on_layers=keep)
+        self._read(query, reader, target, aggregator, progress=progress)
         return heatmaps
 
     def _read(
@@ -193,7 +192,7 @@ class PromptMatcher(NetworkMatcher):
         query: Query,
         reader: AttentionReader,
         target: Image,
-        summary: Aggregator,
+        aggregator: MapAggregator,
         *,
         crops: CropTrace | None = None,
         progress: Progress | None = None,
@@ -205,15 +204,15 @@ class PromptMatcher(NetworkMatcher):
             self._latents(target, reader.resolution),
             embeddings,
             SeededStreams(reader.settings.seed, target.sha256, query.points),
-            batch=self._batch(reader, len(embeddings), learning=False),
+            batch=batch_size(reader, len(embeddings), self.memory_budget, optimizing=False),
             on_crops=crops.add if crops else None,
             progress=progress,
         )
         for _, maps in located:
-            summary.add(maps)
+            aggregator.add(maps)
 
     def _matches(
-        self, query: Query, found: Found, crops: CropTrace | None, reader: AttentionReader, target: Image
+        self, query: Query, predictions: Predictions, crops: CropTrace | None, reader: AttentionReader, target: Image
     ) -> Matches:
         side = (reader.resolution, reader.resolution)
 
@@ -221,17 +220,17 @@ class PromptMatcher(NetworkMatcher):
             return scale_points(points.double().numpy(), side, target.size)
 
         return Matches(
-            points=in_target(found.points),
-            confidence=found.confidence.double().numpy(),
-            heatmaps=found.heatmaps.numpy(),
+            points=in_target(predictions.points),
+            confidence=predictions.confidence.double().numpy(),
+            heatmaps=predictions.heatmaps.numpy(),
             image_size=target.size,
             image_sha256=target.sha256,
             query_points=query.points,
             names=query.names,
-            round_points=in_target(found.round_points),
-            layer_points=in_target(found.layer_points),
+            round_points=in_target(predictions.round_points),
+            layer_points=in_target(predictions.layer_points),
             layer_names=tuple(layer.name for layer in reader.layers),
-            after_rounds=in_target(found.after_rounds),
+            after_rounds=in_target(predictions.after_rounds),
             after_crops=in_target(crops.points()) if crops else None,
         )
 
@@ -248,39 +247,3 @@ class PromptMatcher(NetworkMatcher):
         cache = self.latents_cache
         kept = None if cache is None else cache.of(self.model, image.sha256, resolution)
         return CropLatents(self.model, squash(image.tensor(), resolution), kept=kept)
-
-    def _batch(self, reader: AttentionReader, points: int, *, learning: bool) -> int:
-        budget = default_budget(self.model.device) if self.memory_budget is None else self.memory_budget
-        try:
-            each = row_bytes(reader, learning=learning)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return 1  # not even measuring fits; the work itself will fit, or say what to do
-        return batch_rows(budget, each, points * reader.settings.rounds)
-
-
-def row_bytes(reader: AttentionReader, *, learning: bool) -> int:
-    """Estimate the bytes that one more row in a batch takes.
-
-    Learning keeps what autograd saves for the backward pass, and the enlarged maps; locating keeps the canvases. Both
-    pass through the network, whose passing activations are taken to be no more than what autograd would save without
-    checkpoints; with frozen queries only the scores of the tokens are a row's own.
-    """
-    map_bytes = 4 * reader.resolution**2
-    latent_side = reader.resolution // reader.model.vae_factor
-    if reader.settings.queries == "frozen":
-        network = frozen_row_bytes(reader, learning=learning)
-    else:
-        network = reader.model.saved_bytes_per_row(
-            reader.layers,
-            latent_size=(latent_side, latent_side),
-            gradient_checkpointing=learning and reader.gradient_checkpointing,
-        )
-    maps = len(reader.layers) * map_bytes
-    if learning:
-        # Each layer's enlarged map, its error and their gradients exist at once; a quarter more for what the backward
-        # pass needs on its way.
-        return (network + 4 * maps + 2 * map_bytes) * 5 // 4
-    # Each layer's canvas, its enlarged map and a copy for the running mean.
-    return network + 3 * maps + 2 * map_bytes

@@ -1,10 +1,10 @@
-"""Run the method on recorded draws and compare with the results that were recorded beside them.
+"""Run the method on recorded random draws and compare with the results that were recorded beside them.
 
-A record is a ``.safetensors`` file in which another program, usually the authors' own code, has left its inputs, every
-random draw, and what it found. Fed the same draws, this implementation must find the same::
+A record is a ``.safetensors`` file into which another program, usually the authors' own code, has written its inputs,
+every random draw, and its results. Given the same draws, this implementation must give the same results::
 
+    from benchmarks.replay import replay
     from semcorr.models.diffusion import DiffusionModel
-    from semcorr.matchers.prompt import replay
 
     model = DiffusionModel.from_pretrained("tests/golden/tiny-sd")
     result = replay(model, "tests/golden/point.safetensors")
@@ -24,13 +24,13 @@ loss                   N.R.steps             the loss before each Adam step
 contexts               N x R x 1 x tokens x dim  embeddings after the last step
 maps_every_8th         N.R x L x s/8 x s/8   target maps, every 8th row and column
 argmax_per_map         N.R x L               flat argmax of each whole map
-est_keypoints          2 x N                 points found, x then y
+est_keypoints          2 x N                 predicted points, x then y
 latent, noisy          1 x c x h x w         the whole target's latent, and the same with ``capture_noise`` added
-attention/<place>_<n>  heads x queries       maps of ``noisy`` and ``contexts[0, 0]``: the upper half of the heads
+attention/<section>_<n> heads x queries       maps of ``noisy`` and ``contexts[0, 0]``: the upper half of the heads
 =====================  ====================  ==================================================================
 
 Layers are counted as the authors count them: cross-attentions with at most 32 x 32 queries, in the U-Net's order. The
-order of the draws is that of :class:`semcorr.matchers.prompt.random_streams.RecordedStreams`. The metadata holds
+order of the draws is that of :class:`RecordedStreams`. The metadata holds
 ``hyperparameters`` and ``timesteps`` as JSON.
 """
 
@@ -38,48 +38,49 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from semcorr.errors import QueryError
 from semcorr.imaging import heatmaps
+from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.attention_reader import AttentionReader
-from semcorr.matchers.prompt.crops import CropLatents
+from semcorr.matchers.prompt.crops import CropLatents, CropRange
 from semcorr.matchers.prompt.locate import fuse_layers, locate_rows
-from semcorr.matchers.prompt.optimize import learn
+from semcorr.matchers.prompt.optimize import optimize
 from semcorr.matchers.prompt.presets import reference
-from semcorr.matchers.prompt.random_streams import RecordedStreams
+from semcorr.matchers.prompt.random_streams import NoiseKind, Stage
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.models.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.progress import Progress
 from semcorr.settings import override
 
 _MOST_SIDE = 2048
-"""Pixels of the model frame: what a record claims decides how much memory replaying takes."""
+"""Pixels of the model frame: the size that a record declares decides how much memory replaying takes."""
 
 _NEEDED = ("src_kps", "context_init", "crop", "noise", "loss", "contexts", "maps_every_8th", "argmax_per_map")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Replay:
-    """What a replay computed, and how far that is from the record.
+    """The results of a replay, and how far they are from the record.
 
     Attributes:
-        tensors: recomputed values under the record's own names and shapes.
-        differences: the largest absolute difference for each name; ``loss`` is relative to the recorded loss;
+        tensors: Recomputed values under the record's own names and shapes.
+        differences: The largest absolute difference for each name; ``loss`` is relative to the recorded loss;
             ``est_keypoints`` and ``argmax_per_map`` are distances in pixels of the model frame.
-        peak_leads: by how much each point's peak leads every other pixel, in the unit of the attention maps. A point
+        peak_leads: By how much each point's peak leads every other pixel, in the unit of the attention maps. A point
             can only be expected to be equal where this is more than the maps' own difference.
-        crops_outside: recorded crops that this implementation's crop rule would not allow, computed from its own
-            running peaks; 0 when the rules agree.
-        settings: the settings the record stands for.
+        crops_outside: Recorded crops that this implementation's crop rule, applied to its own running peaks, does not
+            allow; 0 when the rules agree.
+        settings: The settings that the record was made with.
     """
 
     tensors: Mapping[str, np.ndarray]
@@ -99,21 +100,21 @@ def replay(
     """Recompute a record with a model and return the values and their differences.
 
     Each stage starts from this implementation's own results, not from recorded ones: locating reads the embeddings
-    that were learned here. Only ``attention/...`` starts from the recorded ``noisy`` and ``contexts``.
+    that were optimized here. Only ``attention/...`` starts from the recorded ``noisy`` and ``contexts``.
 
     Args:
-        model: the model the record was made with, in float32.
-        record: the file.
-        batch: embeddings that run together; it changes rounding only.
-        progress: as in :meth:`semcorr.PromptMatcher.describe` and ``locate``.
+        model: The model that the record was made with, in float32.
+        record: The file.
+        batch: Embeddings that run together; it changes rounding only.
+        progress: As in :meth:`semcorr.PromptMatcher.describe` and ``locate``.
 
     Raises:
-        QueryError: the file cannot be read, or is no such record, or was made with another network or schedule.
-        SettingsError: the record was made with a number that no setting takes.
+        QueryError: The file cannot be read, is not a record, or was made with another network or schedule.
+        SettingsError: The record was made with a number that no setting takes.
     """
     tensors, reader = read_record(model, record)
     settings, side = reader.settings, reader.resolution
-    draws = RecordedStreams(
+    streams = RecordedStreams(
         embeddings=tensors["context_init"].float(),
         crops=tensors["crop"].numpy(),
         noise=tensors["noise"][:, 0].float(),
@@ -123,32 +124,32 @@ def replay(
     )
     points = tensors["src_kps"].T.double()
     source, target = (_frame(tensors, name, side) for name in ("source_", "target_"))
-    found: dict[str, Tensor] = {}
-    learned = learn(reader, CropLatents(model, source), points, draws, batch=batch, progress=progress)
-    found["loss"], found["contexts"] = learned.losses.flatten(), learned.embeddings[:, :, None]
+    replayed: dict[str, Tensor] = {}
+    optimized = optimize(reader, CropLatents(model, source), points, streams, batch=batch, progress=progress)
+    replayed["loss"], replayed["contexts"] = optimized.losses.flatten(), optimized.embeddings[:, :, None]
     located = list(
-        locate_rows(reader, CropLatents(model, target), learned.embeddings, draws, batch=batch, progress=progress)
+        locate_rows(reader, CropLatents(model, target), optimized.embeddings, streams, batch=batch, progress=progress)
     )
     maps = torch.stack([row_maps for _, row_maps in located])
-    found["maps_every_8th"] = maps[..., ::8, ::8]
-    found["argmax_per_map"] = maps.flatten(-2).argmax(-1)
+    replayed["maps_every_8th"] = maps[..., ::8, ::8]
+    replayed["argmax_per_map"] = maps.flatten(-2).argmax(-1)
     means = maps.reshape(-1, settings.rounds, *maps.shape[1:]).mean(dim=1)
-    found["est_keypoints"] = torch.stack([heatmaps.peak(fuse_layers(mean, settings.fusion)) for mean in means]).T
-    found |= _whole_target(reader, tensors, target)
+    replayed["est_keypoints"] = torch.stack([heatmaps.peak(fuse_layers(mean, settings.fusion)) for mean in means]).T
+    replayed |= _whole_target(reader, tensors, target)
     return Replay(
-        tensors={name: value.cpu().numpy() for name, value in found.items()},
-        differences=_differences(found, tensors, side),
+        tensors={name: value.cpu().numpy() for name, value in replayed.items()},
+        differences=_differences(replayed, tensors, side),
         peak_leads=np.array([_lead(mean) for mean in means]),
-        crops_outside=len(draws.outside),
+        crops_outside=len(streams.outside),
         settings=settings,
     )
 
 
 def read_record(model: DiffusionModel, record: str | os.PathLike[str]) -> tuple[dict[str, Tensor], AttentionReader]:
-    """Return a record's tensors, whose shapes fit each other and the model, and the reader that it stands for.
+    """Return a record's tensors, whose shapes are checked, and a reader with the settings that it was made with.
 
     Raises:
-        QueryError, SettingsError: as :func:`replay`.
+        QueryError, SettingsError: As :func:`replay`.
     """
     tensors, metadata = _read(Path(record))
     reader = AttentionReader(model, record_settings(model, metadata))
@@ -157,11 +158,11 @@ def read_record(model: DiffusionModel, record: str | os.PathLike[str]) -> tuple[
 
 
 def record_settings(model: DiffusionModel, metadata: Mapping[str, str]) -> PromptSettings:
-    """Return the settings that a record's metadata stands for: the ``reference`` preset with its own numbers.
+    """Return the settings that a record was made with: the ``reference`` preset with the numbers of its metadata.
 
     Raises:
-        QueryError: the metadata is incomplete, or was made with another noise schedule or with mirrored images.
-        SettingsError: a number that no setting takes.
+        QueryError: The metadata is incomplete, or was made with another noise schedule or with mirrored images.
+        SettingsError: A number that no setting takes.
     """
     try:
         numbers: dict[str, Any] = json.loads(metadata["hyperparameters"])
@@ -206,12 +207,12 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (OSError, SafetensorError) as error:
         raise QueryError(f"Cannot read the record {str(path)!r}: {error}. Expected a .safetensors file.") from error
     if any(tensor.is_complex() for tensor in tensors.values()):
-        raise QueryError(f"{str(path)!r} is no record of a run: it holds complex numbers.")
+        raise QueryError(f"{str(path)!r} is not a record of a run: it holds complex numbers.")
     missing = [name for name in _NEEDED if name not in tensors]
     if missing or not {"hyperparameters", "timesteps"} <= metadata.keys():
         raise QueryError(
-            f"{str(path)!r} is no record of a run: {', '.join(missing) or 'its metadata'} is missing. "
-            "The module semcorr.matchers.prompt.replay describes what a record holds."
+            f"{str(path)!r} is not a record of a run: {', '.join(missing) or 'its metadata'} is missing. "
+            "The module benchmarks.replay describes what a record holds."
         )
     return tensors, metadata
 
@@ -220,24 +221,24 @@ def _check_shapes(tensors: Mapping[str, Tensor], reader: AttentionReader) -> Non
     """Insist on the shapes that the module describes, on finite numbers, and on crops and points inside the frame.
 
     Raises:
-        QueryError: they are others.
+        QueryError: They differ.
     """
     settings, model, side = reader.settings, reader.model, reader.resolution
-    latent = (model.vae.config.latent_channels, side // model.vae_factor, side // model.vae_factor)
+    latent = reader.latent_shape
     points = tensors["src_kps"].shape[-1] if tensors["src_kps"].ndim == 2 else 0
     draws = points * settings.rounds * (settings.steps + settings.locate_crops)
-    wanted: dict[str, tuple[int, ...]] = {
+    expected: dict[str, tuple[int, ...]] = {
         "src_kps": (2, points),
         "context_init": (points * settings.rounds, reader.context_length, model.context_dim),
         "crop": (draws, 4),
         "noise": (draws, 1, *latent),
     }
     if "noisy" in tensors:
-        wanted |= {"noisy": (1, *latent)}
-        wanted |= {"contexts": (points, settings.rounds, 1, reader.context_length, model.context_dim)}
+        expected |= {"noisy": (1, *latent)}
+        expected |= {"contexts": (points, settings.rounds, 1, reader.context_length, model.context_dim)}
     if "capture_noise" in tensors:
-        wanted |= {"capture_noise": (1, *latent)}
-    for name, shape in wanted.items():
+        expected |= {"capture_noise": (1, *latent)}
+    for name, shape in expected.items():
         tensor = tensors[name]
         if tuple(tensor.shape) != shape or not points:
             raise QueryError(f"The record's {name!r} has shape {tuple(tensor.shape)}, expected {shape}.")
@@ -245,8 +246,8 @@ def _check_shapes(tensors: Mapping[str, Tensor], reader: AttentionReader) -> Non
             raise QueryError(f"The record's {name!r} holds numbers that are not finite.")
     low, size = tensors["crop"].double()[:, :2], tensors["crop"].double()[:, 2:]
     inside = (low >= 0) & (size >= 1) & (low + size <= side)
-    known = (tensors["src_kps"] >= 0) & (tensors["src_kps"] <= side)
-    if not bool(inside.all()) or not bool(known.all()):
+    points_inside = (tensors["src_kps"] >= 0) & (tensors["src_kps"] <= side)
+    if not bool(inside.all()) or not bool(points_inside.all()):
         raise QueryError(f"The record's crops or points lie outside of its frame of {side} x {side} pixels.")
 
 
@@ -271,28 +272,30 @@ def _whole_target(
     reader: AttentionReader, tensors: Mapping[str, Tensor], target: Float[Tensor, "3 side side"]
 ) -> dict[str, Tensor]:
     """Recompute the latent, the noisy latent and every counted layer's attention, as far as the record has them."""
-    model, found = reader.model, {}
+    model, replayed, t = reader.model, {}, reader.optimize_t
     if "latent" in tensors:
-        found["latent"] = model.encode(target[None])
+        replayed["latent"] = model.encode(target[None])
     if {"noisy", "latent", "capture_noise"} <= tensors.keys():
-        found["noisy"] = model.add_noise(found["latent"], tensors["capture_noise"].to(model.device), reader.optimize_t)
+        replayed["noisy"] = model.add_noise(
+            replayed["latent"], tensors["capture_noise"].to(model.device), reader.optimize_t
+        )
     if "noisy" in tensors:
         layers = _counted_layers(model, reader.resolution)
         with torch.no_grad():
             noisy, context = (tensors[name].to(model.device) for name in ("noisy", "contexts"))
-            maps = model.attention(noisy, reader.optimize_t, context[0, 0], layers)
+            maps = model.attention(noisy, t, context[0, 0], layers)
         seen: Counter[str] = Counter()
         for layer in layers:
             name = f"attention/{layer.section}_{seen[layer.section]}"
             seen[layer.section] += 1
             if name in tensors:
-                found[name] = maps[layer.name][0, layer.heads // 2 :, 0].flatten(-2)
-    return found
+                replayed[name] = maps[layer.name][0, layer.heads // 2 :, 0].flatten(-2)
+    return replayed
 
 
-def _differences(found: Mapping[str, Tensor], recorded: Mapping[str, Tensor], side: int) -> dict[str, float]:
+def _differences(replayed: Mapping[str, Tensor], recorded: Mapping[str, Tensor], side: int) -> dict[str, float]:
     result = {}
-    for name, value in found.items():
+    for name, value in replayed.items():
         if name not in recorded:
             continue
         ours, theirs = value.cpu().double(), recorded[name].double()
@@ -317,3 +320,91 @@ def _lead(maps: Float[Tensor, "layers side side"]) -> float:
     """
     first, second = fuse_layers(maps.double(), "softmax").log().flatten().topk(2).values.tolist()
     return float(first - second)
+
+
+class RecordedStreams:
+    """Recorded draws, given back in the order in which they were made.
+
+    For each point: for each round ``steps`` draws of the optimization; then for each round ``locate_crops`` draws of
+    locating. A draw is a crop and a noise. Crops that the rule of :func:`semcorr.matchers.prompt.crops.crop_range` does
+    not allow are used all the same, and their numbers are added to :attr:`outside`.
+
+    Args:
+        embeddings: Starting embeddings, point-major.
+        crops: Left, top, width and height of every crop in model-frame pixels.
+        noise: The noise of every draw.
+        rounds: Rounds of each point.
+        steps: Draws of the optimization in each round.
+        locate_crops: Draws of locating in each round.
+    """
+
+    def __init__(
+        self,
+        *,
+        embeddings: Float[Tensor, "rows tokens dim"],
+        crops: Int[np.ndarray, "draws 4"],
+        noise: Float[Tensor, "draws channels height width"],
+        rounds: int,
+        steps: int,
+        locate_crops: int,
+    ) -> None:
+        self._embeddings, self._crops, self._noise = embeddings, crops, noise
+        self._rounds, self._steps, self._locate_crops = rounds, steps, locate_crops
+        self.outside: set[int] = set()
+
+    def optimizing(self, point: int, round_: int) -> "RecordedStream":
+        """The stream of a row whose embedding is optimized, from its start."""
+        return self._stream(point, round_, round_ * self._steps)
+
+    def locating(self, point: int, round_: int) -> "RecordedStream":
+        """The stream of a row that is located, from its start."""
+        return self._stream(point, round_, self._rounds * self._steps + round_ * self._locate_crops)
+
+    def shared(self, stage: Stage) -> "RecordedStream":  # noqa: ARG002  # as RandomStreams has it
+        """There is none: ``ValueError``."""
+        raise ValueError("A record holds a fresh crop for every step, and no shared ones.")
+
+    def _stream(self, point: int, round_: int, first: int) -> "RecordedStream":
+        of_point = point * self._rounds * (self._steps + self._locate_crops)
+        return RecordedStream(self, self._embeddings[point * self._rounds + round_], of_point + first)
+
+    def draw(self, number: int) -> tuple[Crop, Float[Tensor, "channels height width"]]:
+        """Return one recorded draw."""
+        left, top, width, height = self._crops[number].tolist()
+        return Crop(left=left, top=top, width=width, height=height), self._noise[number]
+
+
+class RecordedStream:
+    """The draws of one row of :class:`RecordedStreams`."""
+
+    def __init__(self, record: RecordedStreams, embedding: Float[Tensor, "tokens dim"], first: int) -> None:
+        self._record, self._embedding, self._next = record, embedding, first
+
+    def embedding(self, tokens: int, dim: int) -> Float[Tensor, "tokens dim"]:
+        """The recorded start."""
+        if self._embedding.shape != (tokens, dim):
+            raise ValueError(f"The record holds embeddings {tuple(self._embedding.shape)}, not {(tokens, dim)}.")
+        return self._embedding.clone()
+
+    def crop(self, allowed: CropRange) -> Crop:
+        """The recorded crop; it is counted as outside if the rule does not allow it."""
+        crop, _ = self._record.draw(self._next)
+        if not allowed.contains(crop):
+            self._record.outside.add(self._next)
+        return crop
+
+    def noise(self, shape: Sequence[int], kind: NoiseKind) -> Float[Tensor, "..."]:  # noqa: ARG002  # as recorded
+        """The recorded noise; it ends the draw."""
+        _, noise = self._record.draw(self._next)
+        if noise.shape != tuple(shape):
+            raise ValueError(f"The record holds noise {tuple(noise.shape)}, not {tuple(shape)}.")
+        self._next += 1
+        return noise
+
+    def position(self) -> tuple[float, float]:
+        """There is none: ``ValueError``."""
+        raise ValueError("A record holds no shared crops.")
+
+    def pick(self, count: int) -> int:  # noqa: ARG002  # as RandomStream has it
+        """There is none: ``ValueError``."""
+        raise ValueError("A record holds no shared crops.")

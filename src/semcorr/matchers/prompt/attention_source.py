@@ -1,0 +1,70 @@
+"""One interface to the attention that embeddings pay to an image, with live queries and with frozen ones."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from semcorr.matchers.prompt.attention_reader import AttentionReader, Row
+from semcorr.matchers.prompt.crops import CropLatents
+from semcorr.matchers.prompt.frozen_queries import FrozenQueries
+from semcorr.matchers.prompt.live_queries import LiveQueries
+from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams, Stage
+from semcorr.progress import Progress
+
+
+class AttentionSource(Protocol):
+    """The attention of any batch of rows over one image. Points are in the model frame, one for each row."""
+
+    def starts(
+        self, points: Sequence[Float[Tensor, "2"]], drawn: Float[Tensor, "rows tokens dim"]
+    ) -> Float[Tensor, "rows tokens dim"]:
+        """Return the embeddings that the optimization starts from, given random ones."""
+        ...
+
+    def optimization_maps(
+        self,
+        streams: Sequence[RandomStream],
+        points: Sequence[Float[Tensor, "2"]],
+        embeddings: Float[Tensor, "rows tokens dim"],
+    ) -> tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]]:
+        """Return each row's maps of a crop, one tensor a layer, and where its point lies in the resized crop."""
+        ...
+
+    def location_maps(
+        self,
+        rows: Sequence[Row],
+        embeddings: Float[Tensor, "rows tokens dim"],
+        *,
+        each_crop: bool,
+        report: Callable[[int], None],
+    ) -> tuple[Float[Tensor, "rows layers side side"], list[Tensor]]:
+        """Return each row's maps over the whole image, the mean over crops, and if ``each_crop`` after each of them.
+
+        ``report`` is called with the number of crops read so far. Results are on the CPU.
+        """
+        ...
+
+    def whole_image_maps(self, embeddings: Float[Tensor, "rows tokens dim"]) -> Float[Tensor, "rows side side"]:
+        """Return a preview: each row's map over the whole image, the mean over layers. No row's draws are used."""
+        ...
+
+
+def attention_source(
+    reader: AttentionReader,
+    latents: CropLatents,
+    stage: Stage,
+    streams: RandomStreams,
+    *,
+    progress: Progress | None = None,
+) -> AttentionSource:
+    """Return the source that the setting ``queries`` asks for; frozen queries are computed now.
+
+    Raises:
+        SettingsError: Frozen queries need an empty prompt that the model cannot encode.
+        OutOfMemoryError: Not even one crop fits into memory.
+    """
+    if reader.settings.queries == "frozen":
+        return FrozenQueries.of_image(reader, latents, stage, streams, progress=progress)
+    return LiveQueries(reader, latents, streams)
