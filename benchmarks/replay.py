@@ -26,12 +26,12 @@ maps_every_8th         N.R x L x s/8 x s/8   target maps, every 8th row and colu
 argmax_per_map         N.R x L               flat argmax of each whole map
 est_keypoints          2 x N                 predicted points, x then y
 latent, noisy          1 x c x h x w         the whole target's latent, and the same with ``capture_noise`` added
-attention/<section>_<n> heads x queries       maps of ``noisy`` and ``contexts[0, 0]``: the upper half of the heads
+attention/up_<n>, ...  heads x queries       maps of ``noisy`` and ``contexts[0, 0]``: the upper half of the heads
 =====================  ====================  ==================================================================
 
-Layers are counted as the authors count them: cross-attentions with at most 32 x 32 queries, in the U-Net's order. The
-order of the draws is that of :class:`RecordedStreams`. The metadata holds
-``hyperparameters`` and ``timesteps`` as JSON.
+Layers are counted as the authors count them: cross-attentions with at most 32 x 32 queries, in the U-Net's order, and
+in names from 0 within ``down``, ``mid`` and ``up``. The order of the draws is that of :class:`RecordedStreams`. The
+metadata holds ``hyperparameters`` and ``timesteps`` as JSON.
 """
 
 import dataclasses

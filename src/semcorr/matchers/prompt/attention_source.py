@@ -1,7 +1,7 @@
 """One interface to the attention that embeddings pay to an image, with live queries and with frozen ones."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,6 +14,7 @@ from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams, 
 from semcorr.progress import Progress
 
 
+@runtime_checkable
 class AttentionSource(Protocol):
     """The attention of any batch of rows over one image. Points are in the model frame, one for each row."""
 
