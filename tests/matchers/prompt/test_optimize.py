@@ -10,7 +10,7 @@ from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
-from semcorr.matchers.prompt.optimize import row_losses
+from semcorr.matchers.prompt.optimize import optimize, row_losses
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 
