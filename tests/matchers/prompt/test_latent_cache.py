@@ -75,7 +75,7 @@ def test_a_crop_is_a_file_of_its_own_with_its_very_bits(model: DiffusionModel, t
     expected = torch.cat([model.encode(crop.cut(frame(), 64)[None]) for crop in crops])
     for _ in range(2):
         kept = LatentCache(tmp_path).of(model, "image", 64)
-        assert torch.equal(CropLatents(model, frame(), kept=kept)(crops), expected)
+        assert torch.equal(CropLatents(model, frame(), cache=kept)(crops), expected)
     assert [path.name for path in files(tmp_path)] == ["0-0-60-60.safetensors", "1-2-60-60.safetensors"]
 
 
@@ -113,12 +113,12 @@ def _one_bit(data: bytes) -> bytes:
 @pytest.mark.parametrize("damage", [_cut, _one_bit, lambda _: b"", lambda _: b"not a latent"])
 def test_a_damaged_file_is_made_again(model: DiffusionModel, tmp_path: Path, damage):
     cache = LatentCache(tmp_path)
-    (expected,) = CropLatents(model, frame(), kept=cache.of(model, "image", 64))([CROP])
+    (expected,) = CropLatents(model, frame(), cache=cache.of(model, "image", 64))([CROP])
     (file,) = files(tmp_path)
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
     with encodings(model) as seen:
-        (found,) = CropLatents(model, frame(), kept=cache.of(model, "image", 64))([CROP])
+        (found,) = CropLatents(model, frame(), cache=cache.of(model, "image", 64))([CROP])
     assert seen == [1]
     assert torch.equal(found, expected)
     assert file.read_bytes() == whole
@@ -137,7 +137,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_model_is_loaded(
 def test_what_cannot_be_written_is_told_once_and_nothing_is_lost_but_time(model: DiffusionModel, tmp_path: Path):
     cache = LatentCache(tmp_path / "cache")
     kept = cache.of(model, "image", 64)
-    CropLatents(model, frame(), kept=kept)([CROP])
+    CropLatents(model, frame(), cache=kept)([CROP])
     (file,) = files(tmp_path)
     other = cache.of(model, "other", 64)
     other.put(CROP, torch.zeros(4, 8, 8))
@@ -148,27 +148,27 @@ def test_what_cannot_be_written_is_told_once_and_nothing_is_lost_but_time(model:
     of_other.parent.write_text("in the way")
     expected = torch.cat([model.encode(Crop(left, 0, 60, 60).cut(frame(1), 64)[None]) for left in range(3)])
     with pytest.warns(RuntimeWarning, match="No more latents are kept: .* cannot be written") as told:
-        found = CropLatents(model, frame(1), kept=other)([Crop(left, 0, 60, 60) for left in range(3)])
+        found = CropLatents(model, frame(1), cache=other)([Crop(left, 0, 60, 60) for left in range(3)])
     assert len(told) == 1
     assert torch.equal(found, expected)
     assert cache.problem is not None
-    CropLatents(model, frame(), kept=kept)([Crop(0, 0, 60, 60)])
+    CropLatents(model, frame(), cache=kept)([Crop(0, 0, 60, 60)])
     assert [path for path in files(tmp_path) if path.suffix] == [file]
     with encodings(model) as seen:  # what is there is still read
-        CropLatents(model, frame(), kept=kept)([CROP])
+        CropLatents(model, frame(), cache=kept)([CROP])
     assert not seen
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind the administrator")
 def test_a_folder_that_may_only_be_read_is_read(model: DiffusionModel, tmp_path: Path):
     kept = LatentCache(tmp_path).of(model, "image", 64)
-    CropLatents(model, frame(), kept=kept)([CROP])
+    CropLatents(model, frame(), cache=kept)([CROP])
     for folder in [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]:
         folder.chmod(0o555)
     try:
         again = LatentCache(tmp_path)
         with encodings(model) as seen, pytest.warns(RuntimeWarning, match="Permission denied"):
-            CropLatents(model, frame(), kept=again.of(model, "image", 64))([CROP, Crop(0, 0, 60, 60)])
+            CropLatents(model, frame(), cache=again.of(model, "image", 64))([CROP, Crop(0, 0, 60, 60)])
         assert seen == [1]
     finally:
         for folder in [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]:
@@ -189,7 +189,7 @@ kept = LatentCache(sys.argv[2]).of(model, "image", 64)
 print("ready", flush=True)
 sys.stdin.readline()
 crops = [Crop(left, top, 60, 60) for left in range(5) for top in range(5)]
-print(CropLatents(model, frame, kept=kept)(crops).double().sum().item())
+print(CropLatents(model, frame, cache=kept)(crops).double().sum().item())
 """
 
 

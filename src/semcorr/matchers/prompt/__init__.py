@@ -1,4 +1,4 @@
-"""The paper's method: learn prompt embeddings for points of one image, find them in others."""
+"""The paper's method: optimize prompt embeddings for points of one image, find them in others."""
 
 from semcorr.matchers.prompt.matcher import PromptMatcher
 from semcorr.matchers.prompt.presets import PRESETS, fast, paper, preset, reference

@@ -1,4 +1,4 @@
-"""Which crops are allowed (the rule that keeps a point inside, and the corners), and their latents."""
+"""Which crops are allowed (those that contain a point, and the corners), and their latents."""
 
 import dataclasses
 import math
@@ -14,12 +14,12 @@ from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.memory import in_batches
 
 CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
-"""The points (as fractions of the frame's side) that the first four crops keep when locating, in the authors' order."""
+"""The points, as fractions of the frame's side, that the first four crops contain when locating: the authors' order."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CropRange:
-    """All square crops of one size that keep a point: both bounds are allowed. Model-frame pixels."""
+    """All square crops of one size that contain a point, in pixels of the model frame. Both bounds are allowed."""
 
     left_min: int
     left_max: int
@@ -32,12 +32,12 @@ class CropRange:
         return Crop(left=left, top=top, width=self.side, height=self.side)
 
     def at(self, across: float, down: float) -> Crop:
-        """Return the crop at a place in [0, 1) of the range: uniform places give every allowed crop the same chance."""
+        """Return the crop at a position in [0, 1) of the range, such that uniform positions give uniform crops."""
         columns, rows = self.left_max - self.left_min + 1, self.top_max - self.top_min + 1
         return self.crop(self.left_min + math.floor(across * columns), self.top_min + math.floor(down * rows))
 
     def contains(self, crop: Crop) -> bool:
-        """Whether a crop is one of those that the rule allows."""
+        """Return whether a crop is one of those allowed."""
         return (
             (crop.width, crop.height) == (self.side, self.side)
             and self.left_min <= crop.left <= self.left_max
@@ -46,7 +46,7 @@ class CropRange:
 
 
 def crop_range(x: float, y: float, *, resolution: int, fraction: float, margin: float) -> CropRange:
-    """Return the crops that keep the point (x, y).
+    """Return the crops that contain the point (x, y).
 
     The crop's side is ``int(resolution * fraction)``, and the point's pixel stays ``int(side * margin)`` pixels from
     the crop's edges. Where the image ends, it wins over the margin: the crop is pushed back inside.
@@ -54,11 +54,11 @@ def crop_range(x: float, y: float, *, resolution: int, fraction: float, margin: 
     which is ``margin=0``.
 
     Args:
-        x: the point in the model frame (continuous, pixels).
-        y: the same, downwards.
-        resolution: side of the model frame in pixels.
-        fraction: side of the crop, as a fraction of the frame's.
-        margin: distance kept from the crop's edge, as a fraction of the crop's side.
+        x: Of the point, to the right, in pixels of the model frame (continuous).
+        y: The same, downwards.
+        resolution: Side of the model frame in pixels.
+        fraction: Side of the crop, as a fraction of the frame's.
+        margin: Distance kept from the crop's edge, as a fraction of the crop's side.
     """
     side = _side(resolution, fraction)
     inset = int(side * margin + 1e-9)
@@ -95,14 +95,14 @@ def _side(resolution: int, fraction: float) -> int:
 class CropLatents:
     """Latents of crops of one image; a crop that was encoded before is not encoded again.
 
-    Points and rounds share most of their crops (there are only ``(resolution - side + 1) ** 2`` positions), and
+    Points and rounds share most of their crops, since there are only ``(resolution - side + 1) ** 2`` positions, and
     encoding costs more than a pass of the U-Net.
 
     Args:
-        model: whose VAE encodes.
-        frame: the image in the model frame, values in [0, 1].
-        kept: where latents of this image are looked for before they are made, and kept for other runs.
-        limit_bytes: what may be in memory.
+        model: Its VAE encodes.
+        frame: The image in the model frame, values in [0, 1].
+        cache: Latents of this image on disk, which are read before any are computed, and added to.
+        limit_bytes: Memory for latents.
     """
 
     def __init__(
@@ -110,14 +110,14 @@ class CropLatents:
         model: DiffusionModel,
         frame: Float[Tensor, "3 side side"],
         *,
-        kept: CachedLatents | None = None,
+        cache: CachedLatents | None = None,
         limit_bytes: int = 2**28,
     ) -> None:
-        self._model, self._frame, self._kept, self._limit = model, frame, kept, limit_bytes
+        self._model, self._frame, self._cache, self._limit = model, frame, cache, limit_bytes
         self._known: dict[Crop, Tensor] = {}
 
     def __len__(self) -> int:
-        """How many latents are kept."""
+        """The number of latents in memory."""
         return len(self._known)
 
     def __call__(self, crops: Sequence[Crop]) -> Float[Tensor, "crops channels height width"]:
@@ -126,22 +126,22 @@ class CropLatents:
         if missing:
             self._make_room(len(missing), keep=set(crops))
             # One at a time: an image takes much memory, and its latent is then the same to the last bit whichever other
-            # crops are asked for with it.
+            # crops are requested with it.
             for (crop,), latent in in_batches(missing, 1, self._make, stage="encode"):
                 self._known[crop] = latent
         return torch.stack([self._known[crop] for crop in crops])
 
     def _make(self, crops: Sequence[Crop]) -> Float[Tensor, "channels height width"]:
         (crop,) = crops
-        latent = None if self._kept is None else self._kept.get(crop)
+        latent = None if self._cache is None else self._cache.get(crop)
         if latent is not None:
             return latent.to(self._model.device)
         latent = self._model.encode(crop.cut(self._frame, self._frame.shape[-1])[None])[0]
-        if self._kept is not None:
-            self._kept.put(crop, latent)
+        if self._cache is not None:
+            self._cache.put(crop, latent)
         return latent
 
-    def _make_room(self, wanted: int, keep: set[Crop]) -> None:
+    def _make_room(self, count: int, keep: set[Crop]) -> None:
         each = next((latent.nbytes for latent in self._known.values()), 0)
-        if (len(self._known) + wanted) * each > self._limit:
+        if (len(self._known) + count) * each > self._limit:
             self._known = {crop: latent for crop, latent in self._known.items() if crop in keep}

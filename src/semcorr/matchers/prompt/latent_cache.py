@@ -1,4 +1,4 @@
-"""Latents of crops on disk: a crop that any run has encoded is not encoded again by another."""
+"""Latents of crops on disk: a crop that one run has encoded is not encoded again by another."""
 
 import hashlib
 import os
@@ -17,22 +17,21 @@ from semcorr.models.diffusion import DiffusionModel
 from semcorr.storage.files import write_atomically
 
 _VERSION = 1
-"""Of the files, and of the way from an image to a crop's pixels."""
+"""Version of the files, and of how a crop's pixels are computed from an image."""
 
 
 class LatentCache:
     """A folder of latents, which any number of images, models and processes may share.
 
-    A file that is damaged is as good as none. When one cannot be written (a full disk, a folder that may only be read),
-    a ``RuntimeWarning`` says so once, no more are written, and work goes on. The folder, or any part of it, may be
-    deleted at any time.
+    A damaged file is ignored. When a file cannot be written (a full disk, a read-only folder), a ``RuntimeWarning``
+    says so once, no more are written, and work continues. The folder, or any part of it, may be deleted at any time.
 
     Attributes:
-        folder: where.
-        problem: why nothing more is written, or None.
+        folder: The folder; it is made if necessary.
+        problem: Why nothing more is written, or None.
 
     Raises:
-        SettingsError: the folder is not there and cannot be made.
+        SettingsError: The folder cannot be made.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -47,7 +46,7 @@ class LatentCache:
             ) from error
 
     def of(self, model: DiffusionModel, image_sha256: str, resolution: int) -> "CachedLatents":
-        """The latents of one image's crops, squashed to ``resolution``, by one model as it runs here."""
+        """Return the cache of one image's crops, squashed to ``resolution``, for one model as it runs here."""
         weight = next(model.vae.parameters())
         # Other kinds of device and other versions of torch round differently.
         parts = (_VERSION, torch.__version__, weight.device.type, weight.dtype, model.fingerprint, resolution)
@@ -68,25 +67,25 @@ class LatentCache:
 
 
 class CachedLatents:
-    """One image's latents by one model: a file for each crop."""
+    """The latents of one image for one model: a file for each crop."""
 
     def __init__(self, cache: LatentCache, folder: Path, shape: tuple[int, int, int]) -> None:
         self._cache, self._folder, self._shape = cache, folder, shape
 
     def get(self, crop: Crop) -> Float[Tensor, "channels height width"] | None:
-        """The crop's latent to the last bit as it was put, on the CPU; None if it is not there or damaged."""
+        """Return a crop's latent, equal to the last bit, on the CPU; None if there is none or it is damaged."""
         try:
             with safe_open(self._path(crop), framework="pt") as file:
-                # The header first: what it claims decides how much memory reading takes.
+                # The header first: the shape in it decides how much memory reading takes.
                 if tuple(file.get_slice("latent").get_shape()) != self._shape:
                     return None
-                latent, told = file.get_tensor("latent").clone(), (file.metadata() or {}).get("check")
+                latent, check = file.get_tensor("latent").clone(), (file.metadata() or {}).get("check")
         except (OSError, SafetensorError):
             return None
-        return latent if latent.dtype == torch.float32 and told == _check(latent) else None
+        return latent if latent.dtype == torch.float32 and check == _check(latent) else None
 
     def put(self, crop: Crop, latent: Float[Tensor, "channels height width"]) -> None:
-        """Keep a crop's latent, if it can be written."""
+        """Write a crop's latent, if possible."""
         latent = latent.cpu().contiguous()
         self._cache.write(self._path(crop), to_safetensors({"latent": latent}, metadata={"check": _check(latent)}))
 
@@ -95,7 +94,7 @@ class CachedLatents:
 
 
 def _check(latent: Tensor) -> str:
-    """A hash of a tensor: a file can be whole and hold other bytes than were written."""
+    """Return a hash of a tensor: a file may be complete and yet hold other bytes than were written."""
     digest = hashlib.sha256(f"{latent.dtype} {tuple(latent.shape)}".encode())
     digest.update(latent.contiguous().numpy().tobytes())
     return digest.hexdigest()

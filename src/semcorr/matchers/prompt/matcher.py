@@ -245,5 +245,5 @@ class PromptMatcher(NetworkMatcher):
 
     def _latents(self, image: Image, resolution: int) -> CropLatents:
         cache = self.latents_cache
-        kept = None if cache is None else cache.of(self.model, image.sha256, resolution)
-        return CropLatents(self.model, squash(image.tensor(), resolution), kept=kept)
+        cached = None if cache is None else cache.of(self.model, image.sha256, resolution)
+        return CropLatents(self.model, squash(image.tensor(), resolution), cache=cached)

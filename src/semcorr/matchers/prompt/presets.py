@@ -1,6 +1,6 @@
-"""Complete settings: what the paper's text says, what its authors' code does, and a fast variant.
+"""Complete settings: as in the paper's text, as in its authors' code, and a fast variant.
 
-Each is a function of the model's family, since layers and optimisation numbers belong to the pair of model and preset.
+Each is a function of the model's family, since layers and optimization numbers belong to the pair of model and preset.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from semcorr.settings import override
 
 # The bundled toy model is small: its embedding needs larger steps, and fewer of them.
 _FAMILY_CHANGES: dict[str, dict[str, object]] = {
-    # Its frame has 36 places for a crop in all: there is nothing to save by sharing some.
+    # Its frame has 36 crop positions in all: there is nothing to save by sharing some.
     "toy": {"lr": 0.03, "steps": 30, "rounds": 3, "locate_crops": 6, "optimize_crops": None, "optimize_noise": "fresh"},
 }
 
-# With frozen queries every crop asks for a pass of the network, and nothing else does.
+# With frozen queries every crop takes a pass of the network, and nothing else does.
 _FAST: dict[str, object] = {
     "queries": "frozen",
     "start": "least_squares",
@@ -32,17 +32,17 @@ _FAST: dict[str, object] = {
 def paper(family: str = "sd1") -> PromptSettings:
     """The method as the paper's text describes it (sections 3 and 4).
 
-    Gaussian noise, the same diffusion step in both stages, all heads, crops that merely contain the point, one mean
-    map against one Gaussian, layers fused by their mean. Numbers the text does not give (learning rate, sigma, crop
-    size, repetitions) are the authors' released ones; family ``"toy"`` has its own. 12 crops, each with its noise, are
-    drawn an image and shared by its points and rounds, since encoding one costs about as much as a step.
+    Gaussian noise, the same diffusion step in both stages, all heads, crops that merely contain the point, the mean
+    map against one Gaussian, layers fused by their mean. Numbers that the text does not give (learning rate, sigma,
+    crop size, repetitions) are those of the authors' code; family ``"toy"`` has its own. 12 crops, each with its
+    noise, are drawn for an image and shared by its points and rounds, since encoding one costs about as much as a step.
     """
     shared = PromptSettings(layers=_default_layers(family), optimize_crops=12, optimize_noise="shared")
     return override(shared, **_FAMILY_CHANGES.get(family, {}))
 
 
 def reference(family: str = "sd1") -> PromptSettings:
-    """The authors' released code with its deviations from the text; the published figures were made with it.
+    """The authors' released code with its deviations from the text; the published figures come from it.
 
     Uniform noise, step 3 while locating, the upper half of the heads, a crop margin of 15 %, one comparison for
     each layer, softmax over pixels before layers are averaged, the target Gaussian on integer pixel centres, a fresh

@@ -1,7 +1,7 @@
-"""Every switch of the prompt method in one frozen object, with checked values.
+"""All settings of the prompt method in one frozen object, with checked values.
 
-A difference between the paper and its authors' code is never a hidden constant: it is a setting with two
-named values, and the presets (:mod:`semcorr.matchers.prompt.presets`) choose between them.
+A difference between the paper and its authors' code is never a hidden constant: it is a setting with two named values,
+and the presets (:mod:`semcorr.matchers.prompt.presets`) choose between them.
 """
 
 import dataclasses
@@ -30,53 +30,53 @@ def _split_numbers(value: object) -> object:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PromptSettings(Settings):
-    """What the prompt method does, completely.
+    """The complete settings of the prompt method.
 
     Attributes:
-        layers: cross-attention layers that are read, as names or rules (``"up/4"``; see
+        layers: Cross-attention layers that are read, as names or rules (``"up/4"``; see
             :meth:`semcorr.models.diffusion.DiffusionModel.select_layers`). Paper section 3.3, "multi-scale attention".
-        rounds: embeddings learned for each point, each from its own random start. Paper section 3.3.
+        rounds: Embeddings for each point, each optimized from its own random start. Paper section 3.3.
         steps: Adam steps a round.
         lr: Adam's learning rate. It belongs to the pair of model and preset, not to the method.
-        token: the context position whose attention is read, counted from 0.
-        heads: attention heads that are averaged: ``"all"`` (paper), ``"upper_half"`` (the authors' code keeps
-            the second half of every layer's heads), or their numbers from 0.
-        sigma: standard deviation of the target Gaussian, as a fraction of the model frame's side.
-        pixel_centre: where a pixel's centre lies within it: 0.5 is the continuous frame, 0.0 the authors'
-            integer grid. It concerns the target Gaussian alone.
-        loss: ``"mean_map"`` compares the mean over layers with one Gaussian (paper);
-            ``"per_layer"`` averages one comparison for each layer (authors' code).
-        fusion: ``"mean"`` averages layers (paper); ``"softmax"`` takes a softmax over the pixels of each
-            layer's map first (authors' code).
-        noise: distribution of the noise that is added to a latent: ``"gaussian"`` (paper) or
-            ``"uniform"`` in [0, 1) (authors' code).
-        optimize_step: diffusion step while learning, counted from the clean end of ``steps_of`` steps.
-        locate_step: the same while locating; the authors' code uses 3 whatever ``optimize_step`` is.
-        steps_of: number of steps that the two above are counted in.
-        queries: the image's side of the attention. ``"live"``: worked out at every step, under the embedding that is
-            learned (paper). ``"frozen"``: worked out once a crop, under the context ``neutral``; no step of learning,
-            no further point and no further embedding then asks for a pass of the network.
-        neutral: the context that frozen queries are worked out under: ``"empty"``, the empty prompt through the
-            model's own text encoder, or ``"zeros"``.
-        context_length: positions of the context that are learned and compete in the attention; ``None`` is the model's
-            own number (77).
-        start: where an embedding starts: ``"random"`` (paper); or ``"least_squares"``, where the token that is read is
-            worked out in closed form from frozen queries, the others being random.
-        optimize_crops: crops of the source image that are drawn once and shared by all its points and rounds; ``None``
+        token: The context position whose attention is read, counted from 0.
+        heads: Attention heads that are averaged: ``"all"`` (paper), ``"upper_half"`` (the authors' code keeps the
+            second half of every layer's heads), or their numbers from 0.
+        sigma: Standard deviation of the target Gaussian, as a fraction of the model frame's side.
+        pixel_centre: Position of a pixel's centre within it: 0.5 is the continuous frame, 0.0 the authors' integer
+            grid. It concerns the target Gaussian alone.
+        loss: ``"mean_map"`` compares the mean over layers with one Gaussian (paper); ``"per_layer"`` averages one
+            comparison for each layer (authors' code).
+        fusion: ``"mean"`` averages layers (paper); ``"softmax"`` takes a softmax over the pixels of each layer's map
+            first (authors' code).
+        noise: Distribution of the noise that is added to a latent: ``"gaussian"`` (paper) or ``"uniform"`` in [0, 1)
+            (authors' code).
+        optimize_step: Diffusion step of the optimization, counted from the clean end of ``steps_of`` steps.
+        locate_step: The same while locating; the authors' code uses 3 whatever ``optimize_step`` is.
+        steps_of: Number of steps that the two above are counted in.
+        queries: The image's side of the attention. ``"live"``: computed at every step, under the embedding that is
+            optimized (paper). ``"frozen"``: computed once a crop, under the context ``neutral``, so that no further
+            step, point or embedding takes a pass of the network.
+        neutral: The context that frozen queries are computed under: ``"empty"``, the empty prompt through the model's
+            own text encoder, or ``"zeros"``.
+        context_length: Positions of the context that are optimized and compete in the attention; ``None`` is the
+            model's own number (77).
+        start: Where an embedding starts: ``"random"`` (paper); or ``"least_squares"``, where the token that is read is
+            computed in closed form from frozen queries, the others being random.
+        optimize_crops: Crops of the source image that are drawn once and shared by all its points and rounds; ``None``
             draws a fresh one at every step. Frozen queries need a number: the corners first, then anywhere.
         optimize_noise: ``"fresh"`` draws noise at every step (paper); ``"shared"`` draws it once for each shared crop,
-            so that the network's part before its first cross-attention is also computed once for each. With frozen
-            queries it is always shared.
-        optimize_crop: side of the random crops while learning, as a fraction of the frame's side; 1 is no cropping.
-        locate_crop: the same while locating; at least 0.5, so that the four corner crops cover the frame.
-        locate_crops: crops averaged while locating: the four corners, then around the running peak.
-        crop_margin: how far the point stays from the crop's edge where the image allows it, as a fraction of
-            the crop's side. 0 keeps the point anywhere inside.
-        peak: how the heat map becomes a point: ``"cell"``, the middle of its largest pixel (paper and authors' code);
+            so that the network up to its first cross-attention also runs once for each. With frozen queries it is
+            always shared.
+        optimize_crop: Side of the crops of the optimization, as a fraction of the frame's side; 1 is no cropping.
+        locate_crop: The same while locating; at least 0.5, so that the four corner crops cover the frame.
+        locate_crops: Crops averaged while locating: the four corners, then around the running peak.
+        crop_margin: Distance between the point and the crop's edge where the image allows it, as a fraction of the
+            crop's side. 0 allows the point anywhere inside.
+        peak: How the heat map becomes a point: ``"cell"``, the middle of its largest pixel (paper and authors' code);
             ``"parabola"`` or ``"soft"``, finer than a cell of the attention
             (:func:`semcorr.imaging.heatmaps.find_peak`). The confidence is the same with all.
-        resolution: side of the model frame in pixels; ``None`` is the model's own.
-        seed: start of every random draw.
+        resolution: Side of the model frame in pixels; ``None`` is the model's own.
+        seed: Seed of every random draw.
     """
 
     layers: Annotated[tuple[str, ...], BeforeValidator(_split_words), Field(min_length=1)]
