@@ -1,4 +1,4 @@
-"""A tiny network and tiny pictures, so that the whole method runs in a second."""
+"""A tiny network and tiny images, so that the whole method runs in a second."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def matcher(model: DiffusionModel, settings: PromptSettings) -> PromptMatcher:
 
 
 def blobs(seed: int, size: tuple[int, int]) -> Image:
-    """A smooth random picture of a size (width, height)."""
+    """A smooth random image of a size (width, height)."""
     cells = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)
     return load_image(PIL.Image.fromarray(cells).resize(size, PIL.Image.Resampling.BICUBIC), name=f"blobs {seed}")
 

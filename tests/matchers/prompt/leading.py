@@ -27,14 +27,14 @@ def crops_lead(matcher: PromptMatcher, query: Query, target: Image) -> float:
     )
     assert len(list(rows)) == len(histories)
     allowed = [reader.locate_range(pixel + 0.5, pixel + 0.5) for pixel in range(reader.resolution)]
-    places = np.array([(one.left_min, one.left_max) for one in allowed])
+    bounds = np.array([(one.left_min, one.left_max) for one in allowed])
     return min(
-        _lead(maps.mean(dim=0).numpy(), places) for history in histories for maps in history[len(CORNERS) - 1 : -1]
+        _lead(maps.mean(dim=0).numpy(), bounds) for history in histories for maps in history[len(CORNERS) - 1 : -1]
     )
 
 
-def _lead(running: np.ndarray, places: np.ndarray) -> float:
+def _lead(running: np.ndarray, bounds: np.ndarray) -> float:
     row, column = np.unravel_index(running.argmax(), running.shape)
-    down, across = ((places == places[pixel]).all(axis=1) for pixel in (row, column))
+    down, across = ((bounds == bounds[pixel]).all(axis=1) for pixel in (row, column))
     others = running[~(down[:, None] & across[None, :])]
     return 1.0 if not others.size else float(1 - others.max() / running.max())

@@ -51,17 +51,17 @@ def test_queries_and_keys_of_one_context_give_its_attention(model: DiffusionMode
     for layer in layers:
         for row in range(2):
             for number, token in enumerate((1, 5)):
-                found = attention_to(token, queries[layer.name][row], keys[layer.name])
-                assert_close_to_scale(found[row], whole[layer.name][row, :, number])
+                maps = attention_to(token, queries[layer.name][row], keys[layer.name])
+                assert_close_to_scale(maps[row], whole[layer.name][row, :, number])
 
 
-def test_a_row_learns_what_it_learns_written_out(model: DiffusionModel, frozen: PromptSettings, source: Image):
+def test_a_row_is_optimized_as_written_out(model: DiffusionModel, frozen: PromptSettings, source: Image):
     """The first point's second embedding, one step at a time, by the whole attention's definition."""
     reader = AttentionReader(model, frozen)
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededStreams(7, "image", points.numpy())
-    learned = optimize(reader, CropLatents(model, frame), points, draws, batch=4)
+    optimized = optimize(reader, CropLatents(model, frame), points, draws, batch=4)
 
     shared = draws.shared("optimize")
     crops = [Crop(left=left, top=top, width=119, height=119) for left, top in [(0, 0), (0, 9), (9, 0), (9, 9)]]
@@ -88,15 +88,15 @@ def test_a_row_learns_what_it_learns_written_out(model: DiffusionModel, frozen: 
         grid = torch.arange(128) + 0.5
         distance = (grid[None, :] - x) ** 2 + (grid[:, None] - y) ** 2
         loss = ((mean - torch.exp(-distance / (2 * (27.97853316316864 / 4) ** 2))) ** 2).mean()
-        assert float(learned.losses[0, 1, step]) == pytest.approx(loss.item(), rel=1e-4)
+        assert float(optimized.losses[0, 1, step]) == pytest.approx(loss.item(), rel=1e-4)
         adam.zero_grad()
         loss.backward()
         adam.step()
-    assert_close_to_scale(learned.embeddings[0, 1], embedding[0])
+    assert_close_to_scale(optimized.embeddings[0, 1], embedding[0])
 
 
 def test_no_point_asks_for_a_pass_of_its_own(matcher: PromptMatcher, source: Image, target: Image):
-    """One pass a crop: four to learn, five to locate, for one point or five, each with two embeddings."""
+    """One pass a crop: four to optimize, five to locate, for one point or five, each with two embeddings."""
     for points in (POINTS[:1], POINTS):
         queries = []
         rows = _rows_through_the_network(
@@ -147,23 +147,23 @@ def test_located_maps_are_the_mean_over_the_shared_crops(
 
 def test_progress_counts_up_to_its_totals(matcher: PromptMatcher, source: Image, target: Image):
     """Four crops, then 3 steps of 2 embeddings of 2 points; five crops, then all of them read by each embedding."""
-    told: dict[str, list[tuple[int, int]]] = {}
+    calls: dict[str, list[tuple[int, int]]] = {}
 
     def progress(stage: str, done: int, total: int, **info: object) -> None:
-        told.setdefault(stage, []).append((done, total))
+        calls.setdefault(stage, []).append((done, total))
 
     query = matcher.describe(source, POINTS[:2], progress=progress)
-    assert told.pop("queries") == [(4, 4)]
-    assert told.pop("optimize")[-1] == (12, 12)
+    assert calls.pop("queries") == [(4, 4)]
+    assert calls.pop("optimize")[-1] == (12, 12)
     matcher.locate(query, target, progress=progress)
-    assert told == {"queries": [(4, 5), (5, 5)], "locate": [(20, 20)]}
+    assert calls == {"queries": [(4, 5), (5, 5)], "locate": [(20, 20)]}
 
 
 def test_every_point_of_the_frame_is_in_a_shared_crop():
     crops = shared_crops(SeededStream(torch.Generator().manual_seed(0)), 4, resolution=128, fraction=0.5)
-    places = torch.tensor([(0.0, 0.0), (128.0, 128.0), (64.0, 64.0), (0.0, 128.0), (63.9, 64.1)], dtype=torch.float64)
-    assert containing(crops, places).any(dim=1).all()
-    assert containing(crops, places)[0].tolist() == [True, False, False, False]
+    points = torch.tensor([(0.0, 0.0), (128.0, 128.0), (64.0, 64.0), (0.0, 128.0), (63.9, 64.1)], dtype=torch.float64)
+    assert containing(crops, points).any(dim=1).all()
+    assert containing(crops, points)[0].tolist() == [True, False, False, False]
 
 
 def test_a_crop_of_the_whole_frame_has_one_corner():
@@ -171,17 +171,17 @@ def test_a_crop_of_the_whole_frame_has_one_corner():
     assert crops == [Crop(left=0, top=0, width=128, height=128)] * 2
 
 
-def test_shared_places_give_every_allowed_crop_the_same_chance():
-    """Near the left edge 20 of 36 columns are allowed; 20 x 36 equally spaced places meet each allowed crop once."""
+def test_shared_positions_give_every_allowed_crop_the_same_chance():
+    """Near the left edge 20 of 36 columns are allowed; 20 x 36 equally spaced positions give each allowed crop once."""
     allowed = crop_range(90.7, 256.0, resolution=512, fraction=0.9316549294381423, margin=0.15)
     columns, rows = allowed.left_max - allowed.left_min + 1, allowed.top_max - allowed.top_min + 1
     assert (columns, rows) == (20, 36)
-    places = [((i + 0.5) / columns, (j + 0.5) / rows) for i in range(columns) for j in range(rows)]
-    found = Counter((crop.left, crop.top) for crop in (allowed.at(*place) for place in places))
-    assert found == {(left, top): 1 for left in range(20) for top in range(36)}
+    positions = [((i + 0.5) / columns, (j + 0.5) / rows) for i in range(columns) for j in range(rows)]
+    counts = Counter((crop.left, crop.top) for crop in (allowed.at(*position) for position in positions))
+    assert counts == {(left, top): 1 for left in range(20) for top in range(36)}
 
 
-def test_places_are_uniform():
+def test_shared_positions_are_uniform():
     """Of 4,000 in a 4 x 4 grid each cell expects 250 with a deviation of 15.3: five of them is the bound."""
     stream = SeededStream(torch.Generator().manual_seed(0))
     cells = Counter((int(4 * x), int(4 * y)) for x, y in (stream.position() for _ in range(4000)))
@@ -189,8 +189,8 @@ def test_places_are_uniform():
     assert max(abs(count - 250) for count in cells.values()) < 77
 
 
-def test_shared_crops_of_live_learning_are_encoded_once(model: DiffusionModel, source: Image):
-    """Points at least 10 px from the edge allow all crops, so three places make at most three crops for all of them."""
+def test_shared_crops_of_a_live_optimization_are_encoded_once(model: DiffusionModel, source: Image):
+    """Points at least 10 px from the edge allow all crops, so three positions make at most three crops in all."""
     settings = override(paper("sd1"), resolution=128, steps=4, rounds=2, locate_crops=5, optimize_crops=3)
     encoded: list[int] = []
     hook = model.vae.encoder.register_forward_hook(lambda module, inputs, output: encoded.append(len(output)))
@@ -213,7 +213,7 @@ def test_a_model_without_a_text_encoder_says_what_to_do(model: DiffusionModel, f
 
 
 def test_the_fast_preset_finds_points_of_the_toy_world_and_its_query_is_saved(tmp_path):
-    """Its learned peak on the source itself is near the point, which a context that learned nothing would miss."""
+    """Its peak on the source itself is near the point, which that of a context that is not optimized would not be."""
     from semcorr.matchers.results import Query
     from semcorr.toy.render import render_scene
 
@@ -222,6 +222,6 @@ def test_the_fast_preset_finds_points_of_the_toy_world_and_its_query_is_saved(tm
     matcher = PromptMatcher.from_pretrained("toy", "fast")
     query = Query.load(matcher.describe(scene.image, points).save(tmp_path / "query.safetensors"))
     assert query.tensors["embeddings"].shape[1:] == (1, 32, 128)
-    found = matcher.locate(query, scene.image)
-    errors = np.linalg.norm(found.points - points, axis=1)
+    matches = matcher.locate(query, scene.image)
+    errors = np.linalg.norm(matches.points - points, axis=1)
     assert np.median(errors) < 0.1 * 128

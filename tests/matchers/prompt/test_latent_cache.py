@@ -62,11 +62,11 @@ def test_another_call_on_the_same_images_encodes_nothing_and_finds_the_same(
         matcher = PromptMatcher(model, chosen, latents_cache=tmp_path / "deep" / "cache")
         with encodings(model) as seen:
             described = matcher.describe(source, POINTS)
-            found = matcher.locate(query, target)
+            matches = matcher.locate(query, target)
         assert bool(seen) is not again
         for name in ("embeddings", "losses"):
             assert np.array_equal(described.tensors[name], query.tensors[name])
-        assert np.array_equal(found.heatmaps, expected.heatmaps)
+        assert np.array_equal(matches.heatmaps, expected.heatmaps)
         assert matcher.identity() == plain.identity()
 
 
@@ -85,19 +85,19 @@ def test_other_crops_images_sizes_models_and_precisions_are_not_mixed_up(
     cache = LatentCache(tmp_path)
     latent = torch.rand(4, 8, 8, generator=torch.Generator().manual_seed(1))
     cache.of(model, "image", 64).put(CROP, latent)
-    found = cache.of(model, "image", 64).get(CROP)
-    assert found is not None
-    assert torch.equal(found, latent)
+    read = cache.of(model, "image", 64).get(CROP)
+    assert read is not None
+    assert torch.equal(read, latent)
     half = DiffusionModel.from_pretrained(tiny_sd, device="cpu", dtype="bfloat16")
     assert half.fingerprint == model.fingerprint
     other = DiffusionModel.from_pretrained("toy", device="cpu")
-    for place in (
+    for entry in (
         cache.of(model, "other", 64),
         cache.of(model, "image", 128),
         cache.of(half, "image", 64),
         cache.of(other, "image", 64),
     ):
-        assert place.get(CROP) is None
+        assert entry.get(CROP) is None
     for crop in (Crop(2, 1, 60, 60), Crop(1, 2, 60, 59), Crop(12, 0, 60, 60)):
         assert cache.of(model, "image", 64).get(crop) is None
 
@@ -118,13 +118,13 @@ def test_a_damaged_file_is_made_again(model: DiffusionModel, tmp_path: Path, dam
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
     with encodings(model) as seen:
-        (found,) = CropLatents(model, frame(), cache=cache.of(model, "image", 64))([CROP])
+        (latent,) = CropLatents(model, frame(), cache=cache.of(model, "image", 64))([CROP])
     assert seen == [1]
-    assert torch.equal(found, expected)
+    assert torch.equal(latent, expected)
     assert file.read_bytes() == whole
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_the_model_is_loaded(
+def test_a_folder_that_cannot_be_made_is_an_error_before_the_model_is_loaded(
     model: DiffusionModel, settings: PromptSettings, tmp_path: Path
 ):
     (tmp_path / "file").write_text("in the way")
@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_model_is_loaded(
         PromptMatcher.from_pretrained("no/such-model", latents_cache=tmp_path / "file")
 
 
-def test_what_cannot_be_written_is_told_once_and_nothing_is_lost_but_time(model: DiffusionModel, tmp_path: Path):
+def test_one_warning_says_that_nothing_can_be_written_and_only_time_is_lost(model: DiffusionModel, tmp_path: Path):
     cache = LatentCache(tmp_path / "cache")
     kept = cache.of(model, "image", 64)
     CropLatents(model, frame(), cache=kept)([CROP])
@@ -147,10 +147,10 @@ def test_what_cannot_be_written_is_told_once_and_nothing_is_lost_but_time(model:
     of_other.parent.rmdir()
     of_other.parent.write_text("in the way")
     expected = torch.cat([model.encode(Crop(left, 0, 60, 60).cut(frame(1), 64)[None]) for left in range(3)])
-    with pytest.warns(RuntimeWarning, match="No more latents are kept: .* cannot be written") as told:
-        found = CropLatents(model, frame(1), cache=other)([Crop(left, 0, 60, 60) for left in range(3)])
-    assert len(told) == 1
-    assert torch.equal(found, expected)
+    with pytest.warns(RuntimeWarning, match="No more latents are kept: .* cannot be written") as caught:
+        latents = CropLatents(model, frame(1), cache=other)([Crop(left, 0, 60, 60) for left in range(3)])
+    assert len(caught) == 1
+    assert torch.equal(latents, expected)
     assert cache.problem is not None
     CropLatents(model, frame(), cache=kept)([Crop(0, 0, 60, 60)])
     assert [path for path in files(tmp_path) if path.suffix] == [file]
@@ -206,14 +206,14 @@ def test_two_processes_share_a_folder(model: DiffusionModel, tiny_sd: Path, tmp_
             assert other.stdin is not None
             other.stdin.write("\n")
             other.stdin.flush()
-            found = CropLatents(model, frame(), kept=LatentCache(tmp_path).of(model, "image", 64))(crops)
-            told, _ = other.communicate(timeout=300)
+            latents = CropLatents(model, frame(), cache=LatentCache(tmp_path).of(model, "image", 64))(crops)
+            output, _ = other.communicate(timeout=300)
         finally:
             other.kill()
-    assert_close_to_scale(found, expected)
-    assert float(told) == pytest.approx(float(expected.double().sum()), abs=1e-5 * float(expected.abs().sum()))
+    assert_close_to_scale(latents, expected)
+    assert float(output) == pytest.approx(float(expected.double().sum()), abs=1e-5 * float(expected.abs().sum()))
     assert len(files(tmp_path)) == 25  # and nothing unfinished
     with encodings(model) as seen:
-        again = CropLatents(model, frame(), kept=LatentCache(tmp_path).of(model, "image", 64))(crops)
+        again = CropLatents(model, frame(), cache=LatentCache(tmp_path).of(model, "image", 64))(crops)
     assert not seen
     assert_close_to_scale(again, expected)

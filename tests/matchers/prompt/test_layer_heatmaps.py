@@ -34,7 +34,7 @@ class Seen(NamedTuple):
     matcher: PromptMatcher
     query: Query
     maps: np.ndarray
-    found: Matches
+    matches: Matches
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +58,15 @@ def peaks(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def test_the_peak_of_each_map_is_the_layers_point(seen: Seen, face: Image):
-    maps, found = seen.maps, seen.found
+    maps, matches = seen.maps, seen.matches
     assert maps.dtype == np.float32
-    assert maps.shape == (len(FACE_POINTS), len(found.layer_names), 64, 64)
-    np.testing.assert_allclose(peaks(maps, face.size), found.layer_points, rtol=0, atol=1e-9)
-    assert len(np.unique(found.layer_points.reshape(-1, 2), axis=0)) > len(FACE_POINTS)  # they do differ
+    assert maps.shape == (len(FACE_POINTS), len(matches.layer_names), 64, 64)
+    np.testing.assert_allclose(peaks(maps, face.size), matches.layer_points, rtol=0, atol=1e-9)
+    assert len(np.unique(matches.layer_points.reshape(-1, 2), axis=0)) > len(FACE_POINTS)  # they do differ
 
 
 def test_fused_they_are_the_heat_map(seen: Seen):
-    for own, whole in zip(seen.maps, seen.found.heatmaps, strict=True):
+    for own, whole in zip(seen.maps, seen.matches.heatmaps, strict=True):
         fused = fuse_layers(torch.from_numpy(own), seen.matcher.settings.fusion)
         np.testing.assert_array_equal(fused.numpy(), whole)
 
@@ -91,13 +91,13 @@ def test_a_point_has_the_same_maps_alone(seen: Seen, face: Image):
     assert_close_to_scale(seen.matcher.layer_heatmaps(seen.query.take([1]), face)[0], seen.maps[1])
 
 
-def test_progress_is_told_and_another_methods_query_refused(
+def test_progress_is_reported_and_another_methods_query_refused(
     matcher: PromptMatcher, source: Image, target: Image, settings: PromptSettings
 ):
-    query, told = matcher.describe(source, POINTS[:1]), []
-    matcher.layer_heatmaps(query, target, progress=lambda stage, done, total, **_: told.append((stage, done, total)))
+    query, calls = matcher.describe(source, POINTS[:1]), []
+    matcher.layer_heatmaps(query, target, progress=lambda stage, done, total, **_: calls.append((stage, done, total)))
     crops = settings.rounds * settings.locate_crops
-    assert told[-1] == ("locate", crops, crops)
+    assert calls[-1] == ("locate", crops, crops)
     with pytest.raises(QueryError, match="'dift', expected 'prompt'"):
         matcher.layer_heatmaps(dataclasses.replace(query, method="dift"), target)
 
@@ -107,13 +107,13 @@ def test_attention_and_features_show_the_attentions_layers(faces: tuple[Image, I
     # Layers' points are middles of cells, and so are a method's then.
     toy = AttentionDiftMatcher.from_pretrained("toy", device="cpu", steps=2, dift_samples=1, peak="cell")
     query = toy.describe(source, FACE_POINTS[:2])
-    maps, found = toy.layer_heatmaps(query, target), toy.locate(query, target)
-    np.testing.assert_allclose(peaks(maps, target.size), found.layer_points, rtol=0, atol=1e-9)
+    maps, matches = toy.layer_heatmaps(query, target), toy.locate(query, target)
+    np.testing.assert_allclose(peaks(maps, target.size), matches.layer_points, rtol=0, atol=1e-9)
     own = PromptMatcher(toy.model, override(settings_of("fast", "toy"), steps=2, dift_samples=1, peak="cell").prompt())
     side = maps.shape[-1]
     expected = own.locate(own.describe(source, FACE_POINTS[:2]), target)
     mean = maps.mean(axis=1)
-    found_mean = scale_points(peaks(mean, (side, side)), (side, side), target.size)
-    assert_same_peaks(found_mean, expected.points, mean, expected.heatmaps, target.size)
+    mean_points = scale_points(peaks(mean, (side, side)), (side, side), target.size)
+    assert_same_peaks(mean_points, expected.points, mean, expected.heatmaps, target.size)
     with pytest.raises(QueryError, match="'prompt', expected 'attention-dift'"):
         toy.layer_heatmaps(dataclasses.replace(query, method="prompt"), target)

@@ -55,12 +55,12 @@ def test_the_token_solves_the_problem_written_out(model: DiffusionModel, setting
         equations = np.stack(left)
         ridge = 1e-3 * np.mean((equations**2).sum(axis=0))
         extended = np.concatenate([equations, np.sqrt(ridge) * np.eye(model.context_dim)])
-        wanted = np.concatenate([np.array(right), np.zeros(model.context_dim)])
-        expected, *_ = np.linalg.lstsq(extended, wanted)
+        extended_right = np.concatenate([np.array(right), np.zeros(model.context_dim)])
+        expected, *_ = np.linalg.lstsq(extended, extended_right)
         np.testing.assert_allclose(solved[row, 2].numpy(), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
-def test_learning_starts_there(model: DiffusionModel, settings: PromptSettings, source: Image):
+def test_the_optimization_starts_there(model: DiffusionModel, settings: PromptSettings, source: Image):
     """The first loss is far below that of a random start, and a point does not depend on those beside it."""
     points = [(20.0, 30.0), (100.0, 60.0)]
     solved = PromptMatcher(model, settings).describe(source, points)

@@ -67,20 +67,20 @@ def test_maps_are_the_mean_over_crops_and_crops_follow_the_running_peak(
             running = (total / count.clamp(min=1)).mean(dim=0)
             if number >= 4:
                 down, across = (running >= (1 - 1e-5) * running.max()).nonzero().T
-                places = set(zip((across + 0.5).tolist(), (down + 0.5).tolist(), strict=True))
-                assert any(crop.left <= x < crop.left + 89 and crop.top <= y < crop.top + 89 for x, y in places)
+                peaks = set(zip((across + 0.5).tolist(), (down + 0.5).tolist(), strict=True))
+                assert any(crop.left <= x < crop.left + 89 and crop.top <= y < crop.top + 89 for x, y in peaks)
             else:
-                places = {[(0.0, 0.0), (0.0, 128.0), (128.0, 0.0), (128.0, 128.0)][number]}
-            allowed = {reader.locate_range(x, y) for x, y in places}
+                peaks = {[(0.0, 0.0), (0.0, 128.0), (128.0, 0.0), (128.0, 128.0)][number]}
+            allowed = {reader.locate_range(x, y) for x, y in peaks}
             assert crop in {copy.deepcopy(stream).crop(one) for one in allowed}
             alone.append(len(allowed) == 1)
             stream.crop(allowed.pop())
             noise = stream.noise((4, 16, 16), "gaussian")[None]
             noisy = model.add_noise(model.encode(crop.cut(frame, 128)[None]), noise, 40)
             with torch.no_grad():
-                found = model.attention(noisy, 40, embeddings[row.point, row.round_][None], reader.layers)
+                attention = model.attention(noisy, 40, embeddings[row.point, row.round_][None], reader.layers)
             for index, layer in enumerate(reader.layers):
-                mean = found[layer.name].mean(dim=1)
+                mean = attention[layer.name].mean(dim=1)
                 total[index, crop.top : crop.top + 89, crop.left : crop.left + 89] += torch.nn.functional.interpolate(
                     mean, (89, 89), mode="bilinear", align_corners=False
                 )[0, 0]
@@ -102,7 +102,7 @@ def test_fusing_layers_follows_its_definition():
     torch.testing.assert_close(fuse_layers(maps, "softmax"), expected)
 
 
-def _summary_of(rows: list[torch.Tensor], settings: PromptSettings, rounds: int):
+def _predictions_of(rows: list[torch.Tensor], settings: PromptSettings, rounds: int):
     aggregator = MapAggregator(override(settings, rounds=rounds))
     for maps in rows:
         aggregator.add(maps)
@@ -111,25 +111,25 @@ def _summary_of(rows: list[torch.Tensor], settings: PromptSettings, rounds: int)
 
 def test_a_points_map_is_the_mean_over_its_rounds_and_layers(settings: PromptSettings):
     rows = list(torch.rand(6, 2, 8, 8, generator=torch.Generator().manual_seed(0)))
-    found = _summary_of(rows, settings, rounds=3)
+    predictions = _predictions_of(rows, settings, rounds=3)
     for point in range(2):
         mean = torch.stack(rows[3 * point : 3 * point + 3]).mean(dim=(0, 1))
-        torch.testing.assert_close(found.heatmaps[point], mean)
+        torch.testing.assert_close(predictions.heatmaps[point], mean)
         best = int(mean.argmax())
-        assert found.points[point].tolist() == [best % 8 + 0.5, best // 8 + 0.5]
-    alone = _summary_of(rows[4:5], settings, rounds=1)
-    torch.testing.assert_close(found.round_points[1, 1], alone.points[0])
-    assert found.round_points.shape == (2, 3, 2)
-    assert found.layer_points.shape == (2, 2, 2)
+        assert predictions.points[point].tolist() == [best % 8 + 0.5, best // 8 + 0.5]
+    alone = _predictions_of(rows[4:5], settings, rounds=1)
+    torch.testing.assert_close(predictions.round_points[1, 1], alone.points[0])
+    assert predictions.round_points.shape == (2, 3, 2)
+    assert predictions.layer_points.shape == (2, 2, 2)
 
 
 def test_layer_points_are_each_layers_own(settings: PromptSettings):
     maps = torch.zeros(2, 8, 8)
     maps[0, 1, 2] = 1.0
     maps[1, 6, 5] = 0.5
-    found = _summary_of([maps], settings, rounds=1)
-    assert found.layer_points[0].tolist() == [[2.5, 1.5], [5.5, 6.5]]
-    assert found.points[0].tolist() == [2.5, 1.5]
+    predictions = _predictions_of([maps], settings, rounds=1)
+    assert predictions.layer_points[0].tolist() == [[2.5, 1.5], [5.5, 6.5]]
+    assert predictions.points[0].tolist() == [2.5, 1.5]
 
 
 def test_confidence_falls_as_rounds_disagree_and_as_the_peak_sinks():

@@ -95,7 +95,7 @@ def test_a_finer_peak_is_that_of_the_same_map(
         np.testing.assert_array_equal(getattr(finer, name), getattr(cell, name))
 
 
-def test_a_query_without_a_peak_is_found_as_before(matcher: PromptMatcher, source: Image, target: Image):
+def test_a_query_without_a_peak_setting_is_located_as_before(matcher: PromptMatcher, source: Image, target: Image):
     query = matcher.describe(source, [POINT])
     before = {name: value for name, value in query.settings.items() if name != "peak"}
     again = matcher.locate(dataclasses.replace(query, settings=before), target)
@@ -106,7 +106,7 @@ def test_a_query_without_a_peak_is_found_as_before(matcher: PromptMatcher, sourc
         matcher.locate(query, target, peak="softer")
 
 
-def test_some_points_of_a_query_are_found_where_all_are(
+def test_some_points_of_a_query_are_located_as_among_all(
     toy_matcher: PromptMatcher, toy_query: Query, faces: tuple[Image, Image]
 ):
     some = toy_query.take([2, 0])
@@ -208,7 +208,7 @@ def test_the_querys_settings_are_used_whatever_the_matcher_would_describe_with(
     assert np.array_equal(other.locate(query, target).heatmaps, matcher.locate(query, target).heatmaps)
 
 
-def test_locating_settings_can_be_replaced_and_learned_ones_cannot(
+def test_settings_of_locating_can_be_replaced_and_those_of_the_query_cannot(
     matcher: PromptMatcher, source: Image, target: Image
 ):
     query = matcher.describe(source, [POINT])
@@ -244,7 +244,7 @@ def test_a_query_whose_embeddings_do_not_fit_is_refused(matcher: PromptMatcher, 
     ("points", "message"),
     [([], "No points were given"), ([(10, 101)], "outside"), ([(float("nan"), 1)], "finite"), ([(1, 2, 3)], "shape")],
 )
-def test_bad_points_are_refused_before_anything_is_learned(
+def test_bad_points_are_refused_before_anything_is_optimized(
     matcher: PromptMatcher, source: Image, points: list[tuple[float, ...]], message: str
 ):
     with pytest.raises(PointError, match=message):
@@ -269,7 +269,7 @@ def test_what_the_model_lacks_is_an_error_when_the_matcher_is_made(model: Diffus
         PromptMatcher(model, settings, memory_budget=0)
 
 
-def test_a_wrong_name_is_found_before_the_model_is_loaded():
+def test_a_wrong_name_is_refused_before_the_model_is_loaded():
     with pytest.raises(SettingsError, match="Unknown preset 'papier'"):
         PromptMatcher.from_pretrained("no/such-model", preset="papier")
     with pytest.raises(SettingsError, match=r"Unknown setting 'step'. Did you mean 'steps'\?"):

@@ -25,7 +25,7 @@ def _peak_on_source(matcher: PromptMatcher, image: Image, embeddings: torch.Tens
     return heatmaps.peak(heatmaps.fuse_mean(maps, (reader.resolution, reader.resolution)))
 
 
-def test_learning_lowers_the_loss_and_moves_the_peak_to_the_point(
+def test_optimizing_lowers_the_loss_and_moves_the_peak_to_the_point(
     model: DiffusionModel, settings: PromptSettings, source: Image
 ):
     matcher = PromptMatcher(model, override(settings, steps=60, rounds=1, lr=0.1, optimize_crop=1.0))
@@ -34,9 +34,9 @@ def test_learning_lowers_the_loss_and_moves_the_peak_to_the_point(
     losses = query.tensors["losses"][:, 0]
     assert (losses[:, -5:].mean(axis=1) < 0.9 * losses[:, :5].mean(axis=1)).all()
     expected = torch.tensor([[96.0, 32.0], [32.0, 96.0]])
-    found = _peak_on_source(matcher, source, torch.tensor(query.tensors["embeddings"])[:, 0])
+    peaks = _peak_on_source(matcher, source, torch.tensor(query.tensors["embeddings"])[:, 0])
     # A cell of the finest map that is read is 16 px wide here.
-    assert (found - expected).norm(dim=1).max() <= 16 * math.sqrt(2)
+    assert (peaks - expected).norm(dim=1).max() <= 16 * math.sqrt(2)
 
 
 @pytest.mark.parametrize("kind", ["mean_map", "per_layer"])
@@ -52,7 +52,7 @@ def test_losses_follow_their_definition(kind: str):
         assert float(loss[row]) == pytest.approx({"mean_map": mean_map, "per_layer": per_layer}[kind], rel=1e-5)
 
 
-def test_a_batch_learns_what_its_rows_learn_alone_with_their_own_adam(
+def test_a_batch_gives_what_its_rows_give_alone_with_their_own_adam(
     model: DiffusionModel, settings: PromptSettings, source: Image
 ):
     """One row, written out: torch's own Adam on one embedding, one crop and one noise at a time."""
@@ -61,7 +61,7 @@ def test_a_batch_learns_what_its_rows_learn_alone_with_their_own_adam(
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededStreams(7, "image", points.numpy())
-    learned = optimize(reader, CropLatents(model, frame), points, draws, batch=4)
+    optimized = optimize(reader, CropLatents(model, frame), points, draws, batch=4)
 
     stream = draws.optimizing(1, 1)
     embedding = stream.embedding(77, 64)[None].requires_grad_()
@@ -81,11 +81,11 @@ def test_a_batch_learns_what_its_rows_learn_alone_with_their_own_adam(
         distance = (grid[None, :] - x) ** 2 + (grid[:, None] - y) ** 2
         sigma = 27.97853316316864 / 4
         loss = ((mean - torch.exp(-distance / (2 * sigma**2))) ** 2).mean()
-        assert float(learned.losses[1, 1, step]) == pytest.approx(loss.item(), rel=1e-4)
+        assert float(optimized.losses[1, 1, step]) == pytest.approx(loss.item(), rel=1e-4)
         adam.zero_grad()
         loss.backward()
         adam.step()
-    assert_close_to_scale(learned.embeddings[1, 1], embedding[0])
+    assert_close_to_scale(optimized.embeddings[1, 1], embedding[0])
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4])

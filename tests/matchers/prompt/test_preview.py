@@ -1,4 +1,4 @@
-"""Looking at what is being learned: it changes nothing, costs nothing unless asked, and shows the point."""
+"""Previews of an optimization: they change nothing, cost nothing unless called, and show the point."""
 
 import numpy as np
 import pytest
@@ -29,23 +29,23 @@ def test_looking_changes_no_result(
 
     def looking(stage: str, done: int, total: int, **info: object) -> None:
         if stage == "optimize":
-            look = info["preview"]
-            assert isinstance(look, AttentionPreview)
-            assert look.points == (0, 1)
-            seen.append(look())
+            preview = info["preview"]
+            assert isinstance(preview, AttentionPreview)
+            assert preview.points == (0, 1)
+            seen.append(preview())
 
     without = matcher.describe(source, POINTS)
-    looked_at = matcher.describe(source, POINTS, progress=looking)
+    previewed = matcher.describe(source, POINTS, progress=looking)
     assert len(seen) == 3
     side = matcher.settings.resolution or model.resolution
     assert {maps.shape for maps in seen} == {(2, side, side)}
     assert {maps.dtype for maps in seen} == {np.dtype("float32")}
     assert not np.array_equal(seen[0], seen[-1])
     for name, tensor in without.tensors.items():
-        assert np.array_equal(tensor, looked_at.tensors[name])
+        assert np.array_equal(tensor, previewed.tensors[name])
 
 
-def test_it_shows_the_point_that_is_learned(model: DiffusionModel, settings: PromptSettings, source: Image) -> None:
+def test_it_shows_the_point_that_is_optimized(model: DiffusionModel, settings: PromptSettings, source: Image) -> None:
     matcher = PromptMatcher(model, override(settings, steps=60, rounds=1, lr=0.1, optimize_crop=1.0))
     last: list[np.ndarray] = []
 
@@ -62,11 +62,11 @@ def test_it_shows_the_point_that_is_learned(model: DiffusionModel, settings: Pro
         assert abs(peak[0] - row * side / 128) <= side / 8
 
 
-def test_a_terminal_is_told_the_loss_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_the_loss_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("semcorr.cli.console._SECONDS_BETWEEN_LINES", 0.0)
     with TerminalProgress() as progress:
         for done in (1, 2):
             progress("optimize", done, 2, loss=0.25, preview=lambda: pytest.fail("nobody asked"))
-    told = capsys.readouterr().err
-    assert "loss 0.25" in told
-    assert "preview" not in told
+    output = capsys.readouterr().err
+    assert "loss 0.25" in output
+    assert "preview" not in output

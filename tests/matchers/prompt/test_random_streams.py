@@ -24,7 +24,7 @@ def test_a_stream_is_the_same_each_time_it_is_asked_for():
     )
 
 
-def test_draws_follow_the_point_and_not_its_place_in_the_list():
+def test_draws_depend_on_the_point_and_not_on_its_index():
     alone = _seeded(points=POINTS[1:])
     torch.testing.assert_close(
         _first_draws(alone.optimizing(0, 0)), _first_draws(_seeded().optimizing(1, 0)), rtol=0, atol=0

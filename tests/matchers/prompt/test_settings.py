@@ -48,7 +48,7 @@ def test_the_toy_has_its_own_optimisation_numbers():
 
 
 @pytest.mark.parametrize("name", ["paper", "reference"])
-def test_presets_are_found_by_name(name: str):
+def test_presets_have_names(name: str):
     assert preset(name, "sd2") == {"paper": paper, "reference": reference}[name]("sd2")
 
 
@@ -70,7 +70,7 @@ def test_an_unknown_setting_names_the_nearest():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "wanted"),
+    ("name", "value", "expected"),
     [
         ("rounds", 0, "greater than or equal to 1"),
         ("rounds", "many", "integer"),
@@ -86,8 +86,8 @@ def test_an_unknown_setting_names_the_nearest():
         ("seed", -1, "greater than or equal to 0"),
     ],
 )
-def test_a_value_that_does_not_fit_says_what_would(name: str, value: object, wanted: str):
-    with pytest.raises(SettingsError, match=rf"Setting '{name}'.*{wanted}.*got") as caught:
+def test_a_value_that_does_not_fit_says_what_would(name: str, value: object, expected: str):
+    with pytest.raises(SettingsError, match=rf"Setting '{name}'.*{expected}.*got") as caught:
         override(paper(), **{name: value})
     assert "\n" not in str(caught.value)
 
@@ -103,7 +103,7 @@ def test_values_may_be_texts_of_a_command_line():
     assert changed.heads == (4, 5)
 
 
-def test_settings_cannot_be_changed_in_place():
+def test_settings_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         paper().rounds = 3  # type: ignore[misc]
 

@@ -29,9 +29,9 @@ def test_a_point_alone_and_among_twenty_others_is_the_same(matcher: PromptMatche
     points = np.random.default_rng(0).uniform(8, 56, (21, 2))
     among, alone = matcher.describe(scene, points), matcher.describe(scene, points[7:8])
     assert_close_to_scale(among.tensors["embeddings"][7], alone.tensors["embeddings"][0], rel=1e-3)
-    found_among, found_alone = matcher.locate(among, scene), matcher.locate(among.take([7]), scene)
-    one, many = found_alone.heatmaps, found_among.heatmaps[[7]]
+    among_all, alone = matcher.locate(among, scene), matcher.locate(among.take([7]), scene)
+    one, many = alone.heatmaps, among_all.heatmaps[[7]]
     assert_close_to_scale(one, many)
-    assert_same_peaks(found_alone.points, found_among.points[[7]], one, many, scene.size)
-    # In the image they were learned in, points are found again: within a cell of the finest map, 4 px wide.
-    assert np.median(np.linalg.norm(found_among.points - points, axis=1)) < 4
+    assert_same_peaks(alone.points, among_all.points[[7]], one, many, scene.size)
+    # In the image of the query, points are located where they are: within a cell of the finest map, 4 px wide.
+    assert np.median(np.linalg.norm(among_all.points - points, axis=1)) < 4

@@ -95,19 +95,19 @@ def test_pieces_beyond_the_context_are_not_kept(model: DiffusionModel):
 
 def test_maps_are_the_mean_over_tokens_samples_heads_and_layers(model: DiffusionModel, folder: Path):
     """Everything again with transformers' own encoder, one pass of the whole U-Net, and plain means."""
-    image, told = blobs(0, (150, 90)), []
+    image, calls = blobs(0, (150, 90)), []
     spec = ["up_blocks.1.attentions.1", "up_blocks.2.attentions.0", "mid_block.attentions.0"]
-    found = word_maps(
+    maps = word_maps(
         model,
         image,
         PROMPT,
         layers=spec,
         samples=5,
         seed=3,
-        progress=lambda stage, done, total, **_: told.append((stage, done, total)),
+        progress=lambda stage, done, total, **_: calls.append((stage, done, total)),
     )
-    assert (found.words, found.image_size, found.prompt) == (tuple(TOKENS), (150, 90), PROMPT)
-    assert told == [("words", 4, 5), ("words", 5, 5)]
+    assert (maps.words, maps.image_size, maps.prompt) == (tuple(TOKENS), (150, 90), PROMPT)
+    assert calls == [("words", 4, 5), ("words", 5, 5)]
 
     key = hashlib.sha256(f"words|3|{image.sha256}".encode()).digest()[:8]
     generator = torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
@@ -127,11 +127,11 @@ def test_maps_are_the_mean_over_tokens_samples_heads_and_layers(model: Diffusion
             side = round(len(mean) ** 0.5)
             layers.append(F.interpolate(mean.reshape(1, 1, side, side), (128, 128), mode="bilinear")[0, 0])
         expected = torch.stack(layers).mean(dim=0).numpy()
-        assert_close_to_scale(found.heatmaps[number], expected)
+        assert_close_to_scale(maps.heatmaps[number], expected)
         row, column = np.unravel_index(expected.argmax(), expected.shape)
         peak = ((column + 0.5) * 150 / 128, (row + 0.5) * 90 / 128)
-        np.testing.assert_allclose(found.peak_of(number), peak, rtol=0, atol=150 / 128 + 1e-6)
-    assert found.heatmaps.std() > 1e-4  # they are not flat
+        np.testing.assert_allclose(maps.peak_of(number), peak, rtol=0, atol=150 / 128 + 1e-6)
+    assert maps.heatmaps.std() > 1e-4  # they are not flat
 
 
 def test_the_layers_are_the_prompt_methods_and_noise_follows_the_seed(model: DiffusionModel):
@@ -145,7 +145,7 @@ def test_the_layers_are_the_prompt_methods_and_noise_follows_the_seed(model: Dif
 
 
 def test_the_word_of_a_part_lights_that_part_up(toy: DiffusionModel):
-    """Drawings of the test split, whose parts are known to the pixel; a random place is on the part once in 40."""
+    """Drawings of the test split, whose parts are known to the pixel; a random position is on the part once in 40."""
     hits = measure(toy, "test", 24, samples=4)
     assert hits.words >= 3 * 24
     assert hits.by_chance < 0.05
@@ -157,7 +157,7 @@ def test_the_word_of_a_part_lights_that_part_up(toy: DiffusionModel):
 
 
 def handmade() -> WordMaps:
-    """Five words on a picture of 20 by 10; the n-th map has its peak in column n of row 0."""
+    """Five words on an image of 20 by 10; the n-th map has its peak in column n of row 0."""
     maps = np.zeros((5, 5, 5), np.float32)
     for number in range(5):
         maps[number, 0, number] = 1 + number
@@ -183,7 +183,7 @@ def test_a_repeated_word_is_the_mean_and_several_words_are_a_phrase():
             maps.find(word)
 
 
-def test_a_picture_has_a_panel_for_each_word_that_names_something():
+def test_a_figure_has_a_panel_for_each_word_that_names_something():
     maps, image = handmade(), blobs(0, (20, 10))
     everything = draw_word_maps(maps, image, height=100)
     one = draw_word_maps(maps, image, "wing", height=100)
@@ -205,7 +205,7 @@ def test_a_prompt_needs_a_word(toy: DiffusionModel, prompt: str):
         word_maps(toy, blobs(0, (32, 32)), prompt)
 
 
-def test_too_long_a_prompt_is_told_what_falls_off(toy: DiffusionModel):
+def test_too_long_a_prompt_is_refused_with_the_words_that_fall_off(toy: DiffusionModel):
     prompt = ", ".join(["red tail"] * 10) + " and blue wing"  # 10 x 2 + 9 commas + 3 of the 30 that there is room for
     with pytest.raises(SettingsError, match="32 tokens, more than the 30 that 'toy' takes: 'blue wing' falls off"):
         word_maps(toy, blobs(0, (32, 32)), prompt)
