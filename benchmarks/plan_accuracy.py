@@ -60,11 +60,11 @@ def compare(pairs: Dataset, name: str, folder: Path) -> tuple[float, ...]:
     chosen, _, preset = name.partition("/")
     method = MatcherSpec(method=chosen, model="toy", preset=preset or None)
     work, matcher = of_dataset(pairs), method.load()
-    plan = Plan(work=work, costs=measure(matcher, points=work.points_a_call, size=work.size, clock=time.process_time))
+    plan = Plan(work=work, costs=measure(matcher, points=work.points_per_call, size=work.size, clock=time.process_time))
     began = time.process_time()
     run(pairs, method, folder)
     took, planned_seconds = time.process_time() - began, plan.describe + plan.locate
-    size = dict(plan.disk())["records"] / 1e3
+    size = plan.disk()["records"] / 1e3
     written = sum(path.stat().st_size for path in (folder / "records").glob("*.jsonl")) / 1e3
     return planned_seconds, took, planned_seconds / took, size, written, size / written
 

@@ -20,7 +20,7 @@ from benchmarks.method_cost import STAGES, Stage
 from semcorr.cli import console
 from semcorr.datasets.registry import BENCHMARKS
 from semcorr.errors import SemcorrError, SettingsError
-from semcorr.evaluation.runs.plan import fewest_pictures
+from semcorr.evaluation.runs.plan import fewest_images
 
 _NEEDED = "expected what python -m benchmarks.speed --json writes, with two numbers of points"
 
@@ -43,7 +43,7 @@ def hours(file: Path, /, *, points: int = 8) -> int:
     measured = read(file)
     pairs = BENCHMARKS["spair"].known["test", ""].by_category
     table = Table(
-        title=f"{sum(pairs.values()):,} pairs of {fewest_pictures(pairs)} sources, {points} points each",
+        title=f"{sum(pairs.values()):,} pairs of {fewest_images(pairs)} sources, {points} points each",
         title_justify="left",
     )
     for heading in ("", "hours to describe", "hours to locate", "days together"):
@@ -58,7 +58,7 @@ def expected(measured: Seconds, pairs: Mapping[str, int], points: int) -> Iterat
     """Each method's name, its hours to describe every source once, and its hours to locate every pair."""
     for method, stages in measured.items():
         describing, locating = (_seconds(stages[stage], points) for stage in STAGES)
-        yield method, fewest_pictures(pairs) * describing / 3600, sum(pairs.values()) * locating / 3600
+        yield method, fewest_images(pairs) * describing / 3600, sum(pairs.values()) * locating / 3600
 
 
 def _seconds(calls: Mapping[int, float], points: int) -> float:

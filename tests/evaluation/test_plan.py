@@ -10,7 +10,7 @@ from benchmarks.plan_accuracy import compare
 from semcorr.datasets import registry
 from semcorr.datasets.registry import BENCHMARKS
 from semcorr.errors import SettingsError
-from semcorr.evaluation.runs.plan import Plan, fewest_pictures, of_dataset, of_known, of_targets, record_bytes
+from semcorr.evaluation.runs.plan import Plan, fewest_images, of_dataset, of_known, of_targets
 from semcorr.evaluation.runs.unit_costs import UnitCosts
 
 COSTS = UnitCosts(
@@ -25,15 +25,12 @@ COSTS = UnitCosts(
     peak_bytes=None,
     query_point_bytes=100,
     columns=3,
-    latent_bytes=16,
-    optimize_crops=8,
-    locate_crops=6,
 )
 
 
-@pytest.mark.parametrize(("pairs", "pictures"), [(2, 2), (3, 3), (6, 3), (7, 4), (600, 25), (690, 27), (702, 27)])
-def test_fewest_pictures_of_so_many_ordered_pairs(pairs: int, pictures: int) -> None:
-    assert fewest_pictures({"cat": pairs, "dog": 2}) == pictures + 2
+@pytest.mark.parametrize(("pairs", "images"), [(2, 2), (3, 3), (6, 3), (7, 4), (600, 25), (690, 27), (702, 27)])
+def test_fewest_images_of_so_many_ordered_pairs(pairs: int, images: int) -> None:
+    assert fewest_images({"cat": pairs, "dog": 2}) == images + 2
 
 
 def test_seconds_of_calls_and_points_become_hours_of_several_devices() -> None:
@@ -58,17 +55,15 @@ def test_operations_become_hours_at_a_rate() -> None:
         Plan(work=work, costs=COSTS, devices=0)
 
 
-def test_what_lies_on_the_disk() -> None:
-    """8 crops of 5 pictures and 6 of 40, shared by their points; or of each of 10 points and of 400."""
-    work = of_targets(40, 2, 5)
-    plan = Plan(work=work, costs=COSTS, keep_queries=True, keep_latents=True)
-    disk = dict(plan.disk())
+def test_bytes_on_the_disk() -> None:
+    """5 described images of 2 points each; every target's 10 points are in a record, in the journal and the output."""
+    plan = Plan(work=of_targets(40, 2, 5), costs=COSTS, keep_queries=True)
+    disk = plan.disk()
     assert disk["weights, as they are loaded"] == 4_000
     assert disk["queries"] == 10 * 100
-    assert disk["latents"] == 16 * (8 * 5 + 6 * 40)
-    apart = dataclasses.replace(plan, costs=dataclasses.replace(COSTS, crops_shared=False))
-    assert dict(apart.disk())["latents"] == 16 * (8 * 10 + 6 * 400)
-    assert "latents" not in dict(Plan(work=work, costs=COSTS).disk())
+    assert "queries" not in Plan(work=plan.work, costs=COSTS).disk()
+    more = Plan(work=of_targets(80, 2, 5), costs=COSTS).disk()
+    assert more["records"] == 2 * disk["records"]
 
 
 def test_what_is_known_of_a_benchmark_that_is_not_here() -> None:
@@ -77,7 +72,7 @@ def test_what_is_known_of_a_benchmark_that_is_not_here() -> None:
     assert (spair.locate_points, spair.describe_points) == (7 * 12_234, 7 * 480)
     assert any("7 points" in line for line in spair.assumed)
     willow = of_known(BENCHMARKS["pf-willow"])
-    assert (willow.describes, willow.locate_points) == (100, 9_000)  # 10 pictures of each of 10, 10 points
+    assert (willow.describes, willow.locate_points) == (100, 9_000)  # 10 images of each of 10, 10 points
     assert not any("10 points" in line for line in willow.assumed)
     with pytest.raises(SettingsError, match="name its folder with --data"):
         of_known(BENCHMARKS["spair-u"])
@@ -85,22 +80,26 @@ def test_what_is_known_of_a_benchmark_that_is_not_here() -> None:
 
 @pytest.mark.slow
 def test_a_plan_is_what_a_run_takes(tmp_path: Path) -> None:
-    """A plan of one picture and its 13 targets, from noise, against the run, both in seconds of the processor.
+    """A plan of one source and its 13 targets, from noise, against the run, both in seconds of the processor.
 
-    By the clock a busy machine takes any time for either. The run also reads pictures and writes records.
+    By the clock a busy machine takes any time for either. The run also reads images and writes records.
     """
     pairs = registry.load("toy", tmp_path / "toy", limit=13)
     assert (of_dataset(pairs).describes, of_dataset(pairs).locates) == (1, 13)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        told, took, _, size, written, _ = compare(pairs, "prompt/fast", tmp_path / "run")
+        planned, took, _, size, written, _ = compare(pairs, "prompt/fast", tmp_path / "run")
     finally:
         torch.set_num_threads(threads)
-    assert told / took == pytest.approx(1, abs=0.4)
+    assert planned / took == pytest.approx(1, abs=0.4)
     assert size / written == pytest.approx(1, abs=0.3)
 
 
-def test_a_record_grows_with_its_points_and_places() -> None:
-    assert record_bytes(8, 0, transfer=False) < record_bytes(8, 5, transfer=False) < record_bytes(16, 5, transfer=False)
-    assert record_bytes(8, 0, transfer=True) < record_bytes(16, 0, transfer=True)
+def test_records_grow_with_their_points_and_alternative_predictions() -> None:
+    def size(points: int, columns: int, *, transfer: bool) -> int:
+        work = dataclasses.replace(of_targets(10, points, 1), transfer=transfer)
+        return Plan(work=work, costs=dataclasses.replace(COSTS, columns=columns)).disk()["records"]
+
+    assert size(8, 0, transfer=False) < size(8, 5, transfer=False) < size(16, 5, transfer=False)
+    assert size(8, 0, transfer=True) < size(16, 0, transfer=True)

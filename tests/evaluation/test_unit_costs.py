@@ -19,18 +19,18 @@ SMALL = {"steps": 4, "locate_crops": 6, "rounds": 2, "resolution": 64, "device":
 
 def _counted(matcher: object) -> list[tuple[float, int]]:
     """Operations and encoded crops of a whole description and a whole search."""
-    picture = Image(pixels=np.random.default_rng(5).integers(256, size=(SIZE[1], SIZE[0], 3), dtype=np.uint8))
-    places = np.random.default_rng(6).uniform(0.3, 0.7, size=(POINTS, 2)) * SIZE
-    found = []
+    image = Image(pixels=np.random.default_rng(5).integers(256, size=(SIZE[1], SIZE[0], 3), dtype=np.uint8))
+    points = np.random.default_rng(6).uniform(0.3, 0.7, size=(POINTS, 2)) * SIZE
+    costs = []
     query = None
     for half in ("describe", "locate"):
         with flop_counter() as flops, counting(matcher.model) as counts:
-            query = matcher.describe(picture, places) if half == "describe" else matcher.locate(query, picture)
-        found.append((flops.get_total_flops(), counts.encodes))
-    return found
+            query = matcher.describe(image, points) if half == "describe" else matcher.locate(query, image)
+        costs.append((flops.get_total_flops(), counts.encodes))
+    return costs
 
 
-def _told(costs: UnitCosts) -> tuple[float, float]:
+def _of_measured(costs: UnitCosts) -> tuple[float, float]:
     return (
         costs.describe_call + POINTS * costs.describe_point,
         costs.locate_call + POINTS * costs.locate_point,
@@ -57,18 +57,18 @@ def test_operations_of_short_calls_give_those_of_whole_ones(
         matcher.model.encode(torch.zeros(1, 3, 64, 64))
     costs = measure(matcher, points=3, size=SIZE, count=True)
     assert costs.counted
-    for told, (whole, done), expected in zip(_told(costs), _counted(matcher), encodes, strict=True):
+    for measured, (whole, done), expected in zip(_of_measured(costs), _counted(matcher), encodes, strict=True):
         assert done <= expected
-        assert told == pytest.approx(whole + (expected - done) * encoding.get_total_flops(), rel=0.02)
+        assert measured == pytest.approx(whole + (expected - done) * encoding.get_total_flops(), rel=0.02)
 
 
-def test_looking_in_the_mirror_doubles_the_search_alone(tiny_sd: Path) -> None:
+def test_the_mirror_doubles_location_alone(tiny_sd: Path) -> None:
     options = {"samples": 1, "resolution": 64, "device": "cpu", "prompt": None}
     plain, mirrored = (
         measure(load_matcher("dift", tiny_sd, align_pose=align, **options), points=3, size=SIZE, count=True)
         for align in (False, True)
     )
-    assert _told(mirrored) == pytest.approx((_told(plain)[0], 2 * _told(plain)[1]))
+    assert _of_measured(mirrored) == pytest.approx((_of_measured(plain)[0], 2 * _of_measured(plain)[1]))
 
 
 @pytest.mark.slow
@@ -78,6 +78,5 @@ def test_weights_are_those_of_the_networks(tiny_sd: Path) -> None:
     networks = (matcher.model.unet, matcher.model.vae)
     assert costs.weight_bytes == sum(4 * weight.numel() for one in networks for weight in one.parameters())
     assert costs.peak_bytes is None or costs.peak_bytes > costs.weight_bytes
-    # Each of 4 layers, 2 embeddings, 6 crops; a latent of 4 channels of 8 x 8 numbers of 4 bytes.
+    # Each of 4 layers, 2 embeddings, 6 crops.
     assert costs.columns == 4 + 2 + 6
-    assert (costs.latent_bytes, costs.optimize_crops, costs.locate_crops) == (1024, matcher.settings.optimize_crops, 6)

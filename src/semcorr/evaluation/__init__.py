@@ -1,1 +1,1 @@
-"""Measuring correspondences: metrics, baselines and benchmarks."""
+"""Evaluation of methods: metrics, runs over benchmarks, reports and baselines."""

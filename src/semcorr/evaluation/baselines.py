@@ -1,6 +1,6 @@
-"""Guesses that need no model: what any method must be judged by.
+"""Baselines: guesses that need no model, which any method should beat.
 
-Each takes a pair's record (truth included, which no method is given) and returns points in pixels of the target.
+Each takes a pair's record (with the truth, which no method is given) and returns points in pixels of the target.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ Guess = Callable[[PairRecord], Float[np.ndarray, "points 2"]]
 
 
 def same_position(pair: PairRecord) -> Float[np.ndarray, "points 2"]:
-    """The same relative place in the picture."""
+    """The same relative position in the image."""
     return pair.source_points / np.array(pair.source_size) * np.array(pair.target_size)
 
 
 def same_box_position(pair: PairRecord) -> Float[np.ndarray, "points 2"]:
-    """The same relative place in the target's true box.
+    """The same relative position in the target's true box.
 
     Raises:
-        RunError: the data set has no boxes.
+        RunError: The data set has no boxes.
     """
     if pair.source_box is None or pair.target_box is None:
         raise RunError("same-box-position needs boxes, and this data set has none. Judge by same-position instead.")
@@ -34,23 +34,23 @@ def same_box_position(pair: PairRecord) -> Float[np.ndarray, "points 2"]:
 
 
 def random_position(pair: PairRecord) -> Float[np.ndarray, "points 2"]:
-    """Uniform in the target's true box, or in the whole picture where there are no boxes; seeded by the pair."""
+    """Uniform in the target's true box, or in the whole image if there are no boxes; seeded by the pair."""
     x0, y0, x1, y1 = pair.target_box or (0, 0, *pair.target_size)
     seed = int.from_bytes(hashlib.sha256(pair.pair.encode()).digest()[:8], "little")
     return np.random.default_rng(seed).uniform((x0, y0), (x1, y1), size=(len(pair.truth), 2))
 
 
 def oracle_grid(pair: PairRecord, cells: int = 16) -> Float[np.ndarray, "points 2"]:
-    """The middle of the cell that holds the truth: the best that a map of cells x cells over the picture can say."""
+    """The centre of the cell that holds the truth: the best result of a heat map of cells x cells over the image."""
     cell = np.array(pair.target_size) / cells
     return (np.clip(np.floor(pair.truth / cell), 0, cells - 1) + 0.5) * cell
 
 
 def guessed(record: PairRecord, guess: Guess) -> PairRecord:
-    """The pair with a guess in place of what is there: no time, no confidence, and never failed.
+    """The pair with a guess as its prediction: without time and confidence, and never failed.
 
     Raises:
-        RunError: as the guess.
+        RunError: As the guess.
     """
     return replace(
         record,

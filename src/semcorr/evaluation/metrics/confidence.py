@@ -1,6 +1,6 @@
-"""How far a confidence can be trusted: whether it orders matches, and whether it is a probability.
+"""The quality of a confidence: whether it ranks matches, and whether it is a probability.
 
-Of no points nothing is known: every figure is NaN then.
+Without points every figure is NaN.
 """
 
 import math
@@ -12,39 +12,39 @@ BINS = 10
 
 
 def risk_coverage_area(confidence: Float[np.ndarray, " points"], right: Bool[np.ndarray, " points"]) -> float:
-    """The mean share of wrong points among the k most confident, over all k (AURC; Geifman et al., 2018).
+    """The mean fraction of wrong points among the k most confident, over all k (AURC; Geifman et al., 2018).
 
-    0 is the best there is. Of equally confident points none comes first: each counts as their mean.
+    0 is best. Equally confident points are not ranked: each counts as their mean.
     """
     if not len(right):
         return math.nan
-    ordered = _in_order(confidence, right)
+    ordered = _by_confidence(confidence, right)
     return float((1 - np.cumsum(ordered) / np.arange(1, len(ordered) + 1)).mean())
 
 
 def confident_half(confidence: Float[np.ndarray, " points"], right: Bool[np.ndarray, " points"]) -> float:
-    """The share of right points in the more confident half; the middle one of an odd number is not in it."""
+    """The fraction of right points in the more confident half, without the middle one of an odd number."""
     if not len(right):
         return math.nan
-    return float(_in_order(confidence, right)[: max(1, len(right) // 2)].mean())
+    return float(_by_confidence(confidence, right)[: max(1, len(right) // 2)].mean())
 
 
 def calibration_error(
     confidence: Float[np.ndarray, " points"], right: Bool[np.ndarray, " points"], bins: int = BINS
 ) -> float:
-    """The expected calibration error (Guo et al., 2017): in bins of equal width, how far confidence is from the truth.
+    """The expected calibration error (Guo et al., 2017), in bins of equal width.
 
-    The mean over points of the distance between their bin's mean confidence and its share of right points.
+    The mean over points of the distance between their bin's mean confidence and its fraction of right points.
     """
     if not len(right):
         return math.nan
-    which = np.clip((confidence * bins).astype(int), 0, bins - 1)
-    apart = np.abs(np.bincount(which, confidence - right.astype(float), minlength=bins))
-    return float(apart.sum() / len(right))
+    bin_of = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    gaps = np.abs(np.bincount(bin_of, confidence - right.astype(float), minlength=bins))
+    return float(gaps.sum() / len(right))
 
 
-def _in_order(confidence: np.ndarray, right: np.ndarray) -> Float[np.ndarray, " points"]:
-    """The most confident first, each as the mean of those that are as confident."""
+def _by_confidence(confidence: np.ndarray, right: np.ndarray) -> Float[np.ndarray, " points"]:
+    """Correctness from the most to the least confident point, each as the mean of those that are as confident."""
     _, group = np.unique(-confidence, return_inverse=True)
     mean = np.bincount(group, right.astype(float)) / np.bincount(group)
     ordered: Float[np.ndarray, " points"] = mean[np.sort(group)]

@@ -19,12 +19,12 @@ _SLACK = 1 + 1e-9
 """On the threshold counts as right, also when the last bit of a scaled coordinate says otherwise."""
 
 _CELLS = 1 << 20
-"""So many draws are held at a time: tens of megabytes, however many pairs there are."""
+"""The most draws that are held at a time: tens of megabytes, however many pairs there are."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Counts:
-    """How many points of every pair are right at every alpha, and how many there are. Pairs may have none."""
+    """The number of points of every pair that are right at every alpha, and of all its points, perhaps 0."""
 
     right: Int[np.ndarray, "pairs alphas"]
     total: Int[np.ndarray, " pairs"]
@@ -32,7 +32,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Averages:
-    """Both averages at every alpha, from 0 to 1; NaN where there are no points: what is not measured is no number."""
+    """Both averages at every alpha, from 0 to 1; NaN where there are no points."""
 
     per_image: Float[np.ndarray, " alphas"]
     per_point: Float[np.ndarray, " alphas"]
@@ -40,20 +40,20 @@ class Averages:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Intervals:
-    """Lower and upper end for both averages at every alpha; NaN where there are no points."""
+    """Lower and upper ends for both averages at every alpha; NaN where there are no points."""
 
     per_image: Float[np.ndarray, "alphas 2"]
     per_point: Float[np.ndarray, "alphas 2"]
 
 
 def is_correct(errors: Float[np.ndarray, "*shape"], alpha: float) -> Bool[np.ndarray, "*shape"]:
-    """Which points are correct at ``alpha``: the one meaning of "right" of all tables, figures and pages.
+    """Which points are correct at ``alpha``: the one definition for all tables, figures and pages.
 
     A point on the threshold is correct, also where the last bit of scaled coordinates puts it a billionth beyond.
 
     Args:
-        errors: Distances as parts of the size that the threshold is measured by; infinity and NaN are wrong.
-        alpha: The threshold, as a part of the same size.
+        errors: Distances as fractions of the size that the threshold is measured by; infinity and NaN are wrong.
+        alpha: The threshold, as a fraction of the same size.
     """
     correct: Bool[np.ndarray, "*shape"] = errors <= alpha * _SLACK
     return correct
@@ -96,7 +96,7 @@ def intervals(
     """Percentile intervals of both averages when whole pairs are drawn with replacement.
 
     With ``second``, of ``first`` minus ``second``, the same pairs drawn for both: row i of either is the same pair.
-    A draw of pairs without points alone says nothing, and is left out.
+    A draw of pairs without points is left out.
 
     Raises:
         ValueError: ``second`` has another number of pairs.
@@ -113,7 +113,7 @@ def intervals(
         ratios = [np.stack(_ratios(weights @ table, alphas)) for table in tables]
         drawn.append(ratios[0] - ratios[1] if second is not None else ratios[0])
     values = np.concatenate(drawn, axis=1)
-    # Of pairs that one side alone has points in, no draw may have points on both.
+    # If only one side has points in some pairs, it may be that no draw has points on both.
     known = values[:, np.isfinite(values).all(axis=(0, 2))]
     both_ends = [(1 - level) / 2, (1 + level) / 2]
     ends = np.quantile(known, both_ends, axis=1) if known.shape[1] else np.full((2, 2, alphas), np.nan)
@@ -122,7 +122,7 @@ def intervals(
 
 
 def _table(counts: Counts) -> Float[np.ndarray, "pairs columns"]:
-    """What is summed over pairs for both averages: right points, fractions, points, and 1 where there are any."""
+    """What is summed over pairs for both averages: fractions, right points, 1 if there are points, and points."""
     total = counts.total[:, None]
     fractions = np.divide(counts.right, total, out=np.zeros(counts.right.shape), where=total > 0)
     return np.concatenate([fractions, counts.right, total > 0, total], axis=1)
@@ -131,7 +131,7 @@ def _table(counts: Counts) -> Float[np.ndarray, "pairs columns"]:
 def _ratios(
     sums: Float[np.ndarray, "rows columns"], alphas: int
 ) -> tuple[Float[np.ndarray, "rows {alphas}"], Float[np.ndarray, "rows {alphas}"]]:
-    """Per image and per point of sums of ``_table``'s rows; NaN where those have no points."""
+    """Per image and per point, from sums of ``_table``'s rows; NaN where those have no points."""
     results = []
     for values, weight in ((sums[:, :alphas], sums[:, -2:-1]), (sums[:, alphas:-2], sums[:, -1:])):
         results.append(np.divide(values, weight, out=np.full(values.shape, np.nan), where=weight > 0))
@@ -139,7 +139,7 @@ def _ratios(
 
 
 def _weights(pairs: int, resamples: int, seed: int) -> Iterator[Float[np.ndarray, "rows {pairs}"]]:
-    """How often each pair is drawn in each resample; the draws do not depend on how they are cut into blocks."""
+    """How often each pair is drawn in each resample; the draws do not depend on the size of the blocks."""
     rng = np.random.default_rng(seed)
     block = max(1, _CELLS // pairs)
     for start in range(0, resamples, block):

@@ -1,22 +1,22 @@
-"""How a pair is measured: which size the threshold is a part of, and in which frame distances are taken.
+"""The protocol of a measurement: the size that the threshold is a fraction of, and the frame of distances.
 
 Published figures differ in both, and are not comparable across rules:
 
 =================== ===========================================================================================
 ``target-box``      longer side of the target's box: SPair-71k, AP-10K
 ``source-box``      longer side of the source's box, in pixels of the source
-``image``           longer side of the target picture: PF-PASCAL
+``image``           longer side of the target image: PF-PASCAL
 ``keypoints``       largest extent, over x and y, of the target's key-points: PF-WILLOW's "bbox-kp"
 ``reference-spair`` what the paper's authors' code does on SPair-71k: ``source-box``, after squashing (a slip)
 ``reference-willow`` what it does on PF-WILLOW: the largest coordinate of the target's key-points, plus 1: it takes
                     the extent of key-points that are padded with -1
-``reference-cub``   what it does on CUB: the longer side of the target's box in pixels of the picture, times side / the
-                    picture's width, whichever side is the longer
+``reference-cub``   what it does on CUB: the longer side of the target's box in pixels of the image, times side / the
+                    image's width, whichever side is longer
 =================== ===========================================================================================
 
-Frame ``original`` is the pictures' own pixels. Points and sizes never leave it, so resizing and padding inside a method
-cannot change a score. Frame ``squash`` is the authors' code's: both pictures scaled to side x side without padding,
-which changes distances along x and y differently wherever a picture is not square.
+Frame ``original`` is the images' own pixels. Points and sizes never leave it, so resizing and padding inside a method
+cannot change a score. Frame ``squash`` is that of the authors' code: both images scaled to side x side without padding,
+which changes distances along x and y differently if an image is not square.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Protocol:
     ``side`` is that of the squashed frame, in pixels.
 
     Raises:
-        SettingsError: an unknown rule or frame, or a side that is not positive.
+        SettingsError: An unknown rule or frame, or a side that is not positive.
     """
 
     threshold: Threshold = "target-box"
@@ -79,15 +79,15 @@ class Protocol:
 
     @property
     def squashed(self) -> bool:
-        """Whether distances are those of the squashed frame."""
+        """Whether distances are measured in the squashed frame."""
         return self.frame == "squash"
 
 
 def named(threshold: str, frame: str | None = None, *, side: int = 512) -> Protocol:
-    """A protocol from names that a person typed or a file holds.
+    """Return a protocol by the names in a command or a file.
 
     Raises:
-        SettingsError: as :class:`Protocol`.
+        SettingsError: As :class:`Protocol`.
     """
     known: tuple[Threshold, ...] = get_args(Threshold)
     frames: tuple[Frame, ...] = get_args(Frame)
@@ -101,7 +101,7 @@ def named(threshold: str, frame: str | None = None, *, side: int = 512) -> Proto
 
 
 def target_scales(records: Sequence[PairRecord], protocol: Protocol) -> Float[np.ndarray, "pairs 2"]:
-    """What x and y of every target are multiplied by to be in the protocol's frame."""
+    """The factors for x and y of every target that bring them into the protocol's frame."""
     return _scales([record.target_size for record in records], protocol)
 
 
@@ -111,12 +111,12 @@ def threshold_sizes(records: Sequence[PairRecord], protocol: Protocol) -> Float[
     It is 0 for the key-point rules where a pair has no points.
 
     Raises:
-        SettingsError: the rule needs a box that a pair does not have.
+        SettingsError: The rule needs a box that a pair does not have.
     """
     rule, scales = protocol.threshold, target_scales(records, protocol)
     if rule in ("keypoints", "reference-willow"):
-        found = [_extent(record.truth * scale, rule) for record, scale in zip(records, scales, strict=True)]
-        return np.array(found, dtype=np.float64)
+        extents = [_extent(record.truth * scale, rule) for record, scale in zip(records, scales, strict=True)]
+        return np.array(extents, dtype=np.float64)
     if rule == "image":
         sizes = np.array([record.target_size for record in records], dtype=np.float64).reshape(-1, 2)
         return (sizes * scales).max(axis=1)

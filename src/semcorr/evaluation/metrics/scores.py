@@ -13,8 +13,8 @@ from semcorr.evaluation.metrics import pck
 from semcorr.evaluation.metrics.protocol import Protocol, target_scales, threshold_sizes
 from semcorr.evaluation.runs.records import PairRecord
 
-Find = Callable[[PairRecord], Float[np.ndarray, "found 2"] | None]
-"""Which of a record's predictions is scored; None where it has no such one."""
+Select = Callable[[PairRecord], Float[np.ndarray, "predicted 2"] | None]
+"""Returns those of a record's predictions that are scored; None if it has no such ones."""
 
 Alternative = Literal["layers", "rounds", "crops"]
 
@@ -23,8 +23,12 @@ Alternative = Literal["layers", "rounds", "crops"]
 class Scores:
     """Every point's error, in the data set's order.
 
-    ``errors`` are distances divided by the pair's threshold size, infinite where nothing was found. ``pair`` is the
-    number in ``records`` of the pair that a point belongs to, ``failed`` the pairs whose points count as wrong.
+    Attributes:
+        protocol: How points are measured.
+        records: The pairs.
+        failed: The pairs whose points count as wrong.
+        errors: Distances divided by the pair's threshold size; infinite where there is no prediction.
+        pair: The index in ``records`` of every point's pair.
     """
 
     protocol: Protocol
@@ -39,37 +43,38 @@ class Scores:
         return np.bincount(self.pair, minlength=len(self.records))
 
     def counts(self, alphas: Sequence[float], group: Bool[np.ndarray, " points"] | None = None) -> pck.Counts:
-        """Right points of every pair, of all its points or of those in ``group`` alone."""
+        """Right points of every pair, among all its points or those in ``group``."""
         errors, pair = (self.errors, self.pair) if group is None else (self.errors[group], self.pair[group])
         return pck.count(errors, pair, len(self.records), alphas)
 
     def confidence(self) -> Float[np.ndarray, " points"]:
         """Every point's confidence, 0 where the pair failed or has none."""
-        parts = [
+        by_pair = [
             record.confidence if len(record.confidence) == total else np.zeros(total)
             for record, total in zip(self.records, self.totals, strict=True)
         ]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        return np.concatenate(by_pair) if by_pair else np.zeros(0)
 
     def averages(self, alphas: Sequence[float], group: Bool[np.ndarray, " points"] | None = None) -> pck.Averages:
         """PCK of all points, or of a group: its pairs are those with points in it."""
         return pck.averages(self.counts(alphas, group))
 
 
-def score(records: Sequence[PairRecord], protocol: Protocol, find: Find | None = None) -> Scores:
-    """Measure what a run found, or another of its predictions (see ``alternative``).
+def score(records: Sequence[PairRecord], protocol: Protocol, select: Select | None = None) -> Scores:
+    """Measure the predictions of a run, or others that its records hold (see :func:`alternative`).
 
-    **A pair that failed counts as wrong in all its points**, as one without the wanted prediction does: a method must
-    not gain by giving up on hard pairs. Its number is told beside every figure. Coordinates that are not finite are
-    wrong too. Where the threshold's size is 0, only an exact hit is right. The order of ``records`` has no influence.
+    **All points of a pair that failed count as wrong**, as do those of a pair without the selected predictions: a
+    method must not gain by giving up on hard pairs. Their number is reported beside every figure. Coordinates that are
+    not finite are wrong too. If the threshold's size is 0, only an exact hit is right. The order of ``records`` has no
+    influence.
 
     Raises:
-        SettingsError: the protocol's rule needs a box that a pair does not have.
-        RunError: a record has another number of predictions than of points.
+        SettingsError: The protocol's rule needs a box that a pair does not have.
+        RunError: A record has another number of predictions than of points.
     """
     ordered = tuple(sorted(records, key=lambda record: (record.index, record.pair)))
     sizes, scales = threshold_sizes(ordered, protocol), target_scales(ordered, protocol)
-    found = [_found(record, find) for record in ordered]
+    predictions = [_predictions(record, select) for record in ordered]
     totals = np.array([len(record.truth) for record in ordered], dtype=np.int64)
     pair = np.repeat(np.arange(len(ordered)), totals)
     if not len(pair):
@@ -77,7 +82,7 @@ def score(records: Sequence[PairRecord], protocol: Protocol, find: Find | None =
         return Scores(protocol=protocol, records=ordered, failed=failed, errors=np.zeros(0), pair=pair)
     truth = np.concatenate([record.truth for record in ordered])
     predicted = np.concatenate(
-        [np.full((n, 2), np.nan) if points is None else points for points, n in zip(found, totals, strict=True)]
+        [np.full((n, 2), np.nan) if points is None else points for points, n in zip(predictions, totals, strict=True)]
     )
     distances = np.linalg.norm((predicted - truth) * scales[pair], axis=1)
     exact = np.where(distances == 0, 0.0, np.inf)
@@ -85,32 +90,32 @@ def score(records: Sequence[PairRecord], protocol: Protocol, find: Find | None =
     return Scores(
         protocol=protocol,
         records=ordered,
-        failed=np.array([points is None for points in found], dtype=bool),
+        failed=np.array([points is None for points in predictions], dtype=bool),
         errors=np.where(np.isfinite(errors), errors, np.inf),
         pair=pair,
     )
 
 
-def alternative(kind: Alternative, name: str) -> Find:
-    """The prediction of one layer alone, or after so many embeddings ("rounds") or crops."""
+def alternative(kind: Alternative, name: str) -> Select:
+    """The predictions of one layer alone, or after so many embeddings ("rounds") or crops."""
 
-    def find(record: PairRecord) -> Float[np.ndarray, "found 2"] | None:
+    def select(record: PairRecord) -> Float[np.ndarray, "predicted 2"] | None:
         predictions: Mapping[str, np.ndarray] = getattr(record, kind)
         return predictions.get(name)
 
-    return find
+    return select
 
 
 def alternatives(records: Sequence[PairRecord], kind: Alternative) -> list[str]:
-    """Names of a run's alternative predictions: numbers in their order, layers as the records have them."""
+    """Names of a run's alternative predictions: numbers in ascending order, layers as in the records."""
     in_order = sorted(records, key=lambda record: (record.index, record.pair))
     names = list(dict.fromkeys(name for record in in_order for name in getattr(record, kind)))
     return sorted(names, key=int) if kind != "layers" else names
 
 
-def _found(record: PairRecord, find: Find | None) -> Float[np.ndarray, "found 2"] | None:
+def _predictions(record: PairRecord, select: Select | None) -> Float[np.ndarray, "predicted 2"] | None:
     """The points to score, or None where the pair failed."""
-    points = record.predicted if find is None else find(record)
+    points = record.predicted if select is None else select(record)
     count, missing = len(record.truth), record.error or points is None or not len(points)
     if len(record.names) != count or (points is not None and not missing and len(points) != count):
         raise RunError(
@@ -140,10 +145,10 @@ def by_flag(scores: Scores, flag: str) -> dict[str, Bool[np.ndarray, " _"]]:
 
 
 def flags(scores: Scores) -> list[str]:
-    """Every flag that any pair has: SPair-71k's four in their usual order, then the others by name."""
+    """Every flag that any pair has: SPair-71k's four in their usual order, then the others sorted."""
     usual = ["viewpoint", "scale", "truncation", "occlusion"]
-    found = {flag for record in scores.records for flag in record.flags}
-    return [flag for flag in usual if flag in found] + sorted(found.difference(usual))
+    present = {flag for record in scores.records for flag in record.flags}
+    return [flag for flag in usual if flag in present] + sorted(present.difference(usual))
 
 
 def by_point(scores: Scores, sets: Mapping[str, Collection[str]] | None = None) -> dict[str, Bool[np.ndarray, " _"]]:
@@ -174,12 +179,19 @@ def _by(keys: Sequence[str | None], scores: Scores) -> dict[str, Bool[np.ndarray
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Summary:
-    """The figures of all pairs. PCK and areas are fractions of 1, and NaN where there are no points.
+    """The figures of all pairs. PCK and areas are fractions, and NaN where there are no points.
 
-    ``pairs`` counts all records, ``empty`` those without common points (in no average), ``failed`` those that count
-    as wrong. ``macro`` is the mean over categories. ``mean_error`` and ``median_error`` are normalised by the
-    threshold's size, over the points that were found; None where there are none. ``area_*`` is that under the PCK
-    curve, see :func:`semcorr.evaluation.metrics.pck.area`.
+    Attributes:
+        pairs: The number of records.
+        points: The number of points.
+        empty: The number of pairs without common points, which are in no average.
+        failed: The number of pairs that count as wrong.
+        averages, intervals: PCK and its intervals at every alpha.
+        macro: The mean over categories.
+        mean_error, median_error: Errors as fractions of the threshold's size, over the points with a prediction; None
+            if there are none.
+        area_per_image, area_per_point: The area under the PCK curve, see
+            :func:`semcorr.evaluation.metrics.pck.area`.
     """
 
     pairs: int
@@ -196,9 +208,9 @@ class Summary:
 
 
 def summarise(scores: Scores, alphas: Sequence[float], *, highest: float = 0.2) -> Summary:
-    """All figures; ``highest`` is the largest alpha of the area under the curve."""
+    """Compute all figures; ``highest`` is the largest alpha of the area under the curve."""
     counts = scores.counts(alphas)
-    found = scores.errors[np.isfinite(scores.errors)]
+    finite = scores.errors[np.isfinite(scores.errors)]
     area_image, area_point = pck.area(scores.errors, scores.pair, len(scores.records), highest)
     return Summary(
         pairs=len(scores.records),
@@ -208,8 +220,8 @@ def summarise(scores: Scores, alphas: Sequence[float], *, highest: float = 0.2) 
         averages=pck.averages(counts),
         intervals=pck.intervals(counts),
         macro=macro(scores, alphas),
-        mean_error=float(found.mean()) if len(found) else None,
-        median_error=float(np.median(found)) if len(found) else None,
+        mean_error=float(finite.mean()) if len(finite) else None,
+        median_error=float(np.median(finite)) if len(finite) else None,
         area_per_image=area_image,
         area_per_point=area_point,
     )
