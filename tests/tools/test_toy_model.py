@@ -10,6 +10,7 @@ from torch import nn
 
 from semcorr.errors import ModelError, SettingsError
 from semcorr.models.diffusion import DiffusionModel
+from tools.toy_model.__main__ import main
 from tools.toy_model.autoencoder import train_vae
 from tools.toy_model.recipe import Recipe, train
 from tools.toy_model.scene_cache import open_scenes
@@ -106,6 +107,19 @@ def test_autoencoder_stopped_and_continued_is_the_same(tmp_path: Path) -> None:
     train_vae(parts, scenes, 4)
     first, second = load_file(whole / "vae.safetensors"), load_file(parts / "vae.safetensors")
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"), [("--scenes=-1", "--scenes: expected a number"), ("--scene", "--scenes")]
+)
+def test_options_are_checked(
+    option: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["toy_model", str(tmp_path), option])
+    with pytest.raises(SystemExit):
+        main()
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_recipe_is_refused(tmp_path: Path) -> None:

@@ -21,9 +21,11 @@ from semcorr.cli.calibrate import calibrate
 from semcorr.cli.data import data_app
 from semcorr.cli.demo import demo
 from semcorr.cli.dense import dense
+from semcorr.cli.describe import describe
 from semcorr.cli.doctor import doctor
 from semcorr.cli.evaluate import ablate, evaluate, merge
-from semcorr.cli.match import describe, locate, match
+from semcorr.cli.locate import locate
+from semcorr.cli.match import match
 from semcorr.cli.mutual import mutual
 from semcorr.cli.plan import plan
 from semcorr.cli.report import report
