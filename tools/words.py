@@ -58,6 +58,7 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     "tools/words.py": ("*",),
     "tests/test_plain_words.py": ("*",),
     "src/semcorr/evaluation/runs/ablation.py": ("learning",),
+    "src/semcorr/keypoints/predictions.py": ("remarks",),
     "src/semcorr/settings.py": ("learn",),
     "src/semcorr/matchers/prompt/random_streams.py": ("learn",),
     "tests/matchers/prompt/test_settings.py": ("learn",),

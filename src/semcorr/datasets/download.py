@@ -34,8 +34,8 @@ def download(
 ) -> Path:
     """Download a benchmark into a folder of its own below ``to``, and return that folder.
 
-    A download that was cut off stays as ``<file>.part`` and is gone on with; everything else that fails leaves nothing
-    behind. The benchmark's folder appears when it is complete.
+    A download that was cut off is kept as ``<file>.part`` and continues; any other failure leaves nothing behind. The
+    benchmark's folder appears when it is complete.
 
     Args:
         name: The benchmark.
@@ -67,7 +67,7 @@ def download(
     except OSError as error:
         raise DatasetError(
             f"{benchmark.title} cannot be written into {str(to)!r}: {error.strerror or error}. "
-            "Name a folder that can be written and has room; what was downloaded is gone on with."
+            "Name a folder that can be written and has room; a download continues."
         ) from error
     finally:
         if is_new:

@@ -8,9 +8,9 @@ import numpy as np
 
 from semcorr.datasets.base import Dataset, PairImage
 from semcorr.errors import DatasetError, ImageError
+from semcorr.imaging.geometry import scaled_box
 from semcorr.imaging.image import image_size
 from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
-from semcorr.keypoints.predictions import scaled_box
 
 
 def with_actual_sizes(dataset: Dataset, *, rescale: bool = False) -> Dataset:

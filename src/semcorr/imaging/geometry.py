@@ -221,3 +221,11 @@ def pixel_points(indices: Float[np.ndarray, "points 2"], size: Size) -> Float[np
 def corner_box(left: float, top: float, width: float, height: float) -> Box:
     """Convert a box given by its corner and size to (x0, y0, x1, y1)."""
     return left, top, left + width, top + height
+
+
+def scaled_box(box: Box | None, scale: tuple[float, float]) -> Box | None:
+    """A box (x0, y0, x1, y1) with its x and y multiplied."""
+    if box is None:
+        return None
+    (x0, y0, x1, y1), (x, y) = box, scale
+    return x0 * x, y0 * y, x1 * x, y1 * y

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import AliasChoices, Field, PlainSerializer, PlainValidator, StrictInt, StrictStr, TypeAdapter
 
-from semcorr.imaging.geometry import Box
+from semcorr.imaging.geometry import Box, scaled_box
 from semcorr.keypoints.base import Annotations
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def in_declared_frame(records: Iterable[TransferRecord], annotations: Annotation
     Where they declare none, or the image's own size with width and height swapped (see
     :func:`semcorr.keypoints.declared_size.declared_swap`), a record stays as it is.
     """
-    declared = {picture.file: picture.size for picture in annotations.images}
+    declared = {image.file: image.size for image in annotations.images}
     for record in records:
         size = declared.get(record.file)
         if size is None or record.error is not None or size in (record.size, record.size[::-1]):
@@ -151,14 +151,6 @@ def in_declared_frame(records: Iterable[TransferRecord], annotations: Annotation
                 replace(one, points=one.points * scale, box=scaled_box(one.box, scale)) for one in record.objects
             )
             yield replace(record, size=size, objects=objects)
-
-
-def scaled_box(box: Box | None, scale: tuple[float, float]) -> Box | None:
-    """A box (x0, y0, x1, y1) with its x and y multiplied."""
-    if box is None:
-        return None
-    (x0, y0, x1, y1), (x, y) = box, scale
-    return x0 * x, y0 * y, x1 * x, y1 * y
 
 
 def calibration_of(records: Iterable[TransferRecord]) -> str:

@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import Field
 
 from semcorr.errors import ImageError, TransferError, suggest
+from semcorr.imaging.geometry import scaled_box
 from semcorr.imaging.image import image_size, load_image
 from semcorr.keypoints.base import MISSING, AnnotatedImage, Annotations, Category, Instance
 from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
-from semcorr.keypoints.predictions import scaled_box
 from semcorr.settings import Settings
 from semcorr.transfer.supports import Support, choose_supports, covered_note
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointError
+from semcorr.imaging.geometry import scaled_box
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.base import Annotations
 from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
-from semcorr.keypoints.predictions import PredictedObject, TransferRecord, scaled_box
+from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Matches
 from semcorr.models.memory import out_of_memory_message

@@ -1,6 +1,6 @@
 """The entries of a COCO key-points file, in the forms in which people's tools write them.
 
-What a field means beyond doubt is read; what may mean several things is refused, and the message names the entry.
+A field with one possible meaning is read; an ambiguous one is refused, and the message names the entry.
 """
 
 from collections import Counter
