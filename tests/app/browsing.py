@@ -1,4 +1,4 @@
-"""What tests do in a browser: send, click, choose, find, save."""
+"""Actions of tests in a browser: send, click, choose, find, save."""
 
 import csv
 import io
@@ -25,15 +25,15 @@ def send(tab: "Tab", which: str, *files: Path) -> None:
     tab.set_input_files(f"input[type=file] >> nth={['source', 'targets', 'words'].index(which)}", list(map(str, files)))
 
 
-def drawn(path: Path, width: int, height: int) -> Path:
-    """A smooth picture of a size."""
+def save_image(path: Path, width: int, height: int) -> Path:
+    """Save a smooth random image of a size."""
     coarse = np.random.default_rng(width).integers(0, 255, (4, 4, 3), dtype=np.uint8)
     PIL.Image.fromarray(coarse).resize((width, height), PIL.Image.Resampling.BICUBIC).save(path)
     return path
 
 
 def click_pixel(tab: "Tab", stage: "Locator", size: tuple[int, int], pixel: tuple[int, int]) -> None:
-    """Click the middle of a pixel where the browser shows it, after scrolling there."""
+    """Scroll to a pixel of an image, and click its middle."""
     box = stage.bounding_box()
     assert box is not None
     across, down = (pixel[0] + 0.5) / size[0], (pixel[1] + 0.5) / size[1]
@@ -55,7 +55,7 @@ def choose(tab: "Tab", elem_id: str, choice: str) -> None:
 
 
 def choose_method(tab: "Tab", method: str, preset: str) -> None:
-    """Choose a method, and wait until its usual preset is there: Find takes what stands in the lists."""
+    """Choose a method, and wait until its default preset is there: Find takes what the lists show."""
     choose(tab, "method", method)
     tab.wait_for_function(f"document.querySelector('#preset input').value === '{preset}'")
 
@@ -77,7 +77,7 @@ def rows_of(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode())))
 
 
-def said(tab: "Tab", words: str, where: str = "#status") -> str:
-    """Wait until the page says something, and return all of it."""
-    tab.wait_for_selector(f"{where} >> text=/{words}/")
+def wait_for_text(tab: "Tab", text: str, where: str = "#status") -> str:
+    """Wait until the page shows a text, and return the whole message."""
+    tab.wait_for_selector(f"{where} >> text=/{text}/")
     return tab.inner_text(where)

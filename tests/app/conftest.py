@@ -1,4 +1,4 @@
-"""What the page's tests share: pictures, a matcher, a run of the benchmark kit made by hand, the page as a process."""
+"""Fixtures of the page's tests: the page as a process, a browser, a run of the benchmark kit made by hand."""
 
 import os
 import re
@@ -33,10 +33,10 @@ def chromium() -> str:
     """The browser's path; without it, Playwright or Gradio the tests that need a page are skipped, visibly."""
     pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
     pytest.importorskip("playwright", reason="Playwright is not installed: pip install playwright")
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
         pytest.skip("There is no Chromium to test the page with: apt-get install chromium")
-    return found
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -59,15 +59,15 @@ def serve() -> Iterator[Callable[..., Page]]:
             )
             started.callback(process.kill)
             assert process.stdout is not None
-            told = ""
+            output = ""
             for line in process.stdout:
-                told += line
-                if found := re.search(r"http://localhost:\d+", line):
-                    # Go on reading: a full pipe would stop the page.
+                output += line
+                if address := re.search(r"http://localhost:\d+", line):
+                    # Keep reading: a full pipe would stop the page.
                     threading.Thread(target=process.stdout.read, daemon=True).start()
                     (folder,) = temporary.glob("semcorr-app-*")
-                    return Page(found[0].replace("localhost", "127.0.0.1"), process, folder)
-            raise AssertionError(f"the page did not start: {told}")
+                    return Page(address[0].replace("localhost", "127.0.0.1"), process, folder)
+            raise AssertionError(f"the page did not start: {output}")
 
         yield start
 
@@ -84,7 +84,7 @@ def browser(chromium: str) -> Iterator["Browser"]:
 
 @pytest.fixture
 def open_tab(browser: "Browser", page: Page) -> Iterator[Callable[[], "Tab"]]:
-    """Open the page as a user of their own would; whatever it asks for from elsewhere is blocked and fails the test."""
+    """Open the page as a new user; a request to another server is blocked and fails the test."""
     elsewhere: list[str] = []
     contexts = []
 

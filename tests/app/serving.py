@@ -1,4 +1,4 @@
-"""The page as a process, and a watch on it."""
+"""The page as a process, and a recorder of the connections of a process."""
 
 import subprocess
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class Page:
     folder: Path
 
 
-# Put into a process as ``sitecustomize``: every connection and look-up that would leave this machine is recorded, and
-# refused.
+# Loaded into a process as ``sitecustomize``: it records and refuses every connection and name lookup that would leave
+# this machine.
 SITECUSTOMIZE = """
 import os, sys
 _AT_HOME = ("127.", "::1", "localhost", "0.0.0.0")

@@ -1,4 +1,4 @@
-"""The page in a real browser: Chromium without a window, against ``python -m semcorr app`` as a process of its own."""
+"""The page in a real browser: headless Chromium, with ``python -m semcorr app`` as a process."""
 
 import http.client
 import io
@@ -18,7 +18,18 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from app.browsing import PATIENCE, choose, choose_method, click_pixel, drawn, exported, find, rows_of, said, send
+from app.browsing import (
+    PATIENCE,
+    choose,
+    choose_method,
+    click_pixel,
+    exported,
+    find,
+    rows_of,
+    save_image,
+    send,
+    wait_for_text,
+)
 from app.serving import SITECUSTOMIZE, Page
 from semcorr.matchers.results import Query
 
@@ -31,7 +42,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def page(serve: Callable[..., Page], chromium: str, page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    # The paper's method with so many steps that what is not cancelled goes on for minutes.
+    # The paper's method with so many steps that a run takes minutes unless it is cancelled.
     endless = ("--method", "prompt", "--preset", "paper", "--set", "steps=5000")
     return serve(*endless, "--max-megabytes", 1, "--max-megapixels", 4, "--runs", page_runs)
 
@@ -41,7 +52,7 @@ def test_a_click_is_the_pixel_that_was_clicked(
     open_tab: Callable[[], "Tab"], tmp_path: Path, size: tuple[int, int]
 ) -> None:
     tab = open_tab()
-    send(tab, "source", drawn(tmp_path / "source.png", *size))
+    send(tab, "source", save_image(tmp_path / "source.png", *size))
     stage = tab.locator("#source .sc-stage")
     stage.wait_for()
     plain, zoomed = (size[0] // 3, size[1] // 4), (size[0] * 3 // 4, size[1] * 2 // 3)
@@ -53,20 +64,20 @@ def test_a_click_is_the_pixel_that_was_clicked(
         tab.click("#source button[title='zoom in']")
     click_pixel(tab, stage, size, zoomed)
     tab.wait_for_selector("#source .sc-point >> nth=1")
-    send(tab, "targets", drawn(tmp_path / "target.png", 64, 64))
+    send(tab, "targets", save_image(tmp_path / "target.png", 64, 64))
     tab.wait_for_selector("#targets .sc-stage")
     choose_method(tab, "dift", "published")
     find(tab)
     rows = rows_of(exported(tab, "matches.csv"))
-    found = [(float(row["x"]), float(row["y"])) for row in rows if row["role"] == "source"]
+    points = [(float(row["x"]), float(row["y"])) for row in rows if row["role"] == "source"]
     # Unzoomed, a mouse cannot point more finely than at one pixel of the screen.
     coarse = max(1.0, size[0] / shown["width"])
-    for place, pixel, slack in zip(found, (plain, zoomed), (coarse, 1.0), strict=True):
-        assert abs(place[0] - (pixel[0] + 0.5)) <= slack
-        assert abs(place[1] - (pixel[1] + 0.5)) <= slack
+    for point, pixel, slack in zip(points, (plain, zoomed), (coarse, 1.0), strict=True):
+        assert abs(point[0] - (pixel[0] + 0.5)) <= slack
+        assert abs(point[1] - (pixel[1] + 0.5)) <= slack
 
 
-def test_find_look_put_right_and_take_home(open_tab: Callable[[], "Tab"], tmp_path: Path) -> None:
+def test_find_inspect_correct_and_export(open_tab: Callable[[], "Tab"], tmp_path: Path) -> None:
     tab = open_tab()
     tab.click("#example-animal")
     tab.wait_for_selector("#targets .sc-stage >> nth=2")
@@ -74,7 +85,7 @@ def test_find_look_put_right_and_take_home(open_tab: Callable[[], "Tab"], tmp_pa
     tab.wait_for_selector("#source .sc-point[data-index='3'].sc-active")
     tab.click("#delete")
     tab.wait_for_function("document.querySelectorAll('#source .sc-point').length === 3")
-    # A point that is dragged is where it was let go.
+    # A dragged point is where it was dropped.
     stage = tab.locator("#source .sc-stage").bounding_box()
     grip = tab.locator("#source .sc-point >> nth=2").locator("circle >> nth=0").bounding_box()
     assert stage is not None
@@ -98,10 +109,10 @@ def test_find_look_put_right_and_take_home(open_tab: Callable[[], "Tab"], tmp_pa
     own = heats()
     choose(tab, "layer", "up_blocks.2.attentions.1")
     tab.wait_for_function(f"document.querySelector('#targets .sc-heat').src !== {json.dumps(own[0])}")
-    # A new source is set before its picture is read.
+    # The attribute changes before the new image is loaded.
     tab.wait_for_function("document.querySelector('#targets .sc-heat').naturalWidth > 0")
 
-    # The third match of the second target is wrong: choose it by a click, then click where it belongs.
+    # Correct the third match of the second target: select it by a click, then click its true location.
     tab.locator("#targets figure >> nth=1").locator(".sc-point >> nth=2").locator("circle >> nth=0").click()
     tab.wait_for_selector("#targets figure >> nth=1 >> .sc-point[data-index='2'].sc-active")
     click_pixel(tab, tab.locator("#targets .sc-stage >> nth=1"), (256, 256), (40, 200))
@@ -125,7 +136,7 @@ def test_find_look_put_right_and_take_home(open_tab: Callable[[], "Tab"], tmp_pa
     assert Query.load(tmp_path / "query.safetensors").names == ("snout", "tail", "paw")
 
 
-def test_learning_is_shown_and_cancel_frees_the_queue_for_another_user(open_tab: Callable[[], "Tab"]) -> None:
+def test_optimizing_is_shown_and_cancel_frees_the_queue_for_another_user(open_tab: Callable[[], "Tab"]) -> None:
     one, other = open_tab(), open_tab()
     one.click("#example-face")
     one.wait_for_selector("#targets .sc-stage")
@@ -138,40 +149,40 @@ def test_learning_is_shown_and_cancel_frees_the_queue_for_another_user(open_tab:
     other.wait_for_selector("#targets .sc-stage")
     choose_method(other, "dift", "published")
     other.click("#find")
-    said(other, "Waiting: 1 job is before yours")
+    wait_for_text(other, "Waiting: 1 job is before yours")
 
     one.click("#cancel")
     one.wait_for_selector("#status >> text=/Cancelled/", timeout=10_000)
     one.wait_for_selector("#find:not([disabled])")
     other.wait_for_selector("#legend .sc-legend")
-    # Each has their own pictures and result.
+    # Each has their own images and results.
     assert other.inner_text("#source .sc-title").startswith("car-source.png")
     assert one.inner_text("#source .sc-title").startswith("face-source.png")
     assert one.inner_text("#legend") == ""
 
-    # A page that is closed lets go of the queue as well.
+    # Closing a page frees the queue as well.
     one.click("#find")
     one.wait_for_selector("#status svg polyline")
     other.click("#example-bird")
-    other.click("dialog .sc-yes")  # the results of the car go
+    other.click("dialog .sc-yes")  # the results of the car are lost
     other.wait_for_selector("#source .sc-title >> text=bird-source.png")
     other.click("#find")
-    said(other, "Waiting: 1 job is before yours")
+    wait_for_text(other, "Waiting: 1 job is before yours")
     one.context.close()
     other.wait_for_selector("#legend .sc-legend")
 
 
-def test_what_is_no_picture_or_too_large_is_refused_with_a_message(
+def test_invalid_and_too_large_images_are_refused_with_a_message(
     open_tab: Callable[[], "Tab"], tmp_path: Path, page: Page
 ) -> None:
     tab = open_tab()
     text = tmp_path / "text.png"
-    text.write_text("no picture at all")
+    text.write_text("not an image at all")
     send(tab, "source", text)
-    assert "'text.png' is not an image file" in said(tab, "not an image")
+    assert "'text.png' is not an image file" in wait_for_text(tab, "not an image")
     PIL.Image.new("RGB", (3000, 1500)).save(tmp_path / "many-pixels.png")
     send(tab, "source", tmp_path / "many-pixels.png")
-    message = said(tab, "megapixels")
+    message = wait_for_text(tab, "megapixels")
     assert "3000 x 1500" in message
     assert str(page.folder) not in message
     noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), dtype=np.uint8)
@@ -187,7 +198,7 @@ def test_what_is_no_picture_or_too_large_is_refused_with_a_message(
     assert [path for path in page.folder.rglob("*") if path.is_file() and path.stat().st_size > 0] == []
 
 
-def test_words_show_where_each_looks(open_tab: Callable[[], "Tab"]) -> None:
+def test_each_word_gets_a_heat_map(open_tab: Callable[[], "Tab"]) -> None:
     tab = open_tab()
     tab.click("button[role=tab]:has-text('Words')")
     tab.click("#words-example-animal")
@@ -198,7 +209,7 @@ def test_words_show_where_each_looks(open_tab: Callable[[], "Tab"]) -> None:
     assert tab.locator("#words .sc-title").all_inner_texts() == ["a", "rabbit", "with", "gray", "tail"]
     tab.fill("#prompt textarea", "a zeppelin")
     tab.click("#words-show")
-    assert "zeppelin" in said(tab, "does not know", "#words-status")
+    assert "zeppelin" in wait_for_text(tab, "does not know", "#words-status")
 
 
 def test_inspect_filters_pairs_and_shows_the_truth(open_tab: Callable[[], "Tab"]) -> None:
@@ -208,26 +219,26 @@ def test_inspect_filters_pairs_and_shows_the_truth(open_tab: Callable[[], "Tab"]
     tab.wait_for_selector("#inspect-target .sc-point line >> nth=0", state="attached")
     assert "3 of 3 pairs" in tab.inner_text("#inspect-status")
     choose(tab, "category", "bird")
-    said(tab, "2 of 3 pairs", "#inspect-status")
+    wait_for_text(tab, "2 of 3 pairs", "#inspect-status")
     choose(tab, "outcome", "some wrong")
-    said(tab, "1 of 3 pairs", "#inspect-status")
+    wait_for_text(tab, "1 of 3 pairs", "#inspect-status")
     tab.wait_for_function("document.querySelector('#inspect-table').textContent.includes('wrong')")
     assert "pair-1" in tab.input_value("#pair input")
     tab.click("#maps")
-    said(tab, "a guess, and looks at nothing", "#inspect-status")
+    wait_for_text(tab, "a guess, and looks at nothing", "#inspect-status")
     choose(tab, "outcome", "failed")
     tab.wait_for_selector("#inspect-table >> text=/no memory/")
 
 
-def test_no_path_outside_of_the_pages_own_folder_can_be_fetched(page: Page, tmp_path: Path) -> None:
+def test_no_file_on_disk_can_be_fetched(page: Page, tmp_path: Path) -> None:
     project = Path(__file__).parents[2]
     (tmp_path / "secret.txt").write_text("a secret")
     (page.folder / "link.txt").symlink_to(tmp_path / "secret.txt")
     (page.folder / "own.txt").write_text("even this is nobody's business")
-    wanted = ["/etc/passwd", project / "pyproject.toml", "pyproject.toml", "../../etc/passwd", tmp_path / "secret.txt"]
-    wanted += [page.folder / "link.txt", page.folder / ".." / "secret.txt", page.folder / "own.txt"]
+    secrets = ["/etc/passwd", project / "pyproject.toml", "pyproject.toml", "../../etc/passwd", tmp_path / "secret.txt"]
+    secrets += [page.folder / "link.txt", page.folder / ".." / "secret.txt", page.folder / "own.txt"]
     paths = [
-        f"{way}{path}" for path in wanted for way in ("/gradio_api/file=", "/file=", "/gradio_api/file/", "/file/")
+        f"{way}{path}" for path in secrets for way in ("/gradio_api/file=", "/file=", "/gradio_api/file/", "/file/")
     ]
     paths += [f"/{kind}/../../../../../../etc/passwd" for kind in ("static", "assets", "svelte", "semcorr")]
     paths += [f"/{kind}/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd" for kind in ("static", "assets", "semcorr")]
@@ -254,8 +265,8 @@ def test_no_path_outside_of_the_pages_own_folder_can_be_fetched(page: Page, tmp_
     (page.folder / "own.txt").unlink()
 
 
-def test_another_name_for_this_machine_and_endless_requests_are_refused(page: Page) -> None:
-    # A page from elsewhere whose name leads here by a trick of its name server is not let in.
+def test_other_host_names_and_endless_requests_are_refused(page: Page) -> None:
+    # Another host whose name server leads here (DNS rebinding) is refused.
     assert asked(page, "/", headers={"Host": "evil.example:80"})[0] == 421
     assert asked(page, "/gradio_api/queue/join", "POST", {"Content-Length": "50000000"})[0] == 413
     assert asked(page, "/gradio_api/upload", "POST", {"Content-Length": "500000000"})[0] == 413
@@ -268,24 +279,24 @@ def test_another_name_for_this_machine_and_endless_requests_are_refused(page: Pa
     assert "http" not in policy
 
 
-def test_a_file_that_was_not_sent_is_neither_read_nor_removed(
+def test_a_file_that_was_not_uploaded_is_neither_read_nor_removed(
     open_tab: Callable[[], "Tab"], page: Page, tmp_path: Path
 ) -> None:
     tab = open_tab()
     config = json.loads(asked(page, "/config")[1])
     upload = next(c["id"] for c in config["components"] if c["props"].get("elem_id") == "source-upload")
     call = next(d["id"] for d in config["dependencies"] if [upload, "upload"] in d["targets"])
-    picture = drawn(tmp_path / "private.png", 64, 64)
-    data = {"path": str(picture), "orig_name": "private.png", "meta": {"_type": "gradio.FileData"}}
+    private = save_image(tmp_path / "private.png", 64, 64)
+    data = {"path": str(private), "orig_name": "private.png", "meta": {"_type": "gradio.FileData"}}
     body = {"data": [data], "fn_index": call, "session_hash": "abcdefghij", "trigger_id": upload}
     answer = tab.request.post(f"{page.url}/gradio_api/queue/join", data=body)
     assert answer.status == 400
     assert answer.text().startswith("Expected images that were sent to this page")
-    assert picture.exists()
+    assert private.exists()
 
 
 def asked(page: Page, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-    """Ask for exactly this path: no client in between that puts it right."""
+    """Ask for exactly this path, without a client that normalizes it."""
     with closing(http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=30)) as connection:
         connection.putrequest(method, path, skip_host=headers is not None and "Host" in headers)
         for name, value in (headers or {}).items():

@@ -1,4 +1,4 @@
-"""What a person did stays: stray clicks, *Find* again, reloads and second thoughts, in a real browser."""
+"""A user's work stays: stray clicks, *Find* again, reloads and undo, in a real browser."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.browsing import PATIENCE, choose, choose_method, click_pixel, drawn, exported, find, rows_of, said, send
+from app.browsing import (
+    PATIENCE,
+    choose,
+    choose_method,
+    click_pixel,
+    exported,
+    find,
+    rows_of,
+    save_image,
+    send,
+    wait_for_text,
+)
 from app.serving import Page
 
 if TYPE_CHECKING:
@@ -30,14 +41,14 @@ LOCATED = """points => points.map(point => [
 
 
 def located(tab: "Tab") -> list[str]:
-    """Where every point of every target is drawn, and what it says of itself."""
-    found: list[str] = tab.eval_on_selector_all("#targets .sc-point", LOCATED)
-    assert found
-    return found
+    """The locations and titles of all points of all targets, as they are drawn."""
+    points: list[str] = tab.eval_on_selector_all("#targets .sc-point", LOCATED)
+    assert points
+    return points
 
 
 def matched(tab: "Tab") -> None:
-    """An example, found, with its third match of the second target put elsewhere."""
+    """Find an example's points, and correct the third match of the second target."""
     tab.click("#example-animal")
     tab.wait_for_selector("#targets .sc-stage >> nth=2")
     choose_method(tab, "dift", "published")
@@ -68,16 +79,16 @@ def test_a_stray_click_loses_nothing_and_undo_removes_it(open_tab: Callable[[], 
     assert located(tab) == before
     assert "5: not found yet" in tab.inner_html("#source .sc-marks")
     assert tab.locator("#targets .sc-heat").count() == heats
-    said(tab, "1 point is not found in every target yet")
+    wait_for_text(tab, "1 point is not found in every target yet")
     tab.click("#undo")
     tab.wait_for_function(f"{POINTS} === 4")
     assert located(tab) == before
     # And one more undo takes the correction back, a redo makes it again.
     tab.click("#undo")
-    said(tab, "Undone: match corrected")
+    wait_for_text(tab, "Undone: match corrected")
     assert "by hand" not in " ".join(located(tab))
     tab.click("#redo")
-    said(tab, "Done again: match corrected")
+    wait_for_text(tab, "Done again: match corrected")
     assert located(tab) == before
 
 
@@ -87,17 +98,17 @@ def test_find_again_finds_what_is_missing_and_keeps_corrections(open_tab: Callab
     before = located(tab)
     stray(tab)
     tab.click("#find")
-    said(tab, "Done with dift, published")
+    wait_for_text(tab, "Done with dift, published")
     after = located(tab)
     assert [row for row in after if row in before] == before
     assert len(after) == len(before) + 3
     tab.click("#find")
-    said(tab, "Nothing is left to find")
+    wait_for_text(tab, "Nothing is left to find")
     # With another method as well.
     corrected = next(row for row in before if "by hand" in row)
     choose_method(tab, "attention-dift", "fast")
     tab.click("#find")
-    said(tab, "Done with attention-dift, fast")
+    wait_for_text(tab, "Done with attention-dift, fast")
     assert corrected in located(tab)
     assert sum(row in before for row in located(tab)) < len(before)
     rows = rows_of(exported(tab, "matches.csv"))
@@ -107,7 +118,7 @@ def test_find_again_finds_what_is_missing_and_keeps_corrections(open_tab: Callab
     assert all(one["semcorr"] == {"predicted": True} for one in coco["annotations"][1:])
 
 
-def test_a_reload_and_a_page_opened_again_have_everything(
+def test_everything_is_there_after_a_reload_and_on_a_page_opened_again(
     open_tab: Callable[[], "Tab"], browser: "Browser", page: Page
 ) -> None:
     tab = open_tab()
@@ -122,7 +133,7 @@ def test_a_reload_and_a_page_opened_again_have_everything(
 
     tab.on("dialog", leave)
     tab.reload()
-    said(tab, "Your workspace is as you left it: 5 points, 12 matches and 1 correction")
+    wait_for_text(tab, "Your workspace is as you left it: 5 points, 12 matches and 1 correction")
     assert warned == ["beforeunload"]  # the correction is not exported yet
     assert located(tab) == before
     assert tab.input_value("#names input, #names textarea") == "nose, tail, front leg, ear"
@@ -132,16 +143,16 @@ def test_a_reload_and_a_page_opened_again_have_everything(
     exported(tab, "matches.csv")
     tab.wait_for_timeout(500)
     tab.reload()
-    said(tab, "Your workspace is as you left it")
+    wait_for_text(tab, "Your workspace is as you left it")
     assert warned == ["beforeunload"]
     # Undo goes back beyond the reload.
     tab.click("#undo")
-    said(tab, "Undone: point added")
+    wait_for_text(tab, "Undone: point added")
     context = tab.context
     tab.close()
     again = context.new_page()
     again.goto(page.url)
-    said(again, "Your workspace is as you left it: 4 points, 12 matches and 1 correction")
+    wait_for_text(again, "Your workspace is as you left it: 4 points, 12 matches and 1 correction")
     assert located(again) == before
     # The key is in no address, and another browser has none of it.
     assert "?" not in again.url
@@ -149,15 +160,15 @@ def test_a_reload_and_a_page_opened_again_have_everything(
         stranger = other.new_page()
         stranger.goto(page.url)
         stranger.wait_for_selector("#source .sc-empty", timeout=PATIENCE)
-        said(stranger, "New here")
+        wait_for_text(stranger, "New here")
 
 
-def test_what_is_about_to_be_lost_is_asked_for(open_tab: Callable[[], "Tab"], tmp_path: Path) -> None:
+def test_a_question_comes_before_anything_is_lost(open_tab: Callable[[], "Tab"], tmp_path: Path) -> None:
     tab = open_tab()
     matched(tab)
     before = located(tab)
     # Without a click on the button, an input does not notice the same file twice.
-    others = iter([drawn(tmp_path / "other.png", 64, 48), drawn(tmp_path / "another.png", 64, 50)])
+    others = iter([save_image(tmp_path / "other.png", 64, 48), save_image(tmp_path / "another.png", 64, 50)])
     asks = {
         "Clear the points": lambda: tab.click("#clear"),
         "Load the example": lambda: tab.click("#example-car"),
@@ -174,15 +185,15 @@ def test_what_is_about_to_be_lost_is_asked_for(open_tab: Callable[[], "Tab"], tm
         tab.wait_for_selector(f"dialog .sc-yes >> text='{words}'")
         assert tab.evaluate("document.activeElement.className") == "sc-no"
         tab.keyboard.press("Escape")
-        said(tab, "Nothing was changed")
+        wait_for_text(tab, "Nothing was changed")
         assert located(tab) == before
         act()
         tab.wait_for_selector("dialog")
         tab.keyboard.press("Tab")
         tab.keyboard.press("Enter")
-        said(tab, "Undo takes it back")
+        wait_for_text(tab, "Undo takes it back")
         tab.keyboard.press("Control+z")
-        said(tab, "Undone")
+        wait_for_text(tab, "Undone")
         assert located(tab) == before
 
 
@@ -209,9 +220,7 @@ def test_a_question_fits_on_a_phone(browser: "Browser", page: Page) -> None:
         tab.wait_for_function(f"{POINTS} === 4")
 
 
-def test_a_server_that_was_started_anew_says_that_it_has_nothing(
-    serve: Callable[..., Page], browser: "Browser"
-) -> None:
+def test_a_restarted_server_says_that_the_workspace_is_gone(serve: Callable[..., Page], browser: "Browser") -> None:
     first = serve()
     port = first.url.rpartition(":")[2]
     with browser.new_context() as context:
@@ -228,4 +237,4 @@ def test_a_server_that_was_started_anew_says_that_it_has_nothing(
         second = serve(port=int(port))
         assert second.url == first.url
         tab.goto(second.url)
-        said(tab, "Your earlier workspace is no longer on this server")
+        wait_for_text(tab, "Your earlier workspace is no longer on this server")

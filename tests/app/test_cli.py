@@ -17,7 +17,7 @@ def test_without_gradio_it_says_what_to_install() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_is_taken_and_a_method_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_port_and_an_unknown_method_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("gradio")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -31,7 +31,7 @@ def test_a_port_that_is_taken_and_a_method_that_is_none(capsys: pytest.CaptureFi
     assert "positive" in capsys.readouterr().err
 
 
-def test_help_says_who_gets_in(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_warns_that_there_is_no_password(capsys: pytest.CaptureFixture[str]) -> None:
     main(["app", "--help"])
     words = "".join(letter if letter.isalnum() else " " for letter in capsys.readouterr().out).split()
     assert "there is no password" in " ".join(words)

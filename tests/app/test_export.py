@@ -1,4 +1,4 @@
-"""What a user takes home, read again by other means than wrote it."""
+"""Exported files, read again by other means than wrote them."""
 
 import csv
 import dataclasses
@@ -22,7 +22,7 @@ from semcorr.matchers.load import load_matcher
 from semcorr.matchers.results import Matches, Query
 
 
-def picture(width: int, height: int, name: str) -> Image:
+def noise_image(width: int, height: int, name: str) -> Image:
     noise = np.random.default_rng(width).integers(0, 255, (height, width, 3), dtype=np.uint8)
     return load_image(noise, name=name)
 
@@ -30,7 +30,7 @@ def picture(width: int, height: int, name: str) -> Image:
 @pytest.fixture(scope="module")
 def work() -> Workspace:
     """A result with known numbers; the query is a real one, so that it can be used again."""
-    source, target = picture(64, 48, "a.png"), picture(50, 80, "a.png")
+    source, target = noise_image(64, 48, "a.png"), noise_image(50, 80, "a.png")
     points = ((10.5, 20.5), (3.25, 40.0))
     query = load_matcher("dift", "toy", samples=1).describe(source, np.array(points))
     matches = Matches(
@@ -45,17 +45,17 @@ def work() -> Workspace:
         layer_names=(),
     )
     made = workspace.name_points(new_workspace(source, dict(zip("ab", points, strict=True)), [target]), "=nose")
-    (to,), found = made.target_ids, Prediction(image=target, matches=matches)
+    (to,), prediction = made.target_ids, Prediction(image=target, matches=matches)
     outcome = FindResult(
         start=made,
         label="dift",
         described={one: DescribedPoint(query=query, index=at, label="dift") for at, one in enumerate(made.ids)},
-        matches={(to, one): Match(prediction=found, index=at, label="dift") for at, one in enumerate(made.ids)},
+        matches={(to, one): Match(prediction=prediction, index=at, label="dift") for at, one in enumerate(made.ids)},
     )
     return workspace.correct(workspace.merge(made, outcome)[0], 0, 1, 30.5, 60.5)
 
 
-def test_the_csv_has_every_point_and_says_what_was_put_right(work: Workspace) -> None:
+def test_the_csv_has_every_point_and_says_what_was_corrected(work: Workspace) -> None:
     rows = list(csv.DictReader(io.StringIO(export.export(work)["matches.csv"].decode())))
     assert [(row["image"], row["role"], row["point"]) for row in rows] == [
         ("a.png", "source", "1"),
@@ -69,7 +69,7 @@ def test_the_csv_has_every_point_and_says_what_was_put_right(work: Workspace) ->
     assert rows[2]["confidence"] == "0.2500"
     assert rows[3]["confidence"] == ""
     assert rows[2]["calibrated"] == "no"
-    assert rows[0]["name"] == "'=nose"  # no spreadsheet runs it
+    assert rows[0]["name"] == "'=nose"  # no spreadsheet takes it for a formula
 
 
 def test_the_coco_file_counts_pixels_as_coco_does(work: Workspace, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_the_coco_file_counts_pixels_as_coco_does(work: Workspace, tmp_path: Pat
     assert read.images[1].instances[0].points.tolist() == [[5.5, 6.5], [30.5, 60.5]]
 
 
-def test_the_query_finds_again_and_the_archive_holds_all(work: Workspace, tmp_path: Path) -> None:
+def test_the_query_can_be_located_again_and_the_archive_holds_all(work: Workspace, tmp_path: Path) -> None:
     files = export.export(work)
     (tmp_path / "query.safetensors").write_bytes(files["query.safetensors"])
     query = Query.load(tmp_path / "query.safetensors")
@@ -121,7 +121,7 @@ def test_an_object_is_predicted_until_a_person_decided_on_every_point(work: Work
     assert [(row["corrected"], row["semcorr"]) for row in rows[2:]] == [("no", "accepted"), ("yes", "accepted")]
 
 
-def test_what_is_not_found_or_outdated_is_left_out_and_counted(work: Workspace, tmp_path: Path) -> None:
+def test_missing_and_outdated_points_are_left_out_and_counted(work: Workspace, tmp_path: Path) -> None:
     more = workspace.add_point(work, 7.5, 8.5, Limits())
     moved = workspace.move_point(more, 0, 1.5, 2.5)
     assert (export.count_left_out(work), export.count_left_out(more), export.count_left_out(moved)) == (0, 1, 2)
@@ -141,7 +141,7 @@ def test_what_is_not_found_or_outdated_is_left_out_and_counted(work: Workspace, 
     assert Query.load(tmp_path / "query.safetensors").points.tolist() == [[3.25, 40.0]]
 
 
-def test_points_that_were_learned_at_different_times_come_as_one_query(work: Workspace, tmp_path: Path) -> None:
+def test_points_described_at_different_times_come_as_one_query(work: Workspace, tmp_path: Path) -> None:
     assert work.source is not None
     more = workspace.add_point(work, 30.5, 8.5, Limits())
     new = load_matcher("dift", "toy", samples=1).describe(work.source, np.array([(30.5, 8.5)]))
@@ -163,7 +163,7 @@ def test_points_that_were_learned_at_different_times_come_as_one_query(work: Wor
     assert list(export.query_files(apart)) == ["query-1.safetensors", "query-2.safetensors"]
 
 
-def test_nothing_to_export_is_said(work: Workspace) -> None:
+def test_an_empty_export_is_refused(work: Workspace) -> None:
     with pytest.raises(PointError, match="press Find first"):
         export.export(workspace.clear_points(work))
 
@@ -179,7 +179,7 @@ def test_nothing_to_export_is_said(work: Workspace) -> None:
     ],
 )
 def test_names_in_the_archive_lead_nowhere(work: Workspace, name: str, kept: str) -> None:
-    strange = dataclasses.replace(work, source=picture(64, 48, name))
+    strange = dataclasses.replace(work, source=noise_image(64, 48, name))
     assert export.image_names(strange)[0] == kept
     packed = zipfile.ZipFile(io.BytesIO(export.export(strange)["semcorr-matches.zip"])).namelist()
     assert not any(set(one) & set("\\/:\n") or one.startswith("..") for one in packed)
@@ -196,7 +196,7 @@ def test_no_name_is_a_formula(work: Workspace, first: str) -> None:
     assert rows[2][3] == "a =2+2 =3+3"
 
 
-def test_the_page_says_what_a_result_must_be_read_with() -> None:
+def test_the_page_shows_the_warnings_of_a_result() -> None:
     assert html.summarize_warnings(()) == ""
-    told = html.summarize_warnings(("described in float32, because float16 overflowed",))
-    assert told == "1 warning: described in float32, because float16 overflowed."
+    message = html.summarize_warnings(("described in float32, because float16 overflowed",))
+    assert message == "1 warning: described in float32, because float16 overflowed."

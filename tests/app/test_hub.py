@@ -1,4 +1,4 @@
-"""``semcorr app --model HUB_ID``: fetched before the page opens, and nothing after that."""
+"""``semcorr app --model HUB_ID``: the model is downloaded before the page opens, and nothing after that."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_hub_id_is_fetched_before_the_page_opens(repositories: Path, tmp_path: Path) -> None:
+def test_a_hub_id_is_downloaded_before_the_page_opens(repositories: Path, tmp_path: Path) -> None:
     pytest.importorskip("gradio")
     with HubStandIn(repositories) as hub:
         for round_ in ("first", "again"):
@@ -81,9 +81,9 @@ def test_a_download_is_stopped_by_ctrl_c(repositories: Path, tmp_path: Path) -> 
     assert "Traceback" not in written
 
 
-def test_what_a_visitor_asks_for_is_never_downloaded() -> None:
-    models = LoadedMatchers(MatcherSpec(model="tiny/absent", method="dift", options={"samples": 1}))
+def test_nothing_is_downloaded_for_a_visitor() -> None:
+    matchers = LoadedMatchers(MatcherSpec(model="tiny/absent", method="dift", options={"samples": 1}))
     with pytest.raises(ModelError, match="no download was allowed"):
-        models.get("dift", None)
+        matchers.get("dift", None)
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):  # set for all tests; else it would ask the hub
-        models.start()
+        matchers.start()

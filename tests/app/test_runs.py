@@ -1,4 +1,4 @@
-"""Runs of the benchmark kit: which are listed, which of their pairs a filter leaves, and their maps made again."""
+"""Runs of the benchmark kit: their list, the filters of their pairs, and heat maps that are computed again."""
 
 import json
 from dataclasses import replace
@@ -56,7 +56,7 @@ def test_a_pair_without_points_is_neither_right_nor_wrong(page_runs: Path, tmp_p
     assert runs.select(opened, outcome="no points") == [0]
 
 
-def test_pictures_are_those_below_the_data_sets_folder(page_runs: Path, tmp_path: Path) -> None:
+def test_images_outside_the_data_sets_folder_are_refused(page_runs: Path, tmp_path: Path) -> None:
     opened = runs.open_run(page_runs, "deep/mine")
     source, target = runs.load_images(opened, 0)
     assert source.size == target.size == (64, 64)
@@ -68,17 +68,17 @@ def test_pictures_are_those_below_the_data_sets_folder(page_runs: Path, tmp_path
         runs.load_images(runs.open_run(tmp_path, "sly"), 0)
 
 
-def test_maps_are_made_again_with_the_runs_own_settings(page_runs: Path, tmp_path: Path) -> None:
+def test_maps_are_computed_again_with_the_runs_own_settings(page_runs: Path, tmp_path: Path) -> None:
     matcher = load_matcher("attention-dift", "toy", steps=2, locate_crops=4, dift_samples=1)
     before = read_run(page_runs / "deep" / "mine")
     method = {"name": "attention-dift", "preset": "fast", **matcher.identity()}
     open_run(tmp_path / "run", {**before.settings, "method": method}, 1)
     append(new_record_file(tmp_path / "run", Shard()), before.records[0])
     opened = runs.open_run(tmp_path, "run")
-    found = runs.compute_maps(opened, 0, load_method(opened.run), lambda *_, **__: None)
+    prediction = runs.compute_maps(opened, 0, load_method(opened.run), lambda *_, **__: None)
     root, record = Path(before.settings["dataset"]["root"]), before.records[0]
     query = matcher.describe(root / record.source, record.source_points)
-    assert np.array_equal(found.matches.points, matcher.locate(query, root / record.target).points)
-    assert found.layers is not None
+    assert np.array_equal(prediction.matches.points, matcher.locate(query, root / record.target).points)
+    assert prediction.layers is not None
     with pytest.raises(RunError, match="is a guess"):
         load_method(runs.open_run(page_runs, "deep/mine").run)

@@ -1,4 +1,4 @@
-"""The table that a user has in front of them: every change, and what is refused."""
+"""The workspace: every change, and what is refused; results, views and undo."""
 
 import dataclasses
 
@@ -47,12 +47,12 @@ def two_targets() -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def found(matcher: Matcher) -> Workspace:
+def matched(matcher: Matcher) -> Workspace:
     return run(matcher, two_targets())
 
 
 class TestPoints:
-    def test_are_added_moved_deleted_and_cleared_without_changing_what_was(self, work: Workspace) -> None:
+    def test_are_added_moved_deleted_and_cleared_in_new_workspaces(self, work: Workspace) -> None:
         two = workspace.add_point(workspace.add_point(work, 3.5, 4.5, LIMITS), 10.5, 20.25, LIMITS)
         assert two.points == ((3.5, 4.5), (10.5, 20.25))
         assert workspace.move_point(two, 0, 1.0, 2.0).points == ((1.0, 2.0), (10.5, 20.25))
@@ -65,7 +65,7 @@ class TestPoints:
         with pytest.raises(PointError, match="one of the 2"):
             workspace.delete_point(two, 2)
 
-    def test_names_are_by_comma_and_gaps_keep_their_number(self, work: Workspace) -> None:
+    def test_names_are_separated_by_commas_and_gaps_keep_their_number(self, work: Workspace) -> None:
         two = workspace.add_point(workspace.add_point(work, 1, 1, LIMITS), 2, 2, LIMITS)
         assert workspace.name_points(two, " , left ear ").labels == ("1", "left ear")
         assert workspace.name_points(two, "").labels == ("1", "2")
@@ -84,7 +84,7 @@ class TestPoints:
         with pytest.raises(PointError, match="at most 3"):
             workspace.add_point(full, 1, 1, LIMITS)
 
-    def test_another_source_takes_the_points_with_it(self, work: Workspace) -> None:
+    def test_another_source_removes_the_points(self, work: Workspace) -> None:
         one = workspace.add_point(work, 1, 1, LIMITS)
         assert workspace.replace_source(one, grey()).points == ()
         assert workspace.replace_source(one, grey()).targets == one.targets
@@ -96,7 +96,7 @@ class TestPoints:
         ("change", "error"),
         [({"source": None}, "source image"), ({"points": (), "ids": ()}, "click"), ({"targets": ()}, "target image")],
     )
-    def test_a_run_says_what_is_missing(self, work: Workspace, change: dict[str, object], error: str) -> None:
+    def test_a_run_names_what_is_missing(self, work: Workspace, change: dict[str, object], error: str) -> None:
         whole = workspace.add_point(work, 1, 1, LIMITS)
         check_ready(whole, "quick")
         with pytest.raises((ImageError, PointError), match=error):
@@ -107,14 +107,14 @@ def test_the_legend_says_whether_the_confidence_is_calibrated() -> None:
     assert "uncalibrated" in legend(None)
     assert "calibrated on 9 &lt;points&gt;" in legend("9 <points>")
     # From red to blue, and no two alike.
-    colours = [confidence_colour(part / 10) for part in range(11)]
+    colours = [confidence_colour(step / 10) for step in range(11)]
     assert len(set(colours)) == 11
     assert int(colours[0][1:3], 16) > int(colours[0][5:7], 16)
     assert int(colours[-1][1:3], 16) < int(colours[-1][5:7], 16)
 
 
 def cells(work: Workspace) -> dict[tuple[int, int], tuple[float, float]]:
-    """Where every point is in every target, by the places of target and point."""
+    """Every point's location in every target, by the indices of target and point."""
     return {
         (number, index): location
         for number, target in enumerate(work.target_ids)
@@ -128,30 +128,32 @@ def first(work: Workspace) -> Match:
 
 
 class TestResults:
-    def test_have_every_target_point_and_layer(self, found: Workspace) -> None:
-        assert set(cells(found)) == {(target, point) for target in range(2) for point in range(len(found.points))}
-        assert found.incomplete == 0
-        for target in found.target_ids:
-            whole = found.matches[target, found.ids[0]].prediction
+    def test_cover_every_target_point_and_layer(self, matched: Workspace) -> None:
+        assert set(cells(matched)) == {(target, point) for target in range(2) for point in range(len(matched.points))}
+        assert matched.incomplete == 0
+        for target in matched.target_ids:
+            whole = matched.matches[target, matched.ids[0]].prediction
             layers, matches = whole.layers, whole.matches
             assert layers is not None
-            assert layers.shape[:2] == (len(found.points), len(matches.layer_names))
-            # Each layer's own map has its peak where that layer alone finds the point.
-            for point in range(len(found.points)):
+            assert layers.shape[:2] == (len(matched.points), len(matches.layer_names))
+            # The peak of each layer's own map is the point as that layer alone locates it.
+            for point in range(len(matched.points)):
                 for layer in range(layers.shape[1]):
                     row, column = np.unravel_index(layers[point, layer].argmax(), layers.shape[2:])
                     scale = 256 / layers.shape[3]
                     peak = np.array([column + 0.5, row + 0.5]) * scale
                     assert np.abs(peak - matches.layer_points[point, layer]).max() <= scale
 
-    def test_stay_when_a_point_is_added_and_only_the_new_one_is_found(self, found: Workspace, matcher: Matcher) -> None:
-        stray = workspace.add_point(found, 200.5, 40.5, Limits())
-        assert cells(stray) == cells(found)
+    def test_stay_when_a_point_is_added_and_only_that_one_is_located(
+        self, matched: Workspace, matcher: Matcher
+    ) -> None:
+        stray = workspace.add_point(matched, 200.5, 40.5, Limits())
+        assert cells(stray) == cells(matched)
         assert stray.missing("quick") == [(target, stray.ids[-1]) for target in stray.target_ids]
         assert stray.incomplete == 1
         again = run(matcher, stray)
-        assert all(again.matches[cell] is match for cell, match in found.matches.items())
-        # What is found for a point does not depend on when the others were found.
+        assert all(again.matches[cell] is match for cell, match in matched.matches.items())
+        # A point's result does not depend on when the others were matched.
         blank = dataclasses.replace(stray, described={}, matches={})
         together = run(matcher, blank)
         for cell in stray.missing("quick"):
@@ -162,97 +164,101 @@ class TestResults:
                 atol=1e-4,
             )
 
-    def test_of_a_new_target_need_no_point_learned_again(self, found: Workspace, matcher: Matcher) -> None:
-        more = workspace.add_targets(found, [examples.example("face").targets[2]], Limits())
-        assert cells(more) == cells(found)
+    def test_of_a_new_target_need_no_point_described_again(self, matched: Workspace, matcher: Matcher) -> None:
+        more = workspace.add_targets(matched, [examples.example("face").targets[2]], Limits())
+        assert cells(more) == cells(matched)
         stages: list[str] = []
-        outcome = find(matcher, more, "quick", lambda stage, *_, **__: stages.append(stage))
-        assert all(outcome.described[point] is found.described[point] for point in found.ids)
+        result = find(matcher, more, "quick", lambda stage, *_, **__: stages.append(stage))
+        assert all(result.described[point] is matched.described[point] for point in matched.ids)
         assert stages
         assert all("target 1 of 1" in stage for stage in stages)
 
-    def test_of_a_moved_point_stay_as_outdated_and_are_found_again(self, found: Workspace, matcher: Matcher) -> None:
-        moved = workspace.move_point(found, 1, 100.5, 100.5)
-        assert cells(moved) == cells(found)
+    def test_of_a_moved_point_stay_as_outdated_and_are_located_again(
+        self, matched: Workspace, matcher: Matcher
+    ) -> None:
+        moved = workspace.move_point(matched, 1, 100.5, 100.5)
+        assert cells(moved) == cells(matched)
         outdated = [(target, moved.ids[1]) for target in moved.target_ids]
         assert [cell for cell in moved.matches if moved.outdated(cell)] == outdated == moved.missing("quick")
         again = run(matcher, moved)
         assert not any(again.outdated(cell) for cell in again.matches)
-        assert {cell for cell in again.matches if again.matches[cell] is not found.matches[cell]} == set(outdated)
+        assert {cell for cell in again.matches if again.matches[cell] is not matched.matches[cell]} == set(outdated)
 
-    def test_another_method_finds_all_anew_but_what_a_person_placed(self, found: Workspace, matcher: Matcher) -> None:
-        corrected = workspace.correct(found, 0, 1, 5.5, 6.5)
+    def test_another_method_finds_all_anew_but_decisions_stay(self, matched: Workspace, matcher: Matcher) -> None:
+        corrected = workspace.correct(matched, 0, 1, 5.5, 6.5)
         cell = (corrected.target_ids[0], corrected.ids[1])
         assert len(corrected.missing("quick")) == 0
-        assert set(corrected.missing("other")) == set(found.matches) - {cell}
+        assert set(corrected.missing("other")) == set(matched.matches) - {cell}
         with pytest.raises(PointError, match=r"Nothing is left to find with quick.*corrected or accepted is kept"):
             check_ready(corrected, "quick")
         dift = load_matcher("dift", "toy", samples=1)
         other = run(dift, corrected, "other")
         assert other.location(cell) == (5.5, 6.5)
         assert {match.label for one, match in other.matches.items() if one != cell} == {"other"}
-        # Let go of, it is found like the others.
+        # Once discarded, it is found like the others.
         assert workspace.discard_decisions(other, 1).missing("other") == [cell]
 
-    def test_what_changed_while_it_was_looked_for_gets_nothing(self, found: Workspace, matcher: Matcher) -> None:
-        outcome = find(matcher, two_targets(), "quick", lambda *_, **__: None)
-        begun = outcome.start
-        count = len(begun.points)
-        merged, changed = workspace.merge(workspace.delete_point(begun, 0), outcome)
+    def test_of_points_and_targets_that_changed_meanwhile_are_dropped(
+        self, matched: Workspace, matcher: Matcher
+    ) -> None:
+        result = find(matcher, two_targets(), "quick", lambda *_, **__: None)
+        start = result.start
+        count = len(start.points)
+        merged, changed = workspace.merge(workspace.delete_point(start, 0), result)
         assert (len(merged.matches), changed) == (2 * (count - 1), 2)
-        merged, changed = workspace.merge(workspace.move_point(begun, 0, 1.5, 1.5), outcome)
+        merged, changed = workspace.merge(workspace.move_point(start, 0, 1.5, 1.5), result)
         assert (len(merged.matches), changed) == (2 * (count - 1), 2)
-        merged, changed = workspace.merge(workspace.replace_source(begun, grey()), outcome)
+        merged, changed = workspace.merge(workspace.replace_source(start, grey()), result)
         assert (len(merged.matches), len(merged.described), changed) == (0, 0, 2 * count)
-        merged, changed = workspace.merge(workspace.correct(found, 0, 0, 1.5, 1.5), outcome)
-        assert merged.location((found.target_ids[0], found.ids[0])) == (1.5, 1.5)
+        merged, changed = workspace.merge(workspace.correct(matched, 0, 0, 1.5, 1.5), result)
+        assert merged.location((matched.target_ids[0], matched.ids[0])) == (1.5, 1.5)
 
-    def test_a_correction_moves_one_match_of_one_target_and_can_be_discarded(self, found: Workspace) -> None:
-        moved = workspace.correct(found, 1, 2, 12.5, 200.5)
-        assert cells(moved) == {**cells(found), (1, 2): (12.5, 200.5)}
-        assert moved.matches == found.matches
-        assert cells(workspace.discard_decisions(moved, None)) == cells(found)
+    def test_a_correction_moves_one_match_of_one_target_and_can_be_discarded(self, matched: Workspace) -> None:
+        moved = workspace.correct(matched, 1, 2, 12.5, 200.5)
+        assert cells(moved) == {**cells(matched), (1, 2): (12.5, 200.5)}
+        assert moved.matches == matched.matches
+        assert cells(workspace.discard_decisions(moved, None)) == cells(matched)
         with pytest.raises(PointError, match="Nothing was corrected"):
             workspace.discard_decisions(moved, 0)
         with pytest.raises(PointError, match="one of the 2"):
-            workspace.correct(found, 2, 0, 1, 1)
+            workspace.correct(matched, 2, 0, 1, 1)
         with pytest.raises(PointError, match="Find first"):
             workspace.correct(Workspace(), 0, 0, 1, 1)
 
-    def test_a_point_is_accepted_where_it_was_predicted(self, found: Workspace) -> None:
-        corrected = workspace.correct(found, 0, 1, 5.5, 6.5)
+    def test_a_point_is_accepted_where_it_was_predicted(self, matched: Workspace) -> None:
+        corrected = workspace.correct(matched, 0, 1, 5.5, 6.5)
         accepted = workspace.accept(corrected, 1)
         how = {cell: placed.how for cell, placed in accepted.decisions.items()}
-        point = found.ids[1]
-        assert how == {(found.target_ids[0], point): "corrected", (found.target_ids[1], point): "accepted"}
+        point = matched.ids[1]
+        assert how == {(matched.target_ids[0], point): "corrected", (matched.target_ids[1], point): "accepted"}
         assert cells(accepted) == cells(corrected)
-        assert len(workspace.accept(corrected, None).decisions) == len(found.matches)
+        assert len(workspace.accept(corrected, None).decisions) == len(matched.matches)
         with pytest.raises(PointError, match="no prediction to accept"):
             workspace.accept(accepted, 1)
-        outdated = workspace.move_point(found, 1, 9.5, 9.5)
+        outdated = workspace.move_point(matched, 1, 9.5, 9.5)
         with pytest.raises(PointError, match="no prediction to accept"):
             workspace.accept(outdated, 1)
 
-    def test_are_told_before_they_are_lost(self, found: Workspace) -> None:
+    def test_are_counted_before_they_are_lost(self, matched: Workspace) -> None:
         assert workspace.contents(Workspace()) == ""
         assert workspace.contents(new_workspace(grey(), {"a": (1.0, 1.0)}, [])) == "1 point"
-        both = workspace.accept(workspace.correct(found, 0, 0, 1, 1), 1)
-        count = len(found.points)
+        both = workspace.accept(workspace.correct(matched, 0, 0, 1, 1), 1)
+        count = len(matched.points)
         assert workspace.contents(both) == f"{count} points, {2 * count} matches, 1 correction and 2 acceptances"
 
-    def test_the_views_show_numbers_confidence_and_the_map_that_was_asked_for(self, found: Workspace) -> None:
+    def test_the_views_show_numbers_confidence_and_the_selected_map(self, matched: Workspace) -> None:
         files = ServedFiles()
         own = SessionFiles(files)
-        view = viewer.targets_view(own, workspace.correct(found, 0, 1, 5, 6), point=1, active=1)
+        view = viewer.targets_view(own, workspace.correct(matched, 0, 1, 5, 6), point=1, active=1)
         first_panel, second = view["panels"]
-        assert [point["label"] for point in first_panel["points"]] == [str(n + 1) for n in range(len(found.points))]
+        assert [point["label"] for point in first_panel["points"]] == [str(n + 1) for n in range(len(matched.points))]
         assert (first_panel["points"][1]["x"], first_panel["points"][1]["y"]) == (5, 6)
         assert "by hand" in first_panel["points"][1]["title"]
         assert "confidence" in second["points"][1]["title"]
         assert [point["active"] for point in first_panel["points"]].index(True) == 1
-        names = viewer.layer_choices(found)
-        assert names == [viewer.FUSED, *first(found).prediction.matches.layer_names]
-        maps = {viewer.heat_in(found, 0, 0, name).tobytes() for name in names}  # type: ignore[union-attr]
+        names = viewer.layer_choices(matched)
+        assert names == [viewer.FUSED, *first(matched).prediction.matches.layer_names]
+        maps = {viewer.heat_in(matched, 0, 0, name).tobytes() for name in names}  # type: ignore[union-attr]
         assert len(maps) == len(names)
         for panel in view["panels"]:
             for address in (panel["src"], panel["heat"]):
@@ -262,16 +268,16 @@ class TestResults:
         own.clear()
         assert len(files) == 0
 
-    def test_the_views_say_what_is_not_found_yet_and_what_is_outdated(self, found: Workspace) -> None:
+    def test_the_views_mark_missing_and_outdated_points(self, matched: Workspace) -> None:
         own = SessionFiles(ServedFiles())
-        changed = workspace.move_point(workspace.add_point(found, 9.5, 9.5, Limits()), 0, 3.5, 3.5)
+        changed = workspace.move_point(workspace.add_point(matched, 9.5, 9.5, Limits()), 0, 3.5, 3.5)
         source = viewer.source_view(own, changed)["panels"][0]["points"]
-        assert [point["pending"] for point in source] == [*[False] * len(found.points), True]
+        assert [point["pending"] for point in source] == [*[False] * len(matched.points), True]
         target = viewer.targets_view(own, changed)["panels"][0]["points"]
-        assert [point["outdated"] for point in target] == [True, *[False] * len(found.points)]
+        assert [point["outdated"] for point in target] == [True, *[False] * len(matched.points)]
         assert target[-1]["x"] is None
         assert "not found yet" in target[-1]["title"]
-        assert viewer.heat_in(changed, 0, len(found.points), viewer.FUSED) is None
+        assert viewer.heat_in(changed, 0, len(matched.points), viewer.FUSED) is None
         assert viewer.heat_in(changed, 0, None, viewer.FUSED) is not None
 
 
@@ -296,9 +302,9 @@ class TestHistory:
         assert history.now.source is None
         assert history.undo() is None
 
-    def test_brings_results_and_corrections_back(self, found: Workspace) -> None:
+    def test_brings_results_and_corrections_back(self, matched: Workspace) -> None:
         history = History()
-        corrected = workspace.correct(found, 0, 0, 2.5, 3.5)
+        corrected = workspace.correct(matched, 0, 0, 2.5, 3.5)
         history.do("found", corrected)
         history.do("cleared", workspace.clear_points(corrected))
         history.undo()

@@ -1,4 +1,4 @@
-"""A page for the browser: click points on one image, see them found in others, and why.
+"""The page for the browser: click points on one image, find them in others, and see why.
 
-What the page does is in pure functions, which know nothing of Gradio; only ``page*`` and ``serve`` import it.
+Only ``page`` and ``server`` know Gradio; the other modules are plain functions and classes.
 """

@@ -15,13 +15,13 @@ from semcorr.storage.files import exists
 
 
 class LoadedMatchers:
-    """Loads what is asked for, from this machine alone, and keeps it.
+    """Loads matchers on request, from this machine alone, and keeps them.
 
-    Only the queue's one thread may ask: a network is large, and two users must not load it twice.
+    Only the queue's one thread may call it: a network is large, and two users must not load it twice.
 
     Args:
-        spec: What the page opens with; other methods run on its model.
-        keep: how many matchers are kept; a checkpoint for photographs takes gigabytes.
+        spec: The matcher that the page opens with; other methods run on its model.
+        keep: How many matchers are kept; a checkpoint for photographs takes gigabytes.
     """
 
     def __init__(self, spec: MatcherSpec, keep: int | None = None) -> None:
@@ -30,13 +30,13 @@ class LoadedMatchers:
         self._loaded: OrderedDict[Hashable, Matcher] = OrderedDict()
 
     def start(self, progress: Progress | None = None) -> None:
-        """Load what the page opens with, after downloading what of it is not here, the text encoder included.
+        """Load the matcher that the page opens with; its model, text encoder included, is downloaded if it is missing.
 
-        Nothing else ever is: what a visitor asks for is loaded from this machine alone.
+        Nothing else is ever downloaded: what a visitor selects is loaded from this machine alone.
 
         Raises:
-            SettingsError: there is no such method, preset or setting.
-            ModelError: it cannot be loaded or downloaded.
+            SettingsError: There is no such method, preset or setting.
+            ModelError: It cannot be loaded or downloaded.
         """
         spec = self._offered(self.spec.method, self.spec.preset)
         model = str(spec.model_name)
@@ -47,20 +47,21 @@ class LoadedMatchers:
         try:
             if isinstance(matcher.model, DiffusionModel):
                 matcher.model.text_encoder()
-        except ModelError:  # It has none, or none is to be had: loaded anew, so that no visitor asks the hub for it.
+        except ModelError:
+            # There is no text encoder. This matcher would ask the hub for it whenever a visitor uses Words.
             self.get(spec.method, spec.preset)
         else:
             self.keep((spec.method, spec.preset), lambda: matcher)
 
     def methods(self) -> list[str]:
-        """Methods that run on the model of the one that the page opens with, and need no other."""
+        """The methods that run on the model of the one that the page opens with, and need no other."""
         known = methods()
         model = known[self.spec.method].default_model if self.spec.method in known else None
-        names = [name for name, one in known.items() if one.default_model == model and one.second_model is None]
+        names = [name for name, other in known.items() if other.default_model == model and other.second_model is None]
         return [*names, *([self.spec.method] if self.spec.method not in names else [])]
 
     def presets(self, method: str) -> list[str]:
-        """A method's presets, its usual one first."""
+        """A method's presets, the default first."""
         known = find_method(method)
         return [] if known is None else list(known.presets)
 
@@ -80,7 +81,7 @@ class LoadedMatchers:
         return self.spec.for_method(method, preset)
 
     def keep(self, key: Hashable, load: Callable[[], Matcher]) -> Matcher:
-        """The matcher of a key, loaded if it is not there; the one that was not used for longest makes room."""
+        """The matcher of a key, loaded if it is not there; the least recently used one is dropped for it."""
         if key not in self._loaded:
             while len(self._loaded) >= self._keep:
                 self._loaded.popitem(last=False)
@@ -89,10 +90,10 @@ class LoadedMatchers:
         return self._loaded[key]
 
     def network(self) -> DiffusionModel:
-        """A diffusion model, for words.
+        """A diffusion model, for the tab *Words*.
 
         Raises:
-            SettingsError: the page's methods have none.
+            SettingsError: No method of the page has one.
         """
         for matcher in [*reversed(self._loaded.values()), self.get(self.spec.method, self.spec.preset)]:
             if isinstance(matcher.model, DiffusionModel):

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class AppOptions(MatcherOptions):
-    """What the page matches with when it opens.
+    """The matcher of the page when it opens.
 
     Attributes:
-        method: What is chosen when the page opens; the page offers the others as well.
+        method: The method that is selected when the page opens; the page offers the others as well.
     """
 
     method: str = DEFAULT_METHOD
@@ -46,7 +46,7 @@ def app_page(
     keep_hours: float = 24.0,
     options: AppOptions = _OPTIONS,
 ) -> int:
-    """Open a page in the browser: click points, see matches and heat maps, put wrong ones right, export.
+    """Open a page in the browser: click points, see matches and heat maps, correct wrong ones, export.
 
     It is for this machine alone unless --host says otherwise. A --model that is not on this machine is downloaded
     before the page opens; after that it needs no network. Ctrl-C ends it.
@@ -54,12 +54,12 @@ def app_page(
     Args:
         port: Where the page listens; 0 takes any port that is free.
         host: The address it listens at; 0.0.0.0 lets everyone in who can reach this machine: there is no password.
-        name: What else the page may be called, such as the name of a proxy before it; repeat for more.
+        name: A further host name of the page, such as that of a proxy before it; repeat for more.
         runs: Folder whose runs (of `semcorr eval`) the page may show.
         max_megabytes: Larger files are refused.
-        max_megapixels: Pictures with more pixels are refused, before they are decoded.
+        max_megapixels: Images with more pixels are refused before they are decoded.
         keep_hours: How long a workspace is kept in memory after its page was closed.
-        options: What to match with.
+        options: The matcher.
     """
     if importlib.util.find_spec("gradio") is None:
         raise SettingsError('The page needs Gradio, which is not installed. Type: pip install "semcorr[app]"')
@@ -70,18 +70,18 @@ def app_page(
     loading = {name: value for name, value in options.loading().items() if name in LOADING_OPTIONS}
     spec = dataclasses.replace(options.spec(), options={**loading, **options.overrides()})
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels, hours=keep_hours)
-    serve(spec, limits, runs, Address(host=host, port=port, names=tuple(name)), _told, _loading)
+    serve(spec, limits, runs, Address(host=host, port=port, names=tuple(name)), _announce, _load)
     return 0
 
 
-def _loading(models: "LoadedMatchers") -> None:
+def _load(matchers: "LoadedMatchers") -> None:
     with console.TerminalProgress() as progress:
         progress.busy("load")
-        models.start(progress)
+        matchers.start(progress)
 
 
-def _told(host: str, port: int) -> None:
-    shown = "localhost" if host in ("127.0.0.1", "::1") else host
-    console.say(f"The page is at http://{shown}:{port} (Ctrl-C ends it).")
-    if shown == host and host != "localhost":
+def _announce(host: str, port: int) -> None:
+    name = "localhost" if host in ("127.0.0.1", "::1") else host
+    console.say(f"The page is at http://{name}:{port} (Ctrl-C ends it).")
+    if name == host and host != "localhost":
         console.note("Everyone who can reach this machine can use the page: it has no password.")

@@ -1,4 +1,4 @@
-"""The page as it runs, asked by somebody who wants in. What the guard does alone is in ``test_guard``."""
+"""Attacks on the running page. Tests of the guard alone are in ``test_guard``."""
 
 import http.client
 import io
@@ -26,14 +26,14 @@ def page(serve: Callable[..., Page]) -> Page:
 
 
 def send(page: Page, request: bytes, wait: float = 20) -> bytes:
-    """Bytes as they are, and all that comes back."""
+    """Send bytes as they are, and return the whole response."""
     host, port = page.url.removeprefix("http://").split(":")
-    found = b""
+    received = b""
     with socket.create_connection((host, int(port)), timeout=wait) as connection:
         connection.sendall(request)
         while part := connection.recv(65536):
-            found += part
-    return found
+            received += part
+    return received
 
 
 def ask(page: Page, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
@@ -59,19 +59,19 @@ def png() -> bytes:
 
 
 def functions(page: Page, trigger: str) -> list[int]:
-    """The numbers of the page's functions that something sets off."""
-    found = json.loads(ask(page, "GET", "/config")[1])["dependencies"]
-    return [one["id"] for one in found if any(target[1] == trigger for target in one["targets"])]
+    """The numbers of the page's functions for a kind of event."""
+    dependencies = json.loads(ask(page, "GET", "/config")[1])["dependencies"]
+    return [one["id"] for one in dependencies if any(target[1] == trigger for target in one["targets"])]
 
 
 def call(page: Page, function: int, data: list[Any], session: str, event: Any = None) -> tuple[int, str]:
-    """Have a function of the page run, as the browser does, and wait for what it says."""
+    """Call a function of the page, as the browser does, and wait for its result."""
     asked = {"data": data, "fn_index": function, "session_hash": session, "event_data": event}
-    status, told = ask(
+    status, response = ask(
         page, "POST", "/gradio_api/queue/join", json.dumps(asked).encode(), content_type="application/json"
     )
     if status != 200:
-        return status, told.decode()
+        return status, response.decode()
     connection = http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=60)
     try:
         connection.request("GET", f"/gradio_api/queue/data?session_hash={session}")
@@ -86,7 +86,7 @@ def call(page: Page, function: int, data: list[Any], session: str, event: Any = 
 
 @pytest.fixture
 def elsewhere() -> Iterator[tuple[str, list[str]]]:
-    """A server that nobody may be made to ask, and what it was asked."""
+    """Another server, which the page must not ask, and the requests that it got."""
     asked: list[str] = []
 
     class Remember(BaseHTTPRequestHandler):
@@ -126,12 +126,12 @@ def test_no_path_leads_to_a_file(page: Page, tmp_path: Path, path: str) -> None:
     secret.write_text("a secret of ours")
     asked = path.format(secret=secret)
     host = page.url.removeprefix("http://")
-    found = send(page, f"GET {asked} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-    assert found.split(b" ")[1] == b"404"
-    assert b"a secret of ours" not in found
+    response = send(page, f"GET {asked} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    assert response.split(b" ")[1] == b"404"
+    assert b"a secret of ours" not in response
 
 
-def test_files_of_others_and_addresses_are_not_asked_for(
+def test_other_files_and_addresses_are_not_fetched(
     page: Page, tmp_path: Path, elsewhere: tuple[str, list[str]]
 ) -> None:
     address, asked = elsewhere
@@ -140,9 +140,9 @@ def test_files_of_others_and_addresses_are_not_asked_for(
         for further in ({}, {"url": address}, {"is_stream": True}):
             named = {"path": path, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}, **further}
             for function in functions(page, "upload"):
-                status, told = call(page, function, [named], "somebody")
+                status, response = call(page, function, [named], "somebody")
                 assert status == 400
-                assert str(page.folder) not in told
+                assert str(page.folder) not in response
     assert asked == []
     assert (tmp_path / "secret.png").exists()
 
@@ -150,43 +150,43 @@ def test_files_of_others_and_addresses_are_not_asked_for(
 @pytest.mark.parametrize(
     "name", ["../../evil.png", "/etc/evil.png", "..\\\\..\\\\evil.png", "evil.svg", "evil.html", "a\0b.png"]
 )
-def test_what_is_sent_stays_in_the_pages_own_folder(page: Page, name: str) -> None:
+def test_uploads_stay_in_the_pages_own_folder(page: Page, name: str) -> None:
     around = {path for path in page.folder.parent.rglob("*") if not path.is_relative_to(page.folder)}
-    status, told = upload(page, name, png())
+    status, response = upload(page, name, png())
     if status == 200:
-        (path,) = json.loads(told)
+        (path,) = json.loads(response)
         assert Path(path).is_relative_to(page.folder)
         # And it cannot be fetched from there: nothing is served from disk.
         assert ask(page, "GET", f"/gradio_api/file={path}".replace("\0", "%00").replace(" ", "%20"))[0] == 404
     assert {path for path in page.folder.parent.rglob("*") if not path.is_relative_to(page.folder)} == around
 
 
-def test_a_picture_is_its_senders_and_names_stay_text(page: Page) -> None:
+def test_an_image_belongs_to_its_sender_and_names_stay_text(page: Page) -> None:
     (path,) = json.loads(upload(page, "<img src=x onerror=alert(1)>.png", png())[1])
     source = functions(page, "upload")[0]
     named = {"path": path, "orig_name": "<script>.png", "meta": {"_type": "gradio.FileData"}}
-    status, told = call(page, source, [named], "alice")
+    status, response = call(page, source, [named], "alice")
     assert (
         status,
-        "60 × 40" in json.loads(told.removeprefix("data: "))["output"]["data"][0]["panels"][0]["title"],
+        "60 × 40" in json.loads(response.removeprefix("data: "))["output"]["data"][0]["panels"][0]["title"],
     ) == (200, True)
-    assert "<img" not in told
+    assert "<img" not in response
     # It was read and removed: nobody else has it by its name.
     assert not Path(path).exists()
-    status, told = call(page, source, [named], "bob")
-    assert "sent just now" in told
+    status, response = call(page, source, [named], "bob")
+    assert "sent just now" in response
 
 
-def test_nobody_comes_back_to_a_workspace_without_its_key(page: Page) -> None:
+def test_no_workspace_opens_without_its_key(page: Page) -> None:
     (opening,) = functions(page, "open")
     config = json.loads(ask(page, "GET", "/config")[1])
     button = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == "example-animal")
     example = next(one["id"] for one in config["dependencies"] if [button, "click"] in one["targets"])
 
     def opened(session: str, event: Any) -> tuple[str, str]:
-        status, told = call(page, opening, [], session, event)
+        status, response = call(page, opening, [], session, event)
         assert status == 200
-        return re.findall(r'"key": ?"([^"]+)"', told)[-1:][0] if '"key"' in told else "", told
+        return re.findall(r'"key": ?"([^"]+)"', response)[-1:][0] if '"key"' in response else "", response
 
     key, _ = opened("dave", {"key": None, "held": False})
     assert len(key) >= 40
@@ -195,12 +195,12 @@ def test_nobody_comes_back_to_a_workspace_without_its_key(page: Page) -> None:
     chosen = "A" * 43
     wrong: list[Any] = [chosen, key[:-1], key.swapcase(), None, [key], {"key": key}, 7, "x" * 100_000]
     for number, attempt in enumerate(wrong):
-        given, told = opened(f"mallory-{number}", {"key": attempt, "held": True})
-        assert "animal-source.png" not in told
+        given, response = opened(f"mallory-{number}", {"key": attempt, "held": True})
+        assert "animal-source.png" not in response
         assert given not in (key, chosen)
     # Nor by the name of the page, which stands in addresses.
-    given, told = opened("dave-reloaded", {"key": None, "held": True})
-    assert key not in told
+    given, response = opened("dave-reloaded", {"key": None, "held": True})
+    assert key not in response
     assert given != key
 
 
@@ -214,17 +214,17 @@ def test_nobody_comes_back_to_a_workspace_without_its_key(page: Page) -> None:
         b"GET / HTTP/1.1\r\nHost: evil.example\r\nHost: {host}\r\n",
     ],
 )
-def test_lengths_names_and_origins_that_lie_are_refused(page: Page, request_: bytes) -> None:
+def test_false_lengths_hosts_and_origins_are_refused(page: Page, request_: bytes) -> None:
     host = page.url.removeprefix("http://").encode()
-    found = send(page, request_.replace(b"{host}", host) + b"Connection: close\r\n\r\n" + b"2\r\n{}\r\n0\r\n\r\n")
-    assert found.split(b" ")[1] in (b"400", b"403", b"411", b"421")
+    response = send(page, request_.replace(b"{host}", host) + b"Connection: close\r\n\r\n" + b"2\r\n{}\r\n0\r\n\r\n")
+    assert response.split(b" ")[1] in (b"400", b"403", b"411", b"421")
 
 
-def test_it_lives_on(page: Page) -> None:
-    """Events of nonsense, forms that are none, and many open answers: whoever comes after is served."""
-    place = functions(page, "mark")[0]
+def test_the_server_survives_nonsense(page: Page) -> None:
+    """Senseless events, broken forms and many open responses: the next user is served."""
+    add_point = functions(page, "mark")[0]
     for event in ({"x": "nan", "y": 1}, {"x": "1" * 5000, "y": 1}, {"x": [1], "y": {}}, {}, None, "s", [1]):
-        call(page, place, [], "somebody", event)
+        call(page, add_point, [], "somebody", event)
     for function in (-1, 10**9, "x", None, 1.5):
         asked = {"data": [], "fn_index": function, "session_hash": "somebody"}
         assert ask(page, "POST", "/gradio_api/queue/join", json.dumps(asked).encode())[0] >= 400

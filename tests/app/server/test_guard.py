@@ -1,4 +1,4 @@
-"""Somebody who wants in: what the guard lets through to Gradio, and what it does not."""
+"""Requests that the guard passes on to Gradio, and those that it refuses."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
 
 
 class Gradio:
-    """Stands where Gradio's server is: remembers what reaches it, and reads all of it."""
+    """Stands in for Gradio's server: reads and keeps every body that reaches it."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -67,8 +67,8 @@ def ask(
         answers.append(message)
 
     asyncio.run(guard(scope, receive, send))
-    told = {name.decode(): value.decode() for name, value in answers[0]["headers"]}
-    return answers[0]["status"], b"".join(one.get("body", b"") for one in answers[1:]), told
+    answer_headers = {name.decode(): value.decode() for name, value in answers[0]["headers"]}
+    return answers[0]["status"], b"".join(one.get("body", b"") for one in answers[1:]), answer_headers
 
 
 def guard_of(gradio: Gradio, folder: Path, host: str = "127.0.0.1", **options: Any) -> Guard:
@@ -93,7 +93,7 @@ def guard_of(gradio: Gradio, folder: Path, host: str = "127.0.0.1", **options: A
         "/semcorr/nobody-guesses-this",
     ],
 )
-def test_what_the_page_does_not_need_is_not_there(gradio: Gradio, tmp_path: Path, path: str) -> None:
+def test_paths_that_the_page_does_not_need_are_404(gradio: Gradio, tmp_path: Path, path: str) -> None:
     assert ask(guard_of(gradio, tmp_path), path)[0] == 404
     assert gradio.bodies == []
 
@@ -106,27 +106,27 @@ def test_what_the_page_does_not_need_is_not_there(gradio: Gradio, tmp_path: Path
         ("127.0.0.1", (), "evil.example:7860", 421),
         ("127.0.0.1", (), "10.0.0.7", 421),
         ("127.0.0.1", (), "", 421),
-        ("0.0.0.0", (), "10.0.0.7:7860", 200),  # noqa: S104  # it is refused that is tried
+        ("0.0.0.0", (), "10.0.0.7:7860", 200),  # noqa: S104  # requests to it are tested
         ("0.0.0.0", (), "[fd00::1]:80", 200),  # noqa: S104
         ("0.0.0.0", (), "evil.example", 421),  # noqa: S104
         ("0.0.0.0", ("lab.example",), "Lab.Example", 200),  # noqa: S104
         ("127.0.0.1", ("lab.example",), "lab.example", 200),
     ],
 )
-def test_it_answers_by_its_own_names_only(
+def test_it_answers_to_its_own_names_only(
     gradio: Gradio, tmp_path: Path, host: str, names: tuple[str, ...], asked: str, status: int
 ) -> None:
     assert ask(guard_of(gradio, tmp_path, host, names=names), "/config", host=asked)[0] == status
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:7861", "http://localhost"])
-def test_a_page_from_elsewhere_asks_for_nothing(gradio: Gradio, tmp_path: Path, origin: str) -> None:
+def test_requests_of_another_page_are_refused(gradio: Gradio, tmp_path: Path, origin: str) -> None:
     assert ask(guard_of(gradio, tmp_path), JOIN, "POST", [b"{}"], origin=origin)[0] == 403
     assert gradio.bodies == []
 
 
-def test_what_is_asked_reaches_gradio_as_it_was(gradio: Gradio, tmp_path: Path) -> None:
-    own = {"path": str(tmp_path / "ab" / "picture.png"), "url": "http://localhost:7860/x", "size": 3}
+def test_a_request_reaches_gradio_unchanged(gradio: Gradio, tmp_path: Path) -> None:
+    own = {"path": str(tmp_path / "ab" / "image.png"), "url": "http://localhost:7860/x", "size": 3}
     body = json.dumps({"data": [[own]], "fn_index": 1}).encode()
     status, said, headers = ask(
         guard_of(gradio, tmp_path), JOIN, "POST", [body[:9], body[9:]], origin="http://localhost:7860"
@@ -149,7 +149,7 @@ def test_what_is_asked_reaches_gradio_as_it_was(gradio: Gradio, tmp_path: Path) 
         "a\0b",
     ],
 )
-def test_files_that_were_not_sent_here_cannot_be_named(gradio: Gradio, tmp_path: Path, path: str) -> None:
+def test_only_uploaded_files_can_be_named(gradio: Gradio, tmp_path: Path, path: str) -> None:
     """Gradio would fetch an address, and say where the server keeps its files."""
     folder = tmp_path / "own"
     folder.mkdir()
@@ -161,7 +161,7 @@ def test_files_that_were_not_sent_here_cannot_be_named(gradio: Gradio, tmp_path:
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b"{", b"\xff", b'{"a": 1} x'])
-def test_what_is_no_json_is_refused(gradio: Gradio, tmp_path: Path, body: bytes) -> None:
+def test_invalid_json_is_refused(gradio: Gradio, tmp_path: Path, body: bytes) -> None:
     assert ask(guard_of(gradio, tmp_path), JOIN, "POST", [body])[0] == 400
     assert gradio.bodies == []
 
@@ -178,7 +178,7 @@ def test_what_is_no_json_is_refused(gradio: Gradio, tmp_path: Path, body: bytes)
         ({"content_length": "1000001"}, 413),
     ],
 )
-def test_a_length_that_is_none_or_too_long_is_refused(
+def test_an_invalid_or_too_large_length_is_refused(
     gradio: Gradio, tmp_path: Path, headers: dict[str, str], status: int
 ) -> None:
     assert ask(guard_of(gradio, tmp_path), JOIN, "POST", [b"{}"], **headers)[0] == status
@@ -186,19 +186,19 @@ def test_a_length_that_is_none_or_too_long_is_refused(
 
 
 @pytest.mark.parametrize("path", [JOIN, UPLOAD])
-def test_more_than_was_announced_is_cut_off(gradio: Gradio, tmp_path: Path, path: str) -> None:
+def test_a_body_longer_than_announced_is_cut_off(gradio: Gradio, tmp_path: Path, path: str) -> None:
     assert ask(guard_of(gradio, tmp_path), path, "POST", [b"1", b"2", b"3"], content_length="2")[0] == 408
     assert gradio.bodies == []
 
 
 @pytest.mark.parametrize("path", [JOIN, UPLOAD])
-def test_who_sends_a_byte_now_and_then_is_let_go(gradio: Gradio, tmp_path: Path, path: str) -> None:
+def test_a_slow_request_is_ended(gradio: Gradio, tmp_path: Path, path: str) -> None:
     guard = guard_of(gradio, tmp_path, seconds=0.2)
     assert ask(guard, path, "POST", [b"1"] * 1000, waits=0.05)[0] == 408
     assert gradio.bodies == []
 
 
-def test_files_that_nobody_reads_do_not_fill_the_disk(gradio: Gradio, tmp_path: Path) -> None:
+def test_unread_uploads_do_not_fill_the_disk(gradio: Gradio, tmp_path: Path) -> None:
     guard = guard_of(gradio, tmp_path, limits=Limits(waiting_megabytes=0.001))
     assert ask(guard, UPLOAD, "POST", [b"x" * 600])[0] == 200
     (tmp_path / "one").write_bytes(b"x" * 600)
@@ -207,7 +207,7 @@ def test_files_that_nobody_reads_do_not_fill_the_disk(gradio: Gradio, tmp_path: 
     assert ask(guard, UPLOAD, "POST", [b"x" * 600])[0] == 200
 
 
-def test_what_is_served_cannot_run(gradio: Gradio, tmp_path: Path) -> None:
+def test_served_files_cannot_run_as_scripts(gradio: Gradio, tmp_path: Path) -> None:
     files = ServedFiles()
     token = files.add(ServedFile(data=b"<script>", media_type="application/octet-stream", filename="a.html"))
     guard = Guard(gradio, files, Limits(), "127.0.0.1", tmp_path)

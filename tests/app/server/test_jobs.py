@@ -59,7 +59,7 @@ def test_cancelling_stops_what_runs_and_what_waits_and_frees_the_queue() -> None
     queue.close()
 
 
-def test_an_error_is_told_in_words_and_the_queue_goes_on() -> None:
+def test_an_error_becomes_a_message_and_the_queue_continues() -> None:
     queue = JobQueue()
 
     def expected(job: Job) -> None:
@@ -87,7 +87,7 @@ def test_a_full_queue_and_a_second_job_of_one_user_are_refused() -> None:
     other.start(queue, endless)
     with pytest.raises(Busy, match="at most 1"):
         queue.submit(endless)
-    # A page that is closed lets its work go; one whose work is under way makes no room for others.
+    # A closed page's job is cancelled; a session with a running job is not removed for others.
     sessions.drop("one")
     assert running.wait(2)
     sessions.of("third")
@@ -114,7 +114,7 @@ def test_a_closed_queue_ends_its_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_learning_is_seen_live_by_its_loss_and_the_source_map() -> None:
+def test_loss_and_source_maps_are_shown_while_points_are_optimized() -> None:
     _, scene = first_scenes("bird", 1, size=128)[0]
     points = [scene.keypoints[name] for name in ("beak", "tail")]
     matcher, queue = load_matcher("prompt", "toy", "fast", steps=40), JobQueue()
@@ -126,8 +126,8 @@ def test_learning_is_seen_live_by_its_loss_and_the_source_map() -> None:
     assert status.losses[-1][1] < status.losses[0][1]
     assert status.preview_points == (0, 1)
     assert status.preview_maps is not None
-    for place, heat in zip(points, status.preview_maps, strict=True):
-        # What was learned attends to the point that it was learned for.
-        column, row = (int(value / 128 * heat.shape[0]) for value in place)
+    for point, heat in zip(points, status.preview_maps, strict=True):
+        # The optimized embedding attends to its own point.
+        column, row = (int(value / 128 * heat.shape[0]) for value in point)
         assert heat[row, column] > heat.mean() + 2 * heat.std()
     queue.close()

@@ -1,4 +1,4 @@
-"""What is refused of what is sent, and that nothing of it stays."""
+"""Uploads that are refused, and that no file of theirs stays."""
 
 import os
 import time
@@ -19,14 +19,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "own"
 
 
-def test_a_picture_is_read_and_its_file_removed(folder: Path) -> None:
+def test_an_image_is_read_and_its_file_removed(folder: Path) -> None:
     PIL.Image.new("RGB", (30, 20), "red").save(folder / "red.png")
     image = read_upload(str(folder / "red.png"), "red.png", folder, Limits())
     assert (image.size, image.name) == ((30, 20), "red.png")
     assert list(folder.iterdir()) == []
 
 
-def test_refused_files_are_removed_and_their_place_is_not_told(folder: Path) -> None:
+def test_refused_files_are_removed_and_their_path_stays_private(folder: Path) -> None:
     (folder / "text.png").write_text("text")
     with pytest.raises(ImageError, match=r"^'text.png' is not an image") as error:
         read_upload(str(folder / "text.png"), "text.png", folder, Limits())
@@ -51,7 +51,7 @@ def test_files_elsewhere_are_neither_read_nor_removed(folder: Path, tmp_path: Pa
     assert private.exists()
 
 
-def test_what_nobody_fetched_is_swept_away(folder: Path) -> None:
+def test_old_unread_uploads_are_removed(folder: Path) -> None:
     for name, age in (("old.png", 700), ("new.png", 10)):
         (folder / name).write_text("x")
         os.utime(folder / name, (time.time() - age,) * 2)
@@ -64,7 +64,7 @@ def test_limits_are_positive() -> None:
         Limits(megabytes=0)
 
 
-def test_a_session_has_its_own_part_of_the_shelf_and_no_more_than_its_share() -> None:
+def test_a_session_has_its_own_files_and_no_more_than_its_share() -> None:
     files = ServedFiles()
     one, other = SessionFiles(files, limit_bytes=10), SessionFiles(files)
     first = one.add(b"12345", "image/png")

@@ -1,4 +1,4 @@
-"""Many users, some of whom want more than their part: running work stays, and memory has a bound."""
+"""Many users, some of whom ask for too much: running work stays, and memory is bounded."""
 
 import dataclasses
 import threading
@@ -17,7 +17,7 @@ from semcorr.errors import PointError, SettingsError
 from semcorr.imaging.image import load_image
 
 
-def test_who_is_idle_makes_room_and_whose_work_is_under_way_does_not() -> None:
+def test_idle_sessions_are_removed_and_busy_ones_are_not() -> None:
     sessions, queue, go = Sessions(ServedFiles(), Limits(sessions=2)), JobQueue(), threading.Event()
 
     def work(job: Job) -> None:
@@ -31,7 +31,7 @@ def test_who_is_idle_makes_room_and_whose_work_is_under_way_does_not() -> None:
             sessions.of(f"new {number}")
         assert sessions.of("busy") is busy
         assert not job.finished
-        # Whose workspace made room is told so, and not served an empty one in silence.
+        # The user of a removed workspace gets a message, and not an empty workspace.
         with pytest.raises(Busy, match="removed to make room"):
             sessions.of("idle")
         assert sessions.open("idle", idle.key) != (idle, True)
@@ -44,14 +44,14 @@ def test_who_is_idle_makes_room_and_whose_work_is_under_way_does_not() -> None:
         queue.close()
 
 
-def test_pictures_of_all_users_have_a_bound() -> None:
+def test_the_memory_of_all_users_is_bounded() -> None:
     files = ServedFiles()
     sessions = Sessions(files, Limits(held_megabytes=0.02))
-    picture = load_image(np.zeros((50, 100, 3), dtype=np.uint8))  # 15,000 bytes
+    image = load_image(np.zeros((50, 100, 3), dtype=np.uint8))  # 15,000 bytes
     one, other = sessions.of("one"), sessions.of("other")
-    one.do("source", workspace.replace_source(Workspace(), picture))
-    # The same picture as source and target, now and before, is held once.
-    one.do("targets", workspace.add_targets(one.work, [picture], Limits()))
+    one.do("source", workspace.replace_source(Workspace(), image))
+    # The same image as source and target, now and before, is held once.
+    one.do("targets", workspace.add_targets(one.work, [image], Limits()))
     assert one.held_bytes == 15_000
     sessions.check_room(other)
     other.files.add(b"x" * 6_000, "image/png")
@@ -62,14 +62,14 @@ def test_pictures_of_all_users_have_a_bound() -> None:
 
 
 def with_point(session: Session) -> Workspace:
-    """Put something into a session that would be missed."""
-    picture = load_image(np.zeros((50, 100, 3), dtype=np.uint8))
-    session.do("source", workspace.replace_source(session.work, picture))
+    """Do something in a session that its user would miss."""
+    image = load_image(np.zeros((50, 100, 3), dtype=np.uint8))
+    session.do("source", workspace.replace_source(session.work, image))
     session.do("point", workspace.add_point(session.work, 3, 4, Limits()))
     return session.work
 
 
-def test_a_page_that_is_loaded_again_finds_its_workspace_by_the_key_alone() -> None:
+def test_a_reloaded_page_gets_its_workspace_by_the_key_alone() -> None:
     sessions = Sessions(ServedFiles(), Limits())
     session, known = sessions.open("page", None)
     assert not known
@@ -84,13 +84,13 @@ def test_a_page_that_is_loaded_again_finds_its_workspace_by_the_key_alone() -> N
     assert len(session.key) >= 40
 
 
-def test_nobody_chooses_their_key_or_takes_anothers_page() -> None:
+def test_nobody_can_choose_a_key_or_take_another_page() -> None:
     sessions = Sessions(ServedFiles(), Limits())
     session, known = sessions.open("page", "chosen by somebody else")
     assert not known
     assert session.key != "chosen by somebody else"
     with_point(session)
-    # Whoever has the key that was proposed gets nothing of it, nor who knows no key.
+    # The proposed key opens nothing, and neither does any other.
     for key in ("chosen by somebody else", "", session.key[:-1], session.key + "x", None):
         other, known = sessions.open(f"attacker {key}", key)
         assert not known
@@ -98,7 +98,7 @@ def test_nobody_chooses_their_key_or_takes_anothers_page() -> None:
         assert other.work.source is None
 
 
-def test_a_page_of_its_own_keeps_what_it_did_before_it_said_its_key() -> None:
+def test_a_page_keeps_what_it_did_before_it_sent_its_key() -> None:
     sessions = Sessions(ServedFiles(), Limits())
     session = sessions.of("page")
     work = with_point(session)
@@ -112,7 +112,7 @@ def test_a_key_is_handed_out_once() -> None:
     sessions = Sessions(ServedFiles(), Limits())
     session, _ = sessions.open("page", None)
     work = with_point(session)
-    # Somebody who knows the page's name, but not the key.
+    # An attacker who knows the page's name, but not the key.
     other, known = sessions.open("page", None)
     assert not known
     assert other.key != session.key
@@ -120,7 +120,7 @@ def test_a_key_is_handed_out_once() -> None:
     assert session.work is work
 
 
-def test_what_no_browser_can_come_back_to_is_forgotten_at_once() -> None:
+def test_a_session_without_a_way_back_is_removed_at_once() -> None:
     files = ServedFiles()
     sessions = Sessions(files, Limits())
     with_point(sessions.of("no key"))
@@ -131,7 +131,7 @@ def test_what_no_browser_can_come_back_to_is_forgotten_at_once() -> None:
     assert len(sessions) == len(files) == 0
 
 
-def test_a_closed_page_is_forgotten_after_its_time() -> None:
+def test_the_session_of_a_closed_page_is_removed_after_its_time() -> None:
     sessions = Sessions(ServedFiles(), Limits(hours=0.05 / 3600))
     session, _ = sessions.open("page", None)
     with_point(session)
@@ -145,7 +145,7 @@ def test_a_closed_page_is_forgotten_after_its_time() -> None:
     assert len(sessions) == 1
 
 
-def test_who_has_nothing_to_lose_makes_room_first_then_who_is_closed() -> None:
+def test_empty_sessions_are_removed_first_then_closed_ones() -> None:
     sessions = Sessions(ServedFiles(), Limits(sessions=4))
     opened, closed = sessions.open("open", None)[0], sessions.open("closed", None)[0]
     with_point(opened)
@@ -163,7 +163,7 @@ def test_who_has_nothing_to_lose_makes_room_first_then_who_is_closed() -> None:
     assert not sessions.open("back", closed.key)[1]
 
 
-def test_closed_pages_make_room_in_memory_before_anybody_is_refused() -> None:
+def test_closed_sessions_free_memory_before_anybody_is_refused() -> None:
     sessions = Sessions(ServedFiles(), Limits(held_megabytes=0.02))
     session, _ = sessions.open("page", None)
     with_point(session)
@@ -189,7 +189,7 @@ def test_a_page_is_behind_when_another_changed_the_workspace() -> None:
     assert session.is_behind("two")
 
 
-def test_work_goes_on_over_a_reload_and_ends_when_the_page_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_survives_a_reload_and_ends_when_the_page_stays_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("semcorr.app.server.sessions._GRACE", 0.3)
     sessions, queue = Sessions(ServedFiles(), Limits()), JobQueue()
 
@@ -212,14 +212,14 @@ def test_work_goes_on_over_a_reload_and_ends_when_the_page_stays_away(monkeypatc
         queue.close()
 
 
-def test_a_flood_of_names_is_refused_at_once() -> None:
+def test_too_many_names_are_refused_at_once() -> None:
     with pytest.raises(PointError, match="at most 1000 names, got 400000"):
         workspace.name_points(Workspace(), ",".join(map(str, range(400_000))))
     renamed = workspace.name_points(Workspace(), ",".join(map(str, range(1000))))
     assert len(dataclasses.replace(renamed).names) == 1000
 
 
-def test_a_prompt_has_the_length_that_somebody_types() -> None:
+def test_a_prompt_has_a_maximum_length() -> None:
     check_letters("a" * 1000, Limits())
     with pytest.raises(SettingsError, match="at most 1000 letters, got 1001"):
         check_letters("a" * 1001, Limits())

@@ -1,0 +1,59 @@
+"""The page, built once, and a visitor for each test."""
+
+import gc
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.page.visitor import SHORT, Visitor
+from semcorr.app.matchers import Choice, LoadedMatchers
+from semcorr.app.server.limits import Limits
+from semcorr.app.server.serve import keep_to_this_machine
+from semcorr.app.server.served_files import ServedFiles
+from semcorr.app.server.sessions import Sessions
+from semcorr.app.state import AppState
+
+
+@pytest.fixture(scope="session")
+def state(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppState]:
+    pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
+    # Tests add runs to a folder of their own.
+    runs = tmp_path_factory.mktemp("page-runs")
+    shutil.copytree(page_runs, runs, dirs_exist_ok=True)
+    folder, files, limits = tmp_path_factory.mktemp("page"), ServedFiles(), Limits(targets=3, points=4, letters=40)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "HF_HUB_DISABLE_TELEMETRY"):
+            patch.setenv(name, os.environ.get(name, ""))  # restored at the end
+        keep_to_this_machine(folder)
+        made = AppState(
+            matchers=LoadedMatchers(Choice(model="toy", changes=SHORT)),
+            limits=limits,
+            folder=folder,
+            runs=runs,
+            files=files,
+            sessions=Sessions(files, limits),
+        )
+        yield made
+        made.queue.close()
+
+
+@pytest.fixture(scope="session")
+def page(state: AppState) -> Any:
+    with warnings.catch_warnings():
+        # Importing Gradio leaves event loops behind: they are collected here, not in a later test.
+        warnings.simplefilter("ignore", ResourceWarning)
+        from semcorr.app.page.page import build
+
+        made = build(state)
+        gc.collect()
+    return made
+
+
+@pytest.fixture
+def visitor(page: Any, state: AppState, request: pytest.FixtureRequest) -> Visitor:
+    return Visitor(page, state, request.node.name, {})
