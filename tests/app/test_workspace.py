@@ -173,9 +173,7 @@ class TestResults:
         assert stages
         assert all("target 1 of 1" in stage for stage in stages)
 
-    def test_of_a_moved_point_stay_as_outdated_and_are_located_again(
-        self, matched: Workspace, matcher: Matcher
-    ) -> None:
+    def test_of_a_moved_point_are_outdated_and_located_again(self, matched: Workspace, matcher: Matcher) -> None:
         moved = workspace.move_point(matched, 1, 100.5, 100.5)
         assert cells(moved) == cells(matched)
         outdated = [(target, moved.ids[1]) for target in moved.target_ids]
