@@ -225,7 +225,7 @@ def test_inspect_filters_pairs_and_shows_the_truth(open_tab: Callable[[], "Tab"]
     tab.wait_for_function("document.querySelector('#inspect-table').textContent.includes('wrong')")
     assert "pair-1" in tab.input_value("#pair input")
     tab.click("#maps")
-    wait_for_text(tab, "a guess, and looks at nothing", "#inspect-status")
+    wait_for_text(tab, "a guess that reads no image", "#inspect-status")
     choose(tab, "outcome", "failed")
     tab.wait_for_selector("#inspect-table >> text=/no memory/")
 

@@ -1,5 +1,7 @@
 """The page, built once, and a visitor for each test."""
 
+import asyncio
+import contextlib
 import gc
 import os
 import shutil
@@ -19,9 +21,21 @@ from semcorr.app.server.sessions import Sessions
 from semcorr.app.state import AppState
 
 
+@contextlib.contextmanager
+def no_loops_left() -> Iterator[None]:
+    """Collect the event loops that Gradio leaves open on import, which would be warnings in a later test."""
+    with warnings.catch_warnings(), contextlib.closing(asyncio.new_event_loop()) as loop:
+        warnings.simplefilter("ignore", ResourceWarning)
+        asyncio.set_event_loop(loop)  # else Gradio makes one that stays until another is set
+        yield
+        asyncio.set_event_loop(None)
+        gc.collect()
+
+
 @pytest.fixture(scope="session")
 def state(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppState]:
-    pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
+    with no_loops_left():
+        pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
     # Tests add runs to a folder of their own.
     runs = tmp_path_factory.mktemp("page-runs")
     shutil.copytree(page_runs, runs, dirs_exist_ok=True)
@@ -44,14 +58,10 @@ def state(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="session")
 def page(state: AppState) -> Any:
-    with warnings.catch_warnings():
-        # Importing Gradio leaves event loops behind: they are collected here, not in a later test.
-        warnings.simplefilter("ignore", ResourceWarning)
+    with no_loops_left():
         from semcorr.app.page.page import build
 
-        made = build(state)
-        gc.collect()
-    return made
+        return build(state)
 
 
 @pytest.fixture
