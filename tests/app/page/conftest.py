@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from app.page.visitor import SHORT, Visitor
-from semcorr.app.matchers import Choice, LoadedMatchers
+from semcorr.app.matchers import LoadedMatchers
 from semcorr.app.server.limits import Limits
 from semcorr.app.server.serve import keep_to_this_machine
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.app.state import AppState
+from semcorr.matchers.spec import MatcherSpec
 
 
 @contextlib.contextmanager
@@ -45,7 +46,7 @@ def state(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             patch.setenv(name, os.environ.get(name, ""))  # restored at the end
         keep_to_this_machine(folder)
         made = AppState(
-            matchers=LoadedMatchers(Choice(model="toy", changes=SHORT)),
+            matchers=LoadedMatchers(MatcherSpec(model="toy", options=SHORT)),
             limits=limits,
             folder=folder,
             runs=runs,

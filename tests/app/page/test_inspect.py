@@ -4,7 +4,7 @@ from pathlib import Path
 
 from app.page.visitor import ALL, SHORT, Visitor
 from semcorr.evaluation.runs.folder import append, open_run, read_run
-from semcorr.matchers.registry import load_matcher
+from semcorr.matchers.load import load_matcher
 from semcorr.storage.record_store import Shard, new_record_file
 
 
