@@ -143,7 +143,7 @@ def test_optimizing_is_shown_and_cancel_frees_the_queue_for_another_user(open_ta
     one.click("#find")
     one.wait_for_selector("#status svg polyline")
     one.wait_for_selector("#source .sc-heat")
-    assert re.search(r"learn, \d+ of \d+ · about .+ left · loss 0\.\d+", one.inner_text("#status"))
+    assert re.search(r"optimize, \d+ of \d+ · about .+ left · loss 0\.\d+", one.inner_text("#status"))
 
     other.click("#example-car")
     other.wait_for_selector("#targets .sc-stage")
