@@ -223,8 +223,7 @@ def _check_shapes(tensors: Mapping[str, Tensor], reader: AttentionReader) -> Non
     Raises:
         QueryError: They differ.
     """
-    settings, model, side = reader.settings, reader.model, reader.resolution
-    latent = reader.latent_shape
+    settings, model, latent, side = reader.settings, reader.model, reader.latent_shape, reader.resolution
     points = tensors["src_kps"].shape[-1] if tensors["src_kps"].ndim == 2 else 0
     draws = points * settings.rounds * (settings.steps + settings.locate_crops)
     expected: dict[str, tuple[int, ...]] = {
@@ -234,8 +233,8 @@ def _check_shapes(tensors: Mapping[str, Tensor], reader: AttentionReader) -> Non
         "noise": (draws, 1, *latent),
     }
     if "noisy" in tensors:
-        expected |= {"noisy": (1, *latent)}
-        expected |= {"contexts": (points, settings.rounds, 1, reader.context_length, model.context_dim)}
+        contexts = (points, settings.rounds, 1, reader.context_length, model.context_dim)
+        expected |= {"noisy": (1, *latent), "contexts": contexts}
     if "capture_noise" in tensors:
         expected |= {"capture_noise": (1, *latent)}
     for name, shape in expected.items():
@@ -322,56 +321,47 @@ def _lead(maps: Float[Tensor, "layers side side"]) -> float:
     return float(first - second)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class RecordedStreams:
     """Recorded draws, given back in the order in which they were made.
 
     For each point: for each round ``steps`` draws of the optimization; then for each round ``locate_crops`` draws of
     locating. A draw is a crop and a noise. Crops that the rule of :func:`semcorr.matchers.prompt.crops.crop_range` does
-    not allow are used all the same, and their numbers are added to :attr:`outside`.
+    not allow are used all the same.
 
-    Args:
+    Attributes:
         embeddings: Starting embeddings, point-major.
         crops: Left, top, width and height of every crop in model-frame pixels.
         noise: The noise of every draw.
         rounds: Rounds of each point.
         steps: Draws of the optimization in each round.
         locate_crops: Draws of locating in each round.
+        outside: The numbers of the crops, so far, that the rule does not allow.
     """
 
-    def __init__(
-        self,
-        *,
-        embeddings: Float[Tensor, "rows tokens dim"],
-        crops: Int[np.ndarray, "draws 4"],
-        noise: Float[Tensor, "draws channels height width"],
-        rounds: int,
-        steps: int,
-        locate_crops: int,
-    ) -> None:
-        self._embeddings, self._crops, self._noise = embeddings, crops, noise
-        self._rounds, self._steps, self._locate_crops = rounds, steps, locate_crops
-        self.outside: set[int] = set()
+    embeddings: Float[Tensor, "rows tokens dim"]
+    crops: Int[np.ndarray, "draws 4"]
+    noise: Float[Tensor, "draws channels height width"]
+    rounds: int
+    steps: int
+    locate_crops: int
+    outside: set[int] = dataclasses.field(default_factory=set, init=False)
 
     def optimizing(self, point: int, round_: int) -> "RecordedStream":
         """The stream of a row whose embedding is optimized, from its start."""
-        return self._stream(point, round_, round_ * self._steps)
+        return self._stream(point, round_, round_ * self.steps)
 
     def locating(self, point: int, round_: int) -> "RecordedStream":
         """The stream of a row that is located, from its start."""
-        return self._stream(point, round_, self._rounds * self._steps + round_ * self._locate_crops)
+        return self._stream(point, round_, self.rounds * self.steps + round_ * self.locate_crops)
 
     def shared(self, stage: Stage) -> "RecordedStream":  # noqa: ARG002  # as RandomStreams has it
         """There is none: ``ValueError``."""
         raise ValueError("A record holds a fresh crop for every step, and no shared ones.")
 
     def _stream(self, point: int, round_: int, first: int) -> "RecordedStream":
-        of_point = point * self._rounds * (self._steps + self._locate_crops)
-        return RecordedStream(self, self._embeddings[point * self._rounds + round_], of_point + first)
-
-    def draw(self, number: int) -> tuple[Crop, Float[Tensor, "channels height width"]]:
-        """Return one recorded draw."""
-        left, top, width, height = self._crops[number].tolist()
-        return Crop(left=left, top=top, width=width, height=height), self._noise[number]
+        of_point = point * self.rounds * (self.steps + self.locate_crops)
+        return RecordedStream(self, self.embeddings[point * self.rounds + round_], of_point + first)
 
 
 class RecordedStream:
@@ -388,14 +378,14 @@ class RecordedStream:
 
     def crop(self, allowed: CropRange) -> Crop:
         """The recorded crop; it is counted as outside if the rule does not allow it."""
-        crop, _ = self._record.draw(self._next)
+        crop = Crop(*self._record.crops[self._next].tolist())
         if not allowed.contains(crop):
             self._record.outside.add(self._next)
         return crop
 
     def noise(self, shape: Sequence[int], kind: NoiseKind) -> Float[Tensor, "..."]:  # noqa: ARG002  # as recorded
         """The recorded noise; it ends the draw."""
-        _, noise = self._record.draw(self._next)
+        noise = self._record.noise[self._next]
         if noise.shape != tuple(shape):
             raise ValueError(f"The record holds noise {tuple(noise.shape)}, not {tuple(shape)}.")
         self._next += 1
