@@ -22,7 +22,7 @@ from semcorr.imaging.geometry import Crop
 from semcorr.imaging.image import known_formats
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.matchers.prompt.latent_cache import CachedLatents, LatentCache
-from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.results import Diagnostics, Matches, Query
 from semcorr.matchers.wrappers.calibration import Calibration
 
 Files = tuple[bytes, ...]
@@ -279,9 +279,11 @@ def matches() -> Files:
         image_sha256="0" * 64,
         query_points=points,
         names=None,
-        round_points=points[:, None],
-        layer_points=points[:, None].repeat(2, axis=1),
-        layer_names=("up/4", "up/5"),
+        diagnostics=Diagnostics(
+            layer_names=("up/4", "up/5"),
+            layer_points=points[:, None].repeat(2, axis=1),
+            round_points=points[:, None],
+        ),
     )
     return (_written(made.save, "matches.safetensors"),)
 

@@ -40,9 +40,6 @@ def work() -> Workspace:
         image_size=target.size,
         image_sha256=target.sha256,
         query_points=np.array(points),
-        round_points=np.zeros((2, 0, 2)),
-        layer_points=np.zeros((2, 0, 2)),
-        layer_names=(),
     )
     made = workspace.name_points(new_workspace(source, dict(zip("ab", points, strict=True)), [target]), "=nose")
     (to,), prediction = made.target_ids, Prediction(image=target, matches=matches)

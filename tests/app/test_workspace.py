@@ -142,7 +142,7 @@ class TestResults:
                     row, column = np.unravel_index(layers[point, layer].argmax(), layers.shape[2:])
                     scale = 256 / layers.shape[3]
                     peak = np.array([column + 0.5, row + 0.5]) * scale
-                    assert np.abs(peak - matches.layer_points[point, layer]).max() <= scale
+                    assert np.abs(peak - matches.diagnostics.layer_points[point, layer]).max() <= scale
 
     def test_stay_when_a_point_is_added_and_only_that_one_is_located(
         self, matched: Workspace, matcher: Matcher

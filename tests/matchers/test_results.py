@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from semcorr.errors import QueryError
-from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.results import Diagnostics, Matches, Query
 from semcorr.visualization.matches import draw_matches
 
 
@@ -44,9 +44,11 @@ def matches() -> Matches:
         image_sha256="ef" * 32,
         query_points=np.array([[1.25, 2.5], [3.0, 1 / 3]]),
         names=None,
-        round_points=rng.random((2, 3, 2)),
-        layer_points=rng.random((2, 4, 2)),
-        layer_names=("a", "b", "c", "d"),
+        diagnostics=Diagnostics(
+            round_points=rng.random((2, 3, 2)),
+            layer_points=rng.random((2, 4, 2)),
+            layer_names=("a", "b", "c", "d"),
+        ),
     )
 
 
@@ -55,6 +57,8 @@ def _equal(first: object, second: object) -> bool:
         one, other = getattr(first, field.name), getattr(second, field.name)
         if isinstance(one, np.ndarray):
             same = one.dtype == other.dtype and np.array_equal(one, other)
+        elif field.name == "diagnostics":
+            same = one is other is None or _equal(one, other)
         elif field.name == "tensors":
             same = one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
         else:
@@ -74,6 +78,18 @@ def test_a_query_survives_its_file(query: Query, tmp_path: Path):
 
 def test_matches_survive_their_file(matches: Matches, tmp_path: Path):
     assert _equal(Matches.load(matches.save(tmp_path / "matches.safetensors")), matches)
+    without = dataclasses.replace(matches, diagnostics=None)
+    assert _equal(Matches.load(without.save(tmp_path / "matches.safetensors")), without)
+
+
+def test_some_points_matches_are_taken_with_all_that_belongs_to_them(matches: Matches) -> None:
+    one = dataclasses.replace(matches, names=("a", "b")).take([1])
+    assert one.names == ("b",)
+    for name in ("points", "confidence", "heatmaps", "query_points"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(matches, name)[1:])
+    assert one.diagnostics is not None
+    assert matches.diagnostics is not None
+    np.testing.assert_array_equal(one.diagnostics.layer_points, matches.diagnostics.layer_points[1:])
 
 
 def test_results_cannot_be_changed(query: Query, matches: Matches, tmp_path: Path):
@@ -277,7 +293,7 @@ def test_a_header_that_lies_is_an_error(
 
 def test_points_of_another_number_than_the_rest_are_an_error(matches: Matches, query: Query, tmp_path: Path) -> None:
     for name in ("confidence", "round_points", "layer_points", "heatmaps"):
-        array = getattr(matches, name)
+        array = getattr(matches if hasattr(matches, name) else matches.diagnostics, name)
         path = matches.save(tmp_path / "matches.safetensors")
         with pytest.raises(QueryError, match=f"incomplete matches file .*{name} of shape"):
             Matches.load(_rewritten(path, _reshaped(name, 1, array.size)))

@@ -155,4 +155,4 @@ def test_a_bad_weight_of_a_vision_transformer_is_found(tmp_path: Path, kind: str
 
 def test_a_picture_of_finite_numbers_passes(model: DiffusionModel, small: PromptSettings) -> None:
     black = Image(pixels=np.zeros((64, 64, 3), dtype=np.uint8))
-    assert PromptMatcher(model, small).describe(black, [(20, 20)]).remarks == ()
+    assert PromptMatcher(model, small).describe(black, [(20, 20)]).warnings == ()

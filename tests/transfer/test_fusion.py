@@ -27,9 +27,6 @@ def matches_at(points: list[tuple[float, float]], confidence: list[float], side:
         image_size=(2 * side, 2 * side),
         image_sha256="",
         query_points=array,
-        round_points=array[:, None],
-        layer_points=np.zeros((len(points), 0, 2)),
-        layer_names=(),
     )
 
 

@@ -5,7 +5,7 @@ import PIL.Image
 import pytest
 
 from semcorr.imaging.image import Image, load_image
-from semcorr.matchers.results import Matches
+from semcorr.matchers.results import Diagnostics, Matches
 from semcorr.visualization.heatmap_grids import layer_caption, layer_grid, word_grid
 from semcorr.visualization.matches import heatmap_overlay, peak_of
 from semcorr.visualization.panels import even_columns, fitted
@@ -35,9 +35,11 @@ def matches_of(size: tuple[int, int], points: list[tuple[float, float]], layers:
         "image_size": size,
         "image_sha256": "",
         "query_points": np.array(points, dtype=float),
-        "round_points": np.zeros((count, 1, 2)),
-        "layer_points": np.zeros((count, layers, 2)),
-        "layer_names": tuple(f"up_blocks.1.attentions.{number}" for number in range(layers)),
+        "diagnostics": Diagnostics(
+            round_points=np.zeros((count, 1, 2)),
+            layer_points=np.zeros((count, layers, 2)),
+            layer_names=tuple(f"up_blocks.1.attentions.{number}" for number in range(layers)),
+        ),
     }
     return Matches(**(fields | changes))
 

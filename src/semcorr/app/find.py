@@ -61,7 +61,7 @@ def find(matcher: Matcher, work: Workspace, label: str, progress: Progress) -> F
             matches |= {
                 (target, point): Match(prediction=prediction, index=row, label=label) for row, point in enumerate(ids)
             }
-            warnings += [*query.remarks, *prediction.matches.remarks]
+            warnings += [*query.warnings, *prediction.matches.warnings]
     return FindResult(start=work, label=label, described=described, matches=matches, warnings=tuple(warnings))
 
 
@@ -140,7 +140,7 @@ def _join(one: Query, other: Query) -> Query:
         points=np.concatenate([one.points, other.points]),
         names=names,
         tensors={name: np.concatenate([tensor, other.tensors[name]]) for name, tensor in one.tensors.items()},
-        remarks=tuple(dict.fromkeys([*one.remarks, *other.remarks])),
+        warnings=tuple(dict.fromkeys([*one.warnings, *other.warnings])),
     )
 
 

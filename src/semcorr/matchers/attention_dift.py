@@ -141,12 +141,14 @@ class AttentionDiftMatcher(NetworkMatcher):
         enlarged = self._dift.similarity(query, target, settings.dift(), progress).enlarged(size).to(maps)
         product = blend(maps, enlarged, settings.temperature)
         peaks = heatmaps.find_peak(product, settings.peak, grid=AttentionReader(self.model, own).grid).double().numpy()
+        # Points after fewer rounds would be the attention's, not the product's.
+        assert attention.diagnostics is not None  # noqa: S101  # the prompt method has some
         return dataclasses.replace(
             attention,
             points=scale_points(peaks, size, target.size),
             confidence=1 - heatmaps.second_peak(product, target.size).double().numpy(),
             heatmaps=product.numpy(),
-            after_rounds=None,
+            diagnostics=dataclasses.replace(attention.diagnostics, after_rounds=None),
             similarity=heatmaps.peak_value(enlarged).double().numpy(),
         )
 

@@ -187,7 +187,7 @@ class Matcher(ABC):
     ) -> Float[np.ndarray, "points layers height width"]:
         """Return each layer's own heat map of each of a query's points in another image: float32, the whole target.
 
-        Layers are in the order of ``Matches.diagnostics.layer_names``. Args and errors are those of :meth:`locate`.
+        Layers are in the order of ``Matches.layer_names``. Args and errors are those of :meth:`locate`.
 
         Raises:
             SettingsError: The method has none (``capabilities.layer_heatmaps``).

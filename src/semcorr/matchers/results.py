@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Query:
         tensors: what the method learned, points first; "prompt" keeps "embeddings" (points, rounds, tokens, dim) and
             "losses" (points, rounds, steps).
         shared: what it keeps of the whole image, whatever the points.
-        remarks: what is to be known about how it was made, in words
+        warnings: What users should know of how it was made
             (:mod:`semcorr.matchers.wrappers.float32_fallback`).
         source_statistics: what kind of image the source is (:func:`semcorr.imaging.domain.statistics`), by which a
             calibration decides whether it holds; empty where it is not known, as in files of an earlier version.
@@ -56,7 +56,7 @@ class Query:
     image_sha256: str
     tensors: Mapping[str, np.ndarray]
     shared: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     source_statistics: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class Query:
                 "names",
                 "image_size",
                 "image_sha256",
-                "remarks",
+                "warnings",
                 "source_statistics",
             )
         }
@@ -121,9 +121,41 @@ class Query:
                 image_sha256=str(header["image_sha256"]),
                 tensors=_with_prefix(_PREFIX, arrays),
                 shared=_with_prefix(_SHARED, arrays),
-                remarks=warnings_of(header),
+                warnings=warnings_of(header),
                 source_statistics=_shares(header.get("source_statistics", {})),
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Diagnostics:
+    """Where the paper's method would have located the points with less than all that it read.
+
+    All points are (x, y) in pixels of the target.
+
+    Attributes:
+        layer_names: The layers that were read.
+        layer_points: From each layer alone: the centre of its map's largest pixel, even if the setting ``peak`` makes
+            ``Matches.points`` finer.
+        round_points: From each round alone, likewise.
+        after_rounds: From the first 1, 2, ... rounds together; the last is ``Matches.points``.
+        after_crops: From the first 1, 2, ... crops; without columns unless ``locate`` was asked to trace them.
+    """
+
+    layer_names: tuple[str, ...]
+    layer_points: Float[np.ndarray, "points layers 2"]
+    round_points: Float[np.ndarray, "points rounds 2"]
+    after_rounds: Float[np.ndarray, "points traced_rounds 2"] | None = None
+    after_crops: Float[np.ndarray, "points traced_crops 2"] | None = None
+
+    def __post_init__(self) -> None:
+        for name in _DIAGNOSTIC_ARRAYS:
+            array = getattr(self, name)
+            array = np.zeros((len(self.round_points), 0, 2)) if array is None else array
+            object.__setattr__(self, name, _read_only(array, "float64"))
+
+    def map(self, change: Callable[[np.ndarray], np.ndarray]) -> "Diagnostics":
+        """Return the same with every array of points, (points, n, 2), changed."""
+        return dataclasses.replace(self, **{name: change(getattr(self, name)) for name in _DIAGNOSTIC_ARRAYS})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,24 +164,19 @@ class Matches:
 
     Attributes:
         points: (x, y) in pixels of the target image (continuous; (0, 0) is its top-left corner).
-        confidence: a number in [0, 1] for each point, to sort results by. With a ``calibration`` it is the probability
+        confidence: A number in [0, 1] for each point, to sort results by. With a ``calibration`` it is the probability
             that the point is right (within 0.1 of the object's size, if nothing else is said there); without one, 0.8
             does not mean right in 8 of 10 cases.
-        heatmaps: one map a point; each covers the whole target, whatever the target's own proportions.
-        image_size, image_sha256: the target's (width, height) and the hash of its content.
-        query_points: the query's own points, in pixels of the source.
-        names: the query's names, or None.
-        round_points: where each round alone finds the point, in pixels of the target: the middle of its map's largest
-            pixel, even if the setting ``peak`` makes ``points`` finer.
-        layer_points: where each layer alone finds it, likewise; ``layer_names`` says which layers.
-        after_rounds: where the first 1, 2, ... rounds together find it; the last is ``points``.
-        after_crops: where it would have been found after 1, 2, ... crops; without columns unless ``locate`` was asked
-            to trace them.
-        calibration: what the confidence was calibrated on, in words; None if it is not calibrated.
+        heatmaps: One map a point; each covers the whole target, whatever the target's own proportions.
+        image_size, image_sha256: The target's (width, height) and the hash of its content.
+        query_points: The query's own points, in pixels of the source.
+        names: The query's names, or None.
+        calibration: The data that the confidence was calibrated on, for people; None if it is not calibrated.
         similarity: The highest cosine similarity of each point's features with the target's, where a method compares
             features and its heat maps are not that similarity itself; else None. It is not saved.
-        remarks: what is to be known about how they were found, in words
+        warnings: What users should know of how the points were located
             (:mod:`semcorr.matchers.wrappers.float32_fallback`).
+        diagnostics: Locations from parts of what was read; None for methods that read no attention.
     """
 
     points: Float[np.ndarray, "points 2"]
@@ -159,39 +186,51 @@ class Matches:
     image_sha256: str
     query_points: Float[np.ndarray, "points 2"]
     names: tuple[str, ...] | None = None
-    round_points: Float[np.ndarray, "points rounds 2"]
-    layer_points: Float[np.ndarray, "points layers 2"]
-    layer_names: tuple[str, ...]
-    after_rounds: Float[np.ndarray, "points traced_rounds 2"] | None = None
-    after_crops: Float[np.ndarray, "points traced_crops 2"] | None = None
     calibration: str | None = None
     similarity: Float[np.ndarray, " points"] | None = None
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    diagnostics: Diagnostics | None = None
 
     def __post_init__(self) -> None:
-        for name in ("after_rounds", "after_crops"):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, np.zeros((len(self.points), 0, 2)))
         for name in _MATCH_ARRAYS:
             kind = "float32" if name == "heatmaps" else "float64"
             object.__setattr__(self, name, _read_only(getattr(self, name), kind))
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The layers that were read; none for methods that read no attention."""
+        return () if self.diagnostics is None else self.diagnostics.layer_names
+
+    def take(self, indices: Sequence[int]) -> "Matches":
+        """Return some of the points' matches, in the order given."""
+        chosen = list(indices)
+        return dataclasses.replace(
+            self,
+            **{name: getattr(self, name)[chosen] for name in _MATCH_ARRAYS},
+            names=None if self.names is None else tuple(self.names[index] for index in chosen),
+            similarity=None if self.similarity is None else self.similarity[chosen],
+            diagnostics=None if self.diagnostics is None else self.diagnostics.map(lambda points: points[chosen]),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the heat maps as plain lists and numbers, for JSON."""
+        # A method without diagnostics counts as one round that reads no layers.
+        rounds = self.points[:, None] if self.diagnostics is None else self.diagnostics.round_points
+        layers = np.zeros((len(rounds), 0, 2)) if self.diagnostics is None else self.diagnostics.layer_points
         return {
             "image_size": list(self.image_size),
             "image_sha256": self.image_sha256,
             "layer_names": list(self.layer_names),
             "calibration": self.calibration or "uncalibrated",
-            "remarks": list(self.remarks),
+            "warnings": list(self.warnings),
             "points": [
                 {
                     "name": self.names[index] if self.names else None,
                     "source": self.query_points[index].tolist(),
                     "target": self.points[index].tolist(),
                     "confidence": float(self.confidence[index]),
-                    "rounds": self.round_points[index].tolist(),
-                    "layers": self.layer_points[index].tolist(),
+                    "rounds": rounds[index].tolist(),
+                    "layers": layers[index].tolist(),
                 }
                 for index in range(len(self.points))
             ],
@@ -199,34 +238,38 @@ class Matches:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the matches to a ``.safetensors`` file, whole or not at all, and return its path."""
-        header = {name: getattr(self, name) for name in (*_MATCH_WORDS, "calibration", "remarks")}
-        return write_tensors(Path(path), "matches", header, {name: getattr(self, name) for name in _MATCH_ARRAYS})
+        names = ("image_size", "image_sha256", "names", "layer_names", "calibration", "warnings")
+        arrays = {name: getattr(self, name) for name in _MATCH_ARRAYS}
+        if self.diagnostics is not None:
+            arrays |= {name: getattr(self.diagnostics, name) for name in _DIAGNOSTIC_ARRAYS}
+        return write_tensors(Path(path), "matches", {name: getattr(self, name) for name in names}, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Matches":
         """Read matches that :meth:`save` wrote.
 
         Raises:
-            QueryError: the file is missing, broken, or something else.
+            QueryError: The file is missing, broken, or something else.
         """
         header, arrays = read_tensors(Path(path), "matches")
         with complete(Path(path), "matches"):
-            _check_shapes(arrays, len(header["layer_names"]))
+            layer_names = tuple(map(str, header["layer_names"]))
+            _check_shapes(arrays, len(layer_names))
+            # Version 0.1 wrote arrays of no layers for methods without diagnostics, and at first no "after_..." arrays.
+            own = {name: arrays.get(name) for name in _DIAGNOSTIC_ARRAYS}
             return cls(
+                **{name: arrays[name] for name in _MATCH_ARRAYS},
                 image_size=_size(header["image_size"]),
                 image_sha256=str(header["image_sha256"]),
                 names=_names(header["names"], len(arrays["points"])),
-                layer_names=tuple(map(str, header["layer_names"])),
                 calibration=header.get("calibration"),  # files of an earlier version lack it
-                remarks=warnings_of(header),
-                **{name: arrays[name] for name in _MATCH_ARRAYS if name in arrays or name not in _LATER_ARRAYS},
+                warnings=warnings_of(header),
+                diagnostics=Diagnostics(layer_names=layer_names, **own) if layer_names else None,
             )
 
 
-_MATCH_WORDS = ("image_size", "image_sha256", "names", "layer_names")
-# Files of an earlier version lack these.
-_LATER_ARRAYS = ("after_rounds", "after_crops")
-_MATCH_ARRAYS = ("points", "confidence", "heatmaps", "query_points", "round_points", "layer_points", *_LATER_ARRAYS)
+_MATCH_ARRAYS = ("points", "confidence", "heatmaps", "query_points")
+_DIAGNOSTIC_ARRAYS = ("layer_points", "round_points", "after_rounds", "after_crops")
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -268,13 +311,13 @@ def _numbers(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _check_shapes(arrays: Mapping[str, np.ndarray], layers: int) -> None:
-    """Insist that all arrays of matches are finite numbers and belong to the same points and layers."""
+    """Check that all arrays of matches are finite numbers and belong to the same points and layers."""
     count = len(arrays["points"])
-    one: tuple[int | None, ...] = (count, 2)
-    several: tuple[int | None, ...] = (count, None, 2)
-    wanted = dict.fromkeys(_MATCH_ARRAYS, several) | {"points": one, "query_points": one, "confidence": (count,)}
-    wanted |= {"heatmaps": (count, None, None), "layer_points": (count, layers, 2)}
-    for name in (name for name in _MATCH_ARRAYS if name in arrays):
+    expected: dict[str, tuple[int | None, ...]] = dict.fromkeys(_DIAGNOSTIC_ARRAYS, (count, None, 2))
+    expected |= {"points": (count, 2), "query_points": (count, 2), "confidence": (count,)}
+    expected |= {"heatmaps": (count, None, None), "layer_points": (count, layers, 2)}
+    for name in expected.keys() & arrays.keys():
         shape = _numbers(name, arrays[name]).shape
-        if len(shape) != len(wanted[name]) or any(a not in (None, b) for a, b in zip(wanted[name], shape, strict=True)):
+        sizes = expected[name]
+        if len(shape) != len(sizes) or any(a not in (None, b) for a, b in zip(sizes, shape, strict=True)):
             raise ValueError(f"{name} of shape {shape} for {count} points and {layers} layers")

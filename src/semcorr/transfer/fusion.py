@@ -44,7 +44,7 @@ def locate_supports(matcher: Matcher, supports: Sequence[DescribedSupport], targ
         return [matcher.locate(support.query, target) for support in supports]
     matches = matcher.locate(join([support.query for support in supports]), target)
     ends = np.cumsum([len(support.query.points) for support in supports]).tolist()
-    return [_rows(matches, end - len(one.query.points), end) for end, one in zip(ends, supports, strict=True)]
+    return [matches.take(range(end - len(one.query.points), end)) for end, one in zip(ends, supports, strict=True)]
 
 
 def can_join(queries: Sequence[Query], matcher: Matcher) -> bool:
@@ -120,12 +120,3 @@ def _peak(heatmap: Float[np.ndarray, "height width"], size: tuple[int, int]) -> 
 def _stretched(heatmap: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
     low, high = float(heatmap.min()), float(heatmap.max())
     return (heatmap - low) / (high - low) if high > low else np.zeros_like(heatmap)
-
-
-def _rows(matches: Matches, first: int, last: int) -> Matches:
-    arrays = ("points", "confidence", "heatmaps", "query_points", "round_points", "layer_points", "after_rounds")
-    return dataclasses.replace(
-        matches,
-        **{name: getattr(matches, name)[first:last] for name in (*arrays, "after_crops")},
-        similarity=None if matches.similarity is None else matches.similarity[first:last],
-    )

@@ -228,8 +228,8 @@ class Transferrer:
             objects=objects,
             resemblances=resemblances,
             warnings=[
-                *(text for support in supports for text in support.query.remarks),
-                *(text for one in matches for text in one.remarks),
+                *(text for support in supports for text in support.query.warnings),
+                *(text for one in matches for text in one.warnings),
             ],
             calibrations=frozenset(one.calibration for one in matches),
         )

@@ -116,9 +116,9 @@ def test_points_do_not_depend_on_each_other_or_on_memory(
     many = matcher.locate(together, target, trace=True)
     one = PromptMatcher(model, frozen, memory_budget=1).locate(together.take([3]), target, trace=True)
     assert_close_to_scale(many.heatmaps[3:4], one.heatmaps)
-    assert many.after_crops is not None
-    np.testing.assert_array_equal(many.after_crops[:, -1], many.points)
-    np.testing.assert_array_equal(many.after_rounds[:, -1], many.points)
+    assert many.diagnostics is not None
+    np.testing.assert_array_equal(many.diagnostics.after_crops[:, -1], many.points)
+    np.testing.assert_array_equal(many.diagnostics.after_rounds[:, -1], many.points)
 
 
 def test_located_maps_are_the_mean_over_the_shared_crops(

@@ -61,8 +61,8 @@ def test_the_peak_of_each_map_is_the_layers_point(seen: Seen, face: Image):
     maps, matches = seen.maps, seen.matches
     assert maps.dtype == np.float32
     assert maps.shape == (len(FACE_POINTS), len(matches.layer_names), 64, 64)
-    np.testing.assert_allclose(peaks(maps, face.size), matches.layer_points, rtol=0, atol=1e-9)
-    assert len(np.unique(matches.layer_points.reshape(-1, 2), axis=0)) > len(FACE_POINTS)  # they do differ
+    np.testing.assert_allclose(peaks(maps, face.size), matches.diagnostics.layer_points, rtol=0, atol=1e-9)
+    assert len(np.unique(matches.diagnostics.layer_points.reshape(-1, 2), axis=0)) > len(FACE_POINTS)  # they do differ
 
 
 def test_fused_they_are_the_heat_map(seen: Seen):
@@ -108,7 +108,7 @@ def test_attention_and_features_show_the_attentions_layers(faces: tuple[Image, I
     toy = AttentionDiftMatcher.from_pretrained("toy", device="cpu", steps=2, dift_samples=1, peak="cell")
     query = toy.describe(source, FACE_POINTS[:2])
     maps, matches = toy.layer_heatmaps(query, target), toy.locate(query, target)
-    np.testing.assert_allclose(peaks(maps, target.size), matches.layer_points, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(peaks(maps, target.size), matches.diagnostics.layer_points, rtol=0, atol=1e-9)
     own = PromptMatcher(toy.model, override(settings_of("fast", "toy"), steps=2, dift_samples=1, peak="cell").prompt())
     side = maps.shape[-1]
     expected = own.locate(own.describe(source, FACE_POINTS[:2]), target)

@@ -47,8 +47,8 @@ def test_locate_reports_in_the_targets_own_pixels(matcher: PromptMatcher, source
     matches = matcher.locate(query, target)
     assert matches.image_size == (90, 120)
     assert matches.heatmaps.shape == (2, 128, 128)
-    assert matches.round_points.shape == (2, 2, 2)
-    assert matches.layer_points.shape == (2, 4, 2)
+    assert matches.diagnostics.round_points.shape == (2, 2, 2)
+    assert matches.diagnostics.layer_points.shape == (2, 4, 2)
     assert matches.layer_names == tuple(layer.name for layer in matcher.model.select_layers(("up/4", "up/2:0")))
     for index, heat in enumerate(matches.heatmaps):
         best = int(heat.argmax())
@@ -64,10 +64,10 @@ def test_a_trace_is_what_fewer_crops_and_rounds_find(
     traced = toy_matcher.locate(toy_query, faces[1], trace=True)
     for crops in (4, 5, 6):
         fewer = toy_matcher.locate(toy_query, faces[1], locate_crops=crops)
-        assert fewer.after_crops.shape == (3, 0, 2)
-        np.testing.assert_allclose(traced.after_crops[:, crops - 1], fewer.points, atol=1e-4)
-    np.testing.assert_array_equal(traced.after_rounds[:, 0], traced.round_points[:, 0])
-    np.testing.assert_array_equal(traced.after_rounds[:, -1], traced.points)
+        assert fewer.diagnostics.after_crops.shape == (3, 0, 2)
+        np.testing.assert_allclose(traced.diagnostics.after_crops[:, crops - 1], fewer.points, atol=1e-4)
+    np.testing.assert_array_equal(traced.diagnostics.after_rounds[:, 0], traced.diagnostics.round_points[:, 0])
+    np.testing.assert_array_equal(traced.diagnostics.after_rounds[:, -1], traced.points)
 
 
 @pytest.mark.parametrize("kind", ["parabola", "soft"])
@@ -83,16 +83,16 @@ def test_a_finer_peak_is_that_of_the_same_map(
     assert_close_to_scale(finer.points, expected * size / 128, rel=1e-5)
     np.testing.assert_array_equal(finer.confidence, cell.confidence)
     np.testing.assert_array_equal(finer.heatmaps, cell.heatmaps)
-    assert finer.after_rounds is not None
-    assert finer.after_crops is not None
-    np.testing.assert_array_equal(finer.after_crops[:, -1], finer.points)
-    np.testing.assert_array_equal(finer.after_rounds[:, -1], finer.points)
+    assert finer.diagnostics.after_rounds is not None
+    assert finer.diagnostics.after_crops is not None
+    np.testing.assert_array_equal(finer.diagnostics.after_crops[:, -1], finer.points)
+    np.testing.assert_array_equal(finer.diagnostics.after_rounds[:, -1], finer.points)
     # Only cells lie on the steps of the model's frame.
     steps = np.array(size) / 128
     assert np.abs((cell.points / steps) % 1 - 0.5).max() < 1e-6
     assert np.abs((finer.points / steps) % 1 - 0.5).max() > 1e-3
     for name in ("round_points", "layer_points"):
-        np.testing.assert_array_equal(getattr(finer, name), getattr(cell, name))
+        np.testing.assert_array_equal(getattr(finer.diagnostics, name), getattr(cell.diagnostics, name))
 
 
 def test_a_query_without_a_peak_setting_is_located_as_before(matcher: PromptMatcher, source: Image, target: Image):
@@ -195,8 +195,10 @@ def test_a_saved_and_reloaded_query_gives_identical_matches(
     query = matcher.describe(source, [POINT, (20, 20)], names=["a", "b"])
     again = Query.load(query.save(tmp_path / "query.safetensors"))
     first, second = matcher.locate(query, target), matcher.locate(again, target)
-    for name in ("points", "confidence", "heatmaps", "round_points", "layer_points"):
+    for name in ("points", "confidence", "heatmaps"):
         assert np.array_equal(getattr(first, name), getattr(second, name)), name
+    for name in ("round_points", "layer_points"):
+        assert np.array_equal(getattr(first.diagnostics, name), getattr(second.diagnostics, name)), name
     assert second.names == ("a", "b")
 
 

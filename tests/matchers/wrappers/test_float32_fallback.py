@@ -89,30 +89,30 @@ def test_a_unit_that_overflows_is_float32s(
     matches = half.locate(query, TARGET, progress=progress)
     expected = full.describe(SOURCE, POINTS)
     found = full.locate(expected, TARGET)
-    assert [len(told), len(query.remarks), len(matches.remarks)] == [2, 1, 1]
-    assert query.remarks[0].startswith("described in float32, because float16 overflowed (")
-    assert matches.remarks[0].startswith("located in float32, because float16 overflowed (")
+    assert [len(told), len(query.warnings), len(matches.warnings)] == [2, 1, 1]
+    assert query.warnings[0].startswith("described in float32, because float16 overflowed (")
+    assert matches.warnings[0].startswith("located in float32, because float16 overflowed (")
     for name, value in expected.tensors.items():
         np.testing.assert_array_equal(query.tensors[name], value)
     np.testing.assert_array_equal(matches.points, found.points)
     np.testing.assert_array_equal(matches.heatmaps, found.heatmaps)
-    assert (expected.remarks, found.remarks) == ((), ())
+    assert (expected.warnings, found.warnings) == ((), ())
 
 
 def test_remarks_are_kept_in_files(dift: tuple[Matcher, Matcher], tmp_path: Path) -> None:
     half, _ = dift
     query = half.describe(SOURCE, POINTS)
     matches = half.locate(query, TARGET)
-    assert Query.load(query.save(tmp_path / "query.safetensors")).remarks == query.remarks
-    assert Matches.load(matches.save(tmp_path / "matches.safetensors")).remarks == matches.remarks
-    assert matches.to_dict()["remarks"] == list(matches.remarks)
-    assert "down_blocks.0.resnets.0.conv1" in query.remarks[0]
+    assert Query.load(query.save(tmp_path / "query.safetensors")).warnings == query.warnings
+    assert Matches.load(matches.save(tmp_path / "matches.safetensors")).warnings == matches.warnings
+    assert matches.to_dict()["warnings"] == list(matches.warnings)
+    assert "down_blocks.0.resnets.0.conv1" in query.warnings[0]
 
 
 def test_what_fits_half_precision_stays_there(tiny_sd: Path) -> None:
     half = semcorr.load_matcher("dift", tiny_sd, dtype="float16", device="cpu", **DIFT)
     matches = half.locate(half.describe(SOURCE, POINTS), SOURCE)
-    assert matches.remarks == ()
+    assert matches.warnings == ()
     assert half._full is None  # type: ignore[attr-defined]  # nothing was loaded for nothing
 
 

@@ -25,7 +25,7 @@ from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.declared_size import declared_scale
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.registry import find_method
-from semcorr.matchers.results import Query
+from semcorr.matchers.results import Diagnostics, Query
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.matchers.wrappers.calibration import OWN_DATA, CalibratedMatcher
 from semcorr.models.memory import out_of_memory_message
@@ -228,11 +228,9 @@ class _RunJob:
             record,
             predicted=matches.points,
             confidence=matches.confidence,
-            layers=dict(zip(matches.layer_names, matches.layer_points.swapaxes(0, 1), strict=True)),
-            rounds=_by_number(matches.after_rounds),
-            crops=_by_number(matches.after_crops),
+            **({} if matches.diagnostics is None else _diagnostics(matches.diagnostics)),
             locate_seconds=seconds,
-            warnings=(*query.remarks, *matches.remarks),
+            warnings=(*query.warnings, *matches.warnings),
         )
 
     def _unpredicted(self, index: int, pair: Pair, *, describe_seconds: float, error: str) -> PairRecord:
@@ -269,9 +267,18 @@ def _load_side(side: PairImage) -> Image:
     return image
 
 
-def _by_number(points: Float[np.ndarray, "points count 2"] | None) -> dict[str, np.ndarray]:
-    """Peaks after 1, 2, ... rounds or crops, by that number."""
-    return {} if points is None else {str(n + 1): points[:, n] for n in range(points.shape[1])}
+def _diagnostics(diagnostics: Diagnostics) -> dict[str, Any]:
+    """A record's points by layer, and after 1, 2, ... rounds and crops, by that number."""
+
+    def by_number(points: Float[np.ndarray, "points count 2"] | None) -> dict[str, np.ndarray]:
+        return {} if points is None else {str(n + 1): points[:, n] for n in range(points.shape[1])}
+
+    layers = dict(zip(diagnostics.layer_names, diagnostics.layer_points.swapaxes(0, 1), strict=True))
+    return {
+        "layers": layers,
+        "rounds": by_number(diagnostics.after_rounds),
+        "crops": by_number(diagnostics.after_crops),
+    }
 
 
 def _query_key(image_sha256: str, unit: Unit, matcher: Matcher) -> str:

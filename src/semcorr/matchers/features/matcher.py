@@ -90,9 +90,6 @@ class FeatureMatcher(NetworkMatcher):
             image_sha256=target.sha256,
             query_points=query.points,
             names=query.names,
-            round_points=located.points[:, None],
-            layer_points=np.zeros((len(located.points), 0, 2)),
-            layer_names=(),
         )
 
     def locate_points(

@@ -22,7 +22,7 @@ from semcorr.matchers.prompt.optimize import optimize
 from semcorr.matchers.prompt.presets import PRESETS
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.matchers.prompt.settings import PromptSettings
-from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.results import Diagnostics, Matches, Query
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.progress import Progress
 from semcorr.settings import override
@@ -125,7 +125,7 @@ class PromptMatcher(NetworkMatcher):
         Args:
             query: What :meth:`describe` returned, perhaps in another process.
             image: The target.
-            trace: Keep where the points would have been found after fewer crops (``Matches.after_crops``).
+            trace: Keep where the points would have been found after fewer crops (``Diagnostics.after_crops``).
             progress: Called as the class says; raise from it to stop.
             **overrides: Settings that concern locating alone (``LOCATE_SETTINGS``), to replace the query's.
 
@@ -166,7 +166,7 @@ class PromptMatcher(NetworkMatcher):
         """Return each layer's own heat map of each of a query's points in another image: float32, the whole target.
 
         The mean over crops, rounds and heads, before layers are fused; layers are in the order of
-        ``Matches.layer_names``, and each map's peak is that of ``Matches.layer_points``. It takes as long as
+        ``Matches.layer_names``, and each map's peak is that of ``Diagnostics.layer_points``. It takes as long as
         :meth:`locate`, whose args and errors it has.
         """
         return self._layer_heatmaps(query, load_image(image), self.settings_of(query), progress)
@@ -227,11 +227,13 @@ class PromptMatcher(NetworkMatcher):
             image_sha256=target.sha256,
             query_points=query.points,
             names=query.names,
-            round_points=in_target(predictions.round_points),
-            layer_points=in_target(predictions.layer_points),
-            layer_names=tuple(layer.name for layer in reader.layers),
-            after_rounds=in_target(predictions.after_rounds),
-            after_crops=in_target(crops.points()) if crops else None,
+            diagnostics=Diagnostics(
+                layer_names=tuple(layer.name for layer in reader.layers),
+                layer_points=in_target(predictions.layer_points),
+                round_points=in_target(predictions.round_points),
+                after_rounds=in_target(predictions.after_rounds),
+                after_crops=in_target(crops.points()) if crops else None,
+            ),
         )
 
     def _embeddings(self, query: Query, settings: PromptSettings) -> Float[Tensor, "points rounds tokens dim"]:

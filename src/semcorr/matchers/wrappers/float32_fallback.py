@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class Float32Fallback(MatcherWrapper):
-    """A method in half precision; what overflows is done in float32, and results say so (``remarks``).
+    """A method in half precision; what overflows is done in float32, and results say so (``warnings``).
 
     Args:
         matcher: The method in half precision.
@@ -43,21 +43,23 @@ class Float32Fallback(MatcherWrapper):
         progress: Progress | None = None,
     ) -> Query:
         """Describe points as the method does; equal to float32's where that was needed."""
-        query, remark = self._either(
+        query, warning = self._either(
             lambda matcher: matcher.describe(image, points, names=names, progress=progress), progress
         )
-        return query if remark is None else dataclasses.replace(query, remarks=(*query.remarks, f"described {remark}"))
+        return (
+            query if warning is None else dataclasses.replace(query, warnings=(*query.warnings, f"described {warning}"))
+        )
 
     def locate(
         self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
         """Locate as the method does; equal to float32's where that was needed."""
-        matches, remark = self._either(
+        matches, warning = self._either(
             lambda matcher: matcher.locate(query, image, trace=trace, progress=progress), progress
         )
-        if remark is None:
+        if warning is None:
             return matches
-        return dataclasses.replace(matches, remarks=(*matches.remarks, f"located {remark}"))
+        return dataclasses.replace(matches, warnings=(*matches.warnings, f"located {warning}"))
 
     def run(self, work: Callable[[Matcher], R], progress: Progress | None = None) -> R:
         """Do one unit of work with the method, and again in float32 if numbers overflow.
@@ -74,13 +76,13 @@ class Float32Fallback(MatcherWrapper):
         except NumericsError as error:
             if error.precision == "float32":
                 raise
-            remark = f"in float32, because {error.precision} overflowed ({error.what})"
+            warning = f"in float32, because {error.precision} overflowed ({error.what})"
         # Outside of the except block: its error holds the tensors of what failed.
         if progress is not None:
-            progress("float32", 0, 1, reason=remark)
+            progress("float32", 0, 1, reason=warning)
         if self._full is None:
             self._full = self._load()
-        return work(self._full), remark
+        return work(self._full), warning
 
     def with_settings(self, settings: Any) -> "Float32Fallback":
         """Return the same around the method with other settings."""

@@ -78,20 +78,18 @@ def other_sides(names: Sequence[str] | None, count: int) -> list[int]:
 
 
 def _back(matches: Matches, target: Image, order: list[int]) -> Matches:
-    """What was found in the mirror, in the target's own pixels, each point from its counterpart."""
+    """Return matches in the mirror image as matches in the target, each point's from its counterpart."""
 
-    def points(found: Float[np.ndarray, "*all 2"]) -> Float[np.ndarray, "*all 2"]:
-        return mirror_points(found[order], target.size)
+    def back(points: Float[np.ndarray, "*all 2"]) -> Float[np.ndarray, "*all 2"]:
+        return mirror_points(points, target.size)
 
+    ordered = matches.take(order)
     return dataclasses.replace(
-        matches,
-        points=points(matches.points),
-        confidence=matches.confidence[order],
-        heatmaps=matches.heatmaps[order][..., ::-1],
+        ordered,
+        points=back(ordered.points),
+        heatmaps=ordered.heatmaps[..., ::-1],
         image_sha256=target.sha256,
-        round_points=points(matches.round_points),
-        layer_points=points(matches.layer_points),
-        after_rounds=None if matches.after_rounds is None else points(matches.after_rounds),
-        after_crops=None if matches.after_crops is None else points(matches.after_crops),
-        similarity=None if matches.similarity is None else matches.similarity[order],
+        query_points=matches.query_points,
+        names=matches.names,
+        diagnostics=None if ordered.diagnostics is None else ordered.diagnostics.map(back),
     )
