@@ -155,7 +155,8 @@ class Diagnostics:
 
     def map(self, change: Callable[[np.ndarray], np.ndarray]) -> "Diagnostics":
         """Return the same with every array of points, (points, n, 2), changed."""
-        return dataclasses.replace(self, **{name: change(getattr(self, name)) for name in _DIAGNOSTIC_ARRAYS})
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in _DIAGNOSTIC_ARRAYS}
+        return dataclasses.replace(self, **changed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -256,7 +257,7 @@ class Matches:
             layer_names = tuple(map(str, header["layer_names"]))
             _check_shapes(arrays, len(layer_names))
             # Version 0.1 wrote arrays of no layers for methods without diagnostics, and at first no "after_..." arrays.
-            own = {name: arrays.get(name) for name in _DIAGNOSTIC_ARRAYS}
+            own: dict[str, Any] = {name: arrays.get(name) for name in _DIAGNOSTIC_ARRAYS}
             return cls(
                 **{name: arrays[name] for name in _MATCH_ARRAYS},
                 image_size=_size(header["image_size"]),
