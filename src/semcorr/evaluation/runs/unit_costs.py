@@ -188,7 +188,9 @@ def _size(query: Query) -> int:
 
 def _columns(matches: Matches) -> int:
     """The number of alternative predictions per point."""
-    traces = (matches.layer_points, matches.after_rounds, matches.after_crops)
+    if (own := matches.diagnostics) is None:
+        return 0
+    traces = (own.layer_points, own.after_rounds, own.after_crops)
     return sum(trace.shape[1] for trace in traces if trace is not None)
 
 
