@@ -32,40 +32,40 @@ _NAMES = ["nose", "left ear", "right ear"]
 
 
 def images() -> Files:
-    """One picture in every format that people have, in several modes, with and without EXIF."""
+    """One image in every format that people have, in several modes, with and without EXIF."""
     pixels = np.random.default_rng(3).integers(0, 256, (_SIDE[1], _SIDE[0], 3), dtype=np.uint8)
-    picture = PIL.Image.fromarray(pixels)
+    image = PIL.Image.fromarray(pixels)
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
-    exif[0x010E] = "a picture"
-    animated = {"save_all": True, "append_images": [picture.rotate(90, expand=False)]}
+    exif[0x010E] = "an image"
+    animated = {"save_all": True, "append_images": [image.rotate(90, expand=False)]}
     made: list[tuple[PIL.Image.Image, str, dict[str, Any]]] = [
-        (picture, "PNG", {"exif": exif}),
-        (picture.convert("P"), "PNG", {"transparency": 3}),
-        (picture.convert("I;16"), "PNG", {}),
-        (picture.convert("RGBA"), "PNG", {"optimize": True}),
-        (picture, "JPEG", {"exif": exif}),
-        (picture.convert("CMYK"), "JPEG", {"progressive": True}),
-        (picture, "MPO", animated),
-        (picture, "GIF", animated),
-        (picture, "BMP", {}),
-        (picture.convert("1"), "BMP", {}),
-        (picture, "TIFF", {"exif": exif}),
-        (picture, "TIFF", {"compression": "tiff_lzw"}),
+        (image, "PNG", {"exif": exif}),
+        (image.convert("P"), "PNG", {"transparency": 3}),
+        (image.convert("I;16"), "PNG", {}),
+        (image.convert("RGBA"), "PNG", {"optimize": True}),
+        (image, "JPEG", {"exif": exif}),
+        (image.convert("CMYK"), "JPEG", {"progressive": True}),
+        (image, "MPO", animated),
+        (image, "GIF", animated),
+        (image, "BMP", {}),
+        (image.convert("1"), "BMP", {}),
+        (image, "TIFF", {"exif": exif}),
+        (image, "TIFF", {"compression": "tiff_lzw"}),
         (PIL.Image.fromarray(pixels[..., 0] / np.float32(255)), "TIFF", {"compression": "tiff_adobe_deflate"}),
-        (picture, "WEBP", {"exif": exif}),
-        (picture, "WEBP", {"lossless": True, **animated}),
-        (picture, "PPM", {}),
-        (picture.convert("L"), "JPEG2000", {}),
+        (image, "WEBP", {"exif": exif}),
+        (image, "WEBP", {"lossless": True, **animated}),
+        (image, "PPM", {}),
+        (image.convert("L"), "JPEG2000", {}),
     ]
     if "AVIF" in known_formats():
-        made.append((picture, "AVIF", {"exif": exif}))
+        made.append((image, "AVIF", {"exif": exif}))
     return tuple(_saved(*one) for one in made)
 
 
 def coco() -> Files:
-    """Pictures, categories and annotations, found key-points with their confidences as well."""
-    things = [
+    """Images, categories and annotations, and predicted key-points with their confidences."""
+    objects = [
         {"id": 1, "image_id": 1, "category_id": 7, "keypoints": [1, 2, 2, 3, 4, 2, 5, 6, 1], "bbox": [0, 1, 10, 7]},
         {"id": 2, "image_id": 2, "category_id": 7, "keypoints": [7, 8, 2, 0, 0, 0, 9, 8, 2], "bbox": [5, 5, 5, 3]},
         {"id": 3, "image_id": 2, "category_id": 8, "bbox": [0, 0, 1, 1], "iscrowd": 1, "area": 4.5},
@@ -80,10 +80,10 @@ def coco() -> Files:
             {"id": 7, "name": "cat", "keypoints": _NAMES, "skeleton": [[1, 2], [1, 3]], "supercategory": "cat"},
             {"id": 8, "name": "dog", "keypoints": _NAMES[:1]},
         ],
-        "annotations": things,
+        "annotations": objects,
     }
-    found = json.loads(json.dumps(document))
-    found["annotations"][0] |= {"keypoints_found": [1, 2, 0.9, None, None, 0.0, 5, 6, 0.2], "score": 0.55}
+    predicted = json.loads(json.dumps(document))
+    predicted["annotations"][0] |= {"keypoints_found": [1, 2, 0.9, None, None, 0.0, 5, 6, 0.2], "score": 0.55}
     other = json.loads(json.dumps(document))  # as other tools write them
     other["images"] = [
         {"id": "1", "file_name": "C:\\data\\A.PNG", "width": "12", "height": 9.0},
@@ -92,10 +92,10 @@ def coco() -> Files:
     ]
     other["categories"].insert(0, {"id": 0, "name": "cat", "supercategory": "none"})
     other["annotations"] = [
-        {**thing, "image_id": str(thing["image_id"]), "iscrowd": "0", "semcorr": {"predicted": True, "accepted": True}}
-        for thing in things
+        {**one, "image_id": str(one["image_id"]), "iscrowd": "0", "semcorr": {"predicted": True, "accepted": True}}
+        for one in objects
     ]
-    return _json(document), _json(found), _json(other)
+    return _json(document), _json(predicted), _json(other)
 
 
 def label_studio() -> Files:
@@ -127,10 +127,10 @@ def label_studio() -> Files:
         {
             "id": number,
             "data": {"image": address},
-            "annotations": [{"result": found, "was_cancelled": False}],
+            "annotations": [{"result": regions, "was_cancelled": False}],
             "predictions": predictions,
         }
-        for number, (address, found) in enumerate(zip(addresses, (result, result[:1], more, []), strict=True))
+        for number, (address, regions) in enumerate(zip(addresses, (result, result[:1], more, []), strict=True))
     ]
     stored = {"id": 1, "result": result, "task": {"id": 2, "data": {"image": "a.png", "text": "x"}}}
     small = {"image": "a.png", "id": 1, "kp": [{**point, **sides}], "box": [{**box, **sides}], "annotator": 1}
@@ -193,7 +193,7 @@ def ap10k_pair() -> Files:
 
 
 def ap10k_annotation() -> Files:
-    """One annotated picture."""
+    """One annotated image."""
     keypoints = [number for point in range(len(POINTS)) for number in (point % 12, point % 9, point % 3)]
     return (_json({"bbox": [1, 2, 10, 6], "width": 12, "height": 9, "keypoints": keypoints}),)
 
@@ -251,7 +251,7 @@ def archives() -> tuple[Files, Files]:
 
 
 def query() -> Files:
-    """Two points as a method learned them."""
+    """Two points as a method describes them."""
     made = Query(
         method="prompt",
         model_id="toy",
@@ -320,8 +320,8 @@ def record() -> Files:
     tensors |= {"src_kps": np.array([[2.0], [3.0]], dtype=np.float32), "crop": np.array([[0, 0, 7, 7]] * 5)}
     tensors |= {"loss": np.zeros(1), "maps_every_8th": np.zeros((1, 1, 1, 1)), "argmax_per_map": np.zeros((1, 1))}
     tensors |= {"source_4": np.zeros((4, 4, 3), dtype=np.uint8), "target_4": np.zeros((4, 4, 3), dtype=np.uint8)}
-    told = {"hyperparameters": json.dumps(numbers), "timesteps": json.dumps(list(range(980, -1, -20)))}
-    return (save(tensors, metadata=told),)
+    metadata = {"hyperparameters": json.dumps(numbers), "timesteps": json.dumps(list(range(980, -1, -20)))}
+    return (save(tensors, metadata=metadata),)
 
 
 def latent() -> Files:
@@ -356,7 +356,7 @@ def pair_records() -> Files:
     points = np.array([[1.5, 2.5], [3, 4]])
     lines = []
     for index, error in enumerate(("", "", "broken")):
-        found = np.zeros((0, 2)) if error else points
+        predicted = np.zeros((0, 2)) if error else points
         made = PairRecord(
             index=index,
             pair=f"pair-{index}",
@@ -371,10 +371,10 @@ def pair_records() -> Files:
             target_box=(0.0, 0.0, 5.0, 5.0),
             source_points=points,
             truth=points,
-            predicted=found,
-            confidence=np.zeros(len(found)),
-            layers={} if error else {"up/4": found},
-            rounds={} if error else {"1": found},
+            predicted=predicted,
+            confidence=np.zeros(len(predicted)),
+            layers={} if error else {"up/4": predicted},
+            rounds={} if error else {"1": predicted},
             error=error,
         )
         lines.append(made.to_json())
@@ -383,7 +383,7 @@ def pair_records() -> Files:
 
 def transfer_records() -> Files:
     """A finished target and one that could not be read."""
-    found = PredictedObject(
+    predicted = PredictedObject(
         category="cat",
         names=tuple(_NAMES),
         points=np.array([[1.5, 2.5], [3, 4], [np.nan, np.nan]]),
@@ -392,7 +392,7 @@ def transfer_records() -> Files:
         id=3,
     )
     records = [
-        TransferRecord(file="a.png", path=Path("a.png"), size=_SIDE, objects=(found,)),
+        TransferRecord(file="a.png", path=Path("a.png"), size=_SIDE, objects=(predicted,)),
         TransferRecord(file="b.png", path=Path("b.png"), error="broken"),
     ]
     return ("\n".join(record.to_json() for record in records).encode(),)
@@ -410,9 +410,9 @@ def _json(document: Any) -> bytes:
     return json.dumps(document).encode()
 
 
-def _saved(picture: PIL.Image.Image, kind: str, options: dict[str, Any]) -> bytes:
+def _saved(image: PIL.Image.Image, kind: str, options: dict[str, Any]) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, format=kind, **options)
+    image.save(stream, format=kind, **options)
     return stream.getvalue()
 
 

@@ -98,9 +98,9 @@ def _judge(target: Target, number: int, file: Path, data: bytes, outcome: Outcom
     except SemcorrError:
         outcome.refused += 1
     except TooSlowError as error:
-        what, where = f"took more than {MOST_SECONDS:g} s", _place(error)
+        what, where = f"took more than {MOST_SECONDS:g} s", _location(error)
     except Exception as error:
-        what, where = f"{type(error).__name__}: {str(error)[:200]}", _place(error)
+        what, where = f"{type(error).__name__}: {str(error)[:200]}", _location(error)
     seconds, megabytes = time.perf_counter() - began, _peak() - before
     if not what and leaked:
         what, where = f"warned: {str(leaked[0].message)[:200]}", f"{Path(leaked[0].filename).name}:{leaked[0].lineno}"
@@ -113,7 +113,7 @@ def _judge(target: Target, number: int, file: Path, data: bytes, outcome: Outcom
 
 
 def distinct(findings: list[Finding]) -> list[Finding]:
-    """One finding for each place and kind."""
+    """One finding for each location and kind."""
     return list({(one.target, one.where, one.what.split(":")[0]): one for one in reversed(findings)}.values())[::-1]
 
 
@@ -151,8 +151,8 @@ def _peak() -> float:
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-def _place(error: BaseException) -> str:
-    """The innermost place in our own code, and the innermost of all."""
+def _location(error: BaseException) -> str:
+    """The innermost line in our own code, and the innermost of all."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "semcorr" in Path(frame.filename).parts]
     shown = ([own[-1]] if own else []) + ([frames[-1]] if frames else [])

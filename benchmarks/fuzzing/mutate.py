@@ -55,34 +55,34 @@ _TOKENS = (
 
 def bytes_of(random: Random, data: bytes) -> bytes:
     """Change a few bytes, or cut, repeat, insert and overwrite pieces."""
-    found = bytearray(data)
+    changed_data = bytearray(data)
     for _ in range(random.choice((1, 1, 1, 2, 4, 8, 32))):
-        at = random.randrange(len(found) + 1)
+        at = random.randrange(len(changed_data) + 1)
         # Heads are where formats keep what can lie.
-        at = random.randrange(min(64, len(found)) + 1) if random.random() < 0.3 else at
+        at = random.randrange(min(64, len(changed_data)) + 1) if random.random() < 0.3 else at
         length = random.choice((1, 1, 2, 4, 8, 64, 1000))
         kind = random.randrange(8)
-        if kind == 0 and at < len(found):
-            found[at] ^= 1 << random.randrange(8)
-        elif kind == 1 and at < len(found):
-            found[at] = random.choice((0, 1, 0x7F, 0x80, 0xFF, random.randrange(256)))
+        if kind == 0 and at < len(changed_data):
+            changed_data[at] ^= 1 << random.randrange(8)
+        elif kind == 1 and at < len(changed_data):
+            changed_data[at] = random.choice((0, 1, 0x7F, 0x80, 0xFF, random.randrange(256)))
         elif kind == 2:
-            del found[at : at + length]
+            del changed_data[at : at + length]
         elif kind == 3:
-            found[at:at] = found[at : at + length]
+            changed_data[at:at] = changed_data[at : at + length]
         elif kind == 4:
-            found[at:at] = random.randbytes(length)
+            changed_data[at:at] = random.randbytes(length)
         elif kind == 5:
-            del found[at:]
+            del changed_data[at:]
         elif kind == 6:
             number = random.choice(_NUMBERS)
             order = random.choice(("<", ">"))
             packed = struct.pack(f"{order}Q", number) if random.random() < 0.3 else b""
             packed = packed or struct.pack(f"{order}{random.choice('HI')}", number & 0xFFFF)
-            found[at : at + len(packed)] = packed
+            changed_data[at : at + len(packed)] = packed
         else:
-            found[at:at] = random.choice(_TOKENS)
-    return bytes(found)
+            changed_data[at:at] = random.choice(_TOKENS)
+    return bytes(changed_data)
 
 
 def text(random: Random) -> str:
@@ -99,17 +99,17 @@ def value(random: Random) -> Any:
 def changed(random: Random, document: Any) -> Any:
     """A JSON document with something replaced, left out, repeated or put elsewhere. The document itself may change."""
     for _ in range(random.choice((1, 1, 1, 2, 3))):
-        places = list(_places(document))
-        if not places or random.random() < 0.01:
+        positions = _positions(document)
+        if not positions or random.random() < 0.01:
             return value(random)
-        holder, key = random.choice(places)
+        holder, key = random.choice(positions)
         kind = random.randrange(8)
         if kind < 4:
             holder[key] = value(random)
         elif kind == 4:
             del holder[key]
         elif kind == 5:
-            other, name = random.choice(places)
+            other, name = random.choice(positions)
             if _has(other, name) and _has(holder, key):
                 holder[key] = json.loads(json.dumps(other[name]))
         elif kind == 6 and isinstance(holder, list):
@@ -311,16 +311,16 @@ def _other_shape(random: Random, shape: Sequence[int]) -> list[Any]:
     )
 
 
-def _places(document: Any) -> list[tuple[Any, Any]]:
+def _positions(document: Any) -> list[tuple[Any, Any]]:
     """Every (list or object, index or key) in a document."""
-    found: list[tuple[Any, Any]] = []
+    positions: list[tuple[Any, Any]] = []
     waiting = [document]
     while waiting:
         one = waiting.pop()
         keys = list(one) if isinstance(one, dict) else range(len(one)) if isinstance(one, list) else ()
-        found += [(one, key) for key in keys]
+        positions += [(one, key) for key in keys]
         waiting += [one[key] for key in keys]
-    return found
+    return positions
 
 
 def _has(holder: Any, key: Any) -> bool:

@@ -52,23 +52,23 @@ def save_vision(folder: Path) -> None:
 @cache
 def model() -> DiffusionModel:
     """The network of :func:`save_diffusion`."""
-    with TemporaryDirectory() as place:
-        save_diffusion(Path(place))
-        return DiffusionModel.from_pretrained(place, device="cpu")
+    with TemporaryDirectory() as folder:
+        save_diffusion(Path(folder))
+        return DiffusionModel.from_pretrained(folder, device="cpu")
 
 
 def index() -> bytes:
     """The index of its U-Net, saved in shards."""
-    with TemporaryDirectory() as place:
-        save_diffusion(Path(place), "20KB")
-        return (Path(place) / "unet" / INDEX).read_bytes()
+    with TemporaryDirectory() as folder:
+        save_diffusion(Path(folder), "20KB")
+        return (Path(folder) / "unet" / INDEX).read_bytes()
 
 
 def saved_file(name: str, folder_of: str) -> bytes:
     """One file of either folder, by its name in it."""
-    with TemporaryDirectory() as place:
-        (save_vision if folder_of == "vision" else save_diffusion)(Path(place))
-        return (Path(place) / name).read_bytes()
+    with TemporaryDirectory() as folder:
+        (save_vision if folder_of == "vision" else save_diffusion)(Path(folder))
+        return (Path(folder) / name).read_bytes()
 
 
 def original_layout() -> bytes:

@@ -36,19 +36,19 @@ from semcorr.transfer import export
 from semcorr.transfer.journal import Journal
 
 MEGAPIXELS = 2.0
-"""The limit that pictures are read under here: what a header may claim decides how much memory reading takes."""
+"""The limit for images here: the size that a header may declare decides how much memory reading takes."""
 
 
 def targets() -> list[Target]:
     """All readers."""
-    return [*_pictures_and_annotations(), *_benchmarks(), *_archives(), *_results(), *checkpoints()]
+    return [*_images_and_annotations(), *_benchmarks(), *_archives(), *_results(), *checkpoints()]
 
 
-def _pictures_and_annotations() -> list[Target]:
-    json_file = partial(Target, mutate=mutate.json_of, prepare=_pictures, file="file.json")
+def _images_and_annotations() -> list[Target]:
+    json_file = partial(Target, mutate=mutate.json_of, prepare=_write_images, file="file.json")
     load = partial(load_image, max_megapixels=MEGAPIXELS)
     return [
-        Target(name="images", seeds=corpus.images, mutate=mutate.png_of, file="picture", read=load, weight=3),
+        Target(name="images", seeds=corpus.images, mutate=mutate.png_of, file="image", read=load, weight=3),
         json_file(name="COCO", seeds=corpus.coco, read=_annotations),
         json_file(name="Label Studio", seeds=corpus.label_studio, read=partial(_both_ways, "label-studio"), weight=2),
         Target(
@@ -57,7 +57,7 @@ def _pictures_and_annotations() -> list[Target]:
             mutate=mutate.xml_of,
             file="file.xml",
             read=partial(_both_ways, "cvat"),
-            prepare=_pictures,
+            prepare=_write_images,
             weight=2,
         ),
         Target(
@@ -66,14 +66,14 @@ def _pictures_and_annotations() -> list[Target]:
             mutate=mutate.table_of,
             file="file.csv",
             read=partial(_both_ways, "csv"),
-            prepare=_pictures,
+            prepare=_write_images,
         ),
         json_file(name="key-points: found", seeds=lambda: corpus.coco()[:2], read=_score, prepare=_truth, weight=0.3),
     ]
 
 
 def _benchmarks() -> list[Target]:
-    found = [
+    benchmarks = [
         Target(
             name="SPair-71k: pair",
             seeds=corpus.spair_pair,
@@ -113,7 +113,7 @@ def _benchmarks() -> list[Target]:
             mutate=mutate.table_of,
             file="test_pairs_pf.csv",
             read=lambda path: _inside(pf_willow.load(path.parent)),
-            prepare=partial(_pictures, folder="cat"),
+            prepare=partial(_write_images, folder="cat"),
         ),
         Target(
             name="PF-WILLOW: .mat",
@@ -121,7 +121,7 @@ def _benchmarks() -> list[Target]:
             mutate=mutate.bytes_of,
             file="cat/a.mat",
             read=lambda path: _inside(pf_willow.load(path.parents[1])),
-            prepare=partial(_pictures, folder="cat"),
+            prepare=partial(_write_images, folder="cat"),
             weight=2,
         ),
         Target(
@@ -130,7 +130,7 @@ def _benchmarks() -> list[Target]:
             mutate=mutate.table_of,
             file="test_pairs.csv",
             read=lambda path: _inside(pf_pascal.load(path.parent)),
-            prepare=_pictures,
+            prepare=_write_images,
         ),
         Target(
             name="own: COCO",
@@ -138,7 +138,7 @@ def _benchmarks() -> list[Target]:
             mutate=mutate.json_of,
             file="file.json",
             read=lambda path: _inside(own.load(path)),
-            prepare=_pictures,
+            prepare=_write_images,
         ),
         Target(
             name="own: list",
@@ -152,7 +152,7 @@ def _benchmarks() -> list[Target]:
     tables = corpus.cub_tables()
     for name, seeds in tables.items():
         others = {other: content[0] for other, content in tables.items() if other != name}
-        found.append(
+        benchmarks.append(
             Target(
                 name=f"CUB: {Path(name).stem}",
                 seeds=lambda seeds=seeds: seeds,  # type: ignore[misc]
@@ -163,7 +163,7 @@ def _benchmarks() -> list[Target]:
                 weight=0.5,
             )
         )
-    return found
+    return benchmarks
 
 
 def _archives() -> list[Target]:
@@ -248,51 +248,51 @@ def _head() -> Sequence[bytes]:
         return ((Path(folder) / "transfer.json").read_bytes(),)
 
 
-def _pictures(place: Path, folder: str = ".") -> None:
+def _write_images(root: Path, folder: str = ".") -> None:
     for name in ("a.png", "b.png", "c.png"):
-        (place / folder).mkdir(parents=True, exist_ok=True)
-        PIL.Image.new("RGB", (12, 9), "green").save(place / folder / name)
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        PIL.Image.new("RGB", (12, 9), "green").save(root / folder / name)
         if folder == "cat" and name == "b.png":
-            (place / folder / "b.mat").write_bytes(corpus.willow_mat()[0])
+            (root / folder / "b.mat").write_bytes(corpus.willow_mat()[0])
 
 
-def _texts(files: dict[str, bytes], place: Path) -> None:
+def _texts(files: dict[str, bytes], root: Path) -> None:
     for name, content in files.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(content)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
 
 
-def _truth(place: Path) -> None:
-    _texts({"truth/truth.json": corpus.coco()[0]}, place)
+def _truth(root: Path) -> None:
+    _texts({"truth/truth.json": corpus.coco()[0]}, root)
 
 
-def _own(place: Path) -> None:
-    _pictures(place)
-    _texts({"file.json": corpus.coco()[0]}, place)
+def _own(root: Path) -> None:
+    _write_images(root)
+    _texts({"file.json": corpus.coco()[0]}, root)
 
 
-def _cub_folder(others: dict[str, bytes], place: Path) -> None:
-    _texts(others, place)
-    _pictures(place, "images/001.cat")
+def _cub_folder(others: dict[str, bytes], root: Path) -> None:
+    _texts(others, root)
+    _write_images(root, "images/001.cat")
 
 
 def _inside(dataset: Dataset) -> None:
-    _below(dataset.root, [picture.path for pair in dataset.pairs for picture in (pair.source, pair.target)])
+    _below(dataset.root, [image.path for pair in dataset.pairs for image in (pair.source, pair.target)])
 
 
 def _annotations(path: Path) -> None:
-    _below(path.parent, [picture.path for picture in read_annotations(path).images])
+    _below(path.parent, [image.path for image in read_annotations(path).images])
 
 
 def _both_ways(name: str, path: Path) -> None:
     """Read annotations, and write them again in the same format with something predicted for every object."""
     known = read_annotations(path)
-    _below(path.parent, [picture.path for picture in known.images])
+    _below(path.parent, [image.path for image in known.images])
     records = [
         TransferRecord(
-            file=picture.file,
-            path=picture.path,
-            size=picture.size or (12, 9),
+            file=image.file,
+            path=image.path,
+            size=image.size or (12, 9),
             objects=tuple(
                 PredictedObject(
                     category=one.category,
@@ -302,10 +302,10 @@ def _both_ways(name: str, path: Path) -> None:
                     box=one.box,
                     id=one.id,
                 )
-                for one in picture.instances
+                for one in image.instances
             ),
         )
-        for picture in known.images
+        for image in known.images
     ]
     with TemporaryDirectory() as folder:
         file = export.paths_of(Path(folder) / f"out{path.suffix}", (name,))[name]
@@ -315,7 +315,7 @@ def _both_ways(name: str, path: Path) -> None:
 def _below(root: Path, paths: Sequence[Path]) -> None:
     for path in paths:
         if not Path(os.path.normpath(path)).is_relative_to(root):
-            raise AssertionError(f"a picture outside of its folder: {path}")
+            raise AssertionError(f"an image outside of its folder: {path}")
 
 
 def _score(path: Path) -> None:
@@ -350,9 +350,9 @@ def _matches(path: Path) -> None:
 
 
 def _latent(path: Path) -> None:
-    found = CachedLatents(LatentCache(path.parent), path.parent, (4, 8, 8)).get(Crop(left=0, top=0, width=8, height=8))
-    if found is not None and (found.shape != (4, 8, 8) or found.dtype != torch.float32):
-        raise AssertionError(f"a latent of {found.dtype} {tuple(found.shape)}")
+    latent = CachedLatents(LatentCache(path.parent), path.parent, (4, 8, 8)).get(Crop(left=0, top=0, width=8, height=8))
+    if latent is not None and (latent.shape != (4, 8, 8) or latent.dtype != torch.float32):
+        raise AssertionError(f"a latent of {latent.dtype} {tuple(latent.shape)}")
 
 
 def _journal(path: Path) -> None:
