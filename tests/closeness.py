@@ -1,8 +1,8 @@
-"""Comparisons that hold on every processor, thread count and batch size: rounding may differ, and nothing else.
+"""Comparisons that hold on every processor, thread count and batch size: only rounding may differ.
 
-What is computed twice in the same shapes on the same machine is the same to the last bit, and is compared so. Anything
-else (another batch, another order, a part of a network, an independent computation) is compared here: numbers by their
-scale, peaks by their lead.
+Results of the same computation in the same shapes on the same machine are equal to the last bit, and are compared so.
+All others (another batch, another order, a part of a network, an independent computation) are compared here: numbers by
+their scale, peaks by their lead.
 """
 
 from typing import Any
@@ -40,16 +40,16 @@ def assert_same_peaks(
 ) -> None:
     """Peaks are equal where they lead by more than rounding; elsewhere each is a peak of the other map but for it.
 
-    Two maps that differ by at most ``d`` have the same peak where it leads by more than ``2 d``. Places between cells
+    Two maps that differ by at most ``d`` have the same peak where it leads by more than ``2 d``. Positions between cells
     are equal to a hundredth of a cell.
 
     Args:
-        points: peaks (..., 2) of ``maps`` as points of an image of ``size``.
-        other_points: the same of ``other_maps``.
-        maps: maps (..., height, width) that cover the image.
-        other_maps: the same maps, computed in another way.
+        points: Peaks (..., 2) of ``maps`` as points of an image of ``size``.
+        other_points: The same of ``other_maps``.
+        maps: Maps (..., height, width) that cover the image.
+        other_maps: The same maps, computed in another way.
         size: (width, height) of the image in pixels.
-        clear: the share of peaks that have to lead by so much: those, at least, are compared exactly.
+        clear: The share of peaks that must lead by so much and are compared exactly.
     """
     both = [as_array(one) for one in (points, other_points)]
     first, second = as_array(maps), as_array(other_maps)

@@ -1,4 +1,4 @@
-"""Set up for every test: shapes are checked as it runs, no network is reached, no user's cache is read."""
+"""Set up every test: shapes are checked at run time, no network is reached, no user's cache is read."""
 
 import atexit
 import os
@@ -8,11 +8,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# How long an example takes says more about the machine than about the code; and a run that is nobody's to look into
-# draws the same examples every time.
+# The duration of an example depends on the machine more than on the code; CI draws the same examples every time.
 hypothesis.settings.register_profile("semcorr", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("semcorr")
-# A mutant that fails is not looked into, and there are many.
+# Failing mutants are not examined, and there are many.
 _PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
 hypothesis.settings.register_profile("mutation", deadline=None, derandomize=True, max_examples=25, phases=_PHASES)
 
@@ -30,7 +29,7 @@ from jaxtyping import install_import_hook  # noqa: E402
 
 _HOOK = install_import_hook(["semcorr", "benchmarks", "tools.toy_model"], "runtime_types.checker")
 
-# torch.testing imports it when it first compares: here once, rather than in each of a thousand forks for mutants.
+# torch.testing imports it at its first comparison: here once, instead of in each of a thousand forks for mutants.
 import sympy  # noqa: E402, F401
 import torch  # noqa: E402
 
@@ -39,7 +38,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.fixture(scope="session", autouse=True)
 def _threads_of_a_worker() -> None:
-    """Several test processes share the cores, so one thread each, or as many as ``SEMCORR_TEST_THREADS`` says."""
+    """Test processes share the cores, so each gets one thread, or ``SEMCORR_TEST_THREADS``."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(int(os.environ.get("SEMCORR_TEST_THREADS", "1")))
 
@@ -58,7 +57,7 @@ def tiny_sd() -> Path:
 
 @pytest.fixture(scope="session")
 def photographs() -> Path:
-    """The folder of real photographs that ``SEMCORR_TEST_DATA`` names; without it the test is skipped."""
+    """The folder of photographs that ``SEMCORR_TEST_DATA`` names; without it the test is skipped."""
     root = os.environ.get("SEMCORR_TEST_DATA")
     if not root or not Path(root).is_dir():
         pytest.skip("SEMCORR_TEST_DATA does not name a folder")

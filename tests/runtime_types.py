@@ -2,5 +2,5 @@
 
 from beartype import BeartypeConf, beartype
 
-# An int is a float where one is asked for, as it is for static checkers (PEP 484, "the numeric tower").
+# An int is accepted as a float, as by static checkers (PEP 484, "the numeric tower").
 checker = beartype(conf=BeartypeConf(is_pep484_tower=True))

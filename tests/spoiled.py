@@ -1,4 +1,4 @@
-"""Checkpoints whose numbers give way: a layer too large for half precision, a weight that is NaN."""
+"""Damaged checkpoints: a layer that overflows in half precision, or a weight that is NaN."""
 
 import math
 import shutil
@@ -7,11 +7,11 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 HUGE = 1e6
-"""What makes a layer's output more than float16's 65504, and in float32 no problem where a normalisation follows."""
+"""A factor that makes a layer's output exceed float16's 65504, harmless in float32 if a normalisation follows."""
 
 
 def spoiled(folder: Path, to: Path, file: str, weight: str, factor: float | None = None) -> Path:
-    """Copy a checkpoint; multiply a weight by ``factor``, or make its first number NaN."""
+    """Copy a checkpoint; multiply a weight by ``factor``, or set its first value to NaN."""
     shutil.copytree(folder, to)
     weights = load_file(to / file)
     if factor is None:

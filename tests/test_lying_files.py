@@ -149,43 +149,43 @@ def test_a_record_whose_shapes_fit_is_read(record: Path) -> None:
 )
 def test_a_record_that_lies_is_refused(record: Path, changes: dict[str, Any], message: str) -> None:
     size = int.from_bytes(record.read_bytes()[:8], "little")
-    told = json.loads(record.read_bytes()[8 : 8 + size])["__metadata__"]
+    metadata = json.loads(record.read_bytes()[8 : 8 + size])["__metadata__"]
     tensors = load_file(record)
     for name, value in changes.items():
         if isinstance(value, torch.Tensor):
             tensors[name] = value
         elif name == "timesteps":
-            told[name] = json.dumps(value)
+            metadata[name] = json.dumps(value)
         else:
-            told["hyperparameters"] = json.dumps(json.loads(told["hyperparameters"]) | {name: value})
-    save_file(tensors, record, metadata=told)
+            metadata["hyperparameters"] = json.dumps(json.loads(metadata["hyperparameters"]) | {name: value})
+    save_file(tensors, record, metadata=metadata)
     with pytest.raises(QueryError, match=message):
         read_record(networks.model(), record)
 
 
 @pytest.mark.parametrize("latent", [torch.zeros(4, 8, 9), torch.zeros(4, 8, 8, dtype=torch.bfloat16)])
 def test_a_latent_of_another_shape_or_type_is_none(tmp_path: Path, latent: torch.Tensor) -> None:
-    crop, place = Crop(left=0, top=0, width=8, height=8), tmp_path / "0-0-8-8.safetensors"
+    crop, file = Crop(left=0, top=0, width=8, height=8), tmp_path / "0-0-8-8.safetensors"
     kept = CachedLatents(LatentCache(tmp_path), tmp_path, (4, 8, 8))
     kept.put(crop, torch.ones(4, 8, 8))
     assert kept.get(crop) is not None
-    save_file({"latent": latent}, place, metadata={"check": "0"})
+    save_file({"latent": latent}, file, metadata={"check": "0"})
     assert kept.get(crop) is None
 
 
 @pytest.mark.parametrize("kind", ["TGA", "PCX", "ICO", "PDF"])
 def test_other_decoders_of_pillow_are_not_asked(tmp_path: Path, kind: str) -> None:
-    PIL.Image.new("RGB", (32, 32), "red").save(tmp_path / "picture", format=kind)
+    PIL.Image.new("RGB", (32, 32), "red").save(tmp_path / "image", format=kind)
     with pytest.raises(ImageError, match="not an image file of a supported format"):
-        load_image(tmp_path / "picture")
+        load_image(tmp_path / "image")
 
 
 def test_avif_is_read_where_pillow_has_it(tmp_path: Path) -> None:
     if "AVIF" not in known_formats():
         pytest.skip("this Pillow has no AVIF")
     pixels = np.full((32, 32, 3), 200, dtype=np.uint8)
-    PIL.Image.fromarray(pixels).save(tmp_path / "picture.avif", format="AVIF")
-    assert np.abs(load_image(tmp_path / "picture.avif").pixels.astype(int) - 200).max() <= 2
+    PIL.Image.fromarray(pixels).save(tmp_path / "image.avif", format="AVIF")
+    assert np.abs(load_image(tmp_path / "image.avif").pixels.astype(int) - 200).max() <= 2
 
 
 @pytest.mark.parametrize("what", ["pipe", "device", "folder"])
@@ -211,6 +211,6 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, what: str) -> None:
     put(tmp_path / "willow" / "test_pairs_pf.csv")
     with pytest.raises(DatasetError):
         pf_willow.load(tmp_path / "willow")
-    put(tmp_path / "picture.png")
+    put(tmp_path / "image.png")
     with pytest.raises(ImageError):
-        load_image(tmp_path / "picture.png")
+        load_image(tmp_path / "image.png")

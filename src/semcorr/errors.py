@@ -74,7 +74,7 @@ class NumericsError(SemcorrError):
         return f"{self.what} {self.advice}"
 
     def at(self, position: str) -> "NumericsError":
-        """The same, with the step, crop or point that it happened at."""
+        """Return the same error with the step, crop or point at which it occurred."""
         return NumericsError(f"At {position}: {self.what}", self.advice, self.precision, self.layer)
 
 

@@ -1,4 +1,4 @@
-"""What every method's settings share: values that are checked, names that are checked, JSON there and back."""
+"""The base of every method's settings: checked names and values, conversion to and from JSON."""
 
 import dataclasses
 import re
@@ -26,9 +26,9 @@ Only readers of files accept them: :func:`current_names`. Neither Python nor the
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Base of a method's settings: a frozen dataclass whose annotations, pydantic's included, say what fits.
+    """Base of a method's settings: a frozen dataclass whose annotations, including pydantic's, constrain the values.
 
-    Two runs with equal settings do the same thing.
+    Two runs with equal settings give equal results.
     """
 
     def __post_init__(self) -> None:
@@ -44,22 +44,22 @@ class Settings:
         """Rebuild settings from :meth:`to_dict`; names of an earlier version are accepted.
 
         Raises:
-            SettingsError: an unknown name, a missing one without a default, or a value that does not fit.
+            SettingsError: A name is unknown, a setting without a default is missing, or a value does not fit.
         """
         checked = _checked(cls, {EARLIER_NAMES.get(name, name): value for name, value in values.items()})
         for field in dataclasses.fields(cls):
             if field.name not in checked and field.default is dataclasses.MISSING:
-                raise SettingsError(f"Setting {field.name!r} is missing: expected all that a method was run with.")
+                raise SettingsError(f"Setting {field.name!r} is missing: expected every setting of the method.")
         return cls(**checked)
 
 
 def override(settings: S, /, **changes: object) -> S:
     """Return ``settings`` with some values replaced.
 
-    Values are checked, and text is read as the command line gives it (``rounds="3"``).
+    Values are checked, and text is converted as from the command line (``rounds="3"``).
 
     Raises:
-        SettingsError: an unknown name (with the nearest known one), or a value that does not fit.
+        SettingsError: A name is unknown (the message has the nearest known one), or a value does not fit.
     """
     return dataclasses.replace(settings, **_checked(type(settings), changes))
 
@@ -88,15 +88,15 @@ def _adapters(kind: Any) -> dict[str, Any]:
 
 
 def _explain(name: str, value: object, error: ValidationError) -> str:
-    # A union reports one complaint for each of its members; all of them together say what would fit.
-    wanted = dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in error.errors())
-    choices = [one for text in wanted for one in re.findall(r"'([^']+)'", text)]
+    # A union reports one error per member; all of them together say what would fit.
+    expected = dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in error.errors())
+    choices = [choice for text in expected for choice in re.findall(r"'([^']+)'", text)]
     near = suggest(value, choices) if isinstance(value, str) else ""
-    return f"Setting {name!r}: expected {' or '.join(wanted)}, got {value!r}.{near}"
+    return f"Setting {name!r}: expected {' or '.join(expected)}, got {value!r}.{near}"
 
 
 def _checked(kind: type[Settings], values: Mapping[str, object]) -> dict[str, Any]:
-    """Return the values as their settings' types; refuse unknown names and values that do not fit."""
+    """Return the values converted to the types of their settings; refuse unknown names and values that do not fit."""
     hashable: Any = kind
     adapters, result = _adapters(hashable), {}
     for name, value in values.items():

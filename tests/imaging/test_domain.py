@@ -1,4 +1,4 @@
-"""Kinds of images are told apart: closed forms of the statistics, drawings, and images with a camera's grain."""
+"""Kinds of images are distinguished: closed forms of the statistics, drawings, and images with a camera's grain."""
 
 import numpy as np
 import PIL.Image
@@ -27,8 +27,8 @@ def drawings() -> Domain:
 
 
 def test_one_colour_is_flat() -> None:
-    found = statistics(load_image(np.full((64, 128, 3), 90, np.uint8)))
-    assert found == {"flat": 1.0, "flat elsewhere": 1.0, "soft": 0.0}
+    values = statistics(load_image(np.full((64, 128, 3), 90, np.uint8)))
+    assert values == {"flat": 1.0, "flat elsewhere": 1.0, "soft": 0.0}
 
 
 def test_statistics_by_hand() -> None:
@@ -38,16 +38,16 @@ def test_statistics_by_hand() -> None:
     """
     columns = np.concatenate([np.full(64, 200), np.arange(64) * 2])
     pixels = np.repeat(np.tile(columns, (128, 1))[..., None], 3, axis=2).astype(np.uint8)
-    found = statistics(load_image(pixels))
-    assert found["flat"] == 1 - 128 / (2 * 127 * 128)  # steps of 2 are flat; from 200 to 0 is an edge
-    assert found["soft"] == 0
+    values = statistics(load_image(pixels))
+    assert values["flat"] == 1 - 128 / (2 * 127 * 128)  # steps of 2 are flat; from 200 to 0 is an edge
+    assert values["soft"] == 0
     columns[64:] = np.arange(64) * 3
     pixels = np.repeat(np.tile(columns, (128, 1))[..., None], 3, axis=2).astype(np.uint8)
-    found = statistics(load_image(pixels))
-    assert found["flat"] == pytest.approx((127 * 128 + 63 * 128) / (2 * 127 * 128))
-    assert found["soft"] == pytest.approx(63 * 128 / (2 * 127 * 128))
+    values = statistics(load_image(pixels))
+    assert values["flat"] == pytest.approx((127 * 128 + 63 * 128) / (2 * 127 * 128))
+    assert values["soft"] == pytest.approx(63 * 128 / (2 * 127 * 128))
     # Elsewhere than 200's cell (192 to 207): 64 columns, 63 pairs across, 64 of 127 down.
-    assert found["flat elsewhere"] == pytest.approx(64 * 127 / (64 * 127 + 63 * 128))
+    assert values["flat elsewhere"] == pytest.approx(64 * 127 / (64 * 127 + 63 * 128))
 
 
 def test_larger_and_smaller_copies_are_of_one_kind() -> None:
@@ -93,8 +93,8 @@ def test_photographs_are_not_like_the_bundled_calibrations_drawings(photographs)
     from semcorr.matchers.wrappers.calibration import bundled, key_of
 
     matcher = load_matcher("dift", "toy", device="cpu", calibration="none")
-    found = bundled("dift", key_of("dift", matcher.identity()))
-    assert found is not None
-    assert found.domain is not None
+    calibration = bundled("dift", key_of("dift", matcher.identity()))
+    assert calibration is not None
+    assert calibration.domain is not None
     files = sorted((photographs / "pf-willow").rglob("*.png"))[::10]
-    assert not any(found.domain.contains(statistics(load_image(file))) for file in files)
+    assert not any(calibration.domain.contains(statistics(load_image(file))) for file in files)

@@ -16,10 +16,10 @@ def made(size: tuple[int, int] = (7, 5), step: int = 1, seed: int = 0) -> Flow:
     """A flow of noise with one unknown vector."""
     rng = np.random.default_rng(seed)
     points, index = grid_points(size, step)
-    found = points + rng.normal(size=points.shape)
-    found[1] = np.nan
+    targets = points + rng.normal(size=points.shape)
+    targets[1] = np.nan
     scores = rng.random(len(points))
-    return Flow.from_points(found, index, confidence=scores, source_size=size, target_size=(11, 3), step=step)
+    return Flow.from_points(targets, index, confidence=scores, source_size=size, target_size=(11, 3), step=step)
 
 
 def same(one: Flow, other: Flow) -> bool:
@@ -47,7 +47,7 @@ def test_a_mask_leaves_the_points_of_its_pixels() -> None:
     assert index.tolist() == [[0, 0], [1, 2]]
 
 
-def test_points_found_are_put_where_they_were_asked() -> None:
+def test_targets_are_put_at_their_grid_points() -> None:
     mask = np.zeros((4, 6), dtype=bool)
     mask[:, 3:] = True
     points, index = grid_points((6, 4), 2, mask)
@@ -206,8 +206,8 @@ def test_a_flo_file_of_the_wrong_length(tmp_path: Path, change: int, word: str) 
     path = made().save(tmp_path / "a.flo")
     data = path.read_bytes()
     path.write_bytes(data[:change] if change < 0 else data + bytes(change))
-    told = rf"too {word}: a flow of 7 x 5 pixels takes 292 bytes, and it has {292 + change}\."
-    with pytest.raises(FlowError, match=told):
+    message = rf"too {word}: a flow of 7 x 5 pixels takes 292 bytes, and it has {292 + change}\."
+    with pytest.raises(FlowError, match=message):
         Flow.load(path)
 
 
@@ -254,9 +254,9 @@ def test_a_flipped_byte_is_an_error_or_makes_no_difference(tmp_path: Path) -> No
     flow = made()
     path = flow.save(tmp_path / "a.npz")
     data, refused = path.read_bytes(), 0
-    for place in range(0, len(data), 7):
+    for index in range(0, len(data), 7):
         flipped = bytearray(data)
-        flipped[place] ^= 0xFF
+        flipped[index] ^= 0xFF
         path.write_bytes(bytes(flipped))
         try:
             loaded = Flow.load(path)
@@ -330,18 +330,18 @@ def test_a_failed_save_leaves_what_was_there(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.npz"]
 
 
-def test_a_file_that_claims_a_large_picture_is_an_error_before_its_grid_is_made(tmp_path: Path) -> None:
+def test_a_file_that_claims_a_large_image_is_an_error_before_its_grid_is_made(tmp_path: Path) -> None:
     path = made().save(tmp_path / "flow.npz")
     with np.load(path) as archive:
         fields = {name: archive[name] for name in archive.files}
-    for change, told in (
+    for change, message in (
         ({"source_size": np.array([10_000, 10_000])}, "a displacement of shape"),
         ({"displacement": fields["displacement"].astype("S8")}, "displacement of type"),
         ({"confidence": fields["confidence"].astype("U8")}, "confidence of type"),
         ({"target_size": np.array([2**40, 2**40])}, "claims"),
     ):
         np.savez(path, **(fields | change))
-        with pytest.raises(FlowError, match=told):
+        with pytest.raises(FlowError, match=message):
             Flow.load(path)
 
 

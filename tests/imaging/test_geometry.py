@@ -219,11 +219,11 @@ def test_a_crop_must_lie_in_the_image() -> None:
     assert Crop(19, 0, 11, 20).cut(image, 8).shape == (3, 8, 8)  # to the very edges
 
 
-@pytest.mark.parametrize("place", [(0, 0, 0, 5), (0, 0, 5, 0), (-1, 0, 5, 5), (0, -1, 5, 5)])
-def test_a_crop_has_pixels_and_starts_in_the_image(place: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize("edges", [(0, 0, 0, 5), (0, 0, 5, 0), (-1, 0, 5, 5), (0, -1, 5, 5)])
+def test_a_crop_has_pixels_and_starts_in_the_image(edges: tuple[int, int, int, int]) -> None:
     words = r"A crop starts at 0 or later and has at least one pixel each way, got Crop\(left=.*\)\."
     with pytest.raises(ValueError, match=f"^{words}$"):
-        Crop(*place)
+        Crop(*edges)
 
 
 # --- mirrors, grids, samples ------------------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ def test_a_canvas_is_in_the_precision_that_was_asked_for() -> None:
 
 
 def test_pasting_gives_the_mean_over_the_crops_that_cover_a_pixel():
-    """Two maps of three crops on a canvas of 8, enlarged pixel by pixel and put into their places by hand."""
+    """Two maps of three crops on a canvas of 8, enlarged pixel by pixel and pasted by hand."""
     crops = [Crop(left=0, top=0, width=5, height=6), Crop(left=3, top=2, width=5, height=6)]
     crops.append(Crop(left=1, top=1, width=3, height=4))
     maps = torch.rand(3, 2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -248,9 +248,9 @@ def test_pasting_gives_the_mean_over_the_crops_that_cover_a_pixel():
                 total[(index, *crop.slices)] += bilinear(pair[index].numpy(), crop.width, crop.height)
             covered[crop.slices] += 1
         expected = total / np.maximum(covered, 1)
-        found = pasted.mean(some[:count])
-        assert found.dtype == some.dtype
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-6 if some.dtype == torch.float32 else 1e-12)
+        mean = pasted.mean(some[:count])
+        assert mean.dtype == some.dtype
+        np.testing.assert_allclose(mean.numpy(), expected, atol=1e-6 if some.dtype == torch.float32 else 1e-12)
 
 
 @given(
@@ -282,20 +282,20 @@ def test_the_soft_peak_is_the_weighted_mean_of_a_window():
     values[0, 2, 3], values[0, 2, 4], values[0, 0, 6] = 2.0, 1.0, 1.9
     weights = {(x, y): np.exp(float(values[0, y, x]) / 0.5) for x in (2, 3, 4) for y in (1, 2, 3)}
     total = sum(weights.values())
-    expected = [sum(w * (place[axis] + 0.5) for place, w in weights.items()) / total for axis in (0, 1)]
+    expected = [sum(w * (cell[axis] + 0.5) for cell, w in weights.items()) / total for axis in (0, 1)]
     np.testing.assert_allclose(heatmaps.soft_peak(values, 1, 0.5)[0], expected, atol=1e-5)
 
 
 def test_a_cold_soft_peak_is_the_peak():
     values = torch.rand(4, 6, 5, generator=torch.Generator().manual_seed(0))
-    found = heatmaps.soft_peak(values.double(), 2, 1e-6)
-    assert found.dtype == torch.float32
-    np.testing.assert_allclose(found, heatmaps.peak(values), atol=1e-4)
-    np.testing.assert_allclose(heatmaps.soft_peak(values.reshape(2, 2, 6, 5), 2, 1e-6), found.reshape(2, 2, 2))
+    peaks = heatmaps.soft_peak(values.double(), 2, 1e-6)
+    assert peaks.dtype == torch.float32
+    np.testing.assert_allclose(peaks, heatmaps.peak(values), atol=1e-4)
+    np.testing.assert_allclose(heatmaps.soft_peak(values.reshape(2, 2, 6, 5), 2, 1e-6), peaks.reshape(2, 2, 2))
 
 
 def known_gaussians(grid: tuple[int, int], sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Places all over a grid of (columns, rows) but next to its edge, and a map of it around each."""
+    """Centres all over a grid of (columns, rows) but next to its edge, and a map of it around each."""
     generator = torch.Generator().manual_seed(0)
     centres = torch.rand(60, 2, generator=generator) * (torch.tensor(grid) - 4) + 2
     return centres, gaussian(centres, sigma, grid)
@@ -305,7 +305,7 @@ def known_gaussians(grid: tuple[int, int], sigma: float) -> tuple[torch.Tensor, 
 @pytest.mark.parametrize("sigma", [0.7, 1.0, 2.0])
 @pytest.mark.parametrize("grid", [(16, 16), (32, 32), (64, 64), (20, 12)])
 @pytest.mark.parametrize("enlarged", [1, 2, 3.7, 8])
-def test_a_known_peak_is_found_to_a_part_of_a_cell(
+def test_a_known_peak_is_located_to_a_fraction_of_a_cell(
     kind: heatmaps.Peak, within: float, sigma: float, grid: tuple[int, int], enlarged: float
 ) -> None:
     centres, maps = known_gaussians(grid, sigma)
@@ -323,20 +323,20 @@ def test_plateaus_of_repeated_cells_are_refined_as_the_cells_are(kind: heatmaps.
     centres, maps = known_gaussians((16, 12), 1.0)
     plain = heatmaps.find_peak(maps, kind)
     repeated = F.interpolate(maps[:, None], scale_factor=5, mode="nearest")[:, 0]
-    found = heatmaps.find_peak(repeated, kind, grid=(16, 12)) / 5
+    peaks = heatmaps.find_peak(repeated, kind, grid=(16, 12)) / 5
     # Antialiasing averages over neighbours, whose share is small and alike on both sides.
-    assert (found - plain).abs().max() < 0.05
-    assert (found - centres).abs().max() < 0.1
+    assert (peaks - plain).abs().max() < 0.05
+    assert (peaks - centres).abs().max() < 0.1
 
 
-def test_of_two_equal_neighbours_the_middle_is_found() -> None:
+def test_the_peak_of_two_equal_neighbours_is_between_them() -> None:
     maps = torch.zeros(2, 6, 8)
     maps[0, 2, 3:5] = 1.0
     maps[1, 2:4, 3] = 1.0
     for size in ((8, 6), (32, 24), (24, 18)):
         large = upsample(maps, size)
-        found = heatmaps.find_peak(large, "parabola", grid=(8, 6)) * torch.tensor([8 / size[0], 6 / size[1]])
-        torch.testing.assert_close(found, torch.tensor([[4.0, 2.5], [3.5, 3.0]]), atol=1e-3, rtol=0)
+        peaks = heatmaps.find_peak(large, "parabola", grid=(8, 6)) * torch.tensor([8 / size[0], 6 / size[1]])
+        torch.testing.assert_close(peaks, torch.tensor([[4.0, 2.5], [3.5, 3.0]]), atol=1e-3, rtol=0)
 
 
 @given(
@@ -357,14 +357,14 @@ def test_no_peak_is_outside_its_map(
 ) -> None:
     maps = torch.rand(2, 3, size[1], size[0], generator=torch.Generator().manual_seed(seed)) ** 8
     maps = torch.zeros_like(maps) if flat else maps
-    found = heatmaps.find_peak(maps, kind, grid=grid, window=window)
-    assert found.shape == (2, 3, 2)
-    assert found.dtype == torch.float32
-    assert ((found >= 0) & (found <= torch.tensor(size))).all()
+    peaks = heatmaps.find_peak(maps, kind, grid=grid, window=window)
+    assert peaks.shape == (2, 3, 2)
+    assert peaks.dtype == torch.float32
+    assert ((peaks >= 0) & (peaks <= torch.tensor(size))).all()
     # Next to the largest pixel's cell at most: no other peak is taken for it.
     cells = torch.tensor([max(1, size[0] / grid[0]), max(1, size[1] / grid[1])])
     reach = 2 + (window if kind == "soft" else 0)
-    assert ((found - peak(maps)).abs() <= reach * cells).all()
+    assert ((peaks - peak(maps)).abs() <= reach * cells).all()
 
 
 @pytest.mark.parametrize("kind", ["parabola", "soft"])
@@ -372,17 +372,17 @@ def test_a_peak_in_a_corner_stays_in_its_cell(kind: heatmaps.Peak) -> None:
     corners = torch.tensor([[0.2, 0.3], [9.8, 0.3], [0.2, 7.7], [9.8, 7.7]])
     maps = gaussian(corners, 1.0, (10, 8))
     for size in ((10, 8), (40, 32), (500, 400)):
-        found = heatmaps.find_peak(upsample(maps, size), kind, grid=(10, 8)) * torch.tensor([10 / size[0], 8 / size[1]])
-        assert (found - corners).abs().max() <= 0.5
-        assert ((found >= 0) & (found <= torch.tensor([10, 8]))).all()
+        peaks = heatmaps.find_peak(upsample(maps, size), kind, grid=(10, 8)) * torch.tensor([10 / size[0], 8 / size[1]])
+        assert (peaks - corners).abs().max() <= 0.5
+        assert ((peaks >= 0) & (peaks <= torch.tensor([10, 8]))).all()
 
 
 def test_the_scale_of_a_map_does_not_move_its_peak() -> None:
     _, maps = known_gaussians((16, 16), 1.0)
     for kind in ("cell", "parabola", "soft"):
-        found = heatmaps.find_peak(maps, kind)
-        torch.testing.assert_close(heatmaps.find_peak(1e-3 * maps + 5e-3, kind), found, atol=1e-2, rtol=0)
-        torch.testing.assert_close(heatmaps.find_peak(100 * maps, kind), found, atol=1e-2, rtol=0)
+        peaks = heatmaps.find_peak(maps, kind)
+        torch.testing.assert_close(heatmaps.find_peak(1e-3 * maps + 5e-3, kind), peaks, atol=1e-2, rtol=0)
+        torch.testing.assert_close(heatmaps.find_peak(100 * maps, kind), peaks, atol=1e-2, rtol=0)
 
 
 def test_a_soft_peak_does_not_depend_on_how_far_its_map_was_enlarged() -> None:
@@ -397,15 +397,15 @@ def test_another_cell_than_the_largest_is_refined_where_that_is_asked_for() -> N
     maps = (-((columns - 3.3) ** 2) - (rows - 2.6) ** 2).clamp(min=-2)[None].repeat(2, 1, 1)
     maps[:, 5, 7] = 9.0  # the largest
     at = torch.tensor([[3, 2], [7, 5]])
-    found = heatmaps.refine_peak(maps, at, "parabola")
-    torch.testing.assert_close(found, torch.tensor([[3.3, 2.6], [7.5, 5.5]]), atol=1e-5, rtol=0)
+    peaks = heatmaps.refine_peak(maps, at, "parabola")
+    torch.testing.assert_close(peaks, torch.tensor([[3.3, 2.6], [7.5, 5.5]]), atol=1e-5, rtol=0)
     assert heatmaps.refine_peak(maps, at, "cell").tolist() == [[3.5, 2.5], [7.5, 5.5]]
     cold = heatmaps.refine_peak(maps, at, "soft", temperature=1e-4)
     assert (cold - torch.tensor([[3.5, 2.5], [7.5, 5.5]])).abs().max() < 0.11  # to a step of a fifth of a cell
 
 
 @pytest.mark.parametrize("size", [(60, 40), (30, 40), (600, 400)])
-def test_the_second_peak_is_the_highest_place_away_from_the_first(size: tuple[int, int]) -> None:
+def test_the_second_peak_is_the_highest_pixel_away_from_the_first(size: tuple[int, int]) -> None:
     maps = torch.zeros(3, 40, 60)
     maps[:, 10, 10] = 2.0  # around it lies what is no second peak
     maps[:, 11, 11] = 1.9
@@ -416,10 +416,10 @@ def test_the_second_peak_is_the_highest_place_away_from_the_first(size: tuple[in
     torch.testing.assert_close(heatmaps.second_peak(3 * maps - 7, size), second)
 
 
-def test_away_is_a_part_of_the_pictures_longer_side() -> None:
+def test_away_is_a_fraction_of_the_images_longer_side() -> None:
     maps = torch.zeros(1, 10, 10)
     maps[0, 5, 0], maps[0, 5, 4] = 1.0, 0.5
-    # Four of ten columns are 0.4 of a wide picture, and 0.1 of one four times as high as wide.
+    # Four of ten columns are 0.4 of a wide image, and 0.1 of one four times as high as wide.
     assert heatmaps.second_peak(maps, (200, 100)).item() == pytest.approx(0.5)
     assert heatmaps.second_peak(maps, (100, 400)).item() == 0
     assert heatmaps.second_peak(maps, (100, 400), apart=0.05).item() == pytest.approx(0.5)
@@ -449,7 +449,7 @@ def test_everything_stays_on_its_device() -> None:
     maps = torch.zeros(3, 2, 6, 5, device="meta")
     canvas = CoverageMean((3, 2, 9, 9), device="meta")
     canvas.add(maps, Crop(0, 0, 9, 9))
-    found = [
+    tensors = [
         gaussian(torch.zeros(3, 2, device="meta"), 2.0, (5, 6)),
         fuse_mean(maps, (7, 7)),
         peak(maps),
@@ -463,4 +463,4 @@ def test_everything_stays_on_its_device() -> None:
         heatmaps.soft_peak(maps, 2, 0.5),
         heatmaps.second_peak(maps[0], (50, 60)),
     ]
-    assert {tensor.device.type for tensor in found} == {"meta"}
+    assert {tensor.device.type for tensor in tensors} == {"meta"}

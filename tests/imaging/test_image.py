@@ -16,7 +16,7 @@ from semcorr.imaging.geometry import check_points
 from semcorr.imaging.image import Image, load_image
 
 RNG = np.random.default_rng(7)
-PICTURE = RNG.integers(0, 256, (24, 40, 3), dtype=np.uint8)
+PIXELS = RNG.integers(0, 256, (24, 40, 3), dtype=np.uint8)
 
 
 def png(width: int, height: int, rows: bytes, *, depth: int = 8, colour: int = 2) -> bytes:
@@ -31,7 +31,7 @@ def png(width: int, height: int, rows: bytes, *, depth: int = 8, colour: int = 2
 
 def encoded(kind: str) -> bytes:
     buffer = io.BytesIO()
-    PIL.Image.fromarray(PICTURE).save(buffer, kind)
+    PIL.Image.fromarray(PIXELS).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -49,34 +49,34 @@ def test_the_same_content_is_the_same_image_however_it_comes(tmp_path: Path) -> 
         file,
         str(file),
         PIL.Image.open(file),
-        PICTURE,
-        PICTURE.astype(np.float64) / 255,
-        PICTURE.astype(np.uint16) * 257,
-        torch.from_numpy(PICTURE).permute(2, 0, 1),
-        torch.from_numpy(PICTURE).permute(2, 0, 1).float() / 255,
+        PIXELS,
+        PIXELS.astype(np.float64) / 255,
+        PIXELS.astype(np.uint16) * 257,
+        torch.from_numpy(PIXELS).permute(2, 0, 1),
+        torch.from_numpy(PIXELS).permute(2, 0, 1).float() / 255,
     ]
     images = [load_image(source) for source in sources]
     for image in images:
-        np.testing.assert_array_equal(image.pixels, PICTURE)
+        np.testing.assert_array_equal(image.pixels, PIXELS)
         assert image.size == (40, 24)
     assert len({image.sha256 for image in images}) == 1
     assert [image.name for image in images[:4]] == ["cat.png", "cat.png", "cat.png", "image"]
     assert load_image(images[0]) is images[0]
-    assert load_image(PICTURE, name="a cat").name == "a cat"
+    assert load_image(PIXELS, name="a cat").name == "a cat"
 
 
 def test_the_hash_depends_on_the_pixels_and_on_the_shape() -> None:
-    changed = PICTURE.copy()
+    changed = PIXELS.copy()
     changed[3, 5, 1] ^= 1
-    reshaped = PICTURE.reshape(40, 24, 3)
-    assert len({load_image(array).sha256 for array in (PICTURE, changed, reshaped)}) == 3
+    reshaped = PIXELS.reshape(40, 24, 3)
+    assert len({load_image(array).sha256 for array in (PIXELS, changed, reshaped)}) == 3
 
 
 def test_an_image_cannot_be_changed_through_the_array_it_came_from() -> None:
-    array = PICTURE.copy()
+    array = PIXELS.copy()
     image = load_image(array)
     array[:] = 0
-    np.testing.assert_array_equal(image.pixels, PICTURE)
+    np.testing.assert_array_equal(image.pixels, PIXELS)
     with pytest.raises(ValueError, match="read-only"):
         image.pixels[0, 0, 0] = 1
 
@@ -92,7 +92,7 @@ def test_tensors_there_and_back(pixels: np.ndarray) -> None:
 
 
 def test_grey_is_spread_over_the_channels() -> None:
-    grey = PICTURE[..., 0]
+    grey = PIXELS[..., 0]
     expected = np.stack([grey] * 3, axis=-1)
     for source in (grey, grey[..., None], torch.from_numpy(grey)[None], PIL.Image.fromarray(grey)):
         np.testing.assert_array_equal(load_image(source).pixels, expected)
@@ -100,10 +100,10 @@ def test_grey_is_spread_over_the_channels() -> None:
 
 
 def test_alpha_is_composited_on_white(tmp_path: Path) -> None:
-    alpha = RNG.integers(0, 256, PICTURE.shape[:2], dtype=np.uint8)
-    rgba = np.dstack([PICTURE, alpha])
+    alpha = RNG.integers(0, 256, PIXELS.shape[:2], dtype=np.uint8)
+    rgba = np.dstack([PIXELS, alpha])
     share = alpha[..., None] / 255
-    expected = PICTURE * share + 255 * (1 - share)
+    expected = PIXELS * share + 255 * (1 - share)
     PIL.Image.fromarray(rgba).save(tmp_path / "a.png")
     for source in (tmp_path / "a.png", rgba, torch.from_numpy(rgba).permute(2, 0, 1)):
         assert np.abs(load_image(source).pixels - expected).max() <= 1
@@ -151,7 +151,7 @@ def test_whole_numbers_beyond_sixteen_bits_are_refused() -> None:
         load_image(PIL.Image.fromarray(np.array([[0, 1], [2, 70000]], dtype=np.int32)))
 
 
-def test_float_pictures_are_from_zero_to_one() -> None:
+def test_float_images_are_from_zero_to_one() -> None:
     image = PIL.Image.fromarray(np.array([[0.0, 1.0], [0.5, 0.25]], dtype=np.float32))
     assert image.mode == "F"
     assert load_image(image).pixels[..., 0].tolist() == [[0, 255], [128, 64]]
@@ -159,7 +159,7 @@ def test_float_pictures_are_from_zero_to_one() -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK", "YCbCr", "HSV", "RGBa"])
 def test_other_modes_are_read(mode: str) -> None:
-    image = PIL.Image.fromarray(PICTURE)
+    image = PIL.Image.fromarray(PIXELS)
     image = image.convert("RGBA").convert("RGBa") if mode == "RGBa" else image.convert(mode)
     assert load_image(image).size == (40, 24)
 
@@ -206,7 +206,7 @@ def test_points_follow_what_a_person_sees(tmp_path: Path, orientation: int, suff
 
 
 def test_garbled_exif_is_ignored(tmp_path: Path) -> None:
-    PIL.Image.fromarray(PICTURE).save(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
+    PIL.Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
     assert load_image(tmp_path / "a.png").size == (40, 24)
 
 
@@ -334,7 +334,7 @@ def test_whatever_is_broken_in_a_file_the_error_is_ours(
 FILES = {kind: encoded(kind) for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP")}
 
 
-def test_a_program_that_draws_a_picture_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_draws_an_image_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import EpsImagePlugin
 
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was called"))
@@ -350,7 +350,7 @@ def test_what_pillow_warns_of_stays_here(tmp_path: Path, cut: int) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "x" * 50
     whole = io.BytesIO()
-    PIL.Image.fromarray(PICTURE).save(whole, format="TIFF", exif=exif)
+    PIL.Image.fromarray(PIXELS).save(whole, format="TIFF", exif=exif)
     path = tmp_path / "a.tif"
     path.write_bytes(whole.getvalue()[:cut])
     with pytest.raises(ImageError):

@@ -19,7 +19,7 @@ from semcorr.imaging.image_files import (
 from semcorr.keypoints.base import Annotations
 from semcorr.transfer.targets import select_targets
 
-PICTURE = PIL.Image.fromarray(np.random.default_rng(5).integers(0, 256, (16, 24, 3), dtype=np.uint8))
+IMAGE = PIL.Image.fromarray(np.random.default_rng(5).integers(0, 256, (16, 24, 3), dtype=np.uint8))
 ENDINGS = {
     "JPEG": ("jpg", "jpeg", "jpe", "jfif", "JPG", "Jpeg"),
     "PNG": ("png", "apng", "PNG"),
@@ -40,7 +40,7 @@ def test_every_ending_of_a_format_that_is_read_is_an_images(tmp_path: Path, kind
         pytest.skip(f"this build of Pillow has no {kind}")
     paths = [tmp_path / f"{number}.{ending}" for number, ending in enumerate(ENDINGS[kind])]
     for path in paths:
-        PICTURE.save(path, kind)
+        IMAGE.save(path, kind)
         assert load_image(path).size == (24, 16)
     assert image_files(tmp_path) == paths
     assert unread_images(tmp_path) == []
@@ -52,7 +52,7 @@ def test_every_ending_of_a_format_that_is_read_is_an_images(tmp_path: Path, kind
 @pytest.mark.parametrize("mode", ["1", "L"])
 def test_the_other_endings_of_portable_bitmaps(tmp_path: Path, mode: str) -> None:
     path = tmp_path / {"1": "a.pbm", "L": "a.pgm"}[mode]
-    PICTURE.convert(mode).save(path)
+    IMAGE.convert(mode).save(path)
     assert image_files(tmp_path) == [path]
     assert load_image(path).size == (24, 16)
 
@@ -80,10 +80,10 @@ def test_endings_of_formats_that_are_not_read_are_none_of_images() -> None:
         ("a.ico", "Export them as PNG"),
     ],
 )
-def test_what_looks_like_an_image_is_counted_and_named(tmp_path: Path, name: str, advice: str) -> None:
+def test_files_like_images_are_counted_and_named(tmp_path: Path, name: str, advice: str) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / name).write_bytes(b"whatever")
-    PICTURE.save(tmp_path / "b.png")
+    IMAGE.save(tmp_path / "b.png")
     (note,) = unread_messages_below([tmp_path])
     assert note.startswith(f"1 image with the suffix {Path(name).suffix.lower()} is not read: {name}. {advice}")
 
@@ -91,7 +91,7 @@ def test_what_looks_like_an_image_is_counted_and_named(tmp_path: Path, name: str
 @pytest.mark.parametrize("name", ["photo", "photo.jpg_large", "photo.jpg.1", "photo.jpeg~", "photo.JPG.part"])
 def test_images_by_content_with_no_ending_of_their_own(tmp_path: Path, name: str) -> None:
     for kind in ("JPEG", "PNG", "WEBP", "GIF"):
-        PICTURE.save(tmp_path / name, kind)
+        IMAGE.save(tmp_path / name, kind)
         (note,) = unread_messages_below([tmp_path])
         assert f"is not read: {name}. Give them the suffix of their format, such as .jpg." in note
 
@@ -99,7 +99,7 @@ def test_images_by_content_with_no_ending_of_their_own(tmp_path: Path, name: str
 def test_other_files_are_not_named(tmp_path: Path) -> None:
     for name in ("README", "notes.txt", "a.json", "a.png.json", "clip.mp4", ".hidden", "._a.heic"):
         (tmp_path / name).write_bytes(b"{}")
-    PICTURE.save(tmp_path / ".thumb.png")
+    IMAGE.save(tmp_path / ".thumb.png")
     assert unread_messages_below([tmp_path, tmp_path / "README", tmp_path / "missing"]) == []
     assert image_files(tmp_path) == []
 
@@ -119,7 +119,7 @@ def test_an_image_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_transfer_says_what_it_does_not_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "images").mkdir()
-    PICTURE.save(tmp_path / "images" / "a.png")
+    IMAGE.save(tmp_path / "images" / "a.png")
     for name in ("b.heic", "c.HEIC"):
         (tmp_path / "images" / name).write_bytes(b"whatever")
     (tmp_path / "a.csv").write_text("image,name,x,y,category\na.png,eye,3,4,bird\n")

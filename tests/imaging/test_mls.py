@@ -30,8 +30,8 @@ MAPS = {
 def test_a_map_of_the_kind_is_reproduced(kind: str, fitted: str):
     """What is fitted reproduces maps of its own kind and of the narrower ones."""
     shift = np.array([5.0, -9.0])
-    found = moving_least_squares(POINTS, CONTROLS, CONTROLS @ MAPS[fitted] + shift, kind=kind)
-    np.testing.assert_allclose(found, POINTS @ MAPS[fitted] + shift, atol=1e-9)
+    moved_points = moving_least_squares(POINTS, CONTROLS, CONTROLS @ MAPS[fitted] + shift, kind=kind)
+    np.testing.assert_allclose(moved_points, POINTS @ MAPS[fitted] + shift, atol=1e-9)
 
 
 def one_point(v: np.ndarray, p: np.ndarray, q: np.ndarray, kind: str, alpha: float, own: np.ndarray) -> np.ndarray:
@@ -61,8 +61,8 @@ def one_point(v: np.ndarray, p: np.ndarray, q: np.ndarray, kind: str, alpha: flo
 def test_it_is_the_weighted_least_squares_fit_of_every_point(kind: str, alpha: float):
     moved, own = CONTROLS + RNG.normal(0, 8, CONTROLS.shape), RNG.uniform(0.2, 2, len(CONTROLS))
     expected = [one_point(v, CONTROLS, moved, kind, alpha, own) for v in POINTS]
-    found = moving_least_squares(POINTS, CONTROLS, moved, kind=kind, alpha=alpha, weights=own)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    moved_points = moving_least_squares(POINTS, CONTROLS, moved, kind=kind, alpha=alpha, weights=own)
+    np.testing.assert_allclose(moved_points, expected, atol=1e-6)
 
 
 @given(
@@ -76,14 +76,14 @@ def test_controls_go_where_they_go(controls: np.ndarray, moved: np.ndarray, kind
 
 @pytest.mark.parametrize("kind", list(MAPS))
 def test_one_control_moves_everything(kind: str):
-    found = moving_least_squares(POINTS, np.array([[3.0, 4.0]]), np.array([[10.0, 2.0]]), kind=kind)
-    np.testing.assert_allclose(found, POINTS + np.array([7, -2]), atol=1e-9)
+    moved_points = moving_least_squares(POINTS, np.array([[3.0, 4.0]]), np.array([[10.0, 2.0]]), kind=kind)
+    np.testing.assert_allclose(moved_points, POINTS + np.array([7, -2]), atol=1e-9)
 
 
-def test_of_controls_on_a_line_a_similarity_is_told():
+def test_collinear_controls_fix_a_similarity():
     line = np.array([[0.0, 0], [1, 1], [5, 5]])
-    found = moving_least_squares(POINTS, line, line @ MAPS["similarity"])
-    np.testing.assert_allclose(found, POINTS @ MAPS["similarity"], atol=1e-7)
+    moved_points = moving_least_squares(POINTS, line, line @ MAPS["similarity"])
+    np.testing.assert_allclose(moved_points, POINTS @ MAPS["similarity"], atol=1e-7)
 
 
 def test_a_control_without_weight_is_not_there():
@@ -91,8 +91,8 @@ def test_a_control_without_weight_is_not_there():
     weights = np.ones(7)
     weights[[2, 5]] = 0
     rest = weights > 0
-    found = moving_least_squares(POINTS, CONTROLS, moved, weights=weights)
-    np.testing.assert_allclose(found, moving_least_squares(POINTS, CONTROLS[rest], moved[rest]), atol=1e-9)
+    moved_points = moving_least_squares(POINTS, CONTROLS, moved, weights=weights)
+    np.testing.assert_allclose(moved_points, moving_least_squares(POINTS, CONTROLS[rest], moved[rest]), atol=1e-9)
 
 
 def test_points_in_many_parts_are_the_same(monkeypatch: pytest.MonkeyPatch):
@@ -103,7 +103,7 @@ def test_points_in_many_parts_are_the_same(monkeypatch: pytest.MonkeyPatch):
     assert moving_least_squares(POINTS[:0], CONTROLS, moved).shape == (0, 2)
 
 
-def test_what_cannot_be_is_told():
+def test_impossible_arguments_are_refused():
     with pytest.raises(PointError, match=r"one or more controls.*got 0, 0 and 0"):
         moving_least_squares(POINTS, CONTROLS[:0], CONTROLS[:0])
     with pytest.raises(PointError, match="got 7, 6 and 7"):

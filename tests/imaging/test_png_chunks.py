@@ -123,7 +123,7 @@ def test_what_is_left_of_a_file_is_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [20, 40, 80, -1])
-def test_a_file_that_ends_early_is_told_as_before(tmp_path: Path, cut: int) -> None:
+def test_a_file_that_ends_early_is_refused_as_before(tmp_path: Path, cut: int) -> None:
     whole = png(ODD["a broken profile"])
     for content in (whole[:cut], whole[: len(whole) // 2]):
         stream = without_odd_chunks(io.BytesIO(content))

@@ -76,7 +76,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_smaller_size_kept():
         torch.empty(HUGE if len(rows) > 3 else 1, dtype=torch.uint8)
         return [row * row for row in rows]
 
-    done = list(in_batches(range(13), 13, work, stage="learn"))
+    done = list(in_batches(range(13), 13, work, stage="optimize"))
     assert tried == [13, 6, 3, 3, 3, 3, 1]
     assert [row for rows, _ in done for row in rows] == list(range(13))
     assert [value for _, values in done for value in values] == [row * row for row in range(13)]
@@ -86,8 +86,8 @@ def test_a_single_row_that_does_not_fit_is_an_error_with_advice():
     def work(rows: Sequence[int]) -> None:
         torch.empty(HUGE, dtype=torch.uint8)
 
-    with pytest.raises(OutOfMemoryError, match=r"stage 'learn' with a single row.*'resolution'") as caught:
-        list(in_batches(range(4), 4, work, stage="learn"))
+    with pytest.raises(OutOfMemoryError, match=r"stage 'optimize' with a single row.*'resolution'") as caught:
+        list(in_batches(range(4), 4, work, stage="optimize"))
     assert is_out_of_memory(caught.value.__cause__)
 
 
@@ -96,7 +96,7 @@ def test_other_errors_pass_through():
         torch.zeros(2) @ torch.zeros(3)
 
     with pytest.raises(RuntimeError, match=r"inconsistent tensor size|size mismatch"):
-        list(in_batches(range(4), 4, work, stage="learn"))
+        list(in_batches(range(4), 4, work, stage="optimize"))
 
 
 PROGRAM = """
@@ -138,7 +138,7 @@ except OutOfMemoryError as error:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits address space the Linux way")
 @pytest.mark.slow
-def test_learning_backs_off_under_a_real_limit_and_says_so_when_nothing_fits(tiny_sd: Path):
+def test_optimizing_backs_off_under_a_real_limit_and_says_so_when_nothing_fits(tiny_sd: Path):
     command = [sys.executable, "-c", PROGRAM, str(tiny_sd)]
     # On some processors torch's own backward pass dies, about once in twenty times, where an allocation in it fails
     # (a segmentation fault in _engine_run_backward). Nobody can catch that; what is tested here is what can be caught.
@@ -155,17 +155,17 @@ def test_learning_backs_off_under_a_real_limit_and_says_so_when_nothing_fits(tin
     assert second.startswith("refused: Memory ran out in stage")
 
 
-def test_what_nobody_answered_is_told_in_words():
+def test_an_allocation_error_gets_a_message():
     with pytest.raises(RuntimeError) as of_torch:
         torch.empty(HUGE, dtype=torch.uint8)
     assert out_of_memory_message(of_torch.value).startswith("Memory ran out (")
     assert "Use a machine with more free memory" in out_of_memory_message(MemoryError())
     assert out_of_memory_message(RuntimeError("shapes")) is None
-    assert out_of_memory_message(OutOfMemoryError("said already")) is None
+    assert out_of_memory_message(OutOfMemoryError("has a message already")) is None
 
 
 class Hungry(DiftMatcher):
-    """Wants more than any machine has for one picture."""
+    """Needs more memory than any machine has for one image."""
 
     def features(self, image, settings, progress=None):
         if image.sha256 == self.large:
@@ -201,21 +201,21 @@ def test_a_run_goes_on_where_memory_ran_out_for_one_pair(hungry: Hungry, tmp_pat
             return hungry
 
     dataset = Dataset(name="mine", split="test", threshold="image", root=tmp_path, pairs=pairs)
-    found = run(dataset, Loaded(method="dift"), tmp_path / "run")
-    assert [bool(record.error) for record in found.records] == [False, True, False]
-    assert found.records[1].error.startswith("Memory ran out")
+    result = run(dataset, Loaded(method="dift"), tmp_path / "run")
+    assert [bool(record.error) for record in result.records] == [False, True, False]
+    assert result.records[1].error.startswith("Memory ran out")
 
 
 def test_a_transfer_goes_on_where_memory_ran_out_for_one_target(hungry: Hungry, tmp_path: Path):
     paths = noises(tmp_path, 4)
     category = Category(id=1, name="cat", keypoints=("one",))
-    thing = Instance(category="cat", points=np.array([[5.0, 6.0]]), visibility=np.array([VISIBLE]))
-    picture = AnnotatedImage(file="0.png", path=paths[0], instances=(thing,))
-    known = Annotations(path=tmp_path / "a.json", categories={"cat": category}, images=(picture,))
+    instance = Instance(category="cat", points=np.array([[5.0, 6.0]]), visibility=np.array([VISIBLE]))
+    image = AnnotatedImage(file="0.png", path=paths[0], instances=(instance,))
+    known = Annotations(path=tmp_path / "a.json", categories={"cat": category}, images=(image,))
     hungry.large = load_image(paths[2]).sha256
-    found = transfer_annotations(known, paths[1:], matcher=hungry)
-    assert [record.error is None for record in found] == [True, False, True]
-    assert found.records[1].error.startswith("Memory ran out")
+    result = transfer_annotations(known, paths[1:], matcher=hungry)
+    assert [record.error is None for record in result] == [True, False, True]
+    assert result.records[1].error.startswith("Memory ran out")
 
 
 def test_the_command_says_in_words_that_memory_ran_out(capsys: pytest.CaptureFixture[str]):

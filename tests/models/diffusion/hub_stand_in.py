@@ -91,12 +91,12 @@ class HubStandIn:
                 if not self._known(repository, revision):
                     return
                 folder = hub.root / repository
-                found = [
+                files = [
                     {"rfilename": file.relative_to(folder).as_posix(), "size": file.stat().st_size}
                     for file in sorted(folder.rglob("*"))
                     if file.is_file()
                 ]
-                listing = {"id": repository, "sha": hub.commit(repository), "siblings": found}
+                listing = {"id": repository, "sha": hub.commit(repository), "siblings": files}
                 self._send(200, json.dumps(listing).encode(), {"Content-Type": "application/json"})
 
             def _file(self, repository: str, revision: str, name: str, body: bool) -> None:

@@ -95,7 +95,7 @@ def whole_unet_maps(model: DiffusionModel, noisy: Tensor, t: int, context: Tenso
 
     An independent computation: hooks catch what goes into each ``attn2``, whose own processor stays.
     """
-    found: dict[str, Tensor] = {}
+    maps: dict[str, Tensor] = {}
     hooks = []
 
     def catch(name: str) -> Any:
@@ -105,7 +105,7 @@ def whole_unet_maps(model: DiffusionModel, noisy: Tensor, t: int, context: Tenso
             query = torch.stack(attn.to_q(hidden).split(split, dim=-1), dim=1)
             key = torch.stack(attn.to_k(kwargs["encoder_hidden_states"]).split(split, dim=-1), dim=1)
             logits = torch.einsum("bhqd,bhtd->bhqt", query, key) / split**0.5
-            found[name] = torch.exp(logits - torch.logsumexp(logits, dim=-1, keepdim=True))
+            maps[name] = torch.exp(logits - torch.logsumexp(logits, dim=-1, keepdim=True))
 
         return hook
 
@@ -125,4 +125,4 @@ def whole_unet_maps(model: DiffusionModel, noisy: Tensor, t: int, context: Tenso
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return maps

@@ -77,10 +77,10 @@ def vae_name(weight: str, levels: int) -> str:
 def original_weights(unet: UNet2DConditionModel, vae: AutoencoderKL) -> dict[str, Tensor]:
     """All weights of both networks under their original names."""
     names = original_names(unet)
-    found = {f"model.diffusion_model.{unet_name(names, name)}": value for name, value in unet.state_dict().items()}
+    weights = {f"model.diffusion_model.{unet_name(names, name)}": value for name, value in unet.state_dict().items()}
     for name, value in vae.state_dict().items():
         # Attention was made of 1x1 convolutions.
         convolution = ".attentions." in name and name.endswith("weight") and value.ndim == 2
         renamed = vae_name(name, len(vae.config.block_out_channels))
-        found[f"first_stage_model.{renamed}"] = value[..., None, None] if convolution else value
-    return {name: value.contiguous() for name, value in found.items()}
+        weights[f"first_stage_model.{renamed}"] = value[..., None, None] if convolution else value
+    return {name: value.contiguous() for name, value in weights.items()}

@@ -19,9 +19,9 @@ def _maps_and_gradient(
 ) -> tuple[dict[str, Tensor], Tensor]:
     leaf = context.clone().requires_grad_()
     maps = model.attention(noisy, 140, leaf, model.select_layers(), gradient_checkpointing=checkpointing)
-    sum(found.square().sum() for found in maps.values()).backward()
+    sum(map_.square().sum() for map_ in maps.values()).backward()
     assert leaf.grad is not None
-    return {name: found.detach() for name, found in maps.items()}, leaf.grad
+    return {name: map_.detach() for name, map_ in maps.items()}, leaf.grad
 
 
 class _Runs:
@@ -57,7 +57,7 @@ class _MostBytes(TorchDispatchMode):
             storage = one.untyped_storage() if isinstance(one, Tensor) else None
             if storage is not None and storage.data_ptr() not in self._weights:
                 self._alive[storage.data_ptr()] = (StorageWeakRef(storage), storage.nbytes())
-        self._alive = {place: pair for place, pair in self._alive.items() if not pair[0].expired()}
+        self._alive = {address: pair for address, pair in self._alive.items() if not pair[0].expired()}
         self.most = max(self.most, sum(size for _, size in self._alive.values()))
         return result
 
@@ -108,22 +108,22 @@ def test_what_is_remembered_before_the_first_cross_attention_is_not_worked_out_a
             leaf = context.clone().requires_grad_()
             with memory.use((0, 1)):
                 maps = model.attention(noisy, 140, leaf, model.select_layers(), gradient_checkpointing=True)
-            sum(found.square().sum() for found in maps.values()).backward(retain_graph=True)
-            sum(found.square().sum() for found in maps.values()).backward()
+            sum(map_.square().sum() for map_ in maps.values()).backward(retain_graph=True)
+            sum(map_.square().sum() for map_ in maps.values()).backward()
             assert_close_to_scale(leaf.grad, 2 * expected)
     assert set(runs.rows.values()) == {2}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_the_bytes_told_are_those_that_a_row_takes(model: DiffusionModel, checkpointing: bool) -> None:
+def test_the_measured_bytes_are_those_that_a_row_takes(model: DiffusionModel, checkpointing: bool) -> None:
     size = (32, 32)
-    told = model.saved_bytes_per_row(model.select_layers(), latent_size=size, gradient_checkpointing=checkpointing)
+    measured = model.saved_bytes_per_row(model.select_layers(), latent_size=size, gradient_checkpointing=checkpointing)
     noisy, context = inputs(model, *size, batch=4)
     with _MostBytes(model) as bytes_:
         _maps_and_gradient(model, noisy, context, checkpointing)
     # What passes, and the gradients, come on top of what is kept.
-    assert 0.85 * 4 * told < bytes_.most < 1.35 * 4 * told
+    assert 0.85 * 4 * measured < bytes_.most < 1.35 * 4 * measured
 
 
 def test_fewer_bytes_are_kept(model: DiffusionModel) -> None:

@@ -32,10 +32,10 @@ def load(model, revision=None, prompt=None, cancel=False, **options):
         if cancel and done:
             raise KeyboardInterrupt
     try:
-        found = DiffusionModel.from_pretrained(model, revision=revision, device="cpu", progress=progress, **options)
-        text = None if prompt is None else list(found.encode_text([prompt]).shape)
-        return {"id": found.model_id, "revision": found.revision, "fingerprint": found.fingerprint,
-                "family": found.family, "text": text, "calls": calls}
+        network = DiffusionModel.from_pretrained(model, revision=revision, device="cpu", progress=progress, **options)
+        text = None if prompt is None else list(network.encode_text([prompt]).shape)
+        return {"id": network.model_id, "revision": network.revision, "fingerprint": network.fingerprint,
+                "family": network.family, "text": text, "calls": calls}
     except ModelError as error:
         return {"error": str(error)}
     except KeyboardInterrupt:
@@ -58,8 +58,8 @@ def client(address: str, cache: Path, *wishes: dict[str, Any], **environment: st
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+    results: list[dict[str, Any]] = json.loads(done.stdout)
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ TEXT = {"text_encoder/model.safetensors", "tokenizer/tokenizer.json"}
 
 
 @pytest.mark.slow
-def test_downloaded_once_found_again_and_refused_when_absent(repositories: Path, tmp_path: Path) -> None:
+def test_downloaded_once_read_from_the_cache_and_refused_when_absent(repositories: Path, tmp_path: Path) -> None:
     with HubStandIn(repositories) as hub:
         commit = hub.commit("tiny/sd")
         first, again, by_commit, prompted = client(
@@ -106,7 +106,7 @@ def test_downloaded_once_found_again_and_refused_when_absent(repositories: Path,
             {"model": "tiny/sd", "revision": commit},
             {"model": "tiny/sd", "prompt": "a cat"},
         )
-    # Each needed file once and nothing else of the repository; the text encoder when it was wanted.
+    # Each needed file once and nothing else of the repository; the text encoder when it was requested.
     assert sorted(hub.files_asked_for()) == sorted(NEEDED | TEXT)
     # One listing for the network and one for the text encoder: what is in the cache is not asked about.
     assert sum(request.startswith("GET /api/models/tiny/sd") for request in hub.requests) == 2
@@ -130,16 +130,16 @@ def test_downloaded_once_found_again_and_refused_when_absent(repositories: Path,
         {"model": "tiny/absent", "local_files_only": True},
         {"model": "tiny/sd", "revision": "v2"},
     )
-    for found in (first, again, by_commit, prompted, offline):
-        assert (found["id"], found["revision"], found["family"]) == ("tiny/sd", commit, "sd1")
-        assert found["fingerprint"] == first["fingerprint"]
-    for found, wanted, reason in (
+    for result in (first, again, by_commit, prompted, offline):
+        assert (result["id"], result["revision"], result["family"]) == ("tiny/sd", commit, "sd1")
+        assert result["fingerprint"] == first["fingerprint"]
+    for result, name, reason in (
         (absent, "tiny/absent", "ConnectError"),
         (forbidden, "tiny/absent", "no download was allowed (local_files_only)"),
         (other, "tiny/sd at revision v2", "ConnectError"),
     ):
-        looked_for, where, how = found["error"].splitlines()
-        assert looked_for == f"The checkpoint {wanted} is not on this machine and could not be downloaded."
+        what, where, how = result["error"].splitlines()
+        assert what == f"The checkpoint {name} is not on this machine and could not be downloaded."
         assert f"the cache {tmp_path}" in where
         assert hub.address in where
         assert reason in where

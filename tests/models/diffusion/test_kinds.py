@@ -206,14 +206,14 @@ def test_a_variant_is_said_and_can_be_chosen(folders: dict[str, Path], tmp_path:
     assert f"variant={variant!r} in Python" in message
     assert f"--variant {variant} on the command line" in message
     whole = DiffusionModel.from_pretrained(folders["sd1"], device="cpu")
-    for found in (
+    for loaded in (
         DiffusionModel.from_pretrained(copy, variant=variant, device="cpu"),
         DiffusionModel.from_pretrained(f"{copy}:{variant}", device="cpu"),
     ):
-        assert found.fingerprint == whole.fingerprint
+        assert loaded.fingerprint == whole.fingerprint
         # By this name a saved query, or a run, finds it again.
-        assert found.model_id == f"{copy}:{variant}"
-    assert found.encode_text(["a cat"]).shape == (1, 32, 128)
+        assert loaded.model_id == f"{copy}:{variant}"
+    assert loaded.encode_text(["a cat"]).shape == (1, 32, 128)
     matcher = load_matcher("dift", copy, variant=variant, device="cpu")
     assert matcher.identity()["model_id"] == f"{copy}:{variant}"
     assert "unet/ has no whole variant 'int8': there is " + variant in refusal(copy, variant="int8")
@@ -234,8 +234,8 @@ def test_variants_in_shards_and_shards_that_are_missing(folders: dict[str, Path]
     (copy / "unet" / WEIGHTS).unlink()
     make_unet("sd1").save_pretrained(copy / "unet", variant="bf16", max_shard_size="3MB")
     assert "there is only the variant bf16" in refusal(copy)
-    found = DiffusionModel.from_pretrained(copy, variant="bf16", device="cpu")
-    assert found.fingerprint == DiffusionModel.from_pretrained(folders["sd1"], device="cpu").fingerprint
+    loaded = DiffusionModel.from_pretrained(copy, variant="bf16", device="cpu")
+    assert loaded.fingerprint == DiffusionModel.from_pretrained(folders["sd1"], device="cpu").fingerprint
     shards = sorted((copy / "unet").glob("*-of-*.safetensors"))
     shards[0].unlink()
     message = refusal(copy)

@@ -28,7 +28,7 @@ def test_sdxl_names_its_transformer_blocks(models: dict[str, DiffusionModel]) ->
     assert [sum(layer.section == section for layer in layers) for section in ("down", "mid", "up")] == [24, 10, 36]
     assert layers[0].name == "down_blocks.1.attentions.0.transformer_blocks.0"
     assert {layer.scale for layer in layers} == {2, 4}
-    # The same three places as in the other families; more maps, because the attentions are deeper.
+    # The same three positions as in the other families; more maps, because the attentions are deeper.
     chosen = models["sdxl"].select_layers()
     assert len(chosen) == 31
     assert {layer.name.rsplit(".transformer_blocks", 1)[0] for layer in chosen} == {

@@ -93,9 +93,9 @@ def test_shards_and_half_precision_variants_are_the_same_model(folders: dict[str
     noisy, context = inputs(whole)
     layers = whole.select_layers()
     maps = [model.attention(noisy, 140, context, layers) for model in (whole, sharded, variant)]
-    for name, found in maps[0].items():
-        assert_close_to_scale(maps[1][name], found)
-        torch.testing.assert_close(maps[2][name], found, rtol=0.05, atol=1e-3)
+    for name, expected in maps[0].items():
+        assert_close_to_scale(maps[1][name], expected)
+        torch.testing.assert_close(maps[2][name], expected, rtol=0.05, atol=1e-3)
 
 
 def test_fingerprints_tell_models_apart(folders: dict[str, Path], copy: Path) -> None:
@@ -178,8 +178,8 @@ def test_the_names_of_the_first_releases_are_understood(folders: dict[str, Path]
     noisy, context = inputs(now)
     layers = now.select_layers()
     expected = now.attention(noisy, 140, context, layers)
-    for name, found in then.attention(noisy, 140, context, layers).items():
-        assert_close_to_scale(found, expected[name])
+    for name, actual in then.attention(noisy, 140, context, layers).items():
+        assert_close_to_scale(actual, expected[name])
     assert then.timestep(8) == 140
 
 
@@ -206,9 +206,9 @@ def test_pickles_are_never_read(copy: Path, tmp_path: Path, name: str) -> None:
 
 
 def test_files_of_other_kinds(tmp_path: Path) -> None:
-    picture = tmp_path / "cat.png"
-    picture.write_bytes(b"")
-    assert "is not a model: expected a folder or a .safetensors file" in refusal(picture)
+    image = tmp_path / "cat.png"
+    image.write_bytes(b"")
+    assert "is not a model: expected a folder or a .safetensors file" in refusal(image)
 
 
 @pytest.mark.parametrize("part", ["unet", "vae"])
@@ -273,23 +273,23 @@ def test_prompts_are_encoded_by_the_checkpoints_own_encoder(copy: Path, capfd: p
     model = load(add_text(copy))
     assert model.context_tokens == 32
     capfd.readouterr()
-    found = model.encode_text(["a cat with a red tail", ""])
+    context = model.encode_text(["a cat with a red tail", ""])
     assert capfd.readouterr() == ("", "")
-    assert found.shape == (2, 32, 128)
+    assert context.shape == (2, 32, 128)
     ids = build_tokenizer()(["a cat with a red tail", ""], padding="max_length", max_length=32, return_tensors="pt")
     encoder = CLIPTextModel.from_pretrained(copy / "text_encoder").eval()
-    assert_close_to_scale(found, encoder(ids["input_ids"]).last_hidden_state)
+    assert_close_to_scale(context, encoder(ids["input_ids"]).last_hidden_state)
 
 
 @torch.no_grad()
 def test_sdxl_puts_two_encoders_side_by_side(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = add_text(Path(shutil.copytree(folders["sdxl"], tmp_path / "sdxl")), sdxl=True)
-    found = load(folder).encode_text(["a cat"])
-    assert found.shape == (1, 32, 128 + 64)
+    context = load(folder).encode_text(["a cat"])
+    assert context.shape == (1, 32, 128 + 64)
     ids = build_tokenizer()(["a cat"], padding="max_length", max_length=32, return_tensors="pt")["input_ids"]
     second = CLIPTextModelWithProjection.from_pretrained(folder / "text_encoder_2").eval()
     expected = second(ids, output_hidden_states=True).hidden_states[-2]
-    assert_close_to_scale(found[..., 128:], expected)
+    assert_close_to_scale(context[..., 128:], expected)
 
 
 def test_a_checkpoint_without_a_text_encoder_says_so(copy: Path) -> None:

@@ -59,8 +59,8 @@ def test_a_file_gives_the_networks_of_its_folder(
     noisy, context = inputs(folder)
     layers = folder.select_layers()
     expected = folder.attention(noisy, 140, context, layers)
-    for name, found in single.attention(noisy, 140, context, layers).items():
-        assert_close_to_scale(found, expected[name])
+    for name, actual in single.attention(noisy, 140, context, layers).items():
+        assert_close_to_scale(actual, expected[name])
     images = torch.rand(1, 3, 64, 64)
     assert_close_to_scale(single.encode(images), folder.encode(images))
     torch.testing.assert_close(single.add_noise(noisy, noisy, 140), folder.add_noise(noisy, noisy, 140))

@@ -90,9 +90,9 @@ def test_half_precision_gives_nearly_the_same_maps_in_float32(
     noisy, context = inputs(half)
     layers = half.select_layers()
     exact = models[family].attention(noisy, 140, context, layers)
-    for name, found in half.attention(noisy, 140, context, layers).items():
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, exact[name], rtol=0.1, atol=2e-3 if dtype == "float16" else 2e-2)
+    for name, attention in half.attention(noisy, 140, context, layers).items():
+        assert attention.dtype == torch.float32
+        torch.testing.assert_close(attention, exact[name], rtol=0.1, atol=2e-3 if dtype == "float16" else 2e-2)
     images = torch.rand(1, 3, 64, 64)
     latents = half.encode(images)
     assert latents.dtype == torch.float32
@@ -104,7 +104,7 @@ def test_half_precision_has_gradients_in_float32(folders: dict[str, Path]) -> No
     noisy, context = inputs(half)
     context.requires_grad_()
     maps = half.attention(noisy, 140, context, half.select_layers())
-    sum((found**2).sum() for found in maps.values()).backward()
+    sum((map_**2).sum() for map_ in maps.values()).backward()
     assert context.grad is not None
     assert context.grad.dtype == torch.float32
     assert context.grad.abs().max() > 0
@@ -135,8 +135,8 @@ def test_maps_do_not_depend_on_what_the_network_predicts(folders: dict[str, Path
 def test_tokens_sum_to_one(model: DiffusionModel) -> None:
     noisy, context = inputs(model)
     maps = model.attention(noisy, 140, context, model.select_layers(), tokens=range(77))
-    for found in maps.values():
-        torch.testing.assert_close(found.sum(dim=2), torch.ones_like(found[:, :, 0]))
+    for attention in maps.values():
+        torch.testing.assert_close(attention.sum(dim=2), torch.ones_like(attention[:, :, 0]))
 
 
 @torch.no_grad()
@@ -145,11 +145,11 @@ def test_autocast_does_not_reach_the_scores(models: dict[str, DiffusionModel]) -
     noisy, context = inputs(model)
     layer = model.select_layers(["down/1:0"])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = model.attention(noisy, 140, context, layer)[layer[0].name]
-    assert found.dtype == torch.float32
+        attention = model.attention(noisy, 140, context, layer)[layer[0].name]
+    assert attention.dtype == torch.float32
     # Rounded queries and keys, but sums over all tokens that are exact in float32.
     expected = whole_unet_maps(model, noisy, 140, context)[layer[0].name][..., 1]
-    torch.testing.assert_close(found.flatten(2), expected, rtol=0.1, atol=1e-2)
+    torch.testing.assert_close(attention.flatten(2), expected, rtol=0.1, atol=1e-2)
 
 
 def test_rows_with_different_contexts_share_a_pass(model: DiffusionModel) -> None:
@@ -159,8 +159,8 @@ def test_rows_with_different_contexts_share_a_pass(model: DiffusionModel) -> Non
         together = model.attention(noisy, 140, context, layers)
         for row in range(3):
             alone = model.attention(noisy[[row]], 140, context[[row]], layers)
-            for name, found in alone.items():
-                assert_close_to_scale(found[0], together[name][row])
+            for name, attention in alone.items():
+                assert_close_to_scale(attention[0], together[name][row])
 
 
 def test_contexts_and_tokens_that_do_not_fit(models: dict[str, DiffusionModel]) -> None:

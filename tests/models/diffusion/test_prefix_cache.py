@@ -21,15 +21,15 @@ def _maps_and_gradient(
     else:
         with memory.use(keys):
             maps = model.attention(noisy, 140, leaf, layers)
-    sum(found.square().sum() for found in maps.values()).backward()
+    sum(map_.square().sum() for map_ in maps.values()).backward()
     assert leaf.grad is not None
-    return {name: found.detach() for name, found in maps.items()}, leaf.grad
+    return {name: map_.detach() for name, map_ in maps.items()}, leaf.grad
 
 
-def _agree(found: tuple[dict[str, Tensor], Tensor], expected: tuple[dict[str, Tensor], Tensor]) -> None:
+def _agree(actual: tuple[dict[str, Tensor], Tensor], expected: tuple[dict[str, Tensor], Tensor]) -> None:
     for name, maps in expected[0].items():
-        assert_close_to_scale(found[0][name], maps)
-    assert_close_to_scale(found[1], expected[1])
+        assert_close_to_scale(actual[0][name], maps)
+    assert_close_to_scale(actual[1], expected[1])
 
 
 class _Rows:

@@ -42,10 +42,10 @@ def test_every_layer_alone_equals_the_whole_network(model: DiffusionModel) -> No
     noisy, context = inputs(model)
     whole = whole_unet_maps(model, noisy, 140, context)
     for layer in model.layers:
-        found = model.attention(noisy, 140, context, (layer,))[layer.name]
-        assert found.shape == (2, layer.heads, 1, 16 // layer.scale, 16 // layer.scale)
-        assert_close_to_scale(found.flatten(2), whole[layer.name][..., 1])
-        assert found.std() > 1e-4  # else anything would be equal
+        attention = model.attention(noisy, 140, context, (layer,))[layer.name]
+        assert attention.shape == (2, layer.heads, 1, 16 // layer.scale, 16 // layer.scale)
+        assert_close_to_scale(attention.flatten(2), whole[layer.name][..., 1])
+        assert attention.std() > 1e-4  # else anything would be equal
 
 
 @torch.no_grad()
@@ -76,9 +76,9 @@ def test_gradients_to_the_context_equal_the_whole_networks(model: DiffusionModel
         leaf = context.clone().requires_grad_()
         if cut:
             maps = model.attention(noisy, 140, leaf, layers)
-            read = {name: found[:, :, 0].flatten(2) for name, found in maps.items()}
+            read = {name: map_[:, :, 0].flatten(2) for name, map_ in maps.items()}
         else:
-            read = {name: found[..., 1] for name, found in whole_unet_maps(model, noisy, 140, leaf).items()}
+            read = {name: map_[..., 1] for name, map_ in whole_unet_maps(model, noisy, 140, leaf).items()}
         sum((read[layer.name] * weights[layer.name]).sum() for layer in layers).backward()
         gradients.append(leaf.grad)
     assert gradients[0].abs().max() > 1e-3
@@ -115,7 +115,7 @@ def test_the_whole_network_is_not_touched(model: DiffusionModel) -> None:
     assert {name: id(value) for name, value in model.unet.attn_processors.items()} == processors
 
 
-def test_the_cut_network_shares_weights_and_records_only_what_is_wanted(model: DiffusionModel) -> None:
+def test_the_cut_network_shares_weights_and_records_only_the_requested_layers(model: DiffusionModel) -> None:
     layers = model.select_layers()
     view = trimmed_unet(model.unet, layers)
     own = {weight.data_ptr() for weight in model.unet.parameters()}
@@ -125,7 +125,7 @@ def test_the_cut_network_shares_weights_and_records_only_what_is_wanted(model: D
     assert {recorder.layer.name for recorder in recorders} == {layer.name for layer in layers}
     assert [recorder.layer for recorder in recorders if recorder.last] == [layers[-1]]
     assert all(isinstance(value, MapRecorder | AttnProcessor2_0) for value in processors.values())
-    # Nothing after the last wanted layer is left.
+    # Nothing after the last requested layer is left.
     assert len(view.up_blocks) == {"sd1": 3, "sd2": 3, "sdxl": 2}[model.family]
     assert (len(view.up_blocks[-1].attentions), view.up_blocks[-1].upsamplers) == (1, None)
 

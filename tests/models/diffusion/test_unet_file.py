@@ -31,16 +31,16 @@ def tuned(folders: dict[str, Path], tmp_path: Path) -> tuple[str, Path]:
 def test_the_files_unet_is_the_one_that_runs(tuned: tuple[str, Path], folders: dict[str, Path]) -> None:
     model, expected, base = (DiffusionModel.from_pretrained(one, device="cpu") for one in (*tuned, folders["sd2"]))
     noisy, context = inputs(model)
-    found = model.features(noisy, 100, context, 1)
-    assert_close_to_scale(found, expected.features(noisy, 100, context, 1))
-    assert not torch.allclose(found, base.features(noisy, 100, context, 1), rtol=0.01)
+    features = model.features(noisy, 100, context, 1)
+    assert_close_to_scale(features, expected.features(noisy, 100, context, 1))
+    assert not torch.allclose(features, base.features(noisy, 100, context, 1), rtol=0.01)
     assert model.model_id == tuned[0]
     assert len({model.fingerprint, expected.fingerprint, base.fingerprint}) == 3
     assert model.prediction_type == base.prediction_type
     assert not any(weight.requires_grad for weight in model.unet.parameters())
 
 
-def test_pictures_go_through_it_without_noise(tuned: tuple[str, Path]) -> None:
+def test_images_go_through_it_without_noise(tuned: tuple[str, Path]) -> None:
     matcher = DiftMatcher.from_pretrained(tuned[0], "clean", device="cpu", prompt=None, resolution=64, seed=3)
     assert (matcher.settings.noise, matcher.settings.samples) == ("none", 1)
     image = load_image(torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0)))
@@ -54,7 +54,7 @@ def test_half_precision_stays(tuned: tuple[str, Path]) -> None:
     assert {weight.dtype for weight in model.unet.parameters()} == {torch.bfloat16}
 
 
-def test_what_cannot_be_used_is_told(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_files_that_cannot_be_used_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     def refusal(file: Path) -> str:
         with pytest.raises(ModelError) as caught:
             DiffusionModel.from_pretrained(f"{folders['sd2']}+{file}", device="cpu")

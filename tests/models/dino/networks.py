@@ -66,7 +66,7 @@ def save_folder(folder: Path, kind: str, *, preprocessor: dict[str, Any] | None 
     return folder
 
 
-def picture(height: int, width: int, seed: int = 3) -> Tensor:
+def random_image(height: int, width: int, seed: int = 3) -> Tensor:
     return torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed))
 
 

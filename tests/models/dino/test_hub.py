@@ -22,8 +22,8 @@ from semcorr.models.dino import VisionModel
 def load(name):
     calls = []
     try:
-        found = VisionModel.from_pretrained(name, device="cpu", progress=lambda *step, **info: calls.append(step))
-        return {"id": found.model_id, "revision": found.revision, "kind": found.family, "calls": calls}
+        result = VisionModel.from_pretrained(name, device="cpu", progress=lambda *step, **info: calls.append(step))
+        return {"id": result.model_id, "revision": result.revision, "kind": result.family, "calls": calls}
     except ModelError as error:
         return {"error": str(error)}
 
@@ -40,8 +40,8 @@ def client(address: str, cache: Path, *names: str) -> list[dict[str, Any]]:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+    result: list[dict[str, Any]] = json.loads(done.stdout)
+    return result
 
 
 def test_what_is_needed_is_downloaded_once_and_pickles_never(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_what_is_needed_is_downloaded_once_and_pickles_never(tmp_path: Path) -> 
     assert first["calls"][0] == ["download", 0, sum(sizes)]
     assert first["calls"][-1] == ["download", sum(sizes), sum(sizes)]
     assert again["calls"] == []
-    for found in (first, again):
-        assert (found["id"], found["kind"], found["revision"]) == ("tiny/dino", "vit", hub.commit("tiny/dino"))
+    for result in (first, again):
+        assert (result["id"], result["kind"], result["revision"]) == ("tiny/dino", "vit", hub.commit("tiny/dino"))
     assert "tiny/pickled cannot be loaded: the weights are pickled (pytorch_model.bin)" in pickled["error"]
     assert "refs/pr/1" in pickled["error"]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import ResNetConfig, ResNetModel, ViTModel
 
 from closeness import assert_close_to_scale
-from models.dino.networks import KINDS, make_network, picture, save_folder
+from models.dino.networks import KINDS, make_network, random_image, save_folder
 from semcorr.errors import ModelError
 from semcorr.models.dino import VisionModel
 
@@ -62,15 +62,15 @@ def test_a_refusal_is_quiet_too(copy: Path, capfd: pytest.CaptureFixture[str]) -
 @torch.no_grad()
 def test_shards_half_precision_and_a_head_are_the_same_network(tmp_path: Path) -> None:
     network = make_network("vit")
-    expected = load(save_folder(tmp_path / "one", "vit")).features(picture(32, 32), resolution=32)
+    expected = load(save_folder(tmp_path / "one", "vit")).features(random_image(32, 32), resolution=32)
     network.save_pretrained(tmp_path / "shards", max_shard_size="40KB")
     assert len(list((tmp_path / "shards").glob("model-*.safetensors"))) > 1
-    assert_close_to_scale(load(tmp_path / "shards").features(picture(32, 32), resolution=32), expected)
+    assert_close_to_scale(load(tmp_path / "shards").features(random_image(32, 32), resolution=32), expected)
     assert load(tmp_path / "shards").fingerprint == load(tmp_path / "one").fingerprint
 
     network.half().save_pretrained(tmp_path / "half", variant="fp16")
     assert not (tmp_path / "half" / WEIGHTS).exists()
-    near = load(tmp_path / "half").features(picture(32, 32), resolution=32)
+    near = load(tmp_path / "half").features(random_image(32, 32), resolution=32)
     assert 0 < (near - expected).abs().max() < 0.05
 
     # A pooler or a head on top is nobody's business here.
@@ -78,7 +78,7 @@ def test_shards_half_precision_and_a_head_are_the_same_network(tmp_path: Path) -
     pooled.load_state_dict(make_network("vit").state_dict(), strict=False)
     pooled.save_pretrained(tmp_path / "pooled")
     assert any("pooler" in name for name in load_file(tmp_path / "pooled" / WEIGHTS))
-    assert_close_to_scale(load(tmp_path / "pooled").features(picture(32, 32), resolution=32), expected)
+    assert_close_to_scale(load(tmp_path / "pooled").features(random_image(32, 32), resolution=32), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,8 +87,8 @@ def test_a_checkpoints_wishes_for_what_is_returned_do_not_matter(
 ) -> None:
     folder = Path(shutil.copytree(vision_folders[kind], tmp_path / kind))
     change(folder / CONFIG, output_hidden_states=True, output_attentions=True, return_dict=False)
-    expected = load(vision_folders[kind]).features(picture(32, 32), layer=1, resolution=32)
-    assert_close_to_scale(load(folder).features(picture(32, 32), layer=1, resolution=32), expected)
+    expected = load(vision_folders[kind]).features(random_image(32, 32), layer=1, resolution=32)
+    assert_close_to_scale(load(folder).features(random_image(32, 32), layer=1, resolution=32), expected)
 
 
 def test_the_fingerprint_tells_networks_apart(copy: Path) -> None:
@@ -173,7 +173,7 @@ def test_colours_that_make_no_sense(copy: Path, file: str, entries: dict[str, An
     assert reason in message
 
 
-def test_networks_for_other_pictures_are_refused(tmp_path: Path) -> None:
+def test_networks_for_other_images_are_refused(tmp_path: Path) -> None:
     assert "takes 4 channels, expected the 3 of RGB" in refusal(save_folder(tmp_path / "a", "dinov2", num_channels=4))
     oblong = save_folder(tmp_path / "b", "dinov2", patch_size=[4, 8])
     assert "patch_size is" in refusal(oblong)
