@@ -40,8 +40,8 @@ def assert_same_peaks(
 ) -> None:
     """Peaks are equal where they lead by more than rounding; elsewhere each is a peak of the other map but for it.
 
-    Two maps that differ by at most ``d`` have the same peak where it leads by more than ``2 d``. Positions between cells
-    are equal to a hundredth of a cell.
+    Two maps that differ by at most ``d`` have the same peak where it leads by more than ``2 d``. Positions between
+    cells are equal to a hundredth of a cell.
 
     Args:
         points: Peaks (..., 2) of ``maps`` as points of an image of ``size``.
