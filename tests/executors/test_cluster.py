@@ -21,7 +21,7 @@ from executors.conftest import PAIRS, Nodes, evaluation, lines, ray_workers, res
 from executors.jobs import Deadly, Squares, Unloadable
 from semcorr.errors import RunError
 from semcorr.evaluation.runs.folder import read_run
-from semcorr.executors import spread
+from semcorr.executors import run_units
 from semcorr.toy.coco import ToyWorld, write_coco
 
 pytestmark = pytest.mark.slow
@@ -75,21 +75,21 @@ def killing(cluster: Nodes, folder: Path, at: Sequence[int], frozen: bool = Fals
 
 
 def test_every_unit_once_and_every_worker_starts_once(cluster: Nodes, tmp_path: Path) -> None:
-    found = list(spread(Squares(tmp_path, 0.1), range(30), ray=cluster.address))
+    found = list(run_units(Squares(tmp_path, 0.1), range(30), ray=cluster.address))
     assert sorted(found) == sorted([n**2 for n in range(30)] + [-(n**2) for n in range(30)])
     assert 1 <= len(list(tmp_path.glob("started-*"))) <= 3
 
 
 def test_errors_come_back_as_they_are(cluster: Nodes, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"^-5 is bad\.$"):
-        list(spread(Squares(tmp_path), [1, 2, -5], ray=cluster.address))
+        list(run_units(Squares(tmp_path), [1, 2, -5], ray=cluster.address))
     with pytest.raises(RunError, match=r"^There is no such model\.$"):
-        list(spread(Unloadable(), [1], ray=cluster.address))
+        list(run_units(Unloadable(), [1], ray=cluster.address))
 
 
 def test_a_unit_that_kills_its_workers_ends_the_work(cluster: Nodes) -> None:
     with pytest.raises(RunError, match=r"^5 workers of the Ray cluster were lost .* as they were to do a unit"):
-        list(spread(Deadly(), range(4), ray=cluster.address))
+        list(run_units(Deadly(), range(4), ray=cluster.address))
 
 
 def test_evaluation_that_loses_its_driver_workers_and_a_node(

@@ -13,14 +13,14 @@ import pytest
 
 from executors.jobs import Squares
 from semcorr.errors import RunError
-from semcorr.executors import spread
+from semcorr.executors import run_units
 from semcorr.executors.ray_driver import share
 
 
 @pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_told(ray: Any, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"^Expected a Ray cluster at '127\.0\.0\.1:1', got none"):
-        list(spread(Squares(tmp_path), [1], ray="127.0.0.1:1"))
+        list(run_units(Squares(tmp_path), [1], ray="127.0.0.1:1"))
 
 
 @pytest.mark.slow
@@ -43,7 +43,7 @@ def test_a_worker_a_gpu_on_a_cluster_with_a_token(ray: Any, tmp_path: Path, monk
     ):
         try:
             found = _as_soon_as_it_is_there(
-                address, head, lambda: spread(Squares(tmp_path, 1.0), range(12), ray=address)
+                address, head, lambda: run_units(Squares(tmp_path, 1.0), range(12), ray=address)
             )
         finally:
             head.terminate()

@@ -1,6 +1,6 @@
-"""Where work units run: in this process, in several, or on a Ray cluster. What is run says nothing about where."""
+"""Where units of work run: in this process, in several, or on a Ray cluster. A job does not depend on where."""
 
 from semcorr.executors.base import Job, in_this_process
-from semcorr.executors.spread import spread
+from semcorr.executors.run import run_units
 
-__all__ = ["Job", "in_this_process", "spread"]
+__all__ = ["Job", "in_this_process", "run_units"]

@@ -1,4 +1,4 @@
-"""What every way of running shares: a job that starts once where it runs, and then takes one unit after the other."""
+"""What all executors share: a job starts once in each process, and then takes one unit after the other."""
 
 import contextlib
 import multiprocessing
@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from semcorr.progress import Progress
 
 SECONDS_TO_END = 10.0
-"""How long a process has to end in order."""
+"""How long a process has to end by itself."""
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -23,19 +23,19 @@ _Result = TypeVar("_Result", covariant=True)
 
 @runtime_checkable
 class Job(Protocol[_Unit, _Result]):
-    """Something to do with many units. It is pickled, and should be small: models are loaded by :meth:`start`."""
+    """What to do with units. It is pickled, and should be small: models are loaded by :meth:`start`."""
 
     def start(self) -> Callable[[_Unit, Progress | None], Iterator[_Result]]:
-        """Load what is needed, once in each process; return what does a unit.
+        """Load what is needed, once in each process, and return the function that does a unit.
 
-        That is called with a unit and a progress callback that it must call every now and then: an exception from it
-        ends the work. It yields results as they are finished.
+        It is called with a unit and a progress callback, which it must call from time to time: an exception from the
+        callback ends the work. It yields results as they are finished.
         """
         ...
 
 
 class StoppedError(BaseException):
-    """Carries what a progress callback raised past handlers that make failures into records."""
+    """Carries an exception of a progress callback past handlers that turn failures into records."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Stoppable:
 def in_this_process(
     do: Callable[[Unit, Progress | None], Iterator[Result]], units: Sequence[Unit], progress: Progress | None
 ) -> Iterator[Result]:
-    """Do units one after the other, in order; what ``progress`` raises ends it and comes out as it is."""
+    """Run units in order; an exception of ``progress`` ends the work and is raised unchanged."""
     watch = None if progress is None else _Stoppable(progress)
     try:
         for unit in units:
@@ -62,10 +62,10 @@ def in_this_process(
 
 
 @contextlib.contextmanager
-def deaf_children() -> Iterator[None]:
-    """Processes that are started within do not hear Ctrl-C, which reaches all of a terminal's: the starter decides.
+def ignoring_interrupts() -> Iterator[None]:
+    """Processes that are started within ignore Ctrl-C, which reaches all of a terminal's: their parent decides.
 
-    The starter hears it when the ``with`` block ends.
+    The parent receives it when the ``with`` block ends.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -77,17 +77,17 @@ def deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def end_with_starter() -> None:
-    """Called in a process that was started for work, lest it outlive its starter and keep a model in memory."""
+def end_with_parent() -> None:
+    """Called in a worker process, lest it outlive its parent and keep a model in memory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_wait_for_starters_end, daemon=True).start()
+    threading.Thread(target=_wait_for_parents_end, daemon=True).start()
 
 
-def _wait_for_starters_end() -> None:
-    starter = multiprocessing.parent_process()
-    if starter is not None:
-        starter.join()
-        # Wherever it is: a line cut short is ignored. Ray takes it as a call to end its own processes first.
+def _wait_for_parents_end() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        # At any moment: a line cut short is ignored. On this signal Ray ends its own processes first.
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(SECONDS_TO_END)
         os._exit(1)

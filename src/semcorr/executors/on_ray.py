@@ -1,7 +1,7 @@
-"""A Ray cluster, or this machine as one: Ray places workers, watches over them, and carries units and results.
+"""A Ray cluster, or this machine as one: Ray schedules workers, watches over them, and carries units and results.
 
-Ray ends a process that talks to it, without a word, when that process's own node dies. So a process of its own does the
-talking (:mod:`semcorr.executors.ray_driver`), and this one says what became of it.
+Ray silently ends a process that is connected to it when that process's own node dies. So a separate process connects
+(:mod:`semcorr.executors.ray_driver`), and this one reports what became of it.
 """
 
 import multiprocessing
@@ -10,52 +10,52 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from semcorr.errors import RunError
-from semcorr.executors.base import SECONDS_TO_END, Job, Result, Unit, deaf_children
+from semcorr.executors.base import SECONDS_TO_END, Job, Result, Unit, ignoring_interrupts
 from semcorr.executors.ray_driver import drive
 
 
 def on_ray(
     job: Job[Unit, Result], units: Sequence[Unit], address: str, *, workers: int | None = None
 ) -> Iterator[Result]:
-    """Do units on a Ray cluster; yield results as they come, in whatever order, a unit's all together.
+    """Run units on a Ray cluster; yield results as they come, in any order, all results of a unit together.
 
-    A worker takes a GPU where the cluster has any; else a CPU or, with ``workers``, its share of them. It loads what
-    the job needs once. A unit whose worker or node is lost is done again by another. Files that the job reads and
-    writes must lie where every machine finds them under the same path.
+    A worker takes a GPU where the cluster has any; else a CPU or, with ``workers``, its share of them. It starts the
+    job once. A unit whose worker or node is lost is done again by another worker. Files that the job reads and writes
+    must have the same path on every machine.
 
     Args:
-        job: what to do; its code must be installed on every machine.
-        units: to be done.
+        job: What to do with each unit; its code must be installed on every machine.
+        units: The units.
         address: HOST:PORT of the cluster's head node, "auto" for the one that runs on this machine, or "local" to start
             one here that ends with this process.
-        workers: units that run at the same time; as many as the cluster has room for by default.
+        workers: Units that run at the same time; as many as the cluster has room for by default.
 
     Raises:
         SettingsError: Ray is not installed.
-        RunError: the cluster cannot be reached, is lost, or loses workers over and over again.
+        RunError: The cluster cannot be reached, is lost, or loses workers over and over again.
     """
     context = multiprocessing.get_context("spawn")
-    told, tell = context.Pipe(duplex=False)
-    driver = context.Process(target=drive, args=(job, units, address, workers, tell))
-    with deaf_children():
+    receiver, sender = context.Pipe(duplex=False)
+    driver = context.Process(target=drive, args=(job, units, address, workers, sender))
+    with ignoring_interrupts():
         driver.start()
-    tell.close()  # Now it ends with the driver.
+    sender.close()  # Now the pipe ends with the driver.
     try:
-        yield from _results(told, address)
+        yield from _results(receiver, address)
         driver.join(SECONDS_TO_END)
     finally:
         driver.terminate()  # Where it has not ended yet: Ray ends its own processes then.
         driver.join(SECONDS_TO_END)
         driver.kill()
         driver.join()
-        told.close()
+        receiver.close()
 
 
-def _results(told: Connection, address: str) -> Iterator[Any]:
-    """What the driver tells: the results of a unit, at the end None, or an error."""
+def _results(receiver: Connection, address: str) -> Iterator[Any]:
+    """Results from the driver, which sends those of a unit together, None at the end, or an error."""
     while True:
         try:
-            results = told.recv()
+            results = receiver.recv()
         except (EOFError, ConnectionError):
             raise RunError(
                 f"The Ray cluster {address!r} is lost: its head node, or Ray on this machine, has ended or cannot be "

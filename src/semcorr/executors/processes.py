@@ -13,15 +13,15 @@ from typing import Any
 import torch
 
 from semcorr.errors import RunError
-from semcorr.executors.base import Job, Result, StoppedError, Unit, deaf_children, end_with_starter
+from semcorr.executors.base import Job, Result, StoppedError, Unit, end_with_parent, ignoring_interrupts
 from semcorr.progress import Progress
 
 _AHEAD = 2
-"""Units handed over for every process: one that runs and one that waits."""
+"""Units submitted for each process: one that runs and one that waits."""
 
 
 def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) -> Iterator[Result]:
-    """Do units in ``workers`` processes; yield results as they come, in whatever order.
+    """Run units in ``workers`` processes; yield results as they come, in any order.
 
     The threads that PyTorch would use in this process (``OMP_NUM_THREADS``, or all cores) are divided among them.
 
@@ -29,30 +29,30 @@ def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) ->
     progress callback. When this process is killed, they end as well.
 
     Raises:
-        RunError: a process was killed, or could not start.
+        RunError: A process was killed, or could not start.
     """
     context = multiprocessing.get_context("spawn")
-    told: SimpleQueue[Result] = context.SimpleQueue()
+    results: SimpleQueue[Result] = context.SimpleQueue()
     watch = _UntilStopped(context.Event())
-    start = (job, watch, told, max(1, torch.get_num_threads() // workers))
+    start = (job, watch, results, max(1, torch.get_num_threads() // workers))
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=start) as pool:
         left = iter(units)
 
         def hand_over(count: int) -> set[Future[None]]:
-            with deaf_children():  # The pool starts processes as work comes.
+            with ignoring_interrupts():  # The pool starts processes as work comes.
                 return {pool.submit(_do, unit) for unit in islice(left, count)}
 
         waiting = hand_over(_AHEAD * workers)
         try:
             while waiting:
                 ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                while not told.empty():
-                    yield told.get()
+                while not results.empty():
+                    yield results.get()
                 for future in ready:
                     future.result()
                 waiting |= hand_over(len(ready))
-            while not told.empty():
-                yield told.get()
+            while not results.empty():
+                yield results.get()
         except BrokenProcessPool as error:
             raise RunError(
                 "A worker process was killed, or could not start: memory may have run out. What is finished is kept; "
@@ -63,14 +63,14 @@ def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) ->
             waiting = {future for future in waiting if not future.cancel()}
             while waiting:
                 _, waiting = wait(waiting, timeout=0.2)
-                while not told.empty():  # lest a process wait for ever to be rid of a result
-                    told.get()
+                while not results.empty():  # lest a process wait for ever to hand over a result
+                    results.get()
             raise
 
 
 @dataclass(frozen=True)
 class _UntilStopped:
-    """In a worker process, called as work goes on: ends it when the run is stopped."""
+    """The progress callback of a worker process: ends the work when the run is stopped."""
 
     stop: Event
 
@@ -81,29 +81,29 @@ class _UntilStopped:
 
 @dataclass
 class _Process:
-    """In a worker process: what its tasks share. ``do`` is there once the job has started, with the first of them."""
+    """What the tasks of a worker process share; ``do`` is set when the job starts, with the first task."""
 
     job: Job[Any, Any]
     watch: _UntilStopped
-    told: "SimpleQueue[Any]"
+    results: "SimpleQueue[Any]"
     do: Callable[[Any, Progress | None], Iterator[Any]] | None = None
 
 
 _PROCESS: list[_Process] = []
-"""In a worker process: what its initializer left for its tasks. A process pool has no other place for it."""
+"""Set by the initializer of a worker process, for its tasks: a process pool has no other way to pass it on."""
 
 
-def _start(job: Job[Any, Any], watch: _UntilStopped, told: "SimpleQueue[Any]", threads: int) -> None:
-    end_with_starter()
+def _start(job: Job[Any, Any], watch: _UntilStopped, results: "SimpleQueue[Any]", threads: int) -> None:
+    end_with_parent()
     torch.set_num_threads(threads)
-    _PROCESS.append(_Process(job, watch, told))
+    _PROCESS.append(_Process(job, watch, results))
 
 
 def _do(unit: Any) -> None:
-    here = _PROCESS[-1]
-    if here.do is None:
-        here.do = here.job.start()
-    here.watch("unit", 0, 0)
-    for result in here.do(unit, here.watch):
-        here.watch("unit", 0, 0)
-        here.told.put(result)
+    process = _PROCESS[-1]
+    if process.do is None:
+        process.do = process.job.start()
+    process.watch("unit", 0, 0)
+    for result in process.do(unit, process.watch):
+        process.watch("unit", 0, 0)
+        process.results.put(result)

@@ -1,4 +1,4 @@
-"""The process that talks to Ray: it hands units to workers, each an actor, and their results to its starter."""
+"""The process that is connected to Ray: it passes units to workers, each an actor, and their results to its parent."""
 
 import os
 import pickle
@@ -13,57 +13,57 @@ from typing import Any
 import torch
 
 from semcorr.errors import RunError, SettingsError
-from semcorr.executors.base import Job, end_with_starter
+from semcorr.executors.base import Job, end_with_parent
 from semcorr.progress import Progress
 
 LOCAL = "local"
 _SECONDS_TO_ANSWER = 10.0
 _SECONDS_WITHOUT_ROOM = 600.0
 """How long a cluster may have no room for any worker, as while its nodes start or come back."""
-_SECONDS_BETWEEN_LOOKS = 1.0
-"""How often it is asked what there is room for."""
+_SECONDS_BETWEEN_CHECKS = 1.0
+"""How often it is checked how many workers there is room for."""
 _TRIES = 5
-"""How many workers a unit may lose before it is taken for what kills them; so may starting, all workers together."""
+"""How many workers a unit may lose before it is taken to kill them; the same for starting, of all workers together."""
 
 
-def drive(job: Job[Any, Any], units: Sequence[Any], address: str, workers: int | None, tell: Connection) -> None:
-    """Do units on a cluster (:func:`semcorr.executors.on_ray.on_ray`); tell each one's results, and None at the end.
+def drive(job: Job[Any, Any], units: Sequence[Any], address: str, workers: int | None, sender: Connection) -> None:
+    """Run units on a cluster (:func:`semcorr.executors.on_ray.on_ray`); send the results of each, and None at the end.
 
-    An error is told and ends it.
+    An error is sent, too, and ends the process.
     """
-    end_with_starter()
+    end_with_parent()
     try:
         ray = _ray(address)
         _silence()
         _connect(ray, address)
         for results in _Pool(ray, job, units, workers).results():
-            tell.send(results)
-        tell.send(None)
-    except Exception as error:  # whatever it is, the starter raises it
-        tell.send(_picklable(error))
+            sender.send(results)
+        sender.send(None)
+    except Exception as error:  # whatever it is, the parent raises it
+        sender.send(_picklable(error))
 
 
 class Worker:
-    """An actor. It does one unit after the other with what the job started."""
+    """An actor, which does one unit after the other."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._do: Callable[[Any, Progress | None], Iterator[Any]] | None = None
 
     def start(self, job: Job[Any, Any]) -> None:
-        """Load what the job needs."""
+        """Start the job."""
         torch.set_num_threads(self._threads)
         self._do = job.start()
 
     def do(self, unit: Any) -> list[Any]:
-        """All results of a unit."""
+        """Do a unit, and return all its results."""
         if self._do is None:
             raise RunError("Expected a worker that has started, got one that has not.")
         return list(self._do(unit, None))
 
 
 class _Pool:
-    """Workers on a cluster, as many as there is room for, and who does what."""
+    """The workers on a cluster, as many as there is room for, and what each of them does."""
 
     def __init__(self, ray: Any, job: Job[Any, Any], units: Sequence[Any], workers: int | None) -> None:
         self._ray, self._job, self._units = ray, ray.put(job), units
@@ -75,10 +75,10 @@ class _Pool:
         self._running: dict[Any, tuple[Any, int]] = {}
         self._idle: list[Any] = []
         self._failed_starts = self._widest = 0
-        self._had_room = self._looked = time.monotonic() - _SECONDS_BETWEEN_LOOKS
+        self._had_room = self._checked = time.monotonic() - _SECONDS_BETWEEN_CHECKS
 
     def results(self) -> Iterator[list[Any]]:
-        """The results of each unit, as units are finished."""
+        """Yield the results of each unit as it is finished."""
         while self._left or self._running:
             self._start_workers()
             while self._idle and self._left:
@@ -94,9 +94,9 @@ class _Pool:
     def _start_workers(self) -> None:
         """Ask Ray for as many workers as there is room for now: lost ones are replaced, new nodes are used."""
         now = time.monotonic()
-        if now - self._looked < _SECONDS_BETWEEN_LOOKS:
+        if now - self._checked < _SECONDS_BETWEEN_CHECKS:
             return
-        self._looked = now
+        self._checked = now
         here = len(self._idle) + len(self._running) + len(self._starting)
         room = self._slots()
         self._widest = max(self._widest, room)
@@ -134,7 +134,7 @@ class _Pool:
             self._idle.append(worker)
 
     def _finished(self, reference: Any) -> list[Any] | None:
-        """A unit's results; None if its worker is lost: another will do it."""
+        """A unit's results; None if its worker is lost, and another will do it."""
         worker, number = self._running.pop(reference)
         try:
             results = self._get(reference)
@@ -148,7 +148,7 @@ class _Pool:
         return results
 
     def _get(self, reference: Any) -> Any:
-        """What a worker gave back; what it raised is raised here."""
+        """What a worker returned; what it raised is raised here."""
         errors = self._ray.exceptions
         try:
             return self._ray.get(reference)
@@ -159,7 +159,7 @@ class _Pool:
 
 
 class _LostError(Exception):
-    """A worker, its node, or what it gave back is lost."""
+    """A worker, its node, or its result is lost."""
 
 
 def _lost(doing: str, error: _LostError) -> RunError:
@@ -171,13 +171,13 @@ def _lost(doing: str, error: _LostError) -> RunError:
 
 
 def share(cpus: Sequence[int], workers: int) -> int:
-    """CPUs for each of so many workers, such that all fit onto nodes of ``cpus`` and each fits onto any of them."""
+    """The CPUs of each of ``workers``, such that all fit onto nodes of ``cpus`` and each fits onto any of them."""
     least = min((count for count in cpus if count), default=1)
     return next((each for each in range(least, 1, -1) if sum(count // each for count in cpus) >= workers), 1)
 
 
 def node_cpus(node: dict[str, Any]) -> int:
-    """Of what ``ray.nodes()`` says of one."""
+    """The CPUs of a node, an entry of ``ray.nodes()``."""
     return int(node["Resources"].get("CPU", 0))
 
 
@@ -193,19 +193,19 @@ def _connect(ray: Any, address: str) -> None:
             # Ray itself would try for minutes.
             socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
-    except Exception as error:  # Ray raises a bare one where its own processes start too slowly.
+    except Exception as error:  # Ray raises a bare Exception where its own processes start too slowly.
         raise RunError(
             f"Expected a Ray cluster at {address!r}, got none: {error}. Start one with `ray start --head` and name its "
-            "HOST:PORT, or use --ray local. A cluster with a token wants the same one here, as ~/.ray/auth_token."
+            "HOST:PORT, or use --ray local. A cluster with a token needs the same one here, as ~/.ray/auth_token."
         ) from error
 
 
 def _ray(address: str) -> Any:
-    # Ray reports to its makers and changes its mind about GPUs unless it is told otherwise before it is imported.
+    # Before Ray is imported: it reports usage to its makers, and hides GPUs from workers without one, by default.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address != LOCAL and _has_token():
-        # `ray start` asks for a token where there is one; who connects has to say that there is.
+        # `ray start` requires a token where there is one; a client has to say that it has one.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
@@ -215,13 +215,13 @@ def _ray(address: str) -> Any:
 
 
 def _has_token() -> bool:
-    """Where Ray looks for the token of its clusters."""
+    """Whether there is a token where Ray reads that of its clusters."""
     named = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
     return named or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _silence() -> None:
-    """Ray's words, some of them on standard output, where results belong. Its log files have them as well."""
+    """Discard Ray's messages, some of them on standard output, where results belong. Its log files have them too."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
@@ -231,6 +231,6 @@ def _silence() -> None:
 def _picklable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301  # what was just made
-    except Exception:  # whatever its makers forgot
+    except Exception:  # whatever is wrong with it
         return RunError(f"{type(error).__name__}: {error}")
     return error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semcorr.errors import ImageError
-from semcorr.executors import spread
+from semcorr.executors import run_units
 from semcorr.imaging.image import load_image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Matches, Query
@@ -32,7 +32,7 @@ class RemoteLocator:
     Attributes:
         spec: What to match with.
         query: File of the query.
-        workers: Number of processes; see :func:`semcorr.executors.spread`.
+        workers: Number of processes; see :func:`semcorr.executors.run_units`.
         ray: Address of a Ray cluster; see there.
     """
 
@@ -55,7 +55,7 @@ class RemoteLocator:
         """Yield the matches in each target, or its error, in order, each once all before it are done."""
         waiting: dict[int, Matches | ImageError] = {}
         done = 0
-        results = spread(self, list(enumerate(targets)), workers=self.workers, ray=self.ray)
+        results = run_units(self, list(enumerate(targets)), workers=self.workers, ray=self.ray)
         for count, (number, matches) in enumerate(results, start=1):
             if progress:
                 progress("locate", count, len(targets))

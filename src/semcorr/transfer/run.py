@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from semcorr.errors import TransferError
-from semcorr.executors import in_this_process, spread
+from semcorr.executors import in_this_process, run_units
 from semcorr.imaging.image_files import unread_messages_below
 from semcorr.keypoints.base import Annotations
 from semcorr.keypoints.predictions import TransferRecord, calibration_of
@@ -388,7 +388,7 @@ def predict(
     if job is None:
         records = in_this_process(transferrer.do, targets, progress)
     else:
-        records = spread(job, targets, workers=workers, ray=ray, started=transferrer.do, progress=progress)
+        records = run_units(job, targets, workers=workers, ray=ray, started=transferrer.do, progress=progress)
     for number, record in enumerate(records, start=before + 1):
         yield record
         if progress is not None:

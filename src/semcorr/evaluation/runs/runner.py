@@ -14,16 +14,17 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
-from semcorr.errors import ImageError, QueryError, RunError, SemcorrError
+from semcorr.errors import ImageError, RunError, SemcorrError
 from semcorr.evaluation.baselines import BASELINES, guessed
 from semcorr.evaluation.runs import folder as run_folder
 from semcorr.evaluation.runs.records import UNUSED, PairRecord, Run
 from semcorr.evaluation.runs.units import Unit, units_of
-from semcorr.executors import spread
+from semcorr.executors import run_units
 from semcorr.imaging.domain import statistics
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.declared_size import declared_scale
 from semcorr.matchers.base import Matcher
+from semcorr.matchers.query_store import QueryStore
 from semcorr.matchers.registry import find_method
 from semcorr.matchers.results import Diagnostics, Query
 from semcorr.matchers.spec import MatcherSpec
@@ -106,7 +107,7 @@ def run(
                 calibrated=calibrated,
             )
             started = None if elsewhere else job.started(matcher)
-            indices = spread(job, units, workers=workers, ray=ray, started=started, progress=progress)
+            indices = run_units(job, units, workers=workers, ray=ray, started=started, progress=progress)
             result = run_folder.read_written(folder, _counted_off(indices, units, progress))
     if not keep_queries and len(result.done) == result.expected:
         shutil.rmtree(folder / "queries", ignore_errors=True)  # a kill may have left some
@@ -173,12 +174,18 @@ class _RunJob:
 
     def pairs(self, matcher: Matcher | None, unit: Unit, file: Path, progress: Progress | None = None) -> Iterator[int]:
         """Do a unit; yield the index of every pair when its record is written."""
-        stored, query, seconds, problem = None, None, 0.0, ""
+        query, seconds, problem = None, 0.0, ""
+        store, name = QueryStore(self.folder / "queries"), ""
         if matcher is not None and len(unit.points):
             try:
                 image = _load_side(unit.pairs[0].source)
-                stored = self.folder / "queries" / f"{_query_key(image.sha256, unit, matcher)}.safetensors"
-                query, seconds = self._describe(matcher, image, unit, stored, progress)
+                name = _query_key(image.sha256, unit, matcher)
+                query = store.load(name, image, unit.points)
+                if query is None:
+                    began = time.perf_counter()
+                    query = matcher.describe(image, unit.points, names=unit.names, progress=progress)
+                    seconds = time.perf_counter() - began
+                    store.save(name, query)
             except RunError:
                 raise
             except Exception as error:  # whatever a method raises, the other sources are done
@@ -194,23 +201,8 @@ class _RunJob:
         # Once a unit: a killed process loses nothing that it wrote, only a power cut does, and then no more than this.
         record_store.settle(file)
         # A pair that failed is tried again; the query of its source should then be there.
-        if stored is not None and not self.keep_queries and not failed:
-            stored.unlink(missing_ok=True)
-
-    def _describe(
-        self, matcher: Matcher, image: Image, unit: Unit, stored: Path, progress: Progress | None
-    ) -> tuple[Query, float]:
-        """The query of the source, and the seconds that the method took for it just now."""
-        if stored.exists():
-            # A query that another version wrote, or that is damaged, is made again.
-            with contextlib.suppress(QueryError):
-                return Query.load(stored), 0.0
-        began = time.perf_counter()
-        query = matcher.describe(image, unit.points, names=unit.names, progress=progress)
-        seconds = time.perf_counter() - began
-        with record_store.writing(self.folder):
-            query.save(stored)
-        return query, seconds
+        if name and not self.keep_queries and not failed:
+            store.remove(name)
 
     def _predict(
         self, record: PairRecord, matcher: Matcher | None, query: Query | None, rows: Sequence[int], pair: Pair

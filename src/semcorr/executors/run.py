@@ -1,4 +1,4 @@
-"""The one way into every way of running, by what was asked for."""
+"""The one entry point: units run where the caller requests it."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -8,7 +8,7 @@ from semcorr.executors.processes import in_processes
 from semcorr.progress import Progress
 
 
-def spread(
+def run_units(
     job: Job[Unit, Result],
     units: Sequence[Unit],
     *,
@@ -17,22 +17,22 @@ def spread(
     started: Callable[[Unit, Progress | None], Iterator[Result]] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Result]:
-    """Do units in this process, in several, or on a Ray cluster; yield results as they are finished.
+    """Run units in this process, in several, or on a Ray cluster; yield results as they are finished.
 
-    In this process they come in order, elsewhere in whatever order. See
+    In this process they come in order, elsewhere in any order. See
     :func:`semcorr.executors.processes.in_processes` and :func:`semcorr.executors.on_ray.on_ray`.
 
     Args:
-        job: what to do.
-        units: to be done.
-        workers: processes; on a cluster, units that run at the same time, where 1 means as many as there is room for.
-        ray: address of a cluster, or None.
-        started: what the job's start would give, where it is there already; only used in this process.
-        progress: handed to the work, only in this process; raise from it to stop.
+        job: What to do with each unit.
+        units: The units.
+        workers: Processes; on a cluster, units that run at the same time, where 1 means as many as there is room for.
+        ray: Address of a cluster, or None.
+        started: The result of the job's ``start``, if the caller has it already; only used in this process.
+        progress: Passed to the job, only in this process; raise from it to stop.
 
     Raises:
-        RunError: a worker was killed, or a cluster cannot be reached or is lost.
-        SettingsError: Ray is asked for and not installed.
+        RunError: A worker was killed, or a cluster cannot be reached or is lost.
+        SettingsError: Ray is requested and not installed.
     """
     if ray is not None:
         return on_ray(job, units, ray, workers=workers if workers > 1 else None)
