@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 from cli.conftest import Ran
@@ -78,7 +80,9 @@ def test_a_run_of_other_settings_is_refused(semcorr: Semcorr, data: Path, tmp_pa
 
 
 @pytest.mark.parametrize("command", ["eval", "ablate"])
-def test_a_misspelt_grouping_is_told_before_the_run(semcorr: Semcorr, data: Path, tmp_path: Path, command: str) -> None:
+def test_a_misspelt_grouping_is_refused_before_the_run(
+    semcorr: Semcorr, data: Path, tmp_path: Path, command: str
+) -> None:
     ran = semcorr(command, "spair", "--data", data, "-o", tmp_path / "run", "--by", "viewpont")
     assert ran.status == 2
     assert "Unknown grouping 'viewpont'. Did you mean 'viewpoint'" in ran.err
@@ -96,11 +100,11 @@ def test_shards_merge(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
     assert again.out == whole.out
 
 
-def test_failed_pairs_are_told_and_the_status_is_1(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
+def test_failed_pairs_are_reported_and_the_status_is_1(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "SPair-71k"
     write_spair(folder, images=2, size=64)
-    for picture in (folder / "JPEGImages" / "car").iterdir():
-        picture.unlink()
+    for image in (folder / "JPEGImages" / "car").iterdir():
+        image.unlink()
     settings = [word for name in ("steps=1", "rounds=1", "locate_crops=4") for word in ("--set", name)]
     words = ("eval", "spair", "--data", folder, "-o", tmp_path / "run", "--model", "toy", "--method", "prompt")
     words = (*words, *settings)
@@ -108,6 +112,28 @@ def test_failed_pairs_are_told_and_the_status_is_1(semcorr: Semcorr, data: Path,
     assert ran.status == 1
     assert "2 pairs failed" in ran.err
     assert "The same command tries them again." in ran.err
+
+
+def test_photographs_are_matched_and_drawn(semcorr: Semcorr, photographs: Path, tmp_path: Path, tiny_sd: Path) -> None:
+    """Two pairs of PF-WILLOW, with and without the heat maps over their targets."""
+    words = ("eval", "pf-willow", "--data", photographs, "--limit", 2, "-o", tmp_path / "run")
+    settings = [word for name in ("samples=1", "resolution=64", "prompt=null") for word in ("--set", name)]
+    method = ("--method", "dift", "--model", tiny_sd, "--device", "cpu", *settings)
+    ran = semcorr(*words, *method, "--plots", tmp_path / "plots", "--heatmaps")
+    assert ran.status == 0, ran.err
+    assert "pf-willow test, 2 pairs, 20 points" in ran.out
+    assert [f"Figure: {tmp_path / 'plots' / name}" in ran.err for name in ("curves.png", "pairs-run.png")] == [True] * 2
+    assert semcorr(*words, *method, "--plots", tmp_path / "plain").status == 0
+    heated, plain = (np.asarray(PIL.Image.open(tmp_path / name / "pairs-run.png")) for name in ("plots", "plain"))
+    assert heated.shape == plain.shape
+    assert (heated != plain).any()
+
+
+def test_heat_maps_need_a_folder(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
+    ran = semcorr("eval", "spair", "--data", data, "-o", tmp_path / "run", *GUESS, "--heatmaps")
+    assert ran.status == 2
+    assert "Expected --plots and a folder" in ran.err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
@@ -170,7 +196,7 @@ def test_only_the_papers_method_is_ablated(semcorr: Semcorr, data: Path, tmp_pat
         (("report",), "Expected at least one run"),
     ],
 )
-def test_bad_requests_are_told(
+def test_bad_requests_are_refused(
     semcorr: Semcorr, words: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""``semcorr report``: folders in, text and pictures out."""
+"""``semcorr report``: folders in, text and figures out."""
 
 import csv
 import io

@@ -313,8 +313,9 @@ def _show(runs: Sequence["Run"], dataset: str, tables: TableOptions, plots: Plot
     reports = []
     for some, by in shown:
         compared = with_baselines(some)
-        boxes = any(run.name == "same-box-position" for run in compared)
-        baseline = "same-box-position" if boxes else "same-position"
+        names = [run.name for run in compared]
+        # A data set may have no boxes, and the run may be of the baseline itself.
+        baseline = next((name for name in ("same-box-position", "same-position") if name in names), None)
         options = ReportOptions(by=by, alphas=tables.alpha, baseline=baseline, point_sets=sets)
         reports += [build_report(compared, options)] if by else []
     tables.show(joined(reports))
