@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -75,21 +75,17 @@ class Job:
         self._work, self._abandoned = work, abandoned
         self._cancelled, self._finished = threading.Event(), threading.Event()
         self._lock = threading.Lock()
-        self._state: State = "waiting"
-        self._stage, self._done, self._total, self._began = "", 0, 0, 0.0
+        self._status = Status(state="waiting")
         self._losses: list[tuple[int, float]] = []
-        self._preview_points: tuple[int, ...] = ()
-        self._preview_maps: np.ndarray | None = None
-        self._next_preview = 0.0
-        self._error = ""
+        self._stage_began = self._next_preview = 0.0
         self.result: Any = None
 
     def cancel(self) -> None:
         """Stop the work at its next step, or before it begins."""
         self._cancelled.set()
         with self._lock:
-            if self._state == "waiting":
-                self._state = "cancelled"
+            if self._status.state == "waiting":
+                self._status = replace(self._status, state="cancelled")
                 self._finished.set()
 
     def wait(self, seconds: float) -> bool:
@@ -104,18 +100,8 @@ class Job:
     def status(self, ahead: int = 0) -> Status:
         """State and progress at this moment; ``ahead`` is the number of jobs before it in the queue."""
         with self._lock:
-            return Status(
-                state=self._state,
-                ahead=ahead,
-                stage=self._stage,
-                done=self._done,
-                total=self._total,
-                seconds_left=self._seconds_left(),
-                losses=tuple(self._losses),
-                preview_points=self._preview_points,
-                preview_maps=self._preview_maps,
-                error=self._error,
-            )
+            now, losses = self._status, tuple(self._losses)
+            return replace(now, ahead=ahead, seconds_left=self._seconds_left(now), losses=losses)
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
         """Report progress.
@@ -127,9 +113,9 @@ class Job:
             raise Cancelled
         now, loss, preview = time.monotonic(), info.get("loss"), info.get("preview")
         with self._lock:
-            if stage != self._stage or done < self._done:
-                self._began = now
-            self._stage, self._done, self._total = stage, done, total
+            if stage != self._status.stage or done < self._status.done:
+                self._stage_began = now
+            self._status = replace(self._status, stage=stage, done=done, total=total)
             if isinstance(loss, float) and len(self._losses) < _MAX_LOSSES:
                 self._losses.append((done, loss))
         if isinstance(preview, AttentionPreview) and (now >= self._next_preview or done == total):
@@ -141,34 +127,35 @@ class Job:
         took = time.monotonic() - began
         self._next_preview = time.monotonic() + max(0.4, took / _PREVIEW_SHARE)
         with self._lock:
-            self._preview_points, self._preview_maps = preview.points, maps
-            self._began += took
+            self._status = replace(self._status, preview_points=preview.points, preview_maps=maps)
+            self._stage_began += took
 
-    def _seconds_left(self) -> float | None:
-        if self._state != "running" or not 0 < self._done <= self._total:
+    def _seconds_left(self, status: Status) -> float | None:
+        if status.state != "running" or not 0 < status.done <= status.total:
             return None
-        return (time.monotonic() - self._began) / self._done * (self._total - self._done)
+        return (time.monotonic() - self._stage_began) / status.done * (status.total - status.done)
 
     def run(self) -> None:
         """Do the work, unless the job was cancelled before; an error becomes the job's."""
         if self._abandoned():
             self.cancel()
         with self._lock:
-            if self._state != "waiting":
+            if self._status.state != "waiting":
                 return
-            self._state = "running"
+            self._status = replace(self._status, state="running")
         state: State = "done"
+        message = ""
         try:
             self.result = self._work(self)
         except Cancelled:
             state = "cancelled"
         except SemcorrError as error:
-            state, self._error = "failed", str(error)
+            state, message = "failed", str(error)
         except Exception as error:  # whatever happens to one user's work, the queue continues
             unexpected = f"Something went wrong ({type(error).__name__}: {error}). Please report it."
-            state, self._error = "failed", out_of_memory_message(error) or unexpected
+            state, message = "failed", out_of_memory_message(error) or unexpected
         with self._lock:
-            self._state = state
+            self._status = replace(self._status, state=state, error=message)
         self._finished.set()
 
 
