@@ -51,7 +51,7 @@ def test_checking_the_real_one(semcorr, photographs):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["check", "spiar", "."], "Did you mean 'spair'?"),
         (["check", "spair", "nowhere"], "expected the folder Layout/large in 'nowhere'"),
@@ -60,10 +60,10 @@ def test_checking_the_real_one(semcorr, photographs):
         (["download", "willow"], "Did you mean 'pf-willow'?"),
     ],
 )
-def test_what_is_wrong_is_told(semcorr, words, told):
+def test_bad_requests_are_refused(semcorr, words, message):
     ran = semcorr("data", *words)
     assert ran.status == 2
-    assert told in ran.err
+    assert message in ran.err
     assert ran.out == ""
 
 

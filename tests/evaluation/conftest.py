@@ -10,7 +10,7 @@ from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.toy.render import Scene, render_scene
 
 
-def picture_of(scene: Scene, path: Path, names: list[str]) -> PairImage:
+def side_of(scene: Scene, path: Path, names: list[str]) -> PairImage:
     points = np.array([scene.keypoints[name] for name in names], dtype=np.float64).reshape(-1, 2)
     return PairImage(path=path, size=(64, 64), points=points, box=scene.box)
 
@@ -26,6 +26,6 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     pairs = []
     for a, b in ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)):
         names = sorted(scenes[a].visible & scenes[b].visible)[:3] if (a, b) != (2, 1) else []
-        source, target = (picture_of(scenes[i], paths[i], names) for i in (a, b))
+        source, target = (side_of(scenes[i], paths[i], names) for i in (a, b))
         pairs.append(Pair(id=f"{a}-{b}", category="bird", source=source, target=target, names=tuple(names)))
     return Dataset(name="birds", split="val", pairs=tuple(pairs), threshold="target-box", root=folder)

@@ -10,12 +10,12 @@ from semcorr.evaluation.runs.records import PairRecord, Run
 
 
 def pair_record(index: int = 0, truth: Any = (), offsets: Any = (0.0, 0.0), /, **changes: Any) -> PairRecord:
-    """A pair of cats whose true points are ``truth`` in both pictures; what was found lies ``offsets`` (x, y) off.
+    """A pair of cats whose true points are ``truth`` in both images; predictions are ``offsets`` (x, y) away.
 
-    ``offsets`` None stands for a pair that failed. Pictures are 100 x 100 and have no boxes; ``changes`` are fields.
+    ``offsets`` None stands for a pair that failed. Images are 100 x 100 and have no boxes; ``changes`` are fields.
     """
     points = np.array(truth, dtype=np.float64).reshape(-1, 2)
-    found = np.zeros((0, 2)) if offsets is None else points + np.array(offsets, dtype=np.float64).reshape(-1, 2)
+    predicted = np.zeros((0, 2)) if offsets is None else points + np.array(offsets, dtype=np.float64).reshape(-1, 2)
     fields: dict[str, Any] = {
         "index": index,
         "pair": f"pair-{index}",
@@ -29,8 +29,8 @@ def pair_record(index: int = 0, truth: Any = (), offsets: Any = (0.0, 0.0), /, *
         "target_box": None,
         "source_points": points,
         "truth": points,
-        "predicted": found,
-        "confidence": np.zeros(len(found)),
+        "predicted": predicted,
+        "confidence": np.zeros(len(predicted)),
         "error": "broken" if offsets is None else "",
     }
     return PairRecord(**(fields | changes))

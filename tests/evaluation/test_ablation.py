@@ -16,21 +16,21 @@ QUICK = {"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"}
 
 
 @pytest.mark.slow
-def test_each_row_switches_one_thing_off(birds: Dataset, tmp_path: Path) -> None:
+def test_each_row_switches_one_choice_off(birds: Dataset, tmp_path: Path) -> None:
     two = dataclasses.replace(birds, pairs=birds.pairs[:2])
-    told: set[str] = set()
+    stages: set[str] = set()
     rows = list(
         ablate(
             two,
             MatcherSpec(method="prompt", model="toy", options=QUICK),
             tmp_path,
-            progress=lambda stage, *_, **__: told.add(stage),
+            progress=lambda stage, *_, **__: stages.add(stage),
         )
     )
     last = "up_blocks.2.attentions.1"
     names = ["the method", "one embedding", f"one layer ({last})", "no crops", "the method on toy-plain"]
     assert [row.name for row in rows] == names
-    assert {"the method", "no crops"} <= told
+    assert {"the method", "no crops"} <= stages
     whole, _, _, no_crops, plain = (row.settings["method"] for row in rows)
     changed = {k for k, v in whole["settings"].items() if no_crops["settings"][k] != v}
     assert changed == {"optimize_crop", "locate_crop", "locate_crops"}

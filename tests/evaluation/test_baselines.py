@@ -25,7 +25,7 @@ def _with_truth(truth: np.ndarray) -> PairRecord:
     return dataclasses.replace(PAIR, names=("point",) * len(truth), source_points=truth, truth=truth)
 
 
-def test_same_position_is_the_same_place_in_the_picture() -> None:
+def test_same_position_is_relative_to_the_image() -> None:
     """Three times as wide, half as high."""
     np.testing.assert_allclose(same_position(PAIR), [[30, 10], [150, 60], [60, 35]])
 

@@ -51,23 +51,23 @@ def drawn(pairs: int = 400, *, seed: int = 0, method: dict[str, Any] | None = No
 
 @pytest.mark.parametrize(("kind", "within"), [("platt", 0.1), ("isotonic", 0.1), ("auto", 0.1)])
 def test_a_curve_finds_what_confidence_is_worth(kind: Any, within: float) -> None:
-    found = calibrate(drawn(), kind=kind)
+    curve = calibrate(drawn(), kind=kind)
     asked = np.linspace(0.05, 0.95, 19)
-    assert np.abs(found.apply(asked) - asked**2).max() < within
+    assert np.abs(curve.apply(asked) - asked**2).max() < within
     other = np.random.default_rng(5)
     confidence = other.random(5000)
     right = other.random(5000) < confidence**2
-    assert calibration_error(found.apply(confidence), right) < 0.05 < calibration_error(confidence, right)
-    assert found.source["points"] == 4000
+    assert calibration_error(curve.apply(confidence), right) < 0.05 < calibration_error(confidence, right)
+    assert curve.source["points"] == 4000
     # A logistic curve is no square.
-    assert found.source["fit"] == ("isotonic" if kind == "auto" else kind)
-    assert (found.source["dataset"], found.source["split"], found.source["model"]) == ("toy", "test", "toy")
+    assert curve.source["fit"] == ("isotonic" if kind == "auto" else kind)
+    assert (curve.source["dataset"], curve.source["split"], curve.source["model"]) == ("toy", "test", "toy")
 
 
 def test_a_calibration_is_kept_whole(tmp_path: Path) -> None:
-    found = calibrate(drawn(40))
-    again = Calibration.load(found.save(tmp_path / "folder" / "a.json"))
-    assert again == found
+    curve = calibrate(drawn(40))
+    again = Calibration.load(curve.save(tmp_path / "folder" / "a.json"))
+    assert again == curve
     for broken in ("", "[]", "{}", '{"semcorr": "query", "version": 1}'):
         (tmp_path / "broken.json").write_text(broken)
         with pytest.raises(CalibrationError, match="Expected a file that `semcorr calibrate` wrote"):
@@ -86,7 +86,7 @@ def test_a_calibration_is_kept_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("run", "told"),
+    ("run", "message"),
     [
         (drawn(5), "has 50 points"),
         (drawn(40, method={"name": "random"}), "has no confidence"),
@@ -100,8 +100,8 @@ def test_a_calibration_is_kept_whole(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_calibrated_is_told(run: Run, told: str) -> None:
-    with pytest.raises(CalibrationError, match=told):
+def test_what_cannot_be_calibrated_is_refused(run: Run, message: str) -> None:
+    with pytest.raises(CalibrationError, match=message):
         calibrate(run)
 
 
@@ -143,13 +143,13 @@ def test_a_bundled_one_is_used_for_its_own_settings_alone(tmp_path: Path) -> Non
     assert isinstance(usual, CalibratedMatcher)
     assert type(usual.unwrapped) is type(raw) is type(changed)
     query = usual.describe(scene, points)
-    found, plain = usual.locate(query, other), raw.locate(query, other)
-    assert found.calibration is not None
-    assert found.calibration.endswith("points of toy val")
+    curve, plain = usual.locate(query, other), raw.locate(query, other)
+    assert curve.calibration is not None
+    assert curve.calibration.endswith("points of toy val")
     assert (plain.calibration, plain.to_dict()["calibration"]) == (None, "uncalibrated")
-    np.testing.assert_allclose(found.confidence, usual.calibration.apply(plain.confidence))
-    np.testing.assert_array_equal(found.points, plain.points)
-    assert Matches.load(found.save(tmp_path / "m.safetensors")).calibration == found.calibration
+    np.testing.assert_allclose(curve.confidence, usual.calibration.apply(plain.confidence))
+    np.testing.assert_array_equal(curve.points, plain.points)
+    assert Matches.load(curve.save(tmp_path / "m.safetensors")).calibration == curve.calibration
     assert usual.identity()["calibration"]
     assert "calibration" not in raw.identity()
     flow = dense_flow(usual, scene, other, step=40)
@@ -167,19 +167,19 @@ def test_every_bundled_one_is_sound() -> None:
     files = sorted(folder.glob("*.json"))
     assert files
     for file in files:
-        found = Calibration.load(file)
-        assert file.name == f"{found.method}-{found.key}.json"
-        assert (found.source["dataset"], found.source["split"]) == ("toy", "val")
-        assert found.source["calibration_error_of_folds"] <= 0.05
-        assert bundled(found.method, found.key) == found
+        curve = Calibration.load(file)
+        assert file.name == f"{curve.method}-{curve.key}.json"
+        assert (curve.source["dataset"], curve.source["split"]) == ("toy", "val")
+        assert curve.source["calibration_error_of_folds"] <= 0.05
+        assert bundled(curve.method, curve.key) == curve
 
 
 def test_a_report_tells_what_confidence_is_worth() -> None:
     guess = run_of("random", drawn(40).records, method={"name": "random"})
     report = build_report([drawn(400), dataclasses.replace(guess, name="random")])
-    sheet = next(sheet for sheet in report.tables if "confidence" in sheet.title)
-    assert [row.name for row in sheet.rows] == ["drawn"]
-    error, is_calibrated, area, everything, half, gain = sheet.rows[0].values
+    table = next(table for table in report.tables if "confidence" in table.title)
+    assert [row.name for row in table.rows] == ["drawn"]
+    error, is_calibrated, area, everything, half, gain = table.rows[0].values
     # Right with the probability c^2: c is 1/6 too much on average, 1/3 are right, 7/12 of those with c > 1/2.
     assert error == pytest.approx(1 / 6, abs=0.02)
     assert is_calibrated == "no"
@@ -249,11 +249,11 @@ def test_between_other_images_confidence_is_the_methods_own(tmp_path: Path) -> N
     for source, target, holds in ((scene, other, True), (scene, photo, False), (photo, scene, False)):
         for describing in (usual, raw):
             query = Query.load(describing.describe(source, points).save(tmp_path / "query.safetensors"))
-            found, plain = usual.locate(query, target), raw.locate(query, target)
-            assert (found.calibration is not None) == holds
+            curve, plain = usual.locate(query, target), raw.locate(query, target)
+            assert (curve.calibration is not None) == holds
             if not holds:
-                assert found.to_dict()["calibration"] == "uncalibrated"
-                np.testing.assert_array_equal(found.confidence, plain.confidence)
+                assert curve.to_dict()["calibration"] == "uncalibrated"
+                np.testing.assert_array_equal(curve.confidence, plain.confidence)
             flow = dense_flow(usual, source, target, step=60)
             own = dense_flow(raw, source, target, step=60)
             assert np.array_equal(flow.confidence, own.confidence) != holds
@@ -337,9 +337,9 @@ def test_the_data_set_decides_in_a_run(tmp_path: Path, name: str, images: list[n
         assert np.array_equal(one.confidence, other.confidence) != holds
     assert ("calibration" in used.settings["method"]) == holds
     report = build_report([used], ReportOptions(quote=False))
-    sheet = next(sheet for sheet in report.tables if "confidence" in sheet.title)
-    told = dict(zip([column.key for column in sheet.columns], sheet.rows[0].values, strict=True))
-    assert told["calibrated"] == ("yes" if holds else "no")
+    table = next(table for table in report.tables if "confidence" in table.title)
+    values = dict(zip([column.key for column in table.columns], table.rows[0].values, strict=True))
+    assert values["calibrated"] == ("yes" if holds else "no")
     assert any("is uncalibrated: its calibration was fitted to" in note for note in report.notes) != holds
 
 
@@ -350,22 +350,22 @@ def test_workers_agree_on_whether_a_calibration_holds(tmp_path: Path) -> None:
     key = key_of("dift", load_matcher("dift", "toy", **method.options).identity())
     curve = Calibration(method="dift", key=key, confidence=(0, 1), probability=(0, 0.01), source={"dataset": "toy"})
     options = {**method.options, "calibration": str(curve.save(tmp_path / "c.json"))}
-    found = run(dataset, dataclasses.replace(method, options=options), tmp_path / "run", workers=2)
-    assert found.records[0].confidence.max() > 0.01
+    done = run(dataset, dataclasses.replace(method, options=options), tmp_path / "run", workers=2)
+    assert done.records[0].confidence.max() > 0.01
     same = dataclasses.replace(dataset, name="toy")
-    found = run(same, dataclasses.replace(method, options=options), tmp_path / "toy", workers=2)
-    assert found.records[0].confidence.max() <= 0.01
+    done = run(same, dataclasses.replace(method, options=options), tmp_path / "toy", workers=2)
+    assert done.records[0].confidence.max() <= 0.01
 
 
 def test_an_earlier_versions_run_of_another_data_set_is_called_uncalibrated() -> None:
     """Its confidence went through the package's own calibration all the same."""
     usual = load_matcher("dift", "toy", device="cpu")
     method = {"name": "dift", **usual.identity()}
-    for name, told in (("toy", "yes"), ("pf-willow", "no"), ("own", "yes")):
+    for name, expected in (("toy", "yes"), ("pf-willow", "no"), ("own", "yes")):
         report = build_report([run_of("old", drawn(5).records, dataset={"name": name}, method=method)])
-        sheet = next(sheet for sheet in report.tables if "confidence" in sheet.title)
-        assert told in sheet.rows[0].values
-        assert any("which says nothing of" in note for note in report.notes) == (told == "no")
+        table = next(table for table in report.tables if "confidence" in table.title)
+        assert expected in table.rows[0].values
+        assert any("which does not hold for" in note for note in report.notes) == (expected == "no")
 
 
 def test_a_fit_keeps_what_its_images_are_like(tmp_path: Path) -> None:
@@ -374,12 +374,12 @@ def test_a_fit_keeps_what_its_images_are_like(tmp_path: Path) -> None:
     made = drawn(40)
     records = [dataclasses.replace(record, source="0.png", target="1.png") for record in made.records]
     settings = {**made.settings, "dataset": {**made.settings["dataset"], "root": str(tmp_path)}}
-    found = calibrate(dataclasses.replace(made, records=records, settings=settings))
-    assert found.domain is not None
-    assert found.domain.images == 2
+    curve = calibrate(dataclasses.replace(made, records=records, settings=settings))
+    assert curve.domain is not None
+    assert curve.domain.images == 2
     values = [statistics(load_image(pixels))["flat"] for pixels in drawings_of(0, 1)]
-    assert found.domain.ranges["flat"] == pytest.approx((min(values), max(values)), abs=1e-5)
-    assert Calibration.load(found.save(tmp_path / "c.json")) == found
+    assert curve.domain.ranges["flat"] == pytest.approx((min(values), max(values)), abs=1e-5)
+    assert Calibration.load(curve.save(tmp_path / "c.json")) == curve
     assert calibrate(made).domain is None  # its images are not there
 
 

@@ -70,11 +70,11 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
             stderr=subprocess.DEVNULL,
             env=ONE_THREAD,
         )
-        wanted = before + chance.randrange(6)
-        while lines(folder) < wanted:
+        expected = before + chance.randrange(6)
+        while lines(folder) < expected:
             assert process.poll() is None
             time.sleep(0.005)
-        time.sleep(chance.random() * (8 if wanted == before else 0.1))
+        time.sleep(chance.random() * (8 if expected == before else 0.1))
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -89,7 +89,7 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_told(birds: Dataset, tmp_path: Path) -> None:
+def test_a_killed_worker_is_reported(birds: Dataset, tmp_path: Path) -> None:
     """As the kernel does when memory runs out. 3 sources for 2 workers: one at least is not begun by then."""
 
     def kill(stage: str, done: int, total: int, **info: object) -> None:
@@ -108,13 +108,13 @@ def test_a_killed_worker_is_told(birds: Dataset, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_told() -> None:
+def test_a_full_disk_is_reported() -> None:
     with pytest.raises(RunError, match=r"No space left.*the same command continues"):
         append(Path("/dev/full"), pair_record(0, [[1, 1]]))
 
 
 @pytest.mark.slow
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     """Works for root as well, whom permissions do not stop."""
     (tmp_path / "file").write_text("")
     data = tmp_path / "data"
@@ -129,7 +129,7 @@ def test_a_disk_that_fills_up_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     """The kernel refuses to let any file grow beyond a few records, as a full disk would."""
     data, folder = tmp_path / "data", tmp_path / "run"
     pairs = write_spair(data, images=3, size=64)["test"]
-    words, few = (command(data, place, method="same-position") for place in (folder, tmp_path / "few"))
+    words, few = (command(data, output, method="same-position") for output in (folder, tmp_path / "few"))
     subprocess.run([*few, "--limit", "4"], check=True, capture_output=True)
     four = sum(path.stat().st_size for path in (tmp_path / "few" / "records").iterdir())
     stopped = subprocess.run(

@@ -34,10 +34,10 @@ print(json.dumps([len(found.records), wall, *spent]))
 
 
 def test_the_kit_takes_at_most_a_twentieth(tmp_path: Path) -> None:
-    """A source with its 13 targets. The method's time is that of its two calls alone, on pictures already read.
+    """A source with its 13 targets. The method's time is that of its two calls alone, on images already read.
 
-    So reading and hashing pictures counts as the kit's work here, although whoever uses the method has to do it too, as
-    do cutting queries, keeping them, and writing and reading records. Loading the model and drawing the pictures are
+    So reading and hashing images counts as the kit's work here, although whoever uses the method has to do it too, as
+    do cutting queries, keeping them, and writing and reading records. Loading the model and drawing the images are
     left out of both. With 8 steps of one embedding, not 30 of three, the method takes far less than it ever does, which
     makes the kit's share larger. What records keep besides the points (``trace``) is found inside the method's call.
     """

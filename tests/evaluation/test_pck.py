@@ -160,9 +160,9 @@ def test_intervals_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) ->
     drawn = np.random.default_rng(5).integers(len(first), size=(300, len(first)))
     images, points = [], []
     for row in drawn:
-        for found, average in ((images, plain_per_image), (points, plain_per_point)):
+        for gains, average in ((images, plain_per_image), (points, plain_per_point)):
             sample = [[pairs[i] for i in row] for pairs in (first, second)]
-            found.append([average(sample[0], alpha) - average(sample[1], alpha) for alpha in alphas])
+            gains.append([average(sample[0], alpha) - average(sample[1], alpha) for alpha in alphas])
     counts = [pck.count(*flattened(pairs), alphas) for pairs in (first, second)]
     for cells in (1 << 20, 20):
         monkeypatch.setattr(pck, "_CELLS", cells)
@@ -181,8 +181,8 @@ def test_blocks_are_of_as_many_resamples_as_asked_for(monkeypatch: pytest.Monkey
 def test_what_is_not_asked_for_is_what_is_documented() -> None:
     rng = np.random.default_rng(0)
     counts = pck.Counts(right=rng.integers(0, 5, (40, 1)), total=rng.integers(5, 12, 40))
-    told = pck.intervals(counts, resamples=2000, level=0.95, seed=0)
-    np.testing.assert_array_equal(pck.intervals(counts).per_point, told.per_point)
+    explicit = pck.intervals(counts, resamples=2000, level=0.95, seed=0)
+    np.testing.assert_array_equal(pck.intervals(counts).per_point, explicit.per_point)
 
 
 def plain_per_image(pairs: list[list[float]], alpha: float) -> float:

@@ -89,7 +89,7 @@ def test_scales_of_a_frame() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_picture_twice_as_large_changes_nothing(rule: str) -> None:
+def test_an_image_twice_as_large_changes_nothing(rule: str) -> None:
     """All coordinates, sizes and boxes doubled: the same errors. Only the rule that adds a pixel in pixels differs."""
     small = record(predicted=np.array([[23.0, 14.0], [70.0, 40.0]]))
     large = replace(
@@ -110,12 +110,12 @@ def test_a_picture_twice_as_large_changes_nothing(rule: str) -> None:
 def test_padding_changes_nothing() -> None:
     """A method that letterboxes: 100 x 50 scaled 5.12 times to 512 x 256, 128 rows of padding above and below.
 
-    It finds (102.4, 199.68) and (409.6, 358.4) there. Back in the picture: (102.4 / 5.12, (199.68 - 128) / 5.12) =
+    It finds (102.4, 199.68) and (409.6, 358.4) there. Back in the image: (102.4 / 5.12, (199.68 - 128) / 5.12) =
     (20, 14) and (80, 45): 4 pixels and 0 from the truth. The box's longer side is 40, so 0.1 and 0. With the padding
-    counted the picture's side would be as long as its width and errors along y would be halved in the squashed frame.
+    counted the image's side would be as long as its width and errors along y would be halved in the squashed frame.
     """
-    found = (np.array([[102.4, 199.68], [409.6, 358.4]]) - (0, 128)) / 5.12
-    padded = record(predicted=found)
+    predicted = (np.array([[102.4, 199.68], [409.6, 358.4]]) - (0, 128)) / 5.12
+    padded = record(predicted=predicted)
     scores = score([padded], Protocol())
     np.testing.assert_allclose(scores.errors, [0.1, 0], atol=1e-12)
     assert scores.counts([0.1, 0.0999]).right.tolist() == [[2, 1]]
@@ -124,8 +124,8 @@ def test_padding_changes_nothing() -> None:
     np.testing.assert_allclose(squashed.errors, [0.1, 0], atol=1e-12)
 
 
-def test_frames_differ_where_a_picture_is_not_square() -> None:
-    """4 pixels along x: 4 of 40 in the picture; squashed 20.48 of 409.6."""
+def test_frames_differ_where_an_image_is_not_square() -> None:
+    """4 pixels along x: 4 of 40 in the image; squashed 20.48 of 409.6."""
     moved = record(predicted=np.array([[24.0, 10.0], [80.0, 45.0]]))
     assert score([moved], Protocol()).errors[0] == pytest.approx(0.1)
     assert score([moved], Protocol(frame="squash")).errors[0] == pytest.approx(0.05)
@@ -134,7 +134,7 @@ def test_frames_differ_where_a_picture_is_not_square() -> None:
         assert score([square], named("target-box", frame)).errors[0] == pytest.approx(0.1)
 
 
-def test_reference_rules_are_squashed_unless_told_otherwise() -> None:
+def test_reference_rules_are_squashed_by_default() -> None:
     assert Protocol(threshold="reference-spair") == Protocol(threshold="reference-spair", frame="squash")
     assert named("reference-willow").squashed
     assert not named("reference-willow", "original").squashed

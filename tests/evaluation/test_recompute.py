@@ -1,4 +1,4 @@
-"""Heat maps made again: they peak where the run found its points, whatever it was made with."""
+"""Heat maps made again: they peak where the run done its points, whatever it was made with."""
 
 import dataclasses
 from pathlib import Path
@@ -25,7 +25,7 @@ from semcorr.matchers.spec import MatcherSpec
 from semcorr.matchers.wrappers.calibration import Calibration, key_of
 
 SIDE = 64
-"""Of the birds' pictures, in pixels."""
+"""Side of the birds' images, in pixels."""
 QUICK: dict[str, Any] = {"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"}
 DIFT: dict[str, Any] = {"samples": 1, "prompt": None, "device": "cpu"}
 DINO: dict[str, Any] = {"resolution": 64, "layer": -1, "device": "cpu"}
@@ -61,20 +61,20 @@ def method_of(name: str, folders: dict[str, str], **more: Any) -> MatcherSpec:
     return MatcherSpec(method=name, model=folders[model], options={**named, **more})
 
 
-def assert_peaks(found: Run, within: float) -> None:
+def assert_peaks(done: Run, within: float) -> None:
     """A map peaks within so many of its cells of the predicted point, along x and y."""
-    maps = HeatmapsOf(found)
-    assert found.records
-    for record in found.records:
+    maps = HeatmapsOf(done)
+    assert done.records
+    for record in done.records:
         assert not record.error
         assert len(record.predicted) == len(record.truth) > 0
-        for point, place in enumerate(record.predicted):
+        for point, predicted in enumerate(record.predicted):
             heat = maps(record, point)
             assert heat is not None
             row, column = np.unravel_index(heat.argmax(), heat.shape)
             height, width = heat.shape
             peak = np.array([(column + 0.5) / width, (row + 0.5) / height])
-            np.testing.assert_array_less(np.abs(peak - place / SIDE) * (width, height), within)
+            np.testing.assert_array_less(np.abs(peak - predicted / SIDE) * (width, height), within)
 
 
 def test_every_method_is_tried_here() -> None:
@@ -83,10 +83,10 @@ def test_every_method_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_maps_peak_at_what_was_found(few: Dataset, tmp_path: Path, kept: bool) -> None:
-    found = run(few, MatcherSpec(method="prompt", model="toy", options=QUICK), tmp_path / "run", keep_queries=kept)
+def test_maps_peak_at_the_predictions(few: Dataset, tmp_path: Path, kept: bool) -> None:
+    done = run(few, MatcherSpec(method="prompt", model="toy", options=QUICK), tmp_path / "run", keep_queries=kept)
     assert (tmp_path / "run" / "queries").exists() == kept
-    assert_peaks(found, 1e-2)
+    assert_peaks(done, 1e-2)
 
 
 @pytest.mark.slow
@@ -96,8 +96,8 @@ def test_a_report_with_heat_maps_of_every_method(
 ) -> None:
     """Features' maps are coarser than refined peaks: within one and a half cells."""
     few = dataclasses.replace(few, pairs=few.pairs[:1])
-    found = run(few, method_of(name, folders), tmp_path / "run")
-    assert_peaks(found, 1.6)
+    done = run(few, method_of(name, folders), tmp_path / "run")
+    assert_peaks(done, 1.6)
     again = run(few, method_of(name, folders), tmp_path / "kept", keep_queries=True)
     assert_peaks(again, 1.6)
     assert main(["report", str(tmp_path / "run"), "--plots", str(tmp_path / "plots"), "--heatmaps"]) == 0
@@ -117,28 +117,28 @@ def test_poses_calibrations_and_precision_are_the_runs_own(
     )
     options = {**method.options, "calibration": str(curve.save(tmp_path / "curve.json"))}
     few = dataclasses.replace(few, name="birds")
-    found = run(few, dataclasses.replace(method, options=options), tmp_path / "run", keep_queries=True)
-    assert found.settings["method"]["align_pose"]
-    assert found.settings["method"]["dtype"] == dtype
-    assert "calibration" in found.settings["method"]
-    assert_peaks(found, 1.6)
+    done = run(few, dataclasses.replace(method, options=options), tmp_path / "run", keep_queries=True)
+    assert done.settings["method"]["align_pose"]
+    assert done.settings["method"]["dtype"] == dtype
+    assert "calibration" in done.settings["method"]
+    assert_peaks(done, 1.6)
     assert main(["report", str(tmp_path / "run"), "--plots", str(tmp_path / "plots"), "--heatmaps"]) == 0
     assert (tmp_path / "plots" / "pairs-run.png").is_file()
 
 
-def test_maps_of_a_mirrored_target_are_those_that_were_found(few: Dataset, tmp_path: Path) -> None:
+def test_maps_of_a_mirrored_target_are_those_of_the_predictions(few: Dataset, tmp_path: Path) -> None:
     """The target is the source in a mirror: pose alignment finds it there, and its map lies in the target's frame."""
     pair = few.pairs[0]
     mirrored = tmp_path / "mirrored.png"
-    with PIL.Image.open(pair.source.path) as picture:
-        large = picture.resize((SIDE, SIDE), Resampling.NEAREST)
+    with PIL.Image.open(pair.source.path) as image:
+        large = image.resize((SIDE, SIDE), Resampling.NEAREST)
         large.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored)
     target = dataclasses.replace(pair.target, path=mirrored)
     one = dataclasses.replace(few, pairs=(dataclasses.replace(pair, target=target),))
-    found = run(one, MatcherSpec(method="dift", model="toy", options={**DIFT, "align_pose": True}), tmp_path / "run")
+    done = run(one, MatcherSpec(method="dift", model="toy", options={**DIFT, "align_pose": True}), tmp_path / "run")
     straight = run(one, MatcherSpec(method="dift", model="toy", options=DIFT), tmp_path / "straight")
-    assert not np.allclose(found.records[0].predicted, straight.records[0].predicted)
-    assert_peaks(found, 1.6)
+    assert not np.allclose(done.records[0].predicted, straight.records[0].predicted)
+    assert_peaks(done, 1.6)
 
 
 def test_the_packages_own_calibration_is_used_again_and_another_is_not(few: Dataset, tmp_path: Path) -> None:
@@ -154,24 +154,24 @@ def test_the_packages_own_calibration_is_used_again_and_another_is_not(few: Data
 
 
 def test_a_damaged_kept_query_is_made_again_and_a_missing_image_has_no_map(few: Dataset, tmp_path: Path) -> None:
-    found = run(few, MatcherSpec(method="dift", model="toy", options=DIFT), tmp_path / "run", keep_queries=True)
+    done = run(few, MatcherSpec(method="dift", model="toy", options=DIFT), tmp_path / "run", keep_queries=True)
     (kept,) = (tmp_path / "run" / "queries").glob("*.safetensors")
-    record = found.records[0]
+    record = done.records[0]
     source = load_image(few.root / record.source)
-    matcher = load_method(found)
-    assert QueriesOf(found)(matcher, record, source).points.tolist() == record.source_points.tolist()
+    matcher = load_method(done)
+    assert QueriesOf(done)(matcher, record, source).points.tolist() == record.source_points.tolist()
     kept.write_bytes(b"damaged")
     with pytest.raises(QueryError):
         Query.load(kept)
-    assert_peaks(found, 1.6)
+    assert_peaks(done, 1.6)
     gone = dataclasses.replace(record, target="not there.png")
-    assert HeatmapsOf(found)(gone, 0) is None
+    assert HeatmapsOf(done)(gone, 0) is None
 
 
 def test_guesses_and_other_models_have_none(few: Dataset, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is a guess"):
         HeatmapsOf(run(few, MatcherSpec(method="random"), tmp_path / "guess"))
-    found = run(few, MatcherSpec(method="dift", model="toy", options=DIFT), tmp_path / "run")
-    method = {**found.settings["method"], "model_fingerprint": "0"}
+    done = run(few, MatcherSpec(method="dift", model="toy", options=DIFT), tmp_path / "run")
+    method = {**done.settings["method"], "model_fingerprint": "0"}
     with pytest.raises(RunError, match="is not the model that"):
-        HeatmapsOf(dataclasses.replace(found, settings={**found.settings, "method": method}))
+        HeatmapsOf(dataclasses.replace(done, settings={**done.settings, "method": method}))

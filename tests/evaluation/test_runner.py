@@ -46,7 +46,7 @@ def lines(folder: Path) -> list[str]:
     return [line for path in sorted((folder / "records").iterdir()) for line in path.read_text().splitlines()]
 
 
-def test_a_record_holds_the_pair_and_what_was_found(birds: Dataset, whole: Sequence[PairRecord]) -> None:
+def test_a_record_holds_the_pair_and_its_predictions(birds: Dataset, whole: Sequence[PairRecord]) -> None:
     assert [record.pair for record in whole] == [pair.id for pair in birds.pairs]
     for pair, record in zip(birds.pairs, whole, strict=True):
         assert (record.source, record.target) == (pair.source.path.name, pair.target.path.name)
@@ -64,7 +64,7 @@ def test_a_record_holds_the_pair_and_what_was_found(birds: Dataset, whole: Seque
 
 
 @pytest.mark.slow
-def test_a_point_is_found_where_it_is_found_alone(birds: Dataset, whole: Sequence[PairRecord]) -> None:
+def test_a_point_is_located_where_it_is_located_alone(birds: Dataset, whole: Sequence[PairRecord]) -> None:
     matcher = QUICK.load()
     assert matcher is not None
     pair = birds.pairs[3]
@@ -96,9 +96,9 @@ def test_stopped_and_continued_is_the_same(birds: Dataset, whole: Sequence[PairR
         with pytest.raises(StopHereError):
             run(birds, QUICK, tmp_path / "run", progress=stop)
         assert len(birds.pairs) - len(lines(tmp_path / "run")) == left
-    told: list[str] = []
-    result = run(birds, QUICK, tmp_path / "run", progress=lambda stage, *_, **__: told.append(stage))
-    assert not told
+    stages: list[str] = []
+    result = run(birds, QUICK, tmp_path / "run", progress=lambda stage, *_, **__: stages.append(stage))
+    assert not stages
     assert untimed(result.records) == untimed(whole)
     assert not (tmp_path / "run" / "queries").exists()
 
@@ -185,12 +185,12 @@ def test_records_are_read_once_at_the_start_and_once_at_the_end(
 def test_lines_reach_the_disk_a_source_at_a_time(
     birds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every line is in the file when its pair is told; the disk is waited for after each source's two pairs."""
+    """Every line is in the file when its pair is reported; the disk is waited for after each source's two pairs."""
     settled: list[int] = []
-    told: list[int] = []
+    reported: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda _: settled.append(len(lines(tmp_path / "run"))))
-    run(birds, GUESS, tmp_path / "run", progress=lambda *_, **__: told.append(len(lines(tmp_path / "run"))))
-    assert told == [1, 2, 3, 4, 5, 6]
+    run(birds, GUESS, tmp_path / "run", progress=lambda *_, **__: reported.append(len(lines(tmp_path / "run"))))
+    assert reported == [1, 2, 3, 4, 5, 6]
     assert settled == [2, 4, 6]
 
 
@@ -233,7 +233,7 @@ def test_runs_of_other_settings_are_neither_continued_nor_merged(birds: Dataset,
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
 
 
-def test_pictures_may_lie_elsewhere(birds: Dataset, tmp_path: Path) -> None:
+def test_images_may_be_elsewhere(birds: Dataset, tmp_path: Path) -> None:
     run(birds, GUESS, tmp_path / "run")
     moved = dataclasses.replace(birds, root=birds.root.parent)
     run(moved, GUESS, tmp_path / "run")
@@ -243,21 +243,21 @@ def test_a_failed_pair_is_a_record_and_is_tried_again(birds: Dataset, tmp_path: 
     """A missing target fails one pair; a missing source fails all of its pairs."""
 
     def without(side: str, pair: Pair) -> Pair:
-        picture = dataclasses.replace(getattr(pair, side), path=birds.root / "gone.png")
-        return dataclasses.replace(pair, **{side: picture})
+        image = dataclasses.replace(getattr(pair, side), path=birds.root / "gone.png")
+        return dataclasses.replace(pair, **{side: image})
 
     pairs = (without("target", birds.pairs[0]), birds.pairs[1], *(without("source", p) for p in birds.pairs[2:4]))
     broken = dataclasses.replace(birds, pairs=pairs)
     result = run(broken, QUICK, tmp_path / "run")
     assert ["gone.png" in record.error for record in result.records] == [True, False, True, True]
     assert [len(record.predicted) for record in result.records] == [0, 3, 0, 0]
-    told: set[tuple[str, int]] = set()
-    run(broken, QUICK, tmp_path / "run", progress=lambda stage, done, total, **_: told.add((stage, total)))
-    assert told == {("pairs", 3)}  # the first pair's source is not described again
+    calls: set[tuple[str, int]] = set()
+    run(broken, QUICK, tmp_path / "run", progress=lambda stage, done, total, **_: calls.add((stage, total)))
+    assert calls == {("pairs", 3)}  # the first pair's source is not described again
 
 
 def test_pairs_whose_images_have_another_size_than_is_declared_fail(birds: Dataset, tmp_path: Path) -> None:
-    """Coordinates of a copy of another size would be wrong places, and PCK 0 without a word."""
+    """Coordinates of a copy of another size would be wrong, and PCK 0 without a message."""
 
     def declared(side: str, pair: Pair, size: tuple[int, int]) -> Pair:
         return dataclasses.replace(pair, **{side: dataclasses.replace(getattr(pair, side), size=size)})
@@ -281,7 +281,7 @@ def test_pairs_whose_images_have_another_size_than_is_declared_fail(birds: Datas
 def test_baselines_run_like_methods(birds: Dataset, tmp_path: Path) -> None:
     result = run(birds, GUESS, tmp_path / "run")
     for pair, record in zip(birds.pairs, result.records, strict=True):
-        np.testing.assert_allclose(record.predicted, pair.source.points, atol=1e-4)  # pictures of one size
+        np.testing.assert_allclose(record.predicted, pair.source.points, atol=1e-4)  # images of one size
 
 
 @pytest.mark.parametrize("where", [{}, {"workers": 2}, {"ray": "local"}])
@@ -319,9 +319,9 @@ def test_no_clock_and_no_file_time_has_a_say(
             run(birds, QUICK, tmp_path / "run", progress=stop)
         for path in (tmp_path / "run").rglob("*"):
             os.utime(path, (now + seconds, now + seconds))
-    found = run(birds, QUICK, tmp_path / "run")
-    assert untimed(found.records) == untimed(whole)
-    assert all(0 <= record.describe_seconds < 600 for record in found.records)
+    done = run(birds, QUICK, tmp_path / "run")
+    assert untimed(done.records) == untimed(whole)
+    assert all(0 <= record.describe_seconds < 600 for record in done.records)
 
 
 @pytest.mark.slow
@@ -367,7 +367,7 @@ def test_no_run_there(tmp_path: Path) -> None:
         '{"format": 1, "hash": "h", "pairs": 2, "settings": {"dataset": [1]}}',
     ],
 )
-def test_settings_that_are_something_else_are_told(tmp_path: Path, text: str) -> None:
+def test_settings_that_are_something_else_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text, encoding="utf-8")
     with pytest.raises(RunError, match="is broken"):
         read_run(tmp_path)

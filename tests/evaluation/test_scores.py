@@ -59,7 +59,7 @@ RECORDS = [
         ("keypoints", None, [2, 0, 0, 0]),
         # Squashed to 512, x grow 2.56 times and y 5.12 times. The box is 102.4 both ways: 4 along x, 2 along y.
         ("target-box", "squash", [1, 0, 0, 0]),
-        # 51.2 of 512: 20 along x, 10 along y. So 20 along y is wrong, which it is not in the picture's own pixels.
+        # 51.2 of 512: 20 along x, 10 along y. So 20 along y is wrong, which it is not in the image's own pixels.
         ("image", "squash", [3, 1, 0, 0]),
         # The source's box grows to 409.6 x 102.4: 40.96 is 16 along x and 8 along y, on the threshold.
         ("reference-spair", None, [3, 1, 0, 0]),
@@ -79,8 +79,8 @@ def test_every_rule_by_hand(threshold: str, frame: str | None, right: list[int])
 def test_on_the_threshold_is_right() -> None:
     """A box of 100 at alpha 0.05 allows 5 pixels: distances 5 (a 3-4-5 triangle), 0, 5.001, and 5 with rounding."""
     box = (0.0, 0.0, 100.0, 20.0)
-    places = [([10, 10], [3, 4]), ([0, 0], [0, 0]), ([20, 20], [0, 5.001]), ([3.3, 0], [5, 0])]
-    pairs = [record(index, [truth], [offset], target_box=box) for index, (truth, offset) in enumerate(places)]
+    offsets = [([10, 10], [3, 4]), ([0, 0], [0, 0]), ([20, 20], [0, 5.001]), ([3.3, 0], [5, 0])]
+    pairs = [record(index, [truth], [offset], target_box=box) for index, (truth, offset) in enumerate(offsets)]
     assert pairs[3].predicted[0, 0] - 3.3 > 5
     assert score(pairs, Protocol()).counts([0.05]).right[:, 0].tolist() == [1, 1, 0, 1]
 
@@ -133,7 +133,7 @@ def test_failed_pairs_are_wrong_and_empty_ones_are_not() -> None:
     assert np.isfinite(scores.errors[scores.pair != 3]).all()
 
 
-def test_nothing_found_is_zero_and_no_points_are_no_number() -> None:
+def test_no_prediction_is_zero_and_no_points_are_nan() -> None:
     for records, value in (([], np.nan), ([RECORDS[2]], np.nan), ([RECORDS[3]], 0)):
         summary = summarise(score(records, named("keypoints")), [0.1])
         for averages in (summary.averages, summary.macro):

@@ -1,4 +1,4 @@
-"""``semcorr calibrate``: make a method's confidence a probability."""
+"""``semcorr calibrate``: turn a method's confidence into a probability."""
 
 from pathlib import Path
 from typing import Literal
@@ -26,28 +26,30 @@ def calibrate(
     Args:
         run: Folder that `semcorr eval` wrote.
         output: The file to write, ending in .json.
-        kind: platt: a logistic curve; isotonic: steps, which want more points; auto: whichever errs less on pairs
-            that it was not fitted to.
-        alpha: A point is right within this part of the threshold's size.
-        threshold: The rule for that size, as for `semcorr report`; the data set's own unless named.
+        kind: platt: a logistic curve; isotonic: steps, which need more points; auto: whichever has the smaller error on
+            pairs that it was not fitted to.
+        alpha: A point is right within this fraction of the threshold's size.
+        threshold: The rule for that size, as for `semcorr report`. [default: the data set's own]
     """
     from semcorr.evaluation.fit_calibration import calibrate as fit
     from semcorr.evaluation.runs.folder import read_run
 
     if output.suffix != ".json":
         raise SettingsError(f"Expected a file name that ends in .json after -o, got {str(output)!r}.")
-    found = fit(read_run(run), kind=kind, alpha=alpha, threshold=threshold)
+    curve = fit(read_run(run), kind=kind, alpha=alpha, threshold=threshold)
     try:
-        found.save(output)
+        curve.save(output)
     except OSError as error:
         raise SemcorrError(
             f"{str(output)!r} cannot be written: {error.strerror or error}. Choose another -o."
         ) from error
-    apart = found.source["calibration_error_of_folds"]
+    folds = curve.source["calibration_error_of_folds"]
     console.say(
-        f"{output}: {found.method}, {found}, {found.source['fit']}; calibration error in five folds {apart:.3f}"
+        f"{output}: {curve.method}, {curve}, {curve.source['fit']}; calibration error in five folds {folds:.3f}"
     )
-    if found.domain is None:
-        console.note("The run's images are not where it was made: the calibration holds for its own data set alone.")
-    console.say(f"Use it with: --method {found.method} --calibration {output}")
+    if curve.domain is None:
+        console.note(
+            "The run's images are no longer where they were: the calibration holds for its own data set alone."
+        )
+    console.say(f"Use it with: --method {curve.method} --calibration {output}")
     return 0

@@ -17,7 +17,7 @@ data_app = App(name="data", help="List, download and check benchmarks.")
 
 @data_app.command(name="list")
 def list_(*, as_json: Json = False) -> int:
-    """The benchmarks by name: how many pairs each has, where it comes from, and under what terms.
+    """List the benchmarks: how many pairs each has, where it comes from, and its terms of use.
 
     Args:
         as_json: Print one JSON document instead.
@@ -27,26 +27,26 @@ def list_(*, as_json: Json = False) -> int:
     if as_json:
         rows = [
             {
-                "name": spec.name,
-                "title": spec.title,
-                "pairs": spec.pairs,
-                "splits": list(spec.splits),
-                "settings": [setting for setting in spec.settings if setting],
-                "threshold": spec.threshold,
-                "origin": spec.origin,
-                "addresses": [source.url for source in spec.sources],
-                "terms": spec.terms,
+                "name": benchmark.name,
+                "title": benchmark.title,
+                "pairs": benchmark.pairs,
+                "splits": list(benchmark.splits),
+                "settings": [setting for setting in benchmark.settings if setting],
+                "threshold": benchmark.threshold,
+                "origin": benchmark.origin,
+                "addresses": [source.url for source in benchmark.sources],
+                "terms": benchmark.terms,
             }
-            for spec in BENCHMARKS.values()
+            for benchmark in BENCHMARKS.values()
         ]
         console.show_json({"datasets": rows})
         return 0
     table = Table()
     for heading in ("name", "title", "pairs", "from", "terms"):
         table.add_column(heading, justify="right" if heading == "pairs" else "left")
-    for spec in BENCHMARKS.values():
-        pairs = "" if spec.pairs is None else str(spec.pairs)
-        table.add_row(spec.name, spec.title, pairs, spec.origin, spec.terms)
+    for benchmark in BENCHMARKS.values():
+        pairs = "" if benchmark.pairs is None else str(benchmark.pairs)
+        table.add_row(benchmark.name, benchmark.title, pairs, benchmark.origin, benchmark.terms)
     console.show(table)
     return 0
 
@@ -62,12 +62,12 @@ def download(name: str, /, *, to: Path = Path("data")) -> int:
     from semcorr.datasets.download import download
     from semcorr.datasets.registry import find
 
-    spec = find(name)
-    if spec.sources:
-        console.note(f"{spec.title} from {spec.origin}. Terms: {spec.terms}.")
+    benchmark = find(name)
+    if benchmark.sources:
+        console.note(f"{benchmark.title} from {benchmark.origin}. Terms: {benchmark.terms}.")
     with console.TerminalProgress() as progress:
         folder = download(name, to, progress=progress)
-    console.say(f"{spec.title}: {folder}   Check it: semcorr data check {name} {folder}")
+    console.say(f"{benchmark.title}: {folder}   Check it: semcorr data check {name} {folder}")
     return 0
 
 
@@ -82,14 +82,16 @@ def check(
     deep: bool = False,
     as_json: Json = False,
 ) -> int:
-    """Count what a copy of a benchmark holds and compare it with what is known. Exit status 1: it is not whole.
+    """Count the pairs and points of a copy of a benchmark, and compare them with the known numbers.
+
+    The exit status is 1 if something is missing.
 
     Args:
-        name: One of the names of semcorr data list; may be left out where the folder has the benchmark's own name.
+        name: One of the names of semcorr data list; may be left out if the folder has the benchmark's own name.
         path: The benchmark's folder, or the one that it is in.
-        split: Which split; the one that figures are published on if not given.
-        setting: Which protocol of several.
-        deep: Also open every image: finds broken ones and wrong sizes.
+        split: The split. [default: the one that figures are published on]
+        setting: The protocol, if there are several.
+        deep: Also open every image, to find broken ones and wrong sizes.
         as_json: Print one JSON document instead.
     """
     from semcorr.datasets.check import check

@@ -1,4 +1,4 @@
-"""Fit a calibration to a run: how often a method was right, by how confident it was."""
+"""Fit a calibration to a run: the fraction of right points at each confidence."""
 
 import importlib.util
 from importlib.metadata import version
@@ -23,22 +23,22 @@ Kind = Literal["auto", "platt", "isotonic"]
 
 _FOLDS = 5
 _LEAST = 100
-"""Points below which a curve says more about chance than about the method."""
+"""With fewer points a curve would fit noise."""
 
 
 def calibrate(run: Run, *, kind: Kind = "auto", alpha: float = 0.1, threshold: str | None = None) -> Calibration:
-    """Fit a curve from a run's confidence to the share of right points.
+    """Fit a curve from a run's confidence to the fraction of right points.
 
     Args:
-        run: a finished run of pairs that are not those one wants figures for.
-        kind: ``"platt"``: a logistic curve; ``"isotonic"``: steps that do not fall, which want more points; ``"auto"``:
-            of the two that with the smaller calibration error on pairs it was not fitted to, in five folds.
-        alpha: a point is right within this part of the threshold's size.
-        threshold: the rule for that size; the data set's own by default.
+        run: A finished run of pairs other than those that figures will be reported for.
+        kind: ``"platt"``: a logistic curve; ``"isotonic"``: non-decreasing steps, which need more points; ``"auto"``:
+            the one with the smaller calibration error on pairs that it was not fitted to, in five folds.
+        alpha: A point is right within this fraction of the threshold's size.
+        threshold: The rule for that size; the data set's own by default.
 
     Raises:
-        CalibrationError: a baseline's run, an unfinished or a small one, or one whose confidence is calibrated already.
-        SettingsError: the rule is unknown, or needs boxes that there are not; or scikit-learn is not installed.
+        CalibrationError: A baseline's run, an unfinished or a small one, or one whose confidence is calibrated already.
+        SettingsError: The rule is unknown or needs boxes that are missing, or scikit-learn is not installed.
     """
     if importlib.util.find_spec("sklearn") is None:
         raise SettingsError('Calibrating needs scikit-learn: pip install "semcorr[eval]"')
@@ -62,8 +62,8 @@ def calibrate(run: Run, *, kind: Kind = "auto", alpha: float = 0.1, threshold: s
             "right and some wrong: run more pairs."
         )
     confidence = np.concatenate([record.confidence for record in scores.records])
-    apart = {each: _error(each, confidence, right, scores.pair % _FOLDS) for each in _FITS}
-    chosen = min(apart, key=lambda each: apart[each]) if kind == "auto" else kind
+    errors = {each: _cross_validated_error(each, confidence, right, scores.pair % _FOLDS) for each in _FITS}
+    chosen = min(errors, key=lambda each: errors[each]) if kind == "auto" else kind
     corners = _FITS[chosen](confidence, right)
     return Calibration(
         method=method["name"],
@@ -80,7 +80,7 @@ def calibrate(run: Run, *, kind: Kind = "auto", alpha: float = 0.1, threshold: s
             "pairs": len(scores.records),
             "points": len(right),
             "fit": chosen,
-            "calibration_error_of_folds": round(apart[chosen], 4),
+            "calibration_error_of_folds": round(errors[chosen], 4),
             "semcorr": version("semcorr"),
         },
         domain=domain_of(run),
@@ -88,7 +88,7 @@ def calibrate(run: Run, *, kind: Kind = "auto", alpha: float = 0.1, threshold: s
 
 
 def domain_of(run: Run) -> Domain | None:
-    """The kind of images that a run's pairs are of; None where one of them is not where the run was made any more."""
+    """The statistics of a run's images; None if one of them is no longer where it was in the run."""
     root = Path(run.settings["dataset"].get("root", "."))
     files = sorted({root / name for record in run.records for name in (record.source, record.target)})
     try:
@@ -97,18 +97,18 @@ def domain_of(run: Run) -> Domain | None:
         return None
 
 
-def _error(
+def _cross_validated_error(
     kind: str,
     confidence: Float[np.ndarray, " points"],
     right: Bool[np.ndarray, " points"],
     fold: Int[np.ndarray, " points"],
 ) -> float:
     """The calibration error on points whose fold was left out of the fit."""
-    found = np.zeros(len(right))
+    fitted = np.zeros(len(right))
     for number in range(_FOLDS):
         out = fold == number
-        found[out] = np.interp(confidence[out], *_FITS[kind](confidence[~out], right[~out]))
-    return calibration_error(found, right)
+        fitted[out] = np.interp(confidence[out], *_FITS[kind](confidence[~out], right[~out]))
+    return calibration_error(fitted, right)
 
 
 def _platt(
@@ -116,7 +116,7 @@ def _platt(
 ) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.linear_model import LogisticRegression
 
-    # Hardly any penalty: two numbers from hundreds of points need none.
+    # Hardly any penalty: two parameters from hundreds of points need none.
     model = LogisticRegression(C=1e6).fit(confidence[:, None], right)
     slope = float(model.coef_[0, 0])
     if slope <= 0:
@@ -132,7 +132,7 @@ def _isotonic(
 ) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.isotonic import IsotonicRegression
 
-    # Neither never nor always can be told from so many points (rule of succession).
+    # So many points prove neither 0 nor 1 (rule of succession).
     least = 1 / (len(right) + 2)
     model = IsotonicRegression(y_min=least, y_max=1 - least).fit(confidence, right)
     return model.X_thresholds_, np.round(model.y_thresholds_, 5)
