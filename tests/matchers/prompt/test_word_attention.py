@@ -119,11 +119,11 @@ def test_maps_are_the_mean_over_tokens_samples_heads_and_layers(model: Diffusion
     with torch.no_grad():
         noisy = signal**0.5 * model.encode(square) + (1 - signal) ** 0.5 * noise
         context = encoder(ids).last_hidden_state.expand(5, -1, -1)
-        maps = whole_unet_maps(model, noisy, 140, context)
+        attention = whole_unet_maps(model, noisy, 140, context)
     for number, tokens in enumerate(TOKENS.values()):
         layers = []
         for name in spec:
-            mean = maps[name].mean(dim=(0, 1))[:, tokens].mean(dim=1)
+            mean = attention[name].mean(dim=(0, 1))[:, tokens].mean(dim=1)
             side = round(len(mean) ** 0.5)
             layers.append(F.interpolate(mean.reshape(1, 1, side, side), (128, 128), mode="bilinear")[0, 0])
         expected = torch.stack(layers).mean(dim=0).numpy()
