@@ -1,7 +1,8 @@
 """Views of a frozen network: different modules around the same weights."""
 
 import copy
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -14,3 +15,19 @@ def shallow_clone(module: M) -> M:
     for registry in ("_modules", "_parameters", "_buffers", "_forward_hooks", "_forward_pre_hooks"):
         twin.__dict__[registry] = copy.copy(module.__dict__[registry])
     return twin
+
+
+def replace_modules(module: Any, selected: Callable[[nn.Module], bool], change: Callable[[Any, Any], None]) -> Any:
+    """Return a view of a module in which the selected modules are changed.
+
+    ``change`` gets a clone of each selected module, to be changed in place, and the module itself. The modules on the
+    way to them are shallow clones; all others are shared, and ``module`` does not change.
+    """
+    if not any(selected(inner) for inner in module.modules()):
+        return module
+    clone = shallow_clone(module)
+    for name, child in module.named_children():
+        clone._modules[name] = replace_modules(child, selected, change)
+    if selected(module):
+        change(clone, module)
+    return clone

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from semcorr.models.diffusion.prefix_cache import same_cache
+from semcorr.models.shallow_clone import replace_modules
 
 RunPart = Callable[..., Any]
 """Runs a block of a U-Net: called with the module and its inputs."""
@@ -26,25 +27,17 @@ def _contexts() -> tuple[AbstractContextManager[object], AbstractContextManager[
     return nullcontext(), same_cache()
 
 
-def run_parts_through(view: UNet2DConditionModel, run: RunPart, clone: Callable[[Any], Any]) -> UNet2DConditionModel:
+def run_parts_through(view: UNet2DConditionModel, run: RunPart) -> UNet2DConditionModel:
     """Return ``view`` with its residual and transformer blocks run by ``run`` wherever gradients are required.
 
-    These are the blocks that diffusers checkpoints. ``clone`` copies a module object but none of its children, so that
-    modules shared with another U-Net do not change.
+    These are the blocks that diffusers checkpoints. Modules shared with another U-Net do not change.
     """
 
-    def twin(module: Any) -> Any:
-        if not any(hasattr(part, "gradient_checkpointing") for part in module.modules()):
-            return module
-        own = clone(module)
-        for name, child in module.named_children():
-            own._modules[name] = twin(child)
-        if hasattr(own, "gradient_checkpointing"):
-            own.gradient_checkpointing = True
-            own._gradient_checkpointing_func = run
-        return own
+    def use(clone: Any, _module: Any) -> None:
+        clone.gradient_checkpointing = True
+        clone._gradient_checkpointing_func = run
 
-    return twin(view)
+    return replace_modules(view, lambda module: hasattr(module, "gradient_checkpointing"), use)
 
 
 class SavedBytes:

@@ -10,6 +10,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
+from semcorr.models.shallow_clone import replace_modules
+
 _Rows = Callable[..., Tensor] | None
 
 _ACTIVE: ContextVar[_Rows] = ContextVar("semcorr_prefix", default=None)
@@ -81,27 +83,14 @@ def prefix_modules(unet: UNet2DConditionModel) -> list[nn.Module]:
     return modules
 
 
-def cache_prefix(view: UNet2DConditionModel, clone: Callable[[Any], Any]) -> None:
-    """Have ``view``, whose lists are its own, use an active :class:`PrefixCache`; without one nothing changes.
-
-    ``clone`` copies a module object but none of its children, so that modules shared with another U-Net do not change.
-    """
+def cache_prefix(view: UNet2DConditionModel) -> None:
+    """Have ``view``, whose lists are its own, use an active :class:`PrefixCache`; without one nothing changes."""
     cached = {id(module) for module in prefix_modules(view)}
 
-    def twin(module: Any) -> Any:
-        """Clone every module on the way to a cached one, and replace that by a clone that asks the cache first."""
-        if id(module) in cached:
-            replacement = clone(module)
-            replacement.forward = partial(_cached_forward, module)
-            return replacement
-        if not any(id(part) in cached for part in module.modules()):
-            return module
-        parent = clone(module)
-        for name, child in module.named_children():
-            parent._modules[name] = twin(child)
-        return parent
+    def ask_first(clone: Any, module: Any) -> None:
+        clone.forward = partial(_cached_forward, module)
 
-    view.down_blocks = twin(view.down_blocks)
+    view.down_blocks = replace_modules(view.down_blocks, lambda module: id(module) in cached, ask_first)
 
 
 def _cached_forward(module: nn.Module, inputs: Tensor, *rest: Any, **named: Any) -> Tensor:

@@ -55,8 +55,8 @@ def trimmed_unet(
     if in_middle:
         view.mid_block = _block_with_recorders(unet.mid_block, in_middle)
     _cut(view, ordered[-1])
-    cache_prefix(view, shallow_clone)
-    return view if run_parts is None else run_parts_through(view, run_parts, shallow_clone)
+    cache_prefix(view)
+    return view if run_parts is None else run_parts_through(view, run_parts)
 
 
 class _End(nn.Module):
