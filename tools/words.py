@@ -59,6 +59,7 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     "tests/test_plain_words.py": ("*",),
     "src/semcorr/evaluation/runs/ablation.py": ("learning",),
     "src/semcorr/keypoints/predictions.py": ("remarks",),
+    "src/semcorr/storage/safetensors.py": ("remarks",),
     "src/semcorr/settings.py": ("learn",),
     "docs/method.md": ("learned",),  # once, to explain
     "src/semcorr/matchers/prompt/random_streams.py": ("learn",),

@@ -19,7 +19,7 @@ from spoiled import HUGE, spoiled
 
 DIFT = ("--method", "dift", "--model", "toy", "--set", "samples=1", "--device", "cpu")
 COARSE = (*DIFT, "--set", "resolution=32")
-"""For many pictures, where only the mechanics count."""
+"""For many images, where only the mechanics count."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_nothing_that_is_read_is_written_to(semcorr: Callable[..., Ran], drawing
 
 
 @pytest.mark.slow
-def test_what_overflowed_is_told_also_of_an_earlier_start(
+def test_warnings_of_an_overflow_include_those_of_an_earlier_start(
     semcorr: Callable[..., Ran], drawings: ToyWorld, tiny_sd: Path, tmp_path: Path
 ) -> None:
     weight = "down_blocks.0.resnets.0.conv1.weight"
@@ -101,12 +101,12 @@ def test_several_processes_find_the_same(
     assert two.read_bytes() == one.read_bytes()
 
 
-def test_broken_pictures_are_listed_and_tried_again(
+def test_broken_images_are_listed_and_tried_again(
     semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path
 ) -> None:
     new, out = tmp_path / "new", tmp_path / "out.json"
     new.mkdir()
-    (new / "a.png").write_bytes(b"no picture")
+    (new / "a.png").write_bytes(b"no image")
     shutil.copy(drawings.images / "car-0002.png", new / "b.png")
     ran = semcorr("transfer", drawings.annotations, f"{new}/*.png", "--images", drawings.images, "-o", out, *DIFT)
     assert ran.status == 1
@@ -128,7 +128,7 @@ def test_another_transfers_folder_is_refused(semcorr: Callable[..., Ran], drawin
 
 
 def test_shards_find_what_one_command_finds(semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path) -> None:
-    """Annotated pictures are described by the first, and the last command only writes."""
+    """Annotated images are described by the first, and the last command only writes."""
     whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
     work = tmp_path / "parts.json.work"
     command = ("transfer", drawings.annotations, "--images", drawings.images, *DIFT)
@@ -150,7 +150,7 @@ def test_shards_find_what_one_command_finds(semcorr: Callable[..., Ran], drawing
     assert "Expected --shard i/n" in semcorr(*command, "-o", parts, "--replace", "--shard", "half").err
 
 
-def test_what_a_crash_has_left_behind_is_found_again(
+def test_what_a_crash_has_left_behind_is_ignored_or_used(
     semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path
 ) -> None:
     """Half lines, bytes that are no text, descriptions that are none, and files from another time."""
@@ -212,7 +212,7 @@ def test_killed_and_resumed_it_is_the_same(
 
 
 @pytest.mark.slow
-def test_two_thousand_pictures_in_bounded_memory(semcorr_process: Callable[..., Any], tmp_path: Path) -> None:
+def test_two_thousand_images_in_bounded_memory(semcorr_process: Callable[..., Any], tmp_path: Path) -> None:
     world = write_coco(tmp_path / "toy", categories=("face",), support=1, targets=20, size=48)
     many = tmp_path / "many"
     many.mkdir()

@@ -24,7 +24,7 @@ def read(path: Path) -> dict[str, Any]:
     return document
 
 
-def test_predicted_objects_never_become_supports_and_are_looked_for_again_where_asked(
+def test_predicted_objects_never_become_supports_and_are_predicted_again_on_request(
     semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path
 ) -> None:
     first, second, third = (tmp_path / f"{name}.json" for name in ("first", "second", "third"))
@@ -46,16 +46,16 @@ def test_predicted_objects_never_become_supports_and_are_looked_for_again_where_
     # One is accepted, one has a low score, one a high one, and all are spoiled: only the low one is found anew.
     document = read(second)
     scores = {before[1]["image_id"]: 0.2, before[2]["image_id"]: 0.9, after[3]["image_id"]: 0.1}
-    for thing in document["annotations"][1:]:
-        thing["score"] = scores[thing["image_id"]]
-        thing["keypoints_found"][2] = 0.125
+    for one in document["annotations"][1:]:
+        one["score"] = scores[one["image_id"]]
+        one["keypoints_found"][2] = 0.125
     document["annotations"][3]["semcorr"]["accepted"] = True
     (tmp_path / "spoiled.json").write_text(json.dumps(document), encoding="utf-8")
     ran = semcorr("transfer", tmp_path / "spoiled.json", "-o", third, *more, "--redo-below", "0.5")
     assert ran.status == 0, ran.err
     assert "Points predicted in 1 of 1 images." in ran.out
-    new = {thing["id"]: thing for thing in read(third)["annotations"]}
-    old = {thing["id"]: thing for thing in document["annotations"]}
+    new = {one["id"]: one for one in read(third)["annotations"]}
+    old = {one["id"]: one for one in document["annotations"]}
     assert new.keys() == old.keys()
     again = before[1]["id"]
     assert {number for number in new if new[number] != old[number]} == {again}
@@ -69,8 +69,8 @@ def test_without_any_human_object_nothing_begins(
     semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path
 ) -> None:
     document = read(drawings.annotations)
-    for thing in document["annotations"]:
-        thing["semcorr"] = {"predicted": True}
+    for one in document["annotations"]:
+        one["semcorr"] = {"predicted": True}
     (tmp_path / "a.json").write_text(json.dumps(document), encoding="utf-8")
     ran = semcorr("transfer", tmp_path / "a.json", "--images", drawings.images, "-o", tmp_path / "out.json", *COARSE)
     assert ran.status == 2

@@ -36,7 +36,7 @@ def damaged(drawings: ToyWorld, tmp_path: Path) -> dict[str, Path]:
     (tmp_path / "images" / "empty.png").touch()
     (tmp_path / "images" / "cut.png").write_bytes((drawings.images / files[0]).read_bytes()[:400])
     names = content["categories"][0]["keypoints"]
-    shown = [np.array(thing["keypoints"]).reshape(-1, 3) for thing in content["annotations"][:2]]
+    shown = [np.array(one["keypoints"]).reshape(-1, 3) for one in content["annotations"][:2]]
 
     content["images"] = [
         {"id": number, "file_name": file, "width": 96, "height": 96}
@@ -77,12 +77,12 @@ def test_broken_images_cost_no_output_in_any_format(
     assert all(file in ran.err for file in BROKEN)
     document = json.loads(out.read_text(encoding="utf-8"))
     files = {image["id"]: image["file_name"] for image in document["images"]}
-    things = {files[thing["image_id"]]: thing for thing in document["annotations"]}
-    assert list(things) == ["face-0000.png", "face-0001.png", "face-0002.png"]
+    objects = {files[one["image_id"]]: one for one in document["annotations"]}
+    assert list(objects) == ["face-0000.png", "face-0001.png", "face-0002.png"]
     before = json.loads(damaged["coco.json"].read_text(encoding="utf-8"))["annotations"]
-    for thing, old in zip(things.values(), before[:2], strict=False):
+    for one, old in zip(objects.values(), before[:2], strict=False):
         visible = np.array(old["keypoints"]).reshape(-1, 3)[:, 2] == 2
-        new = np.array(thing["keypoints"]).reshape(-1, 3)[: len(visible)]
+        new = np.array(one["keypoints"]).reshape(-1, 3)[: len(visible)]
         if kind == "coco.json":  # others list key-points in the order in which they name them
             np.testing.assert_allclose(new[visible], np.array(old["keypoints"]).reshape(-1, 3)[visible])
         assert (new[:, 2] == 2).sum() == visible.sum()
@@ -112,7 +112,7 @@ def test_a_missing_support_is_replaced_and_its_annotations_stay(
     assert (ran.status, "annotated image of 'face' that can be read" in ran.err) == (2, True)
 
 
-def test_nothing_is_written_where_nothing_is_found(
+def test_nothing_is_written_where_nothing_is_predicted(
     semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path
 ) -> None:
     (tmp_path / "a.png").touch()
@@ -124,7 +124,7 @@ def test_nothing_is_written_where_nothing_is_found(
     assert not out.exists()
 
 
-def test_scaled_coordinates_are_found_and_written_in_the_declared_frame(
+def test_scaled_coordinates_are_predicted_and_written_in_the_declared_frame(
     semcorr: Callable[..., Ran], drawings: ToyWorld, tmp_path: Path
 ) -> None:
     """Annotations of enlarged copies: all numbers are three times those of the images."""
@@ -135,12 +135,12 @@ def test_scaled_coordinates_are_found_and_written_in_the_declared_frame(
     (tmp_path / "own.json").write_text(json.dumps(content), encoding="utf-8")
     for image in content["images"]:
         image |= {"width": 288, "height": 288}
-    for thing in content["annotations"]:
-        thing["bbox"] = [3 * value for value in thing["bbox"]]
-        points = np.array(thing.get("keypoints", [])).reshape(-1, 3)
+    for one in content["annotations"]:
+        one["bbox"] = [3 * value for value in one["bbox"]]
+        points = np.array(one.get("keypoints", [])).reshape(-1, 3)
         points[:, :2] = np.where(points[:, 2:] > 0, 3 * (points[:, :2] + 0.5) - 0.5, 0)
         if len(points):
-            thing["keypoints"] = points.ravel().tolist()
+            one["keypoints"] = points.ravel().tolist()
     big.write_text(json.dumps(content), encoding="utf-8")
     ran = semcorr("transfer", big, "--images", drawings.images, "-o", out, *COARSE)
     assert ran.status == 2
@@ -149,13 +149,13 @@ def test_scaled_coordinates_are_found_and_written_in_the_declared_frame(
     ran = semcorr("transfer", big, "--images", drawings.images, "-o", out, *COARSE, "--rescale")
     assert ran.status == 0, ran.err
     assert semcorr("transfer", tmp_path / "own.json", "--images", drawings.images, "-o", plain, *COARSE).status == 0
-    found, usual = (json.loads(path.read_text(encoding="utf-8")) for path in (out, plain))
-    assert found["images"] == content["images"]
-    assert found["annotations"][:2] == content["annotations"][:2]
-    assert len(found["annotations"]) == 4
-    for one, other in zip(found["annotations"][2:], usual["annotations"][2:], strict=True):
+    rescaled, usual = (json.loads(path.read_text(encoding="utf-8")) for path in (out, plain))
+    assert rescaled["images"] == content["images"]
+    assert rescaled["annotations"][:2] == content["annotations"][:2]
+    assert len(rescaled["annotations"]) == 4
+    for one, other in zip(rescaled["annotations"][2:], usual["annotations"][2:], strict=True):
         assert one["id"] == other["id"]
-        for large, small in zip(_found(one), _found(other), strict=True):
+        for large, small in zip(_predicted(one), _predicted(other), strict=True):
             np.testing.assert_allclose(large[:2] + 0.5, 3 * (small[:2] + 0.5), atol=0.5)
         np.testing.assert_allclose(one["bbox"], 3 * np.array(other["bbox"]), atol=0.5)
 
@@ -168,9 +168,9 @@ def test_a_target_of_another_size_is_listed(semcorr: Callable[..., Ran], drawing
     assert ran.status == 1
     assert "192 x 192 pixels, and the file 'face-0002.png' has 96 x 96" in ran.err
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    assert [thing["image_id"] for thing in document["annotations"]] == [1, 2, 4]
+    assert [one["image_id"] for one in document["annotations"]] == [1, 2, 4]
 
 
-def _found(thing: dict[str, Any]) -> np.ndarray:
-    points = np.array(thing["keypoints_found"], dtype=float).reshape(-1, 3)
+def _predicted(annotation: dict[str, Any]) -> np.ndarray:
+    points = np.array(annotation["keypoints_found"], dtype=float).reshape(-1, 3)
     return points[np.isfinite(points[:, 0])]

@@ -118,13 +118,13 @@ def results(folder: Path) -> tuple[list[str], str]:
 
     A record is what its line in the run's files holds, but for the two times that the method took.
     """
-    found = read_run(folder)
-    assert [record.index for record in found.records] == list(range(PAIRS))
-    rows = [record.__dict__ | {"describe_seconds": 0.0, "locate_seconds": 0.0} for record in found.records]
+    run = read_run(folder)
+    assert [record.index for record in run.records] == list(range(PAIRS))
+    rows = [record.__dict__ | {"describe_seconds": 0.0, "locate_seconds": 0.0} for record in run.records]
     by = [word for name in ("overall", "category", "point", "layer", "crops") for word in ("--by", name)]
     words = [sys.executable, "-m", "semcorr", "report", str(folder), "--format", "markdown", *by]
     report = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    return [type(record)(**row).to_json() for record, row in zip(found.records, rows, strict=True)], report
+    return [type(record)(**row).to_json() for record, row in zip(run.records, rows, strict=True)], report
 
 
 def lines(folder: Path) -> int:
@@ -134,11 +134,11 @@ def lines(folder: Path) -> int:
 
 def ray_workers(processes: Sequence[psutil.Process] | None = None) -> list[psutil.Process]:
     """Processes that do units, of those or of this one's children."""
-    found = []
+    workers = []
     for process in processes or psutil.Process().children(recursive=True):
         try:
             if " ".join(process.cmdline()).startswith("ray::Worker"):  # not a node's own process, which names others
-                found.append(process)
+                workers.append(process)
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
-    return found
+    return workers

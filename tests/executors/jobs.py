@@ -21,8 +21,8 @@ class Squares:
     seconds: float = 0.0
 
     def start(self) -> Callable[[int, Progress | None], Iterator[int]]:
-        told = f"{os.getpid()} {torch.get_num_threads()} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
-        (self.folder / f"started-{uuid.uuid4().hex}").write_text(told)
+        text = f"{os.getpid()} {torch.get_num_threads()} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
+        (self.folder / f"started-{uuid.uuid4().hex}").write_text(text)
 
         def do(unit: int, progress: Progress | None) -> Iterator[int]:
             if unit < 0:

@@ -1,4 +1,4 @@
-"""A real Ray cluster: every unit once, errors told; workers, nodes, the driver and the head node are killed.
+"""A real Ray cluster: every unit once, errors raised; workers, nodes, the driver and the head node are killed.
 
 Nothing is lost, nothing is other. Tests share a cluster; the last of those that do ends it.
 """
@@ -75,8 +75,8 @@ def killing(cluster: Nodes, folder: Path, at: Sequence[int], frozen: bool = Fals
 
 
 def test_every_unit_once_and_every_worker_starts_once(cluster: Nodes, tmp_path: Path) -> None:
-    found = list(run_units(Squares(tmp_path, 0.1), range(30), ray=cluster.address))
-    assert sorted(found) == sorted([n**2 for n in range(30)] + [-(n**2) for n in range(30)])
+    squares = list(run_units(Squares(tmp_path, 0.1), range(30), ray=cluster.address))
+    assert sorted(squares) == sorted([n**2 for n in range(30)] + [-(n**2) for n in range(30)])
     assert 1 <= len(list(tmp_path.glob("started-*"))) <= 3
 
 
@@ -153,7 +153,7 @@ def test_transfer_that_loses_workers_and_a_node_that_is_silent(cluster: Nodes, f
     assert output.read_bytes() == serial.read_bytes()
 
 
-def test_a_lost_head_node_is_told_and_the_rest_done_without(
+def test_a_lost_head_node_is_an_error_and_the_rest_is_done_without(
     cluster: Nodes, data: Path, serial: Path, tmp_path: Path
 ) -> None:
     """Ray's own patience is a minute; here it is five seconds."""
@@ -162,12 +162,12 @@ def test_a_lost_head_node_is_told_and_the_rest_done_without(
     process = driver(evaluation(data, folder, "--ray", address))
     wait_until(lambda: lines(folder) >= 2, process)
     cluster.kill_head()
-    _, told = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == 2
-    (last,) = [line for line in told.decode().splitlines() if "lost" in line]
+    (last,) = [line for line in output.decode().splitlines() if "lost" in line]
     assert last.startswith(f"The Ray cluster {address!r} is lost")
     assert "the same command continues" in last
-    assert "Traceback" not in told.decode()
+    assert "Traceback" not in output.decode()
     assert 2 <= lines(folder) < PAIRS
     subprocess.run(evaluation(data, folder), check=True, capture_output=True)
     assert results(folder) == results(serial)
@@ -185,10 +185,10 @@ def test_ctrl_c(ray: object, data: Path, tmp_path: Path, where: tuple[str, str],
     if times == 2:
         time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in told.decode()
-    assert told.decode().splitlines()[-1].startswith("Stopped.") or times == 2
+    assert "Traceback" not in output.decode()
+    assert output.decode().splitlines()[-1].startswith("Stopped.") or times == 2
     _, left = psutil.wait_procs(family, timeout=30)
     assert not left
     assert 2 <= len(read_run(folder).records) < PAIRS

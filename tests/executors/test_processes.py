@@ -1,4 +1,4 @@
-"""Several processes of this machine: every unit once, threads divided, errors told. See also tests/evaluation."""
+"""Several processes of this machine: every unit once, threads divided, errors raised. See also tests/evaluation."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +23,8 @@ def four_threads() -> Iterator[None]:
 
 @pytest.mark.usefixtures("four_threads")
 def test_every_unit_once_and_threads_divided(tmp_path: Path) -> None:
-    found = list(run_units(Squares(tmp_path, 0.2), range(20), workers=2))
-    assert sorted(found) == sorted([n**2 for n in range(20)] + [-(n**2) for n in range(20)])
+    squares = list(run_units(Squares(tmp_path, 0.2), range(20), workers=2))
+    assert sorted(squares) == sorted([n**2 for n in range(20)] + [-(n**2) for n in range(20)])
     started = [path.read_text().split()[1] for path in tmp_path.glob("started-*")]
     assert started in (["2"], ["2", "2"])
 

@@ -18,14 +18,14 @@ from semcorr.executors.ray_driver import share
 
 
 @pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_told(ray: Any, tmp_path: Path) -> None:
+def test_a_cluster_that_is_not_there_is_an_error(ray: Any, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"^Expected a Ray cluster at '127\.0\.0\.1:1', got none"):
         list(run_units(Squares(tmp_path), [1], ray="127.0.0.1:1"))
 
 
 @pytest.mark.slow
 def test_a_worker_a_gpu_on_a_cluster_with_a_token(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As from the shell. Ray believes in GPUs that it is told of, and says to a worker which is its own."""
+    """As from the shell. Ray believes in the GPUs that it is started with, and assigns one to each worker."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -42,13 +42,13 @@ def test_a_worker_a_gpu_on_a_cluster_with_a_token(ray: Any, tmp_path: Path, monk
         ) as head,
     ):
         try:
-            found = _as_soon_as_it_is_there(
+            squares = _as_soon_as_it_is_there(
                 address, head, lambda: run_units(Squares(tmp_path, 1.0), range(12), ray=address)
             )
         finally:
             head.terminate()
             head.wait(60)
-    assert len(found) == 24
+    assert len(squares) == 24
     started = [path.read_text().split()[1:] for path in tmp_path.glob("started-*")]
     assert sorted(started) == [["1", "0"], ["1", "1"]]
 

@@ -1,4 +1,4 @@
-"""Small drawings in COCO's format, and a method that takes a fraction of a second a picture."""
+"""Small drawings in COCO's format, and a method that takes a fraction of a second per image."""
 
 import pytest
 

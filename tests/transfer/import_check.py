@@ -43,9 +43,9 @@ def cvat(folder: Path) -> dict[str, object]:
 
 if __name__ == "__main__":
     tasks, config, folder, project, its_config = map(Path, sys.argv[1:])
-    found = {
+    result = {
         "label_studio": label_studio(tasks, config),
         "project": label_studio(project, its_config),
         "cvat": cvat(folder),
     }
-    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.write(json.dumps(result) + "\n")

@@ -24,7 +24,7 @@ from semcorr.transfer.fusion import can_join
 
 @pytest.fixture(scope="module")
 def calibrated(dift: Matcher) -> CalibratedMatcher:
-    """Whatever was found is right with a probability of 0.25, among drawings."""
+    """Every match is right with a probability of 0.25, among drawings."""
     bundled = load_matcher("dift", "toy", device="cpu")
     assert isinstance(bundled, CalibratedMatcher)
     curve = Calibration(
@@ -49,13 +49,13 @@ def test_a_record_says_whether_all_of_its_matches_are_calibrated(
 ) -> None:
     known = read_annotations(world.annotations, world.images)
     drawing = sorted(world.images.glob("*.png"))[-1]
-    found = transfer_annotations(known, [drawing, noise(tmp_path / "noise.png")], matcher=calibrated, support=1)
-    one, other = found.records
+    result = transfer_annotations(known, [drawing, noise(tmp_path / "noise.png")], matcher=calibrated, support=1)
+    one, other = result.records
     assert (one.calibration, other.calibration) == ("7 points of toy", None)
     shown = np.isfinite(one.objects[0].points).all(axis=1)
     np.testing.assert_allclose(one.objects[0].confidence[shown], 0.25)
     assert not np.isclose(other.objects[0].confidence, 0.25).any()
-    assert calibration_of(found.records) == "calibrated on 7 points of toy for 1 of 2 images; uncalibrated"
+    assert calibration_of(result.records) == "calibrated on 7 points of toy for 1 of 2 images; uncalibrated"
 
 
 def test_supports_of_several_kinds_are_not_joined(
@@ -89,11 +89,11 @@ def test_the_command_says_it(
     file = calibrated.calibration.save(tmp_path / "curve.json")
     command = ["transfer", str(world.annotations), "--images", str(world.images), "--json", "--device", "cpu"]
     command += ["--method", "dift", "--model", "toy", "--set", "samples=1", "--support", "1"]
-    for calibration, told in ((str(file), "calibrated on 7 points of toy"), ("none", "uncalibrated")):
-        output = tmp_path / f"{told[:3]}.json"
+    for calibration, text in ((str(file), "calibrated on 7 points of toy"), ("none", "uncalibrated")):
+        output = tmp_path / f"{text[:3]}.json"
         assert main([*command, "-o", str(output), "--calibration", calibration]) == 0
-        assert json.loads(capsys.readouterr().out)["confidence"] == told
-        assert json.loads(output.read_text())["semcorr"]["confidence"] == told
+        assert json.loads(capsys.readouterr().out)["confidence"] == text
+        assert json.loads(output.read_text())["semcorr"]["confidence"] == text
 
 
 def test_a_domain_of_one_image_has_that_image(world: ToyWorld, calibrated: CalibratedMatcher) -> None:

@@ -27,8 +27,8 @@ def matches_with(*, maxima: list[float], similarity: list[float] | None = None) 
 def test_an_image_resembles_supports_as_much_as_the_mean_of_all_their_points_says() -> None:
     two, one = matches_with(maxima=[0.2, 0.4]), matches_with(maxima=[0.9])
     assert resemblance([two, one]) == pytest.approx(0.5)
-    told = matches_with(maxima=[0.2, 0.4], similarity=[0.6, 0.9])
-    assert resemblance([told, one]) == pytest.approx(0.8)
+    with_similarity = matches_with(maxima=[0.2, 0.4], similarity=[0.6, 0.9])
+    assert resemblance([with_similarity, one]) == pytest.approx(0.8)
 
 
 # On cats 0.1 more like cats than like dogs, on dogs 0.1 less: the middle is 0. Cows resemble everything, on all images.
@@ -58,7 +58,7 @@ def test_the_category_that_leads_each_other_one_is_chosen() -> None:
     assert levels.choose(groups, {"cat": 0.4, "dog": 0.36, "cow": 0.6}) is None  # the cat leads the dog by 0.4
 
 
-def test_what_is_not_told_apart_is_doubtful() -> None:
+def test_categories_that_do_not_differ_are_doubtful() -> None:
     single = ReferenceLevels(means={kind: value for kind, value in MEANS.items() if kind != ("dog", "dog")})
     seen = {"cat": 0.9, "dog": 0.1, "cow": 0.1}
     assert single.choose([("cat",), ("dog",)], seen) is None
@@ -75,9 +75,9 @@ def test_of_categories_that_are_shown_together_the_mean_counts() -> None:
 
 
 def pictured(*categories: str) -> list[tuple[str, Support]]:
-    things = tuple(Instance(category=name, points=np.zeros((1, 2)), visibility=np.array([2])) for name in categories)
-    image = AnnotatedImage(file="a.png", path=Path("a.png"), instances=things)
-    return [(one.category, Support(image=image, instance=one, keypoints=np.array([0]))) for one in things]
+    instances = tuple(Instance(category=name, points=np.zeros((1, 2)), visibility=np.array([2])) for name in categories)
+    image = AnnotatedImage(file="a.png", path=Path("a.png"), instances=instances)
+    return [(one.category, Support(image=image, instance=one, keypoints=np.array([0]))) for one in instances]
 
 
 def test_categories_that_images_show_together_are_not_chosen_between() -> None:
@@ -101,7 +101,7 @@ def test_an_image_gets_objects_of_one_category_or_is_doubtful(dift: Matcher, tmp
         assert kinds in ([], ["face"], ["car"])
         assert record.doubtful == (() if kinds else ("face", "car"))
         assert TransferRecord.from_json(record.to_json()).doubtful == record.doubtful
-    # Faces and cars look so different that even one noise sample tells most apart.
+    # Faces and cars look so different that even one noise sample distinguishes most.
     assert sum(one.category == record.file[:-9] for record in result for one in record.objects) >= 2
     assert all(one.category == record.file[:-9] for record in result for one in record.objects)
     (only,) = transfer_annotations(world.annotations, [world.images / "car-0002.png"], matcher=dift, categories=["car"])

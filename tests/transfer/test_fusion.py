@@ -66,7 +66,7 @@ def test_a_surer_support_outweighs_an_unsure_one() -> None:
 
 
 def test_nearness_falls_as_a_gaussian() -> None:
-    # Both say (11, 11) together, since only the first one's map counts there; the second's own place is 4 pixels off.
+    # Both say (11, 11) together, since only the first one's map counts there; the second's own point is 4 pixels off.
     first, second = matches_at([(11, 11)], [1.0]), matches_at([(11, 11)], [1.0])
     object.__setattr__(second, "points", np.array([[15.0, 11.0]]))
     result = fuse([support([0])] * 2, [first, second], 1, (40, 40))

@@ -46,14 +46,14 @@ def test_their_own_readers_take_our_files(world: ToyWorld, dift: Matcher, tmp_pa
     command = [PYTHON, str(script), *map(str, given)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout.splitlines()[-1])
+    result = json.loads(ran.stdout.splitlines()[-1])
 
-    assert found["label_studio"] == {"tasks": 4, "errors": [[]] * 4, "notices_errors": True}
-    assert found["project"] == {"tasks": 4, "errors": [[]] * 3, "notices_errors": True}
-    items = found["cvat"]["items"]
+    assert result["label_studio"] == {"tasks": 4, "errors": [[]] * 4, "notices_errors": True}
+    assert result["project"] == {"tasks": 4, "errors": [[]] * 3, "notices_errors": True}
+    items = result["cvat"]["items"]
     for record in done:
-        thing = record.objects[0]
+        one = record.objects[0]
         read = dict(items[Path(record.file).stem])
-        for name, point in zip(thing.names, thing.points, strict=True):
+        for name, point in zip(one.names, one.points, strict=True):
             if np.isfinite(point).all():
                 np.testing.assert_allclose(read[name], point, atol=0.011)

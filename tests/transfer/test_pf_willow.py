@@ -33,18 +33,18 @@ def willow() -> Callable[[bool], dict[str, Any]]:
         for kind, folder in enumerate(folders, start=1):
             content["categories"].append({"id": kind, "name": folder.name, "keypoints": names})
             for number, file in enumerate(sorted(folder.glob("*.mat"))):
-                with PIL.Image.open(file.with_suffix(".png")) as picture:
-                    width, height = picture.size
+                with PIL.Image.open(file.with_suffix(".png")) as photograph:
+                    width, height = photograph.size
                 image = len(content["images"]) + 1
                 name = f"{folder.name}/{file.stem}.png"
                 content["images"].append({"id": image, "file_name": name, "width": width, "height": height})
                 points = loadmat(file)["pts_coord"].T.astype(float)
                 (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
                 box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
-                thing = {"id": image, "image_id": image, "category_id": kind, **box}
+                annotation = {"id": image, "image_id": image, "category_id": kind, **box}
                 if everything or number < 3:
-                    thing |= {"keypoints": [v for x, y in points.tolist() for v in (x, y, 2)], "num_keypoints": 10}
-                content["annotations"].append(thing)
+                    annotation |= {"keypoints": [v for x, y in points.tolist() for v in (x, y, 2)], "num_keypoints": 10}
+                content["annotations"].append(annotation)
         return content
 
     return document

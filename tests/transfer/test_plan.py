@@ -28,12 +28,12 @@ def cat(**changes: Any) -> Instance:
     )
 
 
-def picture(folder: Path, file: str, *instances: Instance, declared: tuple[int, int] | None = None) -> AnnotatedImage:
+def image_of(folder: Path, file: str, *instances: Instance, declared: tuple[int, int] | None = None) -> AnnotatedImage:
     return AnnotatedImage(file=file, path=folder / file, instances=instances or (cat(),), size=declared)
 
 
-def known(*pictures: AnnotatedImage) -> Annotations:
-    return Annotations(path=Path("a.json"), categories={"cat": CAT, "dog": DOG}, images=pictures)
+def known(*images: AnnotatedImage) -> Annotations:
+    return Annotations(path=Path("a.json"), categories={"cat": CAT, "dog": DOG}, images=images)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("file", ["gone.png", "empty.png", "text.png", "folder.png", "cut.jpg"])
 def test_an_annotated_image_that_cannot_be_read_is_named_and_replaced(folder: Path, file: str) -> None:
-    plan = plan_transfer(known(picture(folder, file), picture(folder, "good.png")), TransferSettings(support=1))
+    plan = plan_transfer(known(image_of(folder, file), image_of(folder, "good.png")), TransferSettings(support=1))
     assert [support.image.file for support in plan.supports["cat"]] == ["good.png"]
     assert list(plan.unreadable) == [file]
     assert file in plan.unreadable[file]
@@ -64,16 +64,16 @@ def test_an_annotated_image_that_cannot_be_read_is_named_and_replaced(folder: Pa
 
 def test_without_any_that_can_be_read_nothing_begins(folder: Path) -> None:
     with pytest.raises(TransferError, match=r"annotated image of 'cat' that can be read.*gone\.png.*\(and 1 more\)"):
-        plan_transfer(known(picture(folder, "gone.png"), picture(folder, "cut.jpg")), TransferSettings())
+        plan_transfer(known(image_of(folder, "gone.png"), image_of(folder, "cut.jpg")), TransferSettings())
 
 
 def test_a_category_without_any_that_can_be_read_does_not_cost_the_others(folder: Path) -> None:
     dog = Instance(category="dog", points=np.array([[3.0, 3.0]]), visibility=np.array([2]))
-    both = known(picture(folder, "good.png"), picture(folder, "gone.png", dog))
+    both = known(image_of(folder, "good.png"), image_of(folder, "gone.png", dog))
     plan = plan_transfer(both, TransferSettings())
     assert list(plan.supports) == ["cat"]
     assert any(note.startswith("'dog' is left out") for note in plan.notes)
-    with pytest.raises(TransferError, match="annotated image of 'dog'"):  # who names it is told
+    with pytest.raises(TransferError, match="annotated image of 'dog'"):  # an error, if it is requested
         plan_transfer(both, TransferSettings(categories=("dog",)))
 
 
@@ -82,7 +82,7 @@ def test_an_image_of_another_size_than_declared_is_refused_or_scaled(folder: Pat
     x, y = 40 / declared[0], 20 / declared[1]
     points = np.array([[10.0, 5.0], [30.0, 15.0]]) / (x, y)
     one = cat(points=points, box=(8.0 / x, 4.0 / y, 32.0 / x, 16.0 / y))
-    annotations = known(picture(folder, "good.png", one, declared=declared))
+    annotations = known(image_of(folder, "good.png", one, declared=declared))
     with pytest.raises(TransferError, match=rf"{declared[0]} x {declared[1]} pixels.*40 x 20.*--rescale"):
         plan_transfer(annotations, TransferSettings())
     (support,) = plan_transfer(annotations, TransferSettings(rescale=True)).supports["cat"]
@@ -93,18 +93,18 @@ def test_an_image_of_another_size_than_declared_is_refused_or_scaled(folder: Pat
 
 def test_another_aspect_ratio_is_another_image(folder: Path) -> None:
     with pytest.raises(TransferError, match="aspect ratio"):
-        plan_transfer(known(picture(folder, "good.png", declared=(40, 40))), TransferSettings(rescale=True))
+        plan_transfer(known(image_of(folder, "good.png", declared=(40, 40))), TransferSettings(rescale=True))
 
 
 def test_every_annotated_image_is_measured_and_not_the_supports_alone(folder: Path) -> None:
-    more = [picture(folder, "good.png"), picture(folder, "good.png", declared=(80, 40))]
+    more = [image_of(folder, "good.png"), image_of(folder, "good.png", declared=(80, 40))]
     with pytest.raises(TransferError, match="80 x 40"):
         plan_transfer(known(*more), TransferSettings(support=1))
 
 
 def test_a_swapped_size_is_a_warning_where_the_points_lie_in_the_upright_image(folder: Path) -> None:
     upright = cat(points=np.array([[10.0, 5.0], [15.0, 30.0]]))
-    plan = plan_transfer(known(picture(folder, "turned.jpg", upright, declared=(40, 20))), TransferSettings())
+    plan = plan_transfer(known(image_of(folder, "turned.jpg", upright, declared=(40, 20))), TransferSettings())
     assert any("20 x 40 pixels upright" in note and "declare 40 x 20" in note for note in plan.notes)
     np.testing.assert_array_equal(plan.supports["cat"][0].instance.points, upright.points)
 
@@ -112,20 +112,24 @@ def test_a_swapped_size_is_a_warning_where_the_points_lie_in_the_upright_image(f
 @pytest.mark.parametrize("rescale", [False, True])
 def test_points_of_the_stored_image_are_refused_with_a_word_on_exif(folder: Path, *, rescale: bool) -> None:
     with pytest.raises(TransferError, match=r"20 x 40 pixels upright.*EXIF orientation.*declare 40 x 20"):
-        plan_transfer(known(picture(folder, "turned.jpg", declared=(40, 20))), TransferSettings(rescale=rescale))
+        plan_transfer(known(image_of(folder, "turned.jpg", declared=(40, 20))), TransferSettings(rescale=rescale))
 
 
 def test_predicted_objects_are_no_supports(folder: Path) -> None:
     machine = cat(predicted=True, score=0.9)
-    plan = plan_transfer(known(picture(folder, "turned.jpg", machine), picture(folder, "good.png")), TransferSettings())
+    plan = plan_transfer(
+        known(image_of(folder, "turned.jpg", machine), image_of(folder, "good.png")), TransferSettings()
+    )
     assert [support.image.file for support in plan.supports["cat"]] == ["good.png"]
     with pytest.raises(TransferError, match="2 objects with points are all marked as predicted"):
-        plan_transfer(known(picture(folder, "good.png", machine, machine)), TransferSettings())
+        plan_transfer(known(image_of(folder, "good.png", machine, machine)), TransferSettings())
 
 
-def test_covered_points_that_do_not_serve_and_the_readers_notes_are_told(folder: Path) -> None:
+def test_notes_name_covered_points_that_do_not_serve_and_what_the_reader_noted(folder: Path) -> None:
     covered = cat(visibility=np.array([1, 1]))
-    annotations = replace(known(picture(folder, "good.png"), picture(folder, "good.png", covered)), notes=("read so",))
+    annotations = replace(
+        known(image_of(folder, "good.png"), image_of(folder, "good.png", covered)), notes=("read so",)
+    )
     first, second = plan_transfer(annotations, TransferSettings()).notes
     assert first == "read so"
     assert second.startswith("2 covered points (v = 1) of 'cat'")

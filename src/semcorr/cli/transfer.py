@@ -158,9 +158,9 @@ def _print_report(report: "TransferReport", *, json: bool) -> None:
     if report.doubtful:
         file, categories = next(iter(report.doubtful.items()))
         console.note(
-            f"{len(report.doubtful)} of {report.targets} images are doubtful, and no object is written for them: "
-            f"whether they show {' or '.join(categories)} cannot be told. The first: {file}. Name such images with "
-            "their --category, or annotate a box in each."
+            f"{len(report.doubtful)} of {report.targets} images are doubtful, and no object is written for them: they "
+            f"may show {' or '.join(categories)}. The first: {file}. Name such images with their --category, or "
+            "annotate a box in each."
         )
     if json:
         console.show_json(

@@ -1,6 +1,6 @@
 """Which category an object has where no box says it: the one whose supports the image resembles most.
 
-The mean confidence of points does not tell categories apart: it is calibrated for points of the right category. The
+The mean confidence of points does not distinguish categories: it is calibrated for points of the right category. The
 highest similarities do, compared between categories within one image, since some images resemble every support and
 others none, and compared with what the same supports give on annotated images.
 """
@@ -49,7 +49,7 @@ class ReferenceLevels:
     def lead(self, first: str, second: str, resemblances: Mapping[str, float]) -> float:
         """How far an image is on the first category's side of the second: 1 as its own images, -1 as the second's.
 
-        NaN if that is not known: one of them has a single support, or their annotated images are not told apart.
+        NaN if that is not known: one of them has a single support, or their annotated images do not differ.
         """
         keys = [(one, shown) for shown in (first, second) for one in (first, second)]
         if not all(key in self.means for key in keys):

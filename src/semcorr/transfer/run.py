@@ -76,7 +76,7 @@ def transfer_annotations(
         method: As in :func:`semcorr.load_matcher`, whose defaults these are.
         model: As in :func:`semcorr.load_matcher`.
         preset: As in :func:`semcorr.load_matcher`.
-        matcher: A loaded method, in their place.
+        matcher: A loaded method, instead of the three.
         support: As in :class:`semcorr.transfer.plan.TransferSettings`.
         margin: As in :class:`semcorr.transfer.plan.TransferSettings`.
         categories: As in :class:`semcorr.transfer.plan.TransferSettings`.

@@ -110,6 +110,6 @@ def _described_part(
 
 
 def _file_name(category: str) -> str:
-    """A category as part of a file's name; two that come out alike are told apart by their hash."""
+    """A category as part of a file's name; a hash distinguishes two that come out alike."""
     plain = "".join(letter if letter.isalnum() else "_" for letter in category)[:40]
     return f"{plain}-{hashlib.sha256(category.encode()).hexdigest()[:8]}"
