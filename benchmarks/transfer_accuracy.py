@@ -28,8 +28,9 @@ from semcorr.matchers.spec import MatcherSpec
 from semcorr.toy.coco import ToyWorld, write_coco
 from semcorr.toy.objects import CATEGORIES
 from semcorr.toy.render import Split
+from semcorr.transfer.file_transfer import FileTransfer, TransferOutput
 from semcorr.transfer.plan import TransferSettings
-from semcorr.transfer.run import FileTransfer, TransferJob, TransferOutput
+from semcorr.transfer.run import TransferJob
 
 app = new_app("transfer_accuracy", "Carry points of a few annotated drawings over to many others.")
 

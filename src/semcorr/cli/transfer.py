@@ -15,8 +15,8 @@ from semcorr.cli.targets import load_matcher
 from semcorr.errors import SettingsError, TransferError
 
 if TYPE_CHECKING:
+    from semcorr.transfer.file_transfer import TransferReport
     from semcorr.transfer.plan import TransferSettings
-    from semcorr.transfer.run import TransferReport
 
 
 @Parameter(name="*")
@@ -106,7 +106,8 @@ def transfer(
         how: How points are carried over.
         options: What to match with.
     """
-    from semcorr.transfer.run import FileTransfer, TransferJob, TransferOutput
+    from semcorr.transfer.file_transfer import FileTransfer, TransferOutput
+    from semcorr.transfer.run import TransferJob
 
     settings, part = how.settings(), parse_shard(shard)
     if workers < 1:

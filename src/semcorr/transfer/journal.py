@@ -27,7 +27,7 @@ class _Header(BaseModel):
 
 
 class Journal:
-    """Finished targets on disk. In memory is only where each one's line is, and what it warns of.
+    """Finished targets on disk. In memory is only where each one's line is.
 
     Args:
         folder: Made if it is not there.
@@ -51,8 +51,6 @@ class Journal:
                 f"finished ({differences}). Finish it with its own, name another -o, or delete that folder."
             )
         self._lines: dict[str, tuple[Path, int]] = {}
-        self._warnings: dict[str, tuple[str, ...]] = {}
-        self._doubtful: dict[str, tuple[str, ...]] = {}
 
     @contextlib.contextmanager
     def open(self) -> Iterator["Journal"]:
@@ -68,14 +66,6 @@ class Journal:
     def done(self, target: Target) -> bool:
         """Whether a target is finished. One that failed is tried again."""
         return target.file in self._lines
-
-    def warnings(self, targets: Sequence[Target]) -> dict[str, tuple[str, ...]]:
-        """The warnings of the finished ones of ``targets`` that have any, by file."""
-        return {target.file: self._warnings[target.file] for target in targets if target.file in self._warnings}
-
-    def doubtful(self, targets: Sequence[Target]) -> dict[str, tuple[str, ...]]:
-        """The categories in question of the finished ones of ``targets`` whose category is doubtful, by file."""
-        return {target.file: self._doubtful[target.file] for target in targets if target.file in self._doubtful}
 
     def add(self, record: TransferRecord) -> None:
         """Add a finished target. The operating system has it then, and the disk after some more lines.
@@ -100,9 +90,5 @@ class Journal:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _keep(self, record: TransferRecord, path: Path, start: int) -> None:
-        if record.error is None and record.file not in self._lines:
-            self._lines[record.file] = (path, start)
-            if record.warnings:
-                self._warnings[record.file] = record.warnings
-            if record.doubtful:
-                self._doubtful[record.file] = record.doubtful
+        if record.error is None:
+            self._lines.setdefault(record.file, (path, start))
