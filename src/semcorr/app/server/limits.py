@@ -104,7 +104,10 @@ def waiting_bytes(folder: Path) -> int:
 
 
 def sweep(folder: Path, seconds: float = 600) -> None:
-    """Remove uploaded files that are too old to be read any more: their page was closed before it could."""
+    """Remove uploaded files that are too old to be read any more: their page was closed before it could.
+
+    Gradio's ``delete_cache`` removes such files as well, but leaves a folder behind for each.
+    """
     for file in folder.rglob("*"):
         with contextlib.suppress(OSError):  # removed meanwhile
             if time.time() - file.stat().st_mtime <= seconds:
