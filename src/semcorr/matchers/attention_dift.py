@@ -1,7 +1,7 @@
-"""The paper's heat map times a similarity of DIFT's features: where a point both attends and looks alike.
+"""The paper's heat map times the similarity of DIFT's features: high where attention and appearance agree.
 
-Attention knows the thing's part and its middle; features know what it looks like. They fail on different points: the
-product is nearly as sharp as attention and seldom where only one of the two is high.
+Attention marks the object's part and its middle; features compare appearance. They fail on different points: the
+product is nearly as sharp as attention, and its peak is seldom where only one of the two is high.
 """
 
 import dataclasses
@@ -37,14 +37,14 @@ class AttentionDiftSettings(PromptSettings):
     """The prompt method's settings, DIFT's with ``dift_`` before their names, and how the two are put together.
 
     Attributes:
-        temperature: the heat map is attention, as a part of its peak, times exp(cosine / temperature). High, attention
+        temperature: The heat map is attention, as a part of its peak, times exp(cosine / temperature). High, attention
             alone decides; low, the features do.
-        dift_block: as :class:`semcorr.matchers.features.DiftSettings` has it, and so the others.
-        dift_t: the time step.
-        dift_samples: noise samples whose features are averaged.
-        dift_noise: which noise.
-        dift_prompt: what the network is told.
-        dift_resolution: side of the square.
+        dift_block: As :class:`semcorr.matchers.features.DiftSettings` has it, and so the others.
+        dift_t: The time step.
+        dift_samples: Noise samples whose features are averaged.
+        dift_noise: Which noise.
+        dift_prompt: The prompt that the network is given.
+        dift_resolution: Side of the square.
     """
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.2
@@ -74,7 +74,7 @@ def settings_of(preset: str = "fast", family: str = "sd1") -> AttentionDiftSetti
     """Return one of the prompt method's presets with DIFT's published settings.
 
     Raises:
-        SettingsError: no such preset.
+        SettingsError: No such preset.
     """
     dift = {f"{_DIFT}{key}": value for key, value in vars(published(family)).items()}
     own = {field.name for field in dataclasses.fields(AttentionDiftSettings)}

@@ -101,12 +101,15 @@ class Matcher(ABC):
         model: The frozen network; None if there is none.
         settings: The method's complete settings.
         capabilities: What else it can do.
+        calibration: The :class:`semcorr.matchers.wrappers.calibration.Calibration` of its confidence; None if it has
+            none.
     """
 
     method: str
     model: Any = None
     settings: Any = None
     capabilities: Capabilities = Capabilities()
+    calibration: Any = None
 
     @property
     def unwrapped(self) -> "Matcher":

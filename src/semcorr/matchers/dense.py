@@ -1,4 +1,4 @@
-"""Dense matches: every point of a grid over one image, or of the part of it in a mask, found in another."""
+"""Dense matches: a grid of points over one image, or over the part of it in a mask, located in another."""
 
 import numpy as np
 from jaxtyping import Bool
@@ -22,28 +22,27 @@ def dense_flow(
     mask: Bool[np.ndarray, "height width"] | None = None,
     progress: Progress | None = None,
 ) -> Flow:
-    """Find a grid of points of one image in another, by any method.
+    """Locate a grid of points of one image in another, by any method.
 
-    Methods on features are made for this. One that optimises something for each point does so for every point of the
-    grid. In the mirror (:class:`semcorr.matchers.wrappers.mirror.MirrorMatcher`) all points are looked for together, or
-    none.
+    Methods on features are made for this; one that optimizes embeddings does so for every point of the grid. With
+    mirror images (:class:`semcorr.matchers.wrappers.mirror.MirrorMatcher`) all points are taken from one of the two.
 
     Args:
-        matcher: the method.
-        source: the image that the grid lies on.
-        target: the other.
-        step: distance of the grid's points, in pixels of the source; by default ``GRID`` of them along the longer side.
+        matcher: The method.
+        source: The image that the grid lies on.
+        target: The other.
+        step: Distance of the grid's points, in pixels of the source; by default ``GRID`` of them along the longer side.
         mask: (height, width), one entry for each pixel of the source: only points in pixels where it is true.
-        progress: as the method's ``describe`` and ``locate`` call it; the latter as ("locate", points done, in all).
+        progress: As the method's ``describe`` and ``locate`` call it; the latter as ("locate", points done, in all).
 
     Returns:
         The flow; its confidence is the method's.
 
     Raises:
-        FlowError: a step or a mask that does not fit the source.
-        PointError: no point of the grid is in the mask.
-        ImageError: an image cannot be used.
-        OutOfMemoryError: not even the least that the method works on fits into memory.
+        FlowError: A step or a mask that does not fit the source.
+        PointError: No point of the grid is in the mask.
+        ImageError: An image cannot be used.
+        OutOfMemoryError: Not even the smallest batch fits into memory.
     """
     first, second = load_image(source), load_image(target)
     chosen = step_of(first.size, step)

@@ -1,4 +1,4 @@
-"""What every method takes and gives: a ``Query`` learned once, and the ``Matches`` it has in further images."""
+"""Queries, which describe points of one image, and matches: the same points in another."""
 
 import dataclasses
 import os
@@ -26,22 +26,22 @@ def _read_only(array: ArrayLike, dtype: str | None = None) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Query:
-    """Points of one image, in the form in which a method finds them in others.
+    """Points of one image, described so that a method can locate them in others.
 
     Attributes:
-        method: name of the method that made it ("prompt").
-        model_id, model_revision, model_fingerprint: the network it belongs to.
-        settings: the method's complete settings, as JSON holds them.
+        method: Name of the method that made it ("prompt").
+        model_id, model_revision, model_fingerprint: The network it belongs to.
+        settings: The method's complete settings, as JSON holds them.
         points: (x, y) in pixels of the source image (continuous; (0, 0) is its top-left corner).
-        names: a name for each point, or None.
+        names: A name for each point, or None.
         image_size: (width, height) of the source image.
-        image_sha256: hash of the source image's content (:attr:`semcorr.imaging.image.Image.sha256`).
-        tensors: what the method learned, points first; "prompt" keeps "embeddings" (points, rounds, tokens, dim) and
-            "losses" (points, rounds, steps).
-        shared: what it keeps of the whole image, whatever the points.
+        image_sha256: Hash of the source image's content (:attr:`semcorr.imaging.image.Image.sha256`).
+        tensors: What the method keeps of each point, points first; "prompt" keeps "embeddings" (points, rounds, tokens,
+            dim) and "losses" (points, rounds, steps).
+        shared: What it keeps of the whole image, whatever the points.
         warnings: What users should know of how it was made
             (:mod:`semcorr.matchers.wrappers.float32_fallback`).
-        source_statistics: what kind of image the source is (:func:`semcorr.imaging.domain.statistics`), by which a
+        source_statistics: What kind of image the source is (:func:`semcorr.imaging.domain.statistics`), by which a
             calibration decides whether it holds; empty where it is not known, as in files of an earlier version.
     """
 
@@ -67,7 +67,7 @@ class Query:
             raise QueryError(f"Expected one name for each of the {len(self.points)} points, got {len(self.names)}.")
 
     def take(self, indices: Sequence[int]) -> "Query":
-        """Return a query of some of the points, in the order given. What is found for them is the same."""
+        """Return a query of some of the points, in the order given. Their matches are the same."""
         chosen = list(indices)
         return dataclasses.replace(
             self,
@@ -101,7 +101,7 @@ class Query:
         """Read a query that :meth:`save` wrote.
 
         Raises:
-            QueryError: the file is missing, broken, or something else.
+            QueryError: The file is missing, broken, or something else.
         """
         header, arrays = read_tensors(Path(path), "query")
         with complete(Path(path), "query"):
@@ -289,10 +289,10 @@ def _size(values: Sequence[int]) -> tuple[int, int]:
 
 
 def _shares(values: Mapping[str, object]) -> dict[str, float]:
-    found = {str(name): float(value) for name, value in values.items()}  # type: ignore[arg-type]
-    if not all(0 <= value <= 1 for value in found.values()):
+    shares = {str(name): float(value) for name, value in values.items()}  # type: ignore[arg-type]
+    if not all(0 <= value <= 1 for value in shares.values()):
         raise ValueError(f"statistics of the source {values!r:.60}")
-    return found
+    return shares
 
 
 def _names(values: Sequence[object] | None, points: int) -> tuple[str, ...] | None:

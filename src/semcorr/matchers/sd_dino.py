@@ -1,6 +1,6 @@
 """Diffusion features and DINO's side by side (Zhang et al., 2023, "A Tale of Two Features").
 
-Diffusion features know where things lie on a picture, DINO's which part they are: joined, they fail less often than
+Diffusion features tell positions in an image apart, DINO's the parts of objects: joined, they fail less often than
 either. Both are made of length 1 in every cell and weighted; the cosine of the joined vectors is then a mean of the two
 cosines, weighted with the squares.
 """
@@ -34,12 +34,12 @@ class SdDinoSettings(DiftSettings):
     """DIFT's settings, DINO's with ``dino_`` before their names, and how the two are put together.
 
     Attributes:
-        vision: the vision transformer: a hub id or a folder.
-        weight: of DINO's part; the diffusion network's is 1 less it. Half each is what was published.
-        dino_layer: as :class:`semcorr.matchers.features.DinoSettings` has it, and so the others.
-        dino_facet: what is read of the block.
-        dino_norm: whether the last block's tokens are normalised.
-        dino_resolution: the longer side.
+        vision: The vision transformer: a hub id or a folder.
+        weight: Of DINO's part; the diffusion network's is 1 less it. Half each is what was published.
+        dino_layer: As :class:`semcorr.matchers.features.DinoSettings` has it, and so the others.
+        dino_facet: What is read of the block.
+        dino_norm: Whether the last block's tokens are normalised.
+        dino_resolution: The longer side.
     """
 
     vision: str = VISION_MODEL
@@ -113,7 +113,7 @@ class SdDinoMatcher(DiftMatcher):
 def join(
     first: Float[Tensor, "dim height width"], second: Float[Tensor, "dim2 height2 width2"], weight: float
 ) -> Float[Tensor, "_both _height _width"]:
-    """Put two feature maps of one picture side by side, each of length 1 in every cell, times 1 - weight and weight.
+    """Put two feature maps of one image side by side, each of length 1 in every cell, times 1 - weight and weight.
 
     Along each axis the map that has fewer cells is enlarged bilinearly.
     """

@@ -12,7 +12,6 @@ from semcorr.imaging.geometry import scale_points
 from semcorr.imaging.image import Image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Matches, Query
-from semcorr.matchers.wrappers.calibration import CalibratedMatcher
 from semcorr.transfer.support_queries import DescribedSupport
 
 AGREEMENT_SIGMA = 0.05
@@ -53,7 +52,7 @@ def can_join(queries: Sequence[Query], matcher: Matcher) -> bool:
     Not with mirror images, since each support may face another way; nor where a calibration holds for some of the
     images only.
     """
-    if isinstance(matcher, CalibratedMatcher) and len({matcher.calibration.has(query) for query in queries}) > 1:
+    if matcher.calibration is not None and len({matcher.calibration.has(query) for query in queries}) > 1:
         return False
     return not matcher.identity().get("align_pose") and not any(query.shared for query in queries)
 

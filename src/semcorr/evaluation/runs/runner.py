@@ -28,7 +28,7 @@ from semcorr.matchers.query_store import QueryStore
 from semcorr.matchers.registry import find_method
 from semcorr.matchers.results import Diagnostics, Query
 from semcorr.matchers.spec import MatcherSpec
-from semcorr.matchers.wrappers.calibration import OWN_DATA, CalibratedMatcher
+from semcorr.matchers.wrappers.calibration import OWN_DATA, for_data_set
 from semcorr.models.memory import out_of_memory_message
 from semcorr.progress import Progress
 from semcorr.settings import earlier_names
@@ -86,9 +86,9 @@ def run(
         raise RunError(f"Expected at least 1 worker, got {workers}.")
     loaded = load_spec(method)
     calibrated = calibration_holds(loaded, dataset)
-    matcher = _for_dataset(loaded, calibrated)
+    matcher = for_data_set(loaded, calibrated)
     settings = {"dataset": _dataset_settings(dataset), "method": _identity(method, matcher)}
-    if isinstance(loaded, CalibratedMatcher) and not calibrated:
+    if loaded is not None and loaded.calibration is not None and not calibrated:
         settings["method"][UNUSED] = str(loaded.calibration)
     run_folder.open_run(folder, settings, len(dataset.pairs))
     elsewhere = workers > 1 or ray is not None
@@ -130,7 +130,7 @@ def calibration_holds(matcher: Matcher | None, dataset: Dataset) -> bool:
     For a folder of the user's own its images decide: nearly all of them (``ALIKE``) must be like those that the
     calibration was fitted to.
     """
-    if not isinstance(matcher, CalibratedMatcher):
+    if matcher is None or matcher.calibration is None:
         return False
     if dataset.name != OWN_DATA:
         return matcher.calibration.holds_for(dataset.name)
@@ -143,13 +143,6 @@ def calibration_holds(matcher: Matcher | None, dataset: Dataset) -> bool:
         with contextlib.suppress(ImageError):  # its pairs will fail
             alike.append(domain.contains(statistics(load_image(file))))
     return len(alike) > 0 and sum(alike) >= ALIKE * len(alike)
-
-
-def _for_dataset(matcher: Matcher | None, calibrated: bool) -> Matcher | None:
-    """The method with its calibration, whatever an image looks like, or without."""
-    if not isinstance(matcher, CalibratedMatcher):
-        return matcher
-    return CalibratedMatcher(matcher.matcher, matcher.calibration, everywhere=True) if calibrated else matcher.matcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +158,7 @@ class _RunJob:
 
     def start(self) -> Callable[[Unit, Progress | None], Iterator[int]]:
         """In a worker process: with a matcher and a file of its own."""
-        return self.started(_for_dataset(load_spec(self.method), self.calibrated))
+        return self.started(for_data_set(load_spec(self.method), self.calibrated))
 
     def started(self, matcher: Matcher | None) -> Callable[[Unit, Progress | None], Iterator[int]]:
         """With a matcher that is loaded already."""

@@ -1,4 +1,4 @@
-"""Neural best buddies: sparse mutual matches of the whole pictures, and moving least squares to carry any point.
+"""Neural best buddies: sparse mutual matches of the whole images, and moving least squares to carry any point.
 
 After Aberman et al., 2018, with the last step of the baselines that are called "+MLS" in the paper's table.
 """
@@ -31,7 +31,7 @@ _WIDTH = 0.05
 class BuddyMatcher(FeatureMatcher):
     """Points carried along with the best buddies around them, among whatever features a sub-class has.
 
-    A point is not described by its own feature but by where it lies among the picture's: the query keeps the whole map.
+    A point is not described by its own feature but by its position in the feature map: the query keeps the whole map.
     """
 
     def _shared(self, features: Float[Tensor, "dim height width"]) -> Tensors:
@@ -43,30 +43,30 @@ class BuddyMatcher(FeatureMatcher):
         The confidence is the mean cosine of the pairs, each weighted as for the point.
 
         Raises:
-            QueryError: the query belongs to another model or method, or the images have no pair in common.
-            OutOfMemoryError: not even one pass of the network fits into memory.
+            QueryError: The query belongs to another model or method, or the images have no pair in common.
+            OutOfMemoryError: Not even one pass of the network fits into memory.
         """
         theirs = query.shared.get("features")
         ours = self.features(target, settings, progress)
         if theirs is None or theirs.ndim != 3 or len(theirs) != len(ours):
             raise QueryError("The query lacks its image's features. Describe the points again.")
         source = torch.from_numpy(np.array(theirs)).to(ours)
-        found = _at_least(best_buddies(source, ours, levels=settings.levels, radius=settings.radius), settings.least)
-        if not len(found.similarity):
+        pairs = _at_least(best_buddies(source, ours, levels=settings.levels, radius=settings.radius), settings.least)
+        if not len(pairs.similarity):
             raise QueryError(
                 f"{query.image_sha256[:12]} and {target.name} have no best buddies with a cosine of at least "
                 f"{settings.least:g}. Lower the setting 'least'."
             )
         sizes = [(features.shape[2], features.shape[1]) for features in (source, ours)]
-        refined = refined_targets(found, source, ours, settings)
-        controls = scale_points(found.source.double().cpu().numpy() + 0.5, sizes[0], query.image_size)
+        refined = refined_targets(pairs, source, ours, settings)
+        controls = scale_points(pairs.source.double().cpu().numpy() + 0.5, sizes[0], query.image_size)
         moved = scale_points(refined.double().cpu().numpy(), sizes[1], target.size)
         points = moving_least_squares(query.points, controls, moved, kind=settings.mls, alpha=settings.alpha)
         points = np.clip(points, 0, target.size)
-        similar = found.similarity.double().cpu().numpy()
+        similar = pairs.similarity.double().cpu().numpy()
         return Located(
             points=points,
-            confidence=_trust(query.points, controls, similar, settings.alpha),
+            confidence=_confidence(query.points, controls, similar, settings.alpha),
             heatmaps=lambda size: _around(points, target.size, size),
         )
 
@@ -83,7 +83,7 @@ def _at_least(pairs: Buddies, least: float) -> Buddies:
     return Buddies(source=pairs.source[keep], target=pairs.target[keep], similarity=pairs.similarity[keep])
 
 
-def _trust(
+def _confidence(
     points: Float[np.ndarray, "points 2"],
     controls: Float[np.ndarray, "pairs 2"],
     similarity: Float[np.ndarray, " pairs"],

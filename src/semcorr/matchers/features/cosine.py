@@ -4,7 +4,7 @@ Features enlarged bilinearly are a weighted sum of four cells' features, so thei
 of four products, and their squared length one of the cells' products with each other. Nothing as long as a feature is
 kept for a pixel, only numbers.
 
-A feature map (dim, height, width) covers its whole picture; points (x, y) are in pixels of the picture, (0, 0) being
+A feature map (dim, height, width) covers its whole image; points (x, y) are in pixels of the image, (0, 0) being
 its top-left corner, as everywhere (:mod:`semcorr.imaging.geometry`).
 """
 
@@ -20,13 +20,13 @@ from semcorr.imaging.geometry import Size, scale_points
 
 _TINY = 1e-12
 _CHUNK_NUMBERS = 2**24
-"""Numbers that a stripe of the target may take while it is looked through: 64 MB."""
+"""Numbers that a stripe of the target may take while it is searched: 64 MB."""
 
 
 def vectors_at(
     features: Float[Tensor, "dim height width"], points: Float[Tensor, "points 2"], size: Size
 ) -> Float[Tensor, "points dim"]:
-    """Return the features at points of a picture of ``size`` (width, height), interpolated bilinearly, of length 1.
+    """Return the features at points of an image of ``size`` (width, height), interpolated bilinearly, of length 1.
 
     Beyond the outermost cells' centres the features are those of the outermost cells.
     """
@@ -34,8 +34,8 @@ def vectors_at(
     in_cells = scale_points(points.to(features), size, (width, height))
     # grid_sample counts from -1 at the left or upper edge to 1 at the other.
     grid = in_cells / in_cells.new_tensor([width, height]) * 2 - 1
-    found = F.grid_sample(features[None], grid[None, None], padding_mode="border", align_corners=False)
-    return unit(found[0, :, 0].T)
+    vectors = F.grid_sample(features[None], grid[None, None], padding_mode="border", align_corners=False)
+    return unit(vectors[0, :, 0].T)
 
 
 def unit(vectors: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
@@ -44,10 +44,10 @@ def unit(vectors: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
 
 
 class Similarity:
-    """The cosine of unit vectors with the features of one picture, of any resolution.
+    """The cosine of unit vectors with the features of one image, of any resolution.
 
     It equals that of the features enlarged bilinearly (pixel areas aligned) to the resolution asked for, as DIFT (Tang
-    et al., 2023) does before it looks for the nearest neighbour.
+    et al., 2023) does before it searches the nearest neighbour.
     """
 
     def __init__(self, features: Float[Tensor, "dim height width"], vectors: Float[Tensor, "points dim"]) -> None:
@@ -68,27 +68,27 @@ class Similarity:
         return self.cells / self._features.norm(dim=0).clamp(min=_TINY)
 
     def enlarged(self, size: Size) -> Float[Tensor, "points rows columns"]:
-        """The cosine at every pixel of a picture of ``size`` (width, height)."""
+        """The cosine at every pixel of an image of ``size`` (width, height)."""
         return torch.cat([stripe for _, stripe in self._stripes(size)], dim=1)
 
     def peaks(self, size: Size) -> tuple[Float[Tensor, "points 2"], Float[Tensor, " points"]]:
-        """The centres (x, y) of the pixels that are most similar, in a picture of ``size``, and how similar they are.
+        """The centres (x, y) of the pixels that are most similar, in an image of ``size``, and how similar they are.
 
-        The first in reading order where several are equal. However large the picture is, a stripe of it at a time is
-        looked through.
+        The first in reading order where several are equal. However large the image is, it is searched one stripe at
+        a time.
         """
         best = self.cells.new_full((len(self.cells),), -torch.inf)
-        places = self.cells.new_zeros(len(self.cells), 2)
+        points = self.cells.new_zeros(len(self.cells), 2)
         for top, stripe in self._stripes(size):
             value, index = stripe.flatten(1).max(dim=1)
-            found = torch.stack((index % size[0], index // size[0] + top), dim=1).to(places) + 0.5
+            centres = torch.stack((index % size[0], index // size[0] + top), dim=1).to(points) + 0.5
             better = value > best
-            places = torch.where(better[:, None], found, places)
+            points = torch.where(better[:, None], centres, points)
             best = torch.where(better, value, best)
-        return places, best
+        return points, best
 
     def _stripes(self, size: Size) -> Iterator[tuple[int, Float[Tensor, "points rows columns"]]]:
-        """The picture from top to bottom, some rows at a time, with the number of the first."""
+        """The image from top to bottom, some rows at a time, with the number of the first."""
         width, height = size
         dim, rows, columns = self._features.shape
         down, across = (_enlarging(cells, pixels, self.cells) for cells, pixels in ((rows, height), (columns, width)))

@@ -1,8 +1,5 @@
-"""DIFT: what a diffusion network's decoder makes of a noisy picture (Tang et al., 2023)."""
+"""DIFT: the decoder features of a diffusion network for a noisy image (Tang et al., 2023)."""
 
-from collections.abc import Sequence
-
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -11,19 +8,15 @@ from semcorr.imaging.geometry import squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.features.matcher import FeatureMatcher
 from semcorr.matchers.features.settings import DiftSettings
-from semcorr.matchers.seeds import seeded_generator
+from semcorr.matchers.noise import sum_over_noise
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.prompt_context import prompt_context
-from semcorr.models.memory import in_batches
 from semcorr.progress import Progress
 from semcorr.settings import override
 
 # Block, time step and samples are those that DIFT was published with, for Stable Diffusion 2.1 at 768 pixels; for the
 # other families they are taken over.
 _FAMILIES: dict[str, dict[str, object]] = {"sd2": {"resolution": 768}}
-
-_TOGETHER = 4
-"""Noise samples that go through the network together, at most."""
 
 
 def published(family: str = "sd2") -> DiftSettings:
@@ -32,7 +25,7 @@ def published(family: str = "sd2") -> DiftSettings:
 
 
 def clean(family: str = "sd2") -> DiftSettings:
-    """For CleanDIFT's networks, which take pictures without noise: one pass, and the rest as DIFT has it."""
+    """For CleanDIFT's networks, which take images without noise: one pass, and the rest as DIFT has it."""
     return override(published(family), noise="none", samples=1)
 
 
@@ -83,26 +76,17 @@ class DiftMatcher(FeatureMatcher):
 def dift_features(
     model: DiffusionModel, image: Image, settings: DiftSettings, progress: Progress | None = None
 ) -> Float[Tensor, "_dim _height _width"]:
-    """Return a picture's features; as :meth:`DiftMatcher.features`."""
+    """Return an image's features; as :meth:`DiftMatcher.features`."""
     frame = squash(image.tensor(), settings.resolution or model.resolution)
     latents = model.encode(frame[None])
     context = prompt_context(model, settings.prompt, setting="prompt", instead="prompt=null: a context of zeros")
-    generator = seeded_generator(f"dift|{settings.seed}|{image.sha256}")
-    noise = torch.randn(settings.samples, *latents.shape[1:], generator=generator)
 
-    def work(numbers: Sequence[int]) -> Tensor:
-        count = len(numbers)
-        noisy = latents.expand(count, -1, -1, -1)
-        if settings.noise == "gaussian":
-            noisy = model.add_noise(noisy, noise[list(numbers)].to(latents), settings.t)
-        return model.features(noisy, settings.t, context.expand(count, -1, -1), settings.block).sum(dim=0)
+    def evaluate(latents: Tensor, noise: Tensor) -> list[Tensor]:
+        noisy = model.add_noise(latents, noise, settings.t) if settings.noise == "gaussian" else latents
+        contexts = context.expand(len(latents), -1, -1)
+        return [model.features(noisy, settings.t, contexts, settings.block).sum(dim=0)]
 
-    total: Tensor | None = None
-    done = 0
-    for numbers, part in in_batches(range(settings.samples), _TOGETHER, work, stage="features"):
-        total = part if total is None else total + part
-        done += len(numbers)
-        if progress is not None:
-            progress("features", done, settings.samples)
-    assert total is not None  # noqa: S101  # there is a sample at least
+    # The text of the key decides the noise: it stays as it is.
+    key = f"dift|{settings.seed}|{image.sha256}"
+    (total,) = sum_over_noise(evaluate, latents, settings.samples, key, stage="features", progress=progress)
     return total / settings.samples

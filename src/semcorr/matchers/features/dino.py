@@ -1,8 +1,7 @@
-"""DINO: what a self-supervised vision transformer makes of a picture (Caron et al., 2021; Oquab et al., 2023)."""
+"""DINO: the features of a self-supervised vision transformer (Caron et al., 2021; Oquab et al., 2023)."""
 
 from collections.abc import Mapping
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -71,7 +70,7 @@ class DinoBuddyMatcher(BuddyMatcher, DinoMatcher):
 def dino_features(
     model: VisionModel, image: Image, settings: DinoSettings, progress: Progress | None = None
 ) -> Float[Tensor, "_dim _height _width"]:
-    """Return a picture's features; as :meth:`DinoMatcher.features`."""
+    """Return an image's features; as :meth:`DinoMatcher.features`."""
 
     def work(_: object) -> Tensor:
         return model.features(
@@ -82,8 +81,8 @@ def dino_features(
             norm=settings.norm,
         )
 
-    # One picture is one pass, that cannot be made smaller; what this adds is the error when it does not fit.
-    found: Tensor = torch.cat([part for _, part in in_batches([0], 1, work, stage="features")])
+    # One image is one pass, which cannot be made smaller; in_batches adds the error where it does not fit.
+    ((_, features),) = in_batches([0], 1, work, stage="features")
     if progress is not None:
         progress("features", 1, 1)
-    return found
+    return features

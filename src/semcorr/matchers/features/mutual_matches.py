@@ -1,4 +1,4 @@
-"""Matches between two images without a query: what each image has that the other has too."""
+"""Matches between two images without a query: the pairs of points that both images have in common."""
 
 import dataclasses
 from typing import Any
@@ -17,12 +17,12 @@ from semcorr.progress import Progress
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class MutualMatches:
-    """Pairs of places that are each other's best match.
+    """Pairs of points that are each other's best match.
 
     Attributes:
         source: (x, y) in pixels of the source image; the middles of feature cells.
-        target: the same in pixels of the target image; with the method's setting ``peak``, finer than a cell.
-        similarity: the cosine of each pair's features; not a probability.
+        target: The same in pixels of the target image; with the method's setting ``peak``, finer than a cell.
+        similarity: The cosine of each pair's features; not a probability.
         source_size, target_size: (width, height).
     """
 
@@ -58,16 +58,16 @@ def mutual_matches(
     """Return the cells of two images that are mutual nearest neighbours among a method's features.
 
     Args:
-        matcher: a method on features, such as DIFT.
-        source: one image.
-        target: the other.
-        levels: as for :func:`semcorr.matchers.features.mutual_neighbours.best_buddies`.
-        radius: the same.
-        progress: as for :meth:`FeatureMatcher.describe`, once for each image.
+        matcher: A method on features, such as DIFT.
+        source: One image.
+        target: The other.
+        levels: As for :func:`semcorr.matchers.features.mutual_neighbours.best_buddies`.
+        radius: The same.
+        progress: As for :meth:`semcorr.Matcher.describe`, once for each image.
 
     Raises:
-        SettingsError: the method has no features; or ``levels`` or ``radius`` is out of range.
-        ImageError: an image cannot be used.
+        SettingsError: The method has no features; or ``levels`` or ``radius`` is out of range.
+        ImageError: An image cannot be used.
     """
     if not matcher.capabilities.features:
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""Best buddies: cells of two feature maps that are each other's nearest neighbours, looked for from coarse to fine.
+"""Best buddies: cells of two feature maps that are each other's nearest neighbours, searched from coarse to fine.
 
 After Aberman et al., 2018, "Neural best-buddies: sparse cross-domain correspondence": a pair found on a coarse level
 allows pairs on the next finer one only near it, so that fine detail is matched where the coarse matches say.
@@ -40,20 +40,20 @@ def best_buddies(
     finer cells of a pair found before begin and end, and has no match where there was no pair.
 
     Args:
-        source: features of one picture.
-        target: features of the other; its map may have another size.
+        source: Features of one image.
+        target: Features of the other; its map may have another size.
         levels: 1 matches the maps as they are.
-        radius: in cells of the finer level.
+        radius: In cells of the finer level.
     """
     allowed: Tensor | None = None
-    found: Buddies | None = None
+    pairs: Buddies | None = None
     for level in reversed(range(levels)):
         a, b = _coarser(source, 2**level), _coarser(target, 2**level)
-        if found is not None:
-            allowed = _windows(found, a, b, radius)
-        found = _mutual(a, b, allowed)
-    assert found is not None  # noqa: S101  # there is a level at least
-    return found
+        if pairs is not None:
+            allowed = _windows(pairs, a, b, radius)
+        pairs = _mutual(a, b, allowed)
+    assert pairs is not None  # noqa: S101  # there is a level at least
+    return pairs
 
 
 def _coarser(features: Float[Tensor, "dim _ _"], block: int) -> Float[Tensor, "dim _ _"]:
@@ -103,7 +103,7 @@ def _inside(spans: Tensor, features: Tensor) -> Tensor:
     height, width = features.shape[1:]
     columns = torch.arange(width, device=spans.device).repeat(height)
     rows = torch.arange(height, device=spans.device).repeat_interleave(width)
-    left, top, right, bottom = (spans[:, [place]] for place in range(4))
+    left, top, right, bottom = (spans[:, [column]] for column in range(4))
     return (columns >= left) & (columns <= right) & (rows >= top) & (rows <= bottom)
 
 

@@ -24,11 +24,11 @@ class FeatureSettings(Settings):
     Attributes:
         peak: ``"cell"``: as published, the target's own pixel whose interpolated features are most similar (DIFT), or
             the middles of cells (best buddies). ``"parabola"``: the most similar cell, and along each axis the top of
-            the parabola through it and its neighbours. ``"soft"``: the mean place under a softmax around it. See
+            the parabola through it and its neighbours. ``"soft"``: the mean position under a softmax around it. See
             :func:`semcorr.imaging.heatmaps.refine_peak`. The confidence is the cosine there: of the pixel, or of the
             cell.
-        window: cells from the most similar one that ``"soft"`` takes in, each way.
-        temperature: of that softmax, in units of the cosine.
+        window: Cells from the most similar one that ``"soft"`` takes in, each way.
+        temperature: Of that softmax, in units of the cosine.
     """
 
     peak: Annotated[Peak, BeforeValidator(_as_before)] = "cell"
@@ -41,11 +41,11 @@ class BuddySettings(FeatureSettings):
     """Best buddies and what carries points between them.
 
     Attributes:
-        levels: of averaging, from coarse to fine; 1 matches the features as they are.
-        radius: cells by which a finer match may leave its coarser one.
-        least: the cosine that a pair must have to count.
-        mls: the map that is fitted around every point: "affine", "similarity" or "rigid".
-        alpha: how fast a pair's weight falls with its distance from the point.
+        levels: Of averaging, from coarse to fine; 1 matches the features as they are.
+        radius: Cells by which a finer match may leave its coarser one.
+        least: The cosine that a pair must have to count.
+        mls: The map that is fitted around every point: "affine", "similarity" or "rigid".
+        alpha: How fast a pair's weight falls with its distance from the point.
     """
 
     levels: Annotated[int, Field(ge=1, le=8)] = 2
@@ -60,14 +60,14 @@ class DiftSettings(FeatureSettings):
     """DIFT: a diffusion network's decoder features (Tang et al., 2023, "Emergent Correspondence from Image Diffusion").
 
     Attributes:
-        block: the decoder block whose output is read, counted from 0 at the bottom.
-        t: the time step, of 0 to 999, whose noise is added.
-        samples: noise samples whose features are averaged.
-        noise: ``"gaussian"``; or ``"none"`` for networks that were trained to take pictures as they are at any time
+        block: The decoder block whose output is read, counted from 0 at the bottom.
+        t: The time step, of 0 to 999, whose noise is added.
+        samples: Noise samples whose features are averaged.
+        noise: ``"gaussian"``; or ``"none"`` for networks that were trained to take images as they are at any time
             step (CleanDIFT; Stracke et al., 2024).
-        prompt: what the network is told the picture shows; None is a context of zeros, which needs no text encoder.
-        resolution: side in pixels of the square that a picture is resized to; None is the model's own.
-        seed: start of every random draw.
+        prompt: The prompt: what the image shows; None is a context of zeros, which needs no text encoder.
+        resolution: Side in pixels of the square that an image is resized to; None is the model's own.
+        seed: Start of every random draw.
     """
 
     block: Annotated[int, Field(ge=0)] = 1
@@ -96,11 +96,11 @@ class DinoSettings(FeatureSettings):
     """DINO: a vision transformer's features.
 
     Attributes:
-        layer: a block, counted from 0, or from the end with -1 for the last.
+        layer: A block, counted from 0, or from the end with -1 for the last.
         facet: ``"token"``: what the block puts out; ``"key"``, ``"query"``, ``"value"``: the projections in its
             attention.
-        norm: whether the last block's tokens go through the network's final norm.
-        resolution: the picture's longer side in pixels, in its own proportions; None is the checkpoint's own.
+        norm: Whether the last block's tokens go through the network's final norm.
+        resolution: The image's longer side in pixels, in its own proportions; None is the checkpoint's own.
     """
 
     layer: int = -1

@@ -17,17 +17,13 @@ from semcorr.errors import ModelError, SettingsError, suggest
 from semcorr.imaging import heatmaps as heatmap_functions
 from semcorr.imaging.geometry import scale_points, squash
 from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.noise import sum_over_noise
 from semcorr.matchers.prompt import paper
-from semcorr.matchers.seeds import seeded_generator
 from semcorr.models.diffusion import CrossAttentionLayer, DiffusionModel
-from semcorr.models.memory import in_batches
 from semcorr.progress import Progress
 
 SAMPLES = 8
 """Noise samples that are averaged by default."""
-
-_TOGETHER = 4
-"""Samples that go through the network together, at most."""
 
 # What ends a word besides white space. A hyphen and an apostrophe do not: "t-shirt" and "cat's" are one each.
 _BETWEEN = re.compile(r"[\s,;:/|()\[\]{}]+")
@@ -244,22 +240,16 @@ def _attention(
     """Return each layer's maps of words, given their tokens: the mean over noise samples, heads and tokens."""
     latent = model.encode(squash(image.tensor(), model.resolution)[None])
     context = model.encode_text([prompt])
-    noise = torch.randn(samples, *latent.shape[1:], generator=seeded_generator(f"words|{seed}|{image.sha256}"))
     tokens = sorted({token for word in words for token in word})
 
     @torch.no_grad()
-    def sum_of_samples(numbers: Sequence[int]) -> list[Tensor]:
-        count = len(numbers)
-        noisy = model.add_noise(latent.expand(count, -1, -1, -1), noise[list(numbers)].to(latent), t)
-        attention = model.attention(noisy, t, context.expand(count, -1, -1), layers, tokens=tokens)
+    def evaluate(latents: Tensor, noise: Tensor) -> list[Tensor]:
+        contexts = context.expand(len(latents), -1, -1)
+        attention = model.attention(model.add_noise(latents, noise, t), t, contexts, layers, tokens=tokens)
         return [attention[layer.name].mean(dim=1).sum(dim=0) for layer in layers]
 
-    totals: list[Tensor] = []
-    done = 0
-    for numbers, sums in in_batches(range(samples), _TOGETHER, sum_of_samples, stage="words"):
-        totals = [total + one for total, one in zip(totals, sums, strict=True)] if totals else sums
-        done += len(numbers)
-        if progress is not None:
-            progress("words", done, samples)
+    # The text of the key decides the noise: it stays as it is.
+    key = f"words|{seed}|{image.sha256}"
+    totals = sum_over_noise(evaluate, latent, samples, key, stage="words", progress=progress)
     rows = [[tokens.index(token) for token in word] for word in words]
     return [torch.stack([total[own].mean(dim=0) for own in rows]) / samples for total in totals]

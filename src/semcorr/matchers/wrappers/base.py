@@ -27,7 +27,7 @@ class MatcherWrapper(Matcher):
     def __init__(self, matcher: Matcher) -> None:
         self.matcher = matcher
         self.method, self.model, self.settings = matcher.method, matcher.model, matcher.settings
-        self.capabilities = matcher.capabilities
+        self.capabilities, self.calibration = matcher.capabilities, matcher.calibration
 
     @property
     def unwrapped(self) -> Matcher:

@@ -1,12 +1,12 @@
-"""From a method's own confidence to the probability that a point is right, measured on pairs whose truth is known.
+"""Calibration: from a method's own confidence to the probability that a point is right.
 
-A method's number orders its matches, but 0.8 need not mean right in 8 of 10 cases. A calibration is a curve that
-was fitted (:mod:`semcorr.evaluation.fit_calibration`) for one method with one model and one set of settings, and is
-used for these alone; it keeps where it is from. What has none is called uncalibrated.
+A method's confidence orders its matches, but 0.8 need not mean right in 8 of 10 cases. A calibration is a curve that
+was fitted on pairs with ground truth (:mod:`semcorr.evaluation.fit_calibration`) for one method with one model and one
+set of settings. It is used for these alone, and records its origin. Without one, confidence is called uncalibrated.
 
-Nor does a curve say anything of other pairs than those it was measured on: a calibration holds for the data set that it
-was fitted to (:meth:`Calibration.holds_for`), and elsewhere for images that are like those of its data set, source and
-target (:mod:`semcorr.imaging.domain`). Where it does not hold, confidence is the method's own, and called uncalibrated.
+A curve holds for the data set that it was fitted to (:meth:`Calibration.holds_for`), and elsewhere for pairs whose
+source and target are both like the images of that data set (:mod:`semcorr.imaging.domain`). Where it does not hold,
+confidence is the method's own, and called uncalibrated.
 """
 
 import dataclasses
@@ -34,24 +34,24 @@ from semcorr.storage.files import write_atomically
 
 _FORMAT = 2
 _READ = (1, 2)
-"""Files of version 1 do not say what kind of images they were fitted on."""
+"""Files of version 1 lack the kind of images that they were fitted on."""
 _OWN = "calibrations"
 OWN_DATA = "own"
-"""The data set that is a folder of one's own (:mod:`semcorr.datasets.own`)."""
+"""The name of data sets that are a folder of the user's own (:mod:`semcorr.datasets.own`)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """A curve from confidence to probability, and what it is for.
+    """A curve from confidence to probability, and what it holds for.
 
     Attributes:
-        method: the method's name.
-        key: what it holds for, see :func:`key_of`.
-        confidence, probability: corners of the curve, which is straight between them and level beyond its ends; the
+        method: The method's name.
+        key: A hash of the method, model and settings; see :func:`key_of`.
+        confidence, probability: Corners of the curve, which is straight between them and level beyond its ends; the
             first rise, the second do not fall.
-        source: where it is from: the model's name, the pairs, the rule by which a point was right, the fit.
-        domain: the kind of images that it was fitted on; None where that was not kept, as in files of an earlier
-            version: it holds for its own data set alone then.
+        source: Its origin: the model's name, the pairs, the rule by which a point was right, the fit.
+        domain: The kind of images that it was fitted on; None if unknown, as in files of an earlier version: it holds
+            for its own data set alone then.
     """
 
     method: str
@@ -73,19 +73,19 @@ class Calibration:
             )
 
     def __str__(self) -> str:
-        """In words, for people."""
-        told = " ".join(str(self.source[name]) for name in ("dataset", "split") if self.source.get(name))
+        """Return the origin of the curve, for people."""
+        origin = " ".join(str(self.source[name]) for name in ("dataset", "split") if self.source.get(name))
         count = self.source.get("points", 0)
-        return f"{count if isinstance(count, int) else 0:,} points of {told or 'unknown origin'}"
+        return f"{count if isinstance(count, int) else 0:,} points of {origin or 'unknown origin'}"
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the curve: what results depend on."""
+        """A hash of the curve, on which results depend."""
         curve = json.dumps([self.confidence, self.probability])
         return hashlib.sha256(curve.encode()).hexdigest()[:16]
 
     def holds_for(self, dataset: str) -> bool:
-        """Whether it was fitted to this data set. Folders of one's own share a name, and are not one data set."""
+        """Whether it was fitted to this data set. All folders of users share a name, and are not one data set."""
         return dataset == self.source.get("dataset") and dataset != OWN_DATA
 
     def has(self, query: Query) -> bool:
@@ -111,7 +111,7 @@ class Calibration:
         """Read what :meth:`save` wrote.
 
         Raises:
-            CalibrationError: the file is missing, broken, or something else.
+            CalibrationError: The file is missing, broken, or something else.
         """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -136,10 +136,10 @@ class Calibration:
 
 
 def key_of(method: str, identity: Mapping[str, Any]) -> str:
-    """What a calibration holds for: a method, the model's weights, all settings but the seed, pose alignment.
+    """Return a hash of the method, the model's weights, all settings but the seed, and pose alignment.
 
     ``identity`` is what :meth:`semcorr.matchers.base.Matcher.identity` returns. Precision does not count: it changes
-    confidence less than pictures do. Nor does how a peak is refined where the confidence is the same with and without,
+    confidence less than images do. Nor does how a peak is refined where the confidence is the same with and without,
     that is, with attention: a point then moves by less than a cell of it.
     """
     # Keys are hashed from the names of version 0.1, so that its calibrations still hold. Methods of other packages may
@@ -163,9 +163,9 @@ class CalibratedMatcher(MatcherWrapper):
     """Any method, its confidence replaced by the probability of being right.
 
     Args:
-        matcher: the method.
-        calibration: what was measured for it.
-        everywhere: every pair of images is known to be of the calibration's data set; otherwise each is looked at.
+        matcher: The method.
+        calibration: The curve that was fitted for it.
+        everywhere: Every pair of images is known to be of the calibration's data set; otherwise each pair is checked.
     """
 
     def __init__(self, matcher: Matcher, calibration: Calibration, *, everywhere: bool = False) -> None:
@@ -173,7 +173,7 @@ class CalibratedMatcher(MatcherWrapper):
         self.calibration, self.everywhere = calibration, everywhere
 
     def identity(self) -> dict[str, Any]:
-        """The method's own, and the calibration's curve."""
+        """Return the method's own, and the fingerprint of the calibration."""
         return {**self.matcher.identity(), "calibration": self.calibration.fingerprint}
 
     def describe(
@@ -184,10 +184,10 @@ class CalibratedMatcher(MatcherWrapper):
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Query:
-        """As the method does."""
+        """Describe points as the method does."""
         source = load_image(image)
         query = self.matcher.describe(source, points, names=names, progress=progress)
-        # Another package's method may not say what it saw.
+        # Another package's method may not add them.
         known = query.source_statistics or statistics(source)
         return dataclasses.replace(query, source_statistics=known)
 
@@ -198,13 +198,13 @@ class CalibratedMatcher(MatcherWrapper):
     def locate(
         self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
-        """As the method does, with a confidence that is a probability where the calibration holds."""
+        """Locate as the method does, with a confidence that is a probability where the calibration holds."""
         target = load_image(image)
-        found = self.matcher.locate(query, target, trace=trace, progress=progress)
+        matches = self.matcher.locate(query, target, trace=trace, progress=progress)
         if not self.holds(query, target):
-            return found
+            return matches
         return dataclasses.replace(
-            found, confidence=self.calibration.apply(found.confidence), calibration=str(self.calibration)
+            matches, confidence=self.calibration.apply(matches.confidence), calibration=str(self.calibration)
         )
 
     def locate_points(
@@ -220,24 +220,36 @@ def calibrated(matcher: Matcher, method: str, calibration: str | os.PathLike[str
     """Return a matcher with its calibration: the one in a file, or the package's own, or the matcher as it is.
 
     Args:
-        matcher: the method.
-        method: its name.
-        calibration: a file; None for the package's own, where there is one; ``"none"`` for none.
+        matcher: The method.
+        method: Its name.
+        calibration: A file; None for the package's own, where there is one; ``"none"`` for none.
 
     Raises:
-        CalibrationError: the file cannot be read, or is for another method, model or settings.
+        CalibrationError: The file cannot be read, or is for another method, model or settings.
     """
     if calibration == "none":
         return matcher
     key = key_of(method, matcher.identity())
     if calibration is None:
-        found = bundled(method, key)
-        return matcher if found is None else CalibratedMatcher(matcher, found)
+        own = bundled(method, key)
+        return matcher if own is None else CalibratedMatcher(matcher, own)
     read = Calibration.load(calibration)
     if read.key != key:
         raise CalibrationError(
             f"The calibration {os.fspath(calibration)!r} is of method {read.method!r} with model "
             f"{read.source.get('model')!r} and certain settings, and this is another method, model or setting (not the "
-            "seed): what was measured there says nothing here. Run `semcorr calibrate` for these, or leave it out."
+            "seed): it does not hold here. Run `semcorr calibrate` for these, or leave it out."
         )
     return CalibratedMatcher(matcher, read)
+
+
+def for_data_set(matcher: Matcher | None, holds: bool) -> Matcher | None:
+    """Return a matcher whose calibration is applied to every pair of a data set, or to none, whatever the images.
+
+    Args:
+        matcher: The method; without a calibration it is returned unchanged, as is None, a baseline.
+        holds: Whether the calibration holds for the data set.
+    """
+    if not isinstance(matcher, CalibratedMatcher):
+        return matcher
+    return CalibratedMatcher(matcher.matcher, matcher.calibration, everywhere=True) if holds else matcher.matcher

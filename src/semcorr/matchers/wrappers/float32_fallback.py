@@ -1,7 +1,7 @@
-"""Any method in half precision, with what overflows done once more in float32.
+"""Half precision with a fallback: work whose numbers overflow is done again in float32.
 
-Float16 ends at 65504. Where a network goes beyond it, a unit of work (one description, one target) is done again by the
-same method in float32; the next unit begins in half precision again.
+The largest float16 is 65504. Where a network goes beyond it, a unit of work (one description, one target) is done again
+by the same method in float32; the next unit begins in half precision again.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class Float32Fallback(MatcherWrapper):
-    """A method in half precision; what overflows is done in float32, and results say so (``warnings``).
+    """A method in half precision; what overflows is done in float32, and a warning of the results says so.
 
     Args:
         matcher: The method in half precision.

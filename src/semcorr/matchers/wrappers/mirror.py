@@ -1,8 +1,8 @@
-"""Pose alignment: match against the target and against its mirror image, and keep the better.
+"""Pose alignment: match against the target and against its mirror image, and keep the better result.
 
-Features and prompts tell left from right badly: an animal that looks the other way is matched better in the mirror.
-After Zhang et al., 2024, "Telling Left from Right" (test-time pose alignment), who mirror the source; mirroring the
-target asks for the source's slow half once only.
+Features and prompts confuse left and right: an animal that faces the other way is matched better in the mirror. After
+Zhang et al., 2024, "Telling Left from Right" (test-time pose alignment), who mirror the source; with the target
+mirrored, the source is described once only.
 """
 
 import dataclasses
@@ -25,24 +25,21 @@ _SIDE = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 
 
 class MirrorMatcher(MatcherWrapper):
-    """Any method, looking in the mirror as well.
+    """Any method, which searches the target's mirror image as well.
 
-    Which of the two is better is told by the mean of the points' confidence. What is found in the mirror comes back in
-    the target's own pixels. Where the query's names tell left from right ("left eye", "right eye") the two change
-    places in the mirror: what looks like a left eye there is a right one.
-
-    Args:
-        matcher: the method.
+    The image with the higher mean confidence is used, and its matches are returned in the target's own pixels. Where
+    the query's names tell left from right ("left eye", "right eye"), the two are exchanged in the mirror: what looks
+    like a left eye there is a right one.
     """
 
     def identity(self) -> dict[str, Any]:
-        """Return the method's own, and that it looks in the mirror."""
+        """Return the method's own, and that mirror images are searched."""
         return {**self.matcher.identity(), "align_pose": True}
 
     def locate(
         self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
-        """Find a query's points in an image or its mirror image, whichever the method is surer of."""
+        """Find a query's points in an image or its mirror image, whichever has the higher mean confidence."""
         target = load_image(image)
         straight = self.matcher.locate(query, target, trace=trace, progress=progress)
         mirrored = self.matcher.locate(query, mirror(target), trace=trace, progress=progress)
@@ -68,13 +65,13 @@ def mirror(image: Image) -> Image:
 
 
 def other_sides(names: Sequence[str] | None, count: int) -> list[int]:
-    """For each of ``count`` points the place of its counterpart on the other side, or its own where there is none."""
-    places = {name.casefold(): index for index, name in enumerate(names or ())}
-    found = list(range(count))
+    """Return the index of each point's counterpart on the other side, or its own where there is none."""
+    indices = {name.casefold(): index for index, name in enumerate(names or ())}
+    counterparts = list(range(count))
     for index, name in enumerate(names or ()):
         swapped = _SIDE.sub(lambda match: _SIDES[match[1].lower()], name.casefold())
-        found[index] = places.get(swapped, index)
-    return found
+        counterparts[index] = indices.get(swapped, index)
+    return counterparts
 
 
 def _back(matches: Matches, target: Image, order: list[int]) -> Matches:
