@@ -107,7 +107,7 @@ def test_frozen_queries_are_not_the_plain_procedure(tiny_model: DiffusionModel):
         PlainMatcher(tiny_model, preset("fast", "sd1"))
 
 
-def test_a_short_context_is_learned_as_it_is(tiny_model: DiffusionModel, source: Image, target: Image):
+def test_a_short_context_is_optimized_as_it_is(tiny_model: DiffusionModel, source: Image, target: Image):
     settings = override(
         preset("paper", "sd1"), resolution=64, steps=2, rounds=1, locate_crops=4, context_length=5, optimize_crops=2
     )
