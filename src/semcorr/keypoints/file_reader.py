@@ -93,21 +93,20 @@ class DataFile:
         Raises:
             DatasetError: It is missing, cannot be read, or is not UTF-8.
         """
-        name = repr(str(self.path))
         try:
             # Reading a pipe, or a link to a device, may never end.
             if self.path.exists() and not self.path.is_file():
-                raise self.folder.error(f"expected a file at {name}, got a folder, a pipe or a device.")
+                raise self.folder.error(f"expected a file at {str(self.path)!r}, got a folder, a pipe or a device.")
             # With a byte order mark or without: spreadsheets write one.
             return self.path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
-            raise self.folder.error(f"expected the file {name}, which is not there.") from None
+            raise self.folder.error(f"expected the file {str(self.path)!r}, which is not there.") from None
         except OSError as error:
-            raise self.folder.error(f"{name} cannot be read: {error.strerror}.") from error
+            raise self.folder.error(f"{str(self.path)!r} cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
             raise self.error("text (UTF-8)", "other bytes") from error
         except ValueError as error:  # a null character, or half of one, in a name that another file gave
-            raise self.folder.error(f"expected the name of a file, got {name}.") from error
+            raise self.folder.error(f"expected the name of a file, got {str(self.path)!r}.") from error
 
     def lines(self) -> list[str]:
         """The lines of a text file that are not blank; raises as :meth:`text` does."""
