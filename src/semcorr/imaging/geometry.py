@@ -206,14 +206,24 @@ def _affine(points: Points, scale: Sequence[float], shift: Sequence[float]) -> P
     return array
 
 
-def pixel_points(indices: Float[np.ndarray, "points 2"], size: Size) -> Float[np.ndarray, "points 2"]:
-    """Convert pixel indices to continuous points.
+def from_pixel_indices(indices: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points 2"]:
+    """Convert pixel indices (column, row), each of which names a pixel by its centre, to continuous points."""
+    return indices + 0.5
 
-    Index i is the pixel whose centre lies at i + 0.5. All points move by the same half pixel, so distances and the
-    sizes of boxes do not change. Some annotations count from 1, and a point on the last row or column then lies half a
-    pixel outside: points less than a pixel outside are moved onto the edge.
+
+def to_pixel_indices(points: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points 2"]:
+    """Convert continuous points to pixel indices (column, row), fractions included: inverse of from_pixel_indices."""
+    return points - 0.5
+
+
+def pixel_points(indices: Float[np.ndarray, "points 2"], size: Size) -> Float[np.ndarray, "points 2"]:
+    """Convert a benchmark's pixel indices to continuous points of an image of ``size``.
+
+    All points move by the same half pixel, so distances and the sizes of boxes do not change. Some annotations count
+    from 1, and a point on the last row or column then lies half a pixel outside: points less than a pixel outside are
+    moved onto the edge.
     """
-    points = indices + 0.5
+    points = from_pixel_indices(indices)
     inside = np.clip(points, 0, size)
     return np.where(np.abs(points - inside) < 1, inside, points)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from semcorr.imaging.geometry import from_pixel_indices
 from semcorr.keypoints.base import MISSING, AnnotatedImage, Annotations, Category, Instance
 from semcorr.keypoints.coco.document import CocoDocument, counted, has_marked_points, score_of, size_of
 from semcorr.keypoints.file_reader import annotation_file, first_few
@@ -184,7 +185,7 @@ class _Reader:
             self.skipped.predictions.append(category.name)
         return Instance(
             category=category.name,
-            points=np.where(marks[:, None] > MISSING, array[:, :2] + 0.5, np.nan),
+            points=np.where(marks[:, None] > MISSING, from_pixel_indices(array[:, :2]), np.nan),
             visibility=marks,
             box=box,
             id=number,

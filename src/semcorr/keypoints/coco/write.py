@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from semcorr.errors import ImageError
-from semcorr.imaging.geometry import Box
+from semcorr.imaging.geometry import Box, to_pixel_indices
 from semcorr.imaging.image import image_size
 from semcorr.keypoints.annotation_format import ExportOptions, Records
 from semcorr.keypoints.base import MISSING, VISIBLE, AnnotatedImage, Annotations, Category, Instance
@@ -89,8 +89,8 @@ def _write_list(stream: BufferedIOBase, key: str, entries: Iterable[Any]) -> Non
 def _keypoints(points: np.ndarray, visibility: np.ndarray) -> list[float]:
     """COCO's flat list of x, y, v of continuous points; (0, 0, 0) where v is 0."""
     flat: list[float] = []
-    for (x, y), mark in zip(points, visibility, strict=True):
-        flat += [0, 0, 0] if mark == MISSING else [_rounded(x - 0.5), _rounded(y - 0.5), int(mark)]
+    for (x, y), mark in zip(to_pixel_indices(points), visibility, strict=True):
+        flat += [0, 0, 0] if mark == MISSING else [_rounded(x), _rounded(y), int(mark)]
     return flat
 
 
@@ -198,8 +198,9 @@ def _annotation(predicted: PredictedObject, category: int | str, min_confidence:
     known = np.isfinite(predicted.points).all(axis=1)
     confident = known & (predicted.confidence >= min_confidence)
     listed: list[float | None] = []
-    for (x, y), confidence, finite in zip(predicted.points, predicted.confidence, known, strict=True):
-        point = [_rounded(x - 0.5), _rounded(y - 0.5), round(float(confidence), 4)]
+    indices = to_pixel_indices(predicted.points)
+    for (x, y), confidence, finite in zip(indices, predicted.confidence, known, strict=True):
+        point = [_rounded(x), _rounded(y), round(float(confidence), 4)]
         listed += point if finite else [None, None, 0.0]
     return {
         "category_id": category,
