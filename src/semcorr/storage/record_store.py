@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from semcorr.errors import RunError
 from semcorr.storage.files import write_atomically
@@ -74,8 +74,12 @@ def read_header(path: Path, model: type[Header], advice: str) -> Header:
     """
     try:
         return model.model_validate_json(path.read_bytes(), context={"path": path})
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is broken ({type(error).__name__}: {error}). {advice}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunError(f"{path} is broken ({where}{': ' if where else ''}{first['msg']}). {advice}") from error
+    except OSError as error:
+        raise RunError(f"{path} is broken ({error.strerror or error}). {advice}") from error
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
