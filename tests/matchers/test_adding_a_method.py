@@ -19,15 +19,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder on the path with the module and its entry point, as pip leaves them."""
     text = DOCUMENT.read_text(encoding="utf-8")
     blocks = {kind: re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL) for kind in ("python", "toml")}
-    place = tmp_path_factory.mktemp("site")
-    (place / "colours.py").write_text(blocks["python"][0])
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "colours.py").write_text(blocks["python"][0])
     group, line = blocks["toml"][0].strip().splitlines()
     assert group == '[project.entry-points."semcorr.methods"]'
-    about = place / "colours-1.0.dist-info"
+    about = folder / "colours-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: colours\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(f"[semcorr.methods]\n{line.replace(chr(34), '')}\n")
-    return place
+    return folder
 
 
 def semcorr(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,18 +44,18 @@ def semcorr(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.slow
 def test_it_matches(installed: Path, tmp_path: Path):
-    """A picture of four coloured quarters, and the same turned by half."""
+    """An image of four coloured quarters, and the same turned by half."""
     quarters = np.zeros((64, 64, 3), dtype=np.uint8)
     quarters[:32, :32], quarters[:32, 32:], quarters[32:, :32] = (200, 0, 0), (0, 200, 0), (0, 0, 200)
     PIL.Image.fromarray(quarters).save(tmp_path / "a.png")
     PIL.Image.fromarray(quarters[::-1, ::-1]).save(tmp_path / "b.png")
-    places = ["-p", "16", "16", "-p", "48", "16"]
+    points = ["-p", "16", "16", "-p", "48", "16"]
     options = ["--method", "colour", "--model", "none", "--set", "reach=1", "--json", "-o", str(tmp_path / "out")]
-    done = semcorr(installed, "match", str(tmp_path / "a.png"), str(tmp_path / "b.png"), *places, *options)
+    done = semcorr(installed, "match", str(tmp_path / "a.png"), str(tmp_path / "b.png"), *points, *options)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["settings"]["reach"] == 1
-    (red, green) = (point["target"] for point in found["targets"][0]["points"])
+    document = json.loads(done.stdout)
+    assert document["settings"]["reach"] == 1
+    (red, green) = (point["target"] for point in document["targets"][0]["points"])
     assert red[0] > 32 < red[1]
     assert green[0] < 32 < green[1]
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
@@ -81,7 +81,7 @@ def test_it_is_measured_and_listed(installed: Path, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_a_misspelt_setting_is_told(installed: Path):
+def test_a_misspelt_setting_is_an_error(installed: Path):
     done = semcorr(installed, "eval", "toy", "--method", "colour", "--set", "reech=1")
     assert done.returncode == 2
     assert "Did you mean 'reach'?" in done.stderr

@@ -52,7 +52,7 @@ def test_at_either_end_one_part_is_alone(matcher: AttentionDiftMatcher, temperat
     source, target = blobs(0), blobs(1)
     query = matcher.describe(source, POINTS)
     settings = override(matcher.settings, temperature=temperature)
-    found = matcher.locate(dataclasses.replace(query, settings=settings.to_dict()), target)
+    located = matcher.locate(dataclasses.replace(query, settings=settings.to_dict()), target)
     one = semcorr.load_matcher("prompt", "toy", preset="fast", device="cpu", steps=4, peak="cell")
     other = semcorr.load_matcher("dift", "toy", device="cpu", samples=2)
     part: Matcher = {"prompt": one, "dift": other}[alone]
@@ -60,9 +60,9 @@ def test_at_either_end_one_part_is_alone(matcher: AttentionDiftMatcher, temperat
     # The heat map's pixels are 150 / 64 by 100 / 64 of the target's, and bilinear features are flat near the edges.
     if alone == "prompt":
         assert leads(expected.heatmaps).min() > 1e-4 * expected.heatmaps.max()
-        assert np.array_equal(found.points, expected.points)
+        assert np.array_equal(located.points, expected.points)
     else:
-        columns, rows = found.points.astype(int).T
+        columns, rows = located.points.astype(int).T
         heights = expected.heatmaps[range(2), rows, columns]
         np.testing.assert_allclose(heights, expected.heatmaps.max(axis=(1, 2)), atol=0.01)
 
@@ -72,10 +72,10 @@ def test_a_peak_is_refined_in_the_finest_cells_of_the_attention(matcher: Attenti
     target = load_image(PIL.Image.fromarray(blobs(1).pixels).resize((2048, 512)))
     query = matcher.describe(blobs(0), POINTS)
 
-    def found(peak: Peak) -> Matches:
+    def located(peak: Peak) -> Matches:
         return matcher.locate(dataclasses.replace(query, settings={**query.settings, "peak": peak}), target)
 
-    cell, finer = found("cell"), found(kind)
+    cell, finer = located("cell"), located(kind)
     # The bundled model's layers have maps of 8 x 8 and 16 x 16 cells in a frame of 64 pixels.
     at = find_peak(torch.from_numpy(np.array(cell.heatmaps)), kind, grid=(16, 16)).double().numpy()
     assert_close_to_scale(finer.points, at * (2048 / 64, 512 / 64), rel=1e-5)
@@ -88,10 +88,10 @@ def test_a_query_survives_a_file(matcher: AttentionDiftMatcher, tmp_path: Path):
     query = matcher.describe(blobs(0), POINTS, names=["a", "b"])
     assert set(query.tensors) == {"embeddings", "losses", "vectors"}
     again = Query.load(query.save(tmp_path / "query.safetensors"))
-    expected, found = matcher.locate(query, blobs(1)), matcher.locate(again.take([1]), blobs(1))
-    assert_same_peaks(found.points, expected.points[[1]], found.heatmaps, expected.heatmaps[[1]], (150, 100))
-    assert found.names == ("b",)
-    assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
+    expected, located = matcher.locate(query, blobs(1)), matcher.locate(again.take([1]), blobs(1))
+    assert_same_peaks(located.points, expected.points[[1]], located.heatmaps, expected.heatmaps[[1]], (150, 100))
+    assert located.names == ("b",)
+    assert ((located.confidence >= 0) & (located.confidence <= 1)).all()
 
 
 def test_the_presets_are_the_prompts_with_difts_numbers():
@@ -101,7 +101,7 @@ def test_the_presets_are_the_prompts_with_difts_numbers():
     assert settings.dift().seed == settings.seed
 
 
-def test_what_does_not_fit_is_told(matcher: AttentionDiftMatcher):
+def test_what_does_not_fit_is_an_error(matcher: AttentionDiftMatcher):
     with pytest.raises(SettingsError, match=r"Unknown setting 'dift_blok'. Did you mean 'dift_block'\?"):
         AttentionDiftMatcher.from_pretrained("toy", dift_blok=1)
     with pytest.raises(SettingsError, match="without noise all samples are the same"):

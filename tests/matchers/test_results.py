@@ -223,9 +223,9 @@ def test_a_file_without_points_is_an_error(query: Query, tmp_path: Path):
 
 
 def test_matches_as_json(matches: Matches):
-    found = json.loads(json.dumps(matches.to_dict()))
-    assert found["image_size"] == [60, 50]
-    first = found["points"][0]
+    document = json.loads(json.dumps(matches.to_dict()))
+    assert document["image_size"] == [60, 50]
+    first = document["points"][0]
     assert (first["source"], first["target"], first["confidence"]) == ([1.25, 2.5], [10.0, 20.0], 0.5)
     assert (first["name"], len(first["rounds"]), len(first["layers"])) == (None, 3, 4)
 
@@ -269,7 +269,7 @@ def test_a_length_that_lies_is_an_error(query: Query, tmp_path: Path, length: in
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (_retyped("heatmaps", "BF16"), "Cannot read"),
         (_deep, "Cannot read"),
@@ -281,13 +281,13 @@ def test_a_length_that_lies_is_an_error(query: Query, tmp_path: Path, length: in
     ],
 )
 def test_a_header_that_lies_is_an_error(
-    matches: Matches, tmp_path: Path, change: Callable[[dict[str, Any]], None], told: str | None
+    matches: Matches, tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str | None
 ) -> None:
     path = _rewritten(matches.save(tmp_path / "matches.safetensors"), change)
-    if told is None:
+    if message is None:
         assert len(Matches.load(path).points) == len(matches.points)
         return
-    with pytest.raises(QueryError, match=told):
+    with pytest.raises(QueryError, match=message):
         Matches.load(path)
 
 

@@ -82,8 +82,8 @@ def test_it_is_a_method_like_the_others(folders: tuple[Path, Path], image: Image
     matcher = load_matcher("sd-dino", folders[0], **options)
     assert isinstance(matcher, Matcher)
     query = matcher.describe(image, POINTS)
-    found = matcher.locate(query, image)
-    assert np.abs(found.points - POINTS).max() < 15
+    matches = matcher.locate(query, image)
+    assert np.abs(matches.points - POINTS).max() < 15
     assert query.settings["vision"] == str(folders[1])
     assert matcher.identity()["settings"]["weight"] == 0.5
 
@@ -96,7 +96,7 @@ def test_both_networks_are_in_the_fingerprint(matcher: SdDinoMatcher, image: Ima
     assert matcher.network().model_fingerprint not in (matcher.model.fingerprint, matcher.vision.fingerprint)
 
 
-def test_a_misspelt_setting_is_told_before_anything_is_loaded() -> None:
+def test_a_misspelt_setting_is_an_error_before_anything_is_loaded() -> None:
     with pytest.raises(SettingsError, match="Did you mean 'dino_layer'"):
         load_matcher("sd-dino", "nowhere/none", dino_laye=3)
     with pytest.raises(SettingsError, match="weight"):

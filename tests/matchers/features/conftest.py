@@ -1,4 +1,4 @@
-"""One tiny model of each Stable Diffusion, and pictures whose sides differ."""
+"""One tiny model of each Stable Diffusion, and images whose sides differ."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def sd1_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def blobs(seed: int, size: tuple[int, int]) -> Image:
-    """A smooth random picture of a size (width, height)."""
+    """A smooth random image of a size (width, height)."""
     cells = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)
     return load_image(PIL.Image.fromarray(cells).resize(size, PIL.Image.Resampling.BICUBIC), name=f"blobs {seed}")
 

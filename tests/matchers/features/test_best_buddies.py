@@ -1,4 +1,4 @@
-"""Points carried by best buddies: known maps between pictures are found again."""
+"""Points carried by best buddies: known maps between images are found again."""
 
 import dataclasses
 from pathlib import Path
@@ -31,7 +31,7 @@ def matcher(sd1: DiffusionModel) -> DiftBuddyMatcher:
 
 @pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("mls", ["affine", "similarity", "rigid"])
-def test_a_picture_carries_its_points_to_themselves(sd1: DiffusionModel, source: Image, levels: int, mls: str):
+def test_an_image_carries_its_points_to_themselves(sd1: DiffusionModel, source: Image, levels: int, mls: str):
     matcher = DiftBuddyMatcher(sd1, override(SETTINGS, levels=levels, mls=mls))
     matches = matcher.locate(matcher.describe(source, POINTS, names=["a", "b", "c"]), source)
     assert_close_to_scale(matches.points, POINTS, rel=1e-6)
@@ -41,8 +41,8 @@ def test_a_picture_carries_its_points_to_themselves(sd1: DiffusionModel, source:
     np.testing.assert_allclose([(x + 0.5, y + 0.5) for y, x in peaks], POINTS, atol=0.5)
 
 
-def test_an_enlarged_picture_carries_them_by_the_same_factor(sd1: DiffusionModel, source: Image):
-    """Squashed to the model's frame both are nearly the same picture; noise would be each picture's own."""
+def test_an_enlarged_image_carries_them_by_the_same_factor(sd1: DiffusionModel, source: Image):
+    """Squashed to the model's frame both are nearly the same image; noise would be each image's own."""
     matcher = DiftBuddyMatcher(sd1, override(SETTINGS, samples=1, noise="none"))
     large = load_image(PIL.Image.fromarray(source.pixels).resize((450, 400), PIL.Image.Resampling.BICUBIC))
     matches = matcher.locate(matcher.describe(source, POINTS), large)
@@ -50,15 +50,15 @@ def test_an_enlarged_picture_carries_them_by_the_same_factor(sd1: DiffusionModel
 
 
 @pytest.mark.parametrize("peak", ["parabola", "soft"])
-def test_finer_places_of_pairs_carry_points_elsewhere(
+def test_finer_points_of_pairs_carry_points_elsewhere(
     sd1: DiffusionModel, matcher: DiftBuddyMatcher, source: Image, target: Image, peak: str
 ):
     query = matcher.describe(source, POINTS)
     refined = dataclasses.replace(query, settings=override(SETTINGS, peak=peak).to_dict())
-    expected, found = matcher.locate(query, target), matcher.locate(refined, target)
-    assert not np.array_equal(found.points, expected.points)
-    np.testing.assert_array_equal(found.confidence, expected.confidence)
-    assert ((found.points >= 0) & (found.points <= target.size)).all()
+    expected, finer = matcher.locate(query, target), matcher.locate(refined, target)
+    assert not np.array_equal(finer.points, expected.points)
+    np.testing.assert_array_equal(finer.confidence, expected.confidence)
+    assert ((finer.points >= 0) & (finer.points <= target.size)).all()
 
 
 def test_a_query_survives_a_file_and_parts_of_it(
@@ -72,7 +72,7 @@ def test_a_query_survives_a_file_and_parts_of_it(
     assert isinstance(matcher, Matcher)
 
 
-def test_what_cannot_be_is_told(matcher: DiftBuddyMatcher, sd1: DiffusionModel, source: Image, target: Image):
+def test_what_is_impossible_is_an_error(matcher: DiftBuddyMatcher, sd1: DiffusionModel, source: Image, target: Image):
     query = matcher.describe(source, POINTS)
     never = dataclasses.replace(query, settings=override(SETTINGS, least=1.0).to_dict())
     with pytest.raises(QueryError, match=r"no best buddies with a cosine of at least 1. Lower the setting 'least'"):
@@ -92,13 +92,13 @@ def test_it_is_loaded_with_the_settings_of_both():
 
 
 def test_the_second_cell_of_a_pair_is_refined_in_the_target():
-    """Features whose cosine with the pair's own falls as a paraboloid around a known place of the target."""
+    """Features whose cosine with the pair's own falls as a paraboloid around a known point of the target."""
     columns, rows = torch.arange(8) + 0.5, torch.arange(6)[:, None] + 0.5
     cosine = 0.9 - 0.02 * (columns - 4.3) ** 2 - 0.03 * (rows - 2.8) ** 2
     target = torch.stack((cosine, (1 - cosine**2).sqrt()))
     source = torch.zeros(2, 3, 3)
     source[:, 1, 2] = torch.tensor([1.0, 0.0])
     pairs = Buddies(source=torch.tensor([[2, 1]]), target=torch.tensor([[4, 2]]), similarity=torch.tensor([0.9]))
-    found = refined_targets(pairs, source, target, FeatureSettings(peak="parabola"))
-    np.testing.assert_allclose(found, [[4.3, 2.8]], atol=1e-4)
+    refined = refined_targets(pairs, source, target, FeatureSettings(peak="parabola"))
+    np.testing.assert_allclose(refined, [[4.3, 2.8]], atol=1e-4)
     assert refined_targets(pairs, source, target, FeatureSettings()).tolist() == [[4.5, 2.5]]

@@ -24,7 +24,7 @@ def dift(sd1: DiffusionModel) -> DiftMatcher:
     return DiftMatcher(sd1, SETTINGS)
 
 
-def test_a_flow_holds_what_every_point_is_found_as(
+def test_a_flow_holds_the_match_of_every_point(
     dift: DiftMatcher, source: Image, target: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feature_matcher, "_POINTS", 7)  # several parts, the last of another length
@@ -40,7 +40,7 @@ def test_a_flow_holds_what_every_point_is_found_as(
         assert flow.confidence[row, column] == pytest.approx(alone.confidence[0], abs=1e-5)
 
 
-def test_only_points_in_the_mask_are_looked_for(dift: DiftMatcher, source: Image, target: Image) -> None:
+def test_only_points_in_the_mask_are_located(dift: DiftMatcher, source: Image, target: Image) -> None:
     mask = np.zeros((100, 150), dtype=bool)
     mask[:50, :75] = True
     flow = dense_flow(dift, source, target, step=25, mask=mask)
@@ -52,7 +52,7 @@ def test_only_points_in_the_mask_are_looked_for(dift: DiftMatcher, source: Image
     assert (step_of((1280, 200), None), step_of((20, 10), None), step_of((1280, 200), 3)) == (20, 1, 3)
 
 
-def test_a_picture_in_the_mirror_is_matched_in_the_mirror(dift: DiftMatcher, source: Image) -> None:
+def test_an_image_in_the_mirror_is_matched_in_the_mirror(dift: DiftMatcher, source: Image) -> None:
     flow = dense_flow(MirrorMatcher(dift), source, mirror(source), step=10)
     truth = flow.points() * [-1, 1] + [150, 0]
     assert np.abs(flow.target_points() - truth).max() < 10
@@ -70,9 +70,9 @@ def test_best_buddies_and_methods_without_features_give_flows_too(
         dift_prompt=None, dift_samples=1, dift_resolution=64,
     )  # fmt: skip
     both = AttentionDiftMatcher(sd1, settings)
-    told: list[tuple[str, int, int]] = []
+    calls: list[tuple[str, int, int]] = []
     flow = dense_flow(
-        both, source, target, step=11, progress=lambda stage, done, total, **_: told.append((stage, done, total))
+        both, source, target, step=11, progress=lambda stage, done, total, **_: calls.append((stage, done, total))
     )
     point = flow.points()[5, 7][None]
     alone = both.locate(both.describe(source, point), target)
@@ -80,5 +80,5 @@ def test_best_buddies_and_methods_without_features_give_flows_too(
     np.testing.assert_allclose(flow.target_points()[5, 7], alone.points[0], atol=1e-3)
     count = flow.known.size
     assert count > 64
-    assert [one for one in told if one[0] == "locate"] == [("locate", 64, count), ("locate", count, count)]
+    assert [one for one in calls if one[0] == "locate"] == [("locate", 64, count), ("locate", count, count)]
     assert dataclasses.replace(flow, step=11).known.all()

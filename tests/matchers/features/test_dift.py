@@ -25,13 +25,13 @@ SETTINGS = DiftSettings(prompt=None, samples=3, resolution=128)
 
 def whole_unet_output(model: DiffusionModel, block: int, noisy: torch.Tensor, t: int, context: torch.Tensor) -> Any:
     """What a decoder block gives, caught by a hook in a pass of the whole U-Net."""
-    found: list[torch.Tensor] = []
-    hook = model.unet.up_blocks[block].register_forward_hook(lambda module, args, output: found.append(output))
+    outputs: list[torch.Tensor] = []
+    hook = model.unet.up_blocks[block].register_forward_hook(lambda module, args, output: outputs.append(output))
     try:
         model.unet(noisy, t, context)
     finally:
         hook.remove()
-    return found[0]
+    return outputs[0]
 
 
 @pytest.mark.parametrize("block", range(4))
@@ -39,9 +39,9 @@ def whole_unet_output(model: DiffusionModel, block: int, noisy: torch.Tensor, t:
 def test_features_are_those_of_the_whole_unet(model: DiffusionModel, block: int, size: tuple[int, int]):
     noisy, context = inputs(model, *size)
     expected = whole_unet_output(model, block, noisy, 261, context)
-    found = model.features(noisy, 261, context, block)
-    assert found.shape == expected.shape
-    assert_close_to_scale(found, expected)
+    features = model.features(noisy, 261, context, block)
+    assert features.shape == expected.shape
+    assert_close_to_scale(features, expected)
 
 
 def test_nothing_after_the_block_is_run(sd1: DiffusionModel):
@@ -77,11 +77,11 @@ def test_samples_are_averaged_and_their_noise_is_standard(sd1: DiffusionModel, s
     outputs: list[torch.Tensor] = []
     leave = block.register_forward_hook(lambda module, args, output: outputs.append(output))
     try:
-        found = matcher.features(source, settings)
+        features = matcher.features(source, settings)
     finally:
         entry.remove()
         leave.remove()
-    assert_close_to_scale(found, torch.cat(outputs).mean(dim=0))
+    assert_close_to_scale(features, torch.cat(outputs).mean(dim=0))
     abar = float(sd1.scheduler.alphas_cumprod[700])
     frame = F.interpolate(source.tensor()[None], (128, 128), mode="bilinear", antialias=True)
     noise = (torch.cat([one for one, _ in caught]) - abar**0.5 * sd1.encode(frame)) / (1 - abar) ** 0.5
@@ -101,7 +101,7 @@ def test_without_noise_the_latent_goes_in_as_it_is(sd1: DiffusionModel, source: 
         DiftSettings(noise="none")
 
 
-def test_a_picture_is_found_in_itself(model: DiffusionModel, source: Image):
+def test_an_images_points_are_located_in_itself(model: DiffusionModel, source: Image):
     matcher = DiftMatcher(model, SETTINGS)
     points = [(20.5, 30.5), (77.5, 50.5), (130.5, 80.5)]
     matches = matcher.locate(matcher.describe(source, points, names=["a", "b", "c"]), source)
@@ -169,7 +169,7 @@ def test_a_query_of_another_kind_is_refused(models: dict[str, DiffusionModel], s
         DiftMatcher(models["sd1"], SETTINGS).locate(broken, source)
 
 
-def test_what_does_not_fit_is_told(sd1: DiffusionModel, source: Image):
+def test_what_does_not_fit_is_an_error(sd1: DiffusionModel, source: Image):
     with pytest.raises(SettingsError, match=r"'resolution'.*multiple of 8"):
         DiftMatcher(sd1, override(SETTINGS, resolution=100))
     with pytest.raises(SettingsError, match=r"'t'.*less than the model's 1000"):
@@ -184,11 +184,11 @@ def test_what_does_not_fit_is_told(sd1: DiffusionModel, source: Image):
         DiftMatcher.from_pretrained("toy", blok=1)
 
 
-def test_progress_is_told_and_can_stop(sd1: DiffusionModel, source: Image):
-    told: list[tuple[str, int, int]] = []
+def test_progress_is_reported_and_can_stop(sd1: DiffusionModel, source: Image):
+    calls: list[tuple[str, int, int]] = []
     matcher = DiftMatcher(sd1, override(SETTINGS, samples=6))
-    matcher.describe(source, [(1, 1)], progress=lambda stage, done, total, **_: told.append((stage, done, total)))
-    assert told == [("features", 4, 6), ("features", 6, 6)]
+    matcher.describe(source, [(1, 1)], progress=lambda stage, done, total, **_: calls.append((stage, done, total)))
+    assert calls == [("features", 4, 6), ("features", 6, 6)]
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

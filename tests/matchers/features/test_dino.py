@@ -1,4 +1,4 @@
-"""DINO as a method: its features are the network's, and what is found does not depend on how it was asked."""
+"""DINO as a method: its features are the network's, and matches do not depend on how it was called."""
 
 from pathlib import Path
 
@@ -33,20 +33,20 @@ def dinov2(folders: dict[str, Path]) -> VisionModel:
     return VisionModel.from_pretrained(folders["dinov2"], device="cpu")
 
 
-def test_a_point_is_found_where_the_networks_own_tokens_are_most_similar(dinov2: VisionModel) -> None:
-    """From transformers' hidden states alone: pictures of whole patches, points in the middle of a patch."""
+def test_a_point_is_located_where_the_networks_own_tokens_are_most_similar(dinov2: VisionModel) -> None:
+    """From transformers' hidden states alone: images of whole patches, points in the middle of a patch."""
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 255, (24, 40, 3), dtype=np.uint8) for _ in range(2)]
+    images = [rng.integers(0, 255, (24, 40, 3), dtype=np.uint8) for _ in range(2)]
     hidden = []
-    for picture in pictures:
-        tensor = torch.from_numpy(picture).movedim(-1, 0) / 255
+    for image in images:
+        tensor = torch.from_numpy(image).movedim(-1, 0) / 255
         states = whole_network(dinov2.network, "dinov2", tensor).hidden_states[2]
         hidden.append(F.normalize(as_map(states, "dinov2", tensor), dim=0))
     matcher = DinoMatcher(dinov2, DinoSettings(layer=1, resolution=40, peak="parabola"))
     cells = [(3, 2), (0, 0), (9, 5)]
-    query = matcher.describe(pictures[0], [(4 * x + 2, 4 * y + 2) for x, y in cells])
-    found = matcher.locate(query, pictures[1])
-    for (x, y), point, confidence in zip(cells, found.points, found.confidence, strict=True):
+    query = matcher.describe(images[0], [(4 * x + 2, 4 * y + 2) for x, y in cells])
+    matches = matcher.locate(query, images[1])
+    for (x, y), point, confidence in zip(cells, matches.points, matches.confidence, strict=True):
         similarity = torch.einsum("d,dhw->hw", hidden[0][:, y, x], hidden[1])
         assert leads(similarity) > 1e-4
         row, column = divmod(int(similarity.argmax()), 10)
@@ -56,17 +56,17 @@ def test_a_point_is_found_where_the_networks_own_tokens_are_most_similar(dinov2:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_finds_a_pictures_points_in_itself(folders: dict[str, Path], source: Image, kind: str) -> None:
+def test_every_kind_finds_an_images_points_in_itself(folders: dict[str, Path], source: Image, kind: str) -> None:
     options = {"layer": 2, "resolution": 96, "device": "cpu"}
     matcher = load_matcher("dino", folders[kind], **options)
     assert isinstance(matcher, Matcher)
     query = matcher.describe(source, POINTS, names=["a", "b", "c"])
-    found = matcher.locate(query, source)
+    matches = matcher.locate(query, source)
     # Features between cells are a mixture, which another mixture may resemble more.
-    assert np.abs(found.points - POINTS).max() < 150 / 96 * 8
-    np.testing.assert_allclose(found.confidence, 1, atol=0.02)
-    assert found.names == ("a", "b", "c")
-    assert found.heatmaps.shape == (3, 100, 150)
+    assert np.abs(matches.points - POINTS).max() < 150 / 96 * 8
+    np.testing.assert_allclose(matches.confidence, 1, atol=0.02)
+    assert matches.names == ("a", "b", "c")
+    assert matches.heatmaps.shape == (3, 100, 150)
 
 
 def test_a_query_is_kept_and_belongs_to_its_network(
@@ -105,8 +105,8 @@ def test_what_does_not_fit_is_refused_before_there_is_an_image(folders: dict[str
 
 def test_best_buddies_and_mutual_matches_of_dino(dinov2: VisionModel, source: Image) -> None:
     matcher = DinoBuddyMatcher(dinov2, DinoBuddySettings(resolution=96, levels=1))
-    found = matcher.locate(matcher.describe(source, POINTS), source)
-    assert_close_to_scale(found.points, POINTS, rel=1e-6)
+    matches = matcher.locate(matcher.describe(source, POINTS), source)
+    assert_close_to_scale(matches.points, POINTS, rel=1e-6)
     pairs = mutual_matches(DinoMatcher(dinov2, DinoSettings(resolution=96)), source, load_image(source.pixels))
     np.testing.assert_allclose(pairs.source, pairs.target)
     assert len(pairs.source) == 24 * 16

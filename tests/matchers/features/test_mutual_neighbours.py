@@ -16,8 +16,8 @@ def drawn(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def pairs(found: Buddies) -> set[tuple[int, ...]]:
-    return {(*a, *b) for a, b in zip(found.source.tolist(), found.target.tolist(), strict=True)}
+def pairs(buddies: Buddies) -> set[tuple[int, ...]]:
+    return {(*a, *b) for a, b in zip(buddies.source.tolist(), buddies.target.tolist(), strict=True)}
 
 
 def by_hand(source: torch.Tensor, target: torch.Tensor) -> dict[tuple[int, ...], float]:
@@ -29,12 +29,12 @@ def by_hand(source: torch.Tensor, target: torch.Tensor) -> dict[tuple[int, ...],
     similar = {
         (a, b): float(F.cosine_similarity(u, v, dim=0)) for a, u in cells[0].items() for b, v in cells[1].items()
     }
-    found = {}
+    similarities = {}
     for a in cells[0]:
         b = max(cells[1], key=lambda b: similar[a, b])
         if max(cells[0], key=lambda c: similar[c, b]) == a:
-            found[*a, *b] = similar[a, b]
-    return found
+            similarities[*a, *b] = similar[a, b]
+    return similarities
 
 
 def test_one_level_is_mutual_nearest_neighbours(monkeypatch: pytest.MonkeyPatch):
@@ -42,17 +42,17 @@ def test_one_level_is_mutual_nearest_neighbours(monkeypatch: pytest.MonkeyPatch)
     expected = by_hand(source, target)
     for numbers in (2**24, 50):  # all at once, and two rows at a time
         monkeypatch.setattr(mutual_neighbours, "_CHUNK_NUMBERS", numbers)
-        found = best_buddies(source, target)
-        assert pairs(found) == set(expected)
-        np.testing.assert_allclose(found.similarity, list(expected.values()), atol=1e-5)
+        buddies = best_buddies(source, target)
+        assert pairs(buddies) == set(expected)
+        np.testing.assert_allclose(buddies.similarity, list(expected.values()), atol=1e-5)
 
 
 def test_a_map_matches_itself_cell_by_cell_on_every_level():
     features = drawn(2, 16, 8, 6)
     for levels in (1, 2, 3):
-        found = best_buddies(features, features, levels=levels)
-        assert pairs(found) == {(x, y, x, y) for x in range(6) for y in range(8)}
-        np.testing.assert_allclose(found.similarity, 1, atol=1e-5)
+        buddies = best_buddies(features, features, levels=levels)
+        assert pairs(buddies) == {(x, y, x, y) for x in range(6) for y in range(8)}
+        np.testing.assert_allclose(buddies.similarity, 1, atol=1e-5)
 
 
 def test_coarse_matches_rule_out_fine_ones_far_away():
@@ -67,7 +67,7 @@ def test_coarse_matches_rule_out_fine_ones_far_away():
     assert {(x, y, x, y) for x in range(2, 6) for y in range(2, 6)} <= guided
 
 
-def test_a_shift_is_found_between_maps_of_other_sizes():
+def test_a_shift_is_recovered_between_maps_of_other_sizes():
     whole = drawn(4, 16, 9, 11)
     part = whole[:, 2:8, 4:10]
     assert pairs(best_buddies(part, whole)) == {(x, y, x + 4, y + 2) for x in range(6) for y in range(6)}
@@ -76,7 +76,7 @@ def test_a_shift_is_found_between_maps_of_other_sizes():
 SETTINGS = DiftSettings(prompt=None, samples=2, resolution=128)
 
 
-def test_mutual_matches_of_a_picture_with_itself_are_its_cells(sd1: DiffusionModel, source: Image):
+def test_mutual_matches_of_an_image_with_itself_are_its_cells(sd1: DiffusionModel, source: Image):
     matches = mutual_matches(DiftMatcher(sd1, SETTINGS), source, source)
     assert np.array_equal(matches.source, matches.target)
     assert matches.source_size == source.size == (150, 100)

@@ -75,11 +75,11 @@ def test_a_unit_that_overflows_is_float32s(
 ) -> None:
     model = large_vision if "dino" in method and method != "sd-dino" else large
     further = {"vision": str(large_vision), "dino_resolution": 32} if method == "sd-dino" else {}
-    told: list[object] = []
+    reasons: list[object] = []
 
     def progress(stage: str, done: int, total: int, **info: object) -> None:
         if stage == "float32":
-            told.append(info["reason"])
+            reasons.append(info["reason"])
 
     half, full = (
         semcorr.load_matcher(method, model, dtype=dtype, device="cpu", calibration="none", **options, **further)
@@ -88,18 +88,18 @@ def test_a_unit_that_overflows_is_float32s(
     query = half.describe(SOURCE, POINTS, progress=progress)
     matches = half.locate(query, TARGET, progress=progress)
     expected = full.describe(SOURCE, POINTS)
-    found = full.locate(expected, TARGET)
-    assert [len(told), len(query.warnings), len(matches.warnings)] == [2, 1, 1]
+    full_matches = full.locate(expected, TARGET)
+    assert [len(reasons), len(query.warnings), len(matches.warnings)] == [2, 1, 1]
     assert query.warnings[0].startswith("described in float32, because float16 overflowed (")
     assert matches.warnings[0].startswith("located in float32, because float16 overflowed (")
     for name, value in expected.tensors.items():
         np.testing.assert_array_equal(query.tensors[name], value)
-    np.testing.assert_array_equal(matches.points, found.points)
-    np.testing.assert_array_equal(matches.heatmaps, found.heatmaps)
-    assert (expected.warnings, found.warnings) == ((), ())
+    np.testing.assert_array_equal(matches.points, full_matches.points)
+    np.testing.assert_array_equal(matches.heatmaps, full_matches.heatmaps)
+    assert (expected.warnings, full_matches.warnings) == ((), ())
 
 
-def test_remarks_are_kept_in_files(dift: tuple[Matcher, Matcher], tmp_path: Path) -> None:
+def test_warnings_are_kept_in_files(dift: tuple[Matcher, Matcher], tmp_path: Path) -> None:
     half, _ = dift
     query = half.describe(SOURCE, POINTS)
     matches = half.locate(query, TARGET)
@@ -133,7 +133,7 @@ def test_what_overflows_in_float32_too_is_an_error(tiny_sd: Path, tmp_path: Path
     assert (caught.value.layer, caught.value.precision) == ("conv_in", "float32")
 
 
-def test_a_run_keeps_the_remarks_and_the_report_tells_them(large: Path, tmp_path: Path) -> None:
+def test_a_run_keeps_the_warnings_and_the_report_shows_them(large: Path, tmp_path: Path) -> None:
     for name, image in (("a", SOURCE), ("b", TARGET)):
         image.pil().save(tmp_path / f"{name}.png")
     sides = [

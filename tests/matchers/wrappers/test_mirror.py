@@ -1,4 +1,4 @@
-"""The mirror: on the bundled model, whose features depend on which way a thing looks."""
+"""The mirror: on the bundled model, whose features depend on which way an object faces."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def aligned() -> Matcher:
     return semcorr.load_matcher("dift", "toy", device="cpu", samples=1, align_pose=True)
 
 
-def test_a_mirrored_picture_gives_the_mirrored_truth(aligned: Matcher, drawing: Image):
+def test_a_mirrored_image_gives_the_mirrored_truth(aligned: Matcher, drawing: Image):
     matches = aligned.locate(aligned.describe(drawing, POINTS), mirror(drawing))
     assert matches.points.tolist() == [[256 - x, y] for x, y in POINTS]
     np.testing.assert_allclose(matches.confidence, 1, atol=1e-5)
@@ -34,12 +34,12 @@ def test_a_mirrored_picture_gives_the_mirrored_truth(aligned: Matcher, drawing: 
     assert matches.image_sha256 == mirror(drawing).sha256
 
 
-def test_a_picture_as_it_is_is_left_as_it_is(aligned: Matcher, drawing: Image):
+def test_an_image_that_needs_no_mirror_keeps_its_matches(aligned: Matcher, drawing: Image):
     matches = aligned.locate(aligned.describe(drawing, POINTS), drawing)
     assert matches.points.tolist() == [list(point) for point in POINTS]
 
 
-def test_left_and_right_change_places_in_the_mirror(aligned: Matcher, drawing: Image):
+def test_left_and_right_are_exchanged_in_the_mirror(aligned: Matcher, drawing: Image):
     names = ["left ear", "Right ear", "nose"]
     query = aligned.describe(drawing, POINTS, names=names)
     straight = aligned.locate(query, drawing)
@@ -50,7 +50,7 @@ def test_left_and_right_change_places_in_the_mirror(aligned: Matcher, drawing: I
     assert mirrored.names == tuple(names)
 
 
-def test_counterparts_are_told_by_whole_words():
+def test_counterparts_are_matched_by_whole_words():
     assert other_sides(["left eye", "RIGHT EYE", "leftover", "eye", "left paw"], 5) == [1, 0, 2, 3, 4]
     assert other_sides(["paw_left_1", "paw_right_1"], 2) == [1, 0]
     assert other_sides(None, 3) == [0, 1, 2]
