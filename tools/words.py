@@ -58,6 +58,7 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     "tools/words.py": ("*",),
     "tests/test_plain_words.py": ("*",),
     "src/semcorr/evaluation/runs/ablation.py": ("learning",),
+    "src/semcorr/evaluation/runs/records.py": ("remarks",),
     "src/semcorr/keypoints/predictions.py": ("remarks",),
     "src/semcorr/storage/safetensors.py": ("remarks",),
     "src/semcorr/settings.py": ("learn",),

@@ -91,7 +91,7 @@ class PairRecord:
     describe_seconds: float = 0.0
     locate_seconds: float = 0.0
     error: str = ""
-    # Records of the version before say "remarks".
+    # Version 0.1 wrote them as "remarks".
     warnings: tuple[str, ...] = Field(default=(), validation_alias=AliasChoices("warnings", "remarks"))
 
     def to_json(self) -> str:
