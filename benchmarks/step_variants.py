@@ -205,8 +205,8 @@ def _steps(
         synchronise(reader.model.device)
         ends.append(time.perf_counter())
 
-    learned = optimize(reader, latents, points, draws, batch=rows, progress=tell)
-    return [end - begin for begin, end in pairwise(ends)], learned.embeddings
+    optimized = optimize(reader, latents, points, draws, batch=rows, progress=tell)
+    return [end - begin for begin, end in pairwise(ends)], optimized.embeddings
 
 
 def report(results: Results) -> Iterator[Table | str]:
