@@ -75,7 +75,7 @@ class PlainMatcher:
         self.tokens = settings.context_length or model.context_tokens
 
     def describe(self, image: ImageSource, points: ArrayLike, *, progress: Progress | None = None) -> Described:
-        """Learn the points, one embedding after the other; ``progress`` as in the package."""
+        """Describe the points, one embedding after the other; ``progress`` as in the package."""
         source = load_image(image)
         checked = check_points(points, source.size)
         frame = squash(source.tensor(), self.side)

@@ -198,7 +198,7 @@ def measure(variants: Sequence[Variant], points: int, repeats: int, results: Res
 def _steps(
     reader: AttentionReader, latents: CropLatents, points: Float[Tensor, "points 2"], draws: SeededStreams, rows: int
 ) -> tuple[list[float], Float[Tensor, "points rounds tokens dim"]]:
-    """Learn; the seconds of all steps but the first, which encodes and compiles, and the embeddings."""
+    """Optimize; return the seconds of all steps but the first, which encodes and compiles, and the embeddings."""
     ends: list[float] = []
 
     def tell(*_: object, **__: object) -> None:
