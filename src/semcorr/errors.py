@@ -45,7 +45,7 @@ class TransferError(SemcorrError):
 
 
 class RunError(SemcorrError):
-    """The folder of a run cannot be written, holds something else, or is in use."""
+    """The folder of a run or a transfer cannot be written, is broken or of something else, or is in use."""
 
 
 class DatasetError(SemcorrError):
