@@ -1,0 +1,88 @@
+"""The skeleton that all methods share: loading, options, and calls that a wrapper forwards."""
+
+import numpy as np
+import pytest
+
+from semcorr.errors import QueryError, SettingsError
+from semcorr.imaging.image import Image
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.features import DiftMatcher
+from semcorr.matchers.prompt import PromptMatcher
+from semcorr.matchers.registry import methods
+from semcorr.matchers.spec import MatcherSpec
+from semcorr.matchers.wrappers.base import MatcherWrapper
+from semcorr.settings import override
+
+IMAGE = Image(pixels=np.random.default_rng(0).integers(256, size=(40, 60, 3), dtype=np.uint8), name="noise")
+
+
+@pytest.fixture(scope="module")
+def dift() -> DiftMatcher:
+    return DiftMatcher.from_pretrained("toy", samples=1, device="cpu")
+
+
+def test_options_of_the_constructor_and_settings_are_told_apart() -> None:
+    matcher = PromptMatcher.from_pretrained("toy", "fast", memory_budget=10**9, rounds=2, device="cpu")
+    assert (matcher.memory_budget, matcher.settings.rounds, matcher.settings.queries) == (10**9, 2, "frozen")
+    with pytest.raises(SettingsError, match="Unknown setting 'memory_budget'"):
+        DiftMatcher.from_pretrained("nowhere/none", memory_budget=10**9)
+    with pytest.raises(SettingsError, match=r"Unknown preset 'fest'. Did you mean 'fast'\? Presets are: paper"):
+        PromptMatcher.from_pretrained("nowhere/none", "fest")
+
+
+def test_without_a_preset_it_is_the_first() -> None:
+    assert PromptMatcher.from_pretrained("toy", device="cpu").settings.queries == "live"
+
+
+def test_a_wrapper_forwards_every_call(dift: DiftMatcher) -> None:
+    outer = MatcherWrapper(MatcherWrapper(dift))
+    assert outer.unwrapped is dift
+    assert (outer.method, outer.model, outer.settings) == (dift.method, dift.model, dift.settings)
+    assert outer.capabilities == dift.capabilities
+    assert outer.identity() == dift.identity()
+    query = outer.describe(IMAGE, [(10, 20), (30, 5)], names=["a", "b"])
+    expected = dift.locate(query, IMAGE)
+    np.testing.assert_array_equal(outer.locate(query, IMAGE).heatmaps, expected.heatmaps)
+    points, confidence = outer.locate_points(query, IMAGE)
+    np.testing.assert_array_equal(points, expected.points)
+    np.testing.assert_array_equal(confidence, expected.confidence)
+    (first,), (second,) = outer.feature_maps([IMAGE]), dift.feature_maps([IMAGE])
+    assert first.equal(second)
+
+
+def test_other_settings_change_the_method_and_not_the_original(dift: DiftMatcher) -> None:
+    outer = MatcherWrapper(dift)
+    other = outer.with_settings(override(dift.settings, t=100))
+    assert other.identity()["settings"]["t"] == 100
+    assert (outer.identity()["settings"]["t"], dift.settings.t) == (261, 261)
+    with pytest.raises(QueryError, match="made by method 'dift', expected 'prompt'"):
+        PromptMatcher.from_pretrained("toy", device="cpu").locate(other.describe(IMAGE, [(1, 1)]), IMAGE)
+
+
+@pytest.mark.parametrize("matcher", [None, "wrapped"])
+def test_what_a_method_cannot_do_is_an_error_that_names_one_that_can(dift: DiftMatcher, matcher: str | None) -> None:
+    used: Matcher = dift if matcher is None else MatcherWrapper(dift)
+    query = used.describe(IMAGE, [(1, 1)])
+    with pytest.raises(SettingsError, match="Method 'dift' reads no layers of attention. Use prompt or attention-dift"):
+        used.layer_heatmaps(query, IMAGE)
+    prompt = PromptMatcher.from_pretrained("toy", device="cpu")
+    with pytest.raises(SettingsError, match="Method 'prompt' compares no features"):
+        prompt.feature_maps([IMAGE])
+
+
+def test_capabilities_are_known_before_a_network_is_loaded() -> None:
+    optimizing = {name for name in methods() if MatcherSpec(method=name).capabilities().optimizes}
+    assert optimizing == {"prompt", "attention-dift"}
+    assert not MatcherSpec(method="dift").capabilities().layer_heatmaps
+
+
+def test_a_spec_for_another_method_keeps_how_the_model_is_loaded_and_not_the_settings() -> None:
+    spec = MatcherSpec(method="prompt", model="toy", preset="fast", options={"dtype": "float16", "rounds": 2})
+    other = spec.for_method("dift")
+    assert (other.method, other.model, other.preset) == ("dift", "toy", "published")
+    assert other.options == {"dtype": "float16"}
+    assert spec.for_method("prompt", "paper").options == spec.options
+    assert spec.with_options(rounds=3).options == {"dtype": "float16", "rounds": 3}
+    assert str(MatcherSpec(method="dino", options={"variant": "bf16"})) == (
+        "dino (preset published) on facebook/dinov2-base:bf16"
+    )
