@@ -12,6 +12,7 @@ from semcorr.cli import console
 from semcorr.cli.main import run
 from semcorr.errors import SemcorrError, SettingsError
 from semcorr.matchers.prompt import PRESETS, preset
+from semcorr.matchers.spec import MatcherSpec
 
 EXACT = "paper"
 """The preset that does what the plain procedure does."""
@@ -25,7 +26,7 @@ def cells_of(method: str) -> dict[str, Any]:
 
     So that recorded figures stay comparable: what finer peaks are worth, :mod:`benchmarks.peak_refinement` says.
     """
-    return {"peak": "cell"} if method in ("prompt", "attention-dift") else {}
+    return {"peak": "cell"} if MatcherSpec(method=method).capabilities().optimizes else {}
 
 
 def new_app(name: str, text: str) -> App:

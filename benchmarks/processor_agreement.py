@@ -29,6 +29,7 @@ from semcorr.datasets import toy_world
 from semcorr.errors import RunError, SettingsError
 from semcorr.matchers.load import load_matcher
 from semcorr.matchers.registry import find_method
+from semcorr.matchers.spec import MatcherSpec
 
 ROOT = Path(__file__).parents[1]
 
@@ -133,7 +134,7 @@ def processors(
 
 def has_rows(method: str) -> bool:
     """Whether a method, with its preset or without, optimizes embeddings: those on features alone do not."""
-    return method.partition(":")[0] in ("prompt", "attention-dift")
+    return MatcherSpec(method=method.partition(":")[0]).capabilities().optimizes
 
 
 def run(setting: Setting, method: str, model: str, targets: int, folder: Path) -> Float[np.ndarray, "points 2"]:

@@ -63,7 +63,7 @@ def test_other_settings_change_the_method_and_not_the_original(dift: DiftMatcher
 def test_what_a_method_cannot_do_is_an_error_that_names_one_that_can(dift: DiftMatcher, matcher: str | None) -> None:
     used: Matcher = dift if matcher is None else MatcherWrapper(dift)
     query = used.describe(IMAGE, [(1, 1)])
-    with pytest.raises(SettingsError, match="Method 'dift' reads no layers of attention. Use prompt or attention-dift"):
+    with pytest.raises(SettingsError, match=r"Method 'dift' reads no layers of attention\. Use prompt or attention"):
         used.layer_heatmaps(query, IMAGE)
     prompt = PromptMatcher.from_pretrained("toy", device="cpu")
     with pytest.raises(SettingsError, match="Method 'prompt' compares no features"):

@@ -15,6 +15,7 @@ from semcorr.app.server.sessions import Session
 from semcorr.app.state import AppState
 from semcorr.app.workspace import FindResult, contents
 from semcorr.errors import SemcorrError
+from semcorr.matchers.spec import MatcherSpec
 
 
 class RunHandlers(widgets.Handlers):
@@ -59,7 +60,7 @@ class RunHandlers(widgets.Handlers):
         session = self._session(request)
         start, presets = session.work, self._state.matchers.presets(method)
         # Where Find is pressed right after a change of the method, the preset may still be the other method's.
-        chosen = preset if preset in presets else next(iter(presets), None)
+        chosen = preset if preset in presets else MatcherSpec(method=method).preset
         label = f"{method}, {chosen}" if chosen else method
 
         def work(job: Job) -> tuple[FindResult, int]:

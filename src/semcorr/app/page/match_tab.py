@@ -15,6 +15,7 @@ from semcorr.app.state import AppState
 from semcorr.app.workspace import Workspace
 from semcorr.errors import SemcorrError
 from semcorr.imaging.image import Image
+from semcorr.matchers.spec import MatcherSpec
 
 Ask = Callable[[Workspace], Question | None]
 """The question before a step; None where nothing would be lost."""
@@ -217,7 +218,7 @@ class _Handlers(widgets.Handlers):
 
     def presets(self, method: str) -> Updates:
         presets = self._state.matchers.presets(method)
-        return {self._ui.preset: gr.Dropdown(choices=presets, value=next(iter(presets), None))}
+        return {self._ui.preset: gr.Dropdown(choices=presets, value=MatcherSpec(method=method).preset)}
 
     def show_maps(self, point: str, layer: str, request: gr.Request) -> Updates:
         session = self._session(request)
