@@ -152,11 +152,11 @@ def scores_of(runs: Sequence[Run]) -> list[MethodScore]:
         RunError: a report without the figures, that is of no pairs.
     """
     baseline = EXACT if any(one.name == EXACT for one in runs) else None
-    wanted = ReportOptions(alphas=(ALPHA,), baseline=baseline, times=True, quote=False)
+    options = ReportOptions(alphas=(ALPHA,), baseline=baseline, times=True, quote=False)
     values: dict[str, dict[str, Value]] = {one.name: {} for one in runs}
-    for sheet in build_report(runs, wanted).tables:
-        for row in sheet.rows:
-            values[row.name] |= {column.key: value for column, value in zip(sheet.columns, row.values, strict=True)}
+    for table in build_report(runs, options).tables:
+        for row in table.rows:
+            values[row.name] |= {column.key: value for column, value in zip(table.columns, row.values, strict=True)}
     return [_score(name, row) for name, row in values.items()]
 
 

@@ -96,13 +96,13 @@ def _table(file: Path, title: str = "", headings: str = "") -> str:
         make = _OF_BENCHMARKS.get(file.stem)
         if make is not None:
             return markdown(make(document))
-        chosen = [sheet for sheet in tables_of(document) if title in sheet.title]
+        chosen = [report_table for report_table in tables_of(document) if title in report_table.title]
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise SemcorrError(
             f"{file}: expected what a command wrote by --json ({type(error).__name__}: {error})."
         ) from error
     if len(chosen) != 1:
-        titles = "; ".join(sheet.title for sheet in chosen) or "none"
+        titles = "; ".join(report_table.title for report_table in chosen) or "none"
         raise SemcorrError(f"{file}: expected one table with {title!r} in its title, got {titles}.")
     return only(chosen[0], headings.split(", ")) if headings else chosen[0].markdown()
 
@@ -133,22 +133,24 @@ def _values(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _value(value) for name, value in record.items()}
 
 
-def only(sheet: report_tables.Table, headings: Sequence[str]) -> str:
-    """Some columns of a sheet, each with its interval, as Markdown without the title.
+def only(report_table: report_tables.Table, headings: Sequence[str]) -> str:
+    """Some columns of a table, each with its interval, as Markdown without the title.
 
     Raises:
         SemcorrError: there is no such column.
     """
-    known = [column.heading for column in sheet.columns]
+    known = [column.heading for column in report_table.columns]
     indices: list[int] = []
     for heading in headings:
         if heading not in known:
-            raise SemcorrError(f"Expected a column {heading!r} in {sheet.title!r}, found {', '.join(known)}.")
+            raise SemcorrError(f"Expected a column {heading!r} in {report_table.title!r}, found {', '.join(known)}.")
         index = known.index(heading)
-        interval = [column.kind for column in sheet.columns[index + 1 : index + 2]] == ["interval"]
+        interval = [column.kind for column in report_table.columns[index + 1 : index + 2]] == ["interval"]
         indices += [index, index + 1] if interval else [index]
-    rows = [replace(row, values=tuple(row.values[index] for index in indices)) for row in sheet.rows]
-    chosen = replace(sheet, title="", columns=tuple(sheet.columns[index] for index in indices), rows=tuple(rows))
+    rows = [replace(row, values=tuple(row.values[index] for index in indices)) for row in report_table.rows]
+    chosen = replace(
+        report_table, title="", columns=tuple(report_table.columns[index] for index in indices), rows=tuple(rows)
+    )
     return chosen.markdown().lstrip()
 
 

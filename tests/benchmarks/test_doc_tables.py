@@ -37,8 +37,8 @@ def results(tmp_path: Path) -> Path:
         Column(key="n", heading="pairs", kind="count"),
     )
     rows = (Row(name="mine", values=(50.04, (40.0, 61.26), 1234)),)
-    sheet = Table(title="all: PCK", by="overall", dataset="toy", protocol="box", columns=columns, rows=rows)
-    (tmp_path / "run.json").write_text(Report(tables=(sheet,)).json())
+    table = Table(title="all: PCK", by="overall", dataset="toy", protocol="box", columns=columns, rows=rows)
+    (tmp_path / "run.json").write_text(Report(tables=(table,)).json())
     return tmp_path
 
 
