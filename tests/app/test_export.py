@@ -12,8 +12,8 @@ import PIL.Image
 import pytest
 
 from semcorr.app import export, workspace
+from semcorr.app.limits import Limits
 from semcorr.app.page import html
-from semcorr.app.server.limits import Limits
 from semcorr.app.workspace import DescribedPoint, FindResult, Match, Prediction, Workspace, new_workspace
 from semcorr.errors import PointError
 from semcorr.imaging.image import Image, load_image

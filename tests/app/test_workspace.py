@@ -8,9 +8,9 @@ import pytest
 from semcorr.app import workspace
 from semcorr.app.find import check_ready, find
 from semcorr.app.history import History
+from semcorr.app.limits import Limits
 from semcorr.app.page import examples, viewer
 from semcorr.app.page.colours import confidence_colour, legend
-from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFiles, SessionFiles
 from semcorr.app.workspace import Match, Workspace, new_workspace
 from semcorr.errors import ImageError, PointError

@@ -21,7 +21,7 @@ def dift() -> DiftMatcher:
     return DiftMatcher.from_pretrained("toy", samples=1, device="cpu")
 
 
-def test_options_of_the_constructor_and_settings_are_told_apart() -> None:
+def test_options_of_the_constructor_and_settings_are_distinguished() -> None:
     matcher = PromptMatcher.from_pretrained("toy", "fast", memory_budget=10**9, rounds=2, device="cpu")
     assert (matcher.memory_budget, matcher.settings.rounds, matcher.settings.queries) == (10**9, 2, "frozen")
     with pytest.raises(SettingsError, match="Unknown setting 'memory_budget'"):

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from semcorr.app.limits import Limits
 from semcorr.app.matchers import LoadedMatchers
 from semcorr.app.server.jobs import JobQueue
-from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from semcorr.app.server.limits import Limits
+from semcorr.app.limits import Limits
 from semcorr.errors import ImageError, PointError
 from semcorr.imaging.image import Image
 from semcorr.matchers.results import Matches, Query

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from app.page.visitor import SHORT, Visitor
+from semcorr.app.limits import Limits
 from semcorr.app.matchers import LoadedMatchers
-from semcorr.app.server.limits import Limits
-from semcorr.app.server.serve import keep_to_this_machine
+from semcorr.app.serve import keep_to_this_machine
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.app.state import AppState

@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("starlette", reason='Gradio is not installed: pip install "semcorr[app]"')
 
+from semcorr.app.limits import Limits
 from semcorr.app.server.guard import Guard
-from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFile, ServedFiles
 
 JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"

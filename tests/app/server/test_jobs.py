@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
+from semcorr.app.limits import Limits
 from semcorr.app.server.jobs import Busy, Job, JobQueue
-from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.errors import SemcorrError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from semcorr.app import workspace
+from semcorr.app.limits import Limits, check_letters
 from semcorr.app.server.jobs import Busy, Job, JobQueue
-from semcorr.app.server.limits import Limits, check_letters
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Session, Sessions
 from semcorr.app.workspace import Workspace

@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
+from semcorr.app.limits import read_upload, sweep
 from semcorr.app.page import html
 from semcorr.app.server.jobs import Job, Status
-from semcorr.app.server.limits import read_upload, sweep
 from semcorr.app.server.sessions import Session
 from semcorr.app.state import AppState
 from semcorr.errors import SemcorrError

@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
+from semcorr.app.limits import check_letters
 from semcorr.app.page import examples, html, viewer, widgets
 from semcorr.app.page.widgets import Updates
 from semcorr.app.server.jobs import Job
-from semcorr.app.server.limits import check_letters
 from semcorr.app.server.sessions import Session
 from semcorr.app.state import AppState
 from semcorr.errors import ImageError, SemcorrError

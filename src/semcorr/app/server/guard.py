@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from starlette.responses import PlainTextResponse, Response
 
-from semcorr.app.server.limits import Limits, sweep, waiting_bytes
+from semcorr.app.limits import Limits, sweep, waiting_bytes
 from semcorr.app.server.served_files import PREFIX, ServedFiles
 
 Scope = MutableMapping[str, Any]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from semcorr.app.history import History
+from semcorr.app.limits import Limits
 from semcorr.app.server.jobs import Busy, Job, JobQueue
-from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFiles, SessionFiles
 from semcorr.app.workspace import Workspace
 from semcorr.imaging.image import Image

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from semcorr.app.limits import Limits
 from semcorr.app.matchers import LoadedMatchers
 from semcorr.app.server.jobs import JobQueue
-from semcorr.app.server.limits import Limits
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.app.state import AppState

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from semcorr.app.server.limits import Limits, read_upload, sweep
+from semcorr.app.limits import Limits, read_upload, sweep
 from semcorr.app.server.served_files import ServedFiles, SessionFiles
 from semcorr.errors import ImageError, SettingsError
 
