@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.handmade import pair_record
 from semcorr.errors import RunError
-from semcorr.evaluation.baselines import BASELINES, oracle_grid, random_position, same_box_position, same_position
+from semcorr.evaluation.runs.baselines import BASELINES, oracle_grid, random_position, same_box_position, same_position
 from semcorr.evaluation.runs.records import PairRecord
 
 PAIR = pair_record(

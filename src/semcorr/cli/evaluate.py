@@ -44,7 +44,7 @@ class MethodOptions(MatcherOptions):
         Raises:
             SettingsError: There is no method or baseline of that name.
         """
-        from semcorr.evaluation.baselines import BASELINES
+        from semcorr.evaluation.runs.baselines import BASELINES
 
         known = find_method(self.method, also=BASELINES)
         model = self.model or ("toy" if dataset == "toy" else known.default_model if known else PHOTO_MODEL)

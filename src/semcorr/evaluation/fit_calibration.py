@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from semcorr.errors import CalibrationError, ImageError, SettingsError
-from semcorr.evaluation.baselines import BASELINES
 from semcorr.evaluation.metrics.confidence import calibration_error
 from semcorr.evaluation.metrics.pck import is_correct
 from semcorr.evaluation.metrics.protocol import named
 from semcorr.evaluation.metrics.scores import score
+from semcorr.evaluation.runs.baselines import BASELINES
 from semcorr.evaluation.runs.records import Run
 from semcorr.imaging.domain import Domain, statistics
 from semcorr.imaging.image import load_image

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from semcorr.errors import RunError, SettingsError
-from semcorr.evaluation.baselines import BASELINES, guessed
 from semcorr.evaluation.metrics.protocol import Protocol, named
 from semcorr.evaluation.metrics.scores import Scores, score
+from semcorr.evaluation.runs.baselines import BASELINES, guessed
 from semcorr.evaluation.runs.records import Run
 
 

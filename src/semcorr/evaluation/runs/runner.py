@@ -15,8 +15,8 @@ from jaxtyping import Float
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.errors import ImageError, RunError, SemcorrError
-from semcorr.evaluation.baselines import BASELINES, guessed
 from semcorr.evaluation.runs import folder as run_folder
+from semcorr.evaluation.runs.baselines import BASELINES, guessed
 from semcorr.evaluation.runs.records import UNUSED, PairRecord, Run
 from semcorr.evaluation.runs.units import Unit, units_of
 from semcorr.executors import run_units
