@@ -12,7 +12,8 @@ import pytest
 from benchmarks import known_transforms as known_pairs
 from benchmarks.command import main
 from benchmarks.known_transforms import CHANGES, Change, measure
-from semcorr.imaging.image import Image, load_image
+from semcorr.imaging.image import load_image
+from semcorr.matchers.base import Matcher
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
@@ -52,21 +53,20 @@ def test_the_command_tells_of_every_change_and_both_modes(
 
 
 def test_a_method_that_knows_the_truth_has_no_error_and_one_that_does_not_has():
-    class Shift:
-        """Finds every point a tenth of the longer side to the right."""
+    class Shift(Matcher):
+        """Locates every point a tenth of the longer side to the right."""
 
         def identity(self) -> dict[str, Any]:
             return {}
 
-        def describe(self, image: Image, points: np.ndarray) -> np.ndarray:
+        def describe(self, image: Any, points: Any, **_: Any) -> Any:
             return points
 
-        def locate(self, query: np.ndarray, image: Image) -> Any:
-            return type("Found", (), {"points": query + np.array([6.0, 0.0])})
+        def locate(self, query: Any, image: Any, **_: Any) -> Any:
+            return type("Shifted", (), {"points": query + np.array([6.0, 0.0])})
 
     image = load_image(np.zeros((40, 60, 3), dtype=np.uint8))
-    shift: Any = Shift()
-    (outcome,) = measure(shift, "shift", "drawings", [image], CHANGES[3], 3)
+    (outcome,) = measure(Shift(), "shift", "drawings", [image], CHANGES[3], 3)
     assert (outcome.points, outcome.mode) == (9, "dense")
     assert outcome.median == pytest.approx(0.1)
     assert (outcome.within_5, round(outcome.within_10)) == (0, 100)

@@ -79,8 +79,10 @@ class MatcherOptions:
         Raises:
             SettingsError: No such method.
         """
-        find_method(self.method)
-        return MatcherSpec(method=self.method, model=self.model or None, preset=self.preset, options=self.loading())
+        method = find_method(self.method)
+        # By name: the command says what it matches with before anything can fail.
+        model = self.model or (method.default_model if method else None)
+        return MatcherSpec(method=self.method, model=model, preset=self.preset, options=self.loading())
 
     def loading(self) -> dict[str, Any]:
         """Return the options of :func:`semcorr.load_matcher`."""
