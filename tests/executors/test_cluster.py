@@ -115,11 +115,12 @@ def test_evaluation_that_loses_its_driver_workers_and_a_node(
     assert done.returncode == 0, done.stderr
     assert killed == ["worker", "node", "worker"]
     assert results(folder) == results(serial)
-    # What a source was described as outlives who described it.
+    # A query outlives the process that described it. One that is killed between the query and the first record after it
+    # takes the seconds along: the first driver's three workers, and each that was killed later, may have done so.
     text = "".join(path.read_text() for path in folder.glob("records/*.jsonl"))
     described = text.count('"describe_seconds":') - text.count('"describe_seconds":0.0,')
     sources = len({record.source for record in read_run(folder).records})
-    assert sources <= described <= sources + 1 + 1 + len(killed)
+    assert sources - 3 - len(killed) <= described <= sources + 1 + 1 + len(killed)
 
 
 @pytest.fixture(scope="module")
