@@ -16,7 +16,7 @@ NETWORKS := tests/matchers tests/models/diffusion tests/models/dino tests/models
 	tests/transfer/test_supports.py tests/evaluation/test_ablation.py tests/benchmarks/test_plain_method.py \
 	$(addprefix --ignore=tests/,models/diffusion/test_hub.py models/diffusion/test_load.py \
 	models/diffusion/test_layers.py models/dino/test_hub.py models/dino/test_load_folder.py \
-	matchers/prompt/test_settings.py matchers/prompt/test_random_draws.py matchers/test_results.py)
+	matchers/prompt/test_settings.py matchers/prompt/test_random_streams.py matchers/test_results.py)
 # $(1): threads of a test process; $(2): its environment.
 network-tests = $(2) OMP_NUM_THREADS=$(1) MKL_NUM_THREADS=$(1) SEMCORR_TEST_THREADS=$(1) \
 	$(BIN)/python -m pytest -n $$(( $(WORKERS) > $(1) ? $(WORKERS) / $(1) : 1 )) $(NETWORKS)
