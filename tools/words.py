@@ -45,7 +45,6 @@ TERMS = (
     r"in[- ]place",
     r"decimal places?",
     r"(takes?|took|taken) (the )?place( of)?",
-    r"place(s|d)? (on|in|at|under|onto|inside)",  # the verb
     r"style ?sheets?",
     r"spreadsheets?",
     r"\w*NotFoundError",
@@ -71,7 +70,6 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
 SUFFIXES = (".py", ".md", ".html", ".js", ".css", ".toml", ".yml")
 _TERMS = re.compile("|".join(TERMS), re.IGNORECASE)
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_PROSE = re.compile(r"[A-Za-z]+")
 
 
 @dataclass(frozen=True)

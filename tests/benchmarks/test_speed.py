@@ -62,7 +62,7 @@ def test_work_is_counted_as_it_is_done(contestants: list[Contestant]):
     for points in (1, 2):
         assert (costs[PLAIN, "describe", points].passes, costs[PLAIN, "describe", points].encodes) == (6 * points,) * 2
         assert (costs[PLAIN, "locate", points].passes, costs[PLAIN, "locate", points].encodes) == (10 * points,) * 2
-        # The package passes as often, cuts the network, and remembers its crops: there are 25 places at most.
+        # The package passes as often, cuts the network, and remembers its crops: there are 25 positions at most.
         assert costs["paper", "describe", points].passes >= 6 * points
         assert costs["paper", "locate", points].passes == 10 * points
         assert costs["paper", "describe", points].encodes <= min(6 * points, 25)

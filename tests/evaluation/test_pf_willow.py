@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not DATA, reason="SEMCORR_TEST_DATA does not nam
 
 
 def recomputed(alpha: float) -> dict[tuple[str, str], float]:
-    """PCK of the same relative place in %, by (rule, average)."""
+    """PCK of the same relative position in %, by (rule, average)."""
     right: dict[str, list[list[bool]]] = {"keypoints": [], "reference-willow": []}
     for folder in sorted(path for path in (Path(str(DATA)) / "pf-willow").iterdir() if path.is_dir()):
         images = []

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from semcorr.toy.model import SPECIAL, build_text_encoder, build_tokenizer, build_unet, tokenize, vocabulary
 from semcorr.toy.render import render_scene
+from tools.toy_model.networks import SPECIAL, build_text_encoder, build_tokenizer, build_unet, tokenize, vocabulary
 from tools.toy_model.scene_cache import PHRASES, render_chunk
 from tools.toy_model.unet import drop_colours, grounding_loss
 

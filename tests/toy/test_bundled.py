@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from semcorr.models.diffusion import DiffusionModel
-from semcorr.toy.model import weights_folder
+from semcorr.models.diffusion.load import bundled_folder
 from semcorr.toy.render import render_scene
 from tools.toy_model.recipe import Recipe, psnr
 
@@ -30,21 +30,21 @@ def model(name: str) -> DiffusionModel:
 
 
 def test_all_weights_together_are_at_most_40_mb() -> None:
-    files = list(weights_folder("toy").parent.rglob("*.safetensors"))
+    files = list(bundled_folder("toy").parent.rglob("*.safetensors"))
     assert {f.parent.parent.name for f in files} == set(NAMES)
     assert sum(f.stat().st_size for f in files) <= 40e6
 
 
 def test_recipes(name: str) -> None:
     """What ships is what the default recipe makes, and the plain twin had as many steps of the U-Net."""
-    facts = json.loads((weights_folder(name) / "semcorr.json").read_text(encoding="utf-8"))
+    facts = json.loads((bundled_folder(name) / "semcorr.json").read_text(encoding="utf-8"))
     assert facts["recipe"] == asdict(RECIPES[name])
     steps = [r.unet_steps + r.final_steps + r.again_steps for r in RECIPES.values()]
     assert steps[0] == steps[1]
 
 
 def test_a_card_comes_along(name: str) -> None:
-    card = (weights_folder(name) / "README.md").read_text(encoding="utf-8")
+    card = (bundled_folder(name) / "README.md").read_text(encoding="utf-8")
     assert "photograph" in card
 
 

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from semcorr.progress import Progress
-from semcorr.toy.model import IMAGE_SIDE, build_vae
+from tools.toy_model.networks import IMAGE_SIDE, build_vae
 from tools.toy_model.scene_cache import SceneCache
 from tools.toy_model.state import TrainingState, append_log, averaged, mixed_precision, schedule
 

@@ -13,9 +13,9 @@ from jaxtyping import UInt8
 
 from semcorr.errors import SettingsError
 from semcorr.progress import Progress
-from semcorr.toy.model import IMAGE_SIDE, build_scheduler, build_tokenizer
 from semcorr.toy.render import render_scene
 from tools.toy_model.autoencoder import train_vae
+from tools.toy_model.networks import IMAGE_SIDE, build_scheduler, build_tokenizer
 from tools.toy_model.scene_cache import open_scenes
 from tools.toy_model.state import averaged, seconds_of
 from tools.toy_model.unet import Denoiser, UNetTraining, encode_scenes, train_unet

@@ -10,8 +10,8 @@ import numpy as np
 
 from semcorr.errors import ModelError
 from semcorr.progress import Progress
-from semcorr.toy.model import CAPTION_TOKENS, IMAGE_SIDE, LATENT_SIDE, build_tokenizer, tokenize
 from semcorr.toy.render import Split, render_scene
+from tools.toy_model.networks import CAPTION_TOKENS, IMAGE_SIDE, LATENT_SIDE, build_tokenizer, tokenize
 
 PHRASES = 8
 """The most parts that one caption can name: animals have seven words, cars eight."""

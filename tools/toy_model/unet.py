@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from semcorr.progress import Progress
-from semcorr.toy.model import SPECIAL, build_scheduler, build_text_encoder, build_unet
+from tools.toy_model.networks import SPECIAL, build_scheduler, build_text_encoder, build_unet
 from tools.toy_model.scene_cache import SceneCache, open_scenes
 from tools.toy_model.state import TrainingState, append_log, mixed_precision, schedule
 

@@ -1,7 +1,6 @@
 """What this machine and installation offer: devices, precisions, models, extras."""
 
 import importlib.metadata
-import importlib.resources
 import os
 import platform
 from collections.abc import Iterator
@@ -12,8 +11,9 @@ import huggingface_hub
 import psutil
 import torch
 
+from semcorr.errors import ModelError
 from semcorr.matchers.registry import methods
-from semcorr.models.diffusion.load import BUNDLED
+from semcorr.models.diffusion.load import BUNDLED, bundled_folder
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "app": ("gradio",),
@@ -102,11 +102,12 @@ def _try_precision(device: str, dtype: torch.dtype) -> str | None:
 
 def _models() -> Iterator[Finding]:
     for name in BUNDLED:
-        folder = Path(str(importlib.resources.files("semcorr"))) / "toy" / "weights" / name
-        files = [file for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else []
-        size = sum(file.stat().st_size for file in files) / 1e6
-        detail = f"bundled, {size:.1f} MB; knows the toy world only" if files else "not part of this installation"
-        yield Finding(topic="model", name=name, usable=bool(files), detail=detail)
+        try:
+            size = sum(file.stat().st_size for file in bundled_folder(name).rglob("*") if file.is_file()) / 1e6
+            usable, detail = True, f"bundled, {size:.1f} MB; knows the toy world only"
+        except ModelError:
+            usable, detail = False, "not part of this installation"
+        yield Finding(topic="model", name=name, usable=usable, detail=detail)
     try:
         cache = huggingface_hub.scan_cache_dir()
     except huggingface_hub.CacheNotFound:

@@ -10,7 +10,7 @@ from semcorr.datasets.base import Dataset, PairImage
 from semcorr.errors import DatasetError, ImageError
 from semcorr.imaging.geometry import scaled_box
 from semcorr.imaging.image import image_size
-from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
+from semcorr.keypoints.declared_size import declared_scale, swap_warning
 
 
 def with_actual_sizes(dataset: Dataset, *, rescale: bool = False) -> Dataset:
@@ -67,9 +67,7 @@ def _with_actual_size(
     x, y = declared_scale(file, image.size, actual, rescale=rescale)
     box = scaled_box(image.box, (x, y))
     points = image.points * np.array([x, y])
-    swap = declared_swap(file, image.size, actual)
+    swap = swap_warning(file, image.size, actual, np.concatenate([points, np.reshape(box or (), (-1, 2))]))
     if swap is not None:
-        if reaches_outside(np.concatenate([points, np.reshape(box or (), (-1, 2))]), actual):
-            raise ImageError(wrong_orientation(file, image.size, actual))
         swapped[path] = swap
     return replace(image, size=actual, points=points, box=box)

@@ -12,7 +12,7 @@ def declared_scale(
     """Factors (x, y) from coordinates in the declared frame to the image's own pixels.
 
     Some exporters swap width and height of photographs that EXIF turns by 90 degrees, and keep upright coordinates: a
-    swap alone gives (1, 1), and :func:`declared_swap` says so.
+    swap alone gives (1, 1), and :func:`swap_warning` says so.
 
     Args:
         file: The image's name, for the message.
@@ -42,10 +42,25 @@ def declared_scale(
     return x, y
 
 
-def declared_swap(file: str, declared: tuple[int, int] | None, actual: tuple[int, int]) -> str | None:
-    """A warning if the declared width and height are the image's own, swapped; else None."""
+def swap_warning(
+    file: str, declared: tuple[int, int] | None, actual: tuple[int, int], points: Float[np.ndarray, "points 2"]
+) -> str | None:
+    """A warning if the declared width and height are the image's own, swapped; else None.
+
+    Args:
+        file: The image's name, for the message.
+        declared: The (width, height) that an annotation file declares, or None.
+        actual: The image's own (width, height), upright.
+        points: (x, y) of key-points and corners of boxes, in the image's own pixels; NaN for missing ones.
+
+    Raises:
+        ImageError: They are swapped and a point lies outside the upright image: the coordinates are those of the image
+            as it is stored.
+    """
     if declared is None or declared == actual or declared != actual[::-1]:
         return None
+    if _reaches_outside(points, actual):
+        raise ImageError(_wrong_orientation(file, declared, actual))
     return (
         f"{file!r} is {actual[0]} x {actual[1]} pixels upright, and the annotations declare {declared[0]} x "
         f"{declared[1]}: its EXIF orientation was probably ignored for the size. Coordinates are taken as upright; if "
@@ -53,16 +68,16 @@ def declared_swap(file: str, declared: tuple[int, int] | None, actual: tuple[int
     )
 
 
-def reaches_outside(points: Float[np.ndarray, "points 2"], size: tuple[int, int]) -> bool:
+def _reaches_outside(points: Float[np.ndarray, "points 2"], size: tuple[int, int]) -> bool:
     """Whether any point lies outside an image of (width, height) by more than rounding explains; NaN does not."""
     return bool(((points < -1) | (points > np.array(size) + 1)).any())
 
 
-def wrong_orientation(file: str, declared: tuple[int, int] | None, actual: tuple[int, int]) -> str:
+def _wrong_orientation(file: str, declared: tuple[int, int], actual: tuple[int, int]) -> str:
     """What is wrong and what to do where coordinates are those of an image that its EXIF orientation turns."""
-    sizes = f"declare {declared[0]} x {declared[1]}" if declared is not None else "are those of another image"
     return (
-        f"{file!r} is {actual[0]} x {actual[1]} pixels upright, as its EXIF orientation says; the annotations {sizes}, "
-        "and reach outside the upright image: their coordinates are those of the image as it is stored. Export them "
-        "again from a tool that applies EXIF orientation, or annotate and name copies without it."
+        f"{file!r} is {actual[0]} x {actual[1]} pixels upright, as its EXIF orientation says; the annotations declare "
+        f"{declared[0]} x {declared[1]}, and reach outside the upright image: their coordinates are those of the image "
+        "as it is stored. Export them again from a tool that applies EXIF orientation, or annotate and name copies "
+        "without it."
     )

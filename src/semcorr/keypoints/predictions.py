@@ -138,7 +138,7 @@ def in_declared_frame(records: Iterable[TransferRecord], annotations: Annotation
     """Records with all coordinates, and the size, in the frame that the annotations declare for the images they name.
 
     Where they declare none, or the image's own size with width and height swapped (see
-    :func:`semcorr.keypoints.declared_size.declared_swap`), a record stays as it is.
+    :func:`semcorr.keypoints.declared_size.swap_warning`), a record stays as it is.
     """
     declared = {image.file: image.size for image in annotations.images}
     for record in records:

@@ -206,13 +206,19 @@ class FileTransfer:
     def _report(
         self, journal: Journal, targets: Sequence[Target], before: int, failed: Mapping[str, str]
     ) -> TransferReport:
-        doubtful = {one.file: one.doubtful for one in journal.records(targets) if one.doubtful}
+        warnings: dict[str, tuple[str, ...]] = {}
+        doubtful: dict[str, tuple[str, ...]] = {}
+        for record in journal.records(targets):
+            if record.warnings:
+                warnings[record.file] = record.warnings
+            if record.doubtful:
+                doubtful[record.file] = record.doubtful
         return TransferReport(
             targets=len(targets),
             predicted=len(targets) - len(failed) - len(doubtful),
             before=before,
             failed={**self.plan.unreadable, **dict(sorted(failed.items()))},
-            warnings={one.file: one.warnings for one in journal.records(targets) if one.warnings},
+            warnings=warnings,
             doubtful=doubtful,
             notes=tuple(self.notes),
         )

@@ -17,7 +17,7 @@ from semcorr.errors import ImageError, TransferError, suggest
 from semcorr.imaging.geometry import scaled_box
 from semcorr.imaging.image import image_size, load_image
 from semcorr.keypoints.base import MISSING, AnnotatedImage, Annotations, Category, Instance
-from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
+from semcorr.keypoints.declared_size import declared_scale, swap_warning
 from semcorr.settings import Settings
 from semcorr.transfer.supports import Support, choose_supports, covered_note
 
@@ -139,13 +139,11 @@ def _in_own_pixels(
             continue
         try:
             scale = declared_scale(image.file, image.size, size, rescale=rescale)
+            marked = [one.points[one.visibility > MISSING] for one in image.instances if one.annotated]
+            swap = swap_warning(image.file, image.size, size, np.concatenate(marked))
         except ImageError as error:
             raise TransferError(str(error)) from error
-        swap = declared_swap(image.file, image.size, size)
         if swap is not None:
-            marked = [one.points[one.visibility > MISSING] for one in image.instances if one.annotated]
-            if reaches_outside(np.concatenate(marked), size):
-                raise TransferError(wrong_orientation(image.file, image.size, size))
             swapped.append(swap)
         instances = tuple(_scaled(instance, scale) for instance in image.instances)
         readable.append(dataclasses.replace(image, instances=instances, size=size))

@@ -12,7 +12,7 @@ from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointErr
 from semcorr.imaging.geometry import scaled_box
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.base import Annotations
-from semcorr.keypoints.declared_size import declared_scale, declared_swap, reaches_outside, wrong_orientation
+from semcorr.keypoints.declared_size import declared_scale, swap_warning
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Matches
@@ -195,10 +195,8 @@ class Transferrer:
         """
         scale = declared_scale(target.file, target.size, size, rescale=self.settings.rescale)
         regions = tuple(replace(region, box=scaled_box(region.box, scale)) for region in target.regions)
-        if declared_swap(target.file, target.size, size) is not None:
-            corners = [region.box for region in regions if region.box is not None]
-            if reaches_outside(np.array(corners).reshape(-1, 2), size):
-                raise ImageError(wrong_orientation(target.file, target.size, size))
+        corners = [region.box for region in regions if region.box is not None]
+        swap_warning(target.file, target.size, size, np.array(corners, dtype=np.float64).reshape(-1, 2))
         return replace(target, regions=regions)
 
     def _predict_regions(self, image: Image, regions: Sequence[Region], progress: Progress | None) -> _Predicted:

@@ -96,11 +96,11 @@ def test_weights_that_would_be_ignored(folders: dict[str, Path], tmp_path: Path)
     whole = original_weights(make_unet("sd1"), make_vae("sd1"))
     whole["model.diffusion_model.position_net.linears.0.weight"] = torch.zeros(2, 2)
     save_file(whole, tmp_path / "one.safetensors")
-    assert "1 of its weights have no place in the network" in refusal(tmp_path / "one.safetensors")
+    assert "1 of its weights have no counterpart in the network" in refusal(tmp_path / "one.safetensors")
     copy = Path(shutil.copytree(folders["sd1"], tmp_path / "copy"))
     weights = load_file(copy / "unet" / WEIGHTS)
     save_file(weights | {"position_net.weight": torch.zeros(2)}, copy / "unet" / WEIGHTS)
-    assert "1 weights have no place in the network, the first is position_net.weight" in refusal(copy)
+    assert "1 weights have no counterpart in the network, the first is position_net.weight" in refusal(copy)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from models.diffusion.networks import UNETS, inputs, make_unet, save_checkpoint
 from semcorr.errors import ModelError
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.load import bundled_folder
-from semcorr.toy.model import build_text_encoder, build_tokenizer
+from tools.toy_model.networks import build_text_encoder, build_tokenizer
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

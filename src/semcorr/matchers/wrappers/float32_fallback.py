@@ -5,7 +5,6 @@ by the same method in float32; the next unit begins in half precision again.
 """
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -88,13 +87,3 @@ class Float32Fallback(MatcherWrapper):
         """Return the same around the method with other settings."""
         load = self._load
         return Float32Fallback(self.matcher.with_settings(settings), lambda: load().with_settings(settings))
-
-
-def with_float32_fallback(
-    load: Callable[..., Matcher], model: str | os.PathLike[str], options: dict[str, Any]
-) -> Matcher:
-    """Load a method with its options, which may ask for half precision."""
-    matcher = load(model, **options)
-    if options.get("dtype", "float32") == "float32":
-        return matcher
-    return Float32Fallback(matcher, lambda: load(model, **{**options, "dtype": "float32"}))

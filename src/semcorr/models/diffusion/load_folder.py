@@ -233,7 +233,7 @@ def _load_part(folder: Path, part: str, model_id: str, dtype: torch.dtype, varia
         network, extra = load_network(_CLASSES[part], folder, WEIGHT_STEMS[part], variant, torch_dtype=dtype)
         # They belong to another input of the network, which would silently be ignored.
         if part == "unet" and extra:
-            raise ValueError(f"{len(extra)} weights have no place in the network, the first is {extra[0]}")
+            raise ValueError(f"{len(extra)} weights have no counterpart in the network, the first is {extra[0]}")
     return network
 
 

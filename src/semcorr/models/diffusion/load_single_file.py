@@ -234,5 +234,7 @@ def _load_network(
             raise ValueError("some of its weights are missing") from error
         # Both layouts have the same weights under different names; more would silently be ignored.
         if prefix == UNET and len(weights) > len(network.state_dict()):
-            raise ValueError(f"{len(weights) - len(network.state_dict())} of its weights have no place in the network")
+            raise ValueError(
+                f"{len(weights) - len(network.state_dict())} of its weights have no counterpart in the network"
+            )
     return network.eval().requires_grad_(False)

@@ -1,7 +1,6 @@
 """The bundled model's parts: Stable Diffusion's own classes, at a size that two cores can train."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -126,8 +125,3 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, captions: Iterable[str]) -> tor
         list(captions), padding="max_length", truncation=True, max_length=CAPTION_TOKENS, return_tensors="pt"
     )
     return encoded["input_ids"]
-
-
-def weights_folder(name: str = "toy") -> Path:
-    """Return the folder of a bundled model."""
-    return Path(__file__).parent / "weights" / name
