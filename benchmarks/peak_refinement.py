@@ -30,8 +30,9 @@ from semcorr.imaging.geometry import scale_points
 from semcorr.imaging.heatmaps import Peak
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.attention_dift import AttentionDiftMatcher, AttentionDiftSettings, settings_of
-from semcorr.matchers.features import DiftBuddyMatcher, DiftMatcher, FeatureMatcher
+from semcorr.matchers.features import FeatureMatcher
 from semcorr.matchers.features import dift as features_of_dift
+from semcorr.matchers.features.dift import DiftBuddyMatcher, DiftMatcher
 from semcorr.matchers.prompt import PromptMatcher, preset
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.results import Query

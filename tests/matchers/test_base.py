@@ -6,7 +6,7 @@ import pytest
 from semcorr.errors import QueryError, SettingsError
 from semcorr.imaging.image import Image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.features import DiftMatcher
+from semcorr.matchers.features.dift import DiftMatcher
 from semcorr.matchers.prompt import PromptMatcher
 from semcorr.matchers.registry import methods
 from semcorr.matchers.spec import MatcherSpec

@@ -15,7 +15,8 @@ from models.dino.networks import save_folder
 from semcorr.errors import QueryError, SettingsError
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.features import DiftMatcher, DiftSettings, DinoMatcher
+from semcorr.matchers.features.dift import DiftMatcher, DiftSettings
+from semcorr.matchers.features.dino import DinoMatcher
 from semcorr.matchers.load import load_matcher
 from semcorr.matchers.sd_dino import SdDinoMatcher, SdDinoSettings, join
 from semcorr.models.diffusion import DiffusionModel

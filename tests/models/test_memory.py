@@ -18,8 +18,7 @@ from semcorr.errors import OutOfMemoryError
 from semcorr.evaluation.runs.runner import run
 from semcorr.imaging.image import load_image
 from semcorr.keypoints.base import VISIBLE, AnnotatedImage, Annotations, Category, Instance
-from semcorr.matchers.features import DiftMatcher
-from semcorr.matchers.features.dift import published
+from semcorr.matchers.features.dift import DiftMatcher, published
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.memory import (

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from semcorr.errors import SettingsError, suggest
-from semcorr.models.names import PHOTO_MODEL, VISION_MODEL
+from semcorr.models.names import BUNDLED_PHOTO_MODEL, PHOTO_MODEL, VISION_MODEL
 
 if TYPE_CHECKING:
     from semcorr.matchers.base import NetworkMatcher
@@ -53,11 +53,15 @@ def _line(matcher: str, *presets: str, default: str = PHOTO_MODEL, second: str |
 _OWN: Mapping[str, Method] = {
     "prompt": _line("prompt:PromptMatcher", "paper", "reference", "fast"),
     "attention-dift": _line("attention_dift:AttentionDiftMatcher", "fast", "paper", "reference"),
-    "dift": _line("features:DiftMatcher", "published", "clean"),
-    "dino": _line("features:DinoMatcher", "published", default=VISION_MODEL),
+    "dift": _line("features.dift:DiftMatcher", "published", "clean"),
+    "hypercolumn": _line("features.hypercolumn:HypercolumnMatcher", "photographs", default=BUNDLED_PHOTO_MODEL),
+    "dino": _line("features.dino:DinoMatcher", "published", default=VISION_MODEL),
     "sd-dino": _line("sd_dino:SdDinoMatcher", "published", second=VISION_MODEL),
-    "nbb": _line("features:DiftBuddyMatcher", "published", "clean"),
-    "nbb-dino": _line("features:DinoBuddyMatcher", "published", default=VISION_MODEL),
+    "nbb": _line("features.dift:DiftBuddyMatcher", "published", "clean"),
+    "nbb-hypercolumn": _line(
+        "features.hypercolumn:HypercolumnBuddyMatcher", "photographs", default=BUNDLED_PHOTO_MODEL
+    ),
+    "nbb-dino": _line("features.dino:DinoBuddyMatcher", "published", default=VISION_MODEL),
 }
 
 

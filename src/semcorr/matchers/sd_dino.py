@@ -18,9 +18,10 @@ from torch import Tensor
 
 from semcorr.imaging.image import Image
 from semcorr.matchers.base import ModelIdentity
-from semcorr.matchers.features import DiftMatcher, DiftSettings, DinoSettings
 from semcorr.matchers.features import dift as _dift
 from semcorr.matchers.features import dino as _dino
+from semcorr.matchers.features.dift import DiftMatcher, DiftSettings
+from semcorr.matchers.features.dino import DinoSettings
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.dino import Facet, VisionModel
 from semcorr.models.names import VISION_MODEL
@@ -36,7 +37,7 @@ class SdDinoSettings(DiftSettings):
     Attributes:
         vision: The vision transformer: a hub id or a folder.
         weight: Of DINO's part; the diffusion network's is 1 less it. Half each is what was published.
-        dino_layer: As :class:`semcorr.matchers.features.DinoSettings` has it, and so the others.
+        dino_layer: As :class:`semcorr.matchers.features.dino.DinoSettings` has it, and so the others.
         dino_facet: What is read of the block.
         dino_norm: Whether the last block's tokens are normalised.
         dino_resolution: The longer side.

@@ -15,6 +15,9 @@ PHOTO_MODEL = "CompVis/stable-diffusion-v1-4"
 VISION_MODEL = "facebook/dinov2-base"
 """The default of methods that use a vision transformer alone."""
 
+BUNDLED_PHOTO_MODEL = "lite0"
+"""EfficientNet-Lite0, which is installed with the package: for photographs, without a download and a GPU."""
+
 VARIANT = ":"
 """Separates a model's name from the variant of its files, as in "owner/name:bf16"."""
 

@@ -12,7 +12,7 @@ from closeness import assert_close_to_scale
 from semcorr.errors import QueryError, SettingsError
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.features import DiftBuddyMatcher, DiftBuddySettings, DiftMatcher, DiftSettings
+from semcorr.matchers.features.dift import DiftBuddyMatcher, DiftBuddySettings, DiftMatcher, DiftSettings
 from semcorr.matchers.features.matcher import refined_targets
 from semcorr.matchers.features.mutual_neighbours import Buddies
 from semcorr.matchers.features.settings import FeatureSettings

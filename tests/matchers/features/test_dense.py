@@ -10,8 +10,8 @@ from semcorr.errors import FlowError, PointError
 from semcorr.imaging.image import Image
 from semcorr.matchers.attention_dift import AttentionDiftMatcher, settings_of
 from semcorr.matchers.dense import dense_flow, step_of
-from semcorr.matchers.features import DiftBuddyMatcher, DiftBuddySettings, DiftMatcher, DiftSettings
 from semcorr.matchers.features import matcher as feature_matcher
+from semcorr.matchers.features.dift import DiftBuddyMatcher, DiftBuddySettings, DiftMatcher, DiftSettings
 from semcorr.matchers.wrappers.mirror import MirrorMatcher, mirror
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.settings import override

@@ -15,7 +15,7 @@ from models.diffusion.networks import inputs
 from semcorr.errors import LayerError, PointError, QueryError, SettingsError
 from semcorr.imaging.image import Image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.features import DiftMatcher, DiftSettings
+from semcorr.matchers.features.dift import DiftMatcher, DiftSettings
 from semcorr.matchers.results import Query
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.settings import override

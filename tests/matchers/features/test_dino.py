@@ -12,8 +12,7 @@ from models.dino.networks import KINDS, as_map, save_folder, whole_network
 from semcorr.errors import LayerError, QueryError, SettingsError
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.features import DinoBuddyMatcher, DinoBuddySettings, DinoMatcher, DinoSettings
-from semcorr.matchers.features.dino import published
+from semcorr.matchers.features.dino import DinoBuddyMatcher, DinoBuddySettings, DinoMatcher, DinoSettings, published
 from semcorr.matchers.features.mutual_matches import mutual_matches
 from semcorr.matchers.load import load_matcher
 from semcorr.matchers.results import Query

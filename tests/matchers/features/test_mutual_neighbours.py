@@ -5,7 +5,8 @@ import torch.nn.functional as F
 
 from semcorr.errors import SettingsError
 from semcorr.imaging.image import Image
-from semcorr.matchers.features import DiftMatcher, DiftSettings, mutual_neighbours
+from semcorr.matchers.features import mutual_neighbours
+from semcorr.matchers.features.dift import DiftMatcher, DiftSettings
 from semcorr.matchers.features.mutual_matches import mutual_matches
 from semcorr.matchers.features.mutual_neighbours import Buddies, best_buddies
 from semcorr.matchers.prompt import PromptMatcher, paper

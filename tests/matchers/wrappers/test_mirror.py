@@ -7,7 +7,7 @@ import semcorr
 from semcorr.datasets.toy_world import render_scene
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.features import DiftMatcher
+from semcorr.matchers.features.dift import DiftMatcher
 from semcorr.matchers.wrappers.mirror import MirrorMatcher, mirror, other_sides
 
 POINTS = [(70.5, 60.5), (128.5, 100.5), (180.5, 140.5)]

@@ -10,7 +10,7 @@ from closeness import assert_close_to_scale
 from models.diffusion.networks import inputs, make_unet, save_checkpoint
 from semcorr.errors import ModelError
 from semcorr.imaging.image import load_image
-from semcorr.matchers.features import DiftMatcher
+from semcorr.matchers.features.dift import DiftMatcher
 from semcorr.models.diffusion import DiffusionModel
 
 

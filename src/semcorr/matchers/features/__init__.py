@@ -1,29 +1,9 @@
-"""Methods that look for the nearest neighbour among features: DIFT, DINO, and both together."""
+"""Methods that compare features: the nearest neighbour, best buddies, mutual matches. A file a method.
 
-from semcorr.matchers.features.best_buddies import BuddyMatcher, DiftBuddyMatcher
-from semcorr.matchers.features.dift import DiftMatcher
-from semcorr.matchers.features.dino import DinoBuddyMatcher, DinoMatcher
+What a new one stands on is here; a method's own file is imported with its network.
+"""
+
 from semcorr.matchers.features.matcher import FeatureMatcher
-from semcorr.matchers.features.settings import (
-    BuddySettings,
-    DiftBuddySettings,
-    DiftSettings,
-    DinoBuddySettings,
-    DinoSettings,
-    FeatureSettings,
-)
+from semcorr.matchers.features.settings import FeatureSettings
 
-__all__ = [
-    "BuddyMatcher",
-    "BuddySettings",
-    "DiftBuddyMatcher",
-    "DiftBuddySettings",
-    "DiftMatcher",
-    "DiftSettings",
-    "DinoBuddyMatcher",
-    "DinoBuddySettings",
-    "DinoMatcher",
-    "DinoSettings",
-    "FeatureMatcher",
-    "FeatureSettings",
-]
+__all__ = ["FeatureMatcher", "FeatureSettings"]

@@ -14,10 +14,9 @@ from semcorr.imaging.geometry import Size, scale_points
 from semcorr.imaging.image import Image
 from semcorr.imaging.mls import moving_least_squares
 from semcorr.matchers.base import Tensors
-from semcorr.matchers.features.dift import DiftMatcher
 from semcorr.matchers.features.matcher import FeatureMatcher, Located, refined_targets
 from semcorr.matchers.features.mutual_neighbours import Buddies, best_buddies
-from semcorr.matchers.features.settings import BuddySettings, DiftBuddySettings
+from semcorr.matchers.features.settings import BuddySettings
 from semcorr.matchers.results import Query
 from semcorr.progress import Progress
 
@@ -69,13 +68,6 @@ class BuddyMatcher(FeatureMatcher):
             confidence=_confidence(query.points, controls, similar, settings.alpha),
             heatmaps=lambda size: _around(points, target.size, size),
         )
-
-
-class DiftBuddyMatcher(BuddyMatcher, DiftMatcher):
-    """Best buddies among DIFT's features."""
-
-    method = "nbb"
-    settings_type = DiftBuddySettings
 
 
 def _at_least(pairs: Buddies, least: float) -> Buddies:

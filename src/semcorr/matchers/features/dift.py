@@ -1,13 +1,18 @@
 """DIFT: the decoder features of a diffusion network for a noisy image (Tang et al., 2023)."""
 
+import dataclasses
+from typing import Annotated, Literal
+
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from semcorr.errors import SettingsError
 from semcorr.imaging.geometry import squash
 from semcorr.imaging.image import Image
+from semcorr.matchers.features.best_buddies import BuddyMatcher
 from semcorr.matchers.features.matcher import FeatureMatcher
-from semcorr.matchers.features.settings import DiftSettings
+from semcorr.matchers.features.settings import BuddySettings, FeatureSettings
 from semcorr.matchers.noise import sum_over_noise
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.prompt_context import prompt_context
@@ -17,6 +22,42 @@ from semcorr.settings import override
 # Block, time step and samples are those that DIFT was published with, for Stable Diffusion 2.1 at 768 pixels; for the
 # other families they are taken over.
 _FAMILIES: dict[str, dict[str, object]] = {"sd2": {"resolution": 768}}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiftSettings(FeatureSettings):
+    """DIFT: a diffusion network's decoder features (Tang et al., 2023, "Emergent Correspondence from Image Diffusion").
+
+    Attributes:
+        block: The decoder block whose output is read, counted from 0 at the bottom.
+        t: The time step, of 0 to 999, whose noise is added.
+        samples: Noise samples whose features are averaged.
+        noise: ``"gaussian"``; or ``"none"`` for networks that were trained to take images as they are at any time
+            step (CleanDIFT; Stracke et al., 2024).
+        prompt: The prompt: what the image shows; None is a context of zeros, which needs no text encoder.
+        resolution: Side in pixels of the square that an image is resized to; None is the model's own.
+        seed: Start of every random draw.
+    """
+
+    block: Annotated[int, Field(ge=0)] = 1
+    t: Annotated[int, Field(ge=0)] = 261
+    samples: Annotated[int, Field(ge=1)] = 8
+    noise: Literal["gaussian", "none"] = "gaussian"
+    prompt: str | None = ""
+    resolution: Annotated[int, Field(ge=8)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.noise == "none" and self.samples != 1:
+            raise SettingsError(
+                f"Setting 'samples': without noise all samples are the same, expected 1, got {self.samples}."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiftBuddySettings(BuddySettings, DiftSettings):
+    """Best buddies among DIFT's features: the settings of both."""
 
 
 def published(family: str = "sd2") -> DiftSettings:
@@ -71,6 +112,13 @@ class DiftMatcher(FeatureMatcher):
             OutOfMemoryError: Not even one sample fits into memory.
         """
         return dift_features(self.model, image, settings, progress)
+
+
+class DiftBuddyMatcher(BuddyMatcher, DiftMatcher):
+    """Best buddies among DIFT's features."""
+
+    method = "nbb"
+    settings_type = DiftBuddySettings
 
 
 def dift_features(

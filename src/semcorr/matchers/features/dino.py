@@ -1,15 +1,18 @@
 """DINO: the features of a self-supervised vision transformer (Caron et al., 2021; Oquab et al., 2023)."""
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Annotated
 
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from semcorr.imaging.image import Image
 from semcorr.matchers.features.best_buddies import BuddyMatcher
 from semcorr.matchers.features.matcher import FeatureMatcher
-from semcorr.matchers.features.settings import DinoBuddySettings, DinoSettings
-from semcorr.models.dino import VisionModel
+from semcorr.matchers.features.settings import BuddySettings, FeatureSettings
+from semcorr.models.dino import Facet, VisionModel
 from semcorr.models.memory import in_batches
 from semcorr.models.names import VISION_MODEL
 from semcorr.progress import Progress
@@ -20,6 +23,29 @@ from semcorr.settings import override
 # 840 pixels (Zhang et al., 2023, "A Tale of Two Features"); taken over for its siblings.
 _TOKENS: Mapping[str, object] = {"layer": -1, "facet": "token", "norm": False, "resolution": 840}
 _KINDS: Mapping[str, Mapping[str, object]] = {"vit": {"layer": 9, "facet": "key", "norm": False, "resolution": None}}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DinoSettings(FeatureSettings):
+    """DINO: a vision transformer's features.
+
+    Attributes:
+        layer: A block, counted from 0, or from the end with -1 for the last.
+        facet: ``"token"``: what the block puts out; ``"key"``, ``"query"``, ``"value"``: the projections in its
+            attention.
+        norm: Whether the last block's tokens go through the network's final norm.
+        resolution: The image's longer side in pixels, in its own proportions; None is the checkpoint's own.
+    """
+
+    layer: int = -1
+    facet: Facet = "token"
+    norm: bool = False
+    resolution: Annotated[int, Field(ge=1)] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DinoBuddySettings(BuddySettings, DinoSettings):
+    """Best buddies among DINO's features: the settings of both."""
 
 
 def published(family: str = "dinov2") -> DinoSettings:

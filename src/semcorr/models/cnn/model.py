@@ -1,0 +1,143 @@
+"""The frozen convolutional network whose block outputs the matchers read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from semcorr.errors import LayerError, ModelError, SettingsError
+from semcorr.imaging.geometry import patch_grid, resize
+from semcorr.models import finite
+from semcorr.models.cnn.checkpoint import ConvolutionalCheckpoint
+from semcorr.models.cnn.published_lite0 import load_lite0
+from semcorr.models.device import Device, DType, find_device, find_dtype
+from semcorr.models.names import BUNDLED_PHOTO_MODEL
+from semcorr.progress import Progress
+
+EXPECTED = f"Expected {BUNDLED_PHOTO_MODEL!r}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockOutput:
+    """What a block puts out for one image.
+
+    Attributes:
+        features: The map, float32; its cells divide the image evenly.
+        shift: How far to the right and down of a cell's middle its feature is centred, in cells.
+    """
+
+    features: Float[Tensor, "channels rows columns"]
+    shift: float
+
+
+class ConvolutionalModel:
+    """A frozen convolutional network of which the outputs of all blocks can be read.
+
+    Attributes:
+        model_id: The hub id, folder or bundled name that it was loaded from.
+        revision: The hub commit, or None.
+        fingerprint: A hash of the weights that identifies the model.
+        family: "lite0".
+        depth: Number of blocks.
+        network: The network, whole and never changed.
+    """
+
+    def __init__(self, checkpoint: ConvolutionalCheckpoint, device: torch.device | str = "cpu") -> None:
+        """Wrap a loaded checkpoint; :meth:`from_pretrained` is the usual way in."""
+        self.device = torch.device(device)
+        self.network = checkpoint.network.to(self.device)
+        self.model_id, self.revision = checkpoint.model_id, checkpoint.revision
+        self.fingerprint, self.family = checkpoint.fingerprint, checkpoint.family
+        self.depth = len(self.network.strides)
+        self.dtype: torch.dtype = next(self.network.parameters()).dtype
+        self._mean = torch.tensor(checkpoint.mean)[:, None, None]
+        self._std = torch.tensor(checkpoint.std)[:, None, None]
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = BUNDLED_PHOTO_MODEL,
+        *,
+        revision: str | None = None,
+        variant: str | None = None,
+        dtype: DType = "float32",
+        device: Device = "auto",
+        local_files_only: bool = False,  # noqa: ARG003  # nothing is downloaded
+        progress: Progress | None = None,  # noqa: ARG003
+    ) -> "ConvolutionalModel":
+        """Load a network, frozen.
+
+        Args:
+            model: "lite0" (EfficientNet-Lite0), which is installed with the package.
+            revision: Branch, tag or commit of a hub id.
+            variant: Variant of the files, such as "fp16".
+            dtype: Precision of the weights and of the forward pass; results are float32.
+            device: "auto" takes cuda, then mps, then cpu.
+            local_files_only: Use only files on this machine.
+            progress: Called with ("download", bytes done, bytes in all, file=name) while files are downloaded.
+
+        Raises:
+            ModelError: The network is unknown, cannot be had, is damaged, or is of another kind.
+        """
+        if str(model) != BUNDLED_PHOTO_MODEL:
+            raise ModelError(f"Unknown convolutional network {str(model)!r}. {EXPECTED}")
+        if revision is not None or variant is not None:
+            raise ModelError(f"{model!r} is bundled: it has no revisions and variants, got {revision or variant!r}.")
+        return cls(load_lite0(find_dtype(dtype)), find_device(device))
+
+    @torch.inference_mode()
+    def block_outputs(
+        self, image: Float[Tensor, "3 height width"], blocks: Sequence[int], resolution: int
+    ) -> list[BlockOutput]:
+        """Return what some blocks put out for an RGB image in [0, 1], on the model's device.
+
+        The maps cover the whole image, edge to edge: :func:`semcorr.imaging.geometry.scale_points` carries a point of
+        the image into them, apart from their shift. Blocks after the last one asked for are not run.
+
+        Args:
+            image: An image of any size.
+            blocks: Numbers of blocks, from 0.
+            resolution: Pixels of the longer side after resizing, with each side rounded to the nearest multiple of the
+                largest stride.
+
+        Raises:
+            LayerError: There is no such block.
+            SettingsError: The resolution is smaller than the largest stride.
+            NumericsError: An output is NaN or infinite.
+        """
+        self.check(blocks, resolution)
+        pixels = self._prepare(image, resolution)
+        run = partial(self.network.outputs, pixels, blocks)
+        maps = run()
+        finite.check(maps, f"The network of {self.model_id!r}", self.network, run, {"an image": pixels})
+        return [
+            BlockOutput(features=features[0].float(), shift=self.network.lean * (stride - 1) / (2 * stride))
+            for features, stride in zip(maps, (self.network.strides[block] for block in blocks), strict=True)
+        ]
+
+    def check(self, blocks: Sequence[int], resolution: int) -> None:
+        """Check the options of :meth:`block_outputs` before there is an image.
+
+        Raises:
+            LayerError, SettingsError: As in :meth:`block_outputs`.
+        """
+        unknown = [block for block in blocks if not 0 <= block < self.depth]
+        if unknown:
+            raise LayerError(f"{self.model_id} has {self.depth} blocks, 0 to {self.depth - 1}: got {unknown[0]}.")
+        coarsest = max(self.network.strides)
+        if resolution < coarsest:
+            raise SettingsError(
+                f"A resolution of {resolution} pixels is too small: {self.model_id} reduces images {coarsest} times. "
+                f"Expected at least {coarsest}."
+            )
+
+    def _prepare(self, image: Float[Tensor, "3 height width"], resolution: int) -> Float[Tensor, "1 3 _ _"]:
+        coarsest = max(self.network.strides)
+        columns, rows = patch_grid((image.shape[2], image.shape[1]), resolution, coarsest)
+        resized = resize(image.to(torch.float32), (columns * coarsest, rows * coarsest))
+        normal = (resized - self._mean.to(resized.device)) / self._std.to(resized.device)
+        return normal[None].to(self.device, self.dtype)
