@@ -29,7 +29,7 @@ def image() -> Image:
 
 
 def test_each_layer_is_read_where_its_cells_are_centred() -> None:
-    # A feature that is the angle of its own position, read from a coarse map that is centred half a cell too far to the right.
+    # A feature that is the angle of its own position, read from a coarse map whose cells are centred too far right.
     def angle_of(position: torch.Tensor) -> torch.Tensor:
         across, down = position.unbind(-1)
         return torch.stack((torch.cos(across / 40), torch.sin(across / 40), torch.cos(down / 40), torch.sin(down / 40)))

@@ -13,9 +13,10 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         strides: Input pixels from one cell of each block's output to the next.
-        lean: Where convolutions with a stride are centred beside a cell's middle: 1 to the right and down (TensorFlow's padding of
-            even sides), -1 to the left and up (the same padding on both sides), 0 not at all. Each halving adds half a
-            pixel of its own input, so that a cell of stride s is centred lean (s - 1) / 2 input pixels from its middle.
+        lean: Where convolutions with a stride are centred beside a cell's middle: 1 to the right and down (TensorFlow's
+            padding of even sides), -1 to the left and up (the same padding on both sides), 0 not at all. Each halving
+            adds half a pixel of its own input, so that a cell of stride s is centred lean (s - 1) / 2 input pixels
+            from its middle.
     """
 
     strides: tuple[int, ...]
