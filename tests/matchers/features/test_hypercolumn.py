@@ -29,23 +29,35 @@ def image() -> Image:
 
 
 def test_each_layer_is_read_where_its_cells_are_centred() -> None:
-    # A feature that is the angle of its own position, read from a coarse map whose cells are centred too far right.
-    def angle_of(position: torch.Tensor) -> torch.Tensor:
-        across, down = position.unbind(-1)
-        return torch.stack((torch.cos(across / 40), torch.sin(across / 40), torch.cos(down / 40), torch.sin(down / 40)))
+    # Features that are the angles of their own positions, in maps whose first cells begin at different positions.
+    def output(cells: int, start: float) -> BlockOutput:
+        across = (torch.arange(cells) + 0.5 - start) / (cells - 1) * 1.5
+        x, y = torch.meshgrid(across, across, indexing="xy")
+        return BlockOutput(
+            features=torch.stack((torch.cos(x), torch.sin(x), torch.cos(y), torch.sin(y))),
+            cells=(cells - 1, cells - 1),
+            start=start,
+        )
 
-    def output(cells: int, shift: float) -> BlockOutput:
-        centres = (torch.arange(cells) + 0.5 + shift) * (64 / cells)
-        grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=-1)
-        return BlockOutput(features=angle_of(grid), shift=shift)
-
-    features = hypercolumns([output(32, 0.0), output(16, 0.4)])
+    features = hypercolumns([output(33, 0.2), output(17, 0.45)], (32, 32), centred=False)
     assert features.shape == (8, 32, 32)
-    inside = slice(3, -3)  # beyond the outermost centres a map is constant
-    difference = features[:4, inside, inside] - features[4:, inside, inside]
-    assert difference.abs().max() < 2e-3
-    unshifted = hypercolumns([output(32, 0.0), BlockOutput(features=output(16, 0.4).features, shift=0.0)])
-    assert (unshifted[:4, inside, inside] - unshifted[4:, inside, inside]).abs().max() > 1e-2
+    at = (torch.arange(32) + 0.5) / 32 * 1.5
+    inside = slice(2, -2)  # beyond the outermost centres a map is constant
+    for map_ in features.split(4):
+        assert torch.allclose(map_[0, inside, inside], at[inside].cos() / 2**0.5, atol=2e-3)
+        assert torch.allclose(map_[3, inside, inside], at[inside, None].sin() / 2**0.5, atol=2e-3)
+
+
+def test_what_all_of_an_image_has_in_common_is_taken_out() -> None:
+    own = torch.randn(5, 9, 9, generator=torch.Generator().manual_seed(0))
+    own -= own.mean(dim=(1, 2), keepdim=True)
+    common = torch.arange(5.0)[:, None, None] * 10
+    plain, with_common = (
+        hypercolumns([BlockOutput(features=features, cells=(9, 9), start=0.0)], (9, 9), centred=True)
+        for features in (own, own + common)
+    )
+    assert torch.allclose(plain, with_common, atol=1e-5)
+    assert torch.allclose(plain.norm(dim=0), torch.ones(9, 9))
 
 
 def test_points_of_an_image_are_located_in_the_same_image_moved(matcher: HypercolumnMatcher, image: Image) -> None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from semcorr.errors import LayerError, ModelError, SettingsError
 from semcorr.models.cnn import ConvolutionalModel, published_lite0
+from semcorr.models.cnn.checkpoint import ConvolutionalCheckpoint
 from semcorr.models.cnn.lite0 import EfficientNetLite0
 
 STRIDED = {1: 3, 3: 5, 5: 3, 11: 5}
@@ -32,7 +33,7 @@ def convolve(x: torch.Tensor, weights: dict[str, torch.Tensor], conv: str, norm:
     """Convolve by unfolding an explicitly padded image into columns, and normalise by the definition."""
     kernel = weights[f"{conv}.weight"].double()
     outputs, per_group, side, _ = kernel.shape
-    total = max(side - stride, 0) if stride == 2 else side - 1  # of even sides, TensorFlow's "same"
+    total = side - 1  # of odd sides, and without a stride, TensorFlow's "same"
     before, after = total // 2, total - total // 2
     padded = F.pad(x, (before, after, before, after))
     size = [(length - side) // stride + 1 for length in padded.shape[-2:]]
@@ -68,7 +69,7 @@ def independent_blocks(x: torch.Tensor, weights: dict[str, torch.Tensor]) -> lis
 def test_every_block_equals_an_independent_forward_pass(
     model: ConvolutionalModel, published: dict[str, torch.Tensor]
 ) -> None:
-    image = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(3, 65, 97, generator=torch.Generator().manual_seed(0))
     outputs = model.block_outputs(image, range(16), 96)
     expected = independent_blocks(((image - 127 / 255) / (128 / 255))[None], published)
     for output, right in zip(outputs, expected, strict=True):
@@ -79,28 +80,31 @@ def test_every_block_equals_an_independent_forward_pass(
 def test_the_scores_equal_an_independent_forward_pass(
     model: ConvolutionalModel, published: dict[str, torch.Tensor]
 ) -> None:
-    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    images = torch.rand(1, 3, 65, 65, generator=torch.Generator().manual_seed(1))
     last = convolve(independent_blocks(images, published)[-1], published, "_conv_head", "_bn1").clamp(0, 6)
     right = last.mean(dim=(2, 3)) @ published["_fc.weight"].double().T + published["_fc.bias"].double()
     assert torch.allclose(model.network(images).double(), right, rtol=0, atol=1e-4 * float(right.abs().max()))
 
 
 @pytest.mark.parametrize("block", [0, 2, 10, 14])
-def test_a_cell_is_centred_to_the_right_of_its_middle_by_its_shift(block: int) -> None:
+def test_a_cell_is_centred_where_its_position_says(block: int) -> None:
     network = EfficientNetLite0().eval()
     for module in network.modules():  # equal weights everywhere: what a cell sees is symmetric around its centre
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.constant_(module.weight, 1 / (module.weight[0].numel() * 4))
-    images = torch.ones(1, 3, 512, 512, requires_grad=True)
-    (output,) = network.outputs(images, [block])
-    stride = network.strides[block]
-    cell = output.shape[-1] // 2
-    output[0, 0, cell, cell].backward()
+    checkpoint = ConvolutionalCheckpoint(
+        model_id="even", revision=None, fingerprint="", family="", network=network, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    side = 513
+    (output,) = ConvolutionalModel(checkpoint).block_outputs(torch.ones(3, side, side), [block], side)
+    images = torch.ones(1, 3, side, side, requires_grad=True)
+    cell = output.features.shape[-1] // 2
+    network.outputs(images, [block])[0][0, 0, cell, cell].backward()
     assert images.grad is not None
     weight = images.grad[0, 0].double()
-    centre = float((weight.sum(dim=0) * (torch.arange(512) + 0.5)).sum() / weight.sum())
-    assert network.lean == 1
-    assert centre == pytest.approx((cell + 0.5) * stride + (stride - 1) / 2, abs=1e-3)
+    centre = float((weight.sum(dim=0) * (torch.arange(side) + 0.5)).sum() / weight.sum())
+    positions = output.positions(torch.full((2,), centre / side, dtype=torch.float64))
+    assert positions.tolist() == pytest.approx([cell + 0.5] * 2, abs=1e-4)
 
 
 @pytest.mark.skipif("SEMCORR_TEST_DATA" not in os.environ, reason="SEMCORR_TEST_DATA names no folder of photographs")
@@ -127,9 +131,11 @@ def test_it_recognises_what_photographs_show(model: ConvolutionalModel, pattern:
 def test_maps_cover_the_image_in_its_own_proportions(model: ConvolutionalModel) -> None:
     image = torch.rand(3, 100, 200)
     coarse, fine = model.block_outputs(image, [14, 10], 256)
-    assert coarse.features.shape == (192, 4, 8)
-    assert fine.features.shape == (112, 8, 16)
-    assert (coarse.shift, fine.shift) == (31 / 64, 15 / 32)
+    assert coarse.features.shape == (192, 5, 9)
+    assert fine.features.shape == (112, 9, 17)
+    corners = torch.tensor([[0.5 / 257, 0.5 / 129], [256.5 / 257, 128.5 / 129]])
+    assert torch.allclose(coarse.positions(corners), torch.tensor([[0.5, 0.5], [8.5, 4.5]]))
+    assert torch.allclose(fine.positions(corners), torch.tensor([[0.5, 0.5], [16.5, 8.5]]))
 
 
 def test_half_precision_gives_nearly_the_same(model: ConvolutionalModel) -> None:

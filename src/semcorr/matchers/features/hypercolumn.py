@@ -8,12 +8,13 @@ import dataclasses
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from semcorr.errors import SettingsError
-from semcorr.imaging.geometry import Size, lattice, sample, scale_points
+from semcorr.imaging.geometry import Size, lattice, patch_grid, sample, scale_points
 from semcorr.imaging.image import Image
 from semcorr.matchers.features.best_buddies import BuddyMatcher
 from semcorr.matchers.features.matcher import FeatureMatcher
@@ -35,9 +36,14 @@ class HypercolumnSettings(FeatureSettings):
     Attributes:
         layers: What is read, each as "block@resolution": the block's number, from 0, and the image's longer side in
             pixels, in its own proportions.
+        grid: Cells along the longer side of the map that all layers are resampled to.
+        centred: Whether the mean over the image is subtracted from every layer: what all of an image has in common
+            tells no position from another.
     """
 
     layers: tuple[Annotated[str, Field(pattern=r"^\d{1,3}@\d{1,5}$")], ...] = ("14@512",)
+    grid: Annotated[int, Field(ge=2, le=1024)] = 64
+    centred: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,7 +109,7 @@ class HypercolumnMatcher(FeatureMatcher):
             outputs += results
             if progress is not None:
                 progress("features", len(outputs), len(settings.layers))
-        return hypercolumns(outputs)
+        return hypercolumns(outputs, patch_grid(image.size, settings.grid, 1), centred=settings.centred)
 
 
 class HypercolumnBuddyMatcher(BuddyMatcher, HypercolumnMatcher):
@@ -113,14 +119,14 @@ class HypercolumnBuddyMatcher(BuddyMatcher, HypercolumnMatcher):
     settings_type = HypercolumnBuddySettings
 
 
-def hypercolumns(outputs: list[BlockOutput]) -> Float[Tensor, "dim height width"]:
-    """Return features of the same image as one map: each output of length 1, resampled onto the finest grid."""
-    height, width = max((output.features.shape[1:] for output in outputs), key=lambda shape: shape[0] * shape[1])
-    return torch.cat([_on_grid(output, (width, height)) for output in outputs])
+def hypercolumns(outputs: list[BlockOutput], grid: Size, *, centred: bool) -> Float[Tensor, "dim {grid[1]} {grid[0]}"]:
+    """Return features of the same image as one map: each output of length 1, resampled to ``grid`` (columns, rows)."""
+    return torch.cat([_on_grid(output, grid, centred) for output in outputs])
 
 
-def _on_grid(output: BlockOutput, grid: Size) -> Float[Tensor, "channels {grid[1]} {grid[0]}"]:
-    unit = torch.nn.functional.normalize(output.features, dim=0)
-    rows, columns = unit.shape[1:]
-    centres = torch.from_numpy(lattice(grid, 1)).to(unit)
-    return sample(unit, scale_points(centres, grid, (columns, rows)) - output.shift)
+def _on_grid(output: BlockOutput, grid: Size, centred: bool) -> Float[Tensor, "channels {grid[1]} {grid[0]}"]:
+    features = output.features
+    if centred:
+        features = features - features.mean(dim=(1, 2), keepdim=True)
+    centres = scale_points(torch.from_numpy(lattice(grid, 1)).to(features), grid, (1, 1))
+    return F.normalize(sample(features, output.positions(centres)), dim=0)

@@ -13,14 +13,13 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         strides: Input pixels from one cell of each block's output to the next.
-        lean: Where convolutions with a stride are centred beside a cell's middle: 1 to the right and down (TensorFlow's
-            padding of even sides), -1 to the left and up (the same padding on both sides), 0 not at all. Each halving
-            adds half a pixel of its own input, so that a cell of stride s is centred lean (s - 1) / 2 input pixels
-            from its middle.
+        remainder: Pixels that the sides of an image must have beyond a multiple of the largest stride. 1, where strided
+            convolutions have padding: cell i of stride s is then centred on the middle of pixel i s, on every level and
+            without a drift. 0, where pooling without padding makes every cell the mean or maximum of its own pixels.
     """
 
     strides: tuple[int, ...]
-    lean: int
+    remainder: int
 
     @abstractmethod
     def outputs(

@@ -26,12 +26,18 @@ class BlockOutput:
     """What a block puts out for one image.
 
     Attributes:
-        features: The map, float32; its cells divide the image evenly.
-        shift: How far to the right and down of a cell's middle its feature is centred, in cells.
+        features: The map, float32.
+        cells: How many of its cells the image's width and height are, (across, down).
+        start: Where the image's left and upper edge is in the map, in cells; 0 is the edge of the first cell.
     """
 
     features: Float[Tensor, "channels rows columns"]
-    shift: float
+    cells: tuple[float, float]
+    start: float
+
+    def positions(self, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+        """Convert points (x, y), as fractions of the image's width and height, to cells of the map."""
+        return points * points.new_tensor(self.cells) + self.start
 
 
 class ConvolutionalModel:
@@ -95,14 +101,13 @@ class ConvolutionalModel:
     ) -> list[BlockOutput]:
         """Return what some blocks put out for an RGB image in [0, 1], on the model's device.
 
-        The maps cover the whole image, edge to edge: :func:`semcorr.imaging.geometry.scale_points` carries a point of
-        the image into them, apart from their shift. Blocks after the last one asked for are not run.
+        Blocks after the last one asked for are not run.
 
         Args:
             image: An image of any size.
             blocks: Numbers of blocks, from 0.
             resolution: Pixels of the longer side after resizing, with each side rounded to the nearest multiple of the
-                largest stride.
+                largest stride; the network's ``remainder`` is added.
 
         Raises:
             LayerError: There is no such block.
@@ -114,8 +119,13 @@ class ConvolutionalModel:
         run = partial(self.network.outputs, pixels, blocks)
         maps = run()
         finite.check(maps, f"The network of {self.model_id!r}", self.network, run, {"an image": pixels})
+        height, width = pixels.shape[-2:]
         return [
-            BlockOutput(features=features[0].float(), shift=self.network.lean * (stride - 1) / (2 * stride))
+            BlockOutput(
+                features=features[0].float(),
+                cells=(width / stride, height / stride),
+                start=0.5 - 0.5 / stride if self.network.remainder else 0.0,
+            )
             for features, stride in zip(maps, (self.network.strides[block] for block in blocks), strict=True)
         ]
 
@@ -138,6 +148,7 @@ class ConvolutionalModel:
     def _prepare(self, image: Float[Tensor, "3 height width"], resolution: int) -> Float[Tensor, "1 3 _ _"]:
         coarsest = max(self.network.strides)
         columns, rows = patch_grid((image.shape[2], image.shape[1]), resolution, coarsest)
-        resized = resize(image.to(torch.float32), (columns * coarsest, rows * coarsest))
+        extra = self.network.remainder
+        resized = resize(image.to(torch.float32), (columns * coarsest + extra, rows * coarsest + extra))
         normal = (resized - self._mean.to(resized.device)) / self._std.to(resized.device)
         return normal[None].to(self.device, self.dtype)
