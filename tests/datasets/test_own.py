@@ -73,7 +73,7 @@ def test_all_ordered_pairs(folder):
 
 def test_the_file_itself_can_be_named(folder):
     (folder / "other.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"expected one .json file in .*, got other.json, points.json"):
+    with pytest.raises(DatasetError, match=r"expected one file of key-points in .*, got other.json, points.json"):
         own.load(folder)
     assert len(own.load(folder / "points.json").pairs) == 6
 
@@ -147,7 +147,7 @@ def test_an_image_without_a_size_must_be_readable(folder):
 
 
 def test_no_file_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match=r"Own data: expected a .json file in"):
+    with pytest.raises(DatasetError, match=r"Own data: expected a file of key-points, such as a .json file of COCO's, in"):
         own.load(tmp_path)
 
 
@@ -179,14 +179,25 @@ def test_names_and_sizes_that_no_system_has_are_refused(folder, content):
         own.load(folder)
 
 
-@pytest.mark.parametrize("first", [[(1, 2, 1), (3, 4, 1), (5, 6, 1)], [(1, 2, 2), (0, 0, 0), (0, 0, 0)]])
-def test_pairs_without_common_visible_points_are_refused(folder, content, first):
-    """All covered, or each image shows another point."""
-    second = [(7, 8, 1), (3, 4, 2 if first[0][2] == 2 else 1), (9, 10, 1)]
+def test_pairs_without_common_visible_points_are_refused(folder, content):
+    """Each image shows another point."""
+    first, second = [(1, 2, 2), (0, 0, 0), (0, 0, 0)], [(7, 8, 1), (3, 4, 2), (9, 10, 1)]
     content["annotations"] = [annotation(1, 1, 7, first), annotation(2, 2, 7, second)]
     (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"seen \(v = 2\) in both images of a pair in '.*points.json', got none"):
         own.load(folder)
+
+
+def test_where_no_point_is_marked_visible_all_marked_ones_count(folder, content):
+    """Converters of 300-W write 1 for every point, and no names."""
+    first, second = [(1, 2, 1), (0, 0, 0), (5, 6, 1)], [(7, 8, 1), (3, 4, 1), (9, 10, 1)]
+    content["annotations"] = [annotation(1, 1, 7, first), annotation(2, 2, 7, second)]
+    content["categories"][0]["keypoints"] = []
+    (folder / "points.json").write_text(json.dumps(content), encoding="utf-8")
+    dataset = own.load(folder)
+    assert [pair.names for pair in dataset.pairs] == [("1", "3")] * 2
+    np.testing.assert_array_equal(dataset.pairs[0].source.points, [[1.5, 2.5], [5.5, 6.5]])
+    assert dataset.notes == ("no point is marked as visible (v = 2), so all that are marked (v = 1) are measured",)
 
 
 def test_a_choice_of_pairs_without_points_is_refused(folder, content):

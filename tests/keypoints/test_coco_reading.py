@@ -101,12 +101,26 @@ def test_boxes_of_categories_without_key_points_are_ignored_and_counted(read: Re
     assert list(annotations.categories) == ["cat"]
 
 
-def test_points_of_a_category_that_does_not_name_them_are_not_lost(read: Read) -> None:
+def test_points_of_a_category_that_does_not_name_them_are_numbered(read: Read) -> None:
     document = copy.deepcopy(BASE)
     document["categories"].append({"id": 4, "name": "car"})
-    document["annotations"][1] |= {"category_id": 4, "keypoints": [1, 2, 1]}
+    document["annotations"][1] |= {"category_id": 4, "keypoints": [1, 2, 1, 0, 0, 0]}
+    document["annotations"].append({"id": 10, "image_id": 2, "category_id": 4, "keypoints": [0, 0, 0, 5, 6, 2]})
+    annotations = read(document)
+    assert annotations.categories["car"].keypoints == ("1", "2")
+    assert [one.visibility.tolist() for one in annotations.images[1].instances] == [[1, 0], [0, 2]]
+    assert annotations.notes == (
+        "categories that do not name their key-points, which are numbered from 1: 'car' (2)",
+    )
+    # Of one more there is no telling which is which.
+    document["annotations"][2]["keypoints"] += [7, 8, 2]
     with pytest.raises(DatasetError, match=r"names of the key-points, for the category 'car' \(4\) .* annotation 9"):
         read(document)
+
+
+def test_points_beside_cocos_own_are_not_read_and_named(read: Read) -> None:
+    annotations = read(changed("annotations", 0, face_kpts=[1, 2, 2], foot_kpts=[3, 4, 2], face_box=[0, 0, 1, 1]))
+    assert annotations.notes == ("key-points beside COCO's own are not read: the fields face_kpts, foot_kpts",)
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -88,7 +88,6 @@ def test_a_table_is_read_as_it_was_written(record: Callable[..., TransferRecord]
         ("", "headings"),
         ("image,name,x,y,visible\na.png,ear,1,2,3\n", "visible as 2, 1 or 0 in line 2"),
         ("image,name,x,y,predicted\na.png,ear,1,2,perhaps\n", "predicted as 1 or 0 in line 2"),
-        ("scorer,,,me,me\nbodyparts,,,beak,beak\ncoords,,,x,y\n", "DeepLabCut"),
         ("image;name;x;y\na.png;ear;1;2\n", "by commas"),
         ("image,x,y\na,1,2\n", "headings"),
         ("image,name,x,y\n", "at least one point"),

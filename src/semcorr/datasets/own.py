@@ -1,4 +1,4 @@
-"""A folder of one's own: images, and their key-points as COCO writes them."""
+"""A folder of one's own: images, and their key-points in a file of any format that annotations are read in."""
 
 import csv
 import itertools
@@ -12,12 +12,15 @@ from jaxtyping import Bool
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.datasets.benchmark import Benchmark
-from semcorr.imaging.geometry import pixel_points
-from semcorr.keypoints.base import VISIBLE
+from semcorr.imaging.geometry import moved_inside, pixel_points
+from semcorr.keypoints.base import MISSING, VISIBLE, Annotations
 from semcorr.keypoints.coco.document import CocoDocument, Entry, counted, has_marked_points, size_of
-from semcorr.keypoints.file_reader import DataFile, UniqueNames, open_folder
+from semcorr.keypoints.deeplabcut.project import is_project_path
+from semcorr.keypoints.file_reader import DataFile, UniqueNames, annotation_file, open_folder
 from semcorr.keypoints.image_paths import ImagePaths
+from semcorr.keypoints.read import format_of, read_annotations
 from semcorr.keypoints.shapes import extent
+from semcorr.storage.files import is_file
 
 SETTINGS = ("all", "listed")
 LISTS = ("pairs.csv", "pairs.txt")
@@ -28,57 +31,88 @@ _ADVICE = "Correct it, and see whether anything else is wrong: semcorr data chec
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Object:
-    """One annotated object: all points of its category, and which of them are visible."""
+    """One annotated object: all points of its category, and which of them are visible, or marked at all."""
 
     category: str
     file: str
     image: PairImage
     names: tuple[str, ...]
     visible: Bool[np.ndarray, " all"]
+    marked: Bool[np.ndarray, " all"]
 
     @property
     def area(self) -> float:
-        """Of its box, or else of the extent of its visible points."""
-        x0, y0, x1, y1 = self.image.box or extent(self.image.points[self.visible])
+        """Of its box, or else of the extent of its visible points, or of all that are marked if none is visible."""
+        shown = self.visible if self.visible.any() else self.marked
+        x0, y0, x1, y1 = self.image.box or extent(self.image.points[shown])
         return (x1 - x0) * (y1 - y0)
 
 
 def load(data: Path, split: str = "test", *, setting: str | None = None, annotations: Path | None = None) -> Dataset:
-    """Read one COCO key-points file and make pairs of the objects in it.
+    """Read one file of key-points and make pairs of the objects in it.
 
-    Images are in the .json file's folder; ``file_name`` says where, see :mod:`semcorr.keypoints.image_paths`. Sizes
-    are the file's ``width`` and ``height`` where it has them; :func:`semcorr.datasets.registry.load` compares them with
-    the images. Common points are those that are visible on both sides (v = 2); crowds and predicted objects are left
-    out. Where an image shows several objects of a category, the largest is used (by box, else by points).
+    It may be in any format that :func:`semcorr.read_annotations` takes: COCO, DeepLabCut's projects, dlib's data sets,
+    and others. Images are in the file's folder; :mod:`semcorr.keypoints.image_paths` says how their names are taken.
+    Sizes are those that the file declares, where it does; :func:`semcorr.datasets.registry.load` compares them with the
+    images. Common points are those that are visible on both sides (v = 2); crowds and predicted objects are left out.
+    In a file that marks no point as visible, all that are marked (v = 1) count. Where an image shows several objects of
+    a category, the largest is used (by box, else by points).
 
     "all": all ordered pairs of images that share a category. "listed": the pairs of pairs.csv or pairs.txt, one a
     line: two file names separated by a comma, a tab or blanks; in every category they share. Without ``setting`` it is
     "listed" if there is such a file.
 
     Args:
-        data: The folder, or its .json file.
+        data: The folder, or the file of key-points in it.
         split: Goes into the result only.
         setting: "all" or "listed".
-        annotations: The .json file, if the folder holds several.
+        annotations: The file of key-points, if the folder holds several.
 
     Raises:
         DatasetError: A file is missing or broken, or nothing makes a pair.
     """
-    if annotations is None and data.suffix == ".json":
+    if annotations is None and is_file(data):
         data, annotations = data.parent, data
     folder = open_folder(
-        data, [], lambda root: bool(_candidates(root)), title="Own data", expected="a .json file", advice=_ADVICE
+        data,
+        [],
+        lambda root: annotations is not None or bool(_candidates(root)),
+        title="Own data",
+        expected="a file of key-points, such as a .json file of COCO's,",
+        advice=_ADVICE,
     )
-    candidates = _candidates(folder.root)
-    if annotations is None and len(candidates) > 1:
-        names = ", ".join(path.name for path in candidates)
-        raise folder.error(f"expected one .json file in {str(data)!r}, got {names}: name the file itself instead.")
-    file = DataFile(folder=folder, path=annotations or candidates[0])
-    objects, notes = _objects(file)
+    if annotations is None:
+        candidates = _candidates(folder.root)
+        if len(candidates) > 1:
+            names = ", ".join(path.name for path in candidates)
+            raise folder.error(f"expected one file of key-points in {str(data)!r}, got {names}: name the file itself.")
+        annotations = candidates[0]
+    file = DataFile(folder=folder, path=annotations)
+    coco = format_of(file).name == "coco"
+    objects, notes = _objects(file) if coco else _objects_of(read_annotations(annotations))
+    if not any(one.visible.any() for one in objects):
+        objects = [replace(one, visible=one.marked) for one in objects]
+        notes = [*notes, "no point is marked as visible (v = 2), so all that are marked (v = 1) are measured"]
+    dataset = _dataset(file, split, setting, objects, notes)
+    if all(one.image.box is not None for one in objects):
+        return dataset
+    # What can be had without a box. Of COCO files the images' sides, as ever; objects are often far smaller.
+    return replace(dataset, threshold="image" if coco else "keypoints")
+
+
+def _dataset(
+    file: DataFile, split: str, setting: str | None, objects: Sequence[_Object], notes: Sequence[str]
+) -> Dataset:
+    """The pairs of these objects, measured by their boxes.
+
+    Raises:
+        DatasetError: There are none, or nothing can be measured in them.
+    """
+    folder = file.folder
     lists = [folder.root / name for name in LISTS if (folder.root / name).is_file()]
     setting = setting or ("listed" if lists else "all")
     if setting == "listed" and not lists:
-        raise folder.error(f"expected {' or '.join(LISTS)} in {str(data)!r}, got neither.")
+        raise folder.error(f"expected {' or '.join(LISTS)} in {str(folder.root)!r}, got neither.")
     chosen = _listed(DataFile(folder=folder, path=lists[0]), objects) if setting == "listed" else _all(objects)
     unique = UniqueNames()
     pairs = [_pair(source, target, unique) for source, target in chosen]
@@ -94,7 +128,7 @@ def load(data: Path, split: str = "test", *, setting: str | None = None, annotat
         name="own",
         split=split,
         pairs=pairs,
-        threshold="target-box" if all(one.image.box is not None for one in objects) else "image",
+        threshold="target-box",
         root=folder.root,
         setting=setting,
         notes=tuple(notes),
@@ -102,7 +136,35 @@ def load(data: Path, split: str = "test", *, setting: str | None = None, annotat
 
 
 def _candidates(root: Path) -> list[Path]:
-    return sorted(root.glob("*.json")) or sorted((root / "annotations").glob("*.json"))
+    """What may be the file of key-points: .json before others, as COCO's projects have tables and XML beside it."""
+    if is_project_path(root):
+        return [root]
+    tables = [path for path in sorted(root.glob("*.csv")) if path.name not in LISTS]
+    jsons = sorted(root.glob("*.json")) or sorted((root / "annotations").glob("*.json"))
+    return jsons or [*sorted(root.glob("*.xml")), *tables]
+
+
+def _objects_of(annotations: Annotations) -> tuple[list[_Object], list[str]]:
+    """The largest object of every category in every image of a file of another format, and what is left out."""
+    folder = annotation_file(annotations.path, "Own data").folder
+    largest: dict[tuple[str, str], _Object] = {}
+    for image in annotations.images:
+        for instance in image.instances:
+            if not instance.annotated:
+                continue
+            size = image.size or folder.image_size(image.path)
+            one = _Object(
+                category=instance.category,
+                file=image.file,
+                image=PairImage(
+                    path=image.path, size=size, points=moved_inside(instance.points, size), box=instance.box
+                ),
+                names=annotations.categories[instance.category].keypoints,
+                visible=instance.visibility == VISIBLE,
+                marked=instance.visibility > MISSING,
+            )
+            _keep_largest(largest, one)
+    return list(largest.values()), list(annotations.notes)
 
 
 def _objects(file: DataFile) -> tuple[list[_Object], list[str]]:
@@ -127,16 +189,19 @@ def _objects(file: DataFile) -> tuple[list[_Object], list[str]]:
     located = paths.find_all(file.field(image, "file_name", str) for _, image, _ in chosen)
     largest: dict[tuple[str, str], _Object] = {}
     for annotation, image, category in chosen:
-        one = _object(document, annotation, image, category, located[image["file_name"]])
-        key = (one.category, one.file)
-        if key not in largest or largest[key].area < one.area:
-            largest[key] = one
+        _keep_largest(largest, _object(document, annotation, image, category, located[image["file_name"]]))
     notes = [*paths.notes]
     if crowds:
         notes.append(f"annotations of crowds (iscrowd) are ignored: {counted(crowds)}")
     if predictions:
         notes.append(f"predicted objects are no truth and are ignored: {counted(predictions)}")
     return list(largest.values()), notes
+
+
+def _keep_largest(largest: dict[tuple[str, str], _Object], one: _Object) -> None:
+    key = (one.category, one.file)
+    if key not in largest or largest[key].area < one.area:
+        largest[key] = one
 
 
 def _check_names(file: DataFile, categories: Sequence[Entry]) -> None:
@@ -149,7 +214,7 @@ def _check_names(file: DataFile, categories: Sequence[Entry]) -> None:
 
 
 def _object(document: CocoDocument, annotation: Entry, image: Entry, category: Entry, path: Path) -> _Object:
-    names = tuple(map(str, document.file.field(category, "keypoints", list)))
+    names = document.keypoint_names(category)
     array = document.keypoints(annotation, names)
     size = size_of(image) or document.file.folder.image_size(path)
     points = pixel_points(array[:, :2], size)
@@ -159,10 +224,11 @@ def _object(document: CocoDocument, annotation: Entry, image: Entry, category: E
         image=PairImage(path=path, size=size, points=points, box=document.box(annotation)),
         names=names,
         visible=array[:, 2] == VISIBLE,
+        marked=array[:, 2] > MISSING,
     )
 
 
-def _all(objects: list[_Object]) -> Iterator[tuple[_Object, _Object]]:
+def _all(objects: Sequence[_Object]) -> Iterator[tuple[_Object, _Object]]:
     groups: dict[str, list[_Object]] = {}
     for one in objects:
         groups.setdefault(one.category, []).append(one)
@@ -170,7 +236,7 @@ def _all(objects: list[_Object]) -> Iterator[tuple[_Object, _Object]]:
         yield from itertools.permutations(group, 2)
 
 
-def _listed(file: DataFile, objects: list[_Object]) -> Iterator[tuple[_Object, _Object]]:
+def _listed(file: DataFile, objects: Sequence[_Object]) -> Iterator[tuple[_Object, _Object]]:
     by_file: dict[str, dict[str, _Object]] = {}
     for one in objects:
         by_file.setdefault(one.file, {})[one.category] = one
@@ -219,6 +285,6 @@ OWN = Benchmark(
     threshold="target-box",
     settings=("", *SETTINGS),
     compare_sizes=True,
-    origin="yours: images and a COCO key-points .json",
+    origin="yours: images and their key-points, as COCO, a DeepLabCut project, dlib's XML, ...",
     terms="yours",
 )

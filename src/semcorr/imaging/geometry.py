@@ -223,7 +223,11 @@ def pixel_points(indices: Float[np.ndarray, "points 2"], size: Size) -> Float[np
     from 1, and a point on the last row or column then lies half a pixel outside: points less than a pixel outside are
     moved onto the edge.
     """
-    points = from_pixel_indices(indices)
+    return moved_inside(from_pixel_indices(indices), size)
+
+
+def moved_inside(points: Float[np.ndarray, "points 2"], size: Size) -> Float[np.ndarray, "points 2"]:
+    """Move points that are less than a pixel outside an image of ``size`` onto its edge; NaN stays NaN."""
     inside = np.clip(points, 0, size)
     return np.where(np.abs(points - inside) < 1, inside, points)
 

@@ -38,6 +38,9 @@ class AnnotationFormat:
             files written. Raises OSError.
         recognizes: Whether a file with this ending is of this format, by its content (parsed, if it is JSON; otherwise
             its text). None: every file with this ending that no format before this one recognizes.
+        opens: Whether a path that does not end in ``suffix``, such as a project's folder, is of this format. None: no
+            such path is.
+        further_files: The files that ``write`` writes beside the one that is named.
     """
 
     name: str
@@ -46,3 +49,5 @@ class AnnotationFormat:
     read: Callable[[Path, Path | None], Annotations]
     write: Callable[[Path, Annotations, Records, ExportOptions], list[Path]]
     recognizes: Callable[[Any], bool] | None = None
+    opens: Callable[[Path], bool] | None = None
+    further_files: Callable[[Path, Annotations], list[Path]] = lambda _path, _annotations: []

@@ -86,8 +86,8 @@ class AnnotatedImage:
         id: Its id in the file, or None.
         size: The (width, height) that the file declares, in pixels, or None; see
             :mod:`semcorr.keypoints.declared_size`.
-        source: The file's own entry (a Label Studio task, a CVAT image element), which the writer of the same format
-            keeps; None in other formats.
+        source: The file's own entry (a Label Studio task, an image element of CVAT or dlib, a row of DeepLabCut's
+            table), which the writer of the same format keeps; None in other formats.
     """
 
     file: str
@@ -108,15 +108,16 @@ class Annotations:
     """The content of an annotation file.
 
     Attributes:
-        path: The file.
+        path: The file, or the folder of a project.
         categories: By name.
         images: In the order of the file.
         document: A COCO file's whole content, which its writer keeps.
         notes: What was ignored or is doubtful, counted and named, a sentence each.
         format: The name of the file's format (:data:`semcorr.keypoints.formats.FORMATS`), for the writer of the same
             format.
-        source: What a Label Studio or CVAT file says beside its images (field and control names, labels), for the
-            writer of the same format.
+        source: What a Label Studio, CVAT, dlib or DeepLabCut file says beside its images (field and control names,
+            labels, columns), for the writer of the same format.
+        files: All files that were read, where they are not ``path`` alone.
     """
 
     path: Path
@@ -126,3 +127,9 @@ class Annotations:
     notes: tuple[str, ...] = ()
     format: str = "coco"
     source: Any = None
+    files: tuple[Path, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files that were read; nothing may be written to them."""
+        return self.files or (self.path,)

@@ -217,18 +217,13 @@ def _rows(file: DataFile) -> list[tuple[int, dict[str, str]]]:
 
 
 def _check_headings(file: DataFile, headings: list[str]) -> None:
-    """Refuse what is not a table of points, other programs' tables by their names.
+    """Refuse what is not a table of points.
 
     Raises:
         DatasetError: It is not one.
     """
     if all(name in headings for name in _REQUIRED):
         return
-    if headings[:1] == ["scorer"]:
-        raise file.folder.error(
-            f"{str(file.path)!r} is DeepLabCut's table, which is not read: write a line for each point "
-            "(image, name, x, y)."
-        )
     separator = "Separate the columns by commas." if len(headings) == 1 and ";" in headings[0] else ""
     got = f"{', '.join(headings) or 'nothing'!r:.60}"
     raise file.error(f"a first line with the headings {', '.join(_REQUIRED)}", got, advice=separator)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,8 @@ from semcorr.errors import DatasetError, ImageError
 from semcorr.imaging.image import image_size
 from semcorr.storage.files import exists, is_dir
 
+_LATIN_1 = re.compile(rb"<\?xml[^>]*encoding=[\"']iso-8859-1[\"']", re.IGNORECASE)
+_LONGEST_DECLARATION = 200
 _LONGEST_SIDE = 10**6
 """Pixels. No image is longer; beyond it a file's numbers are not sizes."""
 
@@ -88,10 +91,10 @@ class DataFile:
         return self.folder.error(f"expected {expected} in {where}, got {got}." + (f" {advice}" if advice else ""))
 
     def text(self) -> str:
-        """The content of a text file.
+        """The content of a text file: UTF-8, or of XML that says so Latin-1.
 
         Raises:
-            DatasetError: It is missing, cannot be read, or is not UTF-8.
+            DatasetError: It is missing, cannot be read, or is in another encoding.
         """
         try:
             # Reading a pipe, or a link to a device, may never end.
@@ -104,6 +107,9 @@ class DataFile:
         except OSError as error:
             raise self.folder.error(f"{str(self.path)!r} cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
+            with self.path.open("rb") as file:
+                if _LATIN_1.match(file.readline(_LONGEST_DECLARATION)):
+                    return self.path.read_text(encoding="iso-8859-1")
             raise self.error("text (UTF-8)", "other bytes") from error
         except ValueError as error:  # a null character, or half of one, in a name that another file gave
             raise self.folder.error(f"expected the name of a file, got {str(self.path)!r}.") from error

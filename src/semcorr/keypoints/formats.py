@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from semcorr.errors import SettingsError, suggest
-from semcorr.keypoints import coco, csv_table, cvat, label_studio
+from semcorr.keypoints import coco, csv_table, cvat, deeplabcut, dlib, label_studio
 from semcorr.keypoints.annotation_format import AnnotationFormat
 
 FORMATS: Mapping[str, AnnotationFormat] = {
@@ -12,6 +12,8 @@ FORMATS: Mapping[str, AnnotationFormat] = {
         coco.FORMAT,
         label_studio.FORMAT,
         cvat.FORMAT,
+        dlib.FORMAT,
+        deeplabcut.FORMAT,
         csv_table.FORMAT,
     )
 }

@@ -45,10 +45,12 @@ class ImagePaths:
     Args:
         folder: The annotations' folder, which messages name too.
         images: The folder of the images, or None; then the annotations' folder is searched.
+        agreeing: How many parts at the end of a name a file's path must have in common with it. 2 where files of one
+            name are in several folders, such as the frames of videos: then the folder counts.
     """
 
-    def __init__(self, folder: DataFolder, images: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: DataFolder, images: Path | None, *, agreeing: int = 1) -> None:
+        self._folder, self._agreeing = folder, agreeing
         self._searched = images or folder.root
         self._bounded = images is None
         self._roots = [*([images] if images is not None else []), folder.root, folder.root / "images"]
@@ -98,7 +100,7 @@ class ImagePaths:
                 if _is_file(path):
                     return _Match(path=path)
         if self._index is None:
-            self._index = _Index(self._folder, self._searched, bounded=self._bounded)
+            self._index = _Index(self._folder, self._searched, bounded=self._bounded, agreeing=self._agreeing)
         match = self._index.find(name)
         if match is not None:
             return match
@@ -107,7 +109,7 @@ class ImagePaths:
     def _beside(self, name: "_Name") -> _Match | None:
         """The file beside the annotations that the name, or an end of it, is the path of; nothing is searched there."""
         searched = self._searched.resolve()
-        for start in range(len(name.parts)):
+        for start in range(len(name.parts) - min(self._agreeing, len(name.parts)) + 1):
             for root in self._roots:
                 if root.resolve() == searched or (start and is_dir(root / name.parts[start - 1])):
                     continue
@@ -162,8 +164,8 @@ class _Name:
 class _Index:
     """All files below a folder, by their names."""
 
-    def __init__(self, folder: DataFolder, root: Path, *, bounded: bool) -> None:
-        self._folder, self._root = folder, root
+    def __init__(self, folder: DataFolder, root: Path, *, bounded: bool, agreeing: int) -> None:
+        self._folder, self._root, self._agreeing = folder, root, agreeing
         self._above = _plain(os.path.realpath(root))
         self._files: dict[str, list[tuple[str, ...]]] = {}
         self._folders: set[str] = set()
@@ -210,6 +212,8 @@ class _Index:
 
     def _may_be(self, name: _Name, common: int) -> bool:
         """Whether a file with this many parts in common may be meant: not if the name's next folder exists here."""
+        if common < min(self._agreeing, len(name.parts)):
+            return False
         return common == len(name.parts) or _folded(name.parts[-common - 1]) not in self._folders
 
     def _common(self, name: _Name, parts: tuple[str, ...]) -> tuple[int, int, int]:

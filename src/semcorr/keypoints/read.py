@@ -12,10 +12,13 @@ from semcorr.storage.files import is_dir
 
 
 def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Annotations:
-    """Read COCO key-points (.json), a Label Studio export (.json), CVAT for images (.xml) or a table (.csv).
+    """Read a file of key-points in any of the formats.
+
+    COCO key-points (.json), a Label Studio export (.json), CVAT for images (.xml), a data set of dlib's (.xml), a
+    project of DeepLabCut's (its folder, its config.yaml or a CollectedData_*.csv), or a table of points (.csv).
 
     Args:
-        path: The file.
+        path: The file, or the folder of a project.
         images: Folder of the images that it names; the file's own folder, or images in it, are searched as well.
 
     Raises:
@@ -25,20 +28,23 @@ def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str
     file = annotation_file(path, "Annotations")
     if images is not None and not is_dir(images):
         raise file.folder.error(f"expected a folder of images, got {str(images)!r}, which is none.")
-    return _format_of(file).read(path, images)
+    return format_of(file).read(path, images)
 
 
-def _format_of(file: DataFile) -> AnnotationFormat:
+def format_of(file: DataFile) -> AnnotationFormat:
     """The format that a file is in, by its suffix and, where several share it, by its content.
 
     Raises:
         DatasetError: It is in none.
     """
+    for one in FORMATS.values():
+        if one.opens is not None and one.opens(file.path):
+            return one
     suffix = file.path.suffix.lower()
     candidates = [one for one in FORMATS.values() if one.suffix == suffix]
     if not candidates:
         raise file.folder.error(
-            f"expected {_known_formats()}, got {str(file.path)!r}."
+            f"expected {_known_formats()}, got {'the folder ' if is_dir(file.path) else ''}{str(file.path)!r}."
             + (" Unpack the archive first." if suffix == ".zip" else "")
         )
     if len(candidates) == 1:

@@ -7,6 +7,8 @@ from typing import Any
 
 from semcorr.errors import TransferError
 from semcorr.imaging.image_files import unread_messages_below
+from semcorr.keypoints.base import Annotations
+from semcorr.keypoints.formats import find_format
 from semcorr.keypoints.predictions import TransferRecord, calibration_of
 from semcorr.keypoints.read import read_annotations
 from semcorr.matchers.base import Matcher
@@ -57,14 +59,21 @@ class TransferOutput:
         """Where a transfer under way is stored."""
         return self.path.with_name(f"{self.path.name}.work")
 
-    def check(self, sources: Sequence[Path]) -> None:
+    def check(self, sources: Sequence[Path], annotations: Annotations) -> None:
         """Refuse to write over what is read, and over what exists, before anything slow begins.
+
+        Args:
+            sources: The files that are read.
+            annotations: What they hold.
 
         Raises:
             TransferError: A file cannot be written to.
         """
         read = {path.resolve() for path in sources}
-        for path in [*self.paths.values(), *([self.review] if self.review else [])]:
+        further = [
+            one for name, path in self.paths.items() for one in find_format(name).further_files(path, annotations)
+        ]
+        for path in [*self.paths.values(), *further, *([self.review] if self.review else [])]:
             if path.resolve() in read:
                 raise TransferError(f"{str(path)!r} is read from and cannot be written to. Choose another name.")
             if path.is_dir():
@@ -146,7 +155,7 @@ class FileTransfer:
         )
         self._add_notes(selection.notes)
         self.targets = selection.targets
-        output.check([job.annotations, *(target.path for target in self.targets)])
+        output.check([*self.annotations.sources, *(target.path for target in self.targets)], self.annotations)
 
     def _add_notes(self, notes: Sequence[str]) -> None:
         self.notes += notes

@@ -88,7 +88,7 @@ class Transferrer:
 
     def identity(self) -> dict[str, Any]:
         """All that results depend on, as JSON holds it."""
-        content = hashlib.sha256(self.annotations.path.read_bytes()).hexdigest()
+        content = hashlib.sha256(b"".join(path.read_bytes() for path in self.annotations.sources)).hexdigest()
         defaults = _DEFAULTS.to_dict()
         settings = {
             name: value

@@ -5,6 +5,7 @@ A field with one possible meaning is read; an ambiguous one is refused, and the 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -88,15 +89,31 @@ class CocoDocument:
         return value in _YES
 
     def keypoint_names(self, category: Entry) -> tuple[str, ...]:
-        """The names of a category's key-points, which must differ; empty if it has none."""
+        """The names of a category's key-points, which must differ; empty if it has none.
+
+        Where the category names none and all its annotations have as many (converters of 300-W and COFW write such
+        files), they are their numbers from 1; see :meth:`numbered`.
+        """
         listed = category.get("keypoints") or []
         which = f"for category {category.get('id')!r}"
         if not isinstance(listed, list) or not all(isinstance(name, str | int) for name in listed):
             raise self.file.error("'keypoints' as a list of names", f"{listed!r:.60} {which}")
+        if not listed:
+            return tuple(str(number + 1) for number in range(self.numbered.get(category.get("id"), 0)))
         names = tuple(map(str, listed))
         if len(set(names)) != len(names):
             raise self.file.error("different names of key-points", f"{', '.join(names):.80} {which}")
         return names
+
+    @cached_property
+    def numbered(self) -> Mapping[object, int]:
+        """How many key-points the annotations of a category without names have, by its id, where all have as many."""
+        unnamed = {number for number, entry in self.categories.items() if not entry.get("keypoints")}
+        counts: dict[object, set[float]] = {}
+        for annotation in self.entries("annotations", required=False):
+            if has_marked_points(annotation) and (number := self.category_id(annotation)) in unnamed:
+                counts.setdefault(number, set()).add(len(annotation["keypoints"]) / 3)
+        return {number: int(count) for number, (count, *others) in counts.items() if not others and count.is_integer()}
 
     def keypoints(self, annotation: Entry, names: Sequence[str]) -> Float[np.ndarray, "keypoints 3"]:
         """x, y and mark of every key-point as the file has them; zeros where the annotation has none."""

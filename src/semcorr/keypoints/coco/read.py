@@ -19,6 +19,9 @@ from semcorr.keypoints.image_paths import ImagePaths
 
 TITLE = "COCO annotations"
 
+_FURTHER_POINTS = "_kpts"
+"""How COCO-WholeBody's fields for the points of faces, hands and feet end."""
+
 
 def read(path: Path, images: Path | None = None) -> Annotations:
     """Read a COCO key-points file.
@@ -42,7 +45,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         categories={category.name: category for category in reader.categories.values()},
         images=annotated,
         document=document.content,
-        notes=(*paths.notes, *reader.skipped.notes()),
+        notes=(*paths.notes, *reader.skipped.notes(), *reader.further_notes()),
     )
 
 
@@ -114,6 +117,19 @@ class _Reader:
             self.skipped.repeated.append(file)
             images[file] = replace(first, instances=first.instances + own, size=first.size or size)
         return list(images.values())
+
+    def further_notes(self) -> Iterator[str]:
+        """Sentences on what is read but has no names, and on what other converters add beside COCO's own fields."""
+        numbered = [
+            f"{category.name!r} ({len(category.keypoints)})"
+            for number, category in self.categories.items()
+            if number in self.document.numbered
+        ]
+        if numbered:
+            yield f"categories that do not name their key-points, which are numbered from 1: {first_few(numbered)}"
+        further = {key for entry in self.annotations.values() for key in entry if key.endswith(_FURTHER_POINTS)}
+        if further:
+            yield f"key-points beside COCO's own are not read: the fields {', '.join(sorted(further))}"
 
     def _categories(self, used: set[int | str]) -> dict[int | str, Category]:
         """Categories with key-points, by id."""

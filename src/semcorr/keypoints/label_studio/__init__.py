@@ -4,6 +4,7 @@ Coordinates are percent of the image's width and height, continuous like this pa
 """
 
 from semcorr.keypoints.annotation_format import AnnotationFormat
+from semcorr.keypoints.label_studio.config import path_beside
 from semcorr.keypoints.label_studio.read import read
 from semcorr.keypoints.label_studio.tasks import is_export
 from semcorr.keypoints.label_studio.write import labelling_config as labelling_config
@@ -11,5 +12,11 @@ from semcorr.keypoints.label_studio.write import tasks as tasks
 from semcorr.keypoints.label_studio.write import write
 
 FORMAT = AnnotationFormat(
-    name="label-studio", title="Label Studio", suffix=".json", read=read, write=write, recognizes=is_export
+    name="label-studio",
+    title="Label Studio",
+    suffix=".json",
+    read=read,
+    write=write,
+    recognizes=is_export,
+    further_files=lambda path, _: [path_beside(path)],
 )
