@@ -147,7 +147,9 @@ def test_an_image_without_a_size_must_be_readable(folder):
 
 
 def test_no_file_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match=r"Own data: expected a file of key-points, such as a .json file of COCO's, in"):
+    with pytest.raises(
+        DatasetError, match=r"Own data: expected a file of key-points, such as a .json file of COCO's, in"
+    ):
         own.load(tmp_path)
 
 

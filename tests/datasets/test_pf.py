@@ -1,5 +1,6 @@
 """PF-WILLOW from its csv and from its raw folders, and PF-PASCAL."""
 
+import csv
 from collections import Counter
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import scipy.io
 
 from semcorr.datasets import pf_pascal, pf_willow, registry
+from semcorr.datasets.check import check
 from semcorr.errors import DatasetError
 
 HEADINGS = ",".join(
@@ -196,3 +198,46 @@ def test_a_table_with_a_cell_of_any_length_is_refused(pascal, raw):
     (raw / "test_pairs_pf.csv").write_text("imageA,\n" + "y" * 140_000, encoding="utf-8")
     with pytest.raises(DatasetError, match="expected a table in"):
         pf_willow.load(raw)
+
+
+@pytest.fixture
+def published(photographs, tmp_path, save_image):
+    """The published lists of pairs, with a blank image for each that they name, large enough for its points."""
+    root = tmp_path / "PF-dataset-PASCAL"
+    root.mkdir()
+    for path in (photographs / "pf-pascal").glob("*.csv"):
+        (root / path.name).write_bytes(path.read_bytes())
+    with (root / "test_pairs.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    sizes: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        for name, x, y in (("source_image", "XA", "YA"), ("target_image", "XB", "YB")):
+            reach = [int(max(map(float, row[axis].split(";")))) + 2 for axis in (x, y)]
+            had = sizes.get(row[name], (1, 1))
+            sizes[row[name]] = (max(reach[0], had[0]), max(reach[1], had[1]))
+    for name, size in sizes.items():
+        save_image(tmp_path / name, size)
+    return root, rows, sizes
+
+
+def test_the_published_pairs_of_pf_pascal(published):
+    root, rows, sizes = published
+    dataset = registry.load("pf-pascal", root)
+    assert len(dataset.pairs) == len(rows) == 299
+    assert len({pair.id for pair in dataset.pairs}) == 299
+    assert len({pair.category for pair in dataset.pairs}) == 20
+    for pair, row in zip(dataset.pairs, rows, strict=True):
+        assert pf_pascal.CLASSES[int(row["class"]) - 1] == pair.category
+        for side, name, x, y in ((pair.source, "source_image", "XA", "YA"), (pair.target, "target_image", "XB", "YB")):
+            points = [[float(value) for value in row[axis].split(";")] for axis in (x, y)]
+            np.testing.assert_array_equal(side.points, np.array(points).T + 0.5)
+            assert (side.path, side.size) == (root.parent / row[name], sizes[row[name]])
+        assert pair.names == tuple(str(number + 1) for number in range(len(pair.source.points)))
+    report = check("pf-pascal", root)
+    assert (report.whole, report.total.pairs) == (True, 299)
+
+
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_the_published_lists_without_points_are_refused(published, split):
+    with pytest.raises(DatasetError, match=r"expected 7 columns in line 2 .*got 4: a list without points"):
+        pf_pascal.load(published[0], split)

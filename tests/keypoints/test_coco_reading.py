@@ -109,9 +109,7 @@ def test_points_of_a_category_that_does_not_name_them_are_numbered(read: Read) -
     annotations = read(document)
     assert annotations.categories["car"].keypoints == ("1", "2")
     assert [one.visibility.tolist() for one in annotations.images[1].instances] == [[1, 0], [0, 2]]
-    assert annotations.notes == (
-        "categories that do not name their key-points, which are numbered from 1: 'car' (2)",
-    )
+    assert annotations.notes == ("categories that do not name their key-points, which are numbered from 1: 'car' (2)",)
     # Of one more there is no telling which is which.
     document["annotations"][2]["keypoints"] += [7, 8, 2]
     with pytest.raises(DatasetError, match=r"names of the key-points, for the category 'car' \(4\) .* annotation 9"):

@@ -19,6 +19,8 @@ CLASSES = (
 
 _ADVICE = "See what else is wrong: semcorr data check pf-pascal FOLDER. Get it: semcorr data download pf-pascal."
 _COLUMNS = 7
+_WITHOUT_POINTS = 4
+"""Columns of the lists for training: source, target, class, and whether the pair is mirrored."""
 
 
 def load(data: Path, split: str = "test") -> Dataset:
@@ -30,7 +32,7 @@ def load(data: Path, split: str = "test") -> Dataset:
 
     Args:
         data: The benchmark's folder, or the one that it is in (called PF-dataset-PASCAL).
-        split: "test" or "val"; the published csv of training pairs holds no points.
+        split: "test" or "val"; the lists of training and validation pairs that are published with NCNet hold no points.
 
     Raises:
         DatasetError: The folder is something else, or a file is missing or broken.
@@ -56,7 +58,8 @@ def load(data: Path, split: str = "test") -> Dataset:
 def _pair(file: DataFile, number: int, row: list[str], unique: UniqueNames) -> Pair:
     line = f"line {number}"
     if len(row) != _COLUMNS:
-        raise file.error(f"{_COLUMNS} columns", str(len(row)), at=line)
+        why = ": a list without points, for training" if len(row) == _WITHOUT_POINTS else ""
+        raise file.error(f"{_COLUMNS} columns", f"{len(row)}{why}", at=line)
     classes = dict(enumerate(CLASSES, start=1))
     label = int(row[2]) if row[2].strip().isdecimal() and len(row[2]) < 10 else 0
     if label not in classes:

@@ -79,7 +79,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         notes=(*project.notes, *notes, *_predicted_notes(annotated)),
         format="deeplabcut",
         source=layout,
-        files=project.files,
+        files=(*project.files, *filter(is_file, map(predictions_beside, project.tables))),
     )
 
 

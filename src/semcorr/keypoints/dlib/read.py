@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
+from jaxtyping import Float
 
 from semcorr.imaging.geometry import Box, from_pixel_indices
 from semcorr.keypoints.base import VISIBLE, AnnotatedImage, Annotations, Category, Instance, instance_of
@@ -73,10 +74,10 @@ def label_of(box: ET.Element) -> str:
     return box.findtext("label", "").strip() or DEFAULT_CATEGORY
 
 
-def pixel_box(points: np.ndarray) -> Box:
-    """The smallest box of whole pixels around points, as (x0, y0, x1, y1)."""
-    x0, y0, x1, y1 = extent(points)
-    return float(math.floor(x0)), float(math.floor(y0)), float(math.ceil(x1)), float(math.ceil(y1))
+def pixel_box(points: Float[np.ndarray, "points 2"]) -> Box:
+    """The edges (x0, y0, x1, y1) of the pixels that points are in."""
+    x0, y0, x1, y1 = map(math.floor, extent(points))
+    return float(x0), float(y0), float(x1 + 1), float(y1 + 1)
 
 
 class _Reader:

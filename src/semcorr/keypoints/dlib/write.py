@@ -114,9 +114,9 @@ def _mark(box: ET.Element, score: float) -> None:
 
 def _new_box(image: ET.Element, category: str, box: Box) -> ET.Element:
     """A new box of whole pixels around (x0, y0, x1, y1)."""
-    x0, y0, x1, y1 = pixel_box(np.reshape(box, (2, 2)))
-    sides = {"top": y0, "left": x0, "width": max(x1 - x0, 1), "height": max(y1 - y0, 1)}
-    element = ET.SubElement(image, "box", {name: str(int(side)) for name, side in sides.items()})
+    left, top, right, bottom = math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3])
+    sides = {"top": top, "left": left, "width": max(right - left, 1), "height": max(bottom - top, 1)}
+    element = ET.SubElement(image, "box", {name: str(side) for name, side in sides.items()})
     if category != DEFAULT_CATEGORY:
         ET.SubElement(element, "label").text = category
     return element
