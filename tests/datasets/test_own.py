@@ -292,3 +292,59 @@ def test_two_categories_of_a_name_are_refused(folder, content):
     write(folder, content)
     with pytest.raises(DatasetError, match="got 'cat' for both 7 and 9"):
         own.load(folder)
+
+
+def test_a_project_of_deeplabcut_is_measured_by_the_extent_of_its_points(tmp_path, save_image):
+    frames = tmp_path / "labeled-data" / "day1"
+    for name in ("a", "b", "c", "d"):
+        save_image(frames / f"{name}.png", (40, 30))
+    rows = ["scorer,me,me,me,me", "bodyparts,snout,snout,tail,tail", "coords,x,y,x,y"]
+    rows += [f"labeled-data/day1/{row}" for row in ("a.png,1,2,3,4", "b.png,5,6,,", "c.png,39.4,8,9,10", "d.png,,,,")]
+    (frames / "CollectedData_me.csv").write_text("\n".join(rows), encoding="utf-8")
+    for data in (tmp_path, frames / "CollectedData_me.csv"):
+        dataset = registry.load("own", data)
+        assert [(pair.id, pair.names) for pair in dataset.pairs[:2]] == [
+            ("labeled-data/day1/a.png-labeled-data/day1/b.png:animal", ("snout",)),
+            ("labeled-data/day1/a.png-labeled-data/day1/c.png:animal", ("snout", "tail")),
+        ]
+        assert (len(dataset.pairs), dataset.threshold, dataset.pairs[1].source.size) == (6, "keypoints", (40, 30))
+        np.testing.assert_array_equal(dataset.pairs[1].target.points, [[39.9, 8.5], [9.5, 10.5]])
+    (frames / "CollectedData_me.csv").write_text("\n".join([*rows[:4], *rows[5:7]]), encoding="utf-8")
+    (frames / "c.png").unlink()
+    with pytest.raises(DatasetError, match=r"expected the image '.*c.png', which is not there"):
+        own.load(tmp_path)
+
+
+def test_a_data_set_of_dlibs_is_measured_by_its_boxes(tmp_path, save_image):
+    def image(name, *boxes):
+        sides = "<box top='1' left='2' width='{}' height='9'>{}<part name='1' x='5' y='6'/></box>"
+        return f"<image file='{name}'>{''.join(sides.format(*one) for one in boxes)}</image>"
+
+    for name in ("a.png", "b.png"):
+        save_image(tmp_path / name, (40, 30))
+    extra = "<part name='0' x='3' y='4'/>"
+    images = image("a.png", (10, extra), (20, ""), (5, extra)) + image("b.png", (7, extra))
+    (tmp_path / "faces.xml").write_text(f"<dataset><images>{images}</images></dataset>", encoding="utf-8")
+    (tmp_path / "pairs.csv").write_text("b.png,a.png\n", encoding="utf-8")
+    dataset = registry.load("own", tmp_path)
+    assert [pair.id for pair in dataset.pairs] == ["b.png-a.png:object"]
+    (pair,) = dataset.pairs
+    assert (dataset.threshold, pair.target.box, pair.names) == ("target-box", (2, 1, 22, 10), ("1",))  # the largest
+    assert check("own", tmp_path / "faces.xml").whole
+    (tmp_path / "other.csv").write_text("image,name,x,y\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"expected one file of key-points in .*got faces.xml, other.csv"):
+        own.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs", "points", "threshold"),
+    [
+        ("mouse-open-field", 116 * 115, 4 * 116 * 115, "keypoints"),
+        ("faces-68/training_with_face_landmarks.xml", 4 * 3, 68 * 4 * 3, "target-box"),
+        ("faces-68/testing_with_face_landmarks.xml", 5 * 4, 68 * 5 * 4, "target-box"),
+    ],
+)
+def test_the_real_sets(photographs, name, pairs, points, threshold):
+    report = check("own", photographs / name)
+    assert (report.whole, report.total.pairs, report.total.points) == (True, pairs, points)
+    assert registry.load("own", photographs / name, limit=1).threshold == threshold
