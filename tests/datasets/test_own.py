@@ -339,7 +339,7 @@ def test_a_data_set_of_dlibs_is_measured_by_its_boxes(tmp_path, save_image):
 @pytest.mark.parametrize(
     ("name", "pairs", "points", "threshold"),
     [
-        ("mouse-open-field", 116 * 115, 4 * 116 * 115, "keypoints"),
+        pytest.param("mouse-open-field", 116 * 115, 4 * 116 * 115, "keypoints", marks=pytest.mark.slow),
         ("faces-68/training_with_face_landmarks.xml", 4 * 3, 68 * 4 * 3, "target-box"),
         ("faces-68/testing_with_face_landmarks.xml", 5 * 4, 68 * 5 * 4, "target-box"),
     ],

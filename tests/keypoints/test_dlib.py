@@ -82,7 +82,7 @@ def test_boxes_without_parts_are_to_be_searched_and_ignored_ones_are_left_out(tm
     assert annotations.images[2].instances == ()
 
 
-def test_what_a_program_found_is_predicted_until_it_is_accepted(tmp_path: Path) -> None:
+def test_what_a_program_made_is_predicted_until_it_is_accepted(tmp_path: Path) -> None:
     marks = ["", "detection_score='0.25'", "detection_score='2.5'", "semcorr='predicted'", "semcorr='accepted'"]
     annotations = read(tmp_path, *(image(f"{number}.png", box(EARS, more=one)) for number, one in enumerate(marks)))
     objects = [one.instances[0] for one in annotations.images]
@@ -188,9 +188,9 @@ def test_a_file_gets_back_all_that_was_in_it(tmp_path: Path) -> None:
     again = read_annotations(tmp_path / "out.xml")
     assert [one.id for one in again.images[1].instances if one.predicted] == ["box-1"]
     assert [one.annotated for one in again.images[0].instances] == [True]
-    (found,) = again.images[2].instances
-    assert (found.predicted, found.score, found.box) == (True, 0.8, None)  # the box of its own points is none
-    np.testing.assert_array_equal(found.points, [[10.5, 20.5], [30.5, 40.5]])
+    (only,) = again.images[2].instances
+    assert (only.predicted, only.score, only.box) == (True, 0.8, None)  # the box of its own points is none
+    np.testing.assert_array_equal(only.points, [[10.5, 20.5], [30.5, 40.5]])
     # A second round replaces what was predicted.
     root = written(tmp_path / "again.xml", again, record_of("c.png", predicted(id="box-0", points=np.ones((2, 2)))))
     assert [[one.get("x") for one in element.iter("part")] for element in root.findall("images/image")][2] == ["1", "1"]

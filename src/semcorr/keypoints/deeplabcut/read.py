@@ -107,9 +107,9 @@ def _categories(columns: Sequence[Key], project: Project) -> dict[str, Category]
     categories: dict[str, Category] = {}
     for number, (name, own) in enumerate(parts.items(), start=1):
         names = sorted(own, key=lambda part: order.get(part, len(order)))
-        places = {part: place for place, part in enumerate(names, start=1)}
+        numbers = {part: at for at, part in enumerate(names, start=1)}
         skeleton = tuple(
-            (places[one], places[other]) for one, other in project.config.skeleton if {one, other} <= set(places)
+            (numbers[one], numbers[other]) for one, other in project.config.skeleton if {one, other} <= set(numbers)
         )
         categories[name] = Category(id=number, name=name, keypoints=tuple(names), skeleton=skeleton)
     return categories

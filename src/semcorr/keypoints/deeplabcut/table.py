@@ -112,7 +112,7 @@ def read_table(file: DataFile) -> Table:
         _check_name(file, number, name, width)
         if name in rows:
             raise file.error("every image once", f"{name!r} again", at=f"line {number}")
-        if any(cell for place, cell in enumerate(cells) if place >= width and place not in columns):
+        if any(cell for column, cell in enumerate(cells) if column >= width and column not in columns):
             raise file.error("as many cells as headings", "more", at=f"line {number}")
         rows[name] = Row(index=tuple(cells[:width]), cells=_cells(file, number, cells, columns))
     return Table(
@@ -215,8 +215,8 @@ def _cells(
 ) -> dict[Key, Cell]:
     """The points of a row: those that have both coordinates."""
     texts: dict[Key, dict[str, str]] = {}
-    for place, (individual, part, coord) in columns.items():
-        cell = cells[place] if place < len(cells) else ""
+    for column, (individual, part, coord) in columns.items():
+        cell = cells[column] if column < len(cells) else ""
         if cell.lower() not in _EMPTY:
             texts.setdefault((individual, part), {})[coord] = cell
     points: dict[Key, Cell] = {}

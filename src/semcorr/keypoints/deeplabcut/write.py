@@ -1,6 +1,6 @@
 """Writing predictions as DeepLabCut's tables, beside what a person annotated.
 
-DeepLabCut's tables of labels have no place for who made a point or how likely it is. Its own predictions are tables
+DeepLabCut's tables of labels do not say who made a point or how likely it is. Its own predictions are tables
 with a likelihood (machinelabels); so every prediction is written into such a table as well, and by it the reader of
 this package tells predictions and annotations apart.
 """
@@ -48,7 +48,7 @@ class _Entry:
     predicted: dict[Key, Cell] = field(default_factory=dict)
 
     def add(self, individual: str, one: PredictedObject, min_confidence: float) -> None:
-        """Put a prediction in the place of what was predicted for an individual before."""
+        """Replace what was predicted for an individual before by a prediction."""
         for cells in (self.cells, self.predicted):
             for key in [key for key in cells if key[0] == individual]:
                 del cells[key]
@@ -130,7 +130,7 @@ def _project_entries(
 def _completed(
     entry: _Entry, image: AnnotatedImage | None, record: TransferRecord, layout: Layout, min_confidence: float
 ) -> _Entry:
-    """An entry with the objects of a record; those for which no individual is left have no place in the table."""
+    """An entry with the objects of a record; those for which no individual is left are left out."""
     instances = image.instances if image is not None else ()
     taken = {str(one.id) for one in instances if not one.predicted}
     named = {str(one.id) for one in record.objects if one.id is not None}

@@ -23,7 +23,7 @@ DEFAULT_CATEGORY = "object"
 """The category of boxes without a label."""
 
 SCORE = "detection_score"
-"""dlib's own attribute for the score of a box that a detector found."""
+"""dlib's own attribute for the score of a detector's box."""
 
 _COMMENT, _TAG = re.compile(r"<!--.*?-->", re.DOTALL), re.compile(r"<([A-Za-z_][\w.-]*)")
 _BEGINNING = 10_000
