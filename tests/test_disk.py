@@ -102,6 +102,8 @@ def written(kind: str, path: Path) -> Callable[[], object]:
         ("coco", ".json", TransferError),
         ("cvat", ".xml", TransferError),
         ("label-studio", ".json", TransferError),
+        ("deeplabcut", ".csv", TransferError),
+        ("dlib", ".xml", TransferError),
     ],
 )
 def test_a_result_is_whole_or_as_it_was_before(kind: str, suffix: str, error: type[Exception], tmp_path: Path) -> None:

@@ -157,6 +157,40 @@ def cvat() -> Files:
     return (text.encode(),)
 
 
+def dlib() -> Files:
+    """Boxes with parts, labels and marks, boxes without, and one to be ignored."""
+    parts = "".join(f"<part name='{number:02}' x='{number + 2}' y='{number + 3}'/>" for number in range(3))
+    box = "<box top='1' left='2' width='9' height='6'"
+    text = f"""<?xml version='1.0' encoding='ISO-8859-1'?>
+<dataset><name>t</name><comment/><images>
+<image file='a.png' width='12' height='9'>{box}>{parts}</box>{box}/></image>
+<image file='folder/b.png'>{box} ignore='1'>{parts}</box>
+{box} semcorr='predicted' detection_score='0.5'><label>cat</label>{parts}</box></image>
+</images></dataset>"""
+    return (text.encode(),)
+
+
+def deeplabcut() -> Files:
+    """Tables of one animal and of several, with paths in one column and in three, and of predictions."""
+    return (
+        b"scorer,me,me,me,me\nbodyparts,nose,nose,ear,ear\ncoords,x,y,x,y\n"
+        b"labeled-data/day/a.png,1.5,2,,\nC:\\x\\labeled-data\\day\\b.png,3,4,5,6\n",
+        b"scorer,,,me,me,me,me\nindividuals,,,m1,m1,single,single\nbodyparts,,,nose,nose,ear,ear\n"
+        b"coords,,,x,y,x,y\nlabeled-data,day,a.png,1,2,NaN,\nlabeled-data,day,b.png,3,4,5,6\n",
+        b"scorer,DLC,DLC,DLC\nbodyparts,nose,nose,nose\ncoords,x,y,likelihood\na.png,1.5,2,0.5\nb.png,3,4,1\n",
+    )
+
+
+def deeplabcut_config() -> Files:
+    """The configurations of a project with one animal and of one with several."""
+    return (
+        b"Task: t\nscorer: me\nvideo_sets:\n  /v/day.avi:\n    crop: 0, 12, 0, 9\nbodyparts:\n- nose\n- ear\n"
+        b"skeleton:\n- - nose\n  - ear\n",
+        b"scorer: me\nmultianimalproject: true\nbodyparts: MULTI!\nmultianimalbodyparts: [nose]\n"
+        b"uniquebodyparts: [ear]\nindividuals: [m1]\nskeleton: []\n",
+    )
+
+
 def points_csv() -> Files:
     """Tables of points, with and without categories, and with every column."""
     return (

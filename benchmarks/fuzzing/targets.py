@@ -61,6 +61,31 @@ def _images_and_annotations() -> list[Target]:
             weight=2,
         ),
         Target(
+            name="dlib",
+            seeds=corpus.dlib,
+            mutate=mutate.xml_of,
+            file="file.xml",
+            read=partial(_both_ways, "dlib"),
+            prepare=_write_images,
+        ),
+        Target(
+            name="DeepLabCut: table",
+            seeds=corpus.deeplabcut,
+            mutate=mutate.table_of,
+            file="file.csv",
+            read=partial(_both_ways, "deeplabcut"),
+            prepare=partial(_write_images, folder="labeled-data/day"),
+        ),
+        Target(
+            name="DeepLabCut: configuration",
+            seeds=corpus.deeplabcut_config,
+            mutate=mutate.bytes_of,
+            file="config.yaml",
+            read=_annotations,
+            prepare=_project,
+            weight=0.5,
+        ),
+        Target(
             name="table of points",
             seeds=corpus.points_csv,
             mutate=mutate.table_of,
@@ -269,6 +294,11 @@ def _truth(root: Path) -> None:
 def _own(root: Path) -> None:
     _write_images(root)
     _texts({"file.json": corpus.coco()[0]}, root)
+
+
+def _project(root: Path) -> None:
+    _write_images(root, "labeled-data/day")
+    _texts({"labeled-data/day/CollectedData_me.csv": corpus.deeplabcut()[0]}, root)
 
 
 def _cub_folder(others: dict[str, bytes], root: Path) -> None:
