@@ -285,6 +285,6 @@ OWN = Benchmark(
     threshold="target-box",
     settings=("", *SETTINGS),
     compare_sizes=True,
-    origin="yours: images and their key-points, as COCO, a DeepLabCut project, dlib's XML, ...",
+    origin="yours: images and a file of key-points",
     terms="yours",
 )
