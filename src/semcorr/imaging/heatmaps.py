@@ -14,7 +14,7 @@ from torch import Tensor
 
 from semcorr.imaging.geometry import Crop, Size, scale_points
 
-Peak = Literal["cell", "parabola", "soft"]
+Peak = Literal["cell", "parabola", "soft", "gaussian"]
 """How a point is taken from a map, in the settings of every method; see :func:`find_peak`."""
 
 SOFT_WINDOW = 2
@@ -207,7 +207,7 @@ def find_peak(
 
     Args:
         maps: Maps whose peak is their largest pixel.
-        kind: ``"cell"``, ``"parabola"`` or ``"soft"``.
+        kind: ``"cell"``, ``"parabola"``, ``"soft"`` or ``"gaussian"``.
         grid: (columns, rows) of cells that the maps were enlarged from; by default their own pixels.
         window: As in :func:`refine_peak`.
         temperature: As in :func:`refine_peak`.
@@ -241,21 +241,23 @@ def refine_peak(
         cells: Maps as a network made them, not enlarged.
         at: (column, row) of a cell of each map that no neighbour exceeds.
         kind: ``"cell"``: the cell's centre. ``"parabola"``: :func:`parabola_peak`. ``"soft"``: :func:`soft_peak` of the
-            maps enlarged bilinearly, so that cells are fine enough for the sum.
-        window: Radius of ``"soft"`` in cells.
-        temperature: Of ``"soft"``, in the unit of the maps; by default a tenth of each map's range.
+            maps enlarged bilinearly, so that cells are fine enough for the sum. ``"gaussian"``: :func:`gaussian_peak`.
+        window: Radius of ``"soft"``, or standard deviation of ``"gaussian"``, in cells.
+        temperature: Of these two, in the unit of the maps; by default a tenth of each map's range.
     """
     if kind == "cell":
         return at.to(torch.float32) + 0.5
     if kind == "parabola":
         return parabola_peak(cells, at)
-    height, width = cells.shape[1:]
-    size = (width * _SOFT_STEPS, height * _SOFT_STEPS)
-    middle, radius = at * _SOFT_STEPS + _SOFT_STEPS // 2, window * _SOFT_STEPS + _SOFT_STEPS // 2
     if temperature is None:
         low, high = cells.flatten(1).aminmax(dim=1)
         scale = (_SOFT_TEMPERATURE * (high - low)).clamp(min=torch.finfo(cells.dtype).tiny)[:, None, None]
         cells, temperature = (cells - low[:, None, None]) / scale, 1.0
+    if kind == "gaussian":
+        return gaussian_peak(cells, at, window, temperature)
+    height, width = cells.shape[1:]
+    size = (width * _SOFT_STEPS, height * _SOFT_STEPS)
+    middle, radius = at * _SOFT_STEPS + _SOFT_STEPS // 2, window * _SOFT_STEPS + _SOFT_STEPS // 2
     step = max(1, _CHUNK_VALUES // (size[0] * size[1]))
     peaks = [
         soft_peak(upsample(chunk, size), radius, temperature, centres)
@@ -311,6 +313,30 @@ def soft_peak(
     across = (weights.sum(dim=1) * (columns + 0.5)).sum(dim=1)
     down = (weights.sum(dim=2) * (rows + 0.5)).sum(dim=1)
     return torch.stack((across, down), dim=-1).to(torch.float32).reshape(*maps.shape[:-2], 2)
+
+
+def gaussian_peak(
+    maps: Float[Tensor, "points height width"], at: Int[Tensor, "points 2"], sigma: float, temperature: float
+) -> Float[Tensor, "points 2"]:
+    """Return the mean position (x, y) under a softmax over all pixels, weighted by a Gaussian around a pixel.
+
+    "Kernel soft-argmax" (Lee et al., 2019, "SFNet").
+
+    Args:
+        maps: Any maps.
+        at: (column, row) of the pixel of each map that the Gaussian is centred on.
+        sigma: Its standard deviation in pixels.
+        temperature: In the unit of the maps: the lower it is, the more the largest values count.
+    """
+    height, width = maps.shape[-2:]
+    columns = torch.arange(width, device=maps.device)
+    rows = torch.arange(height, device=maps.device)
+    squared = (columns - at[:, :1])[:, None] ** 2 + (rows - at[:, 1:])[..., None] ** 2
+    logits = maps / temperature - squared / (2 * sigma**2)
+    weights = logits.flatten(1).softmax(1).reshape(maps.shape)
+    across = (weights.sum(dim=1) * (columns + 0.5)).sum(dim=1)
+    down = (weights.sum(dim=2) * (rows + 0.5)).sum(dim=1)
+    return torch.stack((across, down), dim=-1).to(torch.float32)
 
 
 def _largest(maps: Float[Tensor, "points height width"]) -> Int[Tensor, "points 2"]:

@@ -181,6 +181,16 @@ class Matcher(ABC):
                 progress("locate", end, count)
         return np.concatenate(points), np.concatenate(confidence)
 
+    def locate_each(
+        self, queries: Sequence[Query], image: ImageSource, *, progress: Progress | None = None
+    ) -> list[Matches]:
+        """Locate several queries in one image, as one call of :meth:`locate` after the other would.
+
+        Args and errors are those of :meth:`locate`; a method may read the image once for all of them.
+        """
+        target = load_image(image)
+        return [self.locate(query, target, progress=progress) for query in queries]
+
     def layer_heatmaps(
         self,
         query: Query,

@@ -39,9 +39,10 @@ def locate_supports(matcher: Matcher, supports: Sequence[DescribedSupport], targ
 
     Where the method allows it (:func:`can_join`), all points go through one call, so that the target is read once.
     """
-    if len(supports) == 1 or not can_join([support.query for support in supports], matcher):
-        return [matcher.locate(support.query, target) for support in supports]
-    matches = matcher.locate(join([support.query for support in supports]), target)
+    queries = [support.query for support in supports]
+    if len(supports) == 1 or not can_join(queries, matcher):
+        return matcher.locate_each(queries, target)
+    matches = matcher.locate(join(queries), target)
     ends = np.cumsum([len(support.query.points) for support in supports]).tolist()
     return [matches.take(range(end - len(one.query.points), end)) for end, one in zip(ends, supports, strict=True)]
 

@@ -127,7 +127,9 @@ def test_what_an_earlier_version_wrote_is_read(sd1: DiffusionModel, source: Imag
     assert query.settings["peak"] == "cell"
     assert np.array_equal(matcher.locate(before, target).points, matcher.locate(query, target).points)
     assert override(SETTINGS, peak="pixel") == SETTINGS
-    with pytest.raises(SettingsError, match=r"'peak': expected 'cell', 'parabola' or 'soft', got 'parable'. Did you"):
+    with pytest.raises(
+        SettingsError, match=r"'peak': expected 'cell', 'parabola', 'soft' or 'gaussian', got 'parable'. Did you"
+    ):
         override(SETTINGS, peak="parable")
 
 

@@ -18,7 +18,6 @@ from semcorr.matchers.features.matcher import FeatureMatcher, Located, refined_t
 from semcorr.matchers.features.mutual_neighbours import Buddies, best_buddies
 from semcorr.matchers.features.settings import BuddySettings
 from semcorr.matchers.results import Query
-from semcorr.progress import Progress
 
 _POINTS = 512
 """Points whose distances to all pairs exist at once."""
@@ -33,20 +32,20 @@ class BuddyMatcher(FeatureMatcher):
     A point is not described by its own feature but by its position in the feature map: the query keeps the whole map.
     """
 
-    def _shared(self, features: Float[Tensor, "dim height width"]) -> Tensors:
+    def _shared(self, features: Float[Tensor, "dim height width"], *_: object) -> Tensors:
         return {"features": features.cpu().numpy()}
 
-    def _located(self, query: Query, target: Image, settings: BuddySettings, progress: Progress | None) -> Located:
+    def _located(
+        self, query: Query, target: Image, settings: BuddySettings, features: Float[Tensor, "dim _h _w"]
+    ) -> Located:
         """Find best buddies of a query's image and another, and carry the query's points with them.
 
         The confidence is the mean cosine of the pairs, each weighted as for the point.
 
         Raises:
             QueryError: The query belongs to another model or method, or the images have no pair in common.
-            OutOfMemoryError: Not even one pass of the network fits into memory.
         """
-        theirs = query.shared.get("features")
-        ours = self.features(target, settings, progress)
+        theirs, ours = query.shared.get("features"), features
         if theirs is None or theirs.ndim != 3 or len(theirs) != len(ours):
             raise QueryError("The query lacks its image's features. Describe the points again.")
         source = torch.from_numpy(np.array(theirs)).to(ours)

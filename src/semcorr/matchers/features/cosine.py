@@ -60,12 +60,19 @@ class Similarity:
 
     def split(self, points: int) -> Iterator["Similarity"]:
         """The same for so many points at a time."""
+        if len(self._vectors) <= points:
+            yield self
+            return
         for part in self._vectors.split(points):
             yield Similarity(self._features, part)
 
+    @cached_property
+    def _of_cells(self) -> Float[Tensor, "points height width"]:
+        return self.cells / self._features.norm(dim=0).clamp(min=_TINY)
+
     def of_cells(self) -> Float[Tensor, "points height width"]:
         """The cosine with every cell."""
-        return self.cells / self._features.norm(dim=0).clamp(min=_TINY)
+        return self._of_cells
 
     def enlarged(self, size: Size) -> Float[Tensor, "points rows columns"]:
         """The cosine at every pixel of an image of ``size`` (width, height)."""

@@ -25,7 +25,14 @@ from semcorr.models.names import BUNDLED_PHOTO_MODEL
 from semcorr.progress import Progress
 from semcorr.settings import override
 
-_LITE0 = {"layers": ("10@320", "10@512", "14@320", "14@512", "14@768")}
+_LITE0 = {
+    "layers": ("10@320", "10@512", "14@320", "14@512"),
+    "peak": "gaussian",
+    "window": 5,
+    "temperature": 0.04,
+    "prior": "affine",
+    "prior_weight": 0.7,
+}
 _FAMILIES = {"lite0": _LITE0}
 
 

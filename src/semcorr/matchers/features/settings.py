@@ -1,7 +1,7 @@
 """Settings that methods share that look for the nearest neighbour among features."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -22,16 +22,26 @@ class FeatureSettings(Settings):
     Attributes:
         peak: ``"cell"``: as published, the target's own pixel whose interpolated features are most similar (DIFT), or
             the middles of cells (best buddies). ``"parabola"``: the most similar cell, and along each axis the top of
-            the parabola through it and its neighbours. ``"soft"``: the mean position under a softmax around it. See
+            the parabola through it and its neighbours. ``"soft"``: the mean position under a softmax around it.
+            ``"gaussian"``: the same under a softmax weighted by a Gaussian. See
             :func:`semcorr.imaging.heatmaps.refine_peak`. The confidence is the cosine there: of the pixel, or of the
             cell.
-        window: Cells from the most similar one that ``"soft"`` takes in, each way.
+        window: Cells from the most similar one that ``"soft"`` takes in, each way; the Gaussian's standard deviation.
         temperature: Of that softmax, in units of the cosine.
+        prior: ``"affine"`` raises similarities near where mutual nearest neighbours of the two images say that a point
+            is (:mod:`semcorr.matchers.features.geometric_prior`): for images of objects seen alike. The peak is then
+            sought among cells.
+        prior_weight: What it adds to a cosine where all neighbours agree.
+        prior_width: How far from the expected position it reaches: a Gaussian's standard deviation, as a fraction of
+            the target's longer side.
     """
 
     peak: Annotated[Peak, BeforeValidator(_as_before)] = "cell"
     window: Annotated[int, Field(ge=1)] = SOFT_WINDOW
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+    prior: Literal["none", "affine"] = "none"
+    prior_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
+    prior_width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.15
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

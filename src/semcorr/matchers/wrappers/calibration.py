@@ -149,6 +149,8 @@ def key_of(method: str, identity: Mapping[str, Any]) -> str:
     refined = settings.pop("peak", None)
     if "window" in settings:  # methods on features, whose calibrations of version 0.1 call a cell a pixel
         settings["peak"] = "pixel" if refined == "cell" else refined
+    if settings.get("prior") == "none":  # there was none when calibrations of version 0.1 were made
+        settings = {name: value for name, value in settings.items() if not name.startswith("prior")}
     parts = [method, identity.get("model_fingerprint"), settings, bool(identity.get("align_pose", False))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -200,7 +202,17 @@ class CalibratedMatcher(MatcherWrapper):
     ) -> Matches:
         """Locate as the method does, with a confidence that is a probability where the calibration holds."""
         target = load_image(image)
-        matches = self.matcher.locate(query, target, trace=trace, progress=progress)
+        return self._apply(query, target, self.matcher.locate(query, target, trace=trace, progress=progress))
+
+    def locate_each(
+        self, queries: Sequence[Query], image: ImageSource, *, progress: Progress | None = None
+    ) -> list[Matches]:
+        """Locate as the method does, with a confidence that is a probability where the calibration holds."""
+        target = load_image(image)
+        results = self.matcher.locate_each(queries, target, progress=progress)
+        return [self._apply(query, target, matches) for query, matches in zip(queries, results, strict=True)]
+
+    def _apply(self, query: Query, target: Image, matches: Matches) -> Matches:
         if not self.holds(query, target):
             return matches
         return dataclasses.replace(

@@ -56,9 +56,16 @@ class Float32Fallback(MatcherWrapper):
         matches, warning = self._either(
             lambda matcher: matcher.locate(query, image, trace=trace, progress=progress), progress
         )
-        if warning is None:
-            return matches
-        return dataclasses.replace(matches, warnings=(*matches.warnings, f"located {warning}"))
+        return _with_warning(matches, warning)
+
+    def locate_each(
+        self, queries: Sequence[Query], image: ImageSource, *, progress: Progress | None = None
+    ) -> list[Matches]:
+        """Locate as the method does, all queries in float32 where one needs it."""
+        all_matches, warning = self._either(
+            lambda matcher: matcher.locate_each(queries, image, progress=progress), progress
+        )
+        return [_with_warning(matches, warning) for matches in all_matches]
 
     def run(self, work: Callable[[Matcher], R], progress: Progress | None = None) -> R:
         """Do one unit of work with the method, and again in float32 if numbers overflow.
@@ -87,3 +94,9 @@ class Float32Fallback(MatcherWrapper):
         """Return the same around the method with other settings."""
         load = self._load
         return Float32Fallback(self.matcher.with_settings(settings), lambda: load().with_settings(settings))
+
+
+def _with_warning(matches: Matches, warning: str | None) -> Matches:
+    if warning is None:
+        return matches
+    return dataclasses.replace(matches, warnings=(*matches.warnings, f"located {warning}"))

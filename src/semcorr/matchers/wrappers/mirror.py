@@ -42,10 +42,18 @@ class MirrorMatcher(MatcherWrapper):
         """Find a query's points in an image or its mirror image, whichever has the higher mean confidence."""
         target = load_image(image)
         straight = self.matcher.locate(query, target, trace=trace, progress=progress)
-        mirrored = self.matcher.locate(query, mirror(target), trace=trace, progress=progress)
-        if mirrored.confidence.mean() <= straight.confidence.mean():
-            return straight
-        return _back(mirrored, target, other_sides(query.names, len(query.points)))
+        return _better(
+            query, target, straight, self.matcher.locate(query, mirror(target), trace=trace, progress=progress)
+        )
+
+    def locate_each(
+        self, queries: Sequence[Query], image: ImageSource, *, progress: Progress | None = None
+    ) -> list[Matches]:
+        """Find several queries' points, each in the image or in its mirror image."""
+        target = load_image(image)
+        straight = self.matcher.locate_each(queries, target, progress=progress)
+        mirrored = self.matcher.locate_each(queries, mirror(target), progress=progress)
+        return [_better(query, target, *both) for query, *both in zip(queries, straight, mirrored, strict=True)]
 
     def locate_points(
         self, query: Query, image: ImageSource, *, progress: Progress | None = None
@@ -72,6 +80,12 @@ def other_sides(names: Sequence[str] | None, count: int) -> list[int]:
         swapped = _SIDE.sub(lambda match: _SIDES[match[1].lower()], name.casefold())
         counterparts[index] = indices.get(swapped, index)
     return counterparts
+
+
+def _better(query: Query, target: Image, straight: Matches, mirrored: Matches) -> Matches:
+    if mirrored.confidence.mean() <= straight.confidence.mean():
+        return straight
+    return _back(mirrored, target, other_sides(query.names, len(query.points)))
 
 
 def _back(matches: Matches, target: Image, order: list[int]) -> Matches:
