@@ -1,5 +1,6 @@
-"""A tiny checkpoint and a tiny vision transformer, as their libraries save them, and what is changed of them."""
+"""A tiny checkpoint, vision transformer and ResNet, as their libraries save them, and what is changed of them."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.numpy import save
-from transformers import Dinov2Config, Dinov2Model
+from transformers import Dinov2Config, Dinov2Model, ResNetConfig, ResNetModel
 
 from semcorr.models.diffusion import DiffusionModel
 
@@ -49,6 +50,13 @@ def save_vision(folder: Path) -> None:
     Dinov2Model(config).save_pretrained(folder)
 
 
+def save_convolutional(folder: Path) -> None:
+    """Write a ResNet of two stages with random weights."""
+    torch.manual_seed(0)
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[8, 8], depths=[1, 1])
+    ResNetModel(config).save_pretrained(folder)
+
+
 @cache
 def model() -> DiffusionModel:
     """The network of :func:`save_diffusion`."""
@@ -64,10 +72,10 @@ def index() -> bytes:
         return (Path(folder) / "unet" / INDEX).read_bytes()
 
 
-def saved_file(name: str, folder_of: str) -> bytes:
-    """One file of either folder, by its name in it."""
+def saved_file(name: str, save: Callable[[Path], None]) -> bytes:
+    """One file of what a function writes into a folder, by its name in it."""
     with TemporaryDirectory() as folder:
-        (save_vision if folder_of == "vision" else save_diffusion)(Path(folder))
+        save(Path(folder))
         return (Path(folder) / name).read_bytes()
 
 

@@ -1,16 +1,20 @@
 """Readers of networks: configurations, weights, indices of shards."""
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from benchmarks.fuzzing import mutate, networks
 from benchmarks.fuzzing.target import Target
+from semcorr.models.cnn import ConvolutionalModel
 from semcorr.models.diffusion.load import load_checkpoint
-from semcorr.models.dino.load_folder import load_folder as load_vision
+from semcorr.models.dino import VisionModel
 
 
 def checkpoints() -> list[Target]:
     """All of them."""
-    unet, vision = partial(networks.saved_file, folder_of="diffusion"), partial(networks.saved_file, folder_of="vision")
+    unet = partial(networks.saved_file, save=networks.save_diffusion)
     return [
         Target(
             name="checkpoint: config",
@@ -66,22 +70,29 @@ def checkpoints() -> list[Target]:
             weight=0.05,
             whole=False,
         ),
-        Target(
-            name="vision: config",
-            seeds=lambda: (vision("config.json"),),
-            mutate=mutate.json_of,
-            file="config.json",
-            read=lambda path: load_vision(path.parent, "fuzzed"),
-            prepare=networks.save_vision,
-            weight=0.02,
-        ),
-        Target(
-            name="vision: weights",
-            seeds=lambda: (vision("model.safetensors"),),
-            mutate=mutate.safetensors_of,
-            file="model.safetensors",
-            read=lambda path: load_vision(path.parent, "fuzzed"),
-            prepare=networks.save_vision,
-            weight=0.02,
-        ),
+        *_folder_of("vision", networks.save_vision, VisionModel),
+        *_folder_of("convolutional", networks.save_convolutional, ConvolutionalModel),
     ]
+
+
+def _folder_of(name: str, save: Callable[[Path], None], model: Any) -> list[Target]:
+    """Targets for a network that is one configuration and one file of weights."""
+    return [
+        Target(
+            name=f"{name}: {part}",
+            seeds=partial(_saved, file, save),
+            mutate=change,
+            file=file,
+            read=lambda path: model.from_pretrained(path.parent, device="cpu"),
+            prepare=save,
+            weight=0.02,
+        )
+        for part, file, change in (
+            ("config", "config.json", mutate.json_of),
+            ("weights", "model.safetensors", mutate.safetensors_of),
+        )
+    ]
+
+
+def _saved(file: str, save: Callable[[Path], None]) -> tuple[bytes]:
+    return (networks.saved_file(file, save),)

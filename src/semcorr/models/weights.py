@@ -2,14 +2,13 @@
 
 import json
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffusers.utils import logging as diffusers_logging
 from safetensors import safe_open
-from transformers.utils import logging as transformers_logging
 
 from semcorr.errors import ModelError, SemcorrError
 
@@ -189,7 +188,11 @@ def as_model_error(what: str, where: str) -> Iterator[None]:
         where: Name of the model.
     """
     try:
-        with _quiet(diffusers_logging), _quiet(transformers_logging):
+        with ExitStack() as quiet:
+            # A library that is not imported yet, and takes seconds to import, says nothing.
+            for logging in (sys.modules.get(f"{library}.utils.logging") for library in ("diffusers", "transformers")):
+                if logging is not None:
+                    quiet.enter_context(_quiet(logging))
             yield
     except (SemcorrError, MemoryError):
         raise

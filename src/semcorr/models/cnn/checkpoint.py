@@ -1,8 +1,9 @@
 """What a loaded convolutional network is, whatever it was loaded from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,10 +23,18 @@ class Backbone(nn.Module, ABC):
     remainder: int
 
     @abstractmethod
+    def each_output(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Iterator[Float[Tensor, "batch _channels _rows _columns"]]:
+        """Run the blocks one after the other on normalised images, and yield what each puts out."""
+
     def outputs(
         self, images: Float[Tensor, "batch 3 height width"], blocks: Sequence[int]
     ) -> list[Float[Tensor, "batch _channels _rows _columns"]]:
         """Return what some blocks put out for normalised images, in the order asked for; later blocks are not run."""
+        run = enumerate(islice(self.each_output(images), max(blocks) + 1))
+        kept = {number: output for number, output in run if number in blocks}
+        return [kept[number] for number in blocks]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ blocks    channels  side
 ========  ========  =======
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -107,22 +107,18 @@ class EfficientNetLite0(Backbone):
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
         """Return a score for each of ImageNet's 1,000 classes, of normalised images."""
+        *_, last = self.each_output(images)
+        scores: Tensor = self.classifier(self.head(last).mean(dim=(2, 3)))
+        return scores
+
+    def each_output(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Iterator[Float[Tensor, "batch _channels _rows _columns"]]:
+        """Run the blocks one after the other and yield what each puts out."""
         x = self.stem(images)
         for block in self.blocks:
             x = block(x)
-        scores: Tensor = self.classifier(self.head(x).mean(dim=(2, 3)))
-        return scores
-
-    def outputs(
-        self, images: Float[Tensor, "batch 3 height width"], blocks: Sequence[int]
-    ) -> list[Float[Tensor, "batch _channels _rows _columns"]]:
-        """Return what some blocks put out; later ones are not run."""
-        x, kept = self.stem(images), {}
-        for number, block in enumerate(self.blocks[: max(blocks) + 1]):
-            x = block(x)
-            if number in blocks:
-                kept[number] = x
-        return [kept[number] for number in blocks]
+            yield x
 
     def fold_norms(self) -> "EfficientNetLite0":
         """Make every batch normalisation part of its convolution, which halves the time of a pass; return itself."""

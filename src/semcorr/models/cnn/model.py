@@ -15,10 +15,8 @@ from semcorr.models import finite
 from semcorr.models.cnn.checkpoint import ConvolutionalCheckpoint
 from semcorr.models.cnn.published_lite0 import load_lite0
 from semcorr.models.device import Device, DType, find_device, find_dtype
-from semcorr.models.names import BUNDLED_PHOTO_MODEL
+from semcorr.models.names import BUNDLED_PHOTO_MODEL, split_variant, with_variant
 from semcorr.progress import Progress
-
-EXPECTED = f"Expected {BUNDLED_PHOTO_MODEL!r}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +45,8 @@ class ConvolutionalModel:
         model_id: The hub id, folder or bundled name that it was loaded from.
         revision: The hub commit, or None.
         fingerprint: A hash of the weights that identifies the model.
-        family: "lite0".
-        depth: Number of blocks.
+        family: "lite0", or "vgg" or "resnet" with the number of layers, such as "vgg19" and "resnet50".
+        depth: Number of blocks; :mod:`semcorr.models.cnn.lite0`, ``vgg`` and ``resnet`` have them in tables.
         network: The network, whole and never changed.
     """
 
@@ -72,15 +70,17 @@ class ConvolutionalModel:
         variant: str | None = None,
         dtype: DType = "float32",
         device: Device = "auto",
-        local_files_only: bool = False,  # noqa: ARG003  # nothing is downloaded
-        progress: Progress | None = None,  # noqa: ARG003
+        local_files_only: bool = False,
+        progress: Progress | None = None,
     ) -> "ConvolutionalModel":
         """Load a network, frozen.
 
         Args:
-            model: "lite0" (EfficientNet-Lite0), which is installed with the package.
+            model: "lite0" (EfficientNet-Lite0), which is installed with the package; or a VGG or ResNet: a folder as
+                timm or (ResNet) transformers saves it, or a hub id such as "timm/vgg19.tv_in1k"; a folder takes
+                precedence over a hub id of the same name. Only safetensors are read, never pickles.
             revision: Branch, tag or commit of a hub id.
-            variant: Variant of the files, such as "fp16".
+            variant: Variant of the files, such as "fp16"; the same as ``model`` followed by a colon and the variant.
             dtype: Precision of the weights and of the forward pass; results are float32.
             device: "auto" takes cuda, then mps, then cpu.
             local_files_only: Use only files on this machine.
@@ -89,11 +89,24 @@ class ConvolutionalModel:
         Raises:
             ModelError: The network is unknown, cannot be had, is damaged, or is of another kind.
         """
-        if str(model) != BUNDLED_PHOTO_MODEL:
-            raise ModelError(f"Unknown convolutional network {str(model)!r}. {EXPECTED}")
-        if revision is not None or variant is not None:
-            raise ModelError(f"{model!r} is bundled: it has no revisions and variants, got {revision or variant!r}.")
-        return cls(load_lite0(find_dtype(dtype)), find_device(device))
+        name, named = split_variant(str(with_variant(model, variant)))
+        precision = find_dtype(dtype)
+        if isinstance(model, str) and name == BUNDLED_PHOTO_MODEL:
+            if revision is not None or named is not None:
+                raise ModelError(f"{name!r} is bundled: it has no revisions and variants, got {revision or named!r}.")
+            return cls(load_lite0(precision), find_device(device))
+        from semcorr.models.cnn.load_folder import CONVOLUTIONAL, load_folder
+        from semcorr.models.network_folder import find_network
+
+        found = find_network(
+            model,
+            CONVOLUTIONAL,
+            revision=revision,
+            variant=variant,
+            local_files_only=local_files_only,
+            progress=progress,
+        )
+        return cls(load_folder(found, precision), find_device(device))
 
     @torch.inference_mode()
     def block_outputs(

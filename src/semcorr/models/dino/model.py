@@ -8,16 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from semcorr.errors import LayerError, ModelError, SettingsError, suggest
+from semcorr.errors import LayerError, SettingsError, suggest
 from semcorr.imaging.geometry import patch_grid, resize
-from semcorr.models import finite, hub
+from semcorr.models import finite
 from semcorr.models.device import Device, DType, find_device, find_dtype
 from semcorr.models.dino.layers import Facet, blocks_of, ending_at
-from semcorr.models.dino.load_folder import EXPECTED, VisionCheckpoint, VisionFiles, load_folder
-from semcorr.models.names import is_hub_id, is_path_like, split_variant, with_variant
-from semcorr.models.weights import PICKLED, pickle_message
+from semcorr.models.dino.load_folder import TRANSFORMER, VisionCheckpoint, load_folder
+from semcorr.models.network_folder import find_network
 from semcorr.progress import Progress
-from semcorr.storage.files import exists
 
 
 class VisionModel:
@@ -81,21 +79,16 @@ class VisionModel:
         Raises:
             ModelError: The checkpoint is unknown, cannot be had, is damaged, or is of another kind.
         """
-        full, precision = str(with_variant(model, variant)), find_dtype(dtype)
-        name, variant = split_variant(full)
-        path = Path(name).expanduser()
-        if exists(path):
-            _check_folder(path, name, revision)
-            checkpoint = load_folder(path, full, dtype=precision, variant=variant)
-        elif isinstance(model, Path) or is_path_like(name):
-            raise ModelError(f"There is no model at {name!r}: no such folder.\n{EXPECTED}")
-        elif not is_hub_id(name):
-            raise ModelError(f"Unknown vision model {name!r}.\n{EXPECTED}")
-        else:
-            required = VisionFiles(variant)
-            folder = hub.fetch(name, required, revision=revision, local_files_only=local_files_only, progress=progress)
-            checkpoint = load_folder(folder, full, revision=folder.name, dtype=precision, variant=variant)
-        return cls(checkpoint, find_device(device))
+        precision = find_dtype(dtype)
+        found = find_network(
+            model,
+            TRANSFORMER,
+            revision=revision,
+            variant=variant,
+            local_files_only=local_files_only,
+            progress=progress,
+        )
+        return cls(load_folder(found, precision), find_device(device))
 
     @torch.no_grad()
     def features(
@@ -169,16 +162,3 @@ class VisionModel:
         resized = resize(image.to(torch.float32), (columns * self.patch, rows * self.patch))
         normal = (resized - self._mean.to(resized.device)) / self._std.to(resized.device)
         return normal[None].to(self.device, self.dtype), (columns, rows)
-
-
-def _check_folder(path: Path, name: str, revision: str | None) -> None:
-    if revision is not None:
-        raise ModelError(f"{name} is on this machine and has no revision {revision!r}: only hub ids take a revision.")
-    if path.is_dir():
-        return
-    if path.suffix.lower() in PICKLED:
-        raise ModelError(pickle_message(name, "Use a folder with the model's config.json and model.safetensors."))
-    raise ModelError(
-        f"{name} is a file: weights alone do not say how the network is built. Pass the folder that holds "
-        "config.json and model.safetensors."
-    )
