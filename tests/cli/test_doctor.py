@@ -1,6 +1,8 @@
 import importlib.util
 import json
+from functools import partial
 
+import huggingface_hub
 import torch
 
 
@@ -12,6 +14,8 @@ def test_says_what_there_is(semcorr):
     assert findings["device", "cpu"]["usable"] is True
     assert findings["precision", "float32 on cpu"]["usable"] is True
     assert ("model", "toy") in findings
+    assert findings["model", "lite0"]["usable"] is True
+    assert findings["method", "hypercolumn"]["usable"]
     assert {name for topic, name in findings if topic == "extra"} == {"app", "ray", "eval"}
 
 
@@ -25,3 +29,20 @@ def test_the_table_names_the_extras_to_install(semcorr):
         assert extra in ran.out
         missing = importlib.util.find_spec(package) is None
         assert (f"pip install 'semcorr[{extra}]'" in ran.out) == missing
+
+
+def test_networks_in_the_hub_cache_are_named(semcorr, tmp_path, monkeypatch):
+    for name, config in {
+        "timm--vgg19.tv_in1k": {"architecture": "vgg19"},
+        "timm--vit_tiny": {"architecture": "vit_tiny_patch16_224"},
+        "facebook--dinov2-base": {"model_type": "dinov2"},
+        "someone--bert": {"model_type": "bert"},
+    }.items():
+        files = tmp_path / f"models--{name}" / "snapshots" / "0123"
+        files.mkdir(parents=True)
+        (files / "config.json").write_text(json.dumps(config))
+        (files / "model.safetensors").write_bytes(bytes(2_000_000))
+    monkeypatch.setattr(huggingface_hub, "scan_cache_dir", partial(huggingface_hub.scan_cache_dir, tmp_path))
+    findings = json.loads(semcorr("doctor", "--json").out)["findings"]
+    cached = {entry["name"]: entry["detail"] for entry in findings if entry["detail"].startswith("in the hub cache")}
+    assert cached == dict.fromkeys(("facebook/dinov2-base", "timm/vgg19.tv_in1k"), "in the hub cache, 2 MB")

@@ -1,9 +1,10 @@
 """What this machine and installation offer: devices, precisions, models, extras."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +14,12 @@ import torch
 
 from semcorr.errors import ModelError
 from semcorr.matchers.registry import methods
+from semcorr.models.cnn.load_folder import CONVOLUTIONAL
+from semcorr.models.cnn.published_lite0 import weights_file
 from semcorr.models.diffusion.load import BUNDLED, bundled_folder
+from semcorr.models.dino.load_folder import TRANSFORMER
+from semcorr.models.names import BUNDLED_PHOTO_MODEL
+from semcorr.models.weights import read_json
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "app": ("gradio",),
@@ -108,19 +114,39 @@ def _models() -> Iterator[Finding]:
         except ModelError:
             usable, detail = False, "not part of this installation"
         yield Finding(topic="model", name=name, usable=usable, detail=detail)
+    yield _lite0()
     try:
         cache = huggingface_hub.scan_cache_dir()
     except huggingface_hub.CacheNotFound:
         yield Finding(topic="model", name="hub cache", usable=False, detail="empty; models are downloaded when named")
         return
     for repo in sorted(cache.repos, key=lambda repo: repo.repo_id):
-        names = {file.file_path.parent.name for revision in repo.revisions for file in revision.files}
-        if repo.repo_type == "model" and {"unet", "vae"} <= names:
+        files = [file.file_path for revision in repo.revisions for file in revision.files]
+        if repo.repo_type == "model" and ({"unet", "vae"} <= {file.parent.name for file in files} or _compares(files)):
             detail = f"in the hub cache, {repo.size_on_disk / 1e6:.0f} MB"
             yield Finding(topic="model", name=repo.repo_id, usable=True, detail=detail)
     offline = "; offline mode is on" if huggingface_hub.constants.HF_HUB_OFFLINE else ""
     where = Path(huggingface_hub.constants.HF_HUB_CACHE)
     yield Finding(topic="model", name="hub cache", usable=True, detail=f"at {where}{offline}")
+
+
+def _lite0() -> Finding:
+    try:
+        detail = f"bundled, {weights_file().stat().st_size / 1e6:.1f} MB; an ImageNet network for photographs"
+    except ModelError as error:
+        return Finding(topic="model", name=BUNDLED_PHOTO_MODEL, usable=False, detail=str(error))
+    return Finding(topic="model", name=BUNDLED_PHOTO_MODEL, usable=True, detail=detail)
+
+
+def _compares(files: Sequence[Path]) -> bool:
+    """Whether the files of a repository are a network that the methods on features read."""
+    configs = [file for file in files if file.name == "config.json"]
+    for kind in (CONVOLUTIONAL, TRANSFORMER):
+        for file in configs:
+            with contextlib.suppress(ModelError, OSError, ValueError, TypeError):
+                kind.check(read_json(file), file.name)
+                return any(file.suffix == ".safetensors" for file in files)
+    return False
 
 
 def _methods() -> Iterator[Finding]:

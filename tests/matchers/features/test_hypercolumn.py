@@ -89,7 +89,7 @@ def test_no_library_of_diffusion_networks_is_imported_for_it() -> None:
     import sys
 
     code = (
-        "import sys, semcorr.matchers.features.hypercolumn; "
+        "import sys, semcorr.matchers.features.hypercolumn, semcorr.models.cnn.load_folder; "
         "print({'diffusers', 'transformers', 'matplotlib'} & set(sys.modules))"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

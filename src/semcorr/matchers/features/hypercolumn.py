@@ -25,7 +25,7 @@ from semcorr.models.names import BUNDLED_PHOTO_MODEL
 from semcorr.progress import Progress
 from semcorr.settings import override
 
-_LITE0 = {
+_LITE0: dict[str, object] = {
     "layers": ("10@320", "10@512", "14@320", "14@512"),
     "peak": "gaussian",
     "window": 5,
@@ -33,7 +33,26 @@ _LITE0 = {
     "prior": "affine",
     "prior_weight": 0.7,
 }
-_FAMILIES = {"lite0": _LITE0}
+
+
+def _as_published(resolution: int, grid: int, *blocks: int) -> dict[str, object]:
+    return {"layers": tuple(f"{block}@{resolution}" for block in blocks), "grid": grid, "centred": False}
+
+
+# Settings by family; the grid of published ones is that of the finest block. VGG: relu3_1, relu4_1 and relu5_1.
+_FAMILIES: dict[str, dict[str, object]] = {
+    "lite0": _LITE0,
+    "vgg11": _as_published(224, 56, 2, 4, 6),
+    "vgg13": _as_published(224, 56, 4, 6, 8),
+    "vgg16": _as_published(224, 56, 4, 7, 10),
+    "vgg19": _as_published(224, 56, 4, 8, 12),
+    "resnet50": _as_published(300, 75, 2, 7, 11, 12, 13),
+    "resnet101": _as_published(300, 75, 2, 17, 21, 22, 25, 26, 28),
+    # For these none were published: the last blocks of the second and third stage.
+    "resnet18": _as_published(300, 75, 4, 6),
+    "resnet34": _as_published(300, 75, 7, 13),
+    "resnet152": _as_published(300, 75, 11, 47),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,8 +91,26 @@ class HypercolumnBuddySettings(BuddySettings, HypercolumnSettings):
 
 
 def photographs(family: str = "lite0") -> HypercolumnSettings:
-    """The settings that were chosen on photographs for a network's ``family``."""
+    """Return the settings for photographs of a network's ``family``.
+
+    "lite0": chosen here, on photographs. "resnet50" and "resnet101": the layers that Hyperpixel Flow (Min et al., 2019)
+    has for PF-PASCAL and PF-WILLOW, by the README of its code, and its images of 300 pixels; it does not scale layers
+    to length 1 before it joins them, and votes afterwards. "vgg19": the three coarsest of the five levels of neural
+    best-buddies (Aberman et al., 2018), for images of 224 pixels; its smaller siblings have the same.
+    """
     return override(HypercolumnSettings(), **_FAMILIES.get(family, _LITE0))
+
+
+def buddies(family: str = "lite0") -> HypercolumnBuddySettings:
+    """Return the same layers for best buddies among them.
+
+    On a VGG, matches of relu5_1's cells are refined twice, with the radius of 2 cells that neural best-buddies
+    (Aberman et al., 2018) has on these levels. That method compares each level by its own block, where here it is the
+    mean of all three over a level's cell, and lets the two images' appearance converge from level to level, which is
+    left out.
+    """
+    settings = HypercolumnBuddySettings(**vars(photographs(family)))
+    return override(settings, levels=3, radius=2) if family.startswith("vgg") else settings
 
 
 class HypercolumnMatcher(FeatureMatcher):
@@ -120,10 +157,11 @@ class HypercolumnMatcher(FeatureMatcher):
 
 
 class HypercolumnBuddyMatcher(BuddyMatcher, HypercolumnMatcher):
-    """Best buddies among hypercolumns, as they were published for VGG-19."""
+    """Best buddies among hypercolumns: with a VGG-19 the published method's features, and the paper's row VGG+MLS."""
 
     method = "nbb-hypercolumn"
     settings_type = HypercolumnBuddySettings
+    presets = {"photographs": buddies}  # noqa: RUF012  # a constant
 
 
 def hypercolumns(outputs: list[BlockOutput], grid: Size, *, centred: bool) -> Float[Tensor, "dim {grid[1]} {grid[0]}"]:

@@ -28,7 +28,9 @@ class NamedTensors:
         """Whether the name of a tensor that was not taken begins so."""
         return any(name.startswith(prefix) for name in self._left)
 
-    def convolution(self, name: str, norm: str | None, *, inputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    def convolution(
+        self, name: str, norm: str | None, *, inputs: int, kernel: int, stride: int = 1, biased: bool = False
+    ) -> nn.Conv2d:
         """Take a convolution, padded by half its kernel, with the batch normalisation after it folded in.
 
         Args:
@@ -37,15 +39,14 @@ class NamedTensors:
             inputs: Channels of its input.
             kernel: Side of its kernel.
             stride: Its stride.
+            biased: Whether it has a bias of its own, beside that of the normalisation.
 
         Raises:
             ValueError: A tensor is missing, or has another shape.
         """
         weight = self._take(f"{name}.weight", None, inputs, kernel, kernel)
         outputs = len(weight)
-        bias = torch.zeros(outputs)
-        if norm is None or f"{name}.bias" in self._left:
-            bias = self._take(f"{name}.bias", outputs)
+        bias = self._take(f"{name}.bias", outputs) if biased else torch.zeros(outputs)
         if norm is not None:
             mean, variance, scale, shift = (
                 self._take(f"{norm}.{kind}", outputs) for kind in ("running_mean", "running_var", "weight", "bias")

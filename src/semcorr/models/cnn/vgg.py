@@ -71,7 +71,7 @@ def vgg(tensors: NamedTensors) -> tuple[str, Vgg]:
             raise ValueError(f"the weight features.{due}.weight is missing")
         stride *= 1 if place == due else 2
         norm = f"features.{place + 1}" if layers == 3 else None
-        convolutions.append(tensors.convolution(f"features.{place}", norm, inputs=inputs, kernel=3))
+        convolutions.append(tensors.convolution(f"features.{place}", norm, inputs=inputs, kernel=3, biased=True))
         strides.append(stride)
         inputs, due = convolutions[-1].out_channels, place + layers
     return f"vgg{len(convolutions) + 3}", Vgg(convolutions, strides)
