@@ -33,15 +33,15 @@ def _norm(name: str, width: int, seed: int) -> dict[str, Tensor]:
 def timm_vgg(name: str) -> dict[str, Tensor]:
     """Tensors of "vgg19" or "vgg19_bn" and the like: convolution, (normalisation,) ReLU, and pooling after a stage."""
     tensors: dict[str, Tensor] = {}
-    place, inputs = 0, 3
+    index, inputs = 0, 3
     for width, count in zip(WIDTHS, VGG_STAGES[name.removesuffix("_bn")], strict=True):
         for _ in range(count):
-            tensors[f"features.{place}.weight"] = _random((width, inputs, 3, 3), place) * (2 / (9 * inputs)) ** 0.5
-            tensors[f"features.{place}.bias"] = 0.1 * _random((width,), place + 100)
+            tensors[f"features.{index}.weight"] = _random((width, inputs, 3, 3), index) * (2 / (9 * inputs)) ** 0.5
+            tensors[f"features.{index}.bias"] = 0.1 * _random((width,), index + 100)
             if name.endswith("_bn"):
-                tensors |= _norm(f"features.{place + 1}", width, place + 200)
-            place, inputs = place + (3 if name.endswith("_bn") else 2), width
-        place += 1
+                tensors |= _norm(f"features.{index + 1}", width, index + 200)
+            index, inputs = index + (3 if name.endswith("_bn") else 2), width
+        index += 1
     tensors["pre_logits.fc1.weight"] = torch.zeros(12, inputs, 7, 7)
     tensors["head.fc.weight"] = torch.zeros(5, 12)
     return tensors

@@ -73,15 +73,15 @@ def maximum(x: Tensor, side: int, padding: int) -> Tensor:
 
 
 def vgg_by_definition(x: Tensor, tensors: dict[str, Tensor], name: str) -> list[Tensor]:
-    results, place = [], 0
+    results, index = [], 0
     for stage, count in enumerate(VGG_STAGES[name.removesuffix("_bn")]):
         x = maximum(x, 2, 0) if stage else x
         for _ in range(count):
-            norm = f"features.{place + 1}" if name.endswith("_bn") else None
-            x = convolve(x, tensors, f"features.{place}", norm).clamp(min=0)
+            norm = f"features.{index + 1}" if name.endswith("_bn") else None
+            x = convolve(x, tensors, f"features.{index}", norm).clamp(min=0)
             results.append(x)
-            place += 3 if norm else 2
-        place += 1
+            index += 3 if norm else 2
+        index += 1
     return results
 
 
@@ -134,15 +134,15 @@ def test_every_block_of_timms_resnet_equals_an_independent_forward_pass(
 def before_last_relus(network: nn.Module, pixels: Tensor) -> list[Tensor]:
     """What the stem of transformers' own network puts out, and its blocks before their last ReLU."""
     trunk: Any = getattr(network, "resnet", network)
-    found: list[Tensor] = []
+    kept: list[Tensor] = []
     layers = [layer for stage in trunk.encoder.stages for layer in stage.layers]
-    hooks = [trunk.embedder.register_forward_hook(lambda _, __, output: found.append(output))]
-    hooks += [layer.activation.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0])) for layer in layers]
+    hooks = [trunk.embedder.register_forward_hook(lambda _, __, output: kept.append(output))]
+    hooks += [layer.activation.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0])) for layer in layers]
     with torch.no_grad():
         network(pixels)
     for hook in hooks:
         hook.remove()
-    return found
+    return kept
 
 
 @pytest.mark.parametrize(

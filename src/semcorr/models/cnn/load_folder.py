@@ -52,7 +52,7 @@ CONVOLUTIONAL = NetworkKind(
 )
 
 
-def load_folder(found: NetworkFolder, dtype: torch.dtype = torch.float32) -> ConvolutionalCheckpoint:
+def load_folder(folder: NetworkFolder, dtype: torch.dtype = torch.float32) -> ConvolutionalCheckpoint:
     """Load a folder of :data:`CONVOLUTIONAL`, frozen and in evaluation mode.
 
     Widths and depths are those of its tensors. Colours are timm's ``pretrained_cfg`` or transformers'
@@ -61,17 +61,17 @@ def load_folder(found: NetworkFolder, dtype: torch.dtype = torch.float32) -> Con
     Raises:
         ModelError: A file is damaged, or weights are missing or of another network.
     """
-    with as_model_error("network", found.model_id):
-        family, network = _network(found)
-    with as_model_error("configuration", found.model_id):
-        if _is_transformers(found.config):
-            mean, std = colours(found.preprocessor)
+    with as_model_error("network", folder.model_id):
+        family, network = _network(folder)
+    with as_model_error("configuration", folder.model_id):
+        if _is_transformers(folder.config):
+            mean, std = colours(folder.preprocessor)
         else:
-            mean, std = colours(found.config.get("pretrained_cfg") or found.config, "mean", "std")
-        fingerprint = found.fingerprint(mean, std)
+            mean, std = colours(folder.config.get("pretrained_cfg") or folder.config, "mean", "std")
+        fingerprint = folder.fingerprint(mean, std)
     return ConvolutionalCheckpoint(
-        model_id=found.model_id,
-        revision=found.revision,
+        model_id=folder.model_id,
+        revision=folder.revision,
         fingerprint=fingerprint,
         family=family,
         network=network.eval().requires_grad_(False).to(dtype),
@@ -80,10 +80,10 @@ def load_folder(found: NetworkFolder, dtype: torch.dtype = torch.float32) -> Con
     )
 
 
-def _network(found: NetworkFolder) -> tuple[str, Backbone]:
-    config = found.config
-    check_files(found.path, folder_weights(found.path, STEM, found.variant)[1], config)
-    tensors = NamedTensors(_read(found.weights()))
+def _network(folder: NetworkFolder) -> tuple[str, Backbone]:
+    config = folder.config
+    check_files(folder.path, folder_weights(folder.path, STEM, folder.variant)[1], config)
+    tensors = NamedTensors(_read(folder.weights()))
     name, network = _build(tensors, config)
     if left := list(tensors):
         raise ValueError(f"{len(left)} weights have no counterpart in the network, the first is {min(left)}")

@@ -98,7 +98,7 @@ class ConvolutionalModel:
         from semcorr.models.cnn.load_folder import CONVOLUTIONAL, load_folder
         from semcorr.models.network_folder import find_network
 
-        found = find_network(
+        folder = find_network(
             model,
             CONVOLUTIONAL,
             revision=revision,
@@ -106,7 +106,7 @@ class ConvolutionalModel:
             local_files_only=local_files_only,
             progress=progress,
         )
-        return cls(load_folder(found, precision), find_device(device))
+        return cls(load_folder(folder, precision), find_device(device))
 
     @torch.inference_mode()
     def block_outputs(

@@ -61,17 +61,17 @@ def vgg(tensors: NamedTensors) -> tuple[str, Vgg]:
         ValueError: A tensor is missing or has another shape.
     """
     numbers = {int(match[1]) for match in (re.match(r"features\.(\d+)\.", name) for name in tensors) if match}
-    places = sorted(number for number in numbers if number - 1 not in numbers)
-    if places[:1] != [0]:
+    indices = sorted(number for number in numbers if number - 1 not in numbers)
+    if indices[:1] != [0]:
         raise ValueError("the weight features.0.weight is missing")
     layers = 3 if 1 in numbers else 2
     convolutions, strides, inputs, stride, due = [], [], 3, 1, 0
-    for place in places:
-        if place not in (due, due + 1):
+    for index in indices:
+        if index not in (due, due + 1):
             raise ValueError(f"the weight features.{due}.weight is missing")
-        stride *= 1 if place == due else 2
-        norm = f"features.{place + 1}" if layers == 3 else None
-        convolutions.append(tensors.convolution(f"features.{place}", norm, inputs=inputs, kernel=3, biased=True))
+        stride *= 1 if index == due else 2
+        norm = f"features.{index + 1}" if layers == 3 else None
+        convolutions.append(tensors.convolution(f"features.{index}", norm, inputs=inputs, kernel=3, biased=True))
         strides.append(stride)
-        inputs, due = convolutions[-1].out_channels, place + layers
+        inputs, due = convolutions[-1].out_channels, index + layers
     return f"vgg{len(convolutions) + 3}", Vgg(convolutions, strides)

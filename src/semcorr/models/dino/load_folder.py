@@ -64,26 +64,26 @@ TRANSFORMER = NetworkKind(
 )
 
 
-def load_folder(found: NetworkFolder, dtype: torch.dtype = torch.float32) -> VisionCheckpoint:
+def load_folder(folder: NetworkFolder, dtype: torch.dtype = torch.float32) -> VisionCheckpoint:
     """Load a folder of :data:`TRANSFORMER`, with its colours if it has ``preprocessor_config.json``.
 
     Raises:
         ModelError: A file is damaged, or weights are missing.
     """
-    kind = str(found.config["model_type"])
-    with as_model_error("network", found.model_id):
+    kind = str(folder.config["model_type"])
+    with as_model_error("network", folder.model_id):
         # DINO has no pooler, and the pooler of other networks is not used.
         pooling = {"add_pooling_layer": False} if kind == "vit" else {}
-        network, _ = load_network(KINDS[kind], found.path, STEM, found.variant, dtype=dtype, **_OUTPUT, **pooling)
-    with as_model_error("configuration", found.model_id):
+        network, _ = load_network(KINDS[kind], folder.path, STEM, folder.variant, dtype=dtype, **_OUTPUT, **pooling)
+    with as_model_error("configuration", folder.model_id):
         patch, resolution = _side(network.config, "patch_size"), _side(network.config, "image_size")
         if network.config.num_channels != 3:
             raise ValueError(f"the network takes {network.config.num_channels} channels, expected the 3 of RGB")
-        mean, std = colours(found.preprocessor)
-        fingerprint = found.fingerprint(mean, std)
+        mean, std = colours(folder.preprocessor)
+        fingerprint = folder.fingerprint(mean, std)
     return VisionCheckpoint(
-        model_id=found.model_id,
-        revision=found.revision,
+        model_id=folder.model_id,
+        revision=folder.revision,
         fingerprint=fingerprint,
         kind=kind,
         network=network,

@@ -80,7 +80,7 @@ class VisionModel:
             ModelError: The checkpoint is unknown, cannot be had, is damaged, or is of another kind.
         """
         precision = find_dtype(dtype)
-        found = find_network(
+        folder = find_network(
             model,
             TRANSFORMER,
             revision=revision,
@@ -88,7 +88,7 @@ class VisionModel:
             local_files_only=local_files_only,
             progress=progress,
         )
-        return cls(load_folder(found, precision), find_device(device))
+        return cls(load_folder(folder, precision), find_device(device))
 
     @torch.no_grad()
     def features(
