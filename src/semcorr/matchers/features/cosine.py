@@ -97,10 +97,9 @@ class Similarity:
     def _stripes(self, size: Size) -> Iterator[tuple[int, Float[Tensor, "points rows columns"]]]:
         """The image from top to bottom, some rows at a time, with the number of the first."""
         width, height = size
-        dim, rows, columns = self._features.shape
+        rows, columns = self._features.shape[1:]
         down, across = (_enlarging(cells, pixels, self.cells) for cells, pixels in ((rows, height), (columns, width)))
-        a_row = 3 * len(self.cells) * width + 3 * dim * columns
-        step = max(1, _CHUNK_NUMBERS // a_row)
+        step = max(1, _CHUNK_NUMBERS // (3 * len(self.cells) * width))
         for top in range(0, height, step):
             weights = down[top : top + step]
             products = weights @ self.cells @ across.T
@@ -109,14 +108,25 @@ class Similarity:
     def _lengths(
         self, down: Float[Tensor, "some rows"], across: Float[Tensor, "width columns"]
     ) -> Float[Tensor, "some width"]:
-        """The length of the enlarged features, from the products of each column's with themselves and the next's."""
-        stripes = torch.einsum("yh,dhw->ydw", down, self._features)
-        own = (stripes**2).sum(dim=1)
-        squared = own @ (across**2).T
-        if across.shape[1] > 1:
-            following = (stripes[..., :-1] * stripes[..., 1:]).sum(dim=1)
-            squared = squared + 2 * following @ (across[:, :-1] * across[:, 1:]).T
+        """The length of the enlarged features: the square of a weighted sum of four cells is one of their products."""
+        own, right, below, diagonal = self._products
+        one_row, one_column = down**2, (across**2).T
+        two_rows, two_columns = 2 * down[:, :-1] * down[:, 1:], (2 * across[:, :-1] * across[:, 1:]).T
+        squared = one_row @ (own @ one_column + right @ two_columns)
+        squared = squared + two_rows @ (below @ one_column + diagonal @ two_columns / 2)
         return squared.clamp(min=0).sqrt()
+
+    @cached_property
+    def _products(self) -> tuple[Float[Tensor, "_rows _columns"], ...]:
+        """Of each cell with itself, with the next to the right, with the one below, and of both diagonals of four."""
+        cells = self._features
+        upper, lower = cells[:, :-1], cells[:, 1:]
+        return (
+            (cells**2).sum(dim=0),
+            (cells[..., :-1] * cells[..., 1:]).sum(dim=0),
+            (upper * lower).sum(dim=0),
+            (upper[..., :-1] * lower[..., 1:] + upper[..., 1:] * lower[..., :-1]).sum(dim=0),
+        )
 
 
 def _enlarging(cells: int, pixels: int, like: Tensor) -> Float[Tensor, "{pixels} {cells}"]:
