@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semcorr.evaluation.metrics.confidence import calibration_error, confident_half, risk_coverage_area
+from semcorr.evaluation.metrics.confidence import (
+    calibration_error,
+    confident_half,
+    ranking_area,
+    risk_coverage_area,
+)
 
 POINTS = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
 
@@ -35,6 +40,18 @@ def test_of_equally_confident_points_none_comes_first() -> None:
 def test_the_middle_of_an_odd_number_is_in_neither_half() -> None:
     assert confident_half(np.array([3.0, 2.0, 1.0]), np.array([False, True, True])) == 0
     assert confident_half(np.array([1.0]), np.array([True])) == 1
+
+
+@given(POINTS)
+def test_the_area_of_a_ranking_is_the_fraction_of_ordered_pairs(points: list[tuple[float, bool]]) -> None:
+    pairs = [
+        1.0 if sure > unsure else 0.5 if sure == unsure else 0.0
+        for sure, one in points
+        for unsure, other in points
+        if one and not other
+    ]
+    area = ranking_area(*split(points))
+    assert area == pytest.approx(np.mean(pairs)) if pairs else np.isnan(area)
 
 
 @given(POINTS)

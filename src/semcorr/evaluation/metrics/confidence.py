@@ -29,6 +29,20 @@ def confident_half(confidence: Float[np.ndarray, " points"], right: Bool[np.ndar
     return float(_by_confidence(confidence, right)[: max(1, len(right) // 2)].mean())
 
 
+def ranking_area(confidence: Float[np.ndarray, " points"], right: Bool[np.ndarray, " points"]) -> float:
+    """The area under the receiver operating characteristic: how often a right point is the more confident one.
+
+    Of all pairs of a right and a wrong point, the fraction in which the right one is more confident; equally confident
+    ones count half. 0.5 is no order at all. NaN where no point is right, or none is wrong.
+    """
+    wrong = np.sort(confidence[~right])
+    if not len(wrong) or not right.any():
+        return math.nan
+    below = np.searchsorted(wrong, confidence[right], side="left")
+    level = np.searchsorted(wrong, confidence[right], side="right")
+    return float((below + level).mean() / (2 * len(wrong)))
+
+
 def calibration_error(
     confidence: Float[np.ndarray, " points"], right: Bool[np.ndarray, " points"], bins: int = BINS
 ) -> float:

@@ -1,0 +1,147 @@
+"""What is compared on photographs and on drawings, as data; and networks that run once for each image."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from semcorr.errors import SettingsError, suggest
+from semcorr.evaluation.runs.baselines import BASELINES
+from semcorr.imaging.image import Image
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.features import FeatureMatcher
+from semcorr.matchers.spec import MatcherSpec
+from semcorr.models.cnn import BlockOutput, ConvolutionalModel
+from semcorr.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """One row of the tables.
+
+    Attributes:
+        name: Its name in tables and for ``--only``.
+        method: A method, or a baseline of :data:`semcorr.evaluation.runs.baselines.BASELINES`.
+        model: The network; None for the method's own.
+        preset: None for the method's usual one.
+        options: Settings that differ from the preset's, and wrappers such as ``align_pose``.
+        timed: Whether its time is measured.
+        every: Only every so many-th image is a target of a transfer, except for the main configuration.
+    """
+
+    name: str
+    method: str = "hypercolumn"
+    model: str | None = None
+    preset: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    timed: bool = False
+    every: int = 6
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is a guess without a network."""
+        return self.method in BASELINES
+
+    def spec(self) -> MatcherSpec:
+        """Return what is loaded for it."""
+        return MatcherSpec(method=self.method, model=self.model, preset=self.preset, options=self.options)
+
+
+_KEPT = 24
+"""Images whose features are kept: those of a sub-class and their mirror images."""
+
+MAIN = "hypercolumn"
+"""The configuration that is measured with all numbers of supports and all targets, and whose confidence is shown."""
+
+CONFIGURATIONS: tuple[Configuration, ...] = (
+    Configuration(name=MAIN, timed=True),
+    Configuration(name="no geometric prior", options={"prior": "none"}, timed=True),
+    Configuration(name="no prior, peak: cell", options={"prior": "none", "peak": "cell"}),
+    Configuration(name="peak: cell", options={"peak": "cell"}),
+    Configuration(name="peak: parabola", options={"peak": "parabola"}),
+    Configuration(name="peak: soft", options={"peak": "soft"}),
+    Configuration(name="not centred", options={"centred": False}),
+    Configuration(name="block 10 at 512 alone", options={"layers": ("10@512",)}),
+    Configuration(name="block 14 at 512 alone", options={"layers": ("14@512",)}),
+    Configuration(name="mirror images too", options={"align_pose": True}, timed=True),
+    Configuration(name="moving least squares", method="nbb-hypercolumn", options={"levels": 1, "grid": 32}, timed=True),
+    Configuration(name="neural best buddies", method="nbb-hypercolumn", timed=True, every=12),
+    Configuration(name="same position", method="same-position"),
+    Configuration(name="same position in the box", method="same-box-position"),
+)
+"""What is compared on photographs, the main one first."""
+
+TOY_CONFIGURATIONS: tuple[Configuration, ...] = tuple(
+    Configuration(name=f"{method}, peak: {peak}", method=method, model="toy", preset=preset, options={"peak": peak})
+    for method, preset in (("prompt", "fast"), ("dift", None), ("attention-dift", None))
+    for peak in ("cell", "parabola", "soft")
+)
+"""The same matching layer on the toy world."""
+
+
+def chosen(configurations: Sequence[Configuration], only: Sequence[str]) -> list[Configuration]:
+    """Return the configurations of these names, or all.
+
+    Raises:
+        SettingsError: There is none of a name.
+    """
+    known = [one.name for one in configurations]
+    for name in only:
+        if name not in known:
+            raise SettingsError(f"Unknown configuration {name!r}.{suggest(name, known)} Known: {', '.join(known)}.")
+    return [one for one in configurations if not only or one.name in only]
+
+
+class RememberedFeatures:
+    """Outputs of convolutional networks, each computed once for an image whatever is done with it.
+
+    Configurations that differ in how they match share the same passes of the network. Features that are made of them
+    are larger, and the last ones of each configuration are kept.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, int, int], BlockOutput] = {}
+
+    def clear(self) -> None:
+        """Forget everything, before other images come."""
+        self._known.clear()
+
+    def attach(self, matcher: Matcher) -> Matcher:
+        """Have a matcher's network, where it is convolutional, run only for what is not known; return the matcher."""
+        method = matcher.unwrapped
+        if isinstance(method, FeatureMatcher) and isinstance(method.model, ConvolutionalModel):
+            method.model.block_outputs = self._remembering(method.model)  # type: ignore[method-assign]  # of this one
+            method.features = _last_features(method)  # type: ignore[method-assign]
+        return matcher
+
+    def _remembering(self, model: ConvolutionalModel) -> Callable[..., list[BlockOutput]]:
+        compute = model.block_outputs
+
+        def block_outputs(
+            image: Float[Tensor, "3 height width"], blocks: Sequence[int], resolution: int
+        ) -> list[BlockOutput]:
+            content = hashlib.blake2b(image.cpu().numpy().data, digest_size=16).hexdigest()
+            keys = {one: (model.fingerprint, f"{tuple(image.shape)} {content}", resolution, one) for one in blocks}
+            missing = [block for block, key in keys.items() if key not in self._known]
+            if missing:
+                self._known |= zip((keys[one] for one in missing), compute(image, missing, resolution), strict=True)
+            return [self._known[keys[block]] for block in blocks]
+
+        return block_outputs
+
+
+def _last_features(method: FeatureMatcher) -> Callable[..., Tensor]:
+    """A method's features, the last ones kept: pairs of one sub-class use the same images again and again."""
+    compute, kept = method.features, dict[tuple[str, str], Tensor]()
+
+    def features(image: Image, settings: Any, progress: Progress | None = None) -> Float[Tensor, "_dim _height _width"]:
+        key = (image.sha256, repr(settings))
+        kept[key] = kept.pop(key) if key in kept else compute(image, settings, progress)
+        if len(kept) > _KEPT:
+            del kept[next(iter(kept))]
+        return kept[key]
+
+    return features

@@ -1,0 +1,75 @@
+"""The same matching layer on the toy world, whose methods read the bundled model's attention and features."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.photograph_sets.configurations import Configuration
+from benchmarks.photograph_sets.figures import ALPHAS
+from semcorr.datasets.base import Dataset
+from semcorr.evaluation.metrics import pck
+from semcorr.evaluation.metrics.protocol import named
+from semcorr.evaluation.metrics.scores import score
+from semcorr.evaluation.report.tables import Column, Row, Table, Value
+from semcorr.evaluation.runs.runner import run
+from semcorr.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The right points of every pair, of one configuration."""
+
+    configuration: Configuration
+    counts: pck.Counts
+
+
+def measure(dataset: Dataset, configurations: Sequence[Configuration], progress: Progress) -> Iterator[Measured]:
+    """Run every configuration over the pairs, as ``semcorr eval`` does."""
+    for number, configuration in enumerate(configurations):
+        progress("configurations", number, len(configurations), now=configuration.name)
+        with tempfile.TemporaryDirectory() as folder:
+            records = run(dataset, configuration.spec(), Path(folder), progress=progress).records
+        counts = score(records, named(dataset.threshold)).counts(ALPHAS)
+        yield Measured(configuration=configuration, counts=counts)
+
+
+def table_of(dataset: Dataset, measured: Sequence[Measured]) -> Table:
+    """A row for each configuration, with what it gains over the first of its method, the same pairs drawn for both."""
+    columns: list[Column] = []
+    for alpha in ALPHAS:
+        columns += [
+            Column(key=f"@{alpha:g}", heading=f"@{alpha:g}", kind="percent"),
+            Column(key=f"@{alpha:g} 95%", heading="95 %", kind="interval"),
+            Column(key=f"gain @{alpha:g}", heading="gain", kind="gain"),
+            Column(key=f"gain @{alpha:g} 95%", heading="95 %", kind="interval"),
+        ]
+    rows = [Row(name=one.configuration.name, values=tuple(_values(one, measured))) for one in measured]
+    points = sum(len(pair.names) for pair in dataset.pairs)
+    return Table(
+        title=f"toy {dataset.split}, {len(dataset.pairs)} pairs, {points:,} points: right points in %, per point, with "
+        "95 % intervals over pairs, and gains over the first row of the same method",
+        by="overall",
+        dataset="toy",
+        protocol=str(named(dataset.threshold)),
+        columns=tuple(columns),
+        rows=tuple(rows),
+    )
+
+
+def _values(one: Measured, measured: Sequence[Measured]) -> Iterator[Value]:
+    first = next(other for other in measured if other.configuration.method == one.configuration.method)
+    own, others = pck.averages(one.counts).per_point, pck.averages(first.counts).per_point
+    ends = pck.intervals(one.counts).per_point
+    gains = pck.intervals(one.counts, first.counts).per_point
+    for index in range(len(ALPHAS)):
+        yield round(100 * float(own[index]), 6)
+        yield _rounded(ends[index])
+        is_first = one is first
+        yield None if is_first else round(100 * float(own[index] - others[index]), 6)
+        yield None if is_first else _rounded(gains[index])
+
+
+def _rounded(ends: Sequence[float]) -> tuple[float, float]:
+    low, high = ends
+    return round(100 * float(low), 6), round(100 * float(high), 6)
