@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from jaxtyping import Float
 from torch import Tensor
 
 from semcorr.errors import SettingsError, suggest
 from semcorr.evaluation.runs.baselines import BASELINES
+from semcorr.imaging.heatmaps import Peak
 from semcorr.imaging.image import Image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.features import FeatureMatcher
@@ -62,7 +63,7 @@ CONFIGURATIONS: tuple[Configuration, ...] = (
     Configuration(name="no prior, peak: cell", options={"prior": "none", "peak": "cell"}),
     Configuration(name="peak: cell", options={"peak": "cell"}),
     Configuration(name="peak: parabola", options={"peak": "parabola"}),
-    Configuration(name="peak: soft", options={"peak": "soft"}),
+    Configuration(name="peak: soft", options={"peak": "soft", "window": 2}),
     Configuration(name="not centred", options={"centred": False}),
     Configuration(name="block 10 at 512 alone", options={"layers": ("10@512",)}),
     Configuration(name="block 14 at 512 alone", options={"layers": ("14@512",)}),
@@ -74,10 +75,19 @@ CONFIGURATIONS: tuple[Configuration, ...] = (
 )
 """What is compared on photographs, the main one first."""
 
-TOY_CONFIGURATIONS: tuple[Configuration, ...] = tuple(
-    Configuration(name=f"{method}, peak: {peak}", method=method, model="toy", preset=preset, options={"peak": peak})
-    for method, preset in (("prompt", "fast"), ("dift", None), ("attention-dift", None))
-    for peak in ("cell", "parabola", "soft")
+TOY_CONFIGURATIONS: tuple[Configuration, ...] = (
+    *(
+        Configuration(name=f"{method}, peak: {peak}", method=method, model="toy", preset=preset, options={"peak": peak})
+        for method, preset in (("prompt", "fast"), ("dift", None), ("attention-dift", None))
+        for peak in get_args(Peak)
+    ),
+    Configuration(name="dift, geometric prior", method="dift", model="toy", options={"prior": "affine"}),
+    Configuration(
+        name="dift, geometric prior, peak: gaussian",
+        method="dift",
+        model="toy",
+        options={"prior": "affine", "peak": "gaussian"},
+    ),
 )
 """The same matching layer on the toy world."""
 
@@ -98,12 +108,14 @@ def chosen(configurations: Sequence[Configuration], only: Sequence[str]) -> list
 class RememberedFeatures:
     """Outputs of convolutional networks, each computed once for an image whatever is done with it.
 
-    Configurations that differ in how they match share the same passes of the network. Features that are made of them
-    are larger, and the last ones of each configuration are kept.
+    Configurations that differ in how they match share the same passes of the network. What a method makes of them is
+    larger: of the configuration that was attached last, the features of the last images are kept, since pairs of one
+    sub-class use the same images again and again.
     """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str, int, int], BlockOutput] = {}
+        self._last: dict[tuple[str, str], Tensor] = {}
 
     def clear(self) -> None:
         """Forget everything, before other images come."""
@@ -114,7 +126,8 @@ class RememberedFeatures:
         method = matcher.unwrapped
         if isinstance(method, FeatureMatcher) and isinstance(method.model, ConvolutionalModel):
             method.model.block_outputs = self._remembering(method.model)  # type: ignore[method-assign]  # of this one
-            method.features = _last_features(method)  # type: ignore[method-assign]
+            self._last.clear()
+            method.features = self._keeping(method)  # type: ignore[method-assign]
         return matcher
 
     def _remembering(self, model: ConvolutionalModel) -> Callable[..., list[BlockOutput]]:
@@ -132,16 +145,16 @@ class RememberedFeatures:
 
         return block_outputs
 
+    def _keeping(self, method: FeatureMatcher) -> Callable[..., Tensor]:
+        compute, kept = method.features, self._last
 
-def _last_features(method: FeatureMatcher) -> Callable[..., Tensor]:
-    """A method's features, the last ones kept: pairs of one sub-class use the same images again and again."""
-    compute, kept = method.features, dict[tuple[str, str], Tensor]()
+        def features(
+            image: Image, settings: Any, progress: Progress | None = None
+        ) -> Float[Tensor, "_dim _height _width"]:
+            key = (image.sha256, repr(settings))
+            kept[key] = kept.pop(key) if key in kept else compute(image, settings, progress)
+            if len(kept) > _KEPT:
+                del kept[next(iter(kept))]
+            return kept[key]
 
-    def features(image: Image, settings: Any, progress: Progress | None = None) -> Float[Tensor, "_dim _height _width"]:
-        key = (image.sha256, repr(settings))
-        kept[key] = kept.pop(key) if key in kept else compute(image, settings, progress)
-        if len(kept) > _KEPT:
-            del kept[next(iter(kept))]
-        return kept[key]
-
-    return features
+        return features

@@ -15,6 +15,8 @@ from semcorr.evaluation.report.tables import Column, Row, Table, Value
 from semcorr.evaluation.runs.runner import run
 from semcorr.progress import Progress
 
+_ALPHAS = ALPHAS[:2]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -30,14 +32,14 @@ def measure(dataset: Dataset, configurations: Sequence[Configuration], progress:
         progress("configurations", number, len(configurations), now=configuration.name)
         with tempfile.TemporaryDirectory() as folder:
             records = run(dataset, configuration.spec(), Path(folder), progress=progress).records
-        counts = score(records, named(dataset.threshold)).counts(ALPHAS)
+        counts = score(records, named(dataset.threshold)).counts(_ALPHAS)
         yield Measured(configuration=configuration, counts=counts)
 
 
 def table_of(dataset: Dataset, measured: Sequence[Measured]) -> Table:
     """A row for each configuration, with what it gains over the first of its method, the same pairs drawn for both."""
     columns: list[Column] = []
-    for alpha in ALPHAS:
+    for alpha in _ALPHAS:
         columns += [
             Column(key=f"@{alpha:g}", heading=f"@{alpha:g}", kind="percent"),
             Column(key=f"@{alpha:g} 95%", heading="95 %", kind="interval"),
@@ -62,7 +64,7 @@ def _values(one: Measured, measured: Sequence[Measured]) -> Iterator[Value]:
     own, others = pck.averages(one.counts).per_point, pck.averages(first.counts).per_point
     ends = pck.intervals(one.counts).per_point
     gains = pck.intervals(one.counts, first.counts).per_point
-    for index in range(len(ALPHAS)):
+    for index in range(len(_ALPHAS)):
         yield round(100 * float(own[index]), 6)
         yield _rounded(ends[index])
         is_first = one is first

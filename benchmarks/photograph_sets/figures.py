@@ -110,11 +110,11 @@ def image_intervals(
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """Return Student's interval of the mean of independent draws; None for fewer than two."""
+    """Return Student's interval of the mean of independent draws of percentages; None for fewer than two."""
     if len(values) < 2:
         return None
     reach = scipy.stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-    return float(np.mean(values) - reach), float(np.mean(values) + reach)
+    return max(0.0, float(np.mean(values) - reach)), min(100.0, float(np.mean(values) + reach))
 
 
 def confidence_of(

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import photographs as benchmark
 from benchmarks.command import main
-from benchmarks.photograph_sets import objects, pairs, transfers
+from benchmarks.photograph_sets import objects, pairs, tasks, transfers
 from benchmarks.photograph_sets.configurations import CONFIGURATIONS, TOY_CONFIGURATIONS, RememberedFeatures
 from benchmarks.photograph_sets.figures import image_intervals, mean_interval
 from semcorr.evaluation.metrics.pck import Counts
@@ -95,7 +95,7 @@ def tables(
     """The values of every row of every table that the command writes."""
     monkeypatch.setenv(benchmark.DATA, str(data))
     file = tmp_path / "figures.json"
-    assert main(benchmark.app, [*arguments, "--threads", "1", "--json", str(file)]) == 0
+    assert main(benchmark.app, [*arguments, "--threads", "1", "--workers", "1", "--json", str(file)]) == 0
     document = json.loads(file.read_text(encoding="utf-8"))
     return {table["title"]: {row["name"]: row["values"] for row in table["rows"]} for table in document["tables"]}
 
@@ -127,10 +127,10 @@ def test_the_same_position_has_the_figures_of_its_closed_form(
         for draw in transfers.draws_of(FRAMES, 1, 3, every=3)
     ]
     assert drawn["same position"]["1 annotated"] == pytest.approx(100 * np.mean(expected), abs=1e-4)
-    low, high = drawn["same position"]["1 annotated 95%"]
-    # Student's t for three draws is 4.303.
-    reach = 4.3027 * 100 * np.std(expected, ddof=1) / 3**0.5
-    assert (high - low) / 2 == pytest.approx(reach, abs=1e-2)
+    # Student's t for three draws is 4.303. There are no percentages below 0.
+    reach = 4.3027 * np.std(expected, ddof=1) / 3**0.5
+    ends = max(0, 100 * (np.mean(expected) - reach)), 100 * (np.mean(expected) + reach)
+    assert drawn["same position"]["1 annotated 95%"] == pytest.approx(ends, abs=1e-2)
     # In its box the second face is 3 pixels lower, which is 0.15 of the box's side.
     faces = titled("faces", printed)
     assert faces["same position in the box"]["1 annotated"] == 0
@@ -141,7 +141,7 @@ def test_the_same_position_has_the_figures_of_its_closed_form(
 def test_a_method_is_measured_on_every_set(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(benchmark, "SUPPORTS", {"mouse": (1, 2), "faces": (1,)})
+    monkeypatch.setattr(tasks, "SUPPORTS", {"mouse": (1, 2), "faces": (1,)})
     small = dataclasses.replace(CONFIGURATIONS[0], options={"layers": ("10@64",), "grid": 8})
     monkeypatch.setattr(benchmark, "CONFIGURATIONS", (small,))
     parts = ["--part", "willow", "mouse", "faces", "time", "confidence"]
@@ -222,6 +222,7 @@ def test_pairs_of_one_bad_image_make_the_interval_wider_than_pairs_that_are_wron
 def test_one_draw_has_no_interval() -> None:
     assert mean_interval([50.0]) is None
     assert mean_interval([50.0, 50.0]) == (50, 50)
+    assert mean_interval([10.0, 90.0]) == (0, 100)
 
 
 def test_the_network_runs_once_for_an_image_and_gives_the_same(data: Path) -> None:

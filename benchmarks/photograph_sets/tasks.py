@@ -1,0 +1,178 @@
+"""What is measured, task by task: each configuration on each set, and each set in a process of its own."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.photograph_sets import objects, pairs, times, transfers
+from benchmarks.photograph_sets.configurations import MAIN, Configuration, RememberedFeatures
+from benchmarks.photograph_sets.figures import Figures, Half
+from benchmarks.photograph_sets.times import Seconds
+from semcorr.datasets.base import Pair
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.wrappers.calibration import for_data_set
+from semcorr.progress import Progress
+
+SETS = (pairs.NAME, objects.MOUSE, objects.FACES)
+
+SUPPORTS: Mapping[str, tuple[int, ...]] = {objects.MOUSE: (1, 2, 5, 10), objects.FACES: (1, 5)}
+"""Numbers of annotated objects."""
+
+OVERVIEW = {objects.MOUSE: 5, objects.FACES: 1}
+"""The number of the overview, which every configuration gets."""
+
+HALVES: tuple[Half, ...] = ("development", "held-out")
+
+_SOME = 3
+"""With other numbers than the overview's, every so many-th object is a target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """One configuration on one set: in how many images points were located, and the results."""
+
+    images: int
+    configuration: str
+    results: tuple[Figures, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetJob:
+    """All configurations on a set, as a worker process does them (:class:`semcorr.executors.Job`).
+
+    Attributes:
+        folder: Of all sets.
+        configurations: What is measured.
+        limit: The number of pairs of each sub-class, or of objects; None for all.
+        draws: How often supports are drawn.
+        thorough: Whether every configuration is measured as the main one is: with all numbers of supports.
+    """
+
+    folder: Path
+    configurations: tuple[Configuration, ...]
+    limit: int | None = None
+    draws: int = 5
+    thorough: bool = False
+
+    def start(self) -> Callable[[str, Progress | None], Iterator[Done]]:
+        """Return what measures a set by its name."""
+        return self.measure
+
+    def images(self, name: str) -> int:
+        """Return in how many images of a set points are located.
+
+        Raises:
+            DatasetError: The set is not there, or broken.
+        """
+        if name == pairs.NAME:
+            return len(pairs.read(self.folder, self.limit).pairs) * len(self.configurations)
+        count = len(objects.read(name, self.folder, self.limit).objects)
+        return sum(_targets(self.draws_of(name, count, one)) for one in self.configurations)
+
+    def measure(self, name: str, progress: Progress | None) -> Iterator[Done]:
+        """Measure all configurations on a set; they share the network's passes.
+
+        ``progress`` is called after every image, as ``(set, done, in all, now=configuration)``.
+
+        Raises:
+            DatasetError: The set is not there, or broken.
+        """
+        known, total, done = RememberedFeatures(), self.images(name), 0
+        work = self._on_pairs() if name == pairs.NAME else self._on_objects(name)
+
+        def step(configuration: str) -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(name, min(done, total), total, now=configuration)
+
+        for configuration in self.configurations:
+            before = done
+            matcher = None if configuration.is_baseline else known.attach(configuration.spec().load())
+            results = tuple(work(configuration, matcher, step))
+            yield Done(images=done - before, configuration=configuration.name, results=results)
+
+    def draws_of(self, name: str, count: int, configuration: Configuration) -> list[list[transfers.Draw]]:
+        """Return the draws of a configuration on a set of so many objects; those of one kind are one figure.
+
+        The main configuration has draws of every number of supports, and of the mouse those of each half and those
+        spread over the video; the others have the overview's, with fewer targets.
+        """
+        usual = OVERVIEW[name]
+        if not (self.thorough or configuration.name == MAIN or configuration.is_baseline):
+            draws = transfers.draws_of(count, usual, self.draws, every=configuration.every) if usual < count else []
+            return [draws] if draws else []
+        numbers = [(number, 1 if number == usual else _SOME) for number in SUPPORTS[name] if number < count]
+        kinds = [transfers.draws_of(count, number, self.draws, every=every) for number, every in numbers]
+        if name == objects.MOUSE:
+            kinds += [[transfers.spread_draw(count, number, every=every)] for number, every in numbers]
+            kinds += [transfers.draws_of(count, usual, self.draws, half=one) for one in HALVES if usual < count // 2]
+        return kinds
+
+    def _on_pairs(self) -> "Work":
+        """PF-WILLOW, with the confidence that ``semcorr eval`` gives where a calibration was fitted to it."""
+        dataset = pairs.read(self.folder, self.limit)
+
+        def work(configuration: Configuration, matcher: Matcher | None, step: pairs.Step) -> list[Figures]:
+            holds = (
+                matcher is not None and matcher.calibration is not None and matcher.calibration.holds_for(dataset.name)
+            )
+            records = pairs.predict(dataset, configuration, for_data_set(matcher, holds), step)
+            return pairs.figures(records, configuration, calibrated=holds)
+
+        return work
+
+    def _on_objects(self, name: str) -> "Work":
+        known = objects.read(name, self.folder, self.limit)
+
+        def work(configuration: Configuration, matcher: Matcher | None, step: pairs.Step) -> list[Figures]:
+            return [
+                transfers.figures(
+                    [transfers.predict(known, draw, configuration, matcher, step) for draw in kind],
+                    kind,
+                    name,
+                    configuration,
+                )
+                for kind in self.draws_of(name, len(known.objects), configuration)
+            ]
+
+        return work
+
+
+Work = Callable[[Configuration, Matcher | None, pairs.Step], Sequence[Figures]]
+
+
+def measure_times(
+    folder: Path, configurations: Sequence[Configuration], count: int, progress: Progress
+) -> Iterator[Seconds]:
+    """Measure seconds, on ``count`` pairs of images of PF-WILLOW that are all different, and as many frames.
+
+    Raises:
+        DatasetError: A set is not there, or broken.
+    """
+    mouse = objects.read(objects.MOUSE, folder)
+    chosen = different(pairs.read(folder).pairs)[:count]
+    total, done = 2 * len(chosen) * len(configurations), 0
+
+    def step(configuration: str) -> None:
+        nonlocal done
+        done += 1
+        progress("time", min(done, total), total, now=configuration)
+
+    for configuration in configurations:
+        yield times.measure(chosen, mouse, configuration, configuration.spec().load(), step)
+
+
+def different(every: Sequence[Pair]) -> list[Pair]:
+    """Return pairs of which no two share an image."""
+    used: set[Path] = set()
+    result = []
+    for pair in every:
+        if not used & {pair.source.path, pair.target.path}:
+            used |= {pair.source.path, pair.target.path}
+            result.append(pair)
+    return result
+
+
+def _targets(kinds: Sequence[Sequence[transfers.Draw]]) -> int:
+    return sum(len(draw.targets) for kind in kinds for draw in kind)
