@@ -15,7 +15,7 @@ from semcorr.imaging.image import Image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.features import FeatureMatcher
 from semcorr.matchers.spec import MatcherSpec
-from semcorr.models.cnn import BlockOutput, ConvolutionalModel
+from semcorr.models.cnn import ConvolutionalModel
 from semcorr.progress import Progress
 
 
@@ -114,7 +114,7 @@ class RememberedFeatures:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str, int, int], BlockOutput] = {}
+        self._known: dict[tuple[str, str, int, int], Float[Tensor, "_channels _rows _columns"]] = {}
         self._last: dict[tuple[str, str], Tensor] = {}
 
     def clear(self) -> None:
@@ -130,12 +130,12 @@ class RememberedFeatures:
             method.features = self._keeping(method)  # type: ignore[method-assign]
         return matcher
 
-    def _remembering(self, model: ConvolutionalModel) -> Callable[..., list[BlockOutput]]:
+    def _remembering(self, model: ConvolutionalModel) -> Callable[..., list[Float[Tensor, "_channels _rows _columns"]]]:
         compute = model.block_outputs
 
         def block_outputs(
             image: Float[Tensor, "3 height width"], blocks: Sequence[int], resolution: int
-        ) -> list[BlockOutput]:
+        ) -> list[Float[Tensor, "_channels _rows _columns"]]:
             content = hashlib.blake2b(image.cpu().numpy().data, digest_size=16).hexdigest()
             keys = {one: (model.fingerprint, f"{tuple(image.shape)} {content}", resolution, one) for one in blocks}
             missing = [block for block, key in keys.items() if key not in self._known]

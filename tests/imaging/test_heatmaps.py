@@ -464,3 +464,14 @@ def test_everything_stays_on_its_device() -> None:
         heatmaps.second_peak(maps[0], (50, 60)),
     ]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+def test_a_gaussian_peak_is_the_mean_under_a_weighted_softmax():
+    maps = torch.randn(2, 9, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    at = torch.tensor([[3, 4], [11, 0]])
+    peaks = heatmaps.gaussian_peak(maps, at, 2.0, 0.5)
+    for map_, (column, row), point in zip(maps.numpy(), at.tolist(), peaks, strict=True):
+        rows, columns = np.mgrid[:9, :12]
+        weight = np.exp(map_ / 0.5 - ((columns - column) ** 2 + (rows - row) ** 2) / 8)
+        right = [(weight * (columns + 0.5)).sum() / weight.sum(), (weight * (rows + 0.5)).sum() / weight.sum()]
+        assert point.tolist() == pytest.approx(right, abs=1e-5)

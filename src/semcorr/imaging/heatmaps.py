@@ -196,7 +196,7 @@ def find_peak(
     kind: Peak = "cell",
     *,
     grid: Size | None = None,
-    window: int = SOFT_WINDOW,
+    window: float = SOFT_WINDOW,
     temperature: float | None = None,
 ) -> Float[Tensor, "*batch 2"]:
     """Return the position (x, y) of each map's peak, in pixels of the map; float32, never outside it.
@@ -232,7 +232,7 @@ def refine_peak(
     at: Int[Tensor, "points 2"],
     kind: Peak,
     *,
-    window: int = SOFT_WINDOW,
+    window: float = SOFT_WINDOW,
     temperature: float | None = None,
 ) -> Float[Tensor, "points 2"]:
     """Return the position (x, y), in cells and float32, of the peak that each map has at the cell ``at``.
@@ -257,7 +257,7 @@ def refine_peak(
         return gaussian_peak(cells, at, window, temperature)
     height, width = cells.shape[1:]
     size = (width * _SOFT_STEPS, height * _SOFT_STEPS)
-    middle, radius = at * _SOFT_STEPS + _SOFT_STEPS // 2, window * _SOFT_STEPS + _SOFT_STEPS // 2
+    middle, radius = at * _SOFT_STEPS + _SOFT_STEPS // 2, int(window * _SOFT_STEPS) + _SOFT_STEPS // 2
     step = max(1, _CHUNK_VALUES // (size[0] * size[1]))
     peaks = [
         soft_peak(upsample(chunk, size), radius, temperature, centres)

@@ -9,7 +9,6 @@ import semcorr
 from semcorr.errors import SettingsError
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.features.hypercolumn import HypercolumnMatcher, HypercolumnSettings, hypercolumns
-from semcorr.models.cnn import BlockOutput
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +27,16 @@ def image() -> Image:
     return load_image((total / 3).astype(np.uint8))
 
 
-def test_each_layer_is_read_where_its_cells_are_centred() -> None:
-    # Features that are the angles of their own positions, in maps whose first cells begin at different positions.
-    def output(cells: int, start: float) -> BlockOutput:
-        across = (torch.arange(cells) + 0.5 - start) / (cells - 1) * 1.5
-        x, y = torch.meshgrid(across, across, indexing="xy")
-        return BlockOutput(
-            features=torch.stack((torch.cos(x), torch.sin(x), torch.cos(y), torch.sin(y))),
-            cells=(cells - 1, cells - 1),
-            start=start,
-        )
+def test_layers_of_different_cells_agree_about_positions() -> None:
+    # Features that are the angles of their own positions.
+    def output(cells: int) -> torch.Tensor:
+        along = (torch.arange(cells) + 0.5) / cells * 1.5
+        x, y = torch.meshgrid(along, along, indexing="xy")
+        return torch.stack((torch.cos(x), torch.sin(x), torch.cos(y), torch.sin(y)))
 
-    features = hypercolumns([output(33, 0.2), output(17, 0.45)], (32, 32), centred=False)
-    assert features.shape == (8, 32, 32)
-    at = (torch.arange(32) + 0.5) / 32 * 1.5
+    features = hypercolumns([output(32), output(16)], (64, 64), centred=False)
+    assert features.shape == (8, 64, 64)
+    at = (torch.arange(64) + 0.5) / 64 * 1.5
     inside = slice(2, -2)  # beyond the outermost centres a map is constant
     for map_ in features.split(4):
         assert torch.allclose(map_[0, inside, inside], at[inside].cos() / 2**0.5, atol=2e-3)
@@ -52,10 +47,7 @@ def test_what_all_of_an_image_has_in_common_is_taken_out() -> None:
     own = torch.randn(5, 9, 9, generator=torch.Generator().manual_seed(0))
     own -= own.mean(dim=(1, 2), keepdim=True)
     common = torch.arange(5.0)[:, None, None] * 10
-    plain, with_common = (
-        hypercolumns([BlockOutput(features=features, cells=(9, 9), start=0.0)], (9, 9), centred=True)
-        for features in (own, own + common)
-    )
+    plain, with_common = (hypercolumns([features], (9, 9), centred=True) for features in (own, own + common))
     assert torch.allclose(plain, with_common, atol=1e-5)
     assert torch.allclose(plain.norm(dim=0), torch.ones(9, 9))
 

@@ -32,8 +32,13 @@ class BuddyMatcher(FeatureMatcher):
     A point is not described by its own feature but by its position in the feature map: the query keeps the whole map.
     """
 
-    def _shared(self, features: Float[Tensor, "dim height width"], *_: object) -> Tensors:
-        return {"features": features.cpu().numpy()}
+    def _context(
+        self,
+        image: Image,  # noqa: ARG002
+        points: Float[np.ndarray, "points 2"],  # noqa: ARG002
+        features: Float[Tensor, "dim height width"],
+    ) -> tuple[Tensors, Tensors]:
+        return {}, {"features": features.cpu().numpy()}
 
     def _located(
         self, query: Query, target: Image, settings: BuddySettings, features: Float[Tensor, "dim _h _w"]

@@ -19,7 +19,7 @@ from semcorr.imaging.image import Image
 from semcorr.matchers.features.best_buddies import BuddyMatcher
 from semcorr.matchers.features.matcher import FeatureMatcher
 from semcorr.matchers.features.settings import BuddySettings, FeatureSettings
-from semcorr.models.cnn import BlockOutput, ConvolutionalModel
+from semcorr.models.cnn import ConvolutionalModel
 from semcorr.models.memory import in_batches
 from semcorr.models.names import BUNDLED_PHOTO_MODEL
 from semcorr.progress import Progress
@@ -31,7 +31,6 @@ _LITE0: dict[str, object] = {
     "window": 5,
     "temperature": 0.04,
     "prior": "affine",
-    "prior_weight": 0.7,
 }
 
 
@@ -60,8 +59,8 @@ class HypercolumnSettings(FeatureSettings):
     """Hypercolumns: a convolutional network's features, of several blocks at several resolutions.
 
     Attributes:
-        layers: What is read, each as "block@resolution": the block's number, from 0, and the image's longer side in
-            pixels, in its own proportions.
+        layers: What is read, each as "block@resolution": the block's number, from 0, and the side in pixels of the
+            square that has as many pixels as the image is resized to, in its own proportions.
         grid: Cells along the longer side of the map that all layers are resampled to.
         centred: Whether the mean over the image is subtracted from every layer: what all of an image has in common
             tells no position from another.
@@ -146,7 +145,7 @@ class HypercolumnMatcher(FeatureMatcher):
         """
         pixels = image.tensor().to(self.model.device)
         passes = list(settings.blocks().items())
-        outputs: list[BlockOutput] = []
+        outputs: list[Tensor] = []
         for _, results in in_batches(
             passes, 1, lambda part: self.model.block_outputs(pixels, part[0][1], part[0][0]), stage="features"
         ):
@@ -164,14 +163,17 @@ class HypercolumnBuddyMatcher(BuddyMatcher, HypercolumnMatcher):
     presets = {"photographs": buddies}  # noqa: RUF012  # a constant
 
 
-def hypercolumns(outputs: list[BlockOutput], grid: Size, *, centred: bool) -> Float[Tensor, "dim {grid[1]} {grid[0]}"]:
+def hypercolumns(
+    outputs: list[Float[Tensor, "_channels _rows _columns"]], grid: Size, *, centred: bool
+) -> Float[Tensor, "dim {grid[1]} {grid[0]}"]:
     """Return features of the same image as one map: each output of length 1, resampled to ``grid`` (columns, rows)."""
     return torch.cat([_on_grid(output, grid, centred) for output in outputs])
 
 
-def _on_grid(output: BlockOutput, grid: Size, centred: bool) -> Float[Tensor, "channels {grid[1]} {grid[0]}"]:
-    features = output.features
+def _on_grid(
+    features: Float[Tensor, "channels rows columns"], grid: Size, centred: bool
+) -> Float[Tensor, "channels {grid[1]} {grid[0]}"]:
     if centred:
         features = features - features.mean(dim=(1, 2), keepdim=True)
-    centres = scale_points(torch.from_numpy(lattice(grid, 1)).to(features), grid, (1, 1))
-    return F.normalize(sample(features, output.positions(centres)), dim=0)
+    centres = torch.from_numpy(lattice(grid, 1)).to(features)
+    return F.normalize(sample(features, scale_points(centres, grid, (features.shape[2], features.shape[1]))), dim=0)

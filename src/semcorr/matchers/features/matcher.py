@@ -15,18 +15,16 @@ from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import Size, scale_points
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.base import Capabilities, NetworkMatcher, PointsAndConfidence, Tensors
-from semcorr.matchers.features import geometric_prior
 from semcorr.matchers.features.cosine import Similarity, unit, vectors_at
+from semcorr.matchers.features.guided import locate_guided
 from semcorr.matchers.features.mutual_neighbours import Buddies
 from semcorr.matchers.features.settings import FeatureSettings
+from semcorr.matchers.features.source_views import describe_views, read_views
 from semcorr.matchers.results import Matches, Query
 from semcorr.progress import Progress
 
 _POINTS = 512
 """Points that are located together: what they take grows with the map and not with how many there are in all."""
-
-_COARSE, _NEAR = "coarse", "near"
-"""What a query calls what the prior needs: the image's features, and how near their cells are to its points."""
 
 HEATMAP_SIDE = 512
 """The longer side, in pixels, of the heat maps that are handed out; points are found in the target's own pixels."""
@@ -70,18 +68,18 @@ class FeatureMatcher(NetworkMatcher):
     ) -> tuple[Tensors, Tensors]:
         features = self.features(image, self.settings, progress)
         vectors = vectors_at(features, torch.from_numpy(points).float(), image.size)
-        return {"vectors": vectors.cpu().numpy()}, self._shared(features, points, image.size)
+        tensors, shared = self._context(image, points, features)
+        return {"vectors": vectors.cpu().numpy(), **tensors}, shared
 
-    def _shared(
-        self, features: Float[Tensor, "dim height width"], points: Float[np.ndarray, "points 2"], size: Size
-    ) -> Tensors:
-        """Return what a query keeps of the whole image: what the prior needs, unless a method says otherwise."""
+    def _context(
+        self, image: Image, points: Float[np.ndarray, "points 2"], features: Float[Tensor, "dim height width"]
+    ) -> tuple[Tensors, Tensors]:
+        """Return what else a query keeps of points and image: what the prior needs, unless a method says otherwise."""
         if self.settings.prior == "none":
-            return {}
-        coarse = geometric_prior.coarse(features)
-        grid = (coarse.shape[2], coarse.shape[1])
-        near = geometric_prior.nearness(torch.from_numpy(points / max(size)).float(), grid, size)
-        return {_COARSE: coarse.half().cpu().numpy(), _NEAR: near.numpy()}
+            return {}, {}
+        return describe_views(
+            image, points, features, self.settings.turns, lambda view: self.features(view, self.settings)
+        )
 
     def _locate(
         self,
@@ -134,16 +132,14 @@ class FeatureMatcher(NetworkMatcher):
 
     def _located(self, query: Query, target: Image, settings: Any, features: Float[Tensor, "dim _h _w"]) -> Located:
         """Locate a query's points in a target of known features."""
+        if settings.prior != "none":
+            return _guided(query, target, settings, features)
         similarity = _similarity(query, features)
-        expected = None if settings.prior == "none" else _expected(query, target, features)
-        peaks = [
-            find_peaks(some, settings, target.size, part)
-            for some, part in zip(similarity.split(_POINTS), _split(expected, len(query.points)), strict=True)
-        ]
+        peaks = [find_peaks(some, settings, target.size) for some in similarity.split(_POINTS)]
         return Located(
             points=torch.cat([points for points, _ in peaks]).double().cpu().numpy(),
             confidence=torch.cat([height for _, height in peaks]).double().clamp(0, 1).cpu().numpy(),
-            heatmaps=lambda size: _heatmaps(similarity, settings, target.size, expected, size).cpu().numpy(),
+            heatmaps=lambda size: similarity.enlarged(size).cpu().numpy(),
         )
 
     def similarity(self, query: Query, target: Image, settings: Any, progress: Progress | None = None) -> Similarity:
@@ -166,70 +162,25 @@ def _similarity(query: Query, features: Float[Tensor, "dim _h _w"]) -> Similarit
     return Similarity(features, unit(torch.from_numpy(np.array(vectors)).to(features)))
 
 
-def _expected(query: Query, target: Image, features: Float[Tensor, "dim _h _w"]) -> geometric_prior.Expected | None:
-    source, near = query.shared.get(_COARSE), query.shared.get(_NEAR)
-    if source is None or near is None or source.shape != (len(features), *near.shape):
-        raise QueryError("The query lacks its image's features for the geometric prior. Describe the points again.")
-    return geometric_prior.expected_points(
-        torch.from_numpy(np.array(source)).to(features),
-        geometric_prior.coarse(features),
-        torch.from_numpy(np.array(near)).to(features),
-        torch.from_numpy(query.points / max(query.image_size)).to(features),
-        (query.image_size, target.size),
+def _guided(query: Query, target: Image, settings: FeatureSettings, features: Float[Tensor, "dim _h _w"]) -> Located:
+    views = read_views(query.tensors, query.shared, query.image_size, features)
+    guided = locate_guided(views, features, target.size, settings)
+    return Located(
+        points=guided.points.double().cpu().numpy(),
+        confidence=guided.confidence.double().cpu().numpy(),
+        heatmaps=lambda size: heatmaps.upsample(guided.scores, size).cpu().numpy(),
     )
 
 
-def _split(expected: geometric_prior.Expected | None, count: int) -> Sequence[geometric_prior.Expected | None]:
-    """Where points are expected, for as many at a time as are located together."""
-    if expected is None:
-        return [None] * -(-count // _POINTS)
-    return [dataclasses.replace(expected, points=points) for points in expected.points.split(_POINTS)]
-
-
-def _scores(
-    similarity: Similarity, settings: FeatureSettings, size: Size, expected: geometric_prior.Expected | None
-) -> Float[Tensor, "points height width"]:
-    """The cosine with every cell, raised near where a point is expected."""
-    cells = similarity.of_cells()
-    if expected is None:
-        return cells
-    weight = settings.prior_weight * expected.support
-    return geometric_prior.raise_near(cells, expected.points, size, weight=weight, width=settings.prior_width)
-
-
-def _heatmaps(
-    similarity: Similarity,
-    settings: FeatureSettings,
-    size: Size,
-    expected: geometric_prior.Expected | None,
-    shown: Size,
-) -> Float[Tensor, "points _h _w"]:
-    if expected is None:
-        return similarity.enlarged(shown)
-    return heatmaps.upsample(_scores(similarity, settings, size, expected), shown)
-
-
 def find_peaks(
-    similarity: Similarity,
-    settings: FeatureSettings,
-    size: Size,
-    expected: geometric_prior.Expected | None = None,
+    similarity: Similarity, settings: FeatureSettings, size: Size
 ) -> tuple[Float[Tensor, "points 2"], Float[Tensor, " points"]]:
-    """Return the points, in pixels of an image of ``size``, and the cosines there.
-
-    Args:
-        similarity: Of the points with the target.
-        settings: What a peak is.
-        size: (width, height) of the target in pixels.
-        expected: Where the prior expects the points; None without one.
-    """
-    if settings.peak == "cell" and expected is None:
+    """Return the points, in pixels of an image of ``size``, and the cosines there."""
+    if settings.peak == "cell":
         return similarity.peaks(size)
-    scores = _scores(similarity, settings, size, expected)
-    points = heatmaps.find_peak(scores, settings.peak, window=settings.window, temperature=settings.temperature)
-    largest = scores.flatten(1).argmax(dim=1, keepdim=True)
-    cosines = similarity.of_cells().flatten(1).gather(1, largest)[:, 0]
-    return scale_points(points, (scores.shape[2], scores.shape[1]), size), cosines
+    cells = similarity.of_cells()
+    points = heatmaps.find_peak(cells, settings.peak, window=settings.window, temperature=settings.temperature)
+    return scale_points(points, (cells.shape[2], cells.shape[1]), size), heatmaps.peak_value(cells)
 
 
 def refined_targets(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from semcorr.errors import SettingsError
 from semcorr.imaging.heatmaps import SOFT_WINDOW, Peak
 from semcorr.imaging.mls import MlsKind
 from semcorr.settings import Settings
@@ -28,12 +29,12 @@ class FeatureSettings(Settings):
             cell.
         window: Cells from the most similar one that ``"soft"`` takes in, each way; the Gaussian's standard deviation.
         temperature: Of that softmax, in units of the cosine.
-        prior: ``"affine"`` raises similarities near where mutual nearest neighbours of the two images say that a point
-            is (:mod:`semcorr.matchers.features.geometric_prior`): for images of objects seen alike. The peak is then
-            sought among cells.
-        prior_weight: What it adds to a cosine where all neighbours agree.
-        prior_width: How far from the expected position it reaches: a Gaussian's standard deviation, as a fraction of
-            the target's longer side.
+        prior: ``"affine"`` raises similarities near where matches around the described points say that a point is
+            (:mod:`semcorr.matchers.features.geometric_prior`). The peak is then sought among cells, and the width of
+            ``"gaussian"`` follows from the points' extent.
+        prior_weight: What it adds to a cosine at the expected position.
+        turns: Views of the source that are compared, each turned by an equal angle; 1 is the image as it is. For
+            objects that face any way, such as animals seen from above; it needs a prior.
     """
 
     peak: Annotated[Peak, BeforeValidator(_as_before)] = "cell"
@@ -41,7 +42,14 @@ class FeatureSettings(Settings):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
     prior: Literal["none", "affine"] = "none"
     prior_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
-    prior_width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.15
+    turns: Annotated[int, Field(ge=1, le=36)] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.turns > 1 and self.prior == "none":
+            raise SettingsError(
+                f"Setting 'turns': {self.turns} views need a prior to choose among them; set prior=affine."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -150,7 +150,7 @@ def key_of(method: str, identity: Mapping[str, Any]) -> str:
     if "window" in settings:  # methods on features, whose calibrations of version 0.1 call a cell a pixel
         settings["peak"] = "pixel" if refined == "cell" else refined
     if settings.get("prior") == "none":  # there was none when calibrations of version 0.1 were made
-        settings = {name: value for name, value in settings.items() if not name.startswith("prior")}
+        settings = {name: value for name, value in settings.items() if name != "turns" and not name.startswith("prior")}
     parts = [method, identity.get("model_fingerprint"), settings, bool(identity.get("align_pose", False))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,5 +1,5 @@
 """Frozen convolutional networks: load one, read what its blocks put out."""
 
-from semcorr.models.cnn.model import BlockOutput, ConvolutionalModel
+from semcorr.models.cnn.model import ConvolutionalModel
 
-__all__ = ["BlockOutput", "ConvolutionalModel"]
+__all__ = ["ConvolutionalModel"]

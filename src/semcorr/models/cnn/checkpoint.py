@@ -14,13 +14,9 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         strides: Input pixels from one cell of each block's output to the next.
-        remainder: Pixels that the sides of an image must have beyond a multiple of the largest stride. 1, where strided
-            convolutions have padding: cell i of stride s is then centred on the middle of pixel i s, on every level and
-            without a drift. 0, where pooling without padding makes every cell the mean or maximum of its own pixels.
     """
 
     strides: tuple[int, ...]
-    remainder: int
 
     @abstractmethod
     def each_output(

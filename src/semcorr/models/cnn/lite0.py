@@ -1,19 +1,19 @@
 """EfficientNet-Lite0: an EfficientNet without squeeze-and-excitation (Tan and Le, 2019; Google, 2020).
 
 An image (batch, 3, height, width) is halved five times; convolutions pad as TensorFlow does ("same"), because the
-published weights were trained so: of even sides one pixel more to the right and below, which would move every level by
-half a pixel, of odd sides the same on both sides. Block outputs, for an image of 513 x 513 pixels:
+published weights were trained so: of even sides one pixel more to the right and below. Cells are centred on their
+middles all the same, as the trained kernels make up for it. Block outputs, for an image of 512 x 512 pixels:
 
 ========  ========  =======
 blocks    channels  side
 ========  ========  =======
-0         16        257
-1, 2      24        129
-3, 4      40        65
-5 to 7    80        33
-8 to 10   112       33
-11 to 14  192       17
-15        320       17
+0         16        256
+1, 2      24        128
+3, 4      40        64
+5 to 7    80        32
+8 to 10   112       32
+11 to 14  192       16
+15        320       16
 ========  ========  =======
 """
 
@@ -88,8 +88,6 @@ class _Block(nn.Module):
 
 class EfficientNetLite0(Backbone):
     """The whole network; :attr:`blocks` are its 16 blocks in order."""
-
-    remainder = 1
 
     def __init__(self) -> None:
         super().__init__()

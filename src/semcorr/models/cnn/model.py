@@ -1,7 +1,7 @@
 """The frozen convolutional network whose block outputs the matchers read."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,25 +17,6 @@ from semcorr.models.cnn.published_lite0 import load_lite0
 from semcorr.models.device import Device, DType, find_device, find_dtype
 from semcorr.models.names import BUNDLED_PHOTO_MODEL, split_variant, with_variant
 from semcorr.progress import Progress
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockOutput:
-    """What a block puts out for one image.
-
-    Attributes:
-        features: The map, float32.
-        cells: How many of its cells the image's width and height are, (across, down).
-        start: Where the image's left and upper edge is in the map, in cells; 0 is the edge of the first cell.
-    """
-
-    features: Float[Tensor, "channels rows columns"]
-    cells: tuple[float, float]
-    start: float
-
-    def positions(self, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-        """Convert points (x, y), as fractions of the image's width and height, to cells of the map."""
-        return points * points.new_tensor(self.cells) + self.start
 
 
 class ConvolutionalModel:
@@ -111,16 +92,17 @@ class ConvolutionalModel:
     @torch.inference_mode()
     def block_outputs(
         self, image: Float[Tensor, "3 height width"], blocks: Sequence[int], resolution: int
-    ) -> list[BlockOutput]:
-        """Return what some blocks put out for an RGB image in [0, 1], on the model's device.
+    ) -> list[Float[Tensor, "_channels _rows _columns"]]:
+        """Return what some blocks put out for an RGB image in [0, 1], float32 on the model's device.
 
-        Blocks after the last one asked for are not run.
+        The maps cover the whole image, edge to edge: :func:`semcorr.imaging.geometry.scale_points` carries a point of
+        the image into them. Blocks after the last one asked for are not run.
 
         Args:
             image: An image of any size.
             blocks: Numbers of blocks, from 0.
-            resolution: Pixels of the longer side after resizing, with each side rounded to the nearest multiple of the
-                largest stride; the network's ``remainder`` is added.
+            resolution: The side of the square that has as many pixels as the image is resized to, in its own
+                proportions, with each side rounded to the nearest multiple of the largest stride.
 
         Raises:
             LayerError: There is no such block.
@@ -132,15 +114,7 @@ class ConvolutionalModel:
         run = partial(self.network.outputs, pixels, blocks)
         maps = run()
         finite.check(maps, f"The network of {self.model_id!r}", self.network, run, {"an image": pixels})
-        height, width = pixels.shape[-2:]
-        return [
-            BlockOutput(
-                features=features[0].float(),
-                cells=(width / stride, height / stride),
-                start=0.5 - 0.5 / stride if self.network.remainder else 0.0,
-            )
-            for features, stride in zip(maps, (self.network.strides[block] for block in blocks), strict=True)
-        ]
+        return [features[0].float() for features in maps]
 
     def check(self, blocks: Sequence[int], resolution: int) -> None:
         """Check the options of :meth:`block_outputs` before there is an image.
@@ -160,8 +134,9 @@ class ConvolutionalModel:
 
     def _prepare(self, image: Float[Tensor, "3 height width"], resolution: int) -> Float[Tensor, "1 3 _ _"]:
         coarsest = max(self.network.strides)
-        columns, rows = patch_grid((image.shape[2], image.shape[1]), resolution, coarsest)
-        extra = self.network.remainder
-        resized = resize(image.to(torch.float32), (columns * coarsest + extra, rows * coarsest + extra))
+        height, width = image.shape[1:]
+        longer = resolution * math.sqrt(max(height, width) / min(height, width))
+        columns, rows = patch_grid((width, height), round(longer), coarsest)
+        resized = resize(image.to(torch.float32), (columns * coarsest, rows * coarsest))
         normal = (resized - self._mean.to(resized.device)) / self._std.to(resized.device)
         return normal[None].to(self.device, self.dtype)

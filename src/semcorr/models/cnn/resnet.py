@@ -51,8 +51,6 @@ class ResNet(Backbone):
         strides: Input pixels of a cell of the stem's output, and of each block's.
     """
 
-    remainder = 1
-
     def __init__(self, stem: nn.Conv2d, blocks: Sequence[nn.Module], strides: Sequence[int]) -> None:
         super().__init__()
         self.stem, self.blocks, self.strides = stem, nn.ModuleList(blocks), tuple(strides)

@@ -33,8 +33,6 @@ class Vgg(Backbone):
         strides: Input pixels of a cell of each; where they grow, pooling comes before.
     """
 
-    remainder = 0
-
     def __init__(self, convolutions: Sequence[nn.Conv2d], strides: Sequence[int]) -> None:
         super().__init__()
         self.convolutions, self.strides = nn.ModuleList(convolutions), tuple(strides)
