@@ -18,7 +18,7 @@ from semcorr.errors import PointError, QueryError, SettingsError, suggest
 from semcorr.imaging.domain import statistics
 from semcorr.imaging.geometry import check_points
 from semcorr.imaging.image import Image, ImageSource, load_image
-from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.models.names import PHOTO_MODEL
 from semcorr.progress import Progress
 from semcorr.settings import Settings, override
@@ -190,6 +190,34 @@ class Matcher(ABC):
         """
         target = load_image(image)
         return [self.locate(query, target, progress=progress) for query in queries]
+
+    def locate_together(
+        self,
+        queries: Sequence[Query],
+        keypoints: Sequence[Sequence[int]],
+        count: int,
+        image: ImageSource,
+        *,
+        progress: Progress | None = None,
+    ) -> LocatedTogether | None:
+        """Locate one object's key-points by several supports, which are compared with the image at once.
+
+        None if the method has no way of its own to do so for these queries; each may then be located alone. One query
+        is located as :meth:`locate` does.
+
+        Args:
+            queries: One of each support.
+            keypoints: For each query, which key-point each of its points is.
+            count: How many key-points the object has.
+            image: The target.
+            progress: Called as ``(stage, done, in all)``; raise from it to stop.
+
+        Raises:
+            QueryError: A query belongs to another model or method.
+            ImageError: The image cannot be used.
+            OutOfMemoryError: Not even the smallest batch fits into memory.
+        """
+        return None
 
     def layer_heatmaps(
         self,

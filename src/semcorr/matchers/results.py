@@ -127,6 +127,23 @@ class Query:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class LocatedTogether:
+    """An object's key-points, located by several supports at once (:meth:`Matcher.locate_together`).
+
+    Attributes:
+        points: (x, y) in pixels of the target, NaN where no support has the key-point.
+        confidence: In [0, 1], NaN likewise.
+        warnings: As in :class:`Matches`.
+        calibration: As in :class:`Matches`.
+    """
+
+    points: Float[np.ndarray, "keypoints 2"]
+    confidence: Float[np.ndarray, " keypoints"]
+    warnings: tuple[str, ...] = ()
+    calibration: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Diagnostics:
     """Where the paper's method would have located the points with less than all that it read.
 

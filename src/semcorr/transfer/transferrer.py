@@ -15,7 +15,7 @@ from semcorr.keypoints.base import Annotations
 from semcorr.keypoints.declared_size import declared_scale, swap_warning
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.results import Matches
+from semcorr.matchers.results import LocatedTogether, Matches
 from semcorr.models.memory import out_of_memory_message
 from semcorr.progress import Progress
 from semcorr.transfer.category_choice import ReferenceLevels, exclusive_groups, measure_levels, resemblance
@@ -187,6 +187,12 @@ class Transferrer:
     def _locate(self, image: Image, supports: Sequence[DescribedSupport]) -> list[Matches]:
         return locate_supports(self.matcher, supports, image)
 
+    def _together(self, image: Image, category: str, supports: Sequence[DescribedSupport]) -> LocatedTogether | None:
+        """The key-points by all supports at once; None where the method knows no such way."""
+        queries, keypoints = [one.query for one in supports], [one.keypoints.tolist() for one in supports]
+        count = len(self.annotations.categories[category].keypoints)
+        return self.matcher.locate_together(queries, keypoints, count, image)
+
     def _in_own_pixels(self, target: Target, size: tuple[int, int]) -> Target:
         """The target with its boxes in pixels of its image, which is ``size`` (width, height).
 
@@ -205,20 +211,26 @@ class Transferrer:
         part, corner = crop_to_box(image, box, self.settings.margin)
         groups = [self._queries.described(one.category, cut=box is not None, progress=progress) for one in regions]
         supports = [support for group in groups for support in group]
-        matches = self._locate(part, supports)
+        together = [self._together(part, region.category, group) for region, group in zip(regions, groups, strict=True)]
+        # Each support alone, where the method knows no other way, and to choose among categories.
+        alone = None in together or (box is None and len(self.groups) > 1)
+        matches = self._locate(part, supports) if alone else []
         left = iter(matches)
         objects: dict[Region, PredictedObject] = {}
         resemblances: dict[str, float] = {}
-        for region, group in zip(regions, groups, strict=True):
+        answers: list[Matches | LocatedTogether] = []
+        for region, group, one in zip(regions, groups, together, strict=True):
             names = self.annotations.categories[region.category].keypoints
-            own = [next(left) for _ in group]
-            fused = fuse(group, own, len(names), part.size)
-            resemblances[region.category] = resemblance(own)
+            own = [next(left) for _ in group] if alone else []
+            if alone:
+                resemblances[region.category] = resemblance(own)
+            located = one or fuse(group, own, len(names), part.size)
+            answers += own if one is None else [one]
             objects[region] = PredictedObject(
                 category=region.category,
                 names=names,
-                points=fused.points + np.array(corner),
-                confidence=fused.confidence,
+                points=located.points + np.array(corner),
+                confidence=np.nan_to_num(located.confidence),
                 box=region.box,
                 id=region.id,
             )
@@ -227,7 +239,7 @@ class Transferrer:
             resemblances=resemblances,
             warnings=[
                 *(text for support in supports for text in support.query.warnings),
-                *(text for one in matches for text in one.warnings),
+                *(text for one in answers for text in one.warnings),
             ],
-            calibrations=frozenset(one.calibration for one in matches),
+            calibrations=frozenset(one.calibration for one in answers),
         )

@@ -51,27 +51,49 @@ def locate_guided(
     """
     unit = F.normalize(features, dim=0)
     positions = geometric_prior.cell_positions((unit.shape[2], unit.shape[1]), size, unit)
-    guess = max((_guess(view, unit, positions) for view in views), key=lambda one: one.worth)
-    scores, near = guess.cosines, None
-    if guess.expected is not None:
-        scores = geometric_prior.raise_near(
-            guess.cosines, positions, guess.expected, guess.reach, settings.prior_weight
-        )
+    maps = ((view, torch.einsum("pd,dhw->phw", view.vectors, unit)) for view in views)
+    best = max((guess(view, own, own, unit, positions) for view, own in maps), key=lambda one: one.worth)
+    return guided(best.cosines, best.expected, best.reach, positions, size, settings)
+
+
+def guided(
+    cosines: Float[Tensor, "points rows columns"],
+    expected: Float[Tensor, "points 2"] | None,
+    reach: float,
+    positions: Float[Tensor, "rows columns 2"],
+    size: Size,
+    settings: FeatureSettings,
+) -> Guided:
+    """Return the peaks of similarities that are raised near expected positions.
+
+    Args:
+        cosines: Of each point with each cell of the target.
+        expected: Where the points should be, in units of the longer side; NaN where nothing says so.
+        reach: What is near.
+        positions: Of the cells.
+        size: (width, height) of the target in pixels.
+        settings: What a peak is, and how much the prior counts.
+    """
+    grid = (cosines.shape[2], cosines.shape[1])
+    scores, near = cosines, None
+    if expected is not None:
+        scores = geometric_prior.raise_near(cosines, positions, expected, reach, settings.prior_weight)
+        scores = torch.where(scores.isnan(), cosines, scores)
     # A Gaussian peak is as wide as what is near.
-    window = guess.reach * max(unit.shape[1:]) if settings.peak == "gaussian" else settings.window
+    window = reach * max(grid) if settings.peak == "gaussian" else settings.window
     points = heatmaps.find_peak(scores, settings.peak, window=window, temperature=settings.temperature)
     largest = scores.flatten(1).argmax(dim=1, keepdim=True)
-    height = guess.cosines.flatten(1).gather(1, largest)[:, 0].clamp(0, 1)
-    in_pixels = scale_points(points, (unit.shape[2], unit.shape[1]), size)
-    if guess.expected is not None:
-        squared = ((in_pixels / max(size) - guess.expected) ** 2).sum(dim=1)
-        near = torch.exp(-squared / (2 * guess.reach**2))
+    height = cosines.flatten(1).gather(1, largest)[:, 0].clamp(0, 1)
+    in_pixels = scale_points(points, grid, size)
+    if expected is not None:
+        squared = ((in_pixels / max(size) - expected) ** 2).sum(dim=1)
+        near = torch.exp(-squared / (2 * reach**2)).nan_to_num(0.0)
     confidence = height * _DOUBT if near is None else height * (_DOUBT + (1 - _DOUBT) * near)
     return Guided(points=in_pixels, confidence=confidence, scores=scores)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Guess:
+class Guess:
     """What one view says: similarities, expected positions if there are any, and how similar the points are there."""
 
     worth: float
@@ -80,17 +102,31 @@ class _Guess:
     reach: float
 
 
-def _guess(view: View, unit: Float[Tensor, "dim rows columns"], positions: Float[Tensor, "rows columns 2"]) -> _Guess:
-    cosines = torch.einsum("pd,dhw->phw", view.vectors, unit)
+def guess(
+    view: View,
+    cosines: Float[Tensor, "points rows columns"],
+    mixed: Float[Tensor, "points rows columns"],
+    unit: Float[Tensor, "dim rows columns"],
+    positions: Float[Tensor, "rows columns 2"],
+) -> Guess:
+    """Return what a view says by the better of its two maps.
+
+    Args:
+        view: The view.
+        cosines: Of its points with each cell of the target.
+        mixed: The same, or what else maps are judged by.
+        unit: Features of the target, each cell of length 1.
+        positions: Of its cells.
+    """
     reach = view.source.reach
     fitted = geometric_prior.fit(view.source, unit, positions)
-    best: tuple[float, Tensor] | None = configuration.fit_configuration(cosines, positions, view.points)
+    best: tuple[float, Tensor] | None = configuration.fit_configuration(mixed, positions, view.points)
     if fitted is not None:
         extent = geometric_prior.extent(view.points)
         expected = fitted.expected(view.points)
-        worth = float(configuration.score(cosines, positions, expected[None], extent)[0]) + _AFFINE * fitted.share
+        worth = float(configuration.score(mixed, positions, expected[None], extent)[0]) + _AFFINE * fitted.share
         if best is None or worth > best[0]:
-            return _Guess(worth=worth, cosines=cosines, expected=expected, reach=reach)
+            return Guess(worth=worth, cosines=cosines, expected=expected, reach=reach)
     if best is None:
-        return _Guess(worth=0.0, cosines=cosines, expected=None, reach=reach)
-    return _Guess(worth=best[0], cosines=cosines, expected=geometric_prior.moved(view.points, best[1]), reach=reach)
+        return Guess(worth=0.0, cosines=cosines, expected=None, reach=reach)
+    return Guess(worth=best[0], cosines=cosines, expected=geometric_prior.moved(view.points, best[1]), reach=reach)

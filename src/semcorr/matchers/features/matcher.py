@@ -19,8 +19,9 @@ from semcorr.matchers.features.cosine import Similarity, unit, vectors_at
 from semcorr.matchers.features.guided import locate_guided
 from semcorr.matchers.features.mutual_neighbours import Buddies
 from semcorr.matchers.features.settings import FeatureSettings
-from semcorr.matchers.features.source_views import describe_views, read_views
-from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.features.source_views import describe_views, has_views, read_views
+from semcorr.matchers.features.together import locate_together
+from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.progress import Progress
 
 _POINTS = 512
@@ -106,6 +107,30 @@ class FeatureMatcher(NetworkMatcher):
                 features[key] = self.features(target, settings, progress)
             results.append(self._matches(query, target, settings, features[key]))
         return results
+
+    def locate_together(
+        self,
+        queries: Sequence[Query],
+        keypoints: Sequence[Sequence[int]],
+        count: int,
+        image: ImageSource,
+        *,
+        progress: Progress | None = None,
+    ) -> LocatedTogether | None:
+        """Locate an object by all its supports at once; see :meth:`Matcher.locate_together`.
+
+        None without what the prior needs, or where queries have different settings.
+        """
+        settings = self.settings_of(queries[0])
+        if not all(has_views(query.tensors) and self.settings_of(query) == settings for query in queries):
+            return None
+        target = load_image(image)
+        features = self.features(target, settings, progress)
+        views = [read_views(query.tensors, query.shared, query.image_size, features) for query in queries]
+        located = locate_together(list(zip(views, keypoints, strict=True)), count, features, target.size, settings)
+        return LocatedTogether(
+            points=located.points.double().cpu().numpy(), confidence=located.confidence.double().cpu().numpy()
+        )
 
     def _matches(self, query: Query, target: Image, settings: Any, features: Float[Tensor, "dim _h _w"]) -> Matches:
         located = self._located(query, target, settings, features)

@@ -108,6 +108,11 @@ def describe_views(
     )
 
 
+def has_views(tensors: Mapping[str, np.ndarray]) -> bool:
+    """Whether a query, by the tensors of its points, keeps views of its source."""
+    return _VECTORS in tensors
+
+
 def read_views(
     tensors: Mapping[str, np.ndarray], shared: Mapping[str, np.ndarray], size: Size, like: Float[Tensor, "dim _h _w"]
 ) -> Iterator[View]:

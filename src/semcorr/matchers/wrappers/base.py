@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from semcorr.imaging.image import Image, ImageSource
 from semcorr.matchers.base import Matcher, PointsAndConfidence
-from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.progress import Progress
 
 R = TypeVar("R")
@@ -64,6 +64,20 @@ class MatcherWrapper(Matcher):
     ) -> PointsAndConfidence:
         """Locate points without heat maps as the method does."""
         return self.run(lambda matcher: matcher.locate_points(query, image, progress=progress), progress)
+
+    def locate_together(
+        self,
+        queries: Sequence[Query],
+        keypoints: Sequence[Sequence[int]],
+        count: int,
+        image: ImageSource,
+        *,
+        progress: Progress | None = None,
+    ) -> LocatedTogether | None:
+        """Locate an object by all its supports as the method does."""
+        return self.run(
+            lambda matcher: matcher.locate_together(queries, keypoints, count, image, progress=progress), progress
+        )
 
     def layer_heatmaps(
         self, query: Query, image: ImageSource, *, progress: Progress | None = None

@@ -26,7 +26,7 @@ from semcorr.errors import CalibrationError
 from semcorr.imaging.domain import Domain, statistics
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.base import Matcher, PointsAndConfidence
-from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.matchers.wrappers.base import MatcherWrapper
 from semcorr.progress import Progress
 from semcorr.settings import earlier_names
@@ -211,6 +211,24 @@ class CalibratedMatcher(MatcherWrapper):
         target = load_image(image)
         results = self.matcher.locate_each(queries, target, progress=progress)
         return [self._apply(query, target, matches) for query, matches in zip(queries, results, strict=True)]
+
+    def locate_together(
+        self,
+        queries: Sequence[Query],
+        keypoints: Sequence[Sequence[int]],
+        count: int,
+        image: ImageSource,
+        *,
+        progress: Progress | None = None,
+    ) -> LocatedTogether | None:
+        """Locate as the method does. What several supports say together is another confidence than was calibrated."""
+        target = load_image(image)
+        located = self.matcher.locate_together(queries, keypoints, count, target, progress=progress)
+        if located is None or len(queries) > 1 or not self.holds(queries[0], target):
+            return located
+        return dataclasses.replace(
+            located, confidence=self.calibration.apply(located.confidence), calibration=str(self.calibration)
+        )
 
     def _apply(self, query: Query, target: Image, matches: Matches) -> Matches:
         if not self.holds(query, target):

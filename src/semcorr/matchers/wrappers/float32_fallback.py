@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike
 from semcorr.errors import NumericsError
 from semcorr.imaging.image import ImageSource
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.matchers.wrappers.base import MatcherWrapper
 from semcorr.progress import Progress
 
 R = TypeVar("R")
+L = TypeVar("L", Matches, LocatedTogether)
 
 
 class Float32Fallback(MatcherWrapper):
@@ -67,6 +68,21 @@ class Float32Fallback(MatcherWrapper):
         )
         return [_with_warning(matches, warning) for matches in all_matches]
 
+    def locate_together(
+        self,
+        queries: Sequence[Query],
+        keypoints: Sequence[Sequence[int]],
+        count: int,
+        image: ImageSource,
+        *,
+        progress: Progress | None = None,
+    ) -> LocatedTogether | None:
+        """Locate an object as the method does; equal to float32's where that was needed."""
+        located, warning = self._either(
+            lambda matcher: matcher.locate_together(queries, keypoints, count, image, progress=progress), progress
+        )
+        return None if located is None else _with_warning(located, warning)
+
     def run(self, work: Callable[[Matcher], R], progress: Progress | None = None) -> R:
         """Do one unit of work with the method, and again in float32 if numbers overflow.
 
@@ -96,7 +112,7 @@ class Float32Fallback(MatcherWrapper):
         return Float32Fallback(self.matcher.with_settings(settings), lambda: load().with_settings(settings))
 
 
-def _with_warning(matches: Matches, warning: str | None) -> Matches:
+def _with_warning(matches: L, warning: str | None) -> L:
     if warning is None:
         return matches
     return dataclasses.replace(matches, warnings=(*matches.warnings, f"located {warning}"))

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from semcorr.imaging.geometry import mirror_points
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.base import PointsAndConfidence
-from semcorr.matchers.results import Matches, Query
+from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.matchers.wrappers.base import MatcherWrapper
 from semcorr.progress import Progress
 
@@ -54,6 +54,28 @@ class MirrorMatcher(MatcherWrapper):
         straight = self.matcher.locate_each(queries, target, progress=progress)
         mirrored = self.matcher.locate_each(queries, mirror(target), progress=progress)
         return [_better(query, target, *both) for query, *both in zip(queries, straight, mirrored, strict=True)]
+
+    def locate_together(
+        self,
+        queries: Sequence[Query],
+        keypoints: Sequence[Sequence[int]],
+        count: int,
+        image: ImageSource,
+        *,
+        progress: Progress | None = None,
+    ) -> LocatedTogether | None:
+        """Locate an object in the image or in its mirror image, whichever has the higher mean confidence.
+
+        All supports face the same way then.
+        """
+        target = load_image(image)
+        straight = self.matcher.locate_together(queries, keypoints, count, target, progress=progress)
+        mirrored = self.matcher.locate_together(queries, keypoints, count, mirror(target), progress=progress)
+        if straight is None or mirrored is None:
+            return None
+        if np.nanmean(mirrored.confidence) <= np.nanmean(straight.confidence):
+            return straight
+        return dataclasses.replace(mirrored, points=mirror_points(mirrored.points, target.size))
 
     def locate_points(
         self, query: Query, image: ImageSource, *, progress: Progress | None = None
