@@ -6,8 +6,9 @@ from jaxtyping import Float
 
 from benchmarks.random_networks import full_size_model
 from semcorr.imaging.image import Image, load_image
-from semcorr.models.diffusion import BUNDLED, DiffusionModel
+from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.model import Device, DType
+from semcorr.models.names import BUNDLED_DRAWING_MODELS
 from semcorr.toy.render import render_scene
 
 
@@ -27,7 +28,7 @@ def sample_image(model: DiffusionModel, seed: int) -> Image:
 
     Random weights see nothing in either; the size is what a photograph usually has.
     """
-    if model.model_id in BUNDLED:
+    if model.model_id in BUNDLED_DRAWING_MODELS:
         return load_image(render_scene(seed, 256, split="test").image, name=f"drawing {seed}")
     cells = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), dtype=np.uint8)
     return load_image(PIL.Image.fromarray(cells).resize((640, 480), PIL.Image.Resampling.BICUBIC), name=f"blobs {seed}")

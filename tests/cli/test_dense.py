@@ -10,7 +10,7 @@ import pytest
 from semcorr.cli.main import main
 from semcorr.imaging.flow import Flow
 
-OPTIONS = ["--model", "toy", "--device", "cpu", "--set", "samples=1"]
+OPTIONS = ["--method", "dift", "--model", "toy", "--device", "cpu", "--set", "samples=1"]
 
 
 @pytest.fixture

@@ -78,10 +78,13 @@ def test_a_file_that_is_no_query(semcorr, images, tmp_path, tiny_sd):
     assert "There is no query file" in ran.err
 
 
-def test_offline_the_default_for_photographs_is_named_and_what_to_do(semcorr_process, images, tmp_path):
+def test_offline_the_default_checkpoint_is_named_and_what_to_do(semcorr_process, images, tmp_path):
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
     process = semcorr_process(
-        "match", *images[:2], "-p", 1, 1, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        *("match", *images[:2], "-p", 1, 1, "--method", "attention-dift"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
     )
     out, err = process.communicate(timeout=400)
     assert process.returncode == 2

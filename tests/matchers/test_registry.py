@@ -10,6 +10,7 @@ import semcorr
 from semcorr.cli.app import AppOptions
 from semcorr.cli.evaluate import AblationOptions, MethodOptions
 from semcorr.cli.options import FeatureOptions, MatcherOptions, ToyOptions
+from semcorr.cli.plan import PlanOptions
 from semcorr.errors import ModelError, SettingsError
 from semcorr.matchers.registry import DEFAULT_METHOD, methods
 from semcorr.matchers.spec import MatcherSpec
@@ -39,14 +40,16 @@ def test_both_halves_in_one_call_are_what_they_are_apart(tiny_sd: Path):
 def test_python_and_the_shell_have_one_default() -> None:
     for function in (semcorr.load_matcher, semcorr.match, semcorr.transfer_annotations):
         named = inspect.signature(function).parameters
-        assert named["method"].default == DEFAULT_METHOD == "attention-dift"
+        assert named["method"].default == DEFAULT_METHOD == "auto"
         assert named["model"].default is None
-    for options in (MatcherOptions(), MethodOptions(), AppOptions()):
-        assert options.method == DEFAULT_METHOD
-        assert str(options.spec().model_name) == PHOTO_MODEL == "CompVis/stable-diffusion-v1-4"
+    for options in (MatcherOptions(), FeatureOptions(), AppOptions(), PlanOptions()):
+        assert (options.method, options.dtype) == (DEFAULT_METHOD, "auto")
+    assert inspect.signature(semcorr.load_matcher).parameters["dtype"].default == "auto"
     # The exceptions, which the documentation names.
-    assert FeatureOptions().method == "dift"
-    assert ToyOptions().model == "toy"
+    assert (ToyOptions().method, ToyOptions().model) == ("attention-dift", "toy")
+    for options in (MethodOptions(), AblationOptions(method="attention-dift")):
+        assert (options.method, options.dtype) == ("attention-dift", "float32")
+        assert str(options.spec().model_name) == PHOTO_MODEL == "CompVis/stable-diffusion-v1-4"
     assert AblationOptions().method == "prompt"
     assert MethodOptions().chosen("toy").model == "toy"
     assert MatcherOptions(method="dino").spec().model_name == VISION_MODEL
@@ -63,7 +66,7 @@ def test_without_a_model_and_a_network_the_message_says_what_was_meant(
 
 
 def test_what_is_matched_with_is_said_in_one_line() -> None:
-    assert str(MatcherSpec(model="toy")) == "attention-dift (preset fast) on toy"
+    assert str(MatcherSpec(method="attention-dift", model="toy")) == "attention-dift (preset fast) on toy"
     assert str(MatcherSpec(method="prompt", model="toy", preset="reference")) == "prompt (preset reference) on toy"
     assert str(MatcherSpec(method="random", model="toy")) == "random on toy"
 

@@ -8,8 +8,8 @@ from semcorr.errors import ModelError, SettingsError
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.registry import find_method, methods
 from semcorr.matchers.spec import MatcherSpec
-from semcorr.models.diffusion import BUNDLED, DiffusionModel
-from semcorr.models.names import is_hub_id, split_variant
+from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.names import BUNDLED_DRAWING_MODELS, is_hub_id, split_variant
 from semcorr.progress import Progress
 from semcorr.storage.files import exists
 
@@ -26,7 +26,7 @@ class LoadedMatchers:
 
     def __init__(self, spec: MatcherSpec, keep: int | None = None) -> None:
         self.spec = spec
-        self._keep = keep or (12 if str(spec.model_name) in BUNDLED else 1)
+        self._keep = keep or (12 if str(spec.model_name) in BUNDLED_DRAWING_MODELS else 1)
         self._loaded: OrderedDict[Hashable, Matcher] = OrderedDict()
 
     def start(self, progress: Progress | None = None) -> None:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.options import MatcherOptions, Repeated
-from semcorr.cli.targets import note_choice
+from semcorr.cli.targets import chosen
 from semcorr.errors import SettingsError
 from semcorr.matchers.registry import DEFAULT_METHOD
 from semcorr.matchers.spec import LOADING_OPTIONS
@@ -66,9 +66,8 @@ def app_page(
     from semcorr.app.limits import Limits
     from semcorr.app.serve import Address, serve
 
-    note_choice(options)
     loading = {name: value for name, value in options.loading().items() if name in LOADING_OPTIONS}
-    spec = dataclasses.replace(options.spec(), options={**loading, **options.overrides()})
+    spec = dataclasses.replace(chosen(options), options={**loading, **options.overrides()})
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels, hours=keep_hours)
     serve(spec, limits, runs, Address(host=host, port=port, names=tuple(name)), _announce, _load)
     return 0

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from semcorr.cli import console
 from semcorr.cli.options import ToyOptions
-from semcorr.cli.targets import load_matcher
+from semcorr.cli.targets import chosen, load
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def demo(
     if targets < 1:
         raise SettingsError(f"Expected at least 1 target, got {targets}.")
     scenes = first_scenes(category, targets + 1, size=256)
-    matcher = load_matcher(options)
+    matcher = load(chosen(options))
     seed, scene = scenes[0]
     console.say(f"Points of {scene.kind}, test scene {seed}, looked for with {options.model!r} in {targets} others.\n")
     scores: list[Score] = []

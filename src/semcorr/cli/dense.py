@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from semcorr.cli import console
 from semcorr.cli.figures import FigureNames
 from semcorr.cli.options import FeatureOptions, Json, Output
-from semcorr.cli.targets import load_matcher, readable_targets
+from semcorr.cli.targets import chosen, load, readable_targets
 from semcorr.errors import SemcorrError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def dense(
     inside = None if mask is None else load_image(mask).pixels.mean(axis=2) >= _WHITE
     _check_grid(image, step, inside)
     readable, broken = readable_targets(targets)
-    matcher, names, done = load_matcher(options), FigureNames(output, source), []
+    matcher, names, done = load(chosen(options, "grid")), FigureNames(output, source), []
     for target in readable:
         flow = _flow(matcher, image, load_image(target), step, inside)
         files = _write(flow, load_image(target), names(target), flo=flo)
@@ -65,7 +65,7 @@ def dense(
             console.say("\n".join(files) + "\n")
     if json:
         failed = [{"target": target, "error": message} for target, message in broken.items()]
-        console.show_json({"method": options.method, "targets": done, "broken": failed})
+        console.show_json({"method": matcher.method, "targets": done, "broken": failed})
     return 1 if broken else 0
 
 

@@ -2,7 +2,7 @@
 
 from semcorr.cli import console
 from semcorr.cli.options import MatcherOptions, Output, Points, require_points
-from semcorr.cli.targets import checked_source, load_matcher
+from semcorr.cli.targets import checked_source, chosen, load
 from semcorr.errors import SemcorrError, SettingsError
 
 _DEFAULT_OPTIONS = MatcherOptions()
@@ -28,7 +28,7 @@ def describe(
     if output.suffix != ".safetensors":
         raise SettingsError(f"Expected a file name that ends in .safetensors after -o, got {str(output)!r}.")
     source = checked_source(image, given)
-    matcher = load_matcher(options)
+    matcher = load(chosen(options))
     with console.TerminalProgress() as progress:
         query = matcher.describe(source, given, progress=progress)
     try:

@@ -13,12 +13,14 @@ import psutil
 import torch
 
 from semcorr.errors import ModelError
+from semcorr.matchers.choice import choose, situation_of
 from semcorr.matchers.registry import methods
 from semcorr.models.cnn.load_folder import CONVOLUTIONAL
 from semcorr.models.cnn.published_lite0 import weights_file
-from semcorr.models.diffusion.load import BUNDLED, bundled_folder
+from semcorr.models.device import device_traits, fastest_dtype
+from semcorr.models.diffusion.load import bundled_folder
 from semcorr.models.dino.load_folder import TRANSFORMER
-from semcorr.models.names import BUNDLED_PHOTO_MODEL
+from semcorr.models.names import BUNDLED_DRAWING_MODELS, BUNDLED_PHOTO_MODEL
 from semcorr.models.weights import read_json
 
 EXTRAS: dict[str, tuple[str, ...]] = {
@@ -37,7 +39,7 @@ class Finding:
     """One item that was examined.
 
     Attributes:
-        topic: "software", "device", "precision", "model", "method" or "extra".
+        topic: "software", "device", "precision", "model", "method", "auto" or "extra".
         name: Name of the item.
         usable: Whether semcorr can use it.
         detail: Version, size, or how to get it.
@@ -55,7 +57,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Examine everything; nothing is downloaded and no network is used."""
-    return [*_software(), *_devices(), *_precisions(), *_models(), *_methods(), *_extras()]
+    return [*_software(), *_devices(), *_precisions(), *_models(), *_methods(), *_chosen(), *_extras()]
 
 
 def _software() -> Iterator[Finding]:
@@ -107,7 +109,7 @@ def _try_precision(device: str, dtype: torch.dtype) -> str | None:
 
 
 def _models() -> Iterator[Finding]:
-    for name in BUNDLED:
+    for name in BUNDLED_DRAWING_MODELS:
         try:
             size = sum(file.stat().st_size for file in bundled_folder(name).rglob("*") if file.is_file()) / 1e6
             usable, detail = True, f"bundled, {size:.1f} MB; knows the toy world only"
@@ -153,6 +155,17 @@ def _methods() -> Iterator[Finding]:
     for name, method in methods().items():
         presets = f"presets {', '.join(method.presets)}" if method.presets else f"added by {method.matcher}"
         yield Finding(topic="method", name=name, usable=True, detail=presets)
+
+
+def _chosen() -> Iterator[Finding]:
+    choice = choose(situation_of(None))
+    model = methods()[choice.method].default_model
+    yield Finding(topic="auto", name="method", usable=True, detail=f"{choice.method} on {model}: {choice}")
+    kind, native = device_traits()
+    dtype = fastest_dtype(kind, native)
+    bundled = "" if dtype == "float32" else "; float32 for bundled models"
+    why = "" if kind == "mps" else f", which has {'' if native else 'no '}instructions for bfloat16"
+    yield Finding(topic="auto", name="dtype", usable=True, detail=f"{dtype} on {kind}{why}{bundled}")
 
 
 def _extras() -> Iterator[Finding]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
-from semcorr.cli.options import MatcherOptions, Output, Repeated, parse_shard
+from semcorr.cli.options import DType, MatcherOptions, Output, Repeated, parse_shard
 from semcorr.cli.report import PlotOptions, TableOptions
 from semcorr.errors import SettingsError
-from semcorr.matchers.registry import find_method
+from semcorr.matchers.registry import EVALUATED_METHOD, find_method
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.models.names import PHOTO_MODEL
 
@@ -27,16 +27,19 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class MethodOptions(MatcherOptions):
-    """The method to evaluate.
+    """The method to evaluate; where none is named, the same one and in the same precision on every machine.
 
     Attributes:
         model: Hub id, diffusers folder, single .safetensors file, "toy" or "toy-plain". [default: toy for the toy
             world, CompVis/stable-diffusion-v1-4 for photographs]
         method: attention-dift, prompt (the paper's), dift, another method that `semcorr doctor` lists, or a baseline:
             same-position, same-box-position, random, oracle-grid.
+        dtype: Precision of the network; auto takes the fastest, as for semcorr match.
     """
 
     model: Annotated[str, Parameter(show_default=False)] = ""
+    method: str = EVALUATED_METHOD
+    dtype: DType = "float32"
 
     def chosen(self, dataset: str) -> MatcherSpec:
         """Return what to evaluate, and note in one line what that is.

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semcorr.cli import console
-from semcorr.cli.options import MatcherOptions
 from semcorr.errors import SettingsError
+from semcorr.matchers.spec import MatcherSpec
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -53,18 +53,18 @@ class FigureOptions:
     layers: bool = False
     all_targets: bool = False
 
-    def check(self, options: MatcherOptions) -> None:
+    def check(self, spec: MatcherSpec) -> None:
         """Refuse, before anything slow begins, what the method cannot show.
 
         Raises:
             SettingsError: The method has no attention maps, or they would be those of a mirror image.
         """
-        if self.layers and not options.spec().capabilities().layer_heatmaps:
+        if self.layers and not spec.capabilities().layer_heatmaps:
             raise SettingsError(
-                f"--layers shows the attention of each layer, which {options.method!r} does not read. Use --method "
+                f"--layers shows the attention of each layer, which {spec.method!r} does not read. Use --method "
                 "prompt or attention-dift, or leave --layers out."
             )
-        if self.layers and options.align_pose:
+        if self.layers and spec.options.get("align_pose"):
             raise SettingsError(
                 "With --align-pose the maps may be those of a mirror image. Leave it out, or leave --layers out."
             )

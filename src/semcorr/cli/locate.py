@@ -20,7 +20,7 @@ def locate(
     model: str | None = None,
     output: Output = _DEFAULT_OUTPUT,
     json: Json = False,
-    dtype: DType = "float32",
+    dtype: DType = "auto",
     device: Device = "auto",
     calibration: str | None = None,
     latents_cache: Path | None = None,
@@ -36,7 +36,7 @@ def locate(
         model: The query's model, if it has moved: hub id, folder or file.
         output: Folder for the figures.
         json: Print one JSON document instead of tables.
-        dtype: Precision of the network.
+        dtype: Precision of the network; auto takes the fastest, as for semcorr match.
         device: Where it runs; auto takes a GPU if there is one.
         calibration: File that `semcorr calibrate` wrote for the query's method, model and settings, or "none".
         latents_cache: Folder that keeps encoded crops for later runs on the same images; results stay the same.

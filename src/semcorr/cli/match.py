@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from semcorr.cli import console
 from semcorr.cli.figures import FigureNames, FigureOptions, MatchFigures
 from semcorr.cli.options import Json, MatcherOptions, Output, Points, require_points
-from semcorr.cli.targets import TargetRun, checked_source, load_matcher, locate_here, readable_targets
+from semcorr.cli.targets import TargetRun, checked_source, chosen, load, locate_here, readable_targets
 
 _DEFAULT_OPTIONS = MatcherOptions()
 _DEFAULT_OUTPUT = Path("output")
@@ -39,10 +39,11 @@ def match(
     """
     requested = FigureOptions(layers=layers, all_targets=figure)
     given = require_points(points)
-    requested.check(options)
     image = checked_source(source, given)
     readable, broken = readable_targets(targets)
-    matcher = load_matcher(options)
+    spec = chosen(options)
+    requested.check(spec)
+    matcher = load(spec)
     with console.TerminalProgress() as progress:
         query = matcher.describe(image, given, progress=progress)
     names = FigureNames(output, source)

@@ -5,7 +5,7 @@ from pathlib import Path
 from semcorr.cli import console
 from semcorr.cli.figures import FigureNames
 from semcorr.cli.options import FeatureOptions, Json, Output
-from semcorr.cli.targets import load_matcher, readable_targets
+from semcorr.cli.targets import chosen, load, readable_targets
 from semcorr.errors import SettingsError
 
 _DEFAULT_OPTIONS = FeatureOptions()
@@ -41,7 +41,7 @@ def mutual(
         raise SettingsError(f"Expected --most to be at least 1, got {most}.")
     image = load_image(source)
     readable, broken = readable_targets(targets)
-    matcher, names, done = load_matcher(options), FigureNames(output, source), []
+    matcher, names, done = load(chosen(options, "grid")), FigureNames(output, source), []
     for target in readable:
         other = load_image(target)
         with console.TerminalProgress() as progress:
@@ -53,5 +53,5 @@ def mutual(
             console.say(f"{target}: {len(pairs.source)} pairs\nFigure: {figure}\n")
     if json:
         failed = [{"target": target, "error": message} for target, message in broken.items()]
-        console.show_json({"method": options.method, "targets": done, "broken": failed})
+        console.show_json({"method": matcher.method, "targets": done, "broken": failed})
     return 1 if broken else 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from semcorr.errors import PointError, SettingsError
-from semcorr.matchers.registry import DEFAULT_METHOD, find_method
+from semcorr.matchers.registry import AUTO, DEFAULT_METHOD, EVALUATED_METHOD, find_method
 from semcorr.matchers.spec import MatcherSpec
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Points = Annotated[list[tuple[float, float]] | None, Parameter(name=("--point", 
 """Repeated ``-p X Y``: pixels of the source image, x right, y down, (0, 0) its top-left corner."""
 
 
-DType = Literal["float32", "float16", "bfloat16"]
+DType = Literal["auto", "float32", "float16", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
 Json = Annotated[bool, Parameter(name="--json", negative="")]
@@ -32,17 +32,20 @@ class MatcherOptions:
     """What to match with.
 
     Attributes:
-        model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings; any of
-            these +FILE.safetensors takes its U-Net from a file. For dino a vision transformer: hub id or folder.
-            [default: CompVis/stable-diffusion-v1-4; for dino facebook/dinov2-base]
-        method: "attention-dift", "prompt" (the paper's), "dift", or another of `semcorr doctor`'s list.
+        model: Hub id, diffusers folder, single .safetensors file, or a bundled one: "lite0" for photographs, "toy" for
+            drawings. Any of a diffusion model's +FILE.safetensors takes its U-Net from a file. For dino a vision
+            transformer: hub id or folder. [default: the method's; CompVis/stable-diffusion-v1-4 for prompt]
+        method: "auto": the one that fits --model; without it attention-dift where there is a GPU and
+            CompVis/stable-diffusion-v1-4 was downloaded before, else hypercolumn on lite0, which downloads nothing.
+            Others: "prompt" (the paper's), "dift", or another of `semcorr doctor`'s list.
         revision: Branch, tag or commit of a hub id.
         variant: Of the model's files, such as bf16 or non_ema, where a folder or hub id has several; the same as the
             model's name with a colon and the variant after it.
         preset: The method's settings by name. For prompt: "paper" (the text's), "reference" (the authors' code with its
             quirks), "fast" (frozen queries). [default: the method's first]
         set: NAME=VALUE, repeated: changes one setting of the preset, for instance --set rounds=1.
-        dtype: Precision of the network.
+        dtype: Precision of the network; auto takes the fastest: bfloat16 or float16 on a GPU, bfloat16 on a processor
+            with instructions for it, float32 on others and for bundled models.
         device: Where it runs; auto takes a GPU if there is one.
         seed: Seed of every random draw.
         align_pose: Search each target's mirror image as well, and keep the better result.
@@ -58,7 +61,7 @@ class MatcherOptions:
     variant: str | None = None
     preset: Annotated[str | None, Parameter(show_default=False)] = None
     set: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None
-    dtype: DType = "float32"
+    dtype: DType = "auto"
     device: Device = "auto"
     seed: int | None = None
     align_pose: Annotated[bool, Parameter(negative="")] = False
@@ -74,12 +77,12 @@ class MatcherOptions:
         return changes
 
     def spec(self) -> MatcherSpec:
-        """Return what the options name.
+        """Return what the options name; :func:`semcorr.cli.targets.chosen` replaces "auto" by a method.
 
         Raises:
             SettingsError: No such method.
         """
-        method = find_method(self.method)
+        method = None if self.method == AUTO else find_method(self.method)
         # By name: the command says what it matches with before anything can fail.
         model = self.model or (method.default_model if method else None)
         return MatcherSpec(method=self.method, model=model, preset=self.preset, options=self.loading())
@@ -113,9 +116,11 @@ class ToyOptions(MatcherOptions):
 
     Attributes:
         model: Hub id, diffusers folder, single .safetensors file, or "toy" for the bundled model of drawings.
+        method: "attention-dift", "prompt" (the paper's), "dift", or another of `semcorr doctor`'s list.
     """
 
     model: str = "toy"
+    method: str = EVALUATED_METHOD
 
 
 @Parameter(name="*")
@@ -124,11 +129,10 @@ class FeatureOptions(MatcherOptions):
     """The same for methods on features; attention-dift would optimize an embedding for each of thousands of points.
 
     Attributes:
-        method: "dift" (not the usual default, which optimizes every point), "dino", or another of `semcorr doctor`'s
-            list.
+        method: "auto": the one on features that fits --model; without it dift where there is a GPU and
+            CompVis/stable-diffusion-v1-4 was downloaded before, else hypercolumn on lite0, which downloads nothing.
+            Others: "dino", or another of `semcorr doctor`'s list.
     """
-
-    method: str = "dift"
 
 
 _NO_SETTINGS = ("method", "model", "preset", "progress", "self", "cls")

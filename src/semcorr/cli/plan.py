@@ -1,19 +1,52 @@
 """``semcorr plan``: the hours, memory and disk that a run would take."""
 
+import dataclasses
 from typing import TYPE_CHECKING
 
+from cyclopts import Parameter
 from rich.table import Table
 
 from semcorr.cli import console
 from semcorr.cli.evaluate import DataOptions, MethodOptions
-from semcorr.cli.options import Json
+from semcorr.cli.options import DType, Json
+from semcorr.cli.targets import chosen
 from semcorr.errors import SettingsError
+from semcorr.matchers.registry import AUTO
+from semcorr.matchers.spec import MatcherSpec
 
 if TYPE_CHECKING:
     from semcorr.evaluation.runs.plan import Plan, Workload
 
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlanOptions(MethodOptions):
+    """The method to plan with.
+
+    Attributes:
+        method: "auto": what the planned command would take: semcorr eval its default, semcorr transfer the one that
+            fits model and machine. Others: as for these.
+        dtype: Precision of the network; auto: what the planned command would take.
+    """
+
+    method: str = AUTO
+    dtype: DType = "auto"
+
+    def planned(self, dataset: str | None) -> MatcherSpec:
+        """Return what `semcorr eval` would match with on a data set, or without one `semcorr transfer`.
+
+        Raises:
+            SettingsError: There is no method or baseline of that name.
+        """
+        if dataset is None:
+            return chosen(self)
+        method = MethodOptions.method if self.method == AUTO else self.method
+        dtype = MethodOptions.dtype if self.dtype == "auto" else self.dtype
+        return dataclasses.replace(self, method=method, dtype=dtype).chosen(dataset)
+
+
 _DATA = DataOptions()
-_METHOD = MethodOptions()
+_METHOD = PlanOptions()
 _MOST_POINTS = 64
 """Points per call that are timed at most."""
 
@@ -30,7 +63,7 @@ def plan(
     keep_queries: bool = False,
     json: Json = False,
     data: DataOptions = _DATA,
-    method: MethodOptions = _METHOD,
+    method: PlanOptions = _METHOD,
 ) -> int:
     """Estimate the hours, memory and disk of `semcorr eval DATASET`, or with --targets of a transfer.
 
@@ -60,13 +93,13 @@ def plan(
         raise SettingsError("Expected --targets, --points and --support from 1 on.")
     if gpu_rate is not None and not gpu_rate > 0:
         raise SettingsError(f"Expected --gpu-rate above 0 TFLOP/s, got {gpu_rate}.")
-    chosen = method.chosen(dataset or "")
+    spec = method.planned(dataset)
     work = _workload(dataset, data, targets, points, support)
     with console.TerminalProgress() as progress:
         progress.busy("load")
-        matcher = load_spec(chosen)
+        matcher = load_spec(spec)
         if matcher is None:
-            raise SettingsError(f"{method.method!r} is a baseline: it takes no time worth planning.")
+            raise SettingsError(f"{spec.method!r} is a baseline: it takes no time worth planning.")
         progress.busy("time" if gpu_rate is None else "count")
         most = min(work.points_per_call, _MOST_POINTS)
         costs = measure(matcher, points=most, size=work.size, count=gpu_rate is not None)

@@ -11,6 +11,7 @@ from semcorr.cli import console
 from semcorr.cli.figures import FigureNames, MatchFigures
 from semcorr.cli.options import MatcherOptions
 from semcorr.errors import ImageError
+from semcorr.matchers.choice import Task
 from semcorr.matchers.spec import MatcherSpec
 
 if TYPE_CHECKING:
@@ -52,17 +53,23 @@ def readable_targets(targets: Sequence[str]) -> tuple[list[str], dict[str, str]]
     return [target for target in targets if target not in broken], broken
 
 
-def load_matcher(options: MatcherOptions) -> "Matcher":
-    """Load the matcher that the options name, and print which one it is, defaults included."""
-    note_choice(options)
-    return load(options.spec())
+def chosen(options: MatcherOptions, task: Task = "points") -> MatcherSpec:
+    """Return what to match with, and print one line that says what that is: method, preset and model.
+
+    Where the options leave it to the command, the line also says why, and how to get another method.
+    """
+    return options.spec().chosen(task, console.note)
 
 
 def load(spec: MatcherSpec) -> "Matcher":
-    """Load a matcher, and show that this is going on."""
+    """Load a matcher, and show that this is going on; print a precision other than float32 that was chosen here."""
     with console.TerminalProgress() as progress:
         progress.busy("load")
-        return spec.load(progress=progress)
+        matcher = spec.load(progress=progress)
+    dtype = spec.as_loaded(matcher).options.get("dtype")
+    if spec.options.get("dtype") == "auto" != dtype != "float32":
+        console.note(f"In {dtype}, which is faster here; for more digits: --dtype float32.")
+    return matcher
 
 
 def locate_here(matcher: "Matcher", query: "Query", targets: Sequence[str]) -> Iterator["Matches | ImageError"]:
@@ -84,11 +91,6 @@ def locate_remotely(
     locator = RemoteLocator(spec=spec, query=query, workers=workers, ray=ray)
     with console.TerminalProgress() as progress:
         yield from locator.locate(targets, progress)
-
-
-def note_choice(options: MatcherOptions) -> None:
-    """Print one line that names method, preset and model, defaults included."""
-    console.note(f"Matching with {options.spec()}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.options import Json, MatcherOptions, Output, Repeated, parse_shard
-from semcorr.cli.targets import load_matcher
+from semcorr.cli.targets import chosen, load
 from semcorr.errors import SettingsError, TransferError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def transfer(
     to = TransferOutput(path=output, formats=formats, review=review, min_confidence=how.min_confidence, replace=replace)
     job = TransferJob(matcher=options.spec(), annotations=annotations, images=images, settings=settings)
     work = FileTransfer(job, to, targets=list(_expanded(targets)), note=_print_note)
-    matcher = load_matcher(options)
+    matcher = load(chosen(options))
     with _stoppable(output), console.TerminalProgress() as progress:
         report = work.run(matcher, shard=part, workers=workers, ray=ray, progress=progress)
     _print_report(report, json=json)

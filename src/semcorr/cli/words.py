@@ -29,7 +29,7 @@ def words(
     output: Output = _DEFAULT_OUTPUT,
     json: Json = False,
     revision: str | None = None,
-    dtype: DType = "float32",
+    dtype: DType = "auto",
     device: Device = "auto",
     seed: int = 0,
     samples: int = 8,
@@ -47,7 +47,7 @@ def words(
         output: Folder for the figure, or a file ending in .png.
         json: Print one JSON document instead of a table.
         revision: Branch, tag or commit of a hub id.
-        dtype: Precision of the network.
+        dtype: Precision of the network; auto takes the fastest, as for semcorr match.
         device: Where it runs; auto takes a GPU if there is one.
         seed: Seed of the noise.
         samples: Number of noise samples to average.
@@ -85,13 +85,16 @@ def words(
 
 
 def _load(model: str, revision: str | None, dtype: DType, device: Device) -> "DiffusionModel":
+    from semcorr.models.device import resolve_dtype
     from semcorr.models.diffusion import DiffusionModel
 
-    console.note(f"Reading the attention of {model or PHOTO_MODEL}.")
+    name = model or PHOTO_MODEL
+    console.note(f"Reading the attention of {name}.")
+    precision = resolve_dtype(dtype, DiffusionModel, name, device)
     with console.TerminalProgress() as progress:
         progress.busy("load")
         return DiffusionModel.from_pretrained(
-            model or PHOTO_MODEL, revision=revision, dtype=dtype, device=device, progress=progress
+            name, revision=revision, dtype=precision, device=device, progress=progress
         )
 
 

@@ -20,6 +20,7 @@ def load_matcher(
     preset: str | None = None,
     *,
     variant: str | None = None,
+    dtype: str = "auto",
     align_pose: bool = False,
     calibration: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -27,24 +28,28 @@ def load_matcher(
 ) -> Matcher:
     """Load a method by name.
 
-    Without a method it is ``"attention-dift"``, without a model CompVis/stable-diffusion-v1-4 (facebook/dinov2-base for
-    methods on DINO alone), which is downloaded the first time: the same as on the command line. The bundled ``"toy"``
-    knows drawings only, and is used where it is named.
+    Without a method it is the one that fits the model, and without both what fits the machine: ``"attention-dift"``
+    where there is a GPU and CompVis/stable-diffusion-v1-4 was downloaded before, else ``"hypercolumn"`` on the bundled
+    ``"lite0"``; the same as on the command line. The result's ``method`` and ``model.model_id`` say which it is. The
+    bundled ``"toy"`` knows drawings only, and is used where it is named.
 
     Args:
-        method: ``"prompt"``, the paper's; ``"dift"``; or whatever :func:`semcorr.matchers.registry.methods` has.
+        method: ``"auto"``; ``"prompt"``, the paper's; ``"dift"``; or whatever
+            :func:`semcorr.matchers.registry.methods` has.
         model: A bundled name, a folder, a ``.safetensors`` file or a hub id; the method's own for photographs by
-            default.
+            default. What is not on this machine is downloaded.
         preset: The method's settings by name; its usual ones by default.
         variant: Of the model's files, such as ``"bf16"`` or ``"non_ema"``, where a folder or hub id has several; the
             same as ``model`` with a colon and the variant after it.
+        dtype: Precision of the network; ``"auto"`` takes the fastest on the device: bfloat16 or float16 on a GPU,
+            bfloat16 on a processor with instructions for it, float32 on others and for bundled models.
         align_pose: Search each target's mirror image as well, and keep the better
             (:class:`semcorr.matchers.wrappers.mirror.MirrorMatcher`).
         calibration: What makes its confidence a probability (:mod:`semcorr.matchers.wrappers.calibration`): a file; the
             package's own by default, if it has one for this very method, model and settings; ``"none"`` for none.
         progress: Called during a download.
-        **options: Passed on to the method's ``from_pretrained``: ``dtype``, ``device``, ``memory_budget``, settings to
-            replace, and so on. In half precision, what overflows is done in float32
+        **options: Passed on to the method's ``from_pretrained``: ``device``, ``memory_budget``, settings to replace,
+            and so on. In half precision, what overflows is done in float32
             (:class:`semcorr.matchers.wrappers.float32_fallback.Float32Fallback`).
 
     Raises:
@@ -52,7 +57,7 @@ def load_matcher(
         ModelError: The model cannot be found, read or used.
         CalibrationError: The calibration cannot be read, or is for another method, model or settings.
     """
-    options |= {"variant": variant, "align_pose": align_pose, "calibration": calibration}
+    options |= {"variant": variant, "dtype": dtype, "align_pose": align_pose, "calibration": calibration}
     return MatcherSpec(method=method, model=model, preset=preset, options=options).load(progress=progress)
 
 
@@ -70,9 +75,8 @@ def match(
 ) -> Matches:
     """Find points of one image in another: load, describe and locate in one call.
 
-    Without a method and model they are those of :func:`load_matcher`: attention-dift on
-    CompVis/stable-diffusion-v1-4, as on the command line. For several targets, or several sources, load a matcher once
-    (:func:`load_matcher`) and use its two halves.
+    Without a method and model they are those of :func:`load_matcher`, as on the command line. For several targets, or
+    several sources, load a matcher once (:func:`load_matcher`) and use its two halves.
 
     Args:
         source: The image that the points are in.

@@ -12,8 +12,14 @@ from semcorr.models.names import BUNDLED_PHOTO_MODEL, PHOTO_MODEL, VISION_MODEL
 if TYPE_CHECKING:
     from semcorr.matchers.base import NetworkMatcher
 
-DEFAULT_METHOD = "attention-dift"
-"""The method that is used where none is named, in Python and in the command. The paper's own is ``"prompt"``."""
+AUTO = "auto"
+"""Stands for the method that fits the model and the machine (:mod:`semcorr.matchers.choice`)."""
+
+DEFAULT_METHOD = AUTO
+"""The method where none is named, in Python and in the command."""
+
+EVALUATED_METHOD = "attention-dift"
+"""The method of evaluations where none is named: their figures must not depend on the machine."""
 
 PLUGINS = "semcorr.methods"
 """The entry-point group under which another package adds methods."""
@@ -84,6 +90,8 @@ def find_method(name: str, *, also: Iterable[str] = ()) -> Method | None:
     """
     others = list(also)
     known = [*methods(), *others]
+    if name == AUTO:
+        raise SettingsError(f"{name!r} depends on the machine: name the method here. Methods are: {', '.join(known)}.")
     if name not in known:
         raise SettingsError(f"Unknown method {name!r}.{suggest(name, known)} Methods are: {', '.join(known)}.")
     return methods().get(name)

@@ -5,12 +5,13 @@ Light to import: neither the method's module nor PyTorch is imported before :met
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semcorr.errors import ModelError
-from semcorr.matchers.registry import DEFAULT_METHOD, load_class, methods
+from semcorr.errors import ModelError, SettingsError
+from semcorr.matchers.choice import Task, choose, situation_of
+from semcorr.matchers.registry import AUTO, DEFAULT_METHOD, load_class, methods
 from semcorr.models.names import PHOTO_MODEL, with_variant
 from semcorr.progress import Progress
 
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 LOADING_OPTIONS = ("revision", "variant", "dtype", "device", "local_files_only")
 """Options that say how a network is loaded, whatever the method."""
 
+_CHOSEN_BY = ("device", "revision", "variant", "local_files_only")
+"""Those of them that the choice of a method depends on."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MatcherSpec:
     """A method, its model, preset and further options; each as in :func:`semcorr.load_matcher`.
 
     Attributes:
-        method: The method's name; an unknown one is an error when it is loaded.
+        method: The method's name, or ``"auto"``; an unknown one is an error when it is loaded.
         model: A bundled name, a folder, a ``.safetensors`` file or a hub id; None for the method's default.
         preset: The settings by name; None becomes the method's usual preset.
         options: Everything else that :func:`semcorr.load_matcher` takes, by name.
@@ -52,10 +56,41 @@ class MatcherSpec:
         Raises:
             ModelError: The option ``variant`` is no name of a variant, or the model's name has one already.
         """
-        model = self.model
-        if model is None:
-            model = methods()[self.method].default_model if self.method in methods() else PHOTO_MODEL
+        model = _default_model(self.method) if self.model is None else self.model
         return with_variant(model if isinstance(model, Path) else os.fspath(model), self.options.get("variant"))
+
+    def chosen(self, task: Task = "points", note: Callable[[str], None] = lambda _: None) -> "MatcherSpec":
+        """Return the same with the method's name where it was ``"auto"``, and with the model's name.
+
+        Args:
+            task: What the method is for.
+            note: Called with one sentence that says what is matched with; for ``"auto"`` also why, and how to get
+                another method.
+
+        Raises:
+            ModelError: There is no such model or device, or the model does not say which method fits it.
+            SettingsError: There is no such method, or the chosen one has no such preset.
+        """
+        if self.method != AUTO:
+            note(f"Matching with {self}.")
+            return self
+        loading = {name: self.options[name] for name in _CHOSEN_BY if name in self.options}
+        choice = choose(situation_of(self.model, **loading), task)
+        if self.preset is not None and self.preset not in methods()[choice.method].presets:
+            having = [name for name, method in methods().items() if self.preset in method.presets]
+            raise SettingsError(
+                f"The method is {choice.method!r} here ({choice.reason}), which has no preset {self.preset!r}. Name "
+                f"a method that has it: {', '.join(having) or 'there is none'}."
+            )
+        spec = dataclasses.replace(self, method=choice.method, model=self.model or _default_model(choice.method))
+        note(f"Matching with {spec}: {choice}.")
+        return spec
+
+    def as_loaded(self, matcher: "Matcher") -> "MatcherSpec":
+        """Return the same with all that was chosen when it was loaded, so that another machine does not choose anew."""
+        method = matcher.method if self.method == AUTO else self.method
+        dtype = {name: value for name, value in matcher.identity().items() if name == "dtype" in self.options}
+        return dataclasses.replace(self, method=method, options={**self.options, **dtype})
 
     def capabilities(self) -> "Capabilities":
         """Return what the method can do, before its network is loaded.
@@ -77,7 +112,7 @@ class MatcherSpec:
         return dataclasses.replace(self, method=method, preset=preset, options=loading)
 
     def load(self, *, progress: Progress | None = None) -> "Matcher":
-        """Load the method, inside its wrappers.
+        """Load the method, inside its wrappers; ``"auto"``, as a method and as a precision, is chosen here.
 
         Raises:
             SettingsError: Unknown method, preset or setting.
@@ -87,7 +122,10 @@ class MatcherSpec:
         from semcorr.matchers.wrappers.calibration import calibrated
         from semcorr.matchers.wrappers.float32_fallback import Float32Fallback
         from semcorr.matchers.wrappers.mirror import MirrorMatcher
+        from semcorr.models.device import resolve_dtype
 
+        if self.method == AUTO:
+            return self.chosen().load(progress=progress)
         loaded = load_class(self.method)
         options = {name: value for name, value in self.options.items() if name != "variant"}
         align_pose, calibration = options.pop("align_pose", False), options.pop("calibration", None)
@@ -95,6 +133,10 @@ class MatcherSpec:
             options["preset"] = self.preset
         if progress is not None:
             options["progress"] = progress
+
+        if "dtype" in options:
+            device = options.get("device", "auto")
+            options["dtype"] = resolve_dtype(options["dtype"], loaded.network_type, self.model_name, device)
 
         def load(**changes: Any) -> "Matcher":
             return loaded.from_pretrained(self.model_name, **{**options, **changes})
@@ -110,3 +152,8 @@ class MatcherSpec:
         if options.get("dtype", "float32") != "float32":
             matcher = Float32Fallback(matcher, lambda: load(dtype="float32"))
         return calibrated(MirrorMatcher(matcher) if align_pose else matcher, self.method, calibration)
+
+
+def _default_model(method: str) -> str:
+    """A method's default model; that of most methods for a baseline, which needs none."""
+    return methods()[method].default_model if method in methods() else PHOTO_MODEL

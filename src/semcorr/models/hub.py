@@ -62,10 +62,9 @@ def fetch(
         ModelError: The repository or revision does not exist, lacks a file, requires a login, or is neither cached
             nor within reach.
     """
-    cached = _cached_folder(repo_id, revision)
-    # An interrupted download leaves a folder too.
-    if cached is not None and not required.missing(cached):
-        return cached
+    folder = cached(repo_id, required, revision=revision)
+    if folder is not None:
+        return folder
     if local_files_only:
         raise _out_of_reach(repo_id, revision, required, "no download was allowed (local_files_only)")
     if constants.HF_HUB_OFFLINE:
@@ -87,6 +86,13 @@ def fetch(
     except (OSError, EntryNotFoundError, _HTTP_ERROR) as error:
         reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise _out_of_reach(repo_id, revision, required, f"{type(error).__name__}: {reason}") from error
+
+
+def cached(repo_id: str, required: RequiredFiles, *, revision: str | None = None) -> Path | None:
+    """Return the folder in the hub's cache that holds all required files of a repository; None if there is none."""
+    folder = _cached_folder(repo_id, revision)
+    # An interrupted download leaves a folder too.
+    return None if folder is None or required.missing(folder) else folder
 
 
 def _cached_folder(repo_id: str, revision: str | None) -> Path | None:

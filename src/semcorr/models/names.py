@@ -3,6 +3,7 @@
 Apart from :mod:`semcorr.models.hub`, whose client takes long to import: the command reads these before it needs that.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -18,8 +19,17 @@ VISION_MODEL = "facebook/dinov2-base"
 BUNDLED_PHOTO_MODEL = "lite0"
 """EfficientNet-Lite0, which is installed with the package: for photographs, without a download and a GPU."""
 
+BUNDLED_DRAWING_MODELS = ("toy", "toy-plain")
+"""Small diffusion models of drawings, which come with the package; ``toy-plain`` was trained without part masks."""
+
+PICKLED = (".bin", ".ckpt", ".pt", ".pth")
+"""Suffixes of files that can run any code when they are read, and therefore are not read."""
+
 VARIANT = ":"
 """Separates a model's name from the variant of its files, as in "owner/name:bf16"."""
+
+UNET_SEPARATOR = "+"
+"""Separates, in a model's name, the checkpoint from the file with another U-Net."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -29,9 +39,25 @@ def is_path_like(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or name.endswith(".safetensors")
 
 
+def is_bundled(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is that of a model that comes with the package."""
+    return os.fspath(name) in (BUNDLED_PHOTO_MODEL, *BUNDLED_DRAWING_MODELS)
+
+
 def is_hub_id(name: str) -> bool:
     """Whether a name is of the form "owner/name"."""
     return _HUB_ID.fullmatch(name) is not None
+
+
+def split_unet_file(name: str) -> tuple[str, str | None]:
+    """Return the checkpoint and the U-Net's file of ``"CHECKPOINT+FILE.safetensors"``.
+
+    The file is None if the name is not of that form, or is the path of a file or folder as it is.
+    """
+    base, separator, file = name.rpartition(UNET_SEPARATOR)
+    if base and separator and file.endswith((".safetensors", *PICKLED)) and not exists(Path(name).expanduser()):
+        return base, file
+    return name, None
 
 
 def split_variant(name: str) -> tuple[str, str | None]:

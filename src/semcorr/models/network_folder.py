@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 from semcorr.errors import ModelError
 from semcorr.models import hub
 from semcorr.models.fingerprint import fingerprint
-from semcorr.models.names import is_hub_id, is_path_like, split_variant, with_variant
+from semcorr.models.names import PICKLED, is_hub_id, is_path_like, split_variant, with_variant
 from semcorr.models.weights import (
-    PICKLED,
     as_model_error,
     choose_weights,
     folder_weights,

@@ -11,9 +11,7 @@ from typing import Any
 from safetensors import safe_open
 
 from semcorr.errors import ModelError, SemcorrError
-
-PICKLED = (".bin", ".ckpt", ".pt", ".pth")
-"""Suffixes of files that can run any code when they are read, and therefore are not read."""
+from semcorr.models.names import PICKLED
 
 
 def pickle_message(name: object, instead: str) -> str:

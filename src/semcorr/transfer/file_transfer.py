@@ -185,7 +185,8 @@ class FileTransfer:
             TransferError: A support cannot be used; all targets failed; the work folder is another transfer's.
             RunError: The work folder cannot be written, or is in use; a worker was killed.
         """
-        shard, job = shard or Shard(), self.job
+        # Other processes may run where another method or precision would be chosen.
+        shard, job = shard or Shard(), replace(self.job, matcher=self.job.matcher.as_loaded(matcher))
         transferrer = Transferrer(matcher, self.annotations, job.settings, folder=job.supports, plan=self.plan)
         journal, targets = Journal(self.output.work_folder, transferrer.identity(), shard), shard.of(self.targets)
         with journal.open():

@@ -46,9 +46,11 @@ class Journal:
         stored = record_store.read_header(header, _Header, f"Delete {str(folder)!r} to begin anew.")
         differences = record_store.differences(current_names(stored.identity), current)
         if differences:
+            chosen = " What is 'auto' depends on the machine: name --method, --model and --dtype."
             raise TransferError(
                 f"{str(folder)!r} holds a transfer from other annotations or with other settings, begun and not "
                 f"finished ({differences}). Finish it with its own, name another -o, or delete that folder."
+                + (chosen if "matcher." in differences else "")
             )
         self._lines: dict[str, tuple[Path, int]] = {}
 

@@ -46,7 +46,7 @@ def state(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             patch.setenv(name, os.environ.get(name, ""))  # restored at the end
         keep_to_this_machine(folder)
         made = AppState(
-            matchers=LoadedMatchers(MatcherSpec(model="toy", options=SHORT)),
+            matchers=LoadedMatchers(MatcherSpec(method="attention-dift", model="toy", options=SHORT)),
             limits=limits,
             folder=folder,
             runs=runs,

@@ -85,6 +85,8 @@ def run(
     if workers < 1:
         raise RunError(f"Expected at least 1 worker, got {workers}.")
     loaded = load_spec(method)
+    if loaded is not None:
+        method = method.as_loaded(loaded)  # other processes may run where another precision would be chosen
     calibrated = calibration_holds(loaded, dataset)
     matcher = for_data_set(loaded, calibrated)
     settings = {"dataset": _dataset_settings(dataset), "method": _identity(method, matcher)}

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -30,6 +31,9 @@ class ConvolutionalModel:
         depth: Number of blocks; :mod:`semcorr.models.cnn.lite0`, ``vgg`` and ``resnet`` have them in tables.
         network: The network, whole and never changed.
     """
+
+    half_precision: ClassVar[bool] = False
+    """Half precision saves at most a tenth of the time, and moves one point in twenty."""
 
     def __init__(self, checkpoint: ConvolutionalCheckpoint, device: torch.device | str = "cpu") -> None:
         """Wrap a loaded checkpoint; :meth:`from_pretrained` is the usual way in."""

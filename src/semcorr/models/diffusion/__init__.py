@@ -1,13 +1,11 @@
 """The frozen text-to-image network: load it, encode images, add noise, read its cross-attention."""
 
 from semcorr.models.diffusion.layers import DEFAULT_LAYERS, CrossAttentionLayer, select_layers
-from semcorr.models.diffusion.load import BUNDLED
 from semcorr.models.diffusion.model import DiffusionModel
 from semcorr.models.diffusion.prefix_cache import PrefixCache
 from semcorr.models.diffusion.trimmed_unet import trimmed_unet
 
 __all__ = [
-    "BUNDLED",
     "DEFAULT_LAYERS",
     "CrossAttentionLayer",
     "DiffusionModel",

@@ -9,7 +9,8 @@ from semcorr.errors import ModelError
 from semcorr.models.diffusion.kinds import SUPPORTED
 from semcorr.models.diffusion.load_folder import WEIGHT_STEMS, check_folder, missing, missing_in
 from semcorr.models.hub import RequiredFiles
-from semcorr.models.weights import PICKLED, choose_weights, how_to_choose
+from semcorr.models.names import PICKLED
+from semcorr.models.weights import choose_weights, how_to_choose
 
 NETWORK = ("unet", "vae")
 # Small files that say how the network is used; a repository may lack any of them.

@@ -14,16 +14,18 @@ from semcorr.models.diffusion.checkpoint import Checkpoint
 from semcorr.models.diffusion.hub_files import NETWORK, CheckpointFiles
 from semcorr.models.diffusion.load_folder import load_folder, with_unet_file
 from semcorr.models.diffusion.load_single_file import load_single_file
-from semcorr.models.names import VARIANT, is_hub_id, is_path_like, split_variant
-from semcorr.models.weights import PICKLED, pickle_message
+from semcorr.models.names import (
+    BUNDLED_DRAWING_MODELS,
+    PICKLED,
+    VARIANT,
+    is_hub_id,
+    is_path_like,
+    split_unet_file,
+    split_variant,
+)
+from semcorr.models.weights import pickle_message
 from semcorr.progress import Progress
 from semcorr.storage.files import exists, is_dir, is_file
-
-BUNDLED = ("toy", "toy-plain")
-"""Names of the models that come with the package; ``toy-plain`` was trained without part masks, to compare."""
-
-UNET_SEPARATOR = "+"
-"""Separates, in a model's name, the checkpoint from the file with another U-Net."""
 
 
 def load_checkpoint(
@@ -53,11 +55,11 @@ def load_checkpoint(
     full = str(model)
     name, variant = split_variant(full)
     path = Path(name).expanduser()
-    if variant is not None and (name in BUNDLED or is_file(path)):
+    if variant is not None and (name in BUNDLED_DRAWING_MODELS or is_file(path)):
         raise ModelError(f"{name} has no variants, but {variant!r} was requested: only folders and hub ids have some.")
-    if revision is not None and (name in BUNDLED or exists(path)):
+    if revision is not None and (name in BUNDLED_DRAWING_MODELS or exists(path)):
         raise ModelError(f"{name} is on this machine and has no revision {revision!r}: only hub ids take a revision.")
-    if name in BUNDLED:
+    if name in BUNDLED_DRAWING_MODELS:
         # One autoencoder serves both.
         return load_folder(bundled_folder(name), name, dtype=dtype, vae_from=bundled_folder("toy"))
     if is_dir(path):
@@ -69,24 +71,13 @@ def load_checkpoint(
         raise ModelError(f"There is no model at {name!r}: no such file or folder.{_EXPECTED}")
     if is_hub_id(name):
         return _load_from_hub(name, revision, variant, dtype, local_files_only, progress)
-    raise ModelError(f"Unknown model {name!r}.{suggest(name, BUNDLED)}{_EXPECTED}")
+    raise ModelError(f"Unknown model {name!r}.{suggest(name, BUNDLED_DRAWING_MODELS)}{_EXPECTED}")
 
 
 _EXPECTED = (
-    f"\nExpected a bundled model ({', '.join(BUNDLED)}), a folder that diffusers saved, a .safetensors file in "
-    "Stable Diffusion's original layout, or a hub id such as CompVis/stable-diffusion-v1-4."
+    f"\nExpected a bundled model ({', '.join(BUNDLED_DRAWING_MODELS)}), a folder that diffusers saved, a "
+    ".safetensors file in Stable Diffusion's original layout, or a hub id such as CompVis/stable-diffusion-v1-4."
 )
-
-
-def split_unet_file(name: str) -> tuple[str, str | None]:
-    """Return the checkpoint and the U-Net's file of ``"CHECKPOINT+FILE.safetensors"``.
-
-    The file is None if the name is not of that form, or is the path of a file or folder as it is.
-    """
-    base, separator, file = name.rpartition(UNET_SEPARATOR)
-    if base and separator and file.endswith((".safetensors", *PICKLED)) and not exists(Path(name).expanduser()):
-        return base, file
-    return name, None
 
 
 def bundled_folder(name: str) -> Path:

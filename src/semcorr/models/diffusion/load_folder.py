@@ -24,8 +24,8 @@ from semcorr.models.diffusion.checkpoint import (
 from semcorr.models.diffusion.kinds import SUPPORTED, check_kind, kind_of_class, kind_of_weights, traits_of_config
 from semcorr.models.diffusion.layers import Family
 from semcorr.models.fingerprint import fingerprint
+from semcorr.models.names import PICKLED
 from semcorr.models.weights import (
-    PICKLED,
     as_model_error,
     check_types,
     choose_weights,

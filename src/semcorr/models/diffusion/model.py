@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -51,6 +52,9 @@ class DiffusionModel:
         layers: The cross-attention layers in the U-Net's order.
         unet, vae, scheduler: The objects of diffusers. ``unet`` is whole and is never changed.
     """
+
+    half_precision: ClassVar[bool] = True
+    """Half precision is faster where the device has instructions for it."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> None:
         """Wrap a loaded checkpoint; :meth:`from_pretrained` is the usual way in."""
