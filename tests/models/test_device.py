@@ -37,6 +37,7 @@ def test_auto_is_half_precision_only_for_networks_that_are_faster_in_it() -> Non
     fastest = fastest_dtype(*device_traits("cpu"))
     assert resolve_dtype("auto", DiffusionModel, "a/folder", "cpu") == fastest
     assert resolve_dtype("auto", VisionModel, "a/folder", "cpu") == fastest
+    assert resolve_dtype("auto", ConvolutionalModel, "a/folder", "cpu") == fastest
     for network, model in ((DiffusionModel, "toy"), (DiffusionModel, "toy-plain"), (ConvolutionalModel, "lite0")):
         assert resolve_dtype("auto", network, model, "cpu") == "float32"
     assert resolve_dtype("auto", object, "another/network", "cpu") == "float32"  # of another package

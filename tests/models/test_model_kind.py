@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.cached_repository import cache_repository
+from models.cnn.networks import save_timm, timm_vgg
 from models.diffusion.networks import save_checkpoint
 from models.dino.networks import KINDS, save_folder
 from semcorr.errors import ModelError
@@ -45,6 +46,8 @@ def test_of_a_folder_and_of_a_file(tiny_sd: Path, tmp_path: Path) -> None:
     assert model_kind(parts) == "diffusion"
     for kind in KINDS:
         assert model_kind(save_folder(tmp_path / kind, kind)) == "vision"
+    vgg = save_timm(tmp_path / "vgg19", "vgg19.tv_in1k", timm_vgg("vgg19"))
+    assert model_kind(vgg) == "convolutional"
 
 
 def test_of_a_hub_id_in_the_cache(cache: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def _kind_of_folder(folder: Path, name: str) -> ModelKind:
 
     kinds: dict[ModelKind, "NetworkKind"] = {"convolutional": CONVOLUTIONAL, "vision": TRANSFORMER}
     for kind, network in kinds.items():
-        with contextlib.suppress(ModelError, OSError, ValueError, TypeError):
+        with contextlib.suppress(ModelError, OSError, ValueError, TypeError, RecursionError):
             network.check(read_json(folder / _CONFIG), name)
             return kind
     raise _unknown(name, f"it has no unet/, and its {_CONFIG} is missing or of no other network that is supported")
