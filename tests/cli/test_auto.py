@@ -19,6 +19,7 @@ from semcorr.toy.coco import write_coco
 Semcorr = Callable[..., Ran]
 
 CPU = ("--device", "cpu")
+DIFT = ("--set", "dift_samples=1", "--set", "dift_prompt=null")
 QUICK = (*CPU, "--set", 'layers=["14@320"]')
 LITE0 = (
     "Matching with hypercolumn (preset photographs) on lite0: on the processor, as requested; for the paper's method: "
@@ -58,11 +59,13 @@ def test_a_query_holds_the_chosen_method(semcorr: Semcorr, images: list[Path], t
 
 @pytest.mark.parametrize("command", ["dense", "mutual"])
 def test_a_grid_is_compared_by_features(semcorr: Semcorr, images: list[Path], tmp_path: Path, command: str) -> None:
-    quick = (*CPU, "-o", tmp_path / "out", "--json")
-    ran = semcorr(command, images[0], images[1], *quick, *QUICK)
-    assert (ran.status, json.loads(ran.out)["method"]) == (0, "hypercolumn"), ran.err
-    ran = semcorr(command, images[0], images[1], *quick, "--model", "toy", "--set", "samples=1")
-    assert (ran.status, json.loads(ran.out)["method"]) == (0, "dift"), ran.err
+    out = ("-o", tmp_path / "out", "--json")
+    ran = semcorr(command, images[0], images[1], *out, *QUICK)
+    assert ran.status == 0, ran.err
+    assert json.loads(ran.out)["method"] == "hypercolumn"
+    ran = semcorr(command, images[0], images[1], *out, *CPU, "--model", "toy", "--set", "samples=1")
+    assert ran.status == 0, ran.err
+    assert json.loads(ran.out)["method"] == "dift"
     assert "Matching with dift (preset published) on toy: recommended for diffusion models" in ran.err
 
 
@@ -125,9 +128,7 @@ def test_a_plan_is_of_what_the_planned_command_takes(semcorr: Semcorr, tiny_sd: 
     ran = semcorr("plan", "--targets", "3", "--points", "2", *QUICK)
     assert (ran.status, ran.err.splitlines()[0]) == (0, LITE0)
     small = ("--set", "rounds=1", "--set", "steps=2", "--set", "locate_crops=4", "--set", "resolution=128")
-    ran = semcorr(
-        "plan", "spair", "--model", tiny_sd, *CPU, *small, "--set", "dift_samples=1", "--set", "dift_prompt=null"
-    )
+    ran = semcorr("plan", "spair", "--model", tiny_sd, *CPU, *small, "--set", "neutral=zeros", *DIFT)
     assert (ran.status, ran.err.splitlines()[0]) == (
         0,
         f"Matching with attention-dift (preset fast) on {tiny_sd}.",
