@@ -47,7 +47,7 @@ def test_a_target_named_like_the_layers_of_another_is_not_overwritten(semcorr, i
     ("options", "message"),
     [
         (["--layers", "--method", "dift"], "'dift' does not read"),
-        (["--layers", "--align-pose"], "--align-pose"),
+        (["--layers", "--align-pose", "--method", "prompt"], "--align-pose"),
     ],
 )
 def test_figures_that_a_method_cannot_draw_are_refused_before_it_is_loaded(semcorr, images, tmp_path, options, message):
