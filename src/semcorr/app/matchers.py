@@ -6,12 +6,15 @@ from pathlib import Path
 
 from semcorr.errors import ModelError, SettingsError
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.registry import find_method, methods
+from semcorr.matchers.registry import EVALUATED_METHOD, find_method, methods
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.models.diffusion import DiffusionModel
-from semcorr.models.names import BUNDLED_DRAWING_MODELS, is_hub_id, split_variant
+from semcorr.models.names import BUNDLED_DRAWING_MODELS, PHOTO_MODEL, is_bundled, is_hub_id, split_variant
 from semcorr.progress import Progress
 from semcorr.storage.files import exists
+
+_DRAWINGS = "toy"
+"""The model of the examples."""
 
 
 class LoadedMatchers:
@@ -20,14 +23,20 @@ class LoadedMatchers:
     Only the queue's one thread may call it: a network is large, and two users must not load it twice.
 
     Args:
-        spec: The matcher that the page opens with; other methods run on its model.
+        spec: The matcher that the page opens with, its method by name; other methods run on its model.
         keep: How many matchers are kept; a checkpoint for photographs takes gigabytes.
+
+    Attributes:
+        spec: The same.
+        examples: The matcher of the page's examples, which are drawings: a model for drawings knows them alone.
     """
 
     def __init__(self, spec: MatcherSpec, keep: int | None = None) -> None:
         self.spec = spec
-        self._keep = keep or (12 if str(spec.model_name) in BUNDLED_DRAWING_MODELS else 1)
+        self.examples = spec if _is_for_drawings(spec) else _on_drawings(spec)
+        self._keep = keep or (12 if is_bundled(spec.model_name) else 1)
         self._loaded: OrderedDict[Hashable, Matcher] = OrderedDict()
+        self._loaded_for_examples: OrderedDict[Hashable, Matcher] = OrderedDict()
 
     def start(self, progress: Progress | None = None) -> None:
         """Load the matcher that the page opens with; its model, text encoder included, is downloaded if it is missing.
@@ -38,10 +47,10 @@ class LoadedMatchers:
             SettingsError: There is no such method, preset or setting.
             ModelError: It cannot be loaded or downloaded.
         """
-        spec = self._offered(self.spec.method, self.spec.preset)
+        spec = self.offered(self.spec.method, self.spec.preset)
         model = str(spec.model_name)
         if not is_hub_id(split_variant(model)[0]) or exists(Path(model)):
-            self.get(spec.method, spec.preset)
+            self.get(spec)
             return
         matcher = spec.load(progress=progress)
         try:
@@ -49,55 +58,98 @@ class LoadedMatchers:
                 matcher.model.text_encoder()
         except ModelError:
             # There is no text encoder. This matcher would ask the hub for it whenever a visitor uses Words.
-            self.get(spec.method, spec.preset)
+            self.get(spec)
         else:
-            self.keep((spec.method, spec.preset), lambda: matcher)
+            self.keep(str(spec), lambda: matcher)
 
-    def methods(self) -> list[str]:
-        """The methods that run on the model of the one that the page opens with, and need no other."""
-        known = methods()
-        model = known[self.spec.method].default_model if self.spec.method in known else None
+    def usual(self, *, example: bool = False) -> MatcherSpec:
+        """The matcher of images, or of an example's: what is selected until a visitor selects something else."""
+        return self.examples if example else self.spec
+
+    def methods(self, *, example: bool = False) -> list[str]:
+        """The methods that run on the model of the usual one, and need no other."""
+        known, spec = methods(), self.usual(example=example)
+        model = known[spec.method].default_model if spec.method in known else None
         names = [name for name, other in known.items() if other.default_model == model and other.second_model is None]
-        return [*names, *([self.spec.method] if self.spec.method not in names else [])]
+        return [*names, *([spec.method] if spec.method not in names else [])]
 
     def presets(self, method: str) -> list[str]:
         """A method's presets, the default first."""
         known = find_method(method)
         return [] if known is None else list(known.presets)
 
-    def get(self, method: str, preset: str | None) -> Matcher:
-        """The matcher of a method and preset.
+    def offered(self, method: str, preset: str | None, *, example: bool = False) -> MatcherSpec:
+        """What a visitor selects.
 
         Raises:
             SettingsError: The page does not offer it.
+        """
+        if method not in self.methods(example=example) or (preset is not None and preset not in self.presets(method)):
+            raise SettingsError(f"Expected a method and preset of the list, got {method!r}, {preset!r}.")
+        return self.usual(example=example).for_method(method, preset)
+
+    def get(self, spec: MatcherSpec) -> Matcher:
+        """The matcher of what is offered, loaded if it is not there.
+
+        Raises:
             ModelError: It cannot be loaded from this machine.
         """
-        spec = self._offered(method, preset)
-        return self.keep((spec.method, spec.preset), spec.with_options(local_files_only=True).load)
-
-    def _offered(self, method: str, preset: str | None) -> MatcherSpec:
-        if method not in self.methods() or (preset is not None and preset not in self.presets(method)):
-            raise SettingsError(f"Expected a method and preset of the list, got {method!r}, {preset!r}.")
-        return self.spec.for_method(method, preset)
+        load = spec.with_options(local_files_only=True).load
+        if spec.model == self.spec.model:
+            return self.keep(str(spec), load)
+        return _kept(self._loaded_for_examples, 12, str(spec), load)
 
     def keep(self, key: Hashable, load: Callable[[], Matcher]) -> Matcher:
         """The matcher of a key, loaded if it is not there; the least recently used one is dropped for it."""
-        if key not in self._loaded:
-            while len(self._loaded) >= self._keep:
-                self._loaded.popitem(last=False)
-            self._loaded[key] = load()
-        self._loaded.move_to_end(key)
-        return self._loaded[key]
+        return _kept(self._loaded, self._keep, key, load)
 
-    def network(self) -> DiffusionModel:
+    def network(self, *, example: bool = False) -> DiffusionModel:
         """A diffusion model, for the tab *Words*.
 
         Raises:
-            SettingsError: No method of the page has one.
+            SettingsError: The page has none for such images.
         """
-        for matcher in [*reversed(self._loaded.values()), self.get(self.spec.method, self.spec.preset)]:
-            if isinstance(matcher.model, DiffusionModel):
+        spec = self.usual(example=example)
+        for matcher in self._loaded.values():
+            # Another method's may be there already, which may have dropped the usual one's.
+            if isinstance(matcher.model, DiffusionModel) and matcher.model.model_id == str(spec.model_name):
                 return matcher.model
+        network = self.get(spec).model
+        if isinstance(network, DiffusionModel):
+            return network
         raise SettingsError(
-            f"Words need a text-to-image model, and {self.spec.method!r} has none. Start the page with another model."
+            f"Words need a text-to-image model, and {str(spec.model_name)!r} is none. Press an example, which has one, "
+            "or start the page with --model and a Stable Diffusion checkpoint."
         )
+
+
+def label_of(spec: MatcherSpec) -> str:
+    """What is matched with, for the page's texts and files."""
+    return f"{spec.method}{f', {spec.preset}' if spec.preset else ''}, on {spec.model_name}"
+
+
+def images_of(spec: MatcherSpec) -> str:
+    """The kind of images that a model is for, for people."""
+    return "drawings of the toy world, and nothing else" if _is_for_drawings(spec) else "photographs"
+
+
+def _is_for_drawings(spec: MatcherSpec) -> bool:
+    return str(spec.model_name) in BUNDLED_DRAWING_MODELS
+
+
+def _on_drawings(spec: MatcherSpec) -> MatcherSpec:
+    """The page's method on the model for drawings, where it can run on it; the recommended one otherwise."""
+    options = {name: spec.options[name] for name in ("device", "dtype") if name in spec.options}
+    own = methods().get(spec.method)
+    if own is not None and own.default_model == PHOTO_MODEL and own.second_model is None:
+        return MatcherSpec(method=spec.method, model=_DRAWINGS, preset=spec.preset, options=options)
+    return MatcherSpec(method=EVALUATED_METHOD, model=_DRAWINGS, options=options)
+
+
+def _kept(kept: OrderedDict[Hashable, Matcher], most: int, key: Hashable, load: Callable[[], Matcher]) -> Matcher:
+    if key not in kept:
+        while len(kept) >= most:
+            kept.popitem(last=False)
+        kept[key] = load()
+    kept.move_to_end(key)
+    return kept[key]

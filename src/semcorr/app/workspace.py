@@ -110,6 +110,7 @@ class Workspace:
         described: The points as the last run described them, by the points' ids.
         matches: The last prediction of a point in a target.
         decisions: A person's corrections and acceptances, which no run changes.
+        example: Whether all images are those of one of the page's examples, which are drawings.
     """
 
     source: Image | None = None
@@ -121,6 +122,7 @@ class Workspace:
     described: Mapping[int, DescribedPoint] = dataclasses.field(default_factory=dict)
     matches: Mapping[Cell, Match] = dataclasses.field(default_factory=dict)
     decisions: Mapping[Cell, Decision] = dataclasses.field(default_factory=dict)
+    example: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -205,7 +207,8 @@ def add_targets(work: Workspace, images: Sequence[Image], limits: Limits) -> Wor
         raise ImageError(
             f"Expected at most {limits.targets} targets, got {len(targets)}. Remove the targets, or send fewer."
         )
-    return dataclasses.replace(work, targets=targets, target_ids=(*work.target_ids, *(new_id() for _ in images)))
+    ids = (*work.target_ids, *(new_id() for _ in images))
+    return dataclasses.replace(work, targets=targets, target_ids=ids, example=False)
 
 
 def remove_targets(work: Workspace) -> Workspace:
@@ -259,7 +262,7 @@ def delete_point(work: Workspace, index: int) -> Workspace:
 
 def clear_points(work: Workspace) -> Workspace:
     """Delete all points and their results."""
-    return Workspace(source=work.source, targets=work.targets, target_ids=work.target_ids)
+    return Workspace(source=work.source, targets=work.targets, target_ids=work.target_ids, example=work.example)
 
 
 def name_points(work: Workspace, text: str) -> Workspace:

@@ -34,11 +34,12 @@ def hex_colour(colour: Colour) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def legend(calibration: str | None) -> str:
+def legend(calibration: str | None, matched_with: str = "") -> str:
     """The legend of the colours of matches, as HTML.
 
     Args:
         calibration: What the confidence was calibrated on; None for an uncalibrated one.
+        matched_with: The method, preset and model of the matches.
     """
     stops = ", ".join(f"{hex_colour(colour)} {position:.0%}" for position, colour in _STOPS)
     if calibration is None:
@@ -48,10 +49,11 @@ def legend(calibration: str | None) -> str:
         )
     else:
         meaning = f"the probability that a match is right, calibrated on {html.escape(calibration)}"
+    matched = f"; matched with {html.escape(matched_with)}" if matched_with else ""
     return (
         '<div class="sc-legend"><span>confidence&nbsp; 0</span>'
         f'<span class="sc-bar" style="background:linear-gradient(90deg, {stops})"></span><span>1</span>'
-        f'<span class="sc-note">{meaning}</span></div>'
+        f'<span class="sc-note">{meaning}{matched}</span></div>'
     )
 
 

@@ -1,5 +1,6 @@
 """The examples: drawings of the toy world, which the bundled model knows."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from semcorr.app.workspace import Workspace, new_workspace
@@ -29,7 +30,7 @@ def example(category: str) -> Workspace:
     source = scenes[0][1]
     chosen = [name for name in _POINTS.get(category, ()) if name in source.visible]
     names = chosen if len(chosen) > 1 else sorted(source.visible)[:4]
-    return new_workspace(
+    made = new_workspace(
         load_image(source.image, name=f"{category}-source.png"),
         {name: (float(source.keypoints[name][0]), float(source.keypoints[name][1])) for name in names},
         [
@@ -37,6 +38,7 @@ def example(category: str) -> Workspace:
             for number, (_, scene) in enumerate(scenes[1:], start=1)
         ],
     )
+    return dataclasses.replace(made, example=True)
 
 
 def words_example(category: str) -> tuple[Image, str]:

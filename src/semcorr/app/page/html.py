@@ -5,8 +5,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from semcorr.app.matchers import images_of
 from semcorr.app.server.jobs import Status
 from semcorr.app.workspace import Cell, Workspace
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.progress import duration
 
 _CHART = (220, 56)
@@ -25,6 +27,11 @@ def bad(message: str) -> str:
 def note(message: str) -> str:
     """A message."""
     return f'<div class="sc-live"><span>{html.escape(message)}</span></div>'
+
+
+def model(spec: MatcherSpec) -> str:
+    """The model that *Find* uses, and the kind of images that it is for."""
+    return f'<span class="sc-note">on {html.escape(str(spec.model_name))}, for {html.escape(images_of(spec))}</span>'
 
 
 def live(status: Status) -> str:

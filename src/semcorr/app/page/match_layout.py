@@ -30,6 +30,7 @@ class MatchWidgets(widgets.JobWidgets):
     names: gr.Textbox
     method: gr.Dropdown
     preset: gr.Dropdown
+    model: gr.HTML
     point: gr.Dropdown
     layer: gr.Dropdown
     legend: gr.HTML
@@ -46,7 +47,7 @@ class MatchWidgets(widgets.JobWidgets):
         return [
             *(self.source, self.targets, self.names, self.preset, self.start, self.cancel, self.status, self.point),
             *(self.layer, self.legend, self.accept, self.discard, self.export, self.files, self.table),
-            *(self.undo, self.redo, self.method, self.keeper),
+            *(self.undo, self.redo, self.method, self.model, self.keeper),
         ]
 
 
@@ -125,6 +126,7 @@ def _find(state: AppState) -> dict[str, Any]:
         made["preset"] = gr.Dropdown(
             matchers.presets(spec.method), value=spec.preset, label="Preset", elem_id="preset", min_width=120
         )
+        made["model"] = gr.HTML(html.model(spec), elem_id="model", padding=False)
         made["start"] = _button("Find", "find", 110, size="md", variant="primary")
         made["cancel"] = _button("Cancel", "cancel", 80, size="md", variant="stop", interactive=False)
     made["status"] = gr.HTML(html.note(WELCOME), elem_id="status", padding=False)

@@ -6,6 +6,7 @@ import gradio as gr
 
 from semcorr.app import workspace
 from semcorr.app.find import check_ready, find
+from semcorr.app.matchers import images_of, label_of
 from semcorr.app.page import html, match_view, viewer, widgets
 from semcorr.app.page.match_layout import WELCOME, MatchWidgets
 from semcorr.app.page.match_view import Selection
@@ -48,23 +49,18 @@ class RunHandlers(widgets.Handlers):
                     "Your earlier workspace is no longer on this server: the server was restarted, or the workspace "
                     f"made room for others or was closed for more than {self._state.limits.hours:g} hours."
                 )
-            updates = match_view.show(ui, session, page, Selection())
-            if session.method is not None:  # with another, Find would find everything anew
-                method, preset = session.method
-                updates[ui.method] = method
-                updates[ui.preset] = gr.Dropdown(choices=self._state.matchers.presets(method), value=preset)
+            updates = match_view.show(ui, self._state.matchers, session, page, Selection())
             return {**updates, ui.status: message, ui.keeper: match_view.keeper_value(session, key=session.key)}
 
     def find(self, method: str, preset: str | None, point: str, layer: str, request: gr.Request) -> Iterator[Updates]:
         """Add the run to the queue, and show its progress and result."""
         session = self._session(request)
-        start, presets = session.work, self._state.matchers.presets(method)
-        # Where Find is pressed right after a change of the method, the preset may still be the other method's.
-        chosen = preset if preset in presets else MatcherSpec(method=method).preset
-        label = f"{method}, {chosen}" if chosen else method
+        start = session.work
+        spec = self._selected(method, preset, example=start.example)
+        label = label_of(spec)
 
         def work(job: Job) -> tuple[FindResult, int]:
-            result = find(self._state.matchers.get(method, chosen), start, label, job)
+            result = find(self._state.matchers.get(spec), start, label, job)
             # Here and not where the page waits for it: the page may have been closed.
             with session.lock:
                 merged, dropped = workspace.merge(session.work, result)
@@ -75,11 +71,18 @@ class RunHandlers(widgets.Handlers):
             check_ready(start, label)
             self._state.sessions.check_room(session)
             job = session.start(self._state.queue, work, finding=label)
-            session.method = (method, chosen)
+            session.methods[start.example] = (spec.method, spec.preset)
         except SemcorrError as error:
             yield widgets.refused(self._ui.status, error)
             return
         yield from self._follow_run(session, job, request.session_hash or "", Selection(point=point, layer=layer))
+
+    def _selected(self, method: str, preset: str | None, *, example: bool) -> MatcherSpec:
+        """What is selected; where Find is pressed right after a change, the lists may still be the former ones."""
+        matchers = self._state.matchers
+        if method not in matchers.methods(example=example):
+            return matchers.usual(example=example)
+        return matchers.offered(method, preset if preset in matchers.presets(method) else None, example=example)
 
     def _follow_run(self, session: Session, job: Job, page: str, selection: Selection) -> Iterator[Updates]:
         shown = None
@@ -94,7 +97,7 @@ class RunHandlers(widgets.Handlers):
         status = yield from self._follow(job, self._ui, preview)
         cancelled = "Cancelled. Points, matches and corrections are as they were."
         with session.lock:
-            updates = match_view.show(self._ui, session, page, selection)
+            updates = match_view.show(self._ui, self._state.matchers, session, page, selection)
             updates |= widgets.ended(self._ui, status, self._done_message(session, job), cancelled)
         yield updates
 
@@ -103,7 +106,8 @@ class RunHandlers(widgets.Handlers):
         if job.result is None:
             return ""
         result, dropped = job.result
-        sentences = [f"Done with {result.label}. Select a point or a layer to see its heat maps."]
+        images = images_of(self._state.matchers.usual(example=result.start.example))
+        sentences = [f"Done with {result.label} (for {images}). Select a point or a layer to see its heat maps."]
         if dropped:
             sentences.append(f"{dropped} matches were for points or targets that changed meanwhile, and were dropped.")
         sentences += [

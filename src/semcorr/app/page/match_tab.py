@@ -5,6 +5,7 @@ from collections.abc import Callable
 import gradio as gr
 
 from semcorr.app import export, workspace
+from semcorr.app.matchers import images_of
 from semcorr.app.page import examples, html, match_view, widgets
 from semcorr.app.page.match_layout import MatchWidgets, lay_out
 from semcorr.app.page.match_run import RunHandlers
@@ -55,12 +56,20 @@ class _Handlers(widgets.Handlers):
     def _take(
         self, session: Session, name: str, changed: Workspace, request: gr.Request, selection: Selection
     ) -> Updates:
+        before = session.work
         session.do(name, changed)
-        left = match_view.left_to_find(session.work)
-        return {**self._show(session, request, selection), self._ui.status: html.note(left) if left else ""}
+        other = changed.source is not before.source or len(changed.targets) > len(before.targets)
+        said = [self._model_note(changed) if other else "", match_view.left_to_find(session.work)]
+        note = " ".join(filter(None, said))
+        return {**self._show(session, request, selection), self._ui.status: html.note(note) if note else ""}
+
+    def _model_note(self, work: Workspace) -> str:
+        """What the images will be matched on, in a sentence."""
+        spec = self._state.matchers.usual(example=work.example)
+        return f"These images are matched on {spec.model_name}, a model for {images_of(spec)}."
 
     def _show(self, session: Session, request: gr.Request, selection: Selection) -> Updates:
-        return match_view.show(self._ui, session, request.session_hash, selection)
+        return match_view.show(self._ui, self._state.matchers, session, request.session_hash, selection)
 
     def _show_behind(self, session: Session, request: gr.Request, selection: Selection) -> Updates:
         message = (

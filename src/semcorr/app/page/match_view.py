@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
+from semcorr.app.matchers import LoadedMatchers
 from semcorr.app.page import html, viewer, widgets
 from semcorr.app.page.colours import legend
 from semcorr.app.page.match_layout import MatchWidgets
@@ -59,7 +60,9 @@ class Pending:
     change: Change
 
 
-def show(ui: MatchWidgets, session: Session, page: str | None, selection: Selection) -> Updates:
+def show(
+    ui: MatchWidgets, matchers: LoadedMatchers, session: Session, page: str | None, selection: Selection
+) -> Updates:
     """Show everything that depends on the workspace; from now on the page is not behind."""
     work = session.work
     session.shows(page or "")
@@ -82,6 +85,19 @@ def show(ui: MatchWidgets, session: Session, page: str | None, selection: Select
         ui.files: "",
         ui.table: html.table(work),
         ui.keeper: keeper_value(session),
+        **(_methods(ui, matchers, session) if session.lists(page or "") else {}),
+    }
+
+
+def _methods(ui: MatchWidgets, matchers: LoadedMatchers, session: Session) -> Updates:
+    """The lists of methods and presets, and the model that they run on."""
+    example = session.work.example
+    spec = matchers.usual(example=example)
+    method, preset = session.methods.get(example, (spec.method, spec.preset))
+    return {
+        ui.method: gr.Dropdown(choices=matchers.methods(example=example), value=method),
+        ui.preset: gr.Dropdown(choices=matchers.presets(method), value=preset),
+        ui.model: html.model(spec),
     }
 
 
@@ -132,5 +148,6 @@ def _legend(work: Workspace) -> str:
     if not work.matches:
         return ""
     calibrations = {match.prediction.matches.calibration for match in work.matches.values()}
+    labels = dict.fromkeys(match.label for match in work.matches.values())
     # The numbers of different calibrations do not mean the same: the legend claims none of them.
-    return legend(calibrations.pop() if len(calibrations) == 1 else None)
+    return legend(calibrations.pop() if len(calibrations) == 1 else None, "; ".join(labels))

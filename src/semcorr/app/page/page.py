@@ -1,23 +1,24 @@
 """The page: its three tabs, theme and style."""
 
+import html
 import importlib.resources
 from typing import Any
 
 import gradio as gr
 
+from semcorr.app.matchers import LoadedMatchers, images_of
 from semcorr.app.page import inspect_tab, match_tab, words_tab
 from semcorr.app.state import AppState
 
 _HEAD = """<div class="sc-head"><h1>semcorr</h1>
-<span>Click a point in one image and see where it is in others, and why. {model}</span></div>"""
+<span>Click a point in one image and see where it is in others, and why. {models}</span></div>"""
 
 
 def build(state: AppState) -> gr.Blocks:
     """Build the page, with every component wired to its function."""
-    toy = str(state.matchers.spec.model_name).startswith("toy")
+    matchers = state.matchers
     with gr.Blocks(title="semcorr", analytics_enabled=False, fill_width=True) as page:
-        model = "The bundled model knows drawings of its toy world only." if toy else ""
-        gr.HTML(_HEAD.format(model=model), padding=False)
+        gr.HTML(_HEAD.format(models=html.escape(_models(matchers))), padding=False)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Match", id="match"):
                 match_tab.build(state)
@@ -31,6 +32,14 @@ def build(state: AppState) -> gr.Blocks:
 
         page.unload(close)
     return page
+
+
+def _models(matchers: LoadedMatchers) -> str:
+    """The models of the page, and the images that they are for."""
+    own, examples = matchers.spec, matchers.examples
+    if own == examples:
+        return f"Its model, {own.model_name}, is for {images_of(own)}."
+    return f"Your images are matched on {own.model_name}, for {images_of(own)}; the examples on {examples.model_name}."
 
 
 def appearance() -> dict[str, Any]:

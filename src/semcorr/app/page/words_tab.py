@@ -102,7 +102,7 @@ class _Handlers(widgets.Handlers):
     def upload(self, path: str, request: gr.Request) -> Updates:
         session = self._session(request)
         try:
-            session.words_image = self._read_upload(path, session)
+            session.words_image, session.words_example = self._read_upload(path, session), False
         except SemcorrError as error:
             return widgets.refused(self._ui.status, error)
         return self._show_image(session)
@@ -111,13 +111,14 @@ class _Handlers(widgets.Handlers):
         session = self._session(request)
         if session.work.source is None:
             return {self._ui.status: html.bad("There is no source on the tab Match yet. Send an image here.")}
-        session.words_image = session.work.source
+        session.words_image, session.words_example = session.work.source, session.work.example
         return self._show_image(session)
 
     def example(self, category: str) -> Callable[[gr.Request], Updates]:
         def load(request: gr.Request) -> Updates:
             session = self._session(request)
             session.words_image, caption = examples.words_example(category)
+            session.words_example = True
             return {**self._show_image(session), self._ui.prompt: caption}
 
         return load
@@ -125,12 +126,12 @@ class _Handlers(widgets.Handlers):
     def show(self, prompt: str, request: gr.Request) -> Iterator[Updates]:
         """Add the work to the queue, and show the words' heat maps when it is done."""
         session, ui = self._session(request), self._ui
-        image = session.words_image
+        image, example = session.words_image, session.words_example
 
         def work(job: Job) -> WordMaps:
             if image is None:
                 raise ImageError("First send an image, or press an example.")
-            return word_maps(self._state.matchers.network(), image, prompt, progress=job)
+            return word_maps(self._state.matchers.network(example=example), image, prompt, progress=job)
 
         try:
             check_letters(prompt, self._state.limits)

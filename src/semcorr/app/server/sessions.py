@@ -38,8 +38,8 @@ class Session:
         self.job: Job | None = None
         self.finding: str | None = None
         """Method and preset with which the job finds matches; None for other work."""
-        self.method: tuple[str, str | None] | None = None
-        """Method and preset of the last run."""
+        self.methods: dict[bool, tuple[str, str | None]] = {}
+        """Method and preset of the last run, on images and on an example's."""
         self.pending: Any = None
         """The step that waits for the user's confirmation."""
         self.example: Workspace | None = None
@@ -47,11 +47,14 @@ class Session:
         self.saved: Workspace | None = None
         """The workspace that was exported last."""
         self.words_image: Image | None = None
+        self.words_example = False
+        """Whether that image is an example's."""
         self.inspected: Any = None
         self.kept = False
         """Whether the browser has the key, and can come back with it."""
         self.revision = 0
         self._pages: dict[str, int] = {}
+        self._listed: dict[str, bool] = {}
         self._left = time.monotonic()
 
     @property
@@ -91,6 +94,7 @@ class Session:
     def leave(self, page: str) -> None:
         """Note that a page was closed."""
         self._pages.pop(page, None)
+        self._listed.pop(page, None)
         self._left = time.monotonic()
 
     @property
@@ -101,6 +105,11 @@ class Session:
     def shows(self, page: str) -> None:
         """Note that a page shows the present workspace."""
         self._pages[page] = self.revision
+
+    def lists(self, page: str) -> bool:
+        """Note that a page lists the methods for the present images; whether it listed others before."""
+        before, self._listed[page] = self._listed.get(page), self.work.example
+        return before != self.work.example
 
     def is_behind(self, page: str) -> bool:
         """Whether another page changed the workspace since this one showed it."""
