@@ -41,15 +41,19 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[..., Page]]:
-    """Start the page as ``python -m semcorr app`` does, on a free port or the given one; it ends with the tests."""
+    """Start the page as ``python -m semcorr app`` does, on a free port or the given one, with a model or without one.
+
+    It ends with the tests.
+    """
     with ExitStack() as started:
 
-        def start(*options: object, port: int = 0) -> Page:
+        def start(*options: object, port: int = 0, model: str | None = "toy") -> Page:
             temporary = Path(started.enter_context(tempfile.TemporaryDirectory(prefix="semcorr-test-app-")))
+            named = [] if model is None else ["--model", model]
             environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
             process = started.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "semcorr", "app", "--port", str(port), "--model", "toy", *map(str, options)],
+                    [sys.executable, "-m", "semcorr", "app", "--port", str(port), *named, *map(str, options)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,

@@ -84,6 +84,6 @@ def test_a_download_is_stopped_by_ctrl_c(repositories: Path, tmp_path: Path) -> 
 def test_nothing_is_downloaded_for_a_visitor() -> None:
     matchers = LoadedMatchers(MatcherSpec(model="tiny/absent", method="dift", options={"samples": 1}))
     with pytest.raises(ModelError, match="no download was allowed"):
-        matchers.get("dift", None)
+        matchers.get(matchers.offered("dift", None))
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):  # set for all tests; else it would ask the hub
         matchers.start()

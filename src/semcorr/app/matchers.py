@@ -118,14 +118,20 @@ class LoadedMatchers:
         if isinstance(network, DiffusionModel):
             return network
         raise SettingsError(
-            f"Words need a text-to-image model, and {str(spec.model_name)!r} is none. Press an example, which has one, "
+            f"Words need a text-to-image model, and {model_of(spec)!r} is none. Press an example, which has one, "
             "or start the page with --model and a Stable Diffusion checkpoint."
         )
 
 
 def label_of(spec: MatcherSpec) -> str:
     """What is matched with, for the page's texts and files."""
-    return f"{spec.method}{f', {spec.preset}' if spec.preset else ''}, on {spec.model_name}"
+    return f"{spec.method}{f', {spec.preset}' if spec.preset else ''}, on {model_of(spec)}"
+
+
+def model_of(spec: MatcherSpec) -> str:
+    """The model, for people; of a path the last part, because where it is on the server concerns no visitor."""
+    name = str(spec.model_name)
+    return name if is_hub_id(split_variant(name)[0]) else Path(name).name
 
 
 def images_of(spec: MatcherSpec) -> str:

@@ -33,20 +33,18 @@ def no_loops_left() -> Iterator[None]:
         gc.collect()
 
 
-@pytest.fixture(scope="session")
-def state(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppState]:
+@contextlib.contextmanager
+def made_state(spec: MatcherSpec, folder: Path, runs: Path) -> Iterator[AppState]:
+    """The state of a page that opens with a matcher."""
     with no_loops_left():
         pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
-    # Tests add runs to a folder of their own.
-    runs = tmp_path_factory.mktemp("page-runs")
-    shutil.copytree(page_runs, runs, dirs_exist_ok=True)
-    folder, files, limits = tmp_path_factory.mktemp("page"), ServedFiles(), Limits(targets=3, points=4, letters=40)
+    files, limits = ServedFiles(), Limits(targets=3, points=4, letters=40)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "HF_HUB_DISABLE_TELEMETRY"):
             patch.setenv(name, os.environ.get(name, ""))  # restored at the end
         keep_to_this_machine(folder)
         made = AppState(
-            matchers=LoadedMatchers(MatcherSpec(method="attention-dift", model="toy", options=SHORT)),
+            matchers=LoadedMatchers(spec),
             limits=limits,
             folder=folder,
             runs=runs,
@@ -58,11 +56,29 @@ def state(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def page(state: AppState) -> Any:
+def state(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppState]:
+    # Tests add runs to a folder of their own.
+    runs = tmp_path_factory.mktemp("page-runs")
+    shutil.copytree(page_runs, runs, dirs_exist_ok=True)
+    spec = MatcherSpec(method="attention-dift", model="toy", options=SHORT)
+    with made_state(spec, tmp_path_factory.mktemp("page"), runs) as made:
+        yield made
+
+
+def built_page(state: AppState) -> Any:
+    """The page of a state."""
     with no_loops_left():
+        from gradio.context import LocalContext
+
         from semcorr.app.page.page import build
 
+        LocalContext.in_event_listener.set(False)  # as it is until a visitor triggers something
         return build(state)
+
+
+@pytest.fixture(scope="session")
+def page(state: AppState) -> Any:
+    return built_page(state)
 
 
 @pytest.fixture

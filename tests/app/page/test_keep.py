@@ -60,7 +60,7 @@ def test_a_reload_brings_everything_back_and_says_when_it_cannot(visitor: Visito
     reloaded.do("keeper", "open", key=key, held=True)
     for part in ("source", "targets", "table", "legend", "names"):
         assert reloaded.seen[part] == visitor.seen[part]
-    assert (reloaded.seen["method"], reloaded.seen["preset"]["value"]) == ("dift", "published")
+    assert [reloaded.seen[name]["value"] for name in ("method", "preset")] == ["dift", "published"]
     assert "12 matches and 1 correction" in reloaded.seen["status"]
     reloaded.do("undo", "click", *ALL)
     assert not reloaded.work.decisions

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from semcorr.app.matchers import images_of
+from semcorr.app.matchers import images_of, model_of
 from semcorr.app.server.jobs import Status
 from semcorr.app.workspace import Cell, Workspace
 from semcorr.matchers.spec import MatcherSpec
@@ -31,7 +31,7 @@ def note(message: str) -> str:
 
 def model(spec: MatcherSpec) -> str:
     """The model that *Find* uses, and the kind of images that it is for."""
-    return f'<span class="sc-note">on {html.escape(str(spec.model_name))}, for {html.escape(images_of(spec))}</span>'
+    return f'<span class="sc-note">on {html.escape(model_of(spec))}, for {html.escape(images_of(spec))}</span>'
 
 
 def live(status: Status) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import gradio as gr
 
 from semcorr.app import export, workspace
-from semcorr.app.matchers import images_of
+from semcorr.app.matchers import images_of, model_of
 from semcorr.app.page import examples, html, match_view, widgets
 from semcorr.app.page.match_layout import MatchWidgets, lay_out
 from semcorr.app.page.match_run import RunHandlers
@@ -66,7 +66,7 @@ class _Handlers(widgets.Handlers):
     def _model_note(self, work: Workspace) -> str:
         """What the images will be matched on, in a sentence."""
         spec = self._state.matchers.usual(example=work.example)
-        return f"These images are matched on {spec.model_name}, a model for {images_of(spec)}."
+        return f"These images are matched on {model_of(spec)}, a model for {images_of(spec)}."
 
     def _show(self, session: Session, request: gr.Request, selection: Selection) -> Updates:
         return match_view.show(self._ui, self._state.matchers, session, request.session_hash, selection)

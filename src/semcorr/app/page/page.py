@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from semcorr.app.matchers import LoadedMatchers, images_of
+from semcorr.app.matchers import LoadedMatchers, images_of, model_of
 from semcorr.app.page import inspect_tab, match_tab, words_tab
 from semcorr.app.state import AppState
 
@@ -38,8 +38,8 @@ def _models(matchers: LoadedMatchers) -> str:
     """The models of the page, and the images that they are for."""
     own, examples = matchers.spec, matchers.examples
     if own == examples:
-        return f"Its model, {own.model_name}, is for {images_of(own)}."
-    return f"Your images are matched on {own.model_name}, for {images_of(own)}; the examples on {examples.model_name}."
+        return f"Its model, {model_of(own)}, is for {images_of(own)}."
+    return f"Your images are matched on {model_of(own)}, for {images_of(own)}; the examples on {model_of(examples)}."
 
 
 def appearance() -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""The page as it opens without options, in a real browser: a person's own photographs, and an example after them."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from app.browsing import click_pixel, exported, find, rows_of, send, wait_for_text
+from app.serving import Page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page as Tab
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 10.0
+"""From pressing Find to the matches."""
+
+
+@pytest.fixture(scope="module")
+def page(serve: Callable[..., Page], chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return serve("--device", "cpu", "--runs", tmp_path_factory.mktemp("runs"), model=None)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[Path]:
+    """Two photographs of one kind of object, or, where there are none, two images that are as noisy."""
+    data = os.environ.get("SEMCORR_TEST_DATA")
+    found = sorted(Path(data, "pf-willow", "car(S)").glob("*.png"))[:2] if data else []
+    if len(found) == 2:
+        return found
+    rng = np.random.default_rng(0)
+    paths = []
+    for number, size in enumerate([(500, 375), (480, 360)]):
+        coarse = PIL.Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize(size, PIL.Image.Resampling.BICUBIC), dtype=float)
+        noisy = np.clip(smooth + rng.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
+        paths.append(tmp_path / f"photograph-{number}.png")
+        PIL.Image.fromarray(noisy).save(paths[-1])
+    return paths
+
+
+def test_two_photographs_a_click_and_find(open_tab: Callable[[], "Tab"], pair: list[Path], tmp_path: Path) -> None:
+    tab = open_tab()
+    assert "Your images are matched on lite0, for photographs" in tab.inner_text(".sc-head")
+    send(tab, "source", pair[0])
+    stage = tab.locator("#source .sc-stage")
+    stage.wait_for()
+    wait_for_text(tab, "matched on lite0, a model for photographs")
+    with PIL.Image.open(pair[0]) as source:
+        size = source.size
+    click_pixel(tab, stage, size, (size[0] // 2, size[1] // 2))
+    tab.wait_for_selector("#source .sc-point >> nth=0")
+    send(tab, "targets", pair[1])
+    tab.wait_for_selector("#targets .sc-stage")
+    assert "on lite0, for photographs" in tab.inner_text("#model")
+    began = time.monotonic()
+    find(tab)
+    assert time.monotonic() - began < SECONDS
+    assert "matched with hypercolumn, photographs, on lite0" in tab.inner_text("#legend")
+    assert "toy" not in tab.inner_text("#legend")
+    wait_for_text(tab, "Done with hypercolumn, photographs, on lite0 \\(for photographs\\)")
+    tab.screenshot(path=tmp_path / "photographs.png", full_page=True)
+    (row,) = (row for row in rows_of(exported(tab, "matches.csv")) if row["role"] == "target")
+    with PIL.Image.open(pair[1]) as target:
+        assert 0 <= float(row["x"]) <= target.width
+        assert 0 <= float(row["y"]) <= target.height
+
+
+def test_an_example_brings_its_own_model_and_an_upload_takes_it_away(
+    open_tab: Callable[[], "Tab"], pair: list[Path], tmp_path: Path
+) -> None:
+    tab = open_tab()
+    tab.click("#example-car")
+    tab.wait_for_selector("#targets .sc-stage >> nth=2")
+    wait_for_text(tab, "matched on toy, a model for drawings")
+    tab.wait_for_function("document.querySelector('#method input').value === 'attention-dift'")
+    assert "on toy, for drawings of the toy world, and nothing else" in tab.inner_text("#model")
+    tab.screenshot(path=tmp_path / "example.png", full_page=True)
+    send(tab, "targets", pair[0])
+    tab.wait_for_function("document.querySelector('#method input').value === 'hypercolumn'")
+    assert "on lite0, for photographs" in tab.inner_text("#model")
+    find(tab)
+    assert "matched with hypercolumn, photographs, on lite0" in tab.inner_text("#legend")
+    tab.screenshot(path=tmp_path / "mixed.png", full_page=True)
