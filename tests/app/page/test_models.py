@@ -45,7 +45,7 @@ def test_an_upload_is_matched_on_the_model_for_photographs_and_the_page_says_so(
     visitor, folder = photo_visitor, photo_visitor.state.folder
     visitor.do("keeper", "open", key=None, held=False)
     assert visitor.seen["method"] == {"choices": ["hypercolumn", "nbb-hypercolumn"], "value": "hypercolumn"}
-    assert "on lite0, for photographs" in visitor.seen["model"]
+    assert "on lite0, a model for photographs" in visitor.seen["model"]
     visitor.do("source-upload", "upload", photograph(folder, 0))
     assert "matched on lite0, a model for photographs" in visitor.seen["status"]
     visitor.do("targets-upload", "upload", [photograph(folder, 1)], *ALL)
@@ -66,7 +66,7 @@ def test_an_example_is_matched_on_its_own_model_and_nothing_else_is(photo_visito
     assert visitor.seen["method"]["value"] == "attention-dift"
     assert "dift" in visitor.seen["method"]["choices"]
     assert "hypercolumn" not in visitor.seen["method"]["choices"]
-    assert "on toy, for drawings of the toy world, and nothing else" in visitor.seen["model"]
+    assert "on toy, a model for drawings of the toy world, and nothing else" in visitor.seen["model"]
     assert "matched on toy, a model for drawings" in visitor.seen["status"]
     visitor.do("method", "input", "dift")
     visitor.do("find", "click", "dift", "published", *ALL)
@@ -78,7 +78,7 @@ def test_an_example_is_matched_on_its_own_model_and_nothing_else_is(photo_visito
     visitor.answer("confirm")
     visitor.do("targets-upload", "upload", [photograph(folder, 2)], *ALL)
     assert visitor.seen["method"] == {"choices": ["hypercolumn", "nbb-hypercolumn"], "value": "hypercolumn"}
-    assert "on lite0, for photographs" in visitor.seen["model"]
+    assert "on lite0, a model for photographs" in visitor.seen["model"]
     visitor.do("find", "click", "dift", "published", *ALL)
     assert "Done with hypercolumn, photographs, on lite0" in visitor.seen["status"]
     assert "uncalibrated" in visitor.seen["legend"]

@@ -29,9 +29,9 @@ def note(message: str) -> str:
     return f'<div class="sc-live"><span>{html.escape(message)}</span></div>'
 
 
-def model(spec: MatcherSpec) -> str:
-    """The model that *Find* uses, and the kind of images that it is for."""
-    return f'<span class="sc-note">on {html.escape(model_of(spec))}, for {html.escape(images_of(spec))}</span>'
+def find_step(spec: MatcherSpec) -> str:
+    """The heading of the step *Find*: the model that it uses, and the kind of images that this is for."""
+    return step(3, "Find", f"on {model_of(spec)}, a model for {images_of(spec)}")
 
 
 def live(status: Status) -> str:

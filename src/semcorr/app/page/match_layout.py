@@ -10,7 +10,7 @@ from semcorr.app.server.served_files import SessionFiles
 from semcorr.app.state import AppState
 from semcorr.app.workspace import Workspace
 
-WELCOME = "New here? Press an example on the left, then Find."
+WELCOME = "New here? Upload a source and a target and click a point, or press an example on the left; then press Find."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +117,8 @@ def _targets(state: AppState) -> dict[str, Any]:
 
 def _find(state: AppState) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    gr.HTML(html.step(3, "Find", "describe the points, then locate them in every target"), padding=False)
     matchers, spec = state.matchers, state.matchers.spec
+    made["model"] = gr.HTML(html.find_step(spec), elem_id="model", padding=False)
     with gr.Row(elem_classes="sc-line"):
         made["method"] = gr.Dropdown(
             matchers.methods(), value=spec.method, label="Method", elem_id="method", min_width=150
@@ -126,7 +126,6 @@ def _find(state: AppState) -> dict[str, Any]:
         made["preset"] = gr.Dropdown(
             matchers.presets(spec.method), value=spec.preset, label="Preset", elem_id="preset", min_width=120
         )
-        made["model"] = gr.HTML(html.model(spec), elem_id="model", padding=False)
         made["start"] = _button("Find", "find", 110, size="md", variant="primary")
         made["cancel"] = _button("Cancel", "cancel", 80, size="md", variant="stop", interactive=False)
     made["status"] = gr.HTML(html.note(WELCOME), elem_id="status", padding=False)

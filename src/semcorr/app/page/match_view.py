@@ -97,7 +97,7 @@ def _methods(ui: MatchWidgets, matchers: LoadedMatchers, session: Session) -> Up
     return {
         ui.method: gr.Dropdown(choices=matchers.methods(example=example), value=method),
         ui.preset: gr.Dropdown(choices=matchers.presets(method), value=preset),
-        ui.model: html.model(spec),
+        ui.model: html.find_step(spec),
     }
 
 
