@@ -25,7 +25,8 @@ class AppOptions(MatcherOptions):
     """The matcher of the page when it opens.
 
     Attributes:
-        method: The method that is selected when the page opens; the page offers the others as well.
+        method: The method that is selected when the page opens, "auto" as for semcorr match; the page offers the others
+            of its model as well.
     """
 
     method: str = DEFAULT_METHOD
