@@ -31,9 +31,9 @@ def page(serve: Callable[..., Page], chromium: str, tmp_path_factory: pytest.Tem
 def pair(tmp_path: Path) -> list[Path]:
     """Two photographs of one kind of object, or, where there are none, two images that are as noisy."""
     data = os.environ.get("SEMCORR_TEST_DATA")
-    found = sorted(Path(data, "pf-willow", "car(S)").glob("*.png"))[:2] if data else []
-    if len(found) == 2:
-        return found
+    photographs = sorted(Path(data, "pf-willow", "car(S)").glob("*.png"))[:2] if data else []
+    if len(photographs) == 2:
+        return photographs
     rng = np.random.default_rng(0)
     paths = []
     for number, size in enumerate([(500, 375), (480, 360)]):
