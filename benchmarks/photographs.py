@@ -113,15 +113,12 @@ def on_photographs(parts: Sequence[Part], only: Sequence[str], limit: int | None
 
 def on_sets(job: SetJob, names: Sequence[str], workers: int) -> list[Figures]:
     """Measure sets, each in one process."""
-    workers = min(workers, len(names))
     total, done, results = sum(job.images(name) for name in names), 0, list[Figures]()
     with console.TerminalProgress() as progress:
-        # In this process the job counts images itself.
-        for one in run_units(job, names, workers=workers, progress=progress) if names else ():
-            results += one.results
-            done += one.images
-            if workers > 1:
-                progress("images", done, total, last=one.configuration)
+        for step in run_units(job, names, workers=min(workers, len(names))) if names else ():
+            results += step.figures
+            done += step.images
+            progress("images", done, total, now=f"{step.name}, {step.configuration}")
     return results
 
 

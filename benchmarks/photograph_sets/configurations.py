@@ -67,9 +67,10 @@ CONFIGURATIONS: tuple[Configuration, ...] = (
     Configuration(name="not centred", options={"centred": False}),
     Configuration(name="block 10 at 512 alone", options={"layers": ("10@512",)}),
     Configuration(name="block 14 at 512 alone", options={"layers": ("14@512",)}),
+    Configuration(name="four turned views", options={"turns": 4}, timed=True, every=12),
     Configuration(name="mirror images too", options={"align_pose": True}, timed=True),
     Configuration(name="moving least squares", method="nbb-hypercolumn", options={"levels": 1, "grid": 32}, timed=True),
-    Configuration(name="neural best buddies", method="nbb-hypercolumn", timed=True, every=12),
+    Configuration(name="neural best buddies", method="nbb-hypercolumn", options={"grid": 32}, timed=True),
     Configuration(name="same position", method="same-position"),
     Configuration(name="same position in the box", method="same-box-position"),
 )

@@ -1,7 +1,7 @@
 """PF-WILLOW: every ordered pair of the images of a sub-class, as the benchmark has them."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +29,6 @@ DEVELOPMENT = ("car(M)", "car(S)", "duck(S)", "motorbike(G)", "winebottle(M)")
 
 PROTOCOL = Protocol(threshold="keypoints")
 
-Step = Callable[[str], None]
-"""Called with a name after every located image."""
-
 
 def read(folder: Path, limit: int | None = None) -> Dataset:
     """Read the pairs; with a limit so many of every sub-class, the first ones.
@@ -54,21 +51,14 @@ def in_half(category: str, half: Half) -> bool:
     return half == "all" or (category in DEVELOPMENT) == (half == "development")
 
 
-def predict(dataset: Dataset, configuration: Configuration, matcher: Matcher | None, step: Step) -> list[PairRecord]:
+def predict(dataset: Dataset, configuration: Configuration, matcher: Matcher | None) -> Iterator[PairRecord]:
     """Match all pairs, each source described once; a pair that fails becomes a record with its error.
 
     Args:
         dataset: The pairs.
         configuration: What is measured.
         matcher: What was loaded for it; None for a baseline.
-        step: Called after every pair.
     """
-    return list(_predict(dataset, configuration, matcher, step))
-
-
-def _predict(
-    dataset: Dataset, configuration: Configuration, matcher: Matcher | None, step: Step
-) -> Iterator[PairRecord]:
     for unit in units_of(dataset, Shard(), set()):
         query = None if matcher is None else matcher.describe(_image(unit.pairs[0].source.path), unit.points)
         for index, pair, rows in zip(unit.indices, unit.pairs, unit.rows, strict=True):
@@ -81,7 +71,6 @@ def _predict(
                     yield replace(record, predicted=points, confidence=confidence)
             except SemcorrError as error:
                 yield replace(record, error=str(error))
-            step(configuration.name)
 
 
 def figures(records: Sequence[PairRecord], configuration: Configuration, *, calibrated: bool) -> list[Figures]:

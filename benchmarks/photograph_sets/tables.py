@@ -144,10 +144,7 @@ def _times(seconds: Sequence[Seconds]) -> Table:
         *("locate, median", "locate, 90 %"),
         *(f"transfer from {SUPPORTS}, median", f"transfer from {SUPPORTS}, 90 %"),
     )
-    rows = [
-        Row(name=one.configuration, values=(one.describe, *one.locate, *(one.transfer or (None, None))))
-        for one in seconds
-    ]
+    rows = [Row(name=one.configuration, values=(one.describe, *one.locate, *one.transfer)) for one in seconds]
     columns = tuple(Column(key=heading, heading=heading, kind="seconds") for heading in headings)
     title = "Seconds for an image, the network in memory"
     return Table(title=title, by="time", dataset="photographs", protocol="", columns=columns, rows=tuple(rows))

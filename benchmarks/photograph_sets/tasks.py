@@ -1,5 +1,6 @@
-"""What is measured, task by task: each configuration on each set, and each set in a process of its own."""
+"""What is measured: each configuration on each set, and each set in a process of its own."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from benchmarks.photograph_sets.configurations import MAIN, Configuration, Remem
 from benchmarks.photograph_sets.figures import Figures, Half
 from benchmarks.photograph_sets.times import Seconds
 from semcorr.datasets.base import Pair
+from semcorr.evaluation.runs.runner import calibration_holds
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.wrappers.calibration import for_data_set
 from semcorr.progress import Progress
@@ -28,12 +30,13 @@ _SOME = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
-    """One configuration on one set: in how many images points were located, and the results."""
+class Step:
+    """In how many further images of a set a configuration located points, and what that gave."""
 
     images: int
+    name: str
     configuration: str
-    results: tuple[Figures, ...]
+    figures: tuple[Figures, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ class SetJob:
     draws: int = 5
     thorough: bool = False
 
-    def start(self) -> Callable[[str, Progress | None], Iterator[Done]]:
+    def start(self) -> Callable[[str, Progress | None], Iterator[Step]]:
         """Return what measures a set by its name."""
         return self.measure
 
@@ -69,28 +72,18 @@ class SetJob:
         count = len(objects.read(name, self.folder, self.limit).objects)
         return sum(_targets(self.draws_of(name, count, one)) for one in self.configurations)
 
-    def measure(self, name: str, progress: Progress | None) -> Iterator[Done]:
-        """Measure all configurations on a set; they share the network's passes.
-
-        ``progress`` is called after every image, as ``(set, done, in all, now=configuration)``.
+    def measure(self, name: str, progress: Progress | None = None) -> Iterator[Step]:  # noqa: ARG002  # as a job is called
+        """Measure all configurations on a set, step by step; they share the network's passes.
 
         Raises:
             DatasetError: The set is not there, or broken.
         """
-        known, total, done = RememberedFeatures(), self.images(name), 0
+        known = RememberedFeatures()
         work = self._on_pairs() if name == pairs.NAME else self._on_objects(name)
-
-        def step(configuration: str) -> None:
-            nonlocal done
-            done += 1
-            if progress is not None:
-                progress(name, min(done, total), total, now=configuration)
-
         for configuration in self.configurations:
-            before = done
             matcher = None if configuration.is_baseline else known.attach(configuration.spec().load())
-            results = tuple(work(configuration, matcher, step))
-            yield Done(images=done - before, configuration=configuration.name, results=results)
+            for images, figures in work(configuration, matcher):
+                yield Step(images=images, name=name, configuration=configuration.name, figures=tuple(figures))
 
     def draws_of(self, name: str, count: int, configuration: Configuration) -> list[list[transfers.Draw]]:
         """Return the draws of a configuration on a set of so many objects; those of one kind are one figure.
@@ -110,36 +103,35 @@ class SetJob:
         return kinds
 
     def _on_pairs(self) -> "Work":
-        """PF-WILLOW, with the confidence that ``semcorr eval`` gives where a calibration was fitted to it."""
+        """PF-WILLOW, with the confidence that ``semcorr eval`` gives."""
         dataset = pairs.read(self.folder, self.limit)
 
-        def work(configuration: Configuration, matcher: Matcher | None, step: pairs.Step) -> list[Figures]:
-            holds = (
-                matcher is not None and matcher.calibration is not None and matcher.calibration.holds_for(dataset.name)
-            )
-            records = pairs.predict(dataset, configuration, for_data_set(matcher, holds), step)
-            return pairs.figures(records, configuration, calibrated=holds)
+        def work(configuration: Configuration, matcher: Matcher | None) -> Iterator[tuple[int, list[Figures]]]:
+            holds = calibration_holds(matcher, dataset)
+            records = []
+            for record in pairs.predict(dataset, configuration, for_data_set(matcher, holds)):
+                records.append(record)
+                yield 1, []
+            yield 0, pairs.figures(records, configuration, calibrated=holds)
 
         return work
 
     def _on_objects(self, name: str) -> "Work":
         known = objects.read(name, self.folder, self.limit)
 
-        def work(configuration: Configuration, matcher: Matcher | None, step: pairs.Step) -> list[Figures]:
-            return [
-                transfers.figures(
-                    [transfers.predict(known, draw, configuration, matcher, step) for draw in kind],
-                    kind,
-                    name,
-                    configuration,
-                )
-                for kind in self.draws_of(name, len(known.objects), configuration)
-            ]
+        def work(configuration: Configuration, matcher: Matcher | None) -> Iterator[tuple[int, list[Figures]]]:
+            for kind in self.draws_of(name, len(known.objects), configuration):
+                outcomes = []
+                for draw in kind:
+                    outcomes.append(transfers.predict(known, draw, configuration, matcher))
+                    yield len(draw.targets), []
+                yield 0, [transfers.figures(outcomes, kind, name, configuration)]
 
         return work
 
 
-Work = Callable[[Configuration, Matcher | None, pairs.Step], Sequence[Figures]]
+Work = Callable[[Configuration, Matcher | None], Iterator[tuple[int, list[Figures]]]]
+"""Measures a configuration on a set: yields how many images are done, and figures where they are known."""
 
 
 def measure_times(
@@ -152,14 +144,12 @@ def measure_times(
     """
     mouse = objects.read(objects.MOUSE, folder)
     chosen = different(pairs.read(folder).pairs)[:count]
-    total, done = 2 * len(chosen) * len(configurations), 0
-
-    def step(configuration: str) -> None:
-        nonlocal done
-        done += 1
-        progress("time", min(done, total), total, now=configuration)
-
+    total, done = 2 * len(chosen) * len(configurations), itertools.count(1)
     for configuration in configurations:
+
+        def step(name: str = configuration.name) -> None:
+            progress("time", min(next(done), total), total, now=name)
+
         yield times.measure(chosen, mouse, configuration, configuration.spec().load(), step)
 
 

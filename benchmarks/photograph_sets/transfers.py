@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float
 
 from benchmarks.photograph_sets.configurations import Configuration
 from benchmarks.photograph_sets.figures import ALPHAS, HEADLINE, Figures, Half, confidence_of, mean_interval
-from benchmarks.photograph_sets.pairs import Step
 from semcorr.errors import SettingsError
 from semcorr.evaluation.metrics.pck import is_correct
 from semcorr.evaluation.runs.baselines import BASELINES
@@ -140,33 +139,36 @@ def _others(numbers: Sequence[int], chosen: Sequence[int], every: int) -> tuple[
     return tuple([number for number in numbers if number not in chosen][::every])
 
 
-def predict(
-    objects: ObjectSet, draw: Draw, configuration: Configuration, matcher: Matcher | None, step: Step
-) -> Outcome:
-    """Predict the points of all targets of a draw from its supports.
+Prediction = tuple[Float[np.ndarray, "keypoints 2"], Float[np.ndarray, " keypoints"], bool]
+
+
+def predictions(
+    objects: ObjectSet, draw: Draw, configuration: Configuration, matcher: Matcher | None
+) -> Iterator[Prediction]:
+    """Predict the points of a draw's targets: points, confidence, and whether that is calibrated.
 
     Args:
         objects: The set.
         draw: Supports and targets.
         configuration: What is measured.
         matcher: What was loaded for it; None for a baseline.
-        step: Called after every target.
     """
-    predictions = _guesses(objects, draw, configuration) if matcher is None else _transferred(objects, draw, matcher)
+    return _guesses(objects, draw, configuration) if matcher is None else _transferred(objects, draw, matcher)
+
+
+def predict(objects: ObjectSet, draw: Draw, configuration: Configuration, matcher: Matcher | None) -> Outcome:
+    """Predict the points of all targets of a draw, as :func:`predictions`, and measure them."""
     errors, confidence, calibrated = [], [], []
-    for number, (points, sure, is_calibrated) in zip(draw.targets, predictions, strict=True):
+    each = zip(draw.targets, predictions(objects, draw, configuration, matcher), strict=True)
+    for number, (points, sure, is_calibrated) in each:
         target = objects.objects[number]
         distances = np.linalg.norm(points - target.instance.points, axis=1)[target.marked]
         errors.append(np.nan_to_num(distances / target.threshold, nan=np.inf))
         confidence.append(sure[target.marked])
         calibrated.append(np.full(len(distances), is_calibrated))
-        step(configuration.name)
     return Outcome(
         errors=np.concatenate(errors), confidence=np.concatenate(confidence), calibrated=np.concatenate(calibrated)
     )
-
-
-Prediction = tuple[Float[np.ndarray, "keypoints 2"], Float[np.ndarray, " keypoints"], bool]
 
 
 def _transferred(objects: ObjectSet, draw: Draw, matcher: Matcher) -> Iterator[Prediction]:
