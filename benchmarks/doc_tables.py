@@ -8,10 +8,14 @@ with ``--json FILE``. A page marks where a table of one of them belongs::
     <!-- table: transfer -->
     <!-- end -->
 
-What lies between the two lines is replaced. A report has many tables; words of the title choose one, and headings its
-columns, each with its interval, where not all are needed::
+What lies between the two lines is replaced. A report has many tables; words of the title choose one, headings its
+columns, each with its interval, where not all are needed, and names its rows. Several are separated by commas, or by
+semicolons where one has a comma in it::
 
     <!-- table: toy-ablation | lead over | PCK@0.1 per point -->
+    <!-- table: photographs | Photographs: | mouse, 5 annotated; faces, 1 annotated | hypercolumn; same position -->
+
+A table whose result is not recorded yet is empty.
 """
 
 import json
@@ -89,7 +93,7 @@ def rendered(text: str, results: Path = RESULTS) -> tuple[str, set[str]]:
     return _MARK.sub(table, text), missing
 
 
-def _table(file: Path, title: str = "", headings: str = "") -> str:
+def _table(file: Path, title: str = "", headings: str = "", names: str = "") -> str:
     """One table of a recorded result, as Markdown."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
@@ -104,7 +108,12 @@ def _table(file: Path, title: str = "", headings: str = "") -> str:
     if len(chosen) != 1:
         titles = "; ".join(report_table.title for report_table in chosen) or "none"
         raise SemcorrError(f"{file}: expected one table with {title!r} in its title, got {titles}.")
-    return only(chosen[0], headings.split(", ")) if headings else chosen[0].markdown()
+    table = with_rows(chosen[0], _listed(names)) if names else chosen[0]
+    return only(table, _listed(headings)) if headings else table.markdown()
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(";" if ";" in text else ",")]
 
 
 def tables_of(document: Mapping[str, Any]) -> list[report_tables.Table]:
@@ -131,6 +140,19 @@ def _value(value: Any) -> Any:
 
 def _values(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _value(value) for name, value in record.items()}
+
+
+def with_rows(report_table: report_tables.Table, names: Sequence[str]) -> report_tables.Table:
+    """A table with some of its rows, in the order of their names.
+
+    Raises:
+        SemcorrError: there is no such row.
+    """
+    rows = {row.name: row for row in report_table.rows}
+    for name in names:
+        if name not in rows:
+            raise SemcorrError(f"Expected a row {name!r} in {report_table.title!r}, found {', '.join(rows)}.")
+    return replace(report_table, rows=tuple(rows[name] for name in names))
 
 
 def only(report_table: report_tables.Table, headings: Sequence[str]) -> str:
