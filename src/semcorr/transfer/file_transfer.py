@@ -188,6 +188,7 @@ class FileTransfer:
         # Other processes may run where another method or precision would be chosen.
         shard, job = shard or Shard(), replace(self.job, matcher=self.job.matcher.as_loaded(matcher))
         transferrer = Transferrer(matcher, self.annotations, job.settings, folder=job.supports, plan=self.plan)
+        self._add_notes(transferrer.notes)
         journal, targets = Journal(self.output.work_folder, transferrer.identity(), shard), shard.of(self.targets)
         with journal.open():
             left = [target for target in targets if not journal.done(target)]

@@ -96,7 +96,7 @@ def transfer_annotations(
     used = matcher or load_matcher(method, model, preset, progress=progress, **options)
     transferrer = Transferrer(used, known, settings, plan=plan)
     records = list(predict(transferrer, selection.targets, progress=progress))
-    notes = plan.notes + selection.notes
+    notes = plan.notes + selection.notes + transferrer.notes
     return Transferred(annotations=known, records=records, unreadable=plan.unreadable, notes=notes)
 
 

@@ -2,19 +2,20 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from semcorr.errors import ImageError, TransferError
-from semcorr.imaging.geometry import crop_around
+from semcorr.imaging.geometry import Size, crop_around
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.query_store import QueryStore
 from semcorr.matchers.results import Query
 from semcorr.progress import Progress
+from semcorr.transfer.suited import with_enlargement
 from semcorr.transfer.supports import Support
 
 
@@ -70,26 +71,40 @@ class SupportQueries:
         key = (category, cut)
         if key not in self._described:
             supports, described = self._supports[category], []
+            matcher = with_enlargement(self._matcher, self._objects(supports, cut=cut))
             for number, support in enumerate(supports):
                 if progress is not None:
                     progress("supports", number, len(supports), image=support.image.file)
-                described.append(self._describe(support, number, cut=cut, progress=progress))
+                described.append(self._describe(matcher, support, number, cut=cut, progress=progress))
             self._described[key] = described
         return self._described[key]
 
-    def _describe(self, support: Support, number: int, *, cut: bool, progress: Progress | None) -> DescribedSupport:
+    def _objects(
+        self, supports: Sequence[Support], *, cut: bool
+    ) -> Iterator[tuple[Float[np.ndarray, "points 2"], Size]]:
+        """The points of each support, and the size of the image that they are described in."""
+        for support in supports:
+            image, points = self._part(support, cut=cut)
+            yield points, image.size
+
+    def _part(self, support: Support, *, cut: bool) -> tuple[Image, Float[np.ndarray, "points 2"]]:
         try:
-            image, points = _described_part(support, support.instance.box if cut else None, self._margin)
+            return _described_part(support, support.instance.box if cut else None, self._margin)
         except ImageError as error:
             raise TransferError(
                 f"The annotated image {support.image.file!r} cannot be used: {error} Correct it, or take its points "
                 "out of the annotations."
             ) from error
+
+    def _describe(
+        self, matcher: Matcher, support: Support, number: int, *, cut: bool, progress: Progress | None
+    ) -> DescribedSupport:
+        image, points = self._part(support, cut=cut)
         if self._store is None:
-            query = self._matcher.describe(image, points, progress=progress)
+            query = matcher.describe(image, points, progress=progress)
         else:
             name = f"{_file_name(support.instance.category)}-{number}-{'cut' if cut else 'whole'}"
-            query = self._store.describe(name, self._matcher, image, points, progress=progress)
+            query = self._store.describe(name, matcher, image, points, progress=progress)
         return DescribedSupport(query=query, keypoints=support.keypoints)
 
 

@@ -21,6 +21,7 @@ from semcorr.progress import Progress
 from semcorr.transfer.category_choice import ReferenceLevels, exclusive_groups, measure_levels, resemblance
 from semcorr.transfer.fusion import fuse, locate_supports
 from semcorr.transfer.plan import Plan, TransferSettings, plan_transfer
+from semcorr.transfer.suited import with_turns
 from semcorr.transfer.support_queries import DescribedSupport, SupportQueries, crop_to_box
 from semcorr.transfer.targets import Region, Target
 
@@ -58,6 +59,8 @@ class Transferrer:
         plan: The result of :func:`semcorr.transfer.plan.plan_transfer` for these; it is called if None.
 
     Attributes:
+        matcher: The method, with the settings that suit the supports.
+        notes: What the user should know of that, a sentence each.
         supports_of: How many supports there are, by category.
 
     Raises:
@@ -73,13 +76,13 @@ class Transferrer:
         folder: Path | None = None,
         plan: Plan | None = None,
     ) -> None:
-        self.matcher, self.annotations = matcher, annotations
-        self.settings = settings or TransferSettings()
+        self.annotations, self.settings = annotations, settings or TransferSettings()
         self.plan = plan or plan_transfer(annotations, self.settings)
+        self.matcher, self.notes = with_turns(matcher, self.plan.supports)
         self.supports_of: Mapping[str, int] = {name: len(chosen) for name, chosen in self.plan.supports.items()}
         self.groups = exclusive_groups(self.plan.supports)
         self._levels: ReferenceLevels | None = None
-        self._queries = SupportQueries(matcher, self.plan.supports, margin=self.settings.margin, folder=folder)
+        self._queries = SupportQueries(self.matcher, self.plan.supports, margin=self.settings.margin, folder=folder)
 
     @property
     def categories(self) -> tuple[str, ...]:

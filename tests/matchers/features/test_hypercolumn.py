@@ -9,6 +9,7 @@ import semcorr
 from semcorr.errors import SettingsError
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.features.hypercolumn import HypercolumnMatcher, HypercolumnSettings, hypercolumns
+from semcorr.settings import override
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,32 @@ def test_no_library_of_diffusion_networks_is_imported_for_it() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("extent", "factor", "grid"), [(160, 1, 64), (122, 1, 64), (121, 1.5, 80), (80, 1.5, 80), (79, 2.25, 80)]
+)
+def test_resolutions_follow_the_size_of_the_smallest_object(extent: float, factor: float, grid: int) -> None:
+    settings = HypercolumnSettings(layers=("10@320", "14@512"), enlarge="auto")
+    small = np.array([(10.0, 10.0), (10.0 + extent, 10.0), (50.0, 20.0)])
+    suited = settings.suited_to([(small * 2, (320, 240)), (small, (320, 240))])
+    assert suited.layers == (f"10@{round(320 * factor)}", f"14@{round(512 * factor)}")
+    assert suited.grid == grid
+    assert suited.enlarge == 1
+    # Two points say little of an object's size.
+    assert settings.suited_to([(small[:2], (320, 240))]).layers == settings.layers
+
+
+def test_a_number_enlarges_whatever_the_object() -> None:
+    settings = HypercolumnSettings(layers=("14@512",), grid=64, enlarge=1.125)
+    suited = settings.suited_to([])
+    assert (suited.layers, suited.grid, suited.enlarge) == (("14@576",), 72, 1)
+
+
+def test_a_query_says_at_which_resolution_it_was_described(matcher: HypercolumnMatcher, image: Image) -> None:
+    coarse = matcher.with_settings(override(matcher.settings, layers=("10@160",)))
+    query = coarse.describe(image, [(150, 100), (180, 120), (160, 140)])  # 41 of 320 pixels
+    assert tuple(query.settings["layers"]) == ("10@360",)
+    assert query.settings["enlarge"] == 1
+    moved = load_image(np.roll(image.pixels, (32, 64), axis=(0, 1)))
+    assert np.abs(coarse.locate(query, moved).points - (query.points + np.array([64, 32]))).max() < 12

@@ -34,7 +34,8 @@ def shifted(dx: int, dy: int) -> Image:
 
 @pytest.fixture(scope="module")
 def matcher() -> HypercolumnMatcher:
-    return HypercolumnMatcher.from_pretrained(device="cpu")
+    # Supports of a transfer are described at one resolution.
+    return HypercolumnMatcher.from_pretrained(device="cpu", enlarge=1)
 
 
 def supports(matcher: HypercolumnMatcher) -> tuple[list[Query], list[list[int]]]:

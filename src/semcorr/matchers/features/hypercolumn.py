@@ -5,25 +5,32 @@ After Hariharan et al., 2015, "Hypercolumns for Object Segmentation and Fine-gra
 """
 
 import dataclasses
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from pydantic import Field
 from torch import Tensor
 
 from semcorr.errors import SettingsError
-from semcorr.imaging.geometry import Size, lattice, patch_grid, sample, scale_points
-from semcorr.imaging.image import Image
+from semcorr.imaging.geometry import Size, check_points, lattice, patch_grid, sample, scale_points
+from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.features import geometric_prior
 from semcorr.matchers.features.best_buddies import BuddyMatcher
 from semcorr.matchers.features.matcher import FeatureMatcher
 from semcorr.matchers.features.settings import BuddySettings, FeatureSettings
+from semcorr.matchers.results import Query
 from semcorr.models.cnn import ConvolutionalModel
 from semcorr.models.memory import in_batches
 from semcorr.models.names import BUNDLED_PHOTO_MODEL
 from semcorr.progress import Progress
 from semcorr.settings import override
+
+S = TypeVar("S", bound="HypercolumnSettings")
 
 _LITE0: dict[str, object] = {
     "layers": ("10@320", "10@512", "14@320", "14@512"),
@@ -31,7 +38,15 @@ _LITE0: dict[str, object] = {
     "window": 5,
     "temperature": 0.04,
     "prior": "affine",
+    "turns": "auto",
+    "enlarge": "auto",
 }
+
+
+_ENLARGED = ((0.25, 2.25), (0.38, 1.5))
+"""The resolutions' factor for objects smaller than so much of the image's longer side."""
+_FINER = 1.25
+"""The grid's largest factor: what it takes in memory and time grows with its square, and gains less."""
 
 
 def _as_published(resolution: int, grid: int, *blocks: int) -> dict[str, object]:
@@ -64,16 +79,37 @@ class HypercolumnSettings(FeatureSettings):
         grid: Cells along the longer side of the map that all layers are resampled to.
         centred: Whether the mean over the image is subtracted from every layer: what all of an image has in common
             tells no position from another.
+        enlarge: What the resolutions are multiplied by, and ``grid`` by up to 1.25. ``"auto"``: by the largest distance
+            between the described points, the more the smaller the object is in its image; 1 for fewer than 3 points. A
+            query's settings are those that resulted.
     """
 
     layers: tuple[Annotated[str, Field(pattern=r"^\d{1,3}@\d{1,5}$")], ...] = ("14@512",)
     grid: Annotated[int, Field(ge=2, le=1024)] = 64
     centred: bool = True
+    enlarge: Literal["auto"] | Annotated[float, Field(ge=1, le=16, allow_inf_nan=False)] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.layers:
             raise SettingsError("Setting 'layers': expected at least one block@resolution, got none.")
+
+    def suited_to(self: S, objects: Iterable[tuple[Float[np.ndarray, "points 2"], Size]]) -> S:
+        """Return settings without ``enlarge``: what it does is in the layers and the grid.
+
+        Args:
+            objects: The points of each, and (width, height) of its image; the smallest counts.
+        """
+        factor = max((_factor(*one) for one in objects), default=1.0) if self.enlarge == "auto" else self.enlarge
+        if factor == 1:
+            return override(self, enlarge=1)
+        layers = (layer.split("@") for layer in self.layers)
+        return override(
+            self,
+            layers=tuple(f"{block}@{round(int(resolution) * factor)}" for block, resolution in layers),
+            grid=round(self.grid * min(factor, _FINER)),
+            enlarge=1,
+        )
 
     def blocks(self) -> dict[int, list[int]]:
         """Return the blocks that are read at each resolution."""
@@ -82,6 +118,14 @@ class HypercolumnSettings(FeatureSettings):
             block, resolution = map(int, layer.split("@"))
             result.setdefault(resolution, []).append(block)
         return result
+
+
+def _factor(points: Float[np.ndarray, "points 2"], size: Size) -> float:
+    """What resolutions are multiplied by for an object of some points in an image of ``size``."""
+    if len(points) < 3:
+        return 1.0
+    share = geometric_prior.extent(torch.from_numpy(points / max(size)))
+    return next((factor for below, factor in _ENLARGED if share < below), 1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,7 +152,7 @@ def buddies(family: str = "lite0") -> HypercolumnBuddySettings:
     mean of all three over a level's cell, and lets the two images' appearance converge from level to level, which is
     left out.
     """
-    settings = HypercolumnBuddySettings(**vars(photographs(family)))
+    settings = HypercolumnBuddySettings(**{**vars(photographs(family)), "turns": 1, "enlarge": 1})
     return override(settings, levels=3, radius=2) if family.startswith("vgg") else settings
 
 
@@ -134,6 +178,21 @@ class HypercolumnMatcher(FeatureMatcher):
         super().__init__(model, settings)
         for resolution, blocks in settings.blocks().items():
             model.check(blocks, resolution)
+
+    def describe(
+        self,
+        image: ImageSource,
+        points: ArrayLike,
+        *,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Query:
+        """Describe points of an image at the resolution that suits their object; see :meth:`Matcher.describe`."""
+        source = load_image(image)
+        if self.settings.enlarge == 1:
+            return super().describe(source, points, names=names, progress=progress)
+        settings = self.settings.suited_to([(check_points(points, source.size), source.size)])
+        return self.with_settings(settings).describe(source, points, names=names, progress=progress)
 
     def features(
         self, image: Image, settings: HypercolumnSettings, progress: Progress | None = None

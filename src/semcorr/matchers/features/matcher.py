@@ -79,7 +79,7 @@ class FeatureMatcher(NetworkMatcher):
         if self.settings.prior == "none":
             return {}, {}
         return describe_views(
-            image, points, features, self.settings.turns, lambda view: self.features(view, self.settings)
+            image, points, features, self.settings.views, lambda view: self.features(view, self.settings)
         )
 
     def _locate(

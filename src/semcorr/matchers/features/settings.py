@@ -34,7 +34,8 @@ class FeatureSettings(Settings):
             ``"gaussian"`` follows from the points' extent.
         prior_weight: What it adds to a cosine at the expected position.
         turns: Views of the source that are compared, each turned by an equal angle; 1 is the image as it is. For
-            objects that face any way, such as animals seen from above; it needs a prior.
+            objects that face any way, such as animals seen from above; it needs a prior. ``"auto"``: 8 in a transfer
+            whose supports are turned against each other, else 1.
     """
 
     peak: Annotated[Peak, BeforeValidator(_as_before)] = "cell"
@@ -42,14 +43,19 @@ class FeatureSettings(Settings):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
     prior: Literal["none", "affine"] = "none"
     prior_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
-    turns: Annotated[int, Field(ge=1, le=36)] = 1
+    turns: Literal["auto"] | Annotated[int, Field(ge=1, le=36)] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.turns > 1 and self.prior == "none":
+        if self.views > 1 and self.prior == "none":
             raise SettingsError(
                 f"Setting 'turns': {self.turns} views need a prior to choose among them; set prior=affine."
             )
+
+    @property
+    def views(self) -> int:
+        """How many views a source has."""
+        return 1 if self.turns == "auto" else self.turns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
