@@ -115,7 +115,7 @@ def test_similarities_are_raised_by_a_gaussian_around_the_expected_position() ->
 
 @pytest.fixture(scope="module")
 def matcher() -> HypercolumnMatcher:
-    return HypercolumnMatcher.from_pretrained(device="cpu")
+    return HypercolumnMatcher.from_pretrained(device="cpu", enlarge=1)
 
 
 @pytest.fixture(scope="module")
