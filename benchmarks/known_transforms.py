@@ -90,7 +90,7 @@ def known_pairs(
         sets["photographs"] = read_photographs(photographs, images)
     outcomes: list[Outcome] = []
     for method in methods:
-        matcher = load_matcher(method, model, device=device, **cells_of(method))
+        matcher = load_matcher(method, model, device=device, dtype="float32", **cells_of(method))
         for kind, chosen in sets.items():
             with console.TerminalProgress() as progress:
                 for number, change in enumerate(CHANGES):

@@ -166,7 +166,7 @@ def write_points(method: str, model: str, targets: str, folder: str, threads: st
     options: dict[str, Any] = {"preset": preset} if preset else {}
     if int(one_row):
         options["memory_budget"] = 1
-    matcher = load_matcher(name, model, device="cpu", **options)
+    matcher = load_matcher(name, model, device="cpu", dtype="float32", **options)
     points = []
     for pair in toy_world.load(Path(folder), sources=1, targets=int(targets)).pairs:
         query = matcher.describe(pair.source.path, pair.source.points)

@@ -145,7 +145,8 @@ def _mutual_matches(
     ours, theirs = source.features.flatten(1), target.flatten(1)
     near = source.near.flatten().nonzero()[:, 0]
     matched = _nearest(ours[:, near], theirs)
-    mutual: Bool[Tensor, " near"] = _nearest(theirs[:, matched], ours) == near
+    different, number = matched.unique(return_inverse=True)  # many cells share one
+    mutual: Bool[Tensor, " near"] = _nearest(theirs[:, different], ours)[number] == near
     return near[mutual], matched[mutual]
 
 
