@@ -79,9 +79,9 @@ class HypercolumnSettings(FeatureSettings):
         grid: Cells along the longer side of the map that all layers are resampled to.
         centred: Whether the mean over the image is subtracted from every layer: what all of an image has in common
             tells no position from another.
-        enlarge: What the resolutions are multiplied by, and ``grid`` by up to 1.25. ``"auto"``: by the largest distance
-            between the described points, the more the smaller the object is in its image; 1 for fewer than 3 points. A
-            query's settings are those that resulted.
+        enlarge: What the finest resolution is multiplied by, and ``grid`` by up to 1.25; coarser ones are left out
+            then. ``"auto"``: by the largest distance between the described points, the more the smaller the object is
+            in its image; 1 for fewer than 3 points. A query's settings are those that resulted.
     """
 
     layers: tuple[Annotated[str, Field(pattern=r"^\d{1,3}@\d{1,5}$")], ...] = ("14@512",)
@@ -103,10 +103,10 @@ class HypercolumnSettings(FeatureSettings):
         factor = max((_factor(*one) for one in objects), default=1.0) if self.enlarge == "auto" else self.enlarge
         if factor == 1:
             return override(self, enlarge=1)
-        layers = (layer.split("@") for layer in self.layers)
+        finest = max(self.blocks())
         return override(
             self,
-            layers=tuple(f"{block}@{round(int(resolution) * factor)}" for block, resolution in layers),
+            layers=tuple(f"{block}@{round(finest * factor)}" for block in self.blocks()[finest]),
             grid=round(self.grid * min(factor, _FINER)),
             enlarge=1,
         )
