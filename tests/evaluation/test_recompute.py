@@ -28,6 +28,7 @@ SIDE = 64
 """Side of the birds' images, in pixels."""
 QUICK: dict[str, Any] = {"steps": 2, "rounds": 2, "locate_crops": 5, "device": "cpu"}
 DIFT: dict[str, Any] = {"samples": 1, "prompt": None, "device": "cpu"}
+LITE0: dict[str, Any] = {"layers": ("10@128",), "grid": 16, "peak": "cell", "device": "cpu"}
 DINO: dict[str, Any] = {"resolution": 64, "layer": -1, "device": "cpu"}
 
 MADE: dict[str, tuple[str, dict[str, Any]]] = {
@@ -35,18 +36,21 @@ MADE: dict[str, tuple[str, dict[str, Any]]] = {
     "attention-dift": ("toy", {"steps": 2, "locate_crops": 4, "dift_samples": 1, "peak": "cell", "device": "cpu"}),
     "dift": ("toy", DIFT),
     "nbb": ("toy", DIFT),
+    "hypercolumn": ("lite0", LITE0),
+    "nbb-hypercolumn": ("lite0", {**LITE0, "levels": 1, "least": 0.0}),
     "dino": ("dinov2", DINO),
     "nbb-dino": ("dinov2", {**DINO, "levels": 1, "least": 0.0}),
     "sd-dino": ("sd1", {**DIFT, "vision": "dinov2", "dino_resolution": 64}),
 }
-"""Of every method, a model and options that are quick; networks of names other than "toy" are tiny random ones."""
+"""Of every method, a model and options that are quick; networks of names other than "toy" and "lite0" are tiny
+random ones."""
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("networks")
     made = {"sd1": save_checkpoint(root / "sd1", "sd1"), "dinov2": save_folder(root / "dinov2", "dinov2")}
-    return {"toy": "toy", **{name: str(path) for name, path in made.items()}}
+    return {"toy": "toy", "lite0": "lite0", **{name: str(path) for name, path in made.items()}}
 
 
 @pytest.fixture
