@@ -31,6 +31,7 @@ class Configuration:
         options: Settings that differ from the preset's, and wrappers such as ``align_pose``.
         timed: Whether its time is measured.
         every: Only every so many-th image is a target of a transfer, except for the main configuration.
+        only_on: The sets that it is measured on; all if empty.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Configuration:
     options: Mapping[str, Any] = field(default_factory=dict)
     timed: bool = False
     every: int = 6
+    only_on: tuple[str, ...] = ()
 
     @property
     def is_baseline(self) -> bool:
@@ -59,16 +61,18 @@ MAIN = "hypercolumn"
 
 CONFIGURATIONS: tuple[Configuration, ...] = (
     Configuration(name=MAIN, timed=True),
-    Configuration(name="no geometric prior", options={"prior": "none"}, timed=True),
-    Configuration(name="no prior, peak: cell", options={"prior": "none", "peak": "cell"}),
     Configuration(name="peak: cell", options={"peak": "cell"}),
-    Configuration(name="peak: parabola", options={"peak": "parabola"}),
-    Configuration(name="peak: soft", options={"peak": "soft", "window": 2}),
     Configuration(name="not centred", options={"centred": False}),
     Configuration(name="block 10 at 512 alone", options={"layers": ("10@512",)}),
     Configuration(name="block 14 at 512 alone", options={"layers": ("14@512",)}),
-    Configuration(name="four turned views", options={"turns": 4}, timed=True, every=12),
+    Configuration(name="not turned", options={"turns": 1}, only_on=("mouse",)),
+    Configuration(name="not enlarged", options={"enlarge": 1}, only_on=("PF-WILLOW", "mouse")),
     Configuration(name="mirror images too", options={"align_pose": True}, timed=True),
+    Configuration(name="no geometric prior", options={"prior": "none"}, timed=True),
+    Configuration(name="no prior, peak: soft", options={"prior": "none", "peak": "soft", "window": 2}),
+    Configuration(name="no prior, peak: parabola", options={"prior": "none", "peak": "parabola"}),
+    Configuration(name="no prior, peak: cell", options={"prior": "none", "peak": "cell"}),
+    Configuration(name="no prior, not centred", options={"prior": "none", "centred": False}),
     Configuration(name="moving least squares", method="nbb-hypercolumn", options={"levels": 1, "grid": 32}, timed=True),
     Configuration(name="neural best buddies", method="nbb-hypercolumn", options={"grid": 32}, timed=True),
     Configuration(name="same position", method="same-position"),

@@ -68,9 +68,13 @@ class SetJob:
             DatasetError: The set is not there, or broken.
         """
         if name == pairs.NAME:
-            return len(pairs.read(self.folder, self.limit).pairs) * len(self.configurations)
+            return len(pairs.read(self.folder, self.limit).pairs) * len(self.on(name))
         count = len(objects.read(name, self.folder, self.limit).objects)
-        return sum(_targets(self.draws_of(name, count, one)) for one in self.configurations)
+        return sum(_targets(self.draws_of(name, count, one)) for one in self.on(name))
+
+    def on(self, name: str) -> list[Configuration]:
+        """Return the configurations that are measured on a set."""
+        return [one for one in self.configurations if not one.only_on or name in one.only_on]
 
     def measure(self, name: str, progress: Progress | None = None) -> Iterator[Step]:  # noqa: ARG002  # as a job is called
         """Measure all configurations on a set, step by step; they share the network's passes.
@@ -80,7 +84,7 @@ class SetJob:
         """
         known = RememberedFeatures()
         work = self._on_pairs() if name == pairs.NAME else self._on_objects(name)
-        for configuration in self.configurations:
+        for configuration in self.on(name):
             matcher = None if configuration.is_baseline else known.attach(configuration.spec().load())
             for images, figures in work(configuration, matcher):
                 yield Step(images=images, name=name, configuration=configuration.name, figures=tuple(figures))
@@ -139,6 +143,8 @@ def measure_times(
 ) -> Iterator[Seconds]:
     """Measure seconds, on ``count`` pairs of images of PF-WILLOW that are all different, and as many frames.
 
+    In the precision that the command chooses for the machine.
+
     Raises:
         DatasetError: A set is not there, or broken.
     """
@@ -150,7 +156,8 @@ def measure_times(
         def step(name: str = configuration.name) -> None:
             progress("time", min(next(done), total), total, now=name)
 
-        yield times.measure(chosen, mouse, configuration, configuration.spec().load(), step)
+        spec = configuration.spec().with_options(dtype="auto")
+        yield times.measure(chosen, mouse, configuration, spec.load(), step)
 
 
 def different(every: Sequence[Pair]) -> list[Pair]:
