@@ -27,6 +27,8 @@ _SECONDS_TO_BE_SEEN = 90.0
 """A folder on a network may show files of other machines late: NFS by default after up to a minute."""
 ROOT = "root"
 """The data set's setting that may differ between machines: the folder of its images."""
+_DRAWN = "toy"
+"""The data set whose images are drawn here and not read."""
 
 
 class _Settings(BaseModel, extra="allow"):
@@ -160,4 +162,8 @@ def _read_header(folder: Path) -> _Header:
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    return record_store.differences(first, second, ignore={f"dataset.{ROOT}"})
+    ignore = {f"dataset.{ROOT}"}
+    if first["dataset"].get("name") == second["dataset"].get("name") == _DRAWN:
+        # Its points follow from the other settings, and their last digits from the processor that computed them.
+        ignore.add("dataset.content")
+    return record_store.differences(first, second, ignore=ignore)
