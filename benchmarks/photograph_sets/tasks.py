@@ -102,7 +102,9 @@ class SetJob:
         numbers = [(number, 1 if number == usual else _SOME) for number in SUPPORTS[name] if number < count]
         kinds = [transfers.draws_of(count, number, self.draws, every=every) for number, every in numbers]
         if name == objects.MOUSE:
-            kinds += [[transfers.spread_draw(count, number, every=every)] for number, every in numbers]
+            kinds += [
+                [transfers.spread_draw(count, number, every=every)] for number, every in numbers if number <= usual
+            ]
             kinds += [transfers.draws_of(count, usual, self.draws, half=one) for one in HALVES if usual < count // 2]
         return kinds
 

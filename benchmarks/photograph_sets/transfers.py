@@ -91,6 +91,9 @@ class Outcome:
 def draws_of(count: int, supports: int, draws: int, *, half: Half = "all", every: int = 1) -> list[Draw]:
     """Draw supports at random, the same for every configuration; all other objects of the half are targets.
 
+    A draw of more supports has those of one of fewer and further ones, and that of a half begins with those of the
+    whole set that are in the half: networks run for fewer supports, and numbers of them are compared with each other.
+
     Objects with odd numbers (counted from 0) are the development half, even ones the held-out half: supports and
     targets are of the same half.
 
@@ -108,8 +111,8 @@ def draws_of(count: int, supports: int, draws: int, *, half: Half = "all", every
     _check(len(numbers), supports)
     results = []
     for number in range(draws):
-        rng = np.random.default_rng([supports, number, count, len(half)])
-        chosen = tuple(sorted(rng.choice(numbers, supports, replace=False).tolist()))
+        order = np.random.default_rng([number, count]).permutation(count).tolist()
+        chosen = tuple(sorted([one for one in order if one in numbers][:supports]))
         results.append(Draw(half=half, supports=chosen, targets=_others(numbers, chosen, every)))
     return results
 

@@ -175,6 +175,8 @@ def test_draws_are_the_same_again_and_differ_from_each_other() -> None:
     assert first == second
     assert len({draw.supports for draw in first}) == 4
     assert transfers.draws_of(50, 5, 2) == first[:2]
+    for fewer, more in zip(transfers.draws_of(50, 2, 4), first, strict=True):
+        assert set(fewer.supports) < set(more.supports)
     assert [draw.targets[::3] for draw in first] == [draw.targets for draw in transfers.draws_of(50, 5, 4, every=3)]
     assert transfers.spread_draw(10, 2).supports == (2, 7)
 
