@@ -73,7 +73,7 @@ def test_the_mirror_doubles_location_alone(tiny_sd: Path) -> None:
 
 @pytest.mark.slow
 def test_weights_are_those_of_the_networks(tiny_sd: Path) -> None:
-    matcher = load_matcher("prompt", tiny_sd, "fast", **SMALL, neutral="zeros")
+    matcher = load_matcher("prompt", tiny_sd, "fast", **SMALL, neutral="zeros", dtype="float32")
     costs = measure(matcher, points=2, size=SIZE)
     networks = (matcher.model.unet, matcher.model.vae)
     assert costs.weight_bytes == sum(4 * weight.numel() for one in networks for weight in one.parameters())
