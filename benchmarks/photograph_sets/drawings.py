@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
+
 from benchmarks.photograph_sets.configurations import Configuration
 from benchmarks.photograph_sets.figures import ALPHAS
 from semcorr.datasets.base import Dataset
@@ -72,6 +75,6 @@ def _values(one: Measured, measured: Sequence[Measured]) -> Iterator[Value]:
         yield None if is_first else _rounded(gains[index])
 
 
-def _rounded(ends: Sequence[float]) -> tuple[float, float]:
-    low, high = ends
-    return round(100 * float(low), 6), round(100 * float(high), 6)
+def _rounded(ends: Float[np.ndarray, "2"]) -> tuple[float, float]:
+    low, high = ends.tolist()
+    return round(100 * low, 6), round(100 * high, 6)
