@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def test_the_help_imports_no_torch(semcorr_process: Callable[..., Any]) -> None:
         "import sys; from semcorr.cli import main; "
         "main(['match', '--help']); sys.exit('torch' in sys.modules or 'huggingface_hub' in sys.modules)"
     )
-    done = subprocess.run(["python", "-c", program], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "auto" in done.stdout
 
