@@ -173,6 +173,25 @@ class TestResults:
         assert stages
         assert all("target 1 of 1" in stage for stage in stages)
 
+    def test_of_a_new_point_come_from_all_points_where_a_method_locates_them_together(self) -> None:
+        method = load_matcher("dift", "toy", samples=1, prior="affine")
+        made = two_targets()
+        few = dataclasses.replace(made, ids=made.ids[:3], points=made.points[:3], names=made.names[:3])
+        before = run(method, few)
+        more = dataclasses.replace(
+            before, ids=made.ids[:4], points=made.points[:4], names=made.names[:4]
+        )
+        after = run(method, more)
+        assert all(after.matches[cell] is before.matches[cell] for cell in before.matches)
+        assert made.source is not None
+        query = method.describe(made.source, np.array(made.points[:4]))
+        for number, target in enumerate(made.target_ids):
+            expected = method.locate(query, made.targets[number]).points[3]
+            np.testing.assert_allclose(after.location((target, made.ids[3])), expected)
+        # Nothing is described again for another target.
+        again = run(method, workspace.add_targets(after, [examples.example("face").targets[2]], Limits()))
+        assert all(again.described[point] is after.described[point] for point in after.ids)
+
     def test_of_a_moved_point_are_outdated_and_located_again(self, matched: Workspace, matcher: Matcher) -> None:
         moved = workspace.move_point(matched, 1, 100.5, 100.5)
         assert cells(moved) == cells(matched)

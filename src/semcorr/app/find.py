@@ -41,25 +41,30 @@ def check_ready(work: Workspace, label: str) -> None:
 def find(matcher: Matcher, work: Workspace, label: str, progress: Progress) -> FindResult:
     """Describe the points that are new or were moved, and locate every point where it is missing.
 
-    A method's result for a point does not depend on the other points (:meth:`semcorr.matchers.results.Query.take`).
+    Where a method locates points together (:attr:`semcorr.matchers.base.Matcher.points_together`), all points are
+    described with a new one, and located with it; what was found for the others before stays.
 
     Raises:
         SemcorrError: As the method does.
     """
     check_ready(work, label)
     missing = work.missing(label)
-    described = _describe(matcher, work, label, {point for _, point in missing}, progress)
+    needed = set(work.ids) if matcher.points_together else {point for _, point in missing}
+    described = _describe(matcher, work, label, needed, progress)
     matches: dict[Cell, Match] = {}
     warnings: list[str] = []
     targets = [target for target in work.target_ids if any(cell[0] == target for cell in missing)]
     for number, target in enumerate(targets, start=1):
         target_progress = _LabelledProgress(progress, f"target {number} of {len(targets)}")
         image = work.targets[work.target_ids.index(target)]
-        points = [point for cell_target, point in missing if cell_target == target]
-        for ids, query in join_queries({point: described[point] for point in points}):
+        points = {point for cell_target, point in missing if cell_target == target}
+        located = described if matcher.points_together else {point: described[point] for point in points}
+        for ids, query in join_queries(located):
             prediction = predict(matcher, query, image, target_progress)
             matches |= {
-                (target, point): Match(prediction=prediction, index=row, label=label) for row, point in enumerate(ids)
+                (target, point): Match(prediction=prediction, index=row, label=label)
+                for row, point in enumerate(ids)
+                if point in points
             }
             warnings += [*query.warnings, *prediction.matches.warnings]
     return FindResult(start=work, label=label, described=described, matches=matches, warnings=tuple(warnings))
@@ -77,6 +82,8 @@ def _describe(
         for id_, point in work.described.items()
         if id_ in ids and point.label == label and point.point == points[id_]
     }
+    if matcher.points_together and not _are_all_of_one_query(described, len(ids)):
+        described = {}
     new = [id_ for id_ in work.ids if id_ in ids and id_ not in described]
     if new:
         query = matcher.describe(
@@ -84,6 +91,11 @@ def _describe(
         )
         described |= {id_: DescribedPoint(query=query, index=row, label=label) for row, id_ in enumerate(new)}
     return described
+
+
+def _are_all_of_one_query(described: Mapping[int, DescribedPoint], count: int) -> bool:
+    queries = {id(point.query): point.query for point in described.values()}
+    return len(described) == count and all(len(query.points) == count for query in queries.values())
 
 
 def predict(matcher: Matcher, query: Query, target: Image, progress: Progress) -> Prediction:

@@ -120,6 +120,11 @@ class Matcher(ABC):
     def identity(self) -> dict[str, Any]:
         """Return all that results depend on, as JSON holds it: ``model_fingerprint``, ``settings`` and so on."""
 
+    @property
+    def points_together(self) -> bool:
+        """Whether what is found for a point depends on the points that are described with it."""
+        return False
+
     @abstractmethod
     def describe(
         self,

@@ -67,7 +67,10 @@ class Query:
             raise QueryError(f"Expected one name for each of the {len(self.points)} points, got {len(self.names)}.")
 
     def take(self, indices: Sequence[int]) -> "Query":
-        """Return a query of some of the points, in the order given. Their matches are the same."""
+        """Return a query of some of the points, in the order given.
+
+        Their matches are the same, unless the method locates points together (:attr:`Matcher.points_together`).
+        """
         chosen = list(indices)
         return dataclasses.replace(
             self,

@@ -179,6 +179,11 @@ class HypercolumnMatcher(FeatureMatcher):
         for resolution, blocks in settings.blocks().items():
             model.check(blocks, resolution)
 
+    @property
+    def points_together(self) -> bool:
+        """With a geometric prior, or a resolution that follows from all of them."""
+        return super().points_together or self.settings.enlarge == "auto"
+
     def describe(
         self,
         image: ImageSource,

@@ -49,6 +49,11 @@ class FeatureMatcher(NetworkMatcher):
 
     capabilities = Capabilities(features=True)
 
+    @property
+    def points_together(self) -> bool:
+        """With a geometric prior, which follows from all of them."""
+        return self.settings.prior != "none"
+
     @abstractmethod
     def features(
         self, image: Image, settings: Any, progress: Progress | None = None

@@ -34,6 +34,11 @@ class MatcherWrapper(Matcher):
         """The method itself, without wrappers."""
         return self.matcher.unwrapped
 
+    @property
+    def points_together(self) -> bool:
+        """As of the method."""
+        return self.matcher.points_together
+
     def run(self, work: Callable[[Matcher], R], progress: Progress | None = None) -> R:  # noqa: ARG002  # others'
         """Do one unit of work with the method; all calls below go through here."""
         return work(self.matcher)

@@ -50,9 +50,10 @@ class _Convolution(nn.Sequential):
         self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, activation: bool = True
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        even = 0 if stride > 1 else kernel // 2  # on all sides; of larger strides it depends on the input's
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, even, groups=groups, bias=False)
         self.norm: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(outputs, eps=_EPSILON)
-        self.activation = nn.ReLU6() if activation else nn.Identity()
+        self.activation = nn.ReLU6(inplace=True) if activation else nn.Identity()
 
     def fold_norm(self) -> None:
         """Make the normalisation part of the convolution: the same results but for rounding, in evaluation mode."""
@@ -62,10 +63,10 @@ class _Convolution(nn.Sequential):
     def forward(self, x: Float[Tensor, "batch _inputs _h _w"]) -> Float[Tensor, "batch _outputs _oh _ow"]:
         """Convolve, normalise and activate."""
         kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
-        pads = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:]]
-        down, across = pads
-        padded = F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
-        result: Tensor = super().forward(padded)
+        if stride > 1:
+            down, across = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:])
+            x = F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
+        result: Tensor = super().forward(x)
         return result
 
 

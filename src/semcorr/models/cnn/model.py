@@ -38,7 +38,8 @@ class ConvolutionalModel:
     def __init__(self, checkpoint: ConvolutionalCheckpoint, device: torch.device | str = "cpu") -> None:
         """Wrap a loaded checkpoint; :meth:`from_pretrained` is the usual way in."""
         self.device = torch.device(device)
-        self.network = checkpoint.network.to(self.device)
+        # Depthwise convolutions run in half the time so.
+        self.network = checkpoint.network.to(self.device, memory_format=torch.channels_last)
         self.model_id, self.revision = checkpoint.model_id, checkpoint.revision
         self.fingerprint, self.family = checkpoint.fingerprint, checkpoint.family
         self.depth = len(self.network.strides)
@@ -143,4 +144,4 @@ class ConvolutionalModel:
         columns, rows = patch_grid((width, height), round(longer), coarsest)
         resized = resize(image.to(torch.float32), (columns * coarsest, rows * coarsest))
         normal = (resized - self._mean.to(resized.device)) / self._std.to(resized.device)
-        return normal[None].to(self.device, self.dtype)
+        return normal[None].to(self.device, self.dtype, memory_format=torch.channels_last)
