@@ -178,9 +178,7 @@ class TestResults:
         made = two_targets()
         few = dataclasses.replace(made, ids=made.ids[:3], points=made.points[:3], names=made.names[:3])
         before = run(method, few)
-        more = dataclasses.replace(
-            before, ids=made.ids[:4], points=made.points[:4], names=made.names[:4]
-        )
+        more = dataclasses.replace(before, ids=made.ids[:4], points=made.points[:4], names=made.names[:4])
         after = run(method, more)
         assert all(after.matches[cell] is before.matches[cell] for cell in before.matches)
         assert made.source is not None

@@ -125,6 +125,7 @@ def test_half_precision_that_is_chosen_is_said_and_recorded(
     assert (f"In {dtype}, which is faster here; for more digits: --dtype float32." in ran.err) == (dtype != "float32")
 
 
+@pytest.mark.slow
 def test_a_plan_is_of_what_the_planned_command_takes(semcorr: Semcorr, tiny_sd: Path) -> None:
     ran = semcorr("plan", "--targets", "3", "--points", "2", *QUICK)
     assert (ran.status, ran.err.splitlines()[0]) == (0, LITE0)

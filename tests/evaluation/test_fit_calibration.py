@@ -27,6 +27,7 @@ from semcorr.matchers.load import load_matcher
 from semcorr.matchers.results import Matches, Query
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.matchers.wrappers.calibration import CalibratedMatcher, Calibration, bundled, calibrated, key_of
+from semcorr.settings import override
 from semcorr.storage.safetensors import read_tensors, write_tensors
 from semcorr.toy.render import render_scene
 
@@ -162,6 +163,41 @@ def test_a_bundled_one_is_used_for_its_own_settings_alone(tmp_path: Path) -> Non
         load_matcher("dift", "toy", device="cpu", t=200, calibration=file)
 
 
+def test_the_preset_for_photographs_has_one_unless_its_settings_change() -> None:
+    usual = load_matcher("hypercolumn", device="cpu")
+    assert isinstance(usual, CalibratedMatcher)
+    assert usual.calibration.source["categories"] == ["car(M)", "car(S)", "duck(S)", "motorbike(G)", "winebottle(M)"]
+    for options in ({"grid": 32}, {"prior": "none"}, {"enlarge": 2}, {"turns": 4}, {"align_pose": True}):
+        assert not isinstance(load_matcher("hypercolumn", device="cpu", **options), CalibratedMatcher), options
+
+
+def test_settings_that_follow_from_an_image_count() -> None:
+    """A small object is enlarged, and objects that face any way are turned: that is another confidence."""
+    small: dict[str, Any] = {"layers": ("10@64", "14@64"), "grid": 16, "device": "cpu", "calibration": "none"}
+    raw = load_matcher("hypercolumn", **small)
+    assert (raw.settings.turns, raw.settings.enlarge) == ("auto", "auto")
+    curve = Calibration(
+        method="hypercolumn",
+        key=key_of("hypercolumn", raw.identity()),
+        confidence=(0.0, 1.0),
+        probability=(0.2, 0.3),
+        source={"dataset": "d"},
+    )
+    matcher = CalibratedMatcher(raw, curve, everywhere=True)
+    scene, other = (render_scene(seed, 96, split="test").image for seed in (0, 1))
+    wide, close = np.array([[10.0, 10], [80, 20], [40, 90]]), np.array([[40.0, 40], [50, 40], [45, 50]])
+    for one, points, holds in (
+        (matcher, wide, True),
+        (matcher, wide[:1], True),
+        (matcher, close, False),
+        (matcher.with_settings(override(raw.settings, turns=1)), wide, True),
+        (matcher.with_settings(override(raw.settings, turns=2)), wide, False),
+    ):
+        query = one.describe(scene, points)
+        assert (one.locate(query, other).calibration is not None) == holds
+        assert (one.locate_points(query, other)[1].max() <= 0.3) == holds
+
+
 def test_every_bundled_one_is_sound() -> None:
     folder = Path(str(resources.files("semcorr.matchers.wrappers"))) / "calibrations"
     files = sorted(folder.glob("*.json"))
@@ -169,7 +205,8 @@ def test_every_bundled_one_is_sound() -> None:
     for file in files:
         curve = Calibration.load(file)
         assert file.name == f"{curve.method}-{curve.key}.json"
-        assert (curve.source["dataset"], curve.source["split"]) == ("toy", "val")
+        fitted = (curve.source["dataset"], curve.source["split"])
+        assert fitted == (("pf-willow", "test") if curve.method == "hypercolumn" else ("toy", "val"))
         assert curve.source["calibration_error_of_folds"] <= 0.05
         assert bundled(curve.method, curve.key) == curve
 
@@ -386,9 +423,13 @@ def test_a_fit_keeps_what_its_images_are_like(tmp_path: Path) -> None:
 def test_every_bundled_one_says_what_it_was_fitted_on() -> None:
     domains = set()
     for file in sorted((Path(str(resources.files("semcorr.matchers.wrappers"))) / "calibrations").glob("*.json")):
-        domain = Calibration.load(file).domain
+        curve = Calibration.load(file)
+        domain = curve.domain
         assert domain is not None
-        assert domain.images == 336
-        domains.add(json.dumps(domain.to_dict()))
-        assert all(domain.contains(statistics(load_image(pixels))) for pixels in drawings_of(*range(10)))
+        # The drawings of the toy world's validation pairs, or the photographs of five sub-classes of PF-WILLOW.
+        assert domain.images == {"toy": 336, "pf-willow": 50}[curve.source["dataset"]]
+        drawings = [domain.contains(statistics(load_image(pixels))) for pixels in drawings_of(*range(10))]
+        assert all(drawings) if curve.source["dataset"] == "toy" else not any(drawings)
+        if curve.source["dataset"] == "toy":
+            domains.add(json.dumps(domain.to_dict()))
     assert len(domains) == 1

@@ -125,6 +125,7 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     """The kernel refuses to let any file grow beyond a few records, as a full disk would."""
     data, folder = tmp_path / "data", tmp_path / "run"

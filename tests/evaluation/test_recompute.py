@@ -86,6 +86,7 @@ def test_every_method_is_tried_here() -> None:
     assert {name for name, method in methods().items() if method.matcher.startswith("semcorr.")} == set(MADE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False])
 def test_maps_peak_at_the_predictions(few: Dataset, tmp_path: Path, kept: bool) -> None:
     done = run(few, MatcherSpec(method="prompt", model="toy", options=QUICK), tmp_path / "run", keep_queries=kept)

@@ -76,6 +76,7 @@ def calibrate(run: Run, *, kind: Kind = "auto", alpha: float = 0.1, threshold: s
             "preset": method.get("preset"),
             "dataset": dataset["name"],
             **{name: dataset[name] for name in ("split", "setting", "content") if dataset.get(name)},
+            "categories": sorted({record.category for record in scores.records}),
             "right": f"within {alpha:g} of the {protocol}",
             "pairs": len(scores.records),
             "points": len(right),

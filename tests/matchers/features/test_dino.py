@@ -12,11 +12,19 @@ from models.dino.networks import KINDS, as_map, save_folder, whole_network
 from semcorr.errors import LayerError, QueryError, SettingsError
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.features.dino import DinoBuddyMatcher, DinoBuddySettings, DinoMatcher, DinoSettings, published
+from semcorr.matchers.features.dino import (
+    DinoBuddyMatcher,
+    DinoBuddySettings,
+    DinoMatcher,
+    DinoSettings,
+    published,
+    without_position,
+)
 from semcorr.matchers.features.mutual_matches import mutual_matches
 from semcorr.matchers.load import load_matcher
 from semcorr.matchers.results import Query
 from semcorr.models.dino import VisionModel
+from semcorr.settings import override
 
 POINTS = [(20.0, 30.0), (77.0, 50.0), (130.0, 80.0)]
 
@@ -109,3 +117,35 @@ def test_best_buddies_and_mutual_matches_of_dino(dinov2: VisionModel, source: Im
     pairs = mutual_matches(DinoMatcher(dinov2, DinoSettings(resolution=96)), source, load_image(source.pixels))
     np.testing.assert_allclose(pairs.source, pairs.target)
     assert len(pairs.source) == 24 * 16
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_directions_of_a_grey_images_features_are_removed(folders: dict[str, Path], source: Image, kind: str) -> None:
+    model = VisionModel.from_pretrained(folders[kind], device="cpu")
+    settings = DinoSettings(resolution=96, layer=1)
+    plain = DinoMatcher(model, settings).features(source, settings).flatten(1).double().numpy()
+    grey = torch.full((3, *source.pixels.shape[:2]), 0.5)
+    constant = model.features(grey, layer=1, facet="token", resolution=96, norm=False).flatten(1).double().numpy()
+    left, strengths, _ = np.linalg.svd(constant - constant.mean(axis=1, keepdims=True), full_matrices=False)
+    clear = [count for count in range(1, 8) if strengths[count - 1] > 1.02 * strengths[count]]
+    assert clear  # else no directions are determined
+    for count in clear:
+        removing = override(settings, position_directions=count)
+        features = DinoMatcher(model, removing).features(source, removing).flatten(1).double().numpy()
+        axes = left[:, :count]
+        assert_close_to_scale(features, plain - axes @ (axes.T @ plain), rel=1e-3)
+
+
+def test_a_constant_image_has_no_positions_left_without_all_its_directions() -> None:
+    rng = torch.Generator().manual_seed(0)
+    mean, positions = torch.randn(20, 1, 1, generator=rng), torch.randn(20, 3, 4, generator=rng)
+    positions -= positions.mean(dim=(1, 2), keepdim=True)
+    constant = mean + positions
+    left = without_position(constant, constant, 11)
+    assert float((left - left.mean(dim=(1, 2), keepdim=True)).abs().max()) < 1e-5
+    assert float(left.abs().max()) > 0.01
+    # What is orthogonal to every position's difference stays.
+    basis = torch.linalg.qr(positions.flatten(1)).Q[:, :11]
+    content = torch.randn(20, 3, 4, generator=rng)
+    content -= torch.einsum("dk,ek,ehw->dhw", basis, basis, content)
+    torch.testing.assert_close(without_position(constant + content, constant, 11), left + content)

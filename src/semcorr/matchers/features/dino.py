@@ -1,9 +1,10 @@
 """DINO: the features of a self-supervised vision transformer (Caron et al., 2021; Oquab et al., 2023)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -35,12 +36,16 @@ class DinoSettings(FeatureSettings):
             attention.
         norm: Whether the last block's tokens go through the network's final norm.
         resolution: The image's longer side in pixels, in its own proportions; None is the checkpoint's own.
+        position_directions: How many directions of the features are removed that depend on the position in the image
+            and not on what is there: the principal directions of a grey image's features. 0 removes none; any other
+            number costs a second pass of the network.
     """
 
     layer: int = -1
     facet: Facet = "token"
     norm: bool = False
     resolution: Annotated[int, Field(ge=1)] | None = None
+    position_directions: Annotated[int, Field(ge=0, le=256)] = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,10 +102,12 @@ def dino_features(
     model: VisionModel, image: Image, settings: DinoSettings, progress: Progress | None = None
 ) -> Float[Tensor, "_dim _height _width"]:
     """Return an image's features; as :meth:`DinoMatcher.features`."""
+    pixels = image.tensor().to(model.device)
+    images = [pixels, torch.full_like(pixels, 0.5)] if settings.position_directions else [pixels]
 
-    def work(_: object) -> Tensor:
+    def work(part: Sequence[Tensor]) -> Tensor:
         return model.features(
-            image.tensor().to(model.device),
+            part[0],
             layer=settings.layer,
             facet=settings.facet,
             resolution=settings.resolution,
@@ -108,7 +115,24 @@ def dino_features(
         )
 
     # One image is one pass, which cannot be made smaller; in_batches adds the error where it does not fit.
-    ((_, features),) = in_batches([0], 1, work, stage="features")
-    if progress is not None:
-        progress("features", 1, 1)
-    return features
+    results = []
+    for _, features in in_batches(images, 1, work, stage="features"):
+        results.append(features)
+        if progress is not None:
+            progress("features", len(results), len(images))
+    return without_position(results[0], results[1], settings.position_directions) if len(results) > 1 else results[0]
+
+
+def without_position(
+    features: Float[Tensor, "dim rows columns"], of_constant: Float[Tensor, "dim rows columns"], count: int
+) -> Float[Tensor, "dim rows columns"]:
+    """Return features without their parts along the principal directions of a constant image's features.
+
+    Args:
+        features: Of an image.
+        of_constant: Of an image of the same size that is the same everywhere, whose cells differ by position alone.
+        count: How many directions are removed, those in which the cells differ most.
+    """
+    cells = of_constant.flatten(1)
+    directions = torch.linalg.svd(cells - cells.mean(dim=1, keepdim=True), full_matrices=False).U[:, :count]
+    return features - torch.einsum("dk,ek,ehw->dhw", directions, directions, features)

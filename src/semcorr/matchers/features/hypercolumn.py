@@ -161,7 +161,7 @@ class HypercolumnMatcher(FeatureMatcher):
 
     Args:
         model: The frozen network.
-        settings: Complete settings; see :func:`photographs`.
+        settings: Complete settings; see :func:`photographs`. A number to enlarge by becomes layers and grid.
 
     Raises:
         LayerError: The network has no such block.
@@ -175,7 +175,7 @@ class HypercolumnMatcher(FeatureMatcher):
     default_model = BUNDLED_PHOTO_MODEL
 
     def __init__(self, model: ConvolutionalModel, settings: HypercolumnSettings) -> None:
-        super().__init__(model, settings)
+        super().__init__(model, settings if settings.enlarge == "auto" else settings.suited_to(()))
         for resolution, blocks in settings.blocks().items():
             model.check(blocks, resolution)
 
@@ -194,7 +194,7 @@ class HypercolumnMatcher(FeatureMatcher):
     ) -> Query:
         """Describe points of an image at the resolution that suits their object; see :meth:`Matcher.describe`."""
         source = load_image(image)
-        if self.settings.enlarge == 1:
+        if self.settings.enlarge != "auto":
             return super().describe(source, points, names=names, progress=progress)
         settings = self.settings.suited_to([(check_points(points, source.size), source.size)])
         return self.with_settings(settings).describe(source, points, names=names, progress=progress)

@@ -151,6 +151,9 @@ def key_of(method: str, identity: Mapping[str, Any]) -> str:
         settings["peak"] = "pixel" if refined == "cell" else refined
     if settings.get("prior") == "none":  # there was none when calibrations of version 0.1 were made
         settings = {name: value for name, value in settings.items() if name != "turns" and not name.startswith("prior")}
+    for name in ("turns", "enlarge"):
+        if settings.get(name) in ("auto", 1):  # what "auto" became is in a query's settings
+            del settings[name]
     parts = [method, identity.get("model_fingerprint"), settings, bool(identity.get("align_pose", False))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -194,7 +197,14 @@ class CalibratedMatcher(MatcherWrapper):
         return dataclasses.replace(query, source_statistics=known)
 
     def holds(self, query: Query, target: Image) -> bool:
-        """Whether confidence between a query's image and another is a probability."""
+        """Whether confidence between a query's image and another is a probability.
+
+        Not where the method adapted its settings to the query's image, or to the supports of a transfer: the curve of
+        other settings is not known.
+        """
+        made = {**self.matcher.identity(), "settings": dict(query.settings)}
+        if key_of(self.calibration.method, made) != self.calibration.key:
+            return False
         return self.everywhere or self.calibration.holds_between(query, target)
 
     def locate(
