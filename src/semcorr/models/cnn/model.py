@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from semcorr.errors import LayerError, ModelError, SettingsError
 from semcorr.imaging.geometry import patch_grid, resize
@@ -39,7 +40,7 @@ class ConvolutionalModel:
         """Wrap a loaded checkpoint; :meth:`from_pretrained` is the usual way in."""
         self.device = torch.device(device)
         # Depthwise convolutions run in half the time so.
-        self.network = checkpoint.network.to(self.device, memory_format=torch.channels_last)
+        self.network = convert_conv2d_weight_memory_format(checkpoint.network.to(self.device), torch.channels_last)
         self.model_id, self.revision = checkpoint.model_id, checkpoint.revision
         self.fingerprint, self.family = checkpoint.fingerprint, checkpoint.family
         self.depth = len(self.network.strides)
