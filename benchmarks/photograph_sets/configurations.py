@@ -82,8 +82,7 @@ CONFIGURATIONS: tuple[Configuration, ...] = (
 
 TOY_CONFIGURATIONS: tuple[Configuration, ...] = (
     *(
-        Configuration(name=f"{method}, peak: {peak}", method=method, model="toy", preset=preset, options={"peak": peak})
-        for method, preset in (("prompt", "fast"), ("dift", None), ("attention-dift", None))
+        Configuration(name=f"dift, peak: {peak}", method="dift", model="toy", options={"peak": peak})
         for peak in get_args(Peak)
     ),
     Configuration(name="dift, geometric prior", method="dift", model="toy", options={"prior": "affine"}),
@@ -93,8 +92,12 @@ TOY_CONFIGURATIONS: tuple[Configuration, ...] = (
         model="toy",
         options={"prior": "affine", "peak": "gaussian"},
     ),
+    Configuration(name="dift, mirror images too", method="dift", model="toy", options={"align_pose": True}),
+    Configuration(name="moving least squares", method="nbb", model="toy", options={"levels": 1}),
+    Configuration(name="neural best buddies", method="nbb", model="toy"),
 )
-"""The same matching layer on the toy world."""
+"""The same matching layer on the features of the toy model; of attention, only how a peak is refined can differ, which
+:mod:`benchmarks.peak_refinement` measures."""
 
 
 def chosen(configurations: Sequence[Configuration], only: Sequence[str]) -> list[Configuration]:

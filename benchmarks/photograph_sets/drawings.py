@@ -1,4 +1,4 @@
-"""The same matching layer on the toy world, whose methods read the bundled model's attention and features."""
+"""The same matching layer on the toy world, by the features of its model."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ def measure(dataset: Dataset, configurations: Sequence[Configuration], progress:
 
 
 def table_of(dataset: Dataset, measured: Sequence[Measured]) -> Table:
-    """A row for each configuration, with what it gains over the first of its method, the same pairs drawn for both."""
+    """A row for each configuration, with what it gains over the first, the same pairs drawn for both."""
     columns: list[Column] = []
     for alpha in _ALPHAS:
         columns += [
@@ -53,7 +53,7 @@ def table_of(dataset: Dataset, measured: Sequence[Measured]) -> Table:
     points = sum(len(pair.names) for pair in dataset.pairs)
     return Table(
         title=f"toy {dataset.split}, {len(dataset.pairs)} pairs, {points:,} points: right points in %, per point, with "
-        "95 % intervals over pairs, and gains over the first row of the same method",
+        "95 % intervals over pairs, and gains over the first row",
         by="overall",
         dataset="toy",
         protocol=str(named(dataset.threshold)),
@@ -63,7 +63,7 @@ def table_of(dataset: Dataset, measured: Sequence[Measured]) -> Table:
 
 
 def _values(one: Measured, measured: Sequence[Measured]) -> Iterator[Value]:
-    first = next(other for other in measured if other.configuration.method == one.configuration.method)
+    first = measured[0]
     own, others = pck.averages(one.counts).per_point, pck.averages(first.counts).per_point
     ends = pck.intervals(one.counts).per_point
     gains = pck.intervals(one.counts, first.counts).per_point

@@ -265,7 +265,7 @@ def test_without_the_folder_or_with_a_wrong_name_it_says_so(
 
 @pytest.mark.slow
 def test_drawings_are_measured_with_the_same_matching_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [one.name for one in TOY_CONFIGURATIONS if one.method == "dift"]
+    names = [one.name for one in TOY_CONFIGURATIONS]
     only = [part for name in names for part in ("--only", name)]
     printed = tables(["--toy", "validation", "--limit", "2", *only], tmp_path, tmp_path, monkeypatch)
     rows = titled("toy val, 2 pairs", printed)
