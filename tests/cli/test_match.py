@@ -9,6 +9,7 @@ import pytest
 import semcorr as library
 from closeness import leads
 from semcorr.matchers.results import Query
+from semcorr.toy.render import render_scene
 
 POINTS = ["-p", "10.5", "20", "-p", "90", "60"]
 
@@ -24,6 +25,22 @@ def test_prints_a_table_and_writes_a_figure_for_each_target(semcorr, images, qui
             figure.load()
             assert figure.width > figure.height > 300
     assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_it_is_said_what_confidence_was_calibrated_on(semcorr, images, tmp_path):
+    drawings = []
+    for seed in (0, 1):
+        drawings.append(tmp_path / f"drawing-{seed}.png")
+        PIL.Image.fromarray(render_scene(seed, 96, split="test").image).save(drawings[-1])
+    words = ("-p", "20", "30", "--method", "dift", "--model", "toy", "--device", "cpu", "-o", tmp_path / "out")
+    ran = semcorr("match", *drawings, *words)
+    assert ran.status == 0
+    assert "the probability that a point is right, calibrated on 2,225 points of toy val" in " ".join(ran.out.split())
+    ran = semcorr("match", *images[:2], *words)
+    assert ran.status == 0
+    assert "(uncalibrated)" in ran.out
+    assert "calibrated on" not in ran.out
 
 
 def test_json_is_all_of_the_output_and_equals_the_result_in_python(semcorr, images, quick, tmp_path, tiny_sd):

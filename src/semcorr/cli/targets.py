@@ -174,7 +174,9 @@ class TargetRun:
 
 
 def _table(target: str, query: "Query", matches: "Matches") -> Table:
-    table = Table(title=target, title_justify="left")
+    table = Table(title=target, title_justify="left", caption_justify="left")
+    if matches.calibration:
+        table.caption = f"confidence: the probability that a point is right, calibrated on {matches.calibration}"
     table.add_column("point", justify="right")
     table.add_column("source x, y", justify="right")
     table.add_column("target x, y", justify="right")
