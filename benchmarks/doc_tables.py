@@ -192,6 +192,7 @@ _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
         simulate.Recording(**_values(document["recording"])), [simulate.Played(**one) for one in document["played"]]
     ),
     "peaks": peaks.table,
+    "peaks-test": peaks.table,
     "processors": lambda document: processors.table([processors.Moved(**one) for one in document["moves"]]),
     "throughput": lambda document: throughput.table(document["repeats"], compared=True),
     "transfer": transfer.table,

@@ -1,7 +1,7 @@
 """PF-WILLOW: every ordered pair of the images of a sub-class, as the benchmark has them."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from semcorr.evaluation.runs.units import units_of
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.shapes import extent
 from semcorr.matchers.base import Matcher
+from semcorr.matchers.wrappers.calibration import CalibratedMatcher
 from semcorr.storage.record_store import Shard
 
 NAME = "PF-WILLOW"
@@ -51,8 +52,12 @@ def in_half(category: str, half: Half) -> bool:
     return half == "all" or (category in DEVELOPMENT) == (half == "development")
 
 
-def predict(dataset: Dataset, configuration: Configuration, matcher: Matcher | None) -> Iterator[PairRecord]:
-    """Match all pairs, each source described once; a pair that fails becomes a record with its error.
+def predict(
+    dataset: Dataset, configuration: Configuration, matcher: Matcher | None
+) -> Iterator[tuple[PairRecord, bool]]:
+    """Match all pairs, each source described once: records, and whether their confidence is calibrated.
+
+    A pair that fails becomes a record with its error.
 
     Args:
         dataset: The pairs.
@@ -65,22 +70,25 @@ def predict(dataset: Dataset, configuration: Configuration, matcher: Matcher | N
             record = _unpredicted(index, pair)
             try:
                 if matcher is None or query is None:
-                    yield guessed(record, BASELINES[configuration.method])
+                    yield guessed(record, BASELINES[configuration.method]), False
                 else:
-                    points, confidence = matcher.locate_points(query.take(rows), _image(pair.target.path))
-                    yield replace(record, predicted=points, confidence=confidence)
+                    target = _image(pair.target.path)
+                    points, confidence = matcher.locate_points(query.take(rows), target)
+                    holds = isinstance(matcher, CalibratedMatcher) and matcher.holds(query, target)
+                    yield replace(record, predicted=points, confidence=confidence), holds
             except SemcorrError as error:
-                yield replace(record, error=str(error))
+                yield replace(record, error=str(error)), False
 
 
-def figures(records: Sequence[PairRecord], configuration: Configuration, *, calibrated: bool) -> list[Figures]:
-    """Measure the records of one configuration: each half that has pairs, and all."""
+def figures(predicted: Sequence[tuple[PairRecord, bool]], configuration: Configuration) -> list[Figures]:
+    """Measure what :func:`predict` gave for one configuration: each half that has pairs, and all."""
     halves: tuple[Half, ...] = ("development", "held-out", "all")
-    parts = [(half, [one for one in records if in_half(one.category, half)]) for half in halves]
+    calibrated = {record.index for record, holds in predicted if holds}
+    parts = [(half, [one for one, _ in predicted if in_half(one.category, half)]) for half in halves]
     return [_figures(part, configuration, half, calibrated) for half, part in parts if part]
 
 
-def _figures(records: Sequence[PairRecord], configuration: Configuration, half: Half, calibrated: bool) -> Figures:
+def _figures(records: Sequence[PairRecord], configuration: Configuration, half: Half, calibrated: Set[int]) -> Figures:
     scores = score(records, PROTOCOL)
     counts = scores.counts(ALPHAS)
     images = {name: number for number, name in enumerate(sorted({n for r in records for n in (r.source, r.target)}))}
@@ -94,7 +102,9 @@ def _figures(records: Sequence[PairRecord], configuration: Configuration, half: 
     right = is_correct(scores.errors, ALPHAS[HEADLINE])
     sure = None
     if not configuration.is_baseline:
-        sure = confidence_of(scores.confidence(), right, np.full(len(right), calibrated))
+        numbers = zip(scores.records, scores.totals, strict=True)
+        holds = np.concatenate([np.full(total, record.index in calibrated) for record, total in numbers])
+        sure = confidence_of(scores.confidence(), right, holds)
     return Figures(
         configuration=configuration.name,
         images=NAME,

@@ -114,11 +114,11 @@ class SetJob:
 
         def work(configuration: Configuration, matcher: Matcher | None) -> Iterator[tuple[int, list[Figures]]]:
             holds = calibration_holds(matcher, dataset)
-            records = []
-            for record in pairs.predict(dataset, configuration, for_data_set(matcher, holds)):
-                records.append(record)
+            predicted = []
+            for one in pairs.predict(dataset, configuration, for_data_set(matcher, holds)):
+                predicted.append(one)
                 yield 1, []
-            yield 0, pairs.figures(records, configuration, calibrated=holds)
+            yield 0, pairs.figures(predicted, configuration)
 
         return work
 
