@@ -247,7 +247,7 @@ def test_every_configuration_has_settings_that_its_method_knows() -> None:
     for one in CONFIGURATIONS:
         if not one.is_baseline:
             assert one.spec().load().method == one.method
-    assert {one.method for one in TOY_CONFIGURATIONS} == {"prompt", "dift", "attention-dift"}
+    assert {one.method for one in TOY_CONFIGURATIONS} == {"dift", "nbb"}
 
 
 def test_without_the_folder_or_with_a_wrong_name_it_says_so(

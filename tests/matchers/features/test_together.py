@@ -8,7 +8,7 @@ from semcorr.imaging.geometry import mirror_points
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.features.hypercolumn import HypercolumnMatcher
 from semcorr.matchers.results import Query
-from semcorr.matchers.wrappers.calibration import CalibratedMatcher, Calibration
+from semcorr.matchers.wrappers.calibration import CalibratedMatcher, Calibration, key_of
 from semcorr.matchers.wrappers.float32_fallback import Float32Fallback
 from semcorr.matchers.wrappers.mirror import MirrorMatcher, mirror
 from semcorr.settings import override
@@ -112,7 +112,11 @@ def test_wrappers_locate_together_as_the_method(matcher: HypercolumnMatcher) -> 
 
 def test_a_calibration_is_of_one_support_alone(matcher: HypercolumnMatcher) -> None:
     calibration = Calibration(
-        method="hypercolumn", key="k", confidence=(0.0, 1.0), probability=(0.2, 0.6), source={"dataset": "some"}
+        method="hypercolumn",
+        key=key_of("hypercolumn", matcher.identity()),
+        confidence=(0.0, 1.0),
+        probability=(0.2, 0.6),
+        source={"dataset": "some"},
     )
     queries, keypoints = supports(matcher)
     calibrated = CalibratedMatcher(matcher, calibration, everywhere=True)
