@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import textwrap
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
@@ -22,6 +23,9 @@ EARLIER_NAMES: Mapping[str, str] = {
 
 Only readers of files accept them: :func:`current_names`. Neither Python nor the command does.
 """
+
+_CHANGES, _CHANGE = 3, 40
+"""Changed settings that :func:`in_short` lists, and characters of each."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,27 @@ def override(settings: S, /, **changes: object) -> S:
         SettingsError: A name is unknown (the message has the nearest known one), or a value does not fit.
     """
     return dataclasses.replace(settings, **_checked(type(settings), changes))
+
+
+def in_short(settings: Settings, presets: Mapping[str, Settings]) -> list[str]:
+    """Return the name of the nearest preset, as "preset fast", and what is changed in it, as "rounds=2".
+
+    Args:
+        settings: What to describe.
+        presets: Settings of the same class by name; an empty name is not shown.
+    """
+    changes = {
+        name: [f"{key}={value}" for key, value in settings.to_dict().items() if value != preset.to_dict()[key]]
+        for name, preset in presets.items()
+    }
+    nearest = min(changes, key=lambda name: len(changes[name]))
+    shown = [textwrap.shorten(one, _CHANGE, placeholder="…") for one in changes[nearest][:_CHANGES]]
+    more = len(changes[nearest]) - len(shown)
+    return [
+        *([f"preset {nearest}"] if nearest else []),
+        *shown,
+        *([f"{more} more changed"] if more else []),
+    ]
 
 
 def current_names(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,21 @@
 """The skeleton that all methods share: loading, options, and calls that a wrapper forwards."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from semcorr.errors import QueryError, SettingsError
+from semcorr.errors import ImageError, QueryError, SettingsError
 from semcorr.imaging.image import Image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.features.dift import DiftMatcher
 from semcorr.matchers.prompt import PromptMatcher
 from semcorr.matchers.registry import methods
+from semcorr.matchers.results import Matches
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.matchers.wrappers.base import MatcherWrapper
+from semcorr.matchers.wrappers.calibration import CalibratedMatcher, Calibration
+from semcorr.matchers.wrappers.mirror import MirrorMatcher
 from semcorr.settings import override
 
 IMAGE = Image(pixels=np.random.default_rng(0).integers(256, size=(40, 60, 3), dtype=np.uint8), name="noise")
@@ -86,3 +91,69 @@ def test_a_spec_for_another_method_keeps_how_the_model_is_loaded_and_not_the_set
     assert str(MatcherSpec(method="dino", options={"variant": "bf16"})) == (
         "dino (preset published) on facebook/dinov2-base:bf16"
     )
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_many_images_are_located_one_by_one_and_a_broken_one_costs_only_itself(
+    dift: DiftMatcher, tmp_path: Path, wrapped: bool
+) -> None:
+    matcher: Matcher = MatcherWrapper(dift) if wrapped else dift
+    query = matcher.describe(IMAGE, [(10, 20), (30, 5)])
+    broken, turned = tmp_path / "broken.png", IMAGE.pixels[::-1].copy()
+    broken.write_bytes(b"no image")
+    taken: list[int] = []
+    calls: list[tuple[str, int, int]] = []
+
+    def images():
+        for number, image in enumerate((IMAGE, broken, turned)):
+            taken.append(number)
+            yield image
+
+    located = matcher.locate_many(
+        query, images(), progress=lambda stage, done, of, **_: calls.append((stage, done, of))
+    )
+    assert taken == []
+    first = next(located)
+    assert taken == [0]
+    error, last = located
+    assert isinstance(error, ImageError)
+    assert "broken.png" in str(error)
+    for matches, image in ((first, IMAGE), (last, turned)):
+        assert isinstance(matches, Matches)
+        expected = matcher.locate(query, image)
+        assert matches.image_sha256 == expected.image_sha256
+        np.testing.assert_array_equal(matches.points, expected.points)
+    assert [call for call in calls if call[0] == "images"] == [("images", 1, 1), ("images", 2, 2), ("images", 3, 3)]
+
+
+def test_many_images_are_counted_and_stopped_by_progress(dift: DiftMatcher) -> None:
+    query = dift.describe(IMAGE, [(1, 1)])
+
+    def stop_at_2(stage: str, done: int, total: int, **_: object) -> None:
+        if stage == "images":
+            assert total == 3
+            if done == 2:
+                raise InterruptedError
+
+    located = dift.locate_many(query, [IMAGE] * 3, progress=stop_at_2)
+    assert isinstance(next(located), Matches)
+    with pytest.raises(InterruptedError):
+        next(located)
+    with pytest.raises(ImageError, match=r"several images, got the path 'lion.jpg': put it into a list"):
+        next(dift.locate_many(query, "lion.jpg"))
+    with pytest.raises(QueryError, match="made by method 'dift'"):
+        next(PromptMatcher.from_pretrained("toy", device="cpu").locate_many(query, [IMAGE]))
+
+
+def test_a_line_says_what_a_matcher_is(dift: DiftMatcher) -> None:
+    assert repr(dift) == "<dift on toy, float32 on cpu, preset published, samples=1>"
+    reference = PromptMatcher.from_pretrained("toy", "reference", device="cpu", rounds=1)
+    assert repr(MatcherWrapper(reference)) == "<prompt on toy, float32 on cpu, preset reference, rounds=1>"
+    changes = {"block": 0, "t": 100, "samples": 2, "peak": "cell", "window": 7}
+    many = dift.with_settings(override(dift.settings, **changes))
+    assert repr(many).endswith("preset published, window=7, block=0, t=100, 1 more changed>")
+    calibration = Calibration(
+        method="dift", key="", confidence=(0.0,), probability=(0.5,), source={"dataset": "toy", "points": 9}
+    )
+    wrapped = CalibratedMatcher(MirrorMatcher(dift), calibration)
+    assert repr(wrapped) == f"{repr(dift)[:-1]}, pose aligned, calibrated on 9 points of toy>"

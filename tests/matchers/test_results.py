@@ -1,12 +1,16 @@
+import base64
 import dataclasses
+import io
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 from safetensors.numpy import save_file
@@ -235,6 +239,49 @@ def test_matches_draw_themselves(matches: Matches):
     plain, heated = (draw_matches(matches, source, target, height=200, **extra) for extra in ({"heatmaps": None}, {}))
     assert plain.size == heated.size
     assert plain.tobytes() != heated.tobytes()
+
+
+def test_a_line_says_what_they_are(query: Query, matches: Matches) -> None:
+    assert repr(query) == "<Query of prompt on some/model: 2 points (left eye, Schwanz – ü) in an image of 40 × 30>"
+    line = "<Matches: 2 points in an image of 60 × 50, confidence 0.12 to 0.50, uncalibrated>"
+    assert repr(matches) == line
+    changed = dataclasses.replace(matches, calibration="9 points of toy", warnings=("a", "b")).take([0])
+    assert repr(changed) == (
+        "<Matches: 1 point in an image of 60 × 50, confidence 0.50, calibrated on 9 points of toy, 2 warnings>"
+    )
+    assert repr(matches.take([])) == "<Matches: 0 points in an image of 60 × 50, uncalibrated>"
+    many = dataclasses.replace(query.take([0] * 5), names=tuple("abcde"))
+    assert "5 points (a, b, c, …)" in repr(many)
+
+
+def test_notebooks_show_a_table_with_the_heat_maps(query: Query, matches: Matches) -> None:
+    """Of a map with one hot cell: the hot colour is there, the dot at the point, and names are text."""
+    maps = np.zeros((2, 5, 6), dtype=np.float32)
+    maps[:, 4, 5] = 1
+    shown = dataclasses.replace(matches, heatmaps=maps, names=("<script>", "b"))._repr_html_()
+    assert shown.count("<tr>") == 3
+    assert "<td>&lt;script&gt;</td><td>1.2, 2.5</td><td>10.0, 20.0</td><td>0.50</td><td><img " in shown
+    encoded = re.findall(r"base64,([^\"]+)", shown)
+    first = PIL.Image.open(io.BytesIO(base64.b64decode(encoded[0])))
+    assert first.size == (230, 192)  # 60 × 50 in twice the height of 96
+    assert first.getpixel((round(230 * 10 / 60), round(192 * 20 / 50))) == (0, 200, 255)
+    assert first.getpixel((0, 0)) == (0, 0, 3)  # inferno's ends
+    assert first.getpixel((229, 191)) == (252, 254, 164)
+    assert "<img" not in query._repr_html_()
+    assert "<td>2</td><td>Schwanz – ü</td><td>3.0, 0.3</td>" in query._repr_html_()
+    many = matches.take([0] * 1025)._repr_html_()
+    assert many.count("<img") == 20
+    assert "and 1,005 more" in many
+
+
+def test_records_are_a_table_of_pandas(matches: Matches) -> None:
+    table = pd.DataFrame(dataclasses.replace(matches, names=("eye", "tail")).to_records())
+    assert list(table) == ["name", "x", "y", "confidence", "calibrated", "source_x", "source_y"]
+    assert [table.dtypes[name].kind for name in ("x", "y", "confidence")] == ["f"] * 3
+    assert table.loc[1].tolist() == ["tail", 5.5, 0.25, 0.125, False, 3.0, 1 / 3]
+    assert [one["name"] for one in matches.to_records()] == [None, None]
+    assert dataclasses.replace(matches, calibration="9 points of toy").to_records()[0]["calibrated"] is True
+    assert matches.take([]).to_records() == []
 
 
 def _rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:

@@ -74,11 +74,9 @@ def load(spec: MatcherSpec) -> "Matcher":
 
 def locate_here(matcher: "Matcher", query: "Query", targets: Sequence[str]) -> Iterator["Matches | ImageError"]:
     """Yield the matches in each target, or its error, in order."""
-    from semcorr.matchers.locate_many import locate_in
-
     for target in targets:
         with console.TerminalProgress() as progress:
-            matches = locate_in(matcher, query, target, progress)
+            (matches,) = matcher.locate_many(query, [target], progress=progress)
         yield matches
 
 
@@ -86,7 +84,7 @@ def locate_remotely(
     spec: MatcherSpec, query: Path, targets: Sequence[str], *, workers: int, ray: str | None
 ) -> Iterator["Matches | ImageError"]:
     """Yield the matches in each target, or its error, in order, located by other processes or on a Ray cluster."""
-    from semcorr.matchers.locate_many import RemoteLocator
+    from semcorr.matchers.remote_locator import RemoteLocator
 
     locator = RemoteLocator(spec=spec, query=query, workers=workers, ray=ray)
     with console.TerminalProgress() as progress:

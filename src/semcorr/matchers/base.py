@@ -6,7 +6,8 @@ import dataclasses
 import inspect
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import length_hint
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -14,14 +15,14 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from semcorr.errors import PointError, QueryError, SettingsError, suggest
+from semcorr.errors import ImageError, PointError, QueryError, SettingsError, suggest
 from semcorr.imaging.domain import statistics
 from semcorr.imaging.geometry import check_points
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.models.names import PHOTO_MODEL
 from semcorr.progress import Progress
-from semcorr.settings import Settings, override
+from semcorr.settings import Settings, in_short, override
 
 M = TypeVar("M", bound="Matcher")
 N = TypeVar("N", bound="NetworkMatcher")
@@ -111,6 +112,17 @@ class Matcher(ABC):
     capabilities: Capabilities = Capabilities()
     calibration: Any = None
 
+    def __repr__(self) -> str:
+        return f"<{', '.join(self._facts())}>"
+
+    def _facts(self) -> list[str]:
+        """What ``repr`` says, which sub-classes add to."""
+        model = self.model
+        if not hasattr(model, "model_id"):
+            return [self.method]
+        dtype = str(model.dtype).removeprefix("torch.")
+        return [f"{self.method} on {model.model_id}", f"{dtype} on {model.device}"]
+
     @property
     def unwrapped(self) -> "Matcher":
         """The method itself, without wrappers (:mod:`semcorr.matchers.wrappers`)."""
@@ -167,6 +179,43 @@ class Matcher(ABC):
             ImageError: The image cannot be used.
             OutOfMemoryError: Not even the smallest batch fits into memory.
         """
+
+    def locate_many(
+        self, query: Query, images: Iterable[ImageSource], *, progress: Progress | None = None
+    ) -> Iterator["Matches | ImageError"]:
+        """Find a query's points in one image after the other, and yield the matches in the order of the images.
+
+        An image is read when its turn comes, and neither it nor its matches are kept: there may be thousands. One that
+        cannot be used yields its error in place of matches, and the others go on::
+
+            for path, matches in zip(paths, matcher.locate_many(query, paths)):
+                if isinstance(matches, semcorr.ImageError):
+                    print(matches)
+                    continue
+                ...
+
+        Args:
+            query: What :meth:`describe` returned.
+            images: The targets, as :meth:`locate` takes them.
+            progress: Called as :meth:`locate` does, and as ``("images", done, in all)``; in all are those done where
+                ``images`` does not say how many it has. Raise from it to stop.
+
+        Raises:
+            ImageError: ``images`` is one path.
+            QueryError, OutOfMemoryError: As :meth:`locate`; iterating ends.
+        """
+        if isinstance(images, str):
+            raise ImageError(f"Expected several images, got the path {images!r}: put it into a list.")
+        count = length_hint(images)
+        for done, image in enumerate(images, start=1):
+            outcome: Matches | ImageError
+            try:
+                outcome = self.locate(query, image, progress=progress)
+            except ImageError as error:
+                outcome = error
+            if progress is not None:
+                progress("images", done, max(count, done))
+            yield outcome
 
     def locate_points(
         self, query: Query, image: ImageSource, *, progress: Progress | None = None
@@ -344,6 +393,14 @@ class NetworkMatcher(Matcher):
             raise SettingsError(f"Unknown preset {name!r}.{suggest(name, cls.presets)} Presets are: {known}.")
         # A preset may give the settings that the method shares with another; its own are at their defaults then.
         return cls.settings_type(**vars(cls.presets[name](*families)))
+
+    def _families(self) -> list[str]:
+        """The families of its networks, which presets depend on."""
+        return [] if self.model is None else [self.model.family]
+
+    def _facts(self) -> list[str]:
+        presets = {name: self._preset(name, *self._families()) for name in self.presets}
+        return [*super()._facts(), *in_short(self.settings, presets or {"": self._preset(None)})]
 
     @classmethod
     def _check_arguments(cls, **arguments: Any) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from semcorr.errors import QueryError
+from semcorr.matchers import notebook
 from semcorr.storage.safetensors import complete, read_tensors, warnings_of, write_tensors
 
 _PREFIX = "tensor."
@@ -65,6 +66,15 @@ class Query:
             object.__setattr__(self, kind, {name: _read_only(value) for name, value in getattr(self, kind).items()})
         if self.names is not None and len(self.names) != len(self.points):
             raise QueryError(f"Expected one name for each of the {len(self.points)} points, got {len(self.names)}.")
+
+    def __repr__(self) -> str:
+        width, height = self.image_size
+        points = _points_in_short(len(self.points), self.names)
+        return f"<Query of {self.method} on {self.model_id}: {points} in an image of {width} × {height}>"
+
+    def _repr_html_(self) -> str:
+        columns = {"x, y": lambda index: notebook.position(self.points[index])}
+        return notebook.point_table(repr(self)[1:-1], len(self.points), self.names, columns)
 
     def take(self, indices: Sequence[int]) -> "Query":
         """Return a query of some of the points, in the order given.
@@ -222,6 +232,28 @@ class Matches:
         """The layers that were read; none for methods that read no attention."""
         return () if self.diagnostics is None else self.diagnostics.layer_names
 
+    def __repr__(self) -> str:
+        width, height = self.image_size
+        facts = [f"{_points_in_short(len(self.points), self.names)} in an image of {width} × {height}"]
+        if len(self.points):
+            low, high = f"{self.confidence.min():.2f}", f"{self.confidence.max():.2f}"
+            facts.append(f"confidence {low}" + (f" to {high}" if high != low else ""))
+        facts.append(f"calibrated on {self.calibration}" if self.calibration else "uncalibrated")
+        if self.warnings:
+            facts.append(f"{len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}")
+        return f"<Matches: {', '.join(facts)}>"
+
+    def _repr_html_(self) -> str:
+        columns = {
+            "source x, y": lambda index: notebook.position(self.query_points[index]),
+            "target x, y": lambda index: notebook.position(self.points[index]),
+            "confidence" if self.calibration else "confidence (uncalibrated)": lambda index: (
+                f"{self.confidence[index]:.2f}"
+            ),
+            "heat map": lambda index: notebook.heatmap_cell(self.heatmaps[index], self.points[index], self.image_size),
+        }
+        return notebook.point_table(repr(self)[1:-1], len(self.points), self.names, columns)
+
     def take(self, indices: Sequence[int]) -> "Matches":
         """Return some of the points' matches, in the order given."""
         chosen = list(indices)
@@ -232,6 +264,27 @@ class Matches:
             similarity=None if self.similarity is None else self.similarity[chosen],
             diagnostics=None if self.diagnostics is None else self.diagnostics.map(lambda points: points[chosen]),
         )
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return a record for each point, as ``pandas.DataFrame`` and ``csv.DictWriter`` take them.
+
+        Each has ``name`` (None without names), ``x`` and ``y`` in pixels of the target, ``confidence``, ``calibrated``
+        (whether that is a probability), and ``source_x`` and ``source_y``, the query's point in pixels of the source.
+        """
+        names = self.names or [None] * len(self.points)
+        numbers = np.column_stack((self.points, self.confidence, self.query_points)).tolist()
+        return [
+            {
+                "name": name,
+                "x": x,
+                "y": y,
+                "confidence": confidence,
+                "calibrated": self.calibration is not None,
+                "source_x": source_x,
+                "source_y": source_y,
+            }
+            for name, (x, y, confidence, source_x, source_y) in zip(names, numbers, strict=True)
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the heat maps as plain lists and numbers, for JSON."""
@@ -291,6 +344,11 @@ class Matches:
 
 _MATCH_ARRAYS = ("points", "confidence", "heatmaps", "query_points")
 _DIAGNOSTIC_ARRAYS = ("layer_points", "round_points", "after_rounds", "after_crops")
+
+
+def _points_in_short(count: int, names: Sequence[str] | None) -> str:
+    first = ", ".join((names or ())[:3]) + (", …" if count > 3 else "")
+    return f"{count:,} point{'s' * (count != 1)}" + (f" ({first})" if names else "")
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -93,6 +93,9 @@ class SdDinoMatcher(DiftMatcher):
         vision = VisionModel.from_pretrained(settings.vision, **{**loading, "revision": None})
         return DiffusionModel.from_pretrained(model, **loading), vision
 
+    def _families(self) -> list[str]:
+        return [self.model.family, self.vision.family]
+
     def network(self) -> ModelIdentity:
         """Return the diffusion network's name, and a fingerprint of both networks."""
         own = ModelIdentity.of(self.model)

@@ -29,6 +29,9 @@ class MatcherWrapper(Matcher):
         self.method, self.model, self.settings = matcher.method, matcher.model, matcher.settings
         self.capabilities, self.calibration = matcher.capabilities, matcher.calibration
 
+    def _facts(self) -> list[str]:
+        return self.matcher._facts()
+
     @property
     def unwrapped(self) -> Matcher:
         """The method itself, without wrappers."""

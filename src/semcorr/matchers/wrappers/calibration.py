@@ -177,6 +177,9 @@ class CalibratedMatcher(MatcherWrapper):
         super().__init__(matcher)
         self.calibration, self.everywhere = calibration, everywhere
 
+    def _facts(self) -> list[str]:
+        return [*super()._facts(), f"calibrated on {self.calibration}"]
+
     def identity(self) -> dict[str, Any]:
         """Return the method's own, and the fingerprint of the calibration."""
         return {**self.matcher.identity(), "calibration": self.calibration.fingerprint}

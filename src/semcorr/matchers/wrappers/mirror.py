@@ -32,6 +32,9 @@ class MirrorMatcher(MatcherWrapper):
     like a left eye there is a right one.
     """
 
+    def _facts(self) -> list[str]:
+        return [*super()._facts(), "pose aligned"]
+
     def identity(self) -> dict[str, Any]:
         """Return the method's own, and that mirror images are searched."""
         return {**self.matcher.identity(), "align_pose": True}

@@ -1,4 +1,7 @@
-"""The points of one query in many images: in this process, in several, or on a Ray cluster."""
+"""The points of one query in many images, in several processes or on a Ray cluster.
+
+In this process it is :meth:`semcorr.Matcher.locate_many`.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,23 +9,12 @@ from pathlib import Path
 
 from semcorr.errors import ImageError
 from semcorr.executors import run_units
-from semcorr.imaging.image import load_image
-from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Matches, Query
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.progress import Progress
 
 NumberedTarget = tuple[int, str]
 """A target's position in the list of targets, and its path."""
-
-
-def locate_in(matcher: Matcher, query: Query, target: str, progress: Progress | None = None) -> "Matches | ImageError":
-    """Locate a query's points in the image of a path; return the error of an image that cannot be read."""
-    try:
-        image = load_image(target)
-    except ImageError as error:
-        return error
-    return matcher.locate(query, image, progress=progress)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +39,8 @@ class RemoteLocator:
 
         def locate(target: NumberedTarget, progress: Progress | None) -> Iterator[tuple[int, Matches | ImageError]]:
             number, path = target
-            yield number, locate_in(matcher, query, path, progress)
+            (located,) = matcher.locate_many(query, [path], progress=progress)
+            yield number, located
 
         return locate
 
