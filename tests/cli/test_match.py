@@ -7,7 +7,8 @@ import PIL.Image
 import pytest
 
 import semcorr as library
-from closeness import leads
+from closeness import assert_close_to_scale, leads
+from semcorr.cli.arrays import arrays_file
 from semcorr.matchers.results import Query
 from semcorr.toy.render import render_scene
 
@@ -127,6 +128,8 @@ def test_locate_without_the_source_finds_but_draws_nothing(semcorr, images, quic
     assert ran.status == 0
     assert re.search(r"10\.0, 20\.0", ran.out)
     assert not (tmp_path / "out").exists()
+    assert f"No figures are written to {tmp_path / 'out'}: --source IMAGE" in ran.err
+    assert "No figures" not in semcorr("locate", query, images[1], "--device", "cpu").err
 
 
 def test_locate_refuses_another_source(semcorr, images, quick, tmp_path):
@@ -135,6 +138,62 @@ def test_locate_refuses_another_source(semcorr, images, quick, tmp_path):
     ran = semcorr("locate", query, images[1], "--source", images[2], "-o", tmp_path / "out")
     assert ran.status == 2
     assert "made from another image" in ran.err
+
+
+def test_arrays_of_all_targets_are_those_of_python(semcorr, images, quick, tmp_path, tiny_sd):
+    file, saved = tmp_path / "new" / "out.npz", tmp_path / "query.safetensors"
+    ran = semcorr("match", *images[:3], *POINTS, *quick, "--layers", "--arrays", file, "-o", tmp_path / "out")
+    assert ran.status == 0, ran.err
+    assert f"Arrays: {file}" in ran.out
+    settings = {"rounds": 1, "steps": 2, "locate_crops": 4, "resolution": 128}
+    matcher = library.load_matcher("prompt", tiny_sd, device="cpu", **settings)
+    query = matcher.describe(images[0], [(10.5, 20), (90, 60)], names=["eye", "tail"])
+    located = list(matcher.locate_many(query, images[1:3]))
+    with np.load(file) as arrays:
+        assert arrays["targets"].tolist() == [str(image) for image in images[1:3]]
+        assert arrays["names"].tolist() == ["1", "2"]
+        assert arrays["calibrated"].tolist() == [False, False]
+        assert arrays["sizes"].tolist() == [[64, 80], [72, 72]]
+        np.testing.assert_array_equal(arrays["query_points"], query.points)
+        np.testing.assert_allclose(arrays["points"], [one.points for one in located])
+        np.testing.assert_allclose(arrays["confidence"], [one.confidence for one in located], rtol=1e-5)
+        assert tuple(arrays["layer_names"]) == located[0].layer_names
+        for number, image in enumerate(images[1:3]):
+            assert_close_to_scale(arrays[f"heatmaps_{number}"], located[number].heatmaps)
+            assert_close_to_scale(arrays[f"layer_heatmaps_{number}"], matcher.layer_heatmaps(query, image))
+
+    query.save(saved)
+    ran = semcorr("locate", saved, images[1], tmp_path / "none.png", "--device", "cpu", "--arrays", file, "--json")
+    assert ran.status == 1
+    assert json.loads(ran.out)["arrays"] == str(file)
+    with np.load(file) as arrays:
+        assert arrays["names"].tolist() == ["eye", "tail"]
+        np.testing.assert_allclose(arrays["points"], [located[0].points])
+        assert "layer_heatmaps_0" not in arrays
+
+
+def test_arrays_of_what_is_done_stay_when_the_rest_is_stopped(images, tmp_path):
+    """And a file of before stays where nothing is done."""
+    file = tmp_path / "out.npz"
+    matcher = library.load_matcher("dift", "toy", device="cpu", samples=1)
+    query = matcher.describe(images[0], [(10, 20)])
+    matches = matcher.locate(query, images[1])
+
+    def write(targets: list[str], error: BaseException) -> None:
+        with arrays_file(file, query) as add:
+            for target in targets:
+                add(target, matches, None)
+            raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        write(["one.png"], KeyboardInterrupt())
+    with pytest.raises(OSError, match="full"):
+        write([], OSError("full"))
+    with np.load(file) as arrays:
+        assert arrays["targets"].tolist() == ["one.png"]
+        np.testing.assert_array_equal(arrays["heatmaps_0"], matches.heatmaps)
+        assert arrays["points"].shape == (1, 1, 2)
+    assert [path.name for path in tmp_path.glob("*.npz*")] == ["out.npz"]
 
 
 def test_a_broken_target_is_reported_and_the_others_are_done(semcorr, images, quick, tmp_path):

@@ -9,7 +9,7 @@ from semcorr.errors import SettingsError
 from semcorr.matchers.spec import MatcherSpec
 
 if TYPE_CHECKING:
-    import PIL.Image
+    import numpy as np
 
     from semcorr.imaging.image import Image
     from semcorr.matchers.base import Matcher
@@ -89,16 +89,33 @@ class MatchFigures:
     names: FigureNames
     _done: list[tuple[str, "Matches"]] = dataclasses.field(default_factory=list)
 
-    def of(self, target: str, image: "Image", matches: "Matches") -> dict[str, str]:
-        """Write the figures of one target, and return their paths by what they show."""
+    def layer_heatmaps(self, image: "Image") -> "np.ndarray | None":
+        """Return each layer's heat maps of each point in a target, (points, layers, height, width), if requested."""
+        if not self.options.layers:
+            return None
+        with console.TerminalProgress() as progress:
+            return self.matcher.layer_heatmaps(self.query, image, progress=progress)
+
+    def of(self, target: str, image: "Image", matches: "Matches", layers: "np.ndarray | None") -> dict[str, str]:
+        """Write the figures of one target, and return their paths by what they show.
+
+        Args:
+            target: The target's path.
+            image: The target.
+            matches: The matches in it.
+            layers: What :meth:`layer_heatmaps` returned for it.
+        """
         from semcorr.imaging.image import save_image
 
         if self.options.all_targets:
             self._done.append((target, _reduced(matches)))
-        if not self.options.layers:
+        if layers is None:
             return {}
+        from semcorr.visualization.heatmap_grids import layer_grid
+
         path = self.names(f"{Path(target).stem}-layers")
-        save_image(self._layers(image, matches), path)
+        sides = _sides(self.matcher.model, self.query, matches)
+        save_image(layer_grid(image, matches, layers, sides=sides), path)
         return {"layers": str(path)}
 
     def of_all(self) -> str | None:
@@ -112,13 +129,6 @@ class MatchFigures:
         path = self.names("many")
         save_image(one_to_many(self.source, targets, matches), path)
         return str(path)
-
-    def _layers(self, image: "Image", matches: "Matches") -> "PIL.Image.Image":
-        from semcorr.visualization.heatmap_grids import layer_grid
-
-        with console.TerminalProgress() as progress:
-            maps = self.matcher.layer_heatmaps(self.query, image, progress=progress)
-        return layer_grid(image, matches, maps, sides=_sides(self.matcher.model, self.query, matches))
 
 
 def _sides(model: "DiffusionModel", query: "Query", matches: "Matches") -> list[int]:

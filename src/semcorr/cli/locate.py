@@ -9,7 +9,7 @@ from semcorr.cli.targets import TargetRun, load, locate_here, locate_remotely, r
 from semcorr.errors import QueryError, SettingsError
 from semcorr.matchers.spec import MatcherSpec
 
-_DEFAULT_OUTPUT = Path("output")
+_OUTPUT = Path("output")
 
 
 def locate(
@@ -18,7 +18,8 @@ def locate(
     *targets: str,
     source: str | None = None,
     model: str | None = None,
-    output: Output = _DEFAULT_OUTPUT,
+    output: Output | None = None,
+    arrays: Path | None = None,
     json: Json = False,
     dtype: DType = "auto",
     device: Device = "auto",
@@ -34,7 +35,8 @@ def locate(
         targets: The images to find the points in.
         source: The image that was described; with it, a figure is written for each target.
         model: The query's model, if it has moved: hub id, folder or file.
-        output: Folder for the figures.
+        output: Folder for the figures. [default: output]
+        arrays: Write points, confidence and heat maps of all targets to this .npz file, for numpy.load.
         json: Print one JSON document instead of tables.
         dtype: Precision of the network; auto takes the fastest, as for semcorr match.
         device: Where it runs; auto takes a GPU if there is one.
@@ -55,6 +57,8 @@ def locate(
         raise QueryError(
             f"{str(query)!r} was made from another image than {source!r}. Name the image it was made from."
         )
+    if image is None and output is not None:
+        console.note(f"No figures are written to {output}: --source IMAGE, the image that was described, adds them.")
     readable, broken = readable_targets(targets)
     spec = MatcherSpec(
         method=saved.method,
@@ -73,5 +77,7 @@ def locate(
         located = locate_remotely(spec, query, readable, workers=workers, ray=ray)
     else:
         located = locate_here(load(spec), saved, readable)
-    run = TargetRun(query=saved, source=image, names=FigureNames(output, source or ""), json=json)
+    run = TargetRun(
+        query=saved, source=image, names=FigureNames(output or _OUTPUT, source or ""), json=json, arrays=arrays
+    )
     return run.over(readable, located, broken)

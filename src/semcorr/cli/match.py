@@ -22,6 +22,7 @@ def match(
     layers: Annotated[bool, Parameter(negative="")] = False,
     figure: Annotated[bool, Parameter(negative="")] = False,
     output: Output = _DEFAULT_OUTPUT,
+    arrays: Path | None = None,
     json: Json = False,
     options: MatcherOptions = _DEFAULT_OPTIONS,
 ) -> int:
@@ -34,6 +35,8 @@ def match(
         layers: For each target, write a figure of every layer's heat maps as well; runs the network once more.
         figure: Write one figure of all targets with their heat maps as well.
         output: Folder for the figures.
+        arrays: Write points, confidence and heat maps of all targets to this .npz file, for numpy.load; with --layers
+            also every layer's.
         json: Print one JSON document instead of tables.
         options: What to match with.
     """
@@ -48,5 +51,5 @@ def match(
         query = matcher.describe(image, given, progress=progress)
     names = FigureNames(output, source)
     figures = MatchFigures(options=requested, matcher=matcher, query=query, source=image, names=names)
-    run = TargetRun(query=query, source=image, names=names, json=json, figures=figures)
+    run = TargetRun(query=query, source=image, names=names, json=json, figures=figures, arrays=arrays)
     return run.over(readable, locate_here(matcher, query, readable), broken)

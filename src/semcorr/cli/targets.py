@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from semcorr.cli import console
+from semcorr.cli.arrays import Add, arrays_file
 from semcorr.cli.figures import FigureNames, MatchFigures
 from semcorr.cli.options import MatcherOptions
 from semcorr.errors import ImageError
@@ -101,6 +102,7 @@ class TargetRun:
         names: Names the figures.
         json: Print one JSON document at the end instead of a table for each target.
         figures: Draws further figures, if requested.
+        arrays: The file for the arrays of all targets, if requested; see :func:`semcorr.cli.arrays.arrays_file`.
     """
 
     query: "Query"
@@ -108,6 +110,7 @@ class TargetRun:
     names: FigureNames
     json: bool
     figures: MatchFigures | None = None
+    arrays: Path | None = None
 
     def over(self, targets: Sequence[str], located: Iterator["Matches | ImageError"], broken: dict[str, str]) -> int:
         """Process all targets; what is done stays when one fails or the user stops.
@@ -124,12 +127,13 @@ class TargetRun:
         done: list[dict[str, object]] = []
         figure = None
         try:
-            for target, matches in zip(targets, located, strict=True):
-                try:
-                    done.append(self._one(target, matches))
-                except ImageError as error:  # It could be read at the start and has changed since.
-                    broken[target] = str(error)
-                    console.plain_error(str(error))
+            with arrays_file(self.arrays, self.query) as add:
+                for target, matches in zip(targets, located, strict=True):
+                    try:
+                        done.append(self._one(target, matches, add))
+                    except ImageError as error:  # It could be read at the start and has changed since.
+                        broken[target] = str(error)
+                        console.plain_error(str(error))
             figure = None if self.figures is None else self.figures.of_all()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{len(done)} of {len(targets)} targets are done and stay.") from None
@@ -137,11 +141,13 @@ class TargetRun:
             if self.json:
                 document = self._document(done, broken)
                 console.show_json(document if figure is None else document | {"figure": figure})
-        if figure is not None and not self.json:
-            console.say(f"Figure: {figure}")
+        if not self.json:
+            for what, path in (("Figure", figure), ("Arrays", self.arrays)):
+                if path is not None:
+                    console.say(f"{what}: {path}")
         return 1 if broken else 0
 
-    def _one(self, target: str, matches: "Matches | ImageError") -> dict[str, object]:
+    def _one(self, target: str, matches: "Matches | ImageError", add: Add) -> dict[str, object]:
         from semcorr.imaging.image import load_image, save_image
         from semcorr.visualization.matches import draw_matches
 
@@ -152,7 +158,9 @@ class TargetRun:
         if self.source is not None:
             figure = self.names(target)
             save_image(draw_matches(matches, self.source, image), figure)
-        further = {} if self.figures is None else self.figures.of(target, image, matches)
+        layers = None if self.figures is None else self.figures.layer_heatmaps(image)
+        further = {} if self.figures is None else self.figures.of(target, image, matches, layers)
+        add(target, matches, layers)
         if not self.json:
             console.show(_table(target, self.query, matches))
             if figure is not None:
@@ -166,6 +174,7 @@ class TargetRun:
             "revision": self.query.model_revision,
             "settings": self.query.settings,
             "source_size": self.query.image_size,
+            **({} if self.arrays is None else {"arrays": str(self.arrays)}),
             "targets": list(done),
             "broken": [{"target": target, "error": message} for target, message in broken.items()],
         }

@@ -282,7 +282,8 @@ class Matcher(ABC):
     ) -> Float[np.ndarray, "points layers height width"]:
         """Return each layer's own heat map of each of a query's points in another image: float32, the whole target.
 
-        Layers are in the order of ``Matches.layer_names``. Args and errors are those of :meth:`locate`.
+        Layers are those of attention, in the order of ``Matches.layer_names``; methods on features compare one map,
+        whatever it is made of. Args and errors are those of :meth:`locate`.
 
         Raises:
             SettingsError: The method has none (``capabilities.layer_heatmaps``).

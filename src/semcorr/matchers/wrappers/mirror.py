@@ -30,6 +30,8 @@ class MirrorMatcher(MatcherWrapper):
     The image with the higher mean confidence is used, and its matches are returned in the target's own pixels. Where
     the query's names tell left from right ("left eye", "right eye"), the two are exchanged in the mirror: what looks
     like a left eye there is a right one.
+
+    Layers' heat maps (``layer_heatmaps``) are always those of the image itself.
     """
 
     def _facts(self) -> list[str]:
