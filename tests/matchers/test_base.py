@@ -1,10 +1,12 @@
 """The skeleton that all methods share: loading, options, and calls that a wrapper forwards."""
 
+from inspect import isclass, isfunction, ismethod, signature
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import semcorr
 from semcorr.errors import ImageError, QueryError, SettingsError
 from semcorr.imaging.image import Image
 from semcorr.matchers.base import Matcher
@@ -157,3 +159,14 @@ def test_a_line_says_what_a_matcher_is(dift: DiftMatcher) -> None:
     )
     wrapped = CalibratedMatcher(MirrorMatcher(dift), calibration)
     assert repr(wrapped) == f"{repr(dift)[:-1]}, pose aligned, calibrated on 9 points of toy>"
+
+
+def test_help_shows_types_by_name() -> None:
+    """And not all that numpy can make an array of."""
+    public = [getattr(semcorr, name) for name in semcorr.__all__]
+    public += [getattr(one, name) for one in public if isclass(one) for name in vars(one) if not name.startswith("_")]
+    shown = {one.__qualname__: str(signature(one)) for one in public if isfunction(one) or ismethod(one)}
+    assert {"match", "Matcher.locate", "Query.load"} <= shown.keys()
+    for name, text in shown.items():
+        assert "numpy._typing" not in text, name
+        assert "PIL.Image.Image |" not in text, name

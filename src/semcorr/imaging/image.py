@@ -81,9 +81,10 @@ class Image:
 
 
 ImageSource = str | os.PathLike[str] | PIL.Image.Image | np.ndarray | Tensor | Image
+"""What an image can be given as. Public signatures quote it, as they do ArrayLike, so that ``help`` shows its name."""
 
 
-def load_image(source: ImageSource, *, name: str | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> Image:
+def load_image(source: "ImageSource", *, name: str | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> Image:
     """Read an image from a file, a Pillow image, an array or a tensor.
 
     Files and Pillow images are turned upright (EXIF orientation), composited on white where they are transparent, and

@@ -152,7 +152,7 @@ class AttentionDiftMatcher(NetworkMatcher):
         )
 
     def layer_heatmaps(
-        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, progress: Progress | None = None
     ) -> Float[np.ndarray, "points layers height width"]:
         """Return each layer's heat map of each point, of the attention alone: features have no layers.
 

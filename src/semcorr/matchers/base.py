@@ -140,8 +140,8 @@ class Matcher(ABC):
     @abstractmethod
     def describe(
         self,
-        image: ImageSource,
-        points: ArrayLike,
+        image: "ImageSource",
+        points: "ArrayLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
@@ -163,7 +163,7 @@ class Matcher(ABC):
 
     @abstractmethod
     def locate(
-        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
         """Find a query's points in another image, with the query's own settings.
 
@@ -181,7 +181,7 @@ class Matcher(ABC):
         """
 
     def locate_many(
-        self, query: Query, images: Iterable[ImageSource], *, progress: Progress | None = None
+        self, query: Query, images: "Iterable[ImageSource]", *, progress: Progress | None = None
     ) -> Iterator["Matches | ImageError"]:
         """Find a query's points in one image after the other, and yield the matches in the order of the images.
 
@@ -218,7 +218,7 @@ class Matcher(ABC):
             yield outcome
 
     def locate_points(
-        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, progress: Progress | None = None
     ) -> PointsAndConfidence:
         """Return the points and confidence of :meth:`locate` alone, so that there may be thousands of points.
 
@@ -236,7 +236,7 @@ class Matcher(ABC):
         return np.concatenate(points), np.concatenate(confidence)
 
     def locate_each(
-        self, queries: Sequence[Query], image: ImageSource, *, progress: Progress | None = None
+        self, queries: Sequence[Query], image: "ImageSource", *, progress: Progress | None = None
     ) -> list[Matches]:
         """Locate several queries in one image, as one call of :meth:`locate` after the other would.
 
@@ -250,7 +250,7 @@ class Matcher(ABC):
         queries: Sequence[Query],
         keypoints: Sequence[Sequence[int]],
         count: int,
-        image: ImageSource,
+        image: "ImageSource",
         *,
         progress: Progress | None = None,
     ) -> LocatedTogether | None:
@@ -276,7 +276,7 @@ class Matcher(ABC):
     def layer_heatmaps(
         self,
         query: Query,
-        image: ImageSource,
+        image: "ImageSource",
         *,
         progress: Progress | None = None,
     ) -> Float[np.ndarray, "points layers height width"]:
@@ -428,8 +428,8 @@ class NetworkMatcher(Matcher):
 
     def describe(
         self,
-        image: ImageSource,
-        points: ArrayLike,
+        image: "ImageSource",
+        points: "ArrayLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
@@ -457,7 +457,7 @@ class NetworkMatcher(Matcher):
         )
 
     def locate(
-        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
         """Find a query's points in another image; see :meth:`Matcher.locate`."""
         settings = self.settings_of(query)

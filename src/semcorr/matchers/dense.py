@@ -15,8 +15,8 @@ GRID = 64
 
 def dense_flow(
     matcher: Matcher,
-    source: ImageSource,
-    target: ImageSource,
+    source: "ImageSource",
+    target: "ImageSource",
     *,
     step: int | None = None,
     mask: Bool[np.ndarray, "height width"] | None = None,

@@ -52,6 +52,13 @@ def load_matcher(
             and so on. In half precision, what overflows is done in float32
             (:class:`semcorr.matchers.wrappers.float32_fallback.Float32Fallback`).
 
+    Returns:
+        The method, ready to run, and printed in a line that says what it is. :meth:`Matcher.describe` turns points of
+        an image into a :class:`Query`; :meth:`Matcher.locate` finds it in an image, :meth:`Matcher.locate_many` in many
+        and :meth:`Matcher.locate_points` without heat maps. ``method``, ``model``, ``settings`` and ``calibration`` are
+        what was loaded; ``capabilities`` says whether it also has :meth:`Matcher.layer_heatmaps` and
+        :meth:`Matcher.feature_maps`.
+
     Raises:
         SettingsError: Unknown method, preset or setting.
         ModelError: The model cannot be found, read or used.
@@ -62,9 +69,9 @@ def load_matcher(
 
 
 def match(
-    source: ImageSource,
-    target: ImageSource,
-    points: ArrayLike,
+    source: "ImageSource",
+    target: "ImageSource",
+    points: "ArrayLike",
     *,
     method: str = DEFAULT_METHOD,
     model: str | os.PathLike[str] | None = None,
@@ -75,19 +82,25 @@ def match(
 ) -> Matches:
     """Find points of one image in another: load, describe and locate in one call.
 
-    Without a method and model they are those of :func:`load_matcher`, as on the command line. For several targets, or
-    several sources, load a matcher once (:func:`load_matcher`) and use its two halves.
+    For example ``semcorr.match("cat.jpg", "lion.jpg", [(412, 220), (96, 310)], names=["nose", "paw"])``.
+
+    Without a method and model they are what fits the machine, as for :func:`load_matcher` and on the command line. For
+    several targets, or several sources, load a matcher once and use its two halves.
 
     Args:
-        source: The image that the points are in.
-        target: The image to find them in.
+        source: The image that the points are in: a path, a PIL image, an array or a tensor (:func:`load_image`).
+        target: The image to find them in, likewise.
         points: (N, 2): x to the right, y down, in pixels of ``source``; (0, 0) is its top-left corner.
-        method: As in :func:`load_matcher`.
-        model: As in :func:`load_matcher`.
-        preset: As in :func:`load_matcher`.
+        method: ``"auto"``, ``"prompt"``, ``"dift"``, ``"hypercolumn"``, ...; see :func:`load_matcher`.
+        model: A bundled name, a folder, a ``.safetensors`` file or a hub id; the method's own by default.
+        preset: The method's settings by name; its usual ones by default.
         names: A name for each point.
         progress: Called with "download", "optimize" and "locate"; raise from it to stop.
-        **options: As in :func:`load_matcher`.
+        **options: As in :func:`load_matcher`: ``device``, settings to replace, and so on.
+
+    Returns:
+        ``points`` (N, 2) in pixels of ``target``, a ``confidence`` in [0, 1] and a heat map for each;
+        :func:`draw_matches` draws them on the images.
 
     Raises:
         SemcorrError: As :func:`load_matcher`, and the method's ``describe`` and ``locate``.

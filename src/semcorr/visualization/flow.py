@@ -40,7 +40,7 @@ def colour_wheel(flow: Flow, *, longest: float | None = None, legend: bool = Fal
     return _with_wheel(image, longest) if legend else image
 
 
-def warp(target: ImageSource, flow: Flow) -> PIL.Image.Image:
+def warp(target: "ImageSource", flow: Flow) -> PIL.Image.Image:
     """Return the target warped into the source's frame: each pixel of the source shows where the flow leads.
 
     Sampled bilinearly in the target; grey where the flow is unknown or leads out of the target.

@@ -42,9 +42,9 @@ _NAME = re.compile(
 
 
 def layer_grid(
-    target: ImageSource,
+    target: "ImageSource",
     matches: Matches,
-    layers: ArrayLike,
+    layers: "ArrayLike",
     *,
     sides: Sequence[int] | None = None,
     columns: int = _COLUMNS,
@@ -140,7 +140,7 @@ def word_grid(
 
 
 def draw_word_maps(
-    maps: WordMaps, image: ImageSource, word: str | None = None, *, height: int | None = None
+    maps: WordMaps, image: "ImageSource", word: str | None = None, *, height: int | None = None
 ) -> PIL.Image.Image:
     """Draw an image under the map of one word, or a panel for each distinct word of the prompt.
 

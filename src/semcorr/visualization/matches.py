@@ -36,12 +36,12 @@ from semcorr.visualization.style import (
 def match_figure(
     source: Image,
     target: Image,
-    source_points: PointsLike,
-    target_points: PointsLike,
+    source_points: "PointsLike",
+    target_points: "PointsLike",
     *,
-    heatmaps: ArrayLike | None = None,
-    confidence: ArrayLike | Sequence[Any] | None = None,
-    truth: PointsLike | None = None,
+    heatmaps: "ArrayLike | None" = None,
+    confidence: "ArrayLike | Sequence[Any] | None" = None,
+    truth: "PointsLike | None" = None,
     names: Sequence[str] | None = None,
     titles: tuple[str, str] | None = None,
     lines: bool = False,
@@ -94,7 +94,7 @@ def match_figure(
     return figure
 
 
-def draw_matches(matches: Matches, source: ImageSource, target: ImageSource, **options: Any) -> PIL.Image.Image:
+def draw_matches(matches: Matches, source: "ImageSource", target: "ImageSource", **options: Any) -> PIL.Image.Image:
     """Draw source and target side by side with numbered points and the heat maps of matches.
 
     Args:
@@ -111,7 +111,7 @@ def draw_matches(matches: Matches, source: ImageSource, target: ImageSource, **o
 
 def heatmap_overlay(
     image: Image,
-    heatmap: ArrayLike,
+    heatmap: "ArrayLike",
     opacity: float = 0.6,
     *,
     colormap: str = "inferno",
@@ -142,7 +142,7 @@ def heatmap_overlay(
     return with_dot(overlay, _pairs([peak], "peak")[0], colour)
 
 
-def peak_of(heatmap: ArrayLike, size: tuple[int, int]) -> Float[np.ndarray, "2"]:
+def peak_of(heatmap: "ArrayLike", size: tuple[int, int]) -> Float[np.ndarray, "2"]:
     """Return the centre (x, y) of a map's largest pixel (the first in row order), in pixels of the image it covers."""
     heat = np.asarray(heatmap)
     row, column = np.unravel_index(int(heat.argmax()), heat.shape)

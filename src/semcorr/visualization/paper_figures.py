@@ -29,8 +29,8 @@ QUERY = PALETTE[0]
 
 
 def one_to_many(
-    source: ImageSource,
-    targets: Sequence[ImageSource],
+    source: "ImageSource",
+    targets: "Sequence[ImageSource]",
     matches: Sequence[Matches],
     *,
     columns: int = 4,

@@ -186,8 +186,8 @@ class HypercolumnMatcher(FeatureMatcher):
 
     def describe(
         self,
-        image: ImageSource,
-        points: ArrayLike,
+        image: "ImageSource",
+        points: "ArrayLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,

@@ -99,7 +99,7 @@ class FeatureMatcher(NetworkMatcher):
         return self._matches(query, target, settings, self.features(target, settings, progress))
 
     def locate_each(
-        self, queries: Sequence[Query], image: ImageSource, *, progress: Progress | None = None
+        self, queries: Sequence[Query], image: "ImageSource", *, progress: Progress | None = None
     ) -> list[Matches]:
         """Locate several queries in one image, whose features are computed once for queries of the same settings."""
         target = load_image(image)
@@ -118,7 +118,7 @@ class FeatureMatcher(NetworkMatcher):
         queries: Sequence[Query],
         keypoints: Sequence[Sequence[int]],
         count: int,
-        image: ImageSource,
+        image: "ImageSource",
         *,
         progress: Progress | None = None,
     ) -> LocatedTogether | None:
@@ -150,7 +150,7 @@ class FeatureMatcher(NetworkMatcher):
         )
 
     def locate_points(
-        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, progress: Progress | None = None
     ) -> PointsAndConfidence:
         """Return the points and confidence of :meth:`locate` alone: no heat maps are made.
 

@@ -48,8 +48,8 @@ class MutualMatches:
 
 def mutual_matches(
     matcher: Matcher,
-    source: ImageSource,
-    target: ImageSource,
+    source: "ImageSource",
+    target: "ImageSource",
     *,
     levels: int = 1,
     radius: int = 1,

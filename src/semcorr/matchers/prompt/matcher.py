@@ -114,7 +114,7 @@ class PromptMatcher(NetworkMatcher):
     def locate(
         self,
         query: Query,
-        image: ImageSource,
+        image: "ImageSource",
         *,
         trace: bool = False,
         progress: Progress | None = None,
@@ -161,7 +161,7 @@ class PromptMatcher(NetworkMatcher):
         return self._matches(query, aggregator.predictions(), crops, reader, target)
 
     def layer_heatmaps(
-        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, progress: Progress | None = None
     ) -> Float[np.ndarray, "points layers height width"]:
         """Return each layer's own heat map of each of a query's points in another image: float32, the whole target.
 

@@ -99,7 +99,7 @@ class WordMaps:
 
 def word_maps(
     model: DiffusionModel,
-    image: ImageSource,
+    image: "ImageSource",
     prompt: str,
     *,
     layers: Sequence[str] | None = None,

@@ -52,25 +52,25 @@ class MatcherWrapper(Matcher):
 
     def describe(
         self,
-        image: ImageSource,
-        points: ArrayLike,
+        image: "ImageSource",
+        points: "ArrayLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Query:
-        """Describe points as the method does."""
+        """Describe points as the method does; see :meth:`semcorr.Matcher.describe`."""
         return self.run(lambda matcher: matcher.describe(image, points, names=names, progress=progress), progress)
 
     def locate(
-        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
-        """Locate as the method does."""
+        """Locate as the method does; see :meth:`semcorr.Matcher.locate`."""
         return self.run(lambda matcher: matcher.locate(query, image, trace=trace, progress=progress), progress)
 
     def locate_points(
-        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, progress: Progress | None = None
     ) -> PointsAndConfidence:
-        """Locate points without heat maps as the method does."""
+        """Locate points without heat maps as the method does; see :meth:`semcorr.Matcher.locate_points`."""
         return self.run(lambda matcher: matcher.locate_points(query, image, progress=progress), progress)
 
     def locate_together(
@@ -78,25 +78,25 @@ class MatcherWrapper(Matcher):
         queries: Sequence[Query],
         keypoints: Sequence[Sequence[int]],
         count: int,
-        image: ImageSource,
+        image: "ImageSource",
         *,
         progress: Progress | None = None,
     ) -> LocatedTogether | None:
-        """Locate an object by all its supports as the method does."""
+        """Locate an object by all its supports as the method does; see :meth:`semcorr.Matcher.locate_together`."""
         return self.run(
             lambda matcher: matcher.locate_together(queries, keypoints, count, image, progress=progress), progress
         )
 
     def layer_heatmaps(
-        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, progress: Progress | None = None
     ) -> Float[np.ndarray, "points layers height width"]:
-        """Return the method's own."""
+        """Return the method's own; see :meth:`semcorr.Matcher.layer_heatmaps`."""
         return self.run(lambda matcher: matcher.layer_heatmaps(query, image, progress=progress), progress)
 
     def feature_maps(
         self, images: Sequence[Image], *, progress: Progress | None = None
     ) -> list[Float[Any, "dim _height _width"]]:
-        """Return the method's own."""
+        """Return the method's own; see :meth:`semcorr.Matcher.feature_maps`."""
         return self.run(lambda matcher: matcher.feature_maps(images, progress=progress), progress)
 
     def with_settings(self: W, settings: Any) -> W:

@@ -186,13 +186,13 @@ class CalibratedMatcher(MatcherWrapper):
 
     def describe(
         self,
-        image: ImageSource,
-        points: ArrayLike,
+        image: "ImageSource",
+        points: "ArrayLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Query:
-        """Describe points as the method does."""
+        """Describe points as the method does; see :meth:`semcorr.Matcher.describe`."""
         source = load_image(image)
         query = self.matcher.describe(source, points, names=names, progress=progress)
         # Another package's method may not add them.
@@ -211,16 +211,22 @@ class CalibratedMatcher(MatcherWrapper):
         return self.everywhere or self.calibration.holds_between(query, target)
 
     def locate(
-        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
-        """Locate as the method does, with a confidence that is a probability where the calibration holds."""
+        """Locate as the method does, with a confidence that is a probability where the calibration holds.
+
+        See :meth:`semcorr.Matcher.locate`.
+        """
         target = load_image(image)
         return self._apply(query, target, self.matcher.locate(query, target, trace=trace, progress=progress))
 
     def locate_each(
-        self, queries: Sequence[Query], image: ImageSource, *, progress: Progress | None = None
+        self, queries: Sequence[Query], image: "ImageSource", *, progress: Progress | None = None
     ) -> list[Matches]:
-        """Locate as the method does, with a confidence that is a probability where the calibration holds."""
+        """Locate as the method does, with a confidence that is a probability where the calibration holds.
+
+        See :meth:`semcorr.Matcher.locate_each`.
+        """
         target = load_image(image)
         results = self.matcher.locate_each(queries, target, progress=progress)
         return [self._apply(query, target, matches) for query, matches in zip(queries, results, strict=True)]
@@ -230,7 +236,7 @@ class CalibratedMatcher(MatcherWrapper):
         queries: Sequence[Query],
         keypoints: Sequence[Sequence[int]],
         count: int,
-        image: ImageSource,
+        image: "ImageSource",
         *,
         progress: Progress | None = None,
     ) -> LocatedTogether | None:
@@ -251,9 +257,12 @@ class CalibratedMatcher(MatcherWrapper):
         )
 
     def locate_points(
-        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, progress: Progress | None = None
     ) -> PointsAndConfidence:
-        """Locate points as the method does, with a confidence that is a probability where the calibration holds."""
+        """Locate points as the method does, with a confidence that is a probability where the calibration holds.
+
+        See :meth:`semcorr.Matcher.locate_points`.
+        """
         target = load_image(image)
         points, confidence = self.matcher.locate_points(query, target, progress=progress)
         return points, self.calibration.apply(confidence) if self.holds(query, target) else confidence

@@ -36,13 +36,16 @@ class Float32Fallback(MatcherWrapper):
 
     def describe(
         self,
-        image: ImageSource,
-        points: ArrayLike,
+        image: "ImageSource",
+        points: "ArrayLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Query:
-        """Describe points as the method does; equal to float32's where that was needed."""
+        """Describe points as the method does; equal to float32's where that was needed.
+
+        See :meth:`semcorr.Matcher.describe`.
+        """
         query, warning = self._either(
             lambda matcher: matcher.describe(image, points, names=names, progress=progress), progress
         )
@@ -51,18 +54,21 @@ class Float32Fallback(MatcherWrapper):
         )
 
     def locate(
-        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
-        """Locate as the method does; equal to float32's where that was needed."""
+        """Locate as the method does; equal to float32's where that was needed; see :meth:`semcorr.Matcher.locate`."""
         matches, warning = self._either(
             lambda matcher: matcher.locate(query, image, trace=trace, progress=progress), progress
         )
         return _with_warning(matches, warning)
 
     def locate_each(
-        self, queries: Sequence[Query], image: ImageSource, *, progress: Progress | None = None
+        self, queries: Sequence[Query], image: "ImageSource", *, progress: Progress | None = None
     ) -> list[Matches]:
-        """Locate as the method does, all queries in float32 where one needs it."""
+        """Locate as the method does, all queries in float32 where one needs it.
+
+        See :meth:`semcorr.Matcher.locate_each`.
+        """
         all_matches, warning = self._either(
             lambda matcher: matcher.locate_each(queries, image, progress=progress), progress
         )
@@ -73,11 +79,14 @@ class Float32Fallback(MatcherWrapper):
         queries: Sequence[Query],
         keypoints: Sequence[Sequence[int]],
         count: int,
-        image: ImageSource,
+        image: "ImageSource",
         *,
         progress: Progress | None = None,
     ) -> LocatedTogether | None:
-        """Locate an object as the method does; equal to float32's where that was needed."""
+        """Locate an object as the method does; equal to float32's where that was needed.
+
+        See :meth:`semcorr.Matcher.locate_together`.
+        """
         located, warning = self._either(
             lambda matcher: matcher.locate_together(queries, keypoints, count, image, progress=progress), progress
         )

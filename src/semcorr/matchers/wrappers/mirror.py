@@ -42,9 +42,12 @@ class MirrorMatcher(MatcherWrapper):
         return {**self.matcher.identity(), "align_pose": True}
 
     def locate(
-        self, query: Query, image: ImageSource, *, trace: bool = False, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, trace: bool = False, progress: Progress | None = None
     ) -> Matches:
-        """Find a query's points in an image or its mirror image, whichever has the higher mean confidence."""
+        """Find a query's points in an image or its mirror image, whichever has the higher mean confidence.
+
+        See :meth:`semcorr.Matcher.locate`.
+        """
         target = load_image(image)
         straight = self.matcher.locate(query, target, trace=trace, progress=progress)
         return _better(
@@ -52,9 +55,12 @@ class MirrorMatcher(MatcherWrapper):
         )
 
     def locate_each(
-        self, queries: Sequence[Query], image: ImageSource, *, progress: Progress | None = None
+        self, queries: Sequence[Query], image: "ImageSource", *, progress: Progress | None = None
     ) -> list[Matches]:
-        """Find several queries' points, each in the image or in its mirror image."""
+        """Find several queries' points, each in the image or in its mirror image.
+
+        See :meth:`semcorr.Matcher.locate_each`.
+        """
         target = load_image(image)
         straight = self.matcher.locate_each(queries, target, progress=progress)
         mirrored = self.matcher.locate_each(queries, mirror(target), progress=progress)
@@ -65,7 +71,7 @@ class MirrorMatcher(MatcherWrapper):
         queries: Sequence[Query],
         keypoints: Sequence[Sequence[int]],
         count: int,
-        image: ImageSource,
+        image: "ImageSource",
         *,
         progress: Progress | None = None,
     ) -> LocatedTogether | None:
@@ -83,9 +89,12 @@ class MirrorMatcher(MatcherWrapper):
         return dataclasses.replace(mirrored, points=mirror_points(mirrored.points, target.size))
 
     def locate_points(
-        self, query: Query, image: ImageSource, *, progress: Progress | None = None
+        self, query: Query, image: "ImageSource", *, progress: Progress | None = None
     ) -> PointsAndConfidence:
-        """Locate all points in the image, or all in its mirror image, without heat maps."""
+        """Locate all points in the image, or all in its mirror image, without heat maps.
+
+        See :meth:`semcorr.Matcher.locate_points`.
+        """
         target = load_image(image)
         straight = self.matcher.locate_points(query, target, progress=progress)
         points, confidence = self.matcher.locate_points(query, mirror(target), progress=progress)
