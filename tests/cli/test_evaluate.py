@@ -42,6 +42,21 @@ def test_a_run_prints_its_figures_beside_the_baselines(semcorr: Semcorr, data: P
     assert (tmp_path / "mine" / "run.json").exists()
 
 
+def test_one_table_is_printed_and_more_on_request(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
+    words = ("eval", "spair", "--data", data, "-o", tmp_path / "mine", "--method", "random", "--format", "markdown")
+    plain = semcorr(*words).out
+    assert plain.count("\n| --- |") == 1
+    assert "| same-box-position |" in plain
+    assert "quoted" in plain
+    bare = semcorr(*words, "--no-baselines", "--no-quote", "--details").out
+    assert "quoted" not in bare
+    assert "same-box-position" not in bare
+    assert bare.count("\n| --- |") == 2  # a guess has no confidence to tabulate
+    assert semcorr(*words, "--details").out.count("\n| --- |") == 3  # and the lead over a baseline
+    tables = json.loads(semcorr(*words, "--json").out)["tables"]
+    assert len(tables) == 3
+
+
 def test_a_baseline_takes_no_harm_from_resources_that_it_has_no_use_for(
     semcorr: Semcorr, data: Path, tmp_path: Path
 ) -> None:

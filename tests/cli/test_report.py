@@ -95,11 +95,21 @@ def test_runs_side_by_side_with_a_baseline(folder: Path, tmp_path: Path, capsys:
     assert err == "Runs of prompt differ in seed: mine None, other 1.\n"
 
 
-@pytest.mark.parametrize(("form", "start"), [("markdown", "toy test, 6 pairs"), ("latex", "\\begin{table}")])
+@pytest.mark.parametrize(("form", "start"), [("markdown", "toy test, 6 pairs"), ("latex", "\\providecommand")])
 def test_texts(form: str, start: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = call(capsys, folder, "--format", form)
     assert out.startswith(start)
     assert out == call(capsys, folder, "--format", form)[0]
+
+
+def test_a_folder_of_runs_stands_for_the_runs_in_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder.parent / "deep" / "other", [record(i, 9.0) for i in range(6)])
+    out, _ = call(capsys, folder.parent, "--no-baselines", "--no-details", "--format", "markdown")
+    named = [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")][2:]
+    assert named == ["other", "mine"]
+    assert out.count("PCK in %") == 1
+    assert call(capsys, folder, "--no-baselines")[0] == call(capsys, folder, "--no-baselines", "--details")[0]
+    assert out != call(capsys, folder.parent, "--format", "markdown")[0]
 
 
 def test_json_is_a_format(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +129,7 @@ def test_plots(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_errors(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run in"):
-        report(tmp_path)
+        report(tmp_path / "none")
     with pytest.raises(SettingsError, match="Expected at least one run"):
         report()
     with pytest.raises(SettingsError, match="Unknown grouping"):

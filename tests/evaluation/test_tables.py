@@ -51,20 +51,63 @@ def test_latex_literally() -> None:
 % Warning: careful, 100 %
 % by the way
 
+\\providecommand{\\toprule}{\\hline}
+\\providecommand{\\midrule}{\\hline}
+\\providecommand{\\bottomrule}{\\hline}
+
 \\begin{table}
 \\centering
 \\caption{50 \\% \\& more\\_}
-\\begin{tabular}{lrrrrrr}
+\\label{tab:toy-overall}
+\\begin{tabular}{lrrrrr}
 \\toprule
- & PCK & 95 \\% & lead & error & pairs & s \\\\
+ & PCK & lead & error & pairs & s \\\\
 \\midrule
-a|b\\_c & 50.0 & -1.0 to 60.3 & -0.0 & 0.123 & 12,234 & 1.50 \\\\
+a|b\\_c & 50.0 {\\scriptsize [$-$1.0, 60.3]} & $-$0.0 & 0.123 & 12,234 & 1.50 \\\\
 \\midrule
-quoted: X & 69.99 & -- & -- & -- & -- & -- \\\\
+quoted: X & 69.99 & -- & -- & -- & -- \\\\
 \\bottomrule
 \\end{tabular}
 \\end{table}"""
     )
+
+
+def test_latex_has_the_best_in_bold_where_figures_compete() -> None:
+    """The largest percentage and the smallest error of those that print alike; guesses and quoted ones are left out."""
+    columns = (
+        Column(key="pck", heading="PCK", kind="percent"),
+        Column(key="error", heading="error", kind="fraction"),
+        Column(key="pairs", heading="pairs", kind="count"),
+    )
+    rows = (
+        Row(name="one", values=(60.04, 0.2, 9)),
+        Row(name="[two]", values=(60.01, 0.3, 8)),
+        Row(name="oracle", values=(99.0, 0.1, 7), competes=False),
+        Row(name="quoted", values=(70.0, 0.1, 6), quoted=True),
+        Row(name="none", values=(None, None, 0)),
+    )
+    lines = replace(TABLE, columns=columns, rows=rows).latex().splitlines()
+    assert "one & \\textbf{60.0} & \\textbf{0.200} & 9 \\\\" in lines
+    assert "{}[two] & \\textbf{60.0} & 0.300 & 8 \\\\" in lines
+    assert "oracle & 99.0 & 0.100 & 7 \\\\" in lines
+    # Runs side by side: the best of each row.
+    runs = tuple(Column(key=key, heading=key, kind="percent", competes=key != "guess") for key in ("a", "b", "guess"))
+    rows = (Row(name="cat", values=(1.0, 2.0, 3.0)), Row(name="dog", values=(5.0, 4.0, 9.0)))
+    lines = replace(TABLE, by="category", columns=runs, rows=rows).latex().splitlines()
+    assert "cat & 1.0 & \\textbf{2.0} & 3.0 \\\\" in lines
+    assert "dog & \\textbf{5.0} & 4.0 & 9.0 \\\\" in lines
+
+
+def test_latex_has_a_label_for_each_table_and_comments_every_line_of_a_note() -> None:
+    other = replace(TABLE, dataset="pf-willow test (2)", by="category")
+    report = Report(tables=(TABLE, TABLE, other), notes=("first\nsecond",))
+    labels = [line for line in report.latex().splitlines() if line.startswith("\\label")]
+    assert labels == [
+        "\\label{tab:toy-overall}",
+        "\\label{tab:toy-overall-2}",
+        "\\label{tab:pf-willow-test-2-category}",
+    ]
+    assert report.latex().startswith("% first\n% second\n")
 
 
 def test_csv_parsed_back() -> None:

@@ -1,5 +1,6 @@
 """The walk-through's own code, installed outside the package, does what the walk-through says."""
 
+import dataclasses
 import json
 import os
 import re
@@ -10,6 +11,11 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+
+from semcorr.cli import main
+from semcorr.errors import QueryError
+from semcorr.matchers.load import load_matcher
+from semcorr.matchers.results import Query
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "adding-a-method.md"
 
@@ -40,6 +46,47 @@ def semcorr(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str
         text=True,
         timeout=300,
     )
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The walk-through's module in the current folder, which is not on the path yet."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    (tmp_path / "own_colours.py").write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    monkeypatch.delitem(sys.modules, "own_colours", raising=False)
+    return "own_colours:ColourMatcher"
+
+
+def test_a_class_is_a_method_without_a_package(own_module: str, capsys: pytest.CaptureFixture[str]):
+    PIL.Image.fromarray(np.random.default_rng(0).integers(256, size=(32, 32, 3), dtype=np.uint8)).save("a.png")
+    options = ["--method", own_module, "--model", "none"]
+    assert main(["describe", "a.png", "-p", "9", "20", "-o", "a.safetensors", *options]) == 0
+    query = Query.load("a.safetensors")
+    assert query.method == "colour"
+    located = load_matcher(own_module, "none").locate(query, "a.png")
+    assert main(["locate", "a.safetensors", "a.png", "--method", own_module, "--arrays", "a.npz"]) == 0
+    with np.load("a.npz") as arrays:
+        np.testing.assert_array_equal(arrays["points"][0], located.points)
+    capsys.readouterr()
+    assert main(["locate", "a.safetensors", "a.png"]) == 2
+    assert "Unknown method 'colour'" in capsys.readouterr().err
+    assert main(["match", "a.png", "a.png", "-p", "9", "20", "--method", "own_colours:ColorMatcher"]) == 2
+    message = "cannot be loaded from 'own_colours:ColorMatcher': AttributeError"
+    assert message in capsys.readouterr().err
+    assert main(["match", "a.png", "a.png", "-p", "9", "20", "--method", "no_such:Matcher"]) == 2
+    assert "Expected 'module:Class', with the module in this folder or on PYTHONPATH." in capsys.readouterr().err
+    assert main(["match", "a.png", "a.png", "-p", "9", "20", "--method", "json:dumps"]) == 2
+    assert "has no from_pretrained" in capsys.readouterr().err
+
+
+def test_a_query_cannot_name_a_class_that_loading_would_import(own_module: str):
+    matcher = load_matcher(own_module, "none")
+    query = matcher.describe(PIL.Image.new("RGB", (32, 32)), [(3, 4)])
+    path = dataclasses.replace(query, method=own_module).save("bad.safetensors")
+    with pytest.raises(QueryError, match="which is no name"):
+        Query.load(path)
 
 
 @pytest.mark.slow

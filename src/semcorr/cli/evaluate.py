@@ -32,8 +32,8 @@ class MethodOptions(MatcherOptions):
     Attributes:
         model: Hub id, diffusers folder, single .safetensors file, "toy" or "toy-plain". [default: toy for the toy
             world, CompVis/stable-diffusion-v1-4 for photographs]
-        method: attention-dift, prompt (the paper's), dift, another method that `semcorr doctor` lists, or a baseline:
-            same-position, same-box-position, random, oracle-grid.
+        method: attention-dift, prompt (the paper's), dift, another method that `semcorr doctor` lists, a class of your
+            own as MODULE:CLASS, or a baseline: same-position, same-box-position, random, oracle-grid.
         dtype: Precision of the network; auto takes the fastest, as for semcorr match.
     """
 
@@ -136,6 +136,19 @@ class AblationOptions(MethodOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class EvaluationTables(TableOptions):
+    """Which tables are printed, and in which format: by default the overall PCK.
+
+    Attributes:
+        details: Print tables of errors, confidence and leads as well, as semcorr report does; csv and json always have
+            them.
+    """
+
+    details: bool = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class AblationTables(TableOptions):
     """Which tables are printed, and in which format: by default all of the ablation.
 
@@ -150,7 +163,7 @@ class AblationTables(TableOptions):
 
 _DATA = DataOptions()
 _METHOD = MethodOptions()
-_TABLES = TableOptions()
+_TABLES = EvaluationTables()
 _PLOTS = PlotOptions()
 _ABLATION = AblationTables()
 _ABLATED = AblationOptions()
@@ -165,7 +178,7 @@ def evaluate(
     workers: int = 1,
     ray: str | None = None,
     keep_queries: Annotated[bool, Parameter(negative="")] = False,
-    tables: TableOptions = _TABLES,
+    tables: EvaluationTables = _TABLES,
     plots: PlotOptions = _PLOTS,
     data: DataOptions = _DATA,
     method: MethodOptions = _METHOD,
@@ -194,7 +207,7 @@ def evaluate(
     part, chosen = parse_shard(shard), method.chosen(dataset)
     plots.check()
     pairs = _read(data, dataset, tables)
-    folder = output or Path("runs") / f"{dataset}-{method.method}"
+    folder = output or Path("runs") / f"{dataset}-{method.method.rpartition(':')[2]}"
     with running(folder) as progress:
         watch = _Stopwatch(progress)
         done = run(
@@ -305,7 +318,6 @@ class _Stopwatch:
 def _show(runs: Sequence["Run"], dataset: str, tables: TableOptions, plots: PlotOptions) -> None:
     """Print all runs beside the baselines; breakdowns by layers, embeddings and crops are of the first run alone."""
     from semcorr.evaluation.report.build import WITHIN_A_RUN, build_report
-    from semcorr.evaluation.report.groups import ReportOptions, with_baselines
     from semcorr.evaluation.report.tables import joined
 
     shown: list[tuple[Sequence[Run], tuple[str, ...]]] = [(runs, tables.by)]
@@ -315,14 +327,14 @@ def _show(runs: Sequence["Run"], dataset: str, tables: TableOptions, plots: Plot
     sets = _toy_sets(runs) if dataset == "toy" else {}
     reports = []
     for some, by in shown:
-        compared = with_baselines(some)
+        compared = tables.compared(some)
         names = [run.name for run in compared]
         # A data set may have no boxes, and the run may be of the baseline itself.
         baseline = next((name for name in ("same-box-position", "same-position") if name in names), None)
-        options = ReportOptions(by=by, alphas=tables.alpha, baseline=baseline, point_sets=sets)
+        options = tables.options(by=by, baseline=baseline, point_sets=sets)
         reports += [build_report(compared, options)] if by else []
     tables.show(joined(reports))
-    plots.draw(with_baselines(runs), ReportOptions(alphas=tables.alpha))
+    plots.draw(tables.compared(runs), tables.options())
 
 
 def _status(runs: Sequence["Run"]) -> int:

@@ -18,6 +18,7 @@ def locate(
     *targets: str,
     source: str | None = None,
     model: str | None = None,
+    method: str | None = None,
     output: Output | None = None,
     arrays: Path | None = None,
     json: Json = False,
@@ -35,6 +36,7 @@ def locate(
         targets: The images to find the points in.
         source: The image that was described; with it, a figure is written for each target.
         model: The query's model, if it has moved: hub id, folder or file.
+        method: The query's method as MODULE:CLASS, if it is not installed under the name that the query has.
         output: Folder for the figures. [default: output]
         arrays: Write points, confidence and heat maps of all targets to this .npz file, for numpy.load.
         json: Print one JSON document instead of tables.
@@ -61,7 +63,7 @@ def locate(
         console.note(f"No figures are written to {output}: --source IMAGE, the image that was described, adds them.")
     readable, broken = readable_targets(targets)
     spec = MatcherSpec(
-        method=saved.method,
+        method=method or saved.method,
         model=model or saved.model_id,
         options={
             "revision": None if model else saved.model_revision,

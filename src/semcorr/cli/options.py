@@ -37,7 +37,8 @@ class MatcherOptions:
             transformer: hub id or folder. [default: the method's; CompVis/stable-diffusion-v1-4 for prompt]
         method: "auto": the one that fits --model; without it attention-dift where there is a GPU and
             CompVis/stable-diffusion-v1-4 was downloaded before, else hypercolumn on lite0, which downloads nothing.
-            Others: "prompt" (the paper's), "dift", or another of `semcorr doctor`'s list.
+            Others: "prompt" (the paper's), "dift", another of `semcorr doctor`'s list, or a class of your own as
+            MODULE:CLASS.
         revision: Branch, tag or commit of a hub id.
         variant: Of the model's files, such as bf16 or non_ema, where a folder or hub id has several; the same as the
             model's name with a colon and the variant after it.

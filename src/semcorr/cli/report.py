@@ -1,9 +1,9 @@
 """``semcorr report``: compare runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -27,14 +27,33 @@ class TableOptions:
     Attributes:
         by: overall, category, difficulty, point, layer, rounds, crops, or the name of a flag; repeat for more tables.
         alpha: The fraction of the threshold's size within which a point is right; repeat for more.
-        format: The format of the tables.
+        baselines: Show guesses that need no model, computed from the first run's pairs.
+        quote: Show published figures.
+        details: Print tables of errors, confidence and leads as well; csv and json always have them.
+        format: The format of the tables. latex compiles as it is, and has the best in bold.
         json: Short for --format json.
     """
 
     by: Repeated = ("overall",)
     alpha: Annotated[tuple[float, ...], Parameter(negative="")] = (0.05, 0.1)
+    baselines: bool = True
+    quote: bool = True
+    details: bool = True
     format: Format = "table"
     json: Json = False
+
+    def compared(self, runs: Sequence["Run"]) -> list["Run"]:
+        """Return the runs, with the baselines if they are shown."""
+        from semcorr.evaluation.report.groups import with_baselines
+
+        return with_baselines(runs) if self.baselines else list(runs)
+
+    def options(self, **further: Any) -> "ReportOptions":
+        """Return what a report shows."""
+        from semcorr.evaluation.report.groups import ReportOptions
+
+        details = self.details or self.json or self.format in ("csv", "json")
+        return replace(ReportOptions(by=self.by, alphas=self.alpha, quote=self.quote, details=details), **further)
 
     def show(self, report: "Report") -> None:
         """Print a report on standard output."""
@@ -102,8 +121,6 @@ def report(
     threshold: str | None = None,
     frame: Literal["original", "squash"] | None = None,
     baseline: str | None = None,
-    baselines: bool = True,
-    quote: bool = True,
     times: Annotated[bool, Parameter(negative="")] = False,
     plots: PlotOptions = _PLOTS,
 ) -> int:
@@ -113,33 +130,21 @@ def report(
     warning says which figures are not comparable.
 
     Args:
-        runs: Folders that `semcorr eval` wrote.
+        runs: Folders that `semcorr eval` or `ablate` wrote, or folders with such folders in them.
         tables: Which tables are printed, and in which format.
         threshold: target-box, source-box, image, keypoints, reference-spair, -willow or -cub. [default: the data
             set's own]
         frame: Measure distances in the images' own pixels, or in images squashed to 512 x 512.
         baseline: Also print each run's lead over this run, named like its folder, or over a baseline.
-        baselines: Show guesses that need no model, computed from the first run's pairs.
-        quote: Show published figures.
         times: Show seconds.
         plots: Which figures are drawn.
     """
     from semcorr.evaluation.report.build import build_report
-    from semcorr.evaluation.report.groups import ReportOptions, with_baselines
-    from semcorr.evaluation.runs.folder import read_run
+    from semcorr.evaluation.runs.folder import read_run, run_folders
 
     plots.check()
-    options = ReportOptions(
-        by=tables.by,
-        alphas=tables.alpha,
-        threshold=threshold,
-        frame=frame,
-        baseline=baseline,
-        times=times,
-        quote=quote,
-    )
-    read = [read_run(folder) for folder in runs]
-    compared = with_baselines(read) if baselines else read
+    options = tables.options(threshold=threshold, frame=frame, baseline=baseline, times=times)
+    compared = tables.compared([read_run(folder) for path in runs for folder in run_folders(path)])
     tables.show(build_report(compared, options))
     plots.draw(compared, options)
     return 0

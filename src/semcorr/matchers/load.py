@@ -34,8 +34,8 @@ def load_matcher(
     bundled ``"toy"`` knows drawings only, and is used where it is named.
 
     Args:
-        method: ``"auto"``; ``"prompt"``, the paper's; ``"dift"``; or whatever
-            :func:`semcorr.matchers.registry.methods` has.
+        method: ``"auto"``; ``"prompt"``, the paper's; ``"dift"``; whatever
+            :func:`semcorr.matchers.registry.methods` has; or a class of your own as ``"module:Class"``.
         model: A bundled name, a folder, a ``.safetensors`` file or a hub id; the method's own for photographs by
             default. What is not on this machine is downloaded.
         preset: The method's settings by name; its usual ones by default.

@@ -1,5 +1,6 @@
 """Methods by name. Light to import: a method's own module is imported when it is loaded."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -83,34 +84,51 @@ def methods() -> Mapping[str, Method]:
 
 
 def find_method(name: str, *, also: Iterable[str] = ()) -> Method | None:
-    """Return the method of a name; None for one of ``also``.
+    """Return the method of a name, which may be a class as ``"module:Class"``; None for one of ``also``.
 
     Raises:
         SettingsError: There is neither.
     """
+    if ":" in name:
+        return Method(matcher=name)
     others = list(also)
     known = [*methods(), *others]
     if name == AUTO:
         raise SettingsError(f"{name!r} depends on the machine: name the method here. Methods are: {', '.join(known)}.")
     if name not in known:
-        raise SettingsError(f"Unknown method {name!r}.{suggest(name, known)} Methods are: {', '.join(known)}.")
+        raise SettingsError(
+            f"Unknown method {name!r}.{suggest(name, known)} Methods are: {', '.join(known)}; a class of your own is "
+            "named as MODULE:CLASS."
+        )
     return methods().get(name)
 
 
 def load_class(name: str) -> "type[NetworkMatcher]":
     """Import a method's module and return its class; diffusers alone takes seconds.
 
+    The module of a ``"module:Class"`` may lie in the current folder.
+
     Raises:
         SettingsError: There is no such method, or another package's cannot be imported.
     """
     method = find_method(name)
     assert method is not None  # noqa: S101  # an unknown one is an error
+    if ":" in name and "" not in sys.path:
+        sys.path.append("")  # last, lest a file there hide a library
     try:
-        return method.load_class()
+        loaded = method.load_class()
+        if not hasattr(loaded, "from_pretrained"):
+            raise AttributeError(f"{loaded!r} has no from_pretrained, as matchers have")
+        return loaded
     except (ImportError, AttributeError, ValueError) as error:
         if name in _OWN:
             raise
+        expected = (
+            "'module:Class', with the module in this folder or on PYTHONPATH"
+            if ":" in name
+            else "'module:Class'; update or remove the package that adds it"
+        )
         raise SettingsError(
             f"Method {name!r} cannot be loaded from {method.matcher!r}: {type(error).__name__}: {error}. Expected "
-            "'module:Class'; update or remove the package that adds it."
+            f"{expected}."
         ) from error

@@ -122,8 +122,11 @@ class Query:
             for name, array in _with_prefix(_PREFIX, arrays).items():
                 if array.shape[:1] != (len(points),):
                     raise ValueError(f"{name} of shape {array.shape} for {len(points)} points")
+            method = str(header["method"])
+            if ":" in method:  # it would be imported where a method is loaded by the query's name of it
+                raise ValueError(f"the method {method!r:.60}, which is no name")
             return cls(
-                method=str(header["method"]),
+                method=method,
                 model_id=str(header["model_id"]),
                 model_revision=None if header["model_revision"] is None else str(header["model_revision"]),
                 model_fingerprint=str(header["model_fingerprint"]),

@@ -117,16 +117,15 @@ def _overall(group: Group, options: ReportOptions, figures: Sequence[Published])
     for start in range(0, len(options.alphas), _ALPHAS_PER_TABLE):
         chosen = range(start, min(start + _ALPHAS_PER_TABLE, len(options.alphas)))
         alphas = [options.alphas[index] for index in chosen]
-        rows = [
-            Row(name=run.member.name, values=_pck_values(run.summary.averages, run.summary.intervals, chosen))
-            for run in runs
-        ]
+        rows = [_row(run.member, _pck_values(run.summary.averages, run.summary.intervals, chosen)) for run in runs]
         title = f"PCK in %, {group.protocol}, with 95 % bootstrap intervals over pairs"
         tables.append(_table(group, title, _pck_columns(alphas, "pck"), [*rows, *_quoted_rows(figures, alphas)]))
-        if reference is not None:
-            rows = [Row(name=one.name, values=_lead(one, reference, alphas)) for one in group.members]
+        if reference is not None and options.details:
+            rows = [_row(one, _lead(one, reference, alphas)) for one in group.members]
             title = f"lead over {reference.name} in PCK, in points of %, {group.protocol}"
             tables.append(_table(group, title, _pck_columns(alphas, "lead"), rows))
+    if not options.details:
+        return tables
     title = (
         f"errors of predicted points as fractions of the threshold's size, area under the PCK curve for alpha up to "
         f"{options.highest:g} in %, {group.protocol}"
@@ -147,8 +146,12 @@ def _run_table(
 ) -> Table:
     """A table with one row per run, of columns that are defined in :mod:`semcorr.evaluation.report.columns`."""
     columns = shown(columns, options)
-    rows = [Row(name=run.member.name, values=tuple(column.value(run) for column in columns)) for run in runs]
+    rows = [_row(run.member, tuple(column.value(run) for column in columns)) for run in runs]
     return _table(group, title, [column.column(options) for column in columns], rows)
+
+
+def _row(member: Member, values: tuple[Value, ...]) -> Row:
+    return Row(name=member.name, values=values, competes=not member.is_baseline)
 
 
 def _table(group: Group, title: str, columns: Sequence[Column], rows: Sequence[Row], by: str = "overall") -> Table:
@@ -228,7 +231,12 @@ def _breakdown(group: Group, options: ReportOptions, by: str) -> list[Table]:
     for index, alpha in enumerate(options.alphas):
         for averaging in _AVERAGES:
             columns = [
-                Column(key=f"{one.name} pck@{alpha:g} {averaging}", heading=one.name, kind="percent")
+                Column(
+                    key=f"{one.name} pck@{alpha:g} {averaging}",
+                    heading=one.name,
+                    kind="percent",
+                    competes=not one.is_baseline,
+                )
                 for one in group.members
             ]
             rows = [

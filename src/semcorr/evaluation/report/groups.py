@@ -28,6 +28,7 @@ class ReportOptions:
         highest: The largest alpha of the area under the PCK curve.
         times: Whether to show seconds, which differ from run to run.
         quote: Whether to show published figures.
+        details: Whether to show errors, confidence and leads beside the overall PCK.
 
     Raises:
         SettingsError: An alpha is not positive and finite, or there is none.
@@ -42,6 +43,7 @@ class ReportOptions:
     highest: float = 0.2
     times: bool = False
     quote: bool = True
+    details: bool = True
 
     def __post_init__(self) -> None:
         if not self.alphas or not all(0 < alpha < np.inf for alpha in (*self.alphas, self.highest)):

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,21 +25,31 @@ class Column:
         key: Its name in CSV and JSON, unique among the columns of a data set.
         heading: Its heading in the other formats.
         kind: How its values are printed. Values of "percent", "gain" and "interval" are percentages, those of
-            "fraction" are fractions of the threshold's size.
+            "fraction" are fractions of the threshold's size. A larger percentage is better, and a smaller fraction.
+        competes: Whether its values may be the best of a row; those of guesses may not.
     """
 
     key: str
     heading: str
     kind: Kind
+    competes: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One method or one group; ``quoted`` marks figures that were published, not measured here."""
+    """One method or one group.
+
+    Attributes:
+        name: Its name.
+        values: One for each column.
+        quoted: Whether the figures were published, not measured here.
+        competes: Whether its values may be the best of a column; those of guesses may not.
+    """
 
     name: str
     values: tuple[Value, ...]
     quoted: bool = False
+    competes: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,25 +85,54 @@ class Table:
         lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in rows]
         return "\n".join([self.title, "", *lines])
 
-    def latex(self) -> str:
-        """The table for a paper; needs the package booktabs."""
-        headings = ("", *(column.heading for column in self.columns))
+    def latex(self, label: str = "tab:results") -> str:
+        """The table for a paper, with the rules of booktabs: an interval beside its figure, the best run in bold."""
+        joined = [index for index, column in enumerate(self.columns) if column.kind == "interval"]
+        headings = ("", *(column.heading for index, column in enumerate(self.columns) if index not in joined))
         lines = [
             "\\begin{table}",
             "\\centering",
             f"\\caption{{{_latex(self.title)}}}",
-            f"\\begin{{tabular}}{{l{'r' * len(self.columns)}}}",
+            f"\\label{{{label}}}",
+            f"\\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}",
             "\\toprule",
-            _latex_row(headings),
+            _latex_row(_latex(heading) for heading in headings),
             "\\midrule",
         ]
+        best = self._best()
         quoted = False
-        for row in self.rows:
-            if row.quoted and not quoted and len(lines) > 7:
+        for number, row in enumerate(self.rows):
+            if row.quoted and not quoted and number:
                 lines.append("\\midrule")
             quoted = row.quoted
-            lines.append(_latex_row(self.cells(row)))
+            # Braces, because the end of the row before takes a bracket or star for its own.
+            cells = [f"{{}}{_latex(row.name)}" if row.name.startswith(("[", "*")) else _latex(row.name)]
+            for index, text in enumerate(self.cells(row)[1:]):
+                shown = _latex(text) if self.columns[index].kind == "text" else re.sub(r"-(?=\d)", "$-$", _latex(text))
+                if index not in joined:
+                    cells.append(f"\\textbf{{{shown}}}" if (number, index) in best else shown)
+                elif row.values[index] is not None:
+                    cells[-1] += f" {{\\scriptsize [{shown.replace(' to ', ', ')}]}}"
+            lines.append(_latex_row(cells))
         return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}"])
+
+    def _best(self) -> set[tuple[int, int]]:
+        """Row and column of the best measured values: of each column, or of each row where runs are side by side."""
+        groups: dict[int, dict[tuple[int, int], tuple[float, str]]] = {}
+        for number, row in enumerate(self.rows):
+            for index, (column, value, text) in enumerate(
+                zip(self.columns, row.values, self.cells(row)[1:], strict=True)
+            ):
+                competes = row.competes and column.competes and not row.quoted
+                if competes and column.kind in _BETTER and isinstance(value, float | int):
+                    group = groups.setdefault(index if self.by == "overall" else number, {})
+                    group[number, index] = (_BETTER[column.kind] * value, text)
+        best: set[tuple[int, int]] = set()
+        for group in groups.values():
+            _, shown = max(group.values())
+            if len(group) > 1:
+                best |= {cell for cell, (_, text) in group.items() if text == shown}
+        return best
 
     def cells(self, row: Row) -> tuple[str, ...]:
         """The row's name and values as text."""
@@ -116,7 +156,7 @@ class Table:
             "dataset": self.dataset,
             "protocol": self.protocol,
             "by": self.by,
-            "columns": [vars(column) for column in self.columns],
+            "columns": [{name: getattr(c, name) for name in ("key", "heading", "kind")} for c in self.columns],
             "rows": rows,
         }
 
@@ -139,9 +179,18 @@ class Report:
         return "\n\n".join([*(table.markdown() for table in self.tables), *([footnotes] if footnotes else [])])
 
     def latex(self) -> str:
-        """All tables, for a paper; footnotes are comments."""
-        footnotes = "\n".join(f"% {note}" for note in self.footnotes())
-        return "\n\n".join([*([footnotes] if footnotes else []), *(table.latex() for table in self.tables)])
+        """All tables, for a paper, each with a label of its own; footnotes are comments.
+
+        It compiles as it is, with the package booktabs and without.
+        """
+        comments = "\n".join(f"% {line}" for note in self.footnotes() for line in note.splitlines())
+        labels: dict[str, int] = {}
+        tables = []
+        for table in self.tables:
+            label = "tab:" + re.sub("[^a-z0-9]+", "-", f"{table.dataset} {table.by}".lower()).strip("-")
+            labels[label] = labels.get(label, 0) + 1
+            tables.append(table.latex(label if labels[label] == 1 else f"{label}-{labels[label]}"))
+        return "\n\n".join([*([comments] if comments else []), _RULES, *tables])
 
     def csv(self) -> str:
         """One line per row name and data set, with the columns of all tables; an interval has two. No footnotes."""
@@ -207,6 +256,12 @@ def _text(value: Value, kind: Kind, *, exact: bool) -> str:
             return f"{value:.2f}"
 
 
+_BETTER: dict[Kind, int] = {"percent": 1, "gain": 1, "fraction": -1}
+"""Kinds of values of which one is the best: with 1 the largest, with -1 the smallest."""
+
+_RULES = "\n".join(f"\\providecommand{{\\{rule}}}{{\\hline}}" for rule in ("toprule", "midrule", "bottomrule"))
+"""Lines where the package booktabs has not defined better ones."""
+
 _LATEX = {
     "\\": "\\textbackslash{}",
     "~": "\\textasciitilde{}",
@@ -222,5 +277,5 @@ def _latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(_latex(cell) for cell in cells) + " \\\\"
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + " \\\\"

@@ -78,6 +78,13 @@ def open_run(folder: Path, settings: Mapping[str, Any], expected: int) -> None:
         )
 
 
+def run_folders(folder: Path) -> list[Path]:
+    """Return the folder, if it is a run's or there is none below it, else those of the runs below it, by name."""
+    if is_file(folder / "run.json"):
+        return [folder]
+    return sorted(header.parent for header in folder.rglob("run.json")) or [folder]
+
+
 def read_run(folder: Path) -> Run:
     """Read a run, finished or not; records come in the data set's order.
 

@@ -33,11 +33,17 @@ def load_method(run: Run, *, local_files_only: bool = False) -> Matcher:
         local_files_only: Never download the model.
 
     Raises:
-        RunError: The run is of a baseline, which has no heat maps, or its model has other weights now.
+        RunError: The run is of a baseline, which has no heat maps, or of a class that is not installed as a method; or
+            its model has other weights now.
         SemcorrError: The method or its model cannot be loaded.
     """
     method: dict[str, Any] = run.settings["method"]
     name = str(method.get("name"))
+    if ":" in name:  # nothing is imported because a file says so
+        raise RunError(
+            f"{run.name} was made with --method {name}: heat maps of a run need a method that is installed. Leave "
+            "--heatmaps out, or add the method by an entry point."
+        )
     if "settings" not in method or name not in methods():
         raise RunError(f"{run.name} has no heat maps: {name!r} is a guess that reads no image.")
     # Runs of attention from before there was a choice do not say that peaks were cells.
