@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import textwrap
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
@@ -80,13 +79,9 @@ def in_short(settings: Settings, presets: Mapping[str, Settings]) -> list[str]:
         for name, preset in presets.items()
     }
     nearest = min(changes, key=lambda name: len(changes[name]))
-    shown = [textwrap.shorten(one, _CHANGE, placeholder="…") for one in changes[nearest][:_CHANGES]]
+    shown = [one if len(one) <= _CHANGE else f"{one[: _CHANGE - 1]}…" for one in changes[nearest][:_CHANGES]]
     more = len(changes[nearest]) - len(shown)
-    return [
-        *([f"preset {nearest}"] if nearest else []),
-        *shown,
-        *([f"{more} more changed"] if more else []),
-    ]
+    return [*([f"preset {nearest}"] if nearest else []), *shown, *([f"{more} more changed"] if more else [])]
 
 
 def current_names(stored: Mapping[str, Any]) -> dict[str, Any]:

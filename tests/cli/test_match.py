@@ -163,6 +163,7 @@ def test_arrays_of_all_targets_are_those_of_python(semcorr, images, quick, tmp_p
             assert_close_to_scale(arrays[f"layer_heatmaps_{number}"], matcher.layer_heatmaps(query, image))
 
     query.save(saved)
+    assert "is a folder, expected" in semcorr("locate", saved, images[1], "--arrays", tmp_path).err
     ran = semcorr("locate", saved, images[1], tmp_path / "none.png", "--device", "cpu", "--arrays", file, "--json")
     assert ran.status == 1
     assert json.loads(ran.out)["arrays"] == str(file)

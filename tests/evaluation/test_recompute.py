@@ -180,3 +180,6 @@ def test_guesses_and_other_models_have_none(few: Dataset, tmp_path: Path) -> Non
     method = {**done.settings["method"], "model_fingerprint": "0"}
     with pytest.raises(RunError, match="is not the model that"):
         HeatmapsOf(dataclasses.replace(done, settings={**done.settings, "method": method}))
+    named = {**method, "name": "colours:ColourMatcher"}
+    with pytest.raises(RunError, match="need a method that is installed"):
+        HeatmapsOf(dataclasses.replace(done, settings={**done.settings, "method": named}))

@@ -154,6 +154,8 @@ def test_a_line_says_what_a_matcher_is(dift: DiftMatcher) -> None:
     changes = {"block": 0, "t": 100, "samples": 2, "peak": "cell", "window": 7}
     many = dift.with_settings(override(dift.settings, **changes))
     assert repr(many).endswith("preset published, window=7, block=0, t=100, 1 more changed>")
+    worded = dift.with_settings(override(dift.settings, prompt="a-long-word-" * 9))
+    assert repr(worded).endswith(", samples=1, prompt=a-long-word-a-long-word-a-long-w…>")
     calibration = Calibration(
         method="dift", key="", confidence=(0.0,), probability=(0.5,), source={"dataset": "toy", "points": 9}
     )

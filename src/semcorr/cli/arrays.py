@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from semcorr.errors import SettingsError
+from semcorr.storage.files import is_dir
 from semcorr.storage.npz import npz_file
 
 if TYPE_CHECKING:
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
 
 Add = Callable[[str, "Matches", "np.ndarray | None"], None]
 """Adds a target: its path, its matches, and each layer's heat maps, if they are requested."""
+
+
+def check_arrays(path: Path | None) -> None:
+    """Refuse, before anything slow begins, a name that no file can be written under.
+
+    Raises:
+        SettingsError: It is a folder's.
+    """
+    if path is not None and is_dir(path):
+        raise SettingsError(f"--arrays: {str(path)!r} is a folder, expected the name of a file, such as out.npz.")
 
 
 @contextlib.contextmanager

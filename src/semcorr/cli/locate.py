@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from semcorr.cli import console
+from semcorr.cli.arrays import check_arrays
 from semcorr.cli.figures import FigureNames
 from semcorr.cli.options import Device, DType, Json, Output
 from semcorr.cli.targets import TargetRun, load, locate_here, locate_remotely, readable_targets
@@ -53,6 +54,7 @@ def locate(
     if workers < 1:
         raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
 
+    check_arrays(arrays)
     saved = Query.load(query)
     image = None if source is None else load_image(source)
     if image is not None and image.sha256 != saved.image_sha256:
@@ -74,7 +76,7 @@ def locate(
             **saved.settings,
         },
     )
-    console.note(f"Matching with {saved.method} (the settings of {query}) on {spec.model}.")
+    console.note(f"Matching with {spec.method} (the settings of {query}) on {spec.model}.")
     if workers > 1 or ray is not None:
         located = locate_remotely(spec, query, readable, workers=workers, ray=ray)
     else:

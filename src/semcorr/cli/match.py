@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
+from semcorr.cli.arrays import check_arrays
 from semcorr.cli.figures import FigureNames, FigureOptions, MatchFigures
 from semcorr.cli.options import Json, MatcherOptions, Output, Points, require_points
 from semcorr.cli.targets import TargetRun, checked_source, chosen, load, locate_here, readable_targets
@@ -41,6 +42,7 @@ def match(
         options: What to match with.
     """
     requested = FigureOptions(layers=layers, all_targets=figure)
+    check_arrays(arrays)
     given = require_points(points)
     image = checked_source(source, given)
     readable, broken = readable_targets(targets)

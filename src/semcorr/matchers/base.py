@@ -120,8 +120,8 @@ class Matcher(ABC):
         model = self.model
         if not hasattr(model, "model_id"):
             return [self.method]
-        dtype = str(model.dtype).removeprefix("torch.")
-        return [f"{self.method} on {model.model_id}", f"{dtype} on {model.device}"]
+        device = f" on {model.device}" if hasattr(model, "device") else ""
+        return [f"{self.method} on {model.model_id}", str(model.dtype).removeprefix("torch.") + device]
 
     @property
     def unwrapped(self) -> "Matcher":
