@@ -44,6 +44,10 @@ class TransferError(SemcorrError):
     """There are no points or no images to transfer, or a result cannot be written."""
 
 
+class ReviewError(SemcorrError):
+    """There is nothing to review, a change does not fit, or corrections cannot be stored or written."""
+
+
 class RunError(SemcorrError):
     """The folder of a run or a transfer cannot be written, is broken or of something else, or is in use."""
 

@@ -4,36 +4,19 @@ import dataclasses
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from semcorr.app.limits import Limits
 from semcorr.app.matchers import LoadedMatchers
+from semcorr.app.server.address import Address, free_port
 from semcorr.app.server.jobs import JobQueue
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.app.state import AppState
-from semcorr.errors import SettingsError
 from semcorr.matchers.spec import MatcherSpec
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """Where the page is served.
-
-    Attributes:
-        host: The address to listen at.
-        port: The port; 0 stands for any free one.
-        names: Names to answer to besides the address and the machine's own name, such as a proxy's.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 7860
-    names: tuple[str, ...] = ()
 
 
 def serve(
@@ -58,7 +41,7 @@ def serve(
         SettingsError: The address is taken, or does not belong to this machine.
         SemcorrError: The model cannot be loaded.
     """
-    port = _free_port(address)
+    port = free_port(address)
     matchers = LoadedMatchers(spec)
     load(matchers)  # an error shows now, not to the first visitor
     folder = Path(tempfile.mkdtemp(prefix="semcorr-app-"))
@@ -132,22 +115,3 @@ def keep_to_this_machine(folder: Path) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-
-
-def _free_port(address: Address) -> int:
-    """The port, after checking that it can be bound.
-
-    Raises:
-        SettingsError: It cannot.
-    """
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((address.host, address.port))
-            return int(probe.getsockname()[1])
-    except (OSError, OverflowError) as error:
-        raise SettingsError(
-            f"The page cannot be served at {address.host}:{address.port}: {error}. Choose another --port (0 takes any "
-            "that is free), or another --host."
-        ) from error

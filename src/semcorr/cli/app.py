@@ -65,7 +65,8 @@ def app_page(
     if importlib.util.find_spec("gradio") is None:
         raise SettingsError('The page needs Gradio, which is not installed. Type: pip install "semcorr[app]"')
     from semcorr.app.limits import Limits
-    from semcorr.app.serve import Address, serve
+    from semcorr.app.serve import serve
+    from semcorr.app.server.address import Address
 
     loading = {name: value for name, value in options.loading().items() if name in LOADING_OPTIONS}
     spec = dataclasses.replace(chosen(options), options={**loading, **options.overrides()})

@@ -29,6 +29,7 @@ from semcorr.cli.match import match
 from semcorr.cli.mutual import mutual
 from semcorr.cli.plan import plan
 from semcorr.cli.report import report
+from semcorr.cli.review import review
 from semcorr.cli.score import score
 from semcorr.cli.toy import toy_app
 from semcorr.cli.transfer import transfer
@@ -50,6 +51,7 @@ app.command(mutual, usage="Usage: semcorr mutual SOURCE TARGET... [OPTIONS]")
 app.command(dense, usage="Usage: semcorr dense SOURCE TARGET... [OPTIONS]")
 app.command(words, usage='Usage: semcorr words IMAGE "PROMPT" [OPTIONS]')
 app.command(transfer, usage="Usage: semcorr transfer ANNOTATIONS [TARGET...] --images DIR -o OUT.json [OPTIONS]")
+app.command(review, usage="Usage: semcorr review PREDICTED [--images DIR] [-o CORRECTED] [OPTIONS]")
 app.command(app_page, name="app")
 app.command(demo)
 app.command(doctor)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from semcorr.keypoints.base import Annotations
+from semcorr.keypoints.corrections import Corrections
 from semcorr.keypoints.predictions import TransferRecord
 
 Records = Callable[[], Iterable[TransferRecord]]
@@ -40,6 +41,8 @@ class AnnotationFormat:
             its text). None: every file with this ending that no format before this one recognizes.
         opens: Whether a path that does not end in ``suffix``, such as a project's folder, is of this format. None: no
             such path is.
+        correct: Gives annotations of this format with other objects in place of some, for ``write`` without records.
+            None: it cannot be written with them, and takes another format.
         further_files: The files that ``write`` writes beside the one that is named.
     """
 
@@ -50,4 +53,5 @@ class AnnotationFormat:
     write: Callable[[Path, Annotations, Records, ExportOptions], list[Path]]
     recognizes: Callable[[Any], bool] | None = None
     opens: Callable[[Path], bool] | None = None
+    correct: Callable[[Annotations, Corrections], Annotations] | None = None
     further_files: Callable[[Path, Annotations], list[Path]] = lambda _path, _annotations: []

@@ -13,6 +13,9 @@ from semcorr.imaging.geometry import Box
 VISIBLE, COVERED, MISSING = 2, 1, 0
 """COCO's marks: a point that can be seen, one that is covered by something, one that nobody marked."""
 
+_ROUNDING = 0.02
+"""Pixels; writers round coordinates to two decimals."""
+
 MarkedPoint = tuple[float, float, int]
 """x, y and COCO's mark."""
 
@@ -41,6 +44,10 @@ class Instance:
         predicted: Whether its points were predicted by a program and no person has accepted them; such points are not
             annotations.
         score: A predicted object's score in [0, 1], or None.
+        predicted_points: x, y (in the same pixels) and confidence of every point as a program predicted it, marked or
+            not; NaN where it predicted none. None where the file does not say.
+        origins: Who set each point, where that differs within the object (:mod:`semcorr.keypoints.provenance`): None
+            for a point that there is not. None altogether where whoever made the object set all of them.
     """
 
     category: str
@@ -50,6 +57,23 @@ class Instance:
     id: int | str | None = None
     predicted: bool = False
     score: float | None = None
+    predicted_points: Float[np.ndarray, "keypoints 3"] | None = None
+    origins: tuple[str | None, ...] | None = None
+
+    @property
+    def drawn_box(self) -> Box | None:
+        """The object's box; None where it is but the extent of its own predicted points."""
+        if not self.predicted or self.box is None:
+            return self.box
+        known = [self.points] if self.predicted_points is None else [self.points, self.predicted_points[:, :2]]
+        for points in known:
+            finite = points[np.isfinite(points).all(axis=1)]
+            if not len(finite):
+                continue
+            extent = np.concatenate([finite.min(axis=0), finite.max(axis=0)])
+            if np.abs(extent - self.box).max() <= _ROUNDING:
+                return None
+        return self.box
 
     @property
     def annotated(self) -> bool:

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ from semcorr.keypoints.base import (
     MarkedPoint,
     instance_of,
 )
+from semcorr.keypoints.corrections import Corrections, corrected_images
 from semcorr.keypoints.file_reader import DataFile, annotation_file
 from semcorr.keypoints.image_paths import ImagePaths
 from semcorr.keypoints.predictions import PredictedObject
-from semcorr.keypoints.provenance import is_predicted
+from semcorr.keypoints.provenance import ACCEPTED, PLACED, PREDICTED, is_predicted
 from semcorr.storage.files import atomic_file
 
 _REQUIRED = ("image", "name", "x", "y")
@@ -41,8 +43,32 @@ class _Object:
 
     category: str
     points: dict[str, MarkedPoint] = field(default_factory=dict)
-    predicted: bool = False
+    origins: dict[str, str] = field(default_factory=dict)
+    predicted_points: dict[str, tuple[float, ...]] = field(default_factory=dict)
     score: float | None = None
+
+    @property
+    def predicted(self) -> bool:
+        """Whether any of its points is."""
+        return PREDICTED in self.origins.values()
+
+    def instance(self, category: Category, key: str) -> Instance:
+        """The object."""
+        one = instance_of(
+            category,
+            self.points,
+            id=key,
+            predicted=self.predicted,
+            score=self.score if self.predicted and self.score is not None and 0 <= self.score <= 1 else None,
+        )
+        if not self.predicted_points:
+            return one
+        nothing = (np.nan, np.nan, 0.0)
+        return replace(
+            one,
+            predicted_points=np.array([self.predicted_points.get(name, nothing) for name in category.keypoints]),
+            origins=tuple(self.origins.get(name) for name in category.keypoints),
+        )
 
 
 def read(path: Path, images: Path | None = None) -> Annotations:
@@ -50,8 +76,9 @@ def read(path: Path, images: Path | None = None) -> Annotations:
 
     ``image``, ``name``, ``x`` and ``y`` are required; x and y are in pixels from the image's top-left corner, as
     ``-p`` has them. Further columns are optional: ``category``; ``object``, which distinguishes several objects of
-    a category in an image; ``visible`` (2; 1: covered; 0: missing, x and y do not count); ``predicted`` (1 or 0:
-    whether a program predicted the point and nobody accepted it) and ``score``, of a predicted object. An object is
+    a category in an image; ``visible`` (2; 1: covered; 0: missing, x and y do not count, but that they and
+    ``confidence`` may say where a program expects it); ``predicted`` (1 or 0, "accepted": whether a program predicted
+    the point and nobody accepted it) and ``score``, of a predicted object. An object is
     predicted if any of its points is. A category's key-points are all names that it has anywhere, in order of
     appearance.
 
@@ -73,7 +100,10 @@ def read(path: Path, images: Path | None = None) -> Annotations:
                 advice="Several objects of a category are distinguished by a column 'object'.",
             )
         one.points[row["name"]] = _point(file, line, row)
-        one.predicted |= _predicted(file, line, row)
+        one.origins[row["name"]] = _origin(file, line, row)
+        if row.get("confidence") and row["x"] and row["y"]:
+            numbers = [row["x"], row["y"], row["confidence"]]
+            one.predicted_points[row["name"]] = file.numbers(numbers, 3, f"x, y and confidence in line {line}")
         if row.get("score"):
             (one.score,) = file.numbers([row["score"]], 1, f"score in line {line}")
     categories = {
@@ -133,10 +163,24 @@ def _known_rows(annotations: Annotations, one: Instance) -> _Rows:
     """The lines of an object of the input; none if it has no points."""
     points: list[dict[str, object]] = []
     score = "" if one.score is None else f"{one.score:.4f}"
-    names = annotations.categories[one.category].keypoints if (one.visibility > MISSING).any() else ()
-    for name, (x, y), mark in zip(names, one.points.tolist(), one.visibility.tolist(), strict=bool(names)):
-        xy = {} if mark == MISSING else {"x": repr(x), "y": repr(y)}
-        points.append({"name": name, **xy, "visible": mark, "predicted": int(one.predicted), "score": score})
+    has_points = one.predicted_points is not None or (one.visibility > MISSING).any()
+    names = annotations.categories[one.category].keypoints if has_points else ()
+    predicted = np.full((len(names), 3), np.nan) if one.predicted_points is None else one.predicted_points
+    origins = (PREDICTED if one.predicted else None,) * len(names) if one.origins is None else one.origins
+    for name, mark, xy, (x, y, sure), origin in zip(
+        names, one.visibility.tolist(), one.points.tolist(), predicted.tolist(), origins, strict=bool(names)
+    ):
+        shown = (x, y) if mark == MISSING else xy
+        points.append(
+            {
+                "name": name,
+                **({} if math.isnan(shown[0]) else {"x": repr(shown[0]), "y": repr(shown[1])}),
+                "visible": mark,
+                **({} if math.isnan(x) or tuple(shown) != (x, y) else {"confidence": f"{sure:.4f}"}),
+                "predicted": {PREDICTED: 1, ACCEPTED: ACCEPTED}.get(origin or "", 0),
+                "score": score,
+            }
+        )
     return one.category, points
 
 
@@ -158,11 +202,10 @@ def _predicted_rows(one: PredictedObject, min_confidence: float) -> _Rows:
 
 
 def _instances(objects: Mapping[str, _Object], categories: Mapping[str, Category]) -> Iterator[Instance]:
-    """The objects that have a point."""
+    """The objects that have a point, marked or predicted."""
     for key, one in objects.items():
-        if any(mark > MISSING for *_, mark in one.points.values()):
-            score = one.score if one.predicted and one.score is not None and 0 <= one.score <= 1 else None
-            yield instance_of(categories[one.category], one.points, id=key, predicted=one.predicted, score=score)
+        if one.predicted_points or any(mark > MISSING for *_, mark in one.points.values()):
+            yield one.instance(categories[one.category], key)
 
 
 def _notes(objects: Mapping[str, Mapping[str, _Object]]) -> Iterator[str]:
@@ -184,12 +227,12 @@ def _point(file: DataFile, line: int, row: Mapping[str, str]) -> MarkedPoint:
     return x, y, _MARKS[text]
 
 
-def _predicted(file: DataFile, line: int, row: Mapping[str, str]) -> bool:
+def _origin(file: DataFile, line: int, row: Mapping[str, str]) -> str:
     text = row.get("predicted", "").lower()
     mark = _YES_OR_NO.get(text, is_predicted(text))
     if mark is None:
         raise file.error("predicted as 1 or 0", f"{text!r:.40}", at=f"line {line}")
-    return mark
+    return PREDICTED if mark else ACCEPTED if text == ACCEPTED else PLACED
 
 
 def _rows(file: DataFile) -> list[tuple[int, dict[str, str]]]:
@@ -229,4 +272,9 @@ def _check_headings(file: DataFile, headings: list[str]) -> None:
     raise file.error(f"a first line with the headings {', '.join(_REQUIRED)}", got, advice=separator)
 
 
-FORMAT = AnnotationFormat(name="csv", title="a table", suffix=".csv", read=read, write=write)
+def correct(annotations: Annotations, corrections: Corrections) -> Annotations:
+    """A table with other objects in place of some of its own."""
+    return replace(annotations, images=list(corrected_images(annotations, corrections)))
+
+
+FORMAT = AnnotationFormat(name="csv", title="a table", suffix=".csv", read=read, write=write, correct=correct)

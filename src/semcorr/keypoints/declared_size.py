@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.errors import ImageError
+from semcorr.imaging.image import image_size
+from semcorr.keypoints.base import AnnotatedImage
 
 
 def declared_scale(
@@ -40,6 +42,15 @@ def declared_scale(
             "images that were annotated, or scale the coordinates with --rescale."
         )
     return x, y
+
+
+def coordinate_frame(image: AnnotatedImage) -> tuple[int, int] | None:
+    """The (width, height) of the frame that an image's coordinates are in; None if it is unknown."""
+    try:
+        actual = image_size(image.path)
+    except ImageError:
+        return image.size
+    return actual if image.size in (None, actual[::-1]) else image.size
 
 
 def swap_warning(

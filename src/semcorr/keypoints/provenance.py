@@ -1,17 +1,40 @@
 """Whether a person or a program made an object's points: the mark that every annotation format carries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 MARK = "semcorr"
 """The field, attribute or column of an object that says who made its points, in every format."""
 
-PREDICTED, ACCEPTED = "predicted", "accepted"
-"""What it holds where a format has texts only: a program predicted the points; a person has accepted them."""
+PREDICTED: Final = "predicted"
+"""What it holds where a format has texts only, if a program predicted the points; also of a single point."""
+
+ACCEPTED: Final = "accepted"
+"""The same, if a person has accepted what a program predicted."""
+
+PLACED: Final = "placed"
+"""Of a single point: a person set or moved it."""
+
+ORIGINS = "points"
+"""The field of a mark that says who set each point, where a format has fields in fields."""
 
 
 def predicted_mark() -> dict[str, bool]:
     """The mark of a predicted object where a format has fields in fields."""
     return {PREDICTED: True}
+
+
+def reviewed_mark(predicted: bool, origins: Sequence[str | None]) -> dict[str, object]:
+    """The mark of a predicted object that a person has worked on; ``predicted``: it is not accepted yet."""
+    return {PREDICTED: True, **({} if predicted else {ACCEPTED: True}), ORIGINS: list(origins)}
+
+
+def origins_of(mark: object, keypoints: int) -> tuple[str | None, ...] | None:
+    """Who set each point, as a mark says; None if it does not."""
+    listed = mark.get(ORIGINS) if isinstance(mark, Mapping) else None
+    if not isinstance(listed, list) or len(listed) != keypoints:
+        return None
+    return tuple(listed) if all(one in (None, PREDICTED, ACCEPTED, PLACED) for one in listed) else None
 
 
 def is_predicted(mark: object) -> bool | None:

@@ -209,10 +209,25 @@ class FileTransfer:
                     "messages above say why."
                 )
             confidence = calibration_of(journal.records(targets))
-            info = {"method": job.matcher.method, **transferrer.identity(), "supports": dict(transferrer.supports_of)}
+            info = {
+                "method": job.matcher.method,
+                **transferrer.identity(),
+                "supports": dict(transferrer.supports_of),
+                "sources": self._sources(),
+            }
             files = self._write(journal, {**info, "confidence": confidence}, report.failed, progress)
         journal.remove()
         return replace(report, files=tuple(files), confidence=confidence)
+
+    def _sources(self) -> dict[str, list[dict[str, object]]]:
+        """By category, the image and the annotation's id of each support; ids of other formats are not COCO's."""
+        has_ids = bool(self.annotations.document)
+        return {
+            category: [
+                {"image": one.image.file, "annotation": one.instance.id if has_ids else None} for one in supports
+            ]
+            for category, supports in self.plan.supports.items()
+        }
 
     def _report(
         self, journal: Journal, targets: Sequence[Target], before: int, failed: Mapping[str, str]

@@ -5,16 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from semcorr.errors import TransferError
 from semcorr.imaging.geometry import Box
 from semcorr.imaging.image_files import image_files
-from semcorr.keypoints.base import MISSING, AnnotatedImage, Annotations, Instance
+from semcorr.keypoints.base import AnnotatedImage, Annotations, Instance
 from semcorr.storage.files import is_dir
-
-_ROUNDING = 0.02
-"""Pixels; writers round coordinates to two decimals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +128,7 @@ class _Request:
         waiting = self._waiting(image) if image is not None else []
         if waiting:
             return tuple(
-                Region(category=one.category, box=_region_box(one), id=one.id)
+                Region(category=one.category, box=one.drawn_box, id=one.id)
                 for one in waiting
                 if one.category in self.categories
             )
@@ -170,20 +165,6 @@ class _Request:
                 return False
             return instance.score is None or instance.score < self.redo_below
         return instance.box is not None and not instance.annotated
-
-
-def _region_box(instance: Instance) -> Box | None:
-    """The box of an object; None where it is but the extent of its own predicted points."""
-    if not instance.predicted or instance.box is None:
-        return instance.box
-    for marked in (instance.visibility > MISSING, np.isfinite(instance.points).all(axis=1)):
-        points = instance.points[marked]
-        if not len(points):
-            continue
-        extent = np.concatenate([points.min(axis=0), points.max(axis=0)])
-        if np.abs(extent - instance.box).max() <= _ROUNDING:
-            return None
-    return instance.box
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:

@@ -13,9 +13,17 @@ import numpy as np
 
 from semcorr.imaging.geometry import from_pixel_indices
 from semcorr.keypoints.base import MISSING, AnnotatedImage, Annotations, Category, Instance
-from semcorr.keypoints.coco.document import CocoDocument, counted, has_marked_points, score_of, size_of
+from semcorr.keypoints.coco.document import (
+    PREDICTED_POINTS,
+    CocoDocument,
+    counted,
+    has_marked_points,
+    score_of,
+    size_of,
+)
 from semcorr.keypoints.file_reader import annotation_file, first_few
 from semcorr.keypoints.image_paths import ImagePaths
+from semcorr.keypoints.provenance import MARK, origins_of
 
 TITLE = "COCO annotations"
 
@@ -196,7 +204,10 @@ class _Reader:
         box = self.document.box(annotation)
         if box is None and annotation.get("bbox") and not (marks > MISSING).any():
             self.skipped.flat.append(number)
-        predicted = self.document.is_predicted(annotation)
+        predicted, points = self.document.is_predicted(annotation), None
+        if isinstance(annotation.get(PREDICTED_POINTS), list):
+            points = self.document.predicted_keypoints(annotation, category.keypoints)
+            points[:, :2] = from_pixel_indices(points[:, :2])
         if predicted:
             self.skipped.predictions.append(category.name)
         return Instance(
@@ -207,4 +218,6 @@ class _Reader:
             id=number,
             predicted=predicted,
             score=score_of(annotation) if predicted else None,
+            predicted_points=points,
+            origins=origins_of(annotation.get(MARK), len(category.keypoints)),
         )

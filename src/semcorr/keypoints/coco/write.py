@@ -4,20 +4,21 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from semcorr.errors import ImageError
 from semcorr.imaging.geometry import Box, to_pixel_indices
-from semcorr.imaging.image import image_size
 from semcorr.keypoints.annotation_format import ExportOptions, Records
 from semcorr.keypoints.base import MISSING, VISIBLE, AnnotatedImage, Annotations, Category, Instance
 from semcorr.keypoints.coco.document import PREDICTED_POINTS
+from semcorr.keypoints.corrections import Corrections, corrected_images
+from semcorr.keypoints.declared_size import coordinate_frame
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
-from semcorr.keypoints.provenance import MARK, predicted_mark
+from semcorr.keypoints.provenance import MARK, predicted_mark, reviewed_mark
 from semcorr.keypoints.shapes import extent
 from semcorr.storage.files import atomic_file
 
@@ -79,6 +80,56 @@ def build_document(categories: Sequence[Category], images: Iterable[tuple[Annota
     }
 
 
+def correct(annotations: Annotations, corrections: Corrections) -> Annotations:
+    """A COCO file's content with other objects in place of some of its own, under the same ids.
+
+    ``keypoints_found`` and ``score`` keep what the program predicted; the mark says which points a person accepted or
+    placed.
+    """
+    changed = {
+        image.instances[number].id: one
+        for image in annotations.images
+        for number, one in corrections.get(image.file, {}).items()
+    }
+    entries: list[Mapping[str, Any]] = []
+    for entry in annotations.document.get("annotations") or []:
+        one = changed.get(entry["id"])
+        if one is not None:
+            entries.append(_corrected(entry, one, annotations.categories[one.category].id))
+        elif entry["id"] not in changed:
+            entries.append(entry)
+    images = list(corrected_images(annotations, corrections))
+    return replace(annotations, images=images, document={**annotations.document, "annotations": entries})
+
+
+def _corrected(entry: Mapping[str, Any], one: Instance, category: int | str) -> dict[str, Any]:
+    """An annotation with the points of an object."""
+    fields: dict[str, Any] = {
+        key: value for key, value in entry.items() if key not in (PREDICTED_POINTS, "score", MARK)
+    }
+    fields |= {
+        "category_id": category,
+        "keypoints": _keypoints(one.points, one.visibility),
+        "num_keypoints": int((one.visibility > MISSING).sum()),
+    }
+    if one.box is not None and one.drawn_box is None:
+        fields |= _box_fields(one.box)
+    if one.score is not None:
+        fields["score"] = round(one.score, 4)
+    if one.predicted_points is not None:
+        listed = np.column_stack([to_pixel_indices(one.predicted_points[:, :2]), one.predicted_points[:, 2]])
+        fields[PREDICTED_POINTS] = [
+            value
+            for x, y, sure in listed.tolist()
+            for value in ([None, None, 0.0] if math.isnan(x) else [_rounded(x), _rounded(y), round(sure, 4)])
+        ]
+    if one.origins is not None:
+        fields[MARK] = reviewed_mark(one.predicted, one.origins)
+    elif one.predicted:
+        fields[MARK] = predicted_mark()
+    return fields
+
+
 def _write_list(stream: BufferedIOBase, key: str, entries: Iterable[Any]) -> None:
     stream.write(b",\n" + _json(key) + b": [")
     for number, entry in enumerate(entries):
@@ -124,20 +175,11 @@ def _content(annotations: Annotations) -> tuple[dict[str, Any], _Ids]:
         content = {**annotations.document, "annotations": annotations.document.get("annotations") or []}
         known = [(image.file, instance.id) for image in annotations.images for instance in image.instances]
         return content, {(file, number): number for file, number in known if number is not None}
-    sized = [(image, size) for image in annotations.images if (size := _frame(image)) is not None]
+    sized = [(image, size) for image in annotations.images if (size := coordinate_frame(image)) is not None]
     content = build_document(list(annotations.categories.values()), sized)
     known = [(image.file, instance.id) for image, _ in sized for instance in image.instances]
     written = zip(known, content["annotations"], strict=True)
     return content, {(file, number): entry["id"] for (file, number), entry in written if number is not None}
-
-
-def _frame(image: AnnotatedImage) -> tuple[int, int] | None:
-    """The (width, height) of the frame that an image's coordinates are in; None if it is unknown."""
-    try:
-        actual = image_size(image.path)
-    except ImageError:
-        return image.size
-    return actual if image.size in (None, actual[::-1]) else image.size
 
 
 def _images_by_file(images: Iterable[Mapping[str, Any]]) -> dict[str, int | str]:

@@ -1,0 +1,34 @@
+// Keys and what they do.
+"use strict";
+
+export function start(actions) {
+  document.addEventListener("keydown", event => {
+    const typing = event.target.closest("input:not([type=checkbox]), select, dialog");
+    if (typing || event.altKey) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const action = event.ctrlKey || event.metaKey ? control(key, event.shiftKey, actions) : plain(key, event.shiftKey, actions);
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}
+
+function control(key, shift, actions) {
+  if (key === "z") return shift ? actions.redo : actions.undo;
+  return key === "y" ? actions.redo : null;
+}
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function plain(key, shift, actions) {
+  if (ARROWS[key]) {
+    const [x, y] = ARROWS[key];
+    if (actions.hasPoint()) return () => actions.nudge(x * (shift ? 10 : 1), y * (shift ? 10 : 1));
+    return x ? () => actions.step(x) : null;
+  }
+  if (key >= "1" && key <= "9") return () => actions.choose(Number(key) - 1);
+  return {
+    a: actions.accept, r: actions.reject, h: actions.hide, n: actions.nextPoint, Escape: () => actions.choose(null),
+    "+": actions.closer, "=": actions.closer, "-": actions.farther,
+  }[key] || null;
+}

@@ -1,0 +1,255 @@
+// The page of a review: which objects are listed, which is worked on, and what actions do.
+"use strict";
+import * as again from "./again.js";
+import * as cards from "./cards.js";
+import { $, imageAddress, make, setContent } from "./drawing.js";
+import * as keyboard from "./keyboard.js";
+import * as server from "./server.js";
+import { showPoints, showSources } from "./sources.js";
+import * as stage from "./stage.js";
+import * as states from "./states.js";
+
+const PAGE = 24, POLL = 1500;
+let about, numbers = [], index = 0, chosen = null, revision = 0, shownSources = "";
+const undone = [], done = [];
+
+const categoryNamed = name => about.categories.find(one => one.name === name);
+const current = () => server.objects.get(numbers[index]);
+// An object as it is drawn: its state's fields beside what is fixed.
+const flat = one => ({ ...one, ...one.state });
+const pageOf = position => Math.floor(position / PAGE);
+
+function say(text, wrong = false) {
+  $("message").textContent = text;
+  $("message").classList.toggle("wrong", wrong);
+}
+
+function showCounts(counts) {
+  $("counts").textContent = ["open", "accepted", "rejected"].map(one => `${counts[one] || 0} ${one}`).join(" · ");
+}
+
+function redraw(preview = null) {
+  const object = current();
+  for (const id of ["accept", "reject", "hide", "before", "after", "closer", "farther", "kind"]) $(id).disabled = !object;
+  $("undo").disabled = !done.length;
+  $("redo").disabled = !undone.length;
+  $("work").hidden = !object;
+  document.querySelector("aside").hidden = !object;
+  if (!object) return;
+  const one = flat({ ...object, state: preview || object.state }), category = categoryNamed(one.category);
+  stage.show(one, category, { chosen, names: $("names").checked });
+  showPoints(one, category, chosen, choose);
+  $("hide").disabled = chosen === null || !one.points[chosen];
+  const score = one.score === null ? "no score" : `score ${one.score.toFixed(2)}`;
+  $("heading").textContent = `${index + 1} of ${numbers.length} · ${one.file} · ${one.category} · ${score} · ${one.decision}`;
+  $("kind").value = one.category;
+  const sources = `${one.category} ${chosen}`;
+  if (sources !== shownSources) showSources(about.sources[one.category] || [], about.sources_recorded, category, chosen);
+  shownSources = sources;
+}
+
+async function open(position) {
+  if (!numbers.length) {
+    index = 0;
+    cards.fill([], null, null);
+    $("page").textContent = "0 / 0";
+    say("No object is left here: choose others above.");
+    redraw();
+    return;
+  }
+  const before = pageOf(index), onPage = $("cards").querySelector(`[data-number="${numbers[position]}"]`);
+  index = position;
+  chosen = null;
+  const first = pageOf(index) * PAGE, page = numbers.slice(first, first + PAGE);
+  try {
+    await server.load([...page, ...numbers.slice(index, index + 3)]);
+  } catch (error) {
+    say(error.message, true);
+    return;
+  }
+  if (before !== pageOf(index) || !onPage) {
+    cards.fill(page.map(number => flat(server.objects.get(number))), one => categoryNamed(one.category), openNumber);
+  }
+  cards.mark(numbers[index]);
+  $("page").textContent = `${pageOf(index) + 1} / ${pageOf(numbers.length - 1) + 1}`;
+  $("page-before").disabled = first === 0;
+  $("page-after").disabled = first + PAGE >= numbers.length;
+  redraw();
+  // The images after this one, so that they are there when it is done.
+  for (const number of numbers.slice(index + 1, index + 3)) new Image().src = imageAddress(server.objects.get(number).image, 1600);
+}
+
+const openNumber = number => open(numbers.indexOf(number));
+
+function step(by) {
+  const position = index + by;
+  if (position >= 0 && position < numbers.length) open(position);
+  else say(by > 0 ? "That was the last object of this list." : "This is the first object of this list.");
+}
+
+async function list() {
+  const asked = new URLSearchParams(["category", "decision", "order", "name"].map(id => [id, $(id).value]));
+  try {
+    const answer = await server.ask(`api/list?${asked}`);
+    numbers = answer.numbers;
+    showCounts(answer.counts);
+    $("cards").replaceChildren();
+    say("");
+    await open(0);
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+// Change the object that is worked on; the same `merge` joins changes that follow each other into one step of undo.
+function act(state, merge = null) {
+  const object = current();
+  if (!object || states.same(state, object.state)) return;
+  const entry = { number: object.number };
+  const saved = (before, after) => {
+    const last = done.at(-1);
+    if (merge && last && last.merge === merge && states.same(last.after, before)) last.after = after;
+    else done.push({ ...entry, before, after, merge });
+    undone.length = 0;
+    redraw();
+  };
+  saved.merge = merge;
+  $("saved").textContent = "Saving …";
+  server.change(object.number, state, saved);
+}
+
+async function restore(from, to, before, after, what) {
+  const entry = from.at(-1);
+  if (!entry || server.pending()) return;
+  await server.load([entry.number]);
+  const object = server.objects.get(entry.number);
+  from.pop();
+  const state = states.rebased(entry[before], entry[after], object.state);
+  if (state === null) {
+    say(`This object was changed in another window since: nothing was ${what}.`, true);
+    redraw();
+    return;
+  }
+  if (numbers.includes(entry.number)) await openNumber(entry.number);
+  const saved = () => { to.push({ ...entry, merge: null }); redraw(); };
+  server.change(entry.number, state, saved);
+}
+
+function choose(number) {
+  const object = current();
+  if (!object || (number !== null && number >= object.state.points.length)) return;
+  chosen = number;
+  redraw();
+}
+
+const actions = {
+  hasPoint: () => chosen !== null,
+  step,
+  choose,
+  nextPoint() {
+    const object = current();
+    if (object) choose(chosen === null ? 0 : (chosen + 1) % object.state.points.length);
+  },
+  accept() {
+    const object = current();
+    if (!object) return;
+    if (chosen !== null) act(states.acceptPoint(object.state, chosen, object.predicted[chosen]));
+    else { act(states.accept(object.state)); step(1); }
+  },
+  reject() {
+    const object = current();
+    if (!object) return;
+    if (chosen !== null) act(states.removePoint(object.state, chosen));
+    else { act(states.reject(object.state)); step(1); }
+  },
+  hide() {
+    if (current() && chosen !== null) act(states.coverPoint(current().state, chosen));
+  },
+  nudge(x, y) {
+    const object = current(), point = object.state.points[chosen] || object.predicted[chosen] || object.size?.map(side => side / 2);
+    if (point && object.size) act(states.placePoint(object.state, chosen, point[0] + x, point[1] + y, object.size), `${object.number} ${chosen}`);
+  },
+  closer: () => stage.zoom(1.6, chosen),
+  farther: () => stage.zoom(1 / 1.6, chosen),
+  undo: () => restore(done, undone, "after", "before", "undone"),
+  redo: () => restore(undone, done, "before", "after", "redone"),
+};
+
+async function poll() {
+  try {
+    if (!document.hidden && !server.pending()) {
+      const answer = await server.refresh(revision);
+      if (answer.revision !== revision) {
+        revision = answer.revision;
+        showCounts(answer.counts);
+        if (answer.objects) answer.objects.forEach(one => refreshed(one.number));
+        else { $("cards").replaceChildren(); await open(index); }
+      }
+    }
+  } catch (error) {
+    say(error.message, true);
+  }
+  setTimeout(poll, POLL);
+}
+
+function refreshed(number) {
+  const object = server.objects.get(number);
+  if (!object) return;
+  cards.update(flat(object), categoryNamed(object.state.category), openNumber);
+  if (number === numbers[index]) redraw();
+}
+
+function listen() {
+  server.on("change", refreshed);
+  server.on("message", (text, counts, wrong) => {
+    if (counts) showCounts(counts);
+    $("saved").textContent = wrong ? "Not saved." : text;
+    say(wrong ? text : "", wrong);
+  });
+  stage.start({
+    choose,
+    redraw,
+    preview: (number, x, y) => redraw(states.placePoint(current().state, number, x, y, current().size)),
+    place: (number, x, y) => act(states.placePoint(current().state, number, x, y, current().size)),
+    click: (x, y) => chosen === null
+      ? say("Choose a point first: its number, or its row in the list.")
+      : act(states.placePoint(current().state, chosen, x, y, current().size)),
+  });
+  keyboard.start(actions);
+  const buttons = { accept: actions.accept, reject: actions.reject, hide: actions.hide, undo: actions.undo, redo: actions.redo,
+    closer: actions.closer, farther: actions.farther, before: () => step(-1), after: () => step(1),
+    "page-before": () => open((pageOf(index) - 1) * PAGE), "page-after": () => open((pageOf(index) + 1) * PAGE) };
+  for (const [id, action] of Object.entries(buttons)) $(id).addEventListener("click", action);
+  for (const id of ["category", "decision", "order", "name"]) $(id).addEventListener("input", list);
+  $("names").addEventListener("change", () => redraw());
+  $("kind").addEventListener("change", () => {
+    const object = current();
+    act(states.recategorize(object.state, categoryNamed(object.state.category), categoryNamed($("kind").value)));
+  });
+  $("write").addEventListener("click", async () => {
+    try {
+      say(`Written: ${(await server.ask("api/write", {})).files.join(", ")}`);
+    } catch (error) {
+      say(error.message, true);
+    }
+  });
+  again.start(async message => { server.forget(); await list(); say(message); });
+}
+
+async function start() {
+  about = await server.ask("api/about");
+  revision = about.revision;
+  setContent(about.content);
+  document.title = `${about.file}: review`;
+  $("title").textContent = about.file;
+  $("output").textContent = about.output;
+  $("notes").textContent = about.notes.map(note => `${note[0].toUpperCase()}${note.slice(1)}.`).join(" ");
+  const option = name => make("option", { value: name }, name);
+  $("category").replaceChildren(make("option", { value: "" }, "all"), ...about.categories.filter(one => one.used).map(one => option(one.name)));
+  $("kind").replaceChildren(...about.categories.map(one => option(one.name)));
+  listen();
+  await list();
+  setTimeout(poll, POLL);
+}
+
+start().catch(error => say(error.message, true));

@@ -1,0 +1,288 @@
+"""A review of a file of predictions: its objects, what a person made of them, and what is written in the end."""
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from semcorr.errors import ReviewError
+from semcorr.keypoints.annotation_format import ExportOptions
+from semcorr.keypoints.base import AnnotatedImage, Annotations, Instance
+from semcorr.keypoints.corrections import corrected_images
+from semcorr.keypoints.declared_size import coordinate_frame
+from semcorr.keypoints.formats import find_format
+from semcorr.keypoints.read import read_annotations
+from semcorr.review.journal import Change, Entry, Journal, content_hash
+from semcorr.review.objects import ReviewObject, State, current_instance, first_state, prediction_of, settled
+from semcorr.transfer.supports import choose_supports
+
+
+class _Source(BaseModel):
+    """An annotated object that points came from: its image's file, and its id or None for all in the image."""
+
+    image: str
+    annotation: int | str | None = None
+
+
+_SOURCES = TypeAdapter(dict[str, list[_Source]])
+
+
+class StaleChangeError(ReviewError):
+    """The object was changed since the state that a change was made on; ``one`` is the object as it is."""
+
+    def __init__(self, one: ReviewObject) -> None:
+        super().__init__("This object was changed in another window meanwhile. It is shown as it is now.")
+        self.one = one
+
+
+class Review:
+    """The predicted objects of a file under review. All methods may be called from any thread.
+
+    Args:
+        path: The file of predictions, in any format.
+        images: Folder of the images that it names.
+        output: Where corrections are written; by default ``NAME.corrected`` beside the file.
+        replace: Whether an output that exists may be written over.
+
+    Raises:
+        DatasetError: The file is missing or broken.
+        ReviewError: There is nothing to review, or the output cannot be written to.
+        RunError: The journal cannot be written.
+    """
+
+    def __init__(
+        self, path: Path, *, images: Path | None = None, output: Path | None = None, replace: bool = False
+    ) -> None:
+        self.annotations = read_annotations(path, images)
+        # Formats that cannot hold corrections as they are become COCO.
+        own = find_format(self.annotations.format)
+        self.format = own if own.correct is not None else find_format("coco")
+        self.output = output or path.with_name(f"{path.stem}.corrected{self.format.suffix}")
+        self.content = content_hash(self.annotations.sources)
+        self.objects = list(_objects(self.annotations))
+        self.revision = 0
+        self._replace, self._written = replace, ""
+        self._lock = threading.RLock()
+        if not self.objects:
+            raise ReviewError(
+                f"Expected predicted objects in {str(path)!r}, got none: all its objects are annotated or accepted. "
+                "Name what `semcorr transfer` wrote."
+            )
+        self._check_output(path)
+        self._journal = Journal(path, self.content)
+        self.frame = lru_cache(maxsize=None)(self._frame)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator["Review"]:
+        """Keep other processes out, and restore what the journal holds.
+
+        Raises:
+            ReviewError: Another process is reviewing the file.
+            RunError: The journal cannot be read.
+        """
+        with self._journal.open() as entries:
+            for entry in entries:
+                self._apply(entry)
+            yield self
+
+    def change(self, number: int, base: int, state: State) -> ReviewObject:
+        """Change an object; it is on the disk when this returns.
+
+        Args:
+            number: The object.
+            base: The object's revision that the change was made on.
+            state: Its state from now on.
+
+        Raises:
+            StaleChangeError: The object has another revision.
+            ReviewError: There is no such object, or the state does not fit it.
+            RunError: The journal cannot be written; nothing is changed.
+        """
+        with self._lock:
+            if not 0 <= number < len(self.objects):
+                raise ReviewError(f"Expected an object from 0 to {len(self.objects) - 1}, got {number}.")
+            one, category = self.objects[number], self.annotations.categories.get(state.category)
+            if category is None or not category.keypoints:
+                raise ReviewError(f"Expected a category of this file, got {state.category!r:.60}. Reload the page.")
+            if one.revision != base:
+                raise StaleChangeError(one)
+            fitting = settled(state, one, category, self.frame(one.image))
+            self.add(Change(number=number, state=fitting))
+            return one
+
+    def add(self, *changes: Change) -> None:
+        """Write changes to the journal, then apply them, all or none.
+
+        Raises:
+            RunError: The journal cannot be written.
+        """
+        with self._lock:
+            # Counted on even if it fails: half of a line may have been written under this number.
+            self.revision += 1
+            entry = Entry(revision=self.revision, changes=changes)
+            self._journal.add(entry)
+            self._apply(entry)
+
+    def changed_since(self, revision: int) -> tuple[int, list[ReviewObject]]:
+        """The review's revision, and the objects that were changed after another one."""
+        with self._lock:
+            return self.revision, [one for one in self.objects if one.revision > revision]
+
+    def listed(self, *, category: str = "", decision: str = "", name: str = "", order: str = "doubtful") -> list[int]:
+        """The numbers of objects, the most doubtful first.
+
+        Args:
+            category: Only this category; empty for all.
+            decision: Only "open", "accepted" or "rejected" ones; empty for all.
+            name: A part of the file's name, in any case.
+            order: "doubtful", "confident", or "file" for the order of the file.
+        """
+        part = name.lower()
+        chosen = [
+            one
+            for one in self.objects
+            if (not category or one.state.category == category)
+            and (not decision or one.state.decision == decision)
+            and (not part or part in self.image_of(one).file.lower())
+        ]
+        if order != "file":
+            sign = -1 if order == "confident" else 1
+            # What has no score is as doubtful as can be.
+            chosen.sort(key=lambda one: sign * (-1 if one.prediction.score is None else one.prediction.score))
+        return [one.number for one in chosen]
+
+    def counts(self) -> Mapping[str, int]:
+        """How many objects there are of each decision."""
+        return Counter(one.state.decision for one in self.objects)
+
+    def image_of(self, one: ReviewObject) -> AnnotatedImage:
+        """The image that an object is in."""
+        return self.annotations.images[one.image]
+
+    @cached_property
+    def sources(self) -> Mapping[str, Sequence[tuple[AnnotatedImage, Instance]]]:
+        """The annotated objects that points came from, by category.
+
+        Where the file does not say (:attr:`has_sources`), those that a transfer would take.
+        """
+        images = {image.file: image for image in self.annotations.images}
+        sources = {
+            name: [(images[one.image.file], one.instance) for one in choose_supports(self.annotations, category, 5)]
+            for name, category in self.annotations.categories.items()
+        }
+        for category, recorded in self._recorded_sources().items():
+            sources[category] = [
+                (images[one.image], instance)
+                for one in recorded
+                if one.image in images
+                for instance in images[one.image].instances
+                if instance.category == category
+                and instance.annotated
+                and (one.annotation is None or one.annotation == instance.id)
+            ]
+        return sources
+
+    @property
+    def has_sources(self) -> bool:
+        """Whether the file says which annotated objects points came from."""
+        return bool(self._recorded_sources())
+
+    def _recorded_sources(self) -> Mapping[str, Sequence[_Source]]:
+        try:
+            return _SOURCES.validate_python(self.info.get("sources", {}))
+        except ValidationError:
+            return {}  # another program's field
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the file says that it was made with."""
+        info = self.annotations.document.get("semcorr")
+        return info if isinstance(info, dict) else {}
+
+    def corrected(self) -> Annotations:
+        """The annotations with all objects as they are now."""
+        with self._lock:
+            changed: dict[str, dict[int, Instance | None]] = {}
+            for one in self.objects:
+                if one.revision:
+                    category = self.annotations.categories[one.state.category]
+                    changed.setdefault(self.image_of(one).file, {})[one.position] = current_instance(one, category)
+        own = find_format(self.annotations.format)
+        if own.correct is not None:
+            return own.correct(self.annotations, changed)
+        return Annotations(
+            path=self.annotations.path,
+            categories=self.annotations.categories,
+            images=list(corrected_images(self.annotations, changed)),
+        )
+
+    def write(self) -> list[Path]:
+        """Write the corrected annotations, in the file's own format where it can hold them.
+
+        Raises:
+            ReviewError: The output exists and this review did not write it, or it cannot be written.
+            RunError: The journal cannot be written.
+        """
+        with self._lock:
+            if self.output.exists() and not self._replace and content_hash([self.output]) != self._written:
+                raise ReviewError(
+                    f"{str(self.output)!r} exists, and this review did not write it. Start with another -o, or write "
+                    "over it with --replace."
+                )
+            options = ExportOptions(min_confidence=0.0, info=self.info)
+            try:
+                files = self.format.write(self.output, self.corrected(), tuple, options)
+            except OSError as error:
+                raise ReviewError(
+                    f"{str(self.output)!r} cannot be written: {error.strerror or error}. All corrections are kept."
+                ) from error
+            self.revision += 1
+            entry = Entry(revision=self.revision, written=content_hash([self.output]))
+            self._journal.add(entry)
+            self._apply(entry)
+            return files
+
+    def _apply(self, entry: Entry) -> None:
+        self.revision = max(self.revision, entry.revision)
+        if entry.written is not None:
+            self._written = entry.written
+        for change in entry.changes:
+            one = self.objects[change.number]
+            one.state, one.revision = change.state, entry.revision
+            one.prediction = change.prediction or one.prediction
+
+    def _frame(self, image: int) -> tuple[int, int] | None:
+        return coordinate_frame(self.annotations.images[image])
+
+    def _check_output(self, path: Path) -> None:
+        if self.output.resolve() in {one.resolve() for one in (path, *self.annotations.sources)}:
+            raise ReviewError(f"{str(self.output)!r} is read from and cannot be written to. Choose another name.")
+        if self.output.suffix.lower() != self.format.suffix:
+            raise ReviewError(
+                f"Expected a file name that ends in {self.format.suffix} for {self.format.title}, got "
+                f"{str(self.output)!r}."
+            )
+
+
+def _objects(annotations: Annotations) -> Iterator[ReviewObject]:
+    number = 0
+    for image_number, image in enumerate(annotations.images):
+        for position, instance in enumerate(image.instances):
+            if not instance.predicted:
+                continue
+            category = annotations.categories[instance.category]
+            prediction = prediction_of(instance, category)
+            yield ReviewObject(
+                number=number,
+                image=image_number,
+                position=position,
+                instance=instance,
+                prediction=prediction,
+                state=first_state(instance, prediction, category),
+            )
+            number += 1

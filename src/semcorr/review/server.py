@@ -1,0 +1,256 @@
+"""What the page asks the server, over HTTP: JSON below ``/api``, images, and the page's own files."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from semcorr.app.server.http_guard import Access, cookie_name
+from semcorr.errors import ImageError, ReviewError, RunError, SemcorrError
+from semcorr.keypoints.base import MISSING, Instance
+from semcorr.review.again import PredictAgain
+from semcorr.review.objects import ReviewObject, State
+from semcorr.review.review import Review, StaleChangeError
+from semcorr.review.thumbnails import SIDES, Thumbnails
+
+_ASSETS = {
+    "review.css": "text/css",
+    **{
+        f"{name}.js": "text/javascript"
+        for name in ("main", "server", "states", "drawing", "stage", "cards", "sources", "keyboard", "again")
+    },
+}
+_MOST_OBJECTS = 100
+
+POLICY = (
+    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+"""The content security policy: the browser loads nothing that is not from this server."""
+
+_READ = re.compile(
+    r"/|/favicon\.ico|/assets/[a-z]+\.(?:css|js)|/api/(?:about|list|objects|changes|again|image/[0-9a-f]+/[0-9]{1,9}/[0-9]{1,5})"
+)
+_WRITE = re.compile(r"/api/(?:objects/[0-9]{1,9}|write|again|again/stop)")
+
+
+class _ChangeRequest(BaseModel):
+    """A state, and the revision of the object that it was made on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: int = Field(ge=0)
+    state: State
+
+
+class _AgainRequest(BaseModel):
+    """The score below which objects are predicted again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    below: float = Field(ge=0, le=1)
+
+
+def access(key: str) -> Access:
+    """What the guard passes on to :func:`build`'s application, for a browser that has the key."""
+    return Access(read=_READ, write=_WRITE, policy=POLICY, command="semcorr review", key=key)
+
+
+def build(review: Review, again: PredictAgain, key: str) -> Starlette:
+    """The application; it must be behind :class:`semcorr.app.server.http_guard.HttpGuard` with :func:`access`."""
+    return _Server(review, again, key).application()
+
+
+class _Server:
+    """The answers to requests."""
+
+    def __init__(self, review: Review, again: PredictAgain, key: str) -> None:
+        self._review, self._again, self._key, self._thumbnails = review, again, key, Thumbnails()
+        files = resources.files("semcorr.review") / "page"
+        self._index = (files / "index.html").read_text(encoding="utf-8")
+        self._assets = {name: (files / name).read_text(encoding="utf-8") for name in _ASSETS}
+
+    def application(self) -> Starlette:
+        """All routes."""
+        return Starlette(
+            routes=[
+                Route("/", self._page),
+                Route("/favicon.ico", lambda _: Response(status_code=204)),
+                Route("/assets/{name}", self._asset),
+                Route("/api/about", _answered(self._about)),
+                Route("/api/list", _answered(self._list)),
+                Route("/api/objects", _answered(self._objects)),
+                Route("/api/objects/{number:int}", _answered(self._change), methods=["POST"]),
+                Route("/api/changes", _answered(self._changes)),
+                Route("/api/write", _answered(self._write), methods=["POST"]),
+                Route("/api/again", _answered(self._again_status), methods=["GET"]),
+                Route("/api/again", _answered(self._again_start), methods=["POST"]),
+                Route("/api/again/stop", _answered(self._again_stop), methods=["POST"]),
+                Route("/api/image/{content}/{number:int}/{side:int}", _answered(self._image)),
+            ]
+        )
+
+    async def _page(self, request: Request) -> Response:
+        if "key" in request.query_params:
+            # The key goes out of the address, and so out of the history, into a cookie that scripts cannot read.
+            response = Response(status_code=303, headers={"location": "/"})
+            name = cookie_name(request.headers["host"])
+            response.set_cookie(name, self._key, httponly=True, samesite="strict")
+            return response
+        return HTMLResponse(self._index, headers={"cache-control": "no-store"})
+
+    async def _asset(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in self._assets:
+            return Response("There is nothing here.", 404)
+        # Another version of the package may serve at the same address tomorrow.
+        return Response(self._assets[name], media_type=_ASSETS[name], headers={"cache-control": "no-cache"})
+
+    def _about(self, _: Request, __: bytes) -> Any:
+        review = self._review
+        used = {one.state.category for one in review.objects}
+        return {
+            "file": review.annotations.path.name,
+            "output": str(review.output),
+            "content": review.content[:16],
+            "revision": review.revision,
+            "objects": len(review.objects),
+            "images": len({one.image for one in review.objects}),
+            "counts": review.counts(),
+            "notes": review.annotations.notes,
+            "categories": [
+                {
+                    "name": category.name,
+                    "keypoints": category.keypoints,
+                    "skeleton": category.skeleton,
+                    "used": category.name in used,
+                }
+                for category in review.annotations.categories.values()
+                if category.keypoints
+            ],
+            "sources_recorded": review.has_sources,
+            "sources": {
+                name: [self._source(image.file, instance) for image, instance in sources]
+                for name, sources in review.sources.items()
+            },
+        }
+
+    def _source(self, file: str, instance: Instance) -> Any:
+        number = self._image_numbers()[file]
+        shown = np.where(instance.visibility[:, None] > MISSING, instance.points, np.nan)
+        return {
+            "file": file,
+            "image": number,
+            "size": self._review.frame(number),
+            "points": [None if np.isnan(x) else [x, y] for x, y in shown.tolist()],
+        }
+
+    def _image_numbers(self) -> Mapping[str, int]:
+        return {image.file: number for number, image in enumerate(self._review.annotations.images)}
+
+    def _list(self, request: Request, _: bytes) -> Any:
+        asked = request.query_params
+        return {
+            "numbers": self._review.listed(
+                category=asked.get("category", ""),
+                decision=asked.get("decision", ""),
+                name=asked.get("name", ""),
+                order=asked.get("order", "doubtful"),
+            ),
+            "counts": self._review.counts(),
+        }
+
+    def _objects(self, request: Request, _: bytes) -> Any:
+        numbers = [
+            int(one) for one in request.query_params.get("numbers", "").split(",") if one.isdecimal() and len(one) < 10
+        ]
+        known = [self._review.objects[one] for one in numbers[:_MOST_OBJECTS] if one < len(self._review.objects)]
+        return {"objects": [self._object(one) for one in known]}
+
+    def _object(self, one: ReviewObject) -> Any:
+        names = self._review.annotations.categories[one.state.category].keypoints
+        box = one.instance.drawn_box
+        return {
+            "number": one.number,
+            "revision": one.revision,
+            "image": one.image,
+            "file": self._review.image_of(one).file,
+            "size": self._review.frame(one.image),
+            "box": box,
+            "score": one.prediction.score,
+            "predicted": [one.prediction.points.get(name) for name in names],
+            "state": one.state.model_dump(),
+        }
+
+    def _change(self, request: Request, body: bytes) -> Any:
+        asked = _ChangeRequest.model_validate_json(body)
+        one = self._review.change(request.path_params["number"], asked.base, asked.state)
+        return {"object": self._object(one), "counts": self._review.counts()}
+
+    def _changes(self, request: Request, _: bytes) -> Any:
+        since = request.query_params.get("since", "")
+        revision, changed = self._review.changed_since(int(since) if since.isdecimal() and len(since) < 16 else 0)
+        # The page has some objects at most; of very many changes it is to ask again for those.
+        few = [self._object(one) for one in changed] if len(changed) <= _MOST_OBJECTS else None
+        return {"revision": revision, "objects": few, "counts": self._review.counts()}
+
+    def _write(self, _: Request, __: bytes) -> Any:
+        return {"files": [str(path) for path in self._review.write()]}
+
+    def _again_status(self, _: Request, __: bytes) -> Any:
+        return self._again.status()
+
+    def _again_start(self, _: Request, body: bytes) -> Any:
+        self._again.start(_AgainRequest.model_validate_json(body).below)
+        return self._again.status()
+
+    def _again_stop(self, _: Request, __: bytes) -> Any:
+        self._again.stop()
+        return self._again.status()
+
+    def _image(self, request: Request, _: bytes) -> Any:
+        path = request.path_params
+        number, side = path["number"], path["side"]
+        images = self._review.annotations.images
+        if path["content"] != self._review.content[:16] or number >= len(images) or side not in SIDES:
+            return Response("There is no such image.", 404)
+        try:
+            jpeg = self._thumbnails.jpeg(images[number].path, side)
+        except ImageError as error:
+            return Response(str(error), 404)
+        return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+
+
+def _answered(handle: Callable[[Request, bytes], Any]) -> Callable[[Request], Any]:
+    """A route's function: JSON of what ``handle`` returns in a thread, or a message with a status of 400 or more."""
+
+    async def answer(request: Request) -> Response:
+        body = await request.body()
+        try:
+            result = await run_in_threadpool(handle, request, body)
+        except StaleChangeError as error:
+            return JSONResponse({"error": str(error), "revision": error.one.revision}, 409)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            return JSONResponse({"error": f"The request does not fit ({where}: {first['msg']}). Reload the page."}, 400)
+        except RunError as error:
+            return JSONResponse({"error": f"Not saved: {error}"}, 507)
+        except SemcorrError as error:
+            status = 422 if isinstance(error, ReviewError) else 500
+            return JSONResponse({"error": str(error)}, status)
+        if isinstance(result, Response):
+            return result
+        content = json.dumps(result, allow_nan=False)
+        return Response(content, media_type="application/json", headers={"cache-control": "no-store"})
+
+    return answer
