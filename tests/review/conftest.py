@@ -1,0 +1,122 @@
+"""The review as a server: in a thread of the tests, and as the command in a process."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from review.files import Client, write_coco
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+]
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    return write_coco(tmp_path / "data")
+
+
+@pytest.fixture
+def client(predictions: Path) -> Iterator[Client]:
+    """A client of the server behind its guard, in a thread."""
+    uvicorn = pytest.importorskip("uvicorn", reason='Gradio is not installed: pip install "semcorr[app]"')
+    from semcorr.app.server.address import Address, free_port
+    from semcorr.app.server.http_guard import HttpGuard
+    from semcorr.review.again import PredictAgain
+    from semcorr.review.review import Review
+    from semcorr.review.server import access, build
+    from semcorr.transfer.plan import TransferSettings
+
+    def load() -> Any:
+        raise AssertionError("no model is needed here")
+
+    with Review(predictions).open() as review:
+        again = PredictAgain(review, load, TransferSettings(), 0.5)
+        port = free_port(Address(port=0))
+        app = HttpGuard(build(review, again, "the-key"), access("the-key"), "127.0.0.1")
+        config = uvicorn.Config(app, port=port, log_level="error", ws="none", lifespan="off", access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield Client(f"127.0.0.1:{port}", "the-key")
+        server.should_exit = True
+        thread.join()
+
+
+class Command:
+    """``semcorr review`` as a process."""
+
+    def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
+        self.process, self.address = process, address
+        self.host, self.key = re.fullmatch(r"http://(.+)/\?key=(.+)", address).groups()  # type: ignore[union-attr]
+
+    @property
+    def client(self) -> Client:
+        return Client(self.host, self.key)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Command]]:
+    """Start the command on a free port; it ends with the test."""
+    with ExitStack() as started:
+
+        def run(*arguments: object) -> Command:
+            process = started.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "semcorr", "review", *map(str, arguments), "--port", "0"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+                )
+            )
+            started.callback(process.kill)
+            assert process.stdout is not None
+            output = ""
+            for line in process.stdout:
+                output += line
+                if address := re.search(r"http://localhost:\d+/\?key=\S+", line):
+                    threading.Thread(target=process.stdout.read, daemon=True).start()
+                    return Command(process, address[0].replace("localhost", "127.0.0.1"))
+            raise AssertionError(f"the page did not start: {output}")
+
+        yield run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    import shutil
+
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
+    )
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("There is no Chromium to test the page with: apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield opened
+        opened.close()
