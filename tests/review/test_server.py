@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import PIL.Image
-import pytest
 
 from review.files import Client
 
@@ -82,64 +81,64 @@ def test_write_says_which_file(client: Client, predictions: Path) -> None:
 POINTS: list[Any] = [None, None, None]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"\xff",
-        b"[" * 50_000,
-        {"base": 0},
-        {"base": -1, "state": {"category": "cat", "decision": "open", "points": POINTS}},
-        {"base": 0, "state": {"category": "cat", "decision": "perhaps", "points": POINTS}},
-        {"base": 0, "state": {"category": "cat", "decision": "open", "points": POINTS, "path": "/etc/passwd"}},
-        {"base": 0, "state": {"category": "cat", "decision": "open", "points": [[1, 2, 3, "placed"], None, None]}},
-        {"base": 0, "state": {"category": "cat", "decision": "open", "points": [[1, 2, 2, "somebody"], None, None]}},
-        b'{"base": 0, "state": {"category": "cat", "decision": "open", "points": [[NaN, 1, 2, "placed"], null, null]}}',
-        b'{"base": 0, "state": {"category": "cat", "decision": "open", "points": [[1e999, 1, 2, "placed"], null, null]}}',
-        {"base": 0, "state": {"category": "<img src=x>", "decision": "open", "points": POINTS}},
-    ],
-)
-def test_changes_that_do_not_fit_are_refused(client: Client, body: Any) -> None:
-    status, answer, _ = client.ask("/api/objects/0", body)
-    assert status in (400, 422)
-    assert answer["error"]
+UNFITTING: list[Any] = [
+    b"",
+    b"{",
+    b"\xff",
+    b"[" * 50_000,
+    {"base": 0},
+    {"base": -1, "state": {"category": "cat", "decision": "open", "points": POINTS}},
+    {"base": 0, "state": {"category": "cat", "decision": "perhaps", "points": POINTS}},
+    {"base": 0, "state": {"category": "cat", "decision": "open", "points": POINTS, "path": "/etc/passwd"}},
+    {"base": 0, "state": {"category": "cat", "decision": "open", "points": [[1, 2, 3, "placed"], None, None]}},
+    {"base": 0, "state": {"category": "cat", "decision": "open", "points": [[1, 2, 2, "somebody"], None, None]}},
+    b'{"base": 0, "state": {"category": "cat", "decision": "open", "points": [[NaN, 1, 2, "placed"], null, null]}}',
+    b'{"base": 0, "state": {"category": "cat", "decision":"open","points": [[1e999, 1, 2, "placed"], null, null]}}',
+    {"base": 0, "state": {"category": "<img src=x>", "decision": "open", "points": POINTS}},
+]
+
+
+def test_changes_that_do_not_fit_are_refused(client: Client) -> None:
+    for body in UNFITTING:
+        status, answer, _ = client.ask("/api/objects/0", body)
+        assert status in (400, 422), body
+        assert answer["error"]
     assert client.ask("/api/changes?since=0")[1]["revision"] == 0
 
 
-@pytest.mark.parametrize("number", ["9", "999999999", "9999999999", "-1", "x", "0/../1", "%2e%2e"])
-def test_objects_that_there_are_not(client: Client, number: str) -> None:
+def test_objects_that_there_are_not(client: Client) -> None:
     body = {"base": 0, "state": {"category": "cat", "decision": "open", "points": POINTS}}
-    assert client.ask(f"/api/objects/{number}", body)[0] in (404, 422)
+    for number in ("9", "999999999", "9999999999", "-1", "x", "0/../1", "%2e%2e"):
+        assert client.ask(f"/api/objects/{number}", body)[0] in (404, 422), number
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/api/image/{content}/../../{secret}/240",
-        "/api/image/{content}/..%2f..{secret}/240",
-        "/assets/../../../../../../..{secret}",
-        "/assets/%2e%2e/%2e%2e/%2e%2e{secret}",
-        "/assets/..%2f..%2f..{secret}",
-        "/assets/%252e%252e{secret}",
-        "/assets/{secret}",
-        "/assets/a%00",
-        "/assets/index.html",
-        "/assets/other.js",
-        "/docs",
-        "/openapi.json",
-        "/found.json",
-    ],
-)
-def test_no_path_leads_to_a_file(client: Client, tmp_path: Path, path: str) -> None:
+PATHS = [
+    "/api/image/{content}/../../{secret}/240",
+    "/api/image/{content}/..%2f..{secret}/240",
+    "/assets/../../../../../../..{secret}",
+    "/assets/%2e%2e/%2e%2e/%2e%2e{secret}",
+    "/assets/..%2f..%2f..{secret}",
+    "/assets/%252e%252e{secret}",
+    "/assets/{secret}",
+    "/assets/a%00",
+    "/assets/index.html",
+    "/assets/other.js",
+    "/docs",
+    "/openapi.json",
+    "/found.json",
+]
+
+
+def test_no_path_leads_to_a_file(client: Client, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("a secret of ours")
-    content = client.ask("/api/about")[1]["content"]
-    asked, cookie = path.format(secret=secret, content=content), client.headers["cookie"]
-    request = f"GET {asked} HTTP/1.1\r\nHost: {client.host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
-    response = raw(client, request.encode())
-    assert response.split(b" ")[1] == b"404"
-    assert b"a secret of ours" not in response
+    content, cookie = client.ask("/api/about")[1]["content"], client.headers["cookie"]
+    for path in PATHS:
+        asked = path.format(secret=secret, content=content)
+        request = f"GET {asked} HTTP/1.1\r\nHost: {client.host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+        response = raw(client, request.encode())
+        assert response.split(b" ")[1] == b"404", path
+        assert b"a secret of ours" not in response
 
 
 def test_it_answers_only_who_has_the_key(client: Client) -> None:
@@ -169,23 +168,21 @@ def test_other_pages_and_names_are_refused(client: Client) -> None:
     assert client.ask("/api/objects/0", body, origin=f"http://{client.host}")[0] == 200
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        "POST /api/write HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n",
-        "POST /api/write HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n",
-        "POST /api/write HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2000000\r\n",
-        "POST /api/write HTTP/1.1\r\nHost: {host}\r\nOrigin: http://evil.example\r\nContent-Length: 2\r\n",
-        "GET / HTTP/1.1\r\nHost: evil.example\r\n",
-        "GET / HTTP/1.1\r\nHost: evil.example\r\nHost: {host}\r\n",
-    ],
-)
-def test_false_lengths_hosts_and_origins_are_refused(client: Client, predictions: Path, head: str) -> None:
-    request = (
-        head.format(host=client.host)
-        + f"Cookie: {client.headers['cookie']}\r\nConnection: close\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
-    )
-    assert raw(client, request.encode()).split(b" ")[1] in (b"400", b"403", b"411", b"413", b"421")
+HEADS = [
+    "POST /api/write HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+    "POST /api/write HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n",
+    "POST /api/write HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2000000\r\n",
+    "POST /api/write HTTP/1.1\r\nHost: {host}\r\nOrigin: http://evil.example\r\nContent-Length: 2\r\n",
+    "GET / HTTP/1.1\r\nHost: evil.example\r\n",
+    "GET / HTTP/1.1\r\nHost: evil.example\r\nHost: {host}\r\n",
+]
+
+
+def test_false_lengths_hosts_and_origins_are_refused(client: Client, predictions: Path) -> None:
+    end = f"Cookie: {client.headers['cookie']}\r\nConnection: close\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
+    for head in HEADS:
+        request = head.format(host=client.host) + end
+        assert raw(client, request.encode()).split(b" ")[1] in (b"400", b"403", b"411", b"413", b"421"), head
     assert not predictions.with_name("found.corrected.json").exists()
 
 

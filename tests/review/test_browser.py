@@ -1,0 +1,253 @@
+"""The page in a real browser: corrections by keyboard and mouse, two windows, names that would break out."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from review.files import SIZE, write_coco
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from playwright.sync_api import Page as Tab
+
+pytestmark = pytest.mark.slow
+
+NASTY = '<img src=x onerror="alert(1)">.png'
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    """Forty objects; one file's name would be markup if the page took it for it."""
+    path = write_coco(tmp_path / "data", 41, drawn=False)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"41.png"', json.dumps(NASTY)), encoding="utf-8")
+    (path.parent / "images" / "41.png").rename(path.parent / "images" / NASTY)
+    return path
+
+
+@pytest.fixture
+def command(predictions: Path, start: Callable[..., Any]) -> Any:
+    pytest.importorskip("uvicorn", reason='Gradio is not installed: pip install "semcorr[app]"')
+    return start(predictions)
+
+
+@pytest.fixture
+def open_tab(browser: "Browser", command: Any) -> Iterator[Callable[..., "Tab"]]:
+    """Open the page as a new user; errors, dialogs and requests to another server fail the test."""
+    wrong: list[str] = []
+    contexts = []
+
+    def start(**options: Any) -> "Tab":
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(60_000)
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("dialog", lambda dialog: wrong.append(dialog.message))
+        tab.on("request", lambda request: None if command.host in request.url else wrong.append(request.url))
+        tab.goto(command.address)
+        tab.wait_for_selector(".card[aria-current]")
+        return tab
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def saved(tab: "Tab", text: str = r"Saved\.") -> None:
+    tab.wait_for_selector(f"#saved >> text=/{text}/")
+
+
+def heading(tab: "Tab", text: str) -> None:
+    tab.wait_for_selector(f"#heading >> text=/{text}/")
+
+
+def counts(tab: "Tab", text: str) -> None:
+    tab.wait_for_selector(f"#counts >> text=/{text}/")
+
+
+def state(command: Any, number: int) -> dict[str, Any]:
+    return command.client.object(number)["state"]
+
+
+def test_ten_corrections_by_keyboard(open_tab: Callable[..., "Tab"], command: Any, predictions: Path) -> None:
+    tab = open_tab()
+    assert "key=" not in tab.url
+    heading(tab, r"^1 of 40 · 2\.png · cat · score 0\.23 · open")
+    # One: move a point by eleven and one pixels, as one step of undo.
+    before = state(command, 0)["points"]
+    for key in ("1", "Shift+ArrowRight", "ArrowRight", "ArrowDown"):
+        tab.keyboard.press(key)
+    tab.wait_for_selector("#points button[aria-pressed=true] >> text=yours")
+    saved(tab)
+    assert state(command, 0)["points"] == [[before[0][0] + 11, before[0][1] + 1, 2, "placed"], *before[1:]]
+    tab.keyboard.press("Control+z")
+    tab.wait_for_selector("#points button >> nth=0 >> text=doubtful")
+    saved(tab)
+    assert state(command, 0)["points"] == before
+    tab.keyboard.press("Control+Shift+Z")
+    tab.wait_for_selector("#points button >> nth=0 >> text=yours")
+    saved(tab)
+    # Two to four: accept a point, remove one, bring it back and say that it is covered.
+    for key in ("2", "a", "3", "r"):
+        tab.keyboard.press(key)
+    # With no point left to decide on, the object is accepted.
+    heading(tab, "accepted")
+    saved(tab)
+    assert [point and point[3] for point in state(command, 0)["points"]] == ["placed", "accepted", None]
+    for key in ("3", "a", "h", "Escape"):
+        tab.keyboard.press(key)
+    saved(tab)
+    tab.wait_for_selector("#points >> text=accepted, covered")
+    assert state(command, 0)["points"][2] == [40.5, 45.5, 1, "accepted"]
+    # Five to ten: objects, one after the other.
+    tab.keyboard.press("ArrowRight")
+    for key in ("a", "a", "r", "a", "a", "r"):
+        tab.keyboard.press(key)
+    heading(tab, r"^8 of 40")
+    counts(tab, "33 open · 5 accepted · 2 rejected")
+    tab.keyboard.press("Control+z")
+    counts(tab, "34 open · 5 accepted · 1 rejected")
+    heading(tab, r"^7 of 40 .* open")
+    tab.click("#write")
+    tab.wait_for_selector("#message >> text=/Written: .*found.corrected.json/")
+    document = json.loads(predictions.with_name("found.corrected.json").read_text(encoding="utf-8"))
+    accepted = [one["id"] for one in document["annotations"] if one.get("semcorr", {}).get("accepted")]
+    assert accepted == [2, 3, 4, 6, 7]
+    assert 5 not in [one["id"] for one in document["annotations"]]
+
+
+def test_points_by_mouse(open_tab: Callable[..., "Tab"], command: Any) -> None:
+    tab = open_tab()
+    box = tab.locator("#stage").bounding_box()
+    assert box is not None
+    scale = min(box["width"] / SIZE[0], box["height"] / SIZE[1])
+    left, top = box["x"] + (box["width"] - scale * SIZE[0]) / 2, box["y"] + (box["height"] - scale * SIZE[1]) / 2
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return left + scale * x, top + scale * y
+
+    tab.mouse.click(*at(70, 50))
+    tab.wait_for_selector("#message >> text=/Choose a point first/")
+    tab.mouse.move(*at(20.5, 15.5))
+    tab.mouse.down()
+    tab.mouse.move(*at(25, 20))
+    tab.mouse.move(*at(30, 25))
+    tab.mouse.up()
+    saved(tab)
+    x, y, mark, origin = state(command, 0)["points"][0]
+    assert (x, y) == (pytest.approx(30, abs=0.2), pytest.approx(25, abs=0.2))
+    assert (mark, origin) == (2, "placed")
+    # A point that there is not is added where one clicks.
+    tab.fill("#name", "4.png")
+    heading(tab, r"^1 of 4 · 4\.png")
+    tab.click("#points button >> nth=2")
+    tab.mouse.click(*at(60, 40))
+    tab.wait_for_selector("#points button >> nth=2 >> text=yours")
+    saved(tab)
+    assert state(command, 2)["points"][2][:2] == [pytest.approx(60, abs=0.2), pytest.approx(40, abs=0.2)]
+    # Closer, a pixel of the screen is less of the image.
+    before = tab.get_attribute("#stage", "viewBox")
+    tab.click("#closer")
+    assert tab.get_attribute("#stage", "viewBox") != before
+
+
+def test_filters_pages_and_a_name_that_would_break_out(open_tab: Callable[..., "Tab"]) -> None:
+    tab = open_tab()
+    assert tab.locator(".card").count() == 24
+    tab.click("#page-after")
+    heading(tab, r"^25 of 40")
+    assert tab.locator(".card").count() == 16
+    tab.select_option("#order", "confident")
+    heading(tab, re.escape("1 of 40 · <img src=x onerror"))
+    assert tab.locator(".card .file").first.inner_text() == NASTY
+    tab.keyboard.press("a")
+    counts(tab, "1 accepted")
+    tab.select_option("#decision", "accepted")
+    heading(tab, "^1 of 1 ")
+    tab.select_option("#decision", "rejected")
+    tab.wait_for_selector("#message >> text=/No object is left here/")
+
+
+def test_two_windows_lose_nothing_and_see_each_other(open_tab: Callable[..., "Tab"], command: Any) -> None:
+    first, second = open_tab(), open_tab()
+    # Different points of one object, at the same time: both stay.
+    for tab, key in ((first, "1"), (second, "2")):
+        tab.keyboard.press(key)
+        tab.keyboard.press("ArrowRight")
+    for tab in (first, second):
+        for row in (1, 2):
+            tab.wait_for_selector(f"#points li:nth-child({row}) .swatch.placed")
+    assert [point[3] for point in state(command, 0)["points"]] == ["placed", "placed", "predicted"]
+    # The same object, decided in two ways: the second is refused, says so, and shows the first one's.
+    second.evaluate("Object.defineProperty(document, 'hidden', {value: true})")  # it asks for no changes now
+    first.keyboard.press("Escape")
+    second.keyboard.press("Escape")
+    first.keyboard.press("a")
+    counts(first, "1 accepted")
+    second.keyboard.press("r")
+    second.wait_for_selector("#message.wrong >> text=/in another window/")
+    assert state(command, 0)["decision"] == "accepted"
+    second.keyboard.press("ArrowLeft")
+    heading(second, "accepted")
+
+
+def test_a_page_without_a_server_says_that_nothing_is_saved(open_tab: Callable[..., "Tab"], command: Any) -> None:
+    tab = open_tab()
+    command.kill()
+    tab.keyboard.press("a")
+    tab.wait_for_selector("#message.wrong >> text=/server does not answer/")
+    saved(tab, r"Not saved\.")
+    tab.keyboard.press("ArrowLeft")
+    heading(tab, "^1 of 40 .* open")
+
+
+LUMINANCE = """() => {
+  const canvas = document.createElement('canvas').getContext('2d');
+  const channel = value => value <= 10 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4;
+  const parsed = colour => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data]; };
+  const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const ground = node => {
+    const colour = parsed(getComputedStyle(node).backgroundColor);
+    return colour[3] === 255 || !node.parentElement ? colour : ground(node.parentElement);
+  };
+  const low = [];
+  for (const node of document.querySelectorAll('body *')) {
+    const text = [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
+    if (!text || node.closest('svg') || !node.getClientRects().length || node.matches(':disabled')) continue;
+    const [one, other] = [luminance(parsed(getComputedStyle(node).color)), luminance(ground(node))];
+    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (ratio < 4.5) low.push(`${node.tagName} ${node.className} ${node.textContent.trim()} ${ratio.toFixed(2)}`);
+  }
+  return low;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("phone", [False, True])
+def test_text_can_be_read_and_fits(open_tab: Callable[..., "Tab"], scheme: str, phone: bool) -> None:
+    """Contrast of at least 4.5:1, nothing wider than the window, and controls that a finger hits."""
+    options = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True} if phone else {}
+    tab = open_tab(color_scheme=scheme, **options)
+    tab.click("#points button >> nth=1")
+    tab.keyboard.press("ArrowRight")
+    saved(tab)
+    tab.click("#help summary")
+    assert tab.evaluate(LUMINANCE) == []
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    least = tab.evaluate(
+        "Math.min(...[...document.querySelectorAll('button, select')].filter(one => one.getClientRects().length)"
+        ".map(one => one.getBoundingClientRect().height))"
+    )
+    assert least >= (44 if phone else 24)
+    nameless = tab.evaluate(
+        "[...document.querySelectorAll('button, select, input')].filter(one => !one.textContent.trim()"
+        " && !one.getAttribute('aria-label') && !(one.labels && one.labels.length)).map(one => one.id)"
+    )
+    assert nameless == []
