@@ -1,0 +1,149 @@
+"""Doubtful objects predicted again: as a transfer of the corrected file does it; what a person decided stays."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from semcorr.errors import ReviewError, SemcorrError
+from semcorr.keypoints import read_annotations
+from semcorr.matchers.base import Matcher
+from semcorr.matchers.load import load_matcher
+from semcorr.matchers.spec import MatcherSpec
+from semcorr.review.again import PredictAgain
+from semcorr.review.objects import State
+from semcorr.review.review import Review
+from semcorr.toy.coco import ToyWorld, write_coco
+from semcorr.transfer import transfer_annotations
+from semcorr.transfer.file_transfer import FileTransfer, TransferOutput
+from semcorr.transfer.plan import TransferSettings
+from semcorr.transfer.run import TransferJob
+
+pytestmark = pytest.mark.slow
+
+TOY: dict[str, Any] = {"samples": 1, "device": "cpu", "calibration": "none"}
+
+
+@pytest.fixture(scope="module")
+def dift() -> Matcher:
+    return load_matcher("dift", "toy", **TOY)
+
+
+@pytest.fixture
+def predicted(tmp_path: Path, dift: Matcher) -> Path:
+    """One annotated face and five predicted ones, 96 pixels wide."""
+    world: ToyWorld = write_coco(tmp_path / "toy", categories=("face",), support=1, targets=5, size=96)
+    job = TransferJob(
+        matcher=MatcherSpec(method="dift", model="toy", options=TOY), annotations=world.annotations, images=world.images
+    )
+    FileTransfer(job, TransferOutput(path=tmp_path / "toy" / "found.json")).run(dift)
+    return tmp_path / "toy" / "found.json"
+
+
+def decided(review: Review, number: int, truth: Path, decision: str) -> None:
+    """Put an object's points where they are, or only decide on it."""
+    one = review.objects[number]
+    points: Any = one.state.points
+    if decision == "accepted":
+        file = review.image_of(one).file
+        (real,) = [image for image in read_annotations(truth, truth.parent / "images").images if image.file == file]
+        points = [
+            (float(x), float(y), int(mark), "placed") if mark else None
+            for (x, y), mark in zip(real.instances[0].points, real.instances[0].visibility, strict=True)
+        ]
+    review.change(number, one.revision, State(category="face", decision=decision, points=tuple(points)))  # type: ignore[arg-type]
+
+
+def finished(again: PredictAgain) -> dict[str, Any]:
+    while again.status()["stage"] == "running":
+        time.sleep(0.05)
+    return dict(again.status())
+
+
+def test_as_a_transfer_of_the_corrected_file(predicted: Path, dift: Matcher) -> None:
+    truth = predicted.with_name("truth.json")
+    with Review(predicted, images=predicted.parent / "images").open() as review:
+        decided(review, 0, truth, "accepted")
+        decided(review, 1, truth, "rejected")
+        untouched = review.objects[2].state.points
+        moved = list(untouched)
+        row = next(number for number, point in enumerate(untouched) if point)
+        moved[row] = (3.0, 4.0, 2, "placed")
+        review.change(2, 0, State(category="face", decision="open", points=tuple(moved)))
+        kept = [review.objects[number].state for number in (0, 1, 2)]
+        before = [review.objects[number].state.points for number in (3, 4)]
+        (output,) = review.write()
+        again = PredictAgain(review, lambda: dift, TransferSettings(), 0.5)
+        with pytest.raises(ReviewError, match="has a score below 0"):
+            again.start(0.0)
+        again.start(1.0)
+        status = finished(again)
+        assert status["stage"] == "done"
+        # What a person decided, and what one has worked on, is as it was.
+        assert [review.objects[number].state for number in (0, 1, 2)] == kept
+        # The others are as a transfer of the corrected file predicts them.
+        records = transfer_annotations(output, images=predicted.parent / "images", matcher=dift, redo_below=1.0)
+        expected = {record.file: record.objects[0] for record in records}
+        changed = points = 0
+        for number, old in zip((3, 4), before, strict=True):
+            one = review.objects[number]
+            now = expected[review.image_of(one).file]
+            for mine, theirs, sure, was in zip(one.state.points, now.points, now.confidence, old, strict=True):
+                assert (mine is None) == bool(np.isnan(theirs).any())
+                points += mine is not None or was is not None
+                if mine is None or was is None:
+                    changed += mine is not was
+                else:
+                    np.testing.assert_allclose(mine[:2], theirs, atol=0.01)
+                    assert mine[2:] == (2 if sure >= 0.5 else 0, "predicted")
+                    changed += float(np.hypot(mine[0] - was[0], mine[1] - was[1])) > 1
+        assert status["message"].startswith(f"{changed} of {points} points moved by more than 1 pixel. 2 objects")
+        assert changed > 0
+        states = [one.state for one in review.objects]
+    with Review(predicted, images=predicted.parent / "images").open() as review:
+        assert [one.state for one in review.objects] == states
+        assert read_annotations(review.write()[0]).images[4].instances[0].predicted
+
+
+def test_a_person_is_quicker_and_a_stop_changes_nothing(predicted: Path, dift: Matcher) -> None:
+    with Review(predicted, images=predicted.parent / "images").open() as review:
+        loading, go_on = threading.Event(), threading.Event()
+
+        def load() -> Matcher:
+            loading.set()
+            assert go_on.wait(60)
+            return dift
+
+        again = PredictAgain(review, load, TransferSettings(), 0.5)
+        again.start(1.0)
+        with pytest.raises(ReviewError, match="already"):
+            again.start(1.0)
+        assert loading.wait(60)
+        review.change(0, 0, State(**{**review.objects[0].state.model_dump(), "decision": "rejected"}))
+        rejected = review.objects[0].state
+        go_on.set()
+        assert "4 objects were predicted again from 1 annotated" in finished(again)["message"]
+        assert review.objects[0].state == rejected
+        revision = review.revision
+        again.start(1.0)
+        again.stop()
+        assert finished(again)["stage"] == "stopped"
+        assert review.revision == revision
+
+
+def test_a_model_that_is_not_there_is_a_message(predicted: Path) -> None:
+    def load() -> Matcher:
+        raise SemcorrError("There is no such model. Name another.")
+
+    with Review(predicted, images=predicted.parent / "images").open() as review:
+        again = PredictAgain(review, load, TransferSettings(), 0.5)
+        again.start(1.0)
+        assert finished(again) == {
+            "stage": "failed",
+            "done": 0,
+            "total": 0,
+            "message": "There is no such model. Name another.",
+        }
