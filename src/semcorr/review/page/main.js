@@ -75,8 +75,9 @@ async function open(position) {
   $("page-before").disabled = first === 0;
   $("page-after").disabled = first + PAGE >= numbers.length;
   redraw();
-  // The images after this one, so that they are there when it is done.
+  // What comes after this one, so that it is there when it is asked for.
   for (const number of numbers.slice(index + 1, index + 3)) new Image().src = imageAddress(server.objects.get(number).image, 1600);
+  server.load(numbers.slice(first + PAGE, first + 2 * PAGE)).catch(() => {});
 }
 
 const openNumber = number => open(numbers.indexOf(number));
