@@ -2,8 +2,9 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,9 @@ from semcorr.transfer import transfer_annotations
 from semcorr.transfer.file_transfer import FileTransfer, TransferOutput
 from semcorr.transfer.plan import TransferSettings
 from semcorr.transfer.run import TransferJob
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +110,26 @@ def test_as_a_transfer_of_the_corrected_file(predicted: Path, dift: Matcher) -> 
     with Review(predicted, images=predicted.parent / "images").open() as review:
         assert [one.state for one in review.objects] == states
         assert read_annotations(review.write()[0]).images[4].instances[0].predicted
+
+
+def test_in_the_page_with_the_files_own_method(predicted: Path, start: Callable[..., Any], browser: "Browser") -> None:
+    pytest.importorskip("uvicorn", reason='Gradio is not installed: pip install "semcorr[app]"')
+    command = start(predicted, "--images", predicted.parent / "images")
+    tab = browser.new_page()
+    tab.set_default_timeout(120_000)
+    tab.goto(command.address)
+    tab.wait_for_selector(".card[aria-current]")
+    tab.keyboard.press("a")
+    tab.wait_for_selector("#counts >> text=/4 open · 1 accepted/")
+    accepted = command.client.object(command.client.ask("/api/list?decision=accepted")[1]["numbers"][0])
+    tab.click("#again-open")
+    tab.fill("#below", "1")
+    tab.click("#again-start")
+    tab.wait_for_selector("#again-status >> text=/points moved by more than 1 pixel. 4 objects .* from 2 annotated/")
+    tab.click("#again-close")
+    tab.wait_for_selector("#counts >> text=/4 open · 1 accepted/")
+    assert command.client.object(accepted["number"]) == accepted
+    tab.close()
 
 
 def test_a_person_is_quicker_and_a_stop_changes_nothing(predicted: Path, dift: Matcher) -> None:

@@ -122,16 +122,45 @@ def test_ten_corrections_by_keyboard(open_tab: Callable[..., "Tab"], command: An
     assert 5 not in [one["id"] for one in document["annotations"]]
 
 
-def test_points_by_mouse(open_tab: Callable[..., "Tab"], command: Any) -> None:
-    tab = open_tab()
+def pixels_of(tab: "Tab") -> Callable[[float, float], tuple[float, float]]:
+    """Where a pixel of the image is in the window."""
     box = tab.locator("#stage").bounding_box()
     assert box is not None
     scale = min(box["width"] / SIZE[0], box["height"] / SIZE[1])
     left, top = box["x"] + (box["width"] - scale * SIZE[0]) / 2, box["y"] + (box["height"] - scale * SIZE[1]) / 2
+    return lambda x, y: (left + scale * x, top + scale * y)
 
-    def at(x: float, y: float) -> tuple[float, float]:
-        return left + scale * x, top + scale * y
 
+def test_a_finger_puts_a_point_and_a_swipe_scrolls(open_tab: Callable[..., "Tab"], command: Any) -> None:
+    tab = open_tab(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    tab.locator("#points button").nth(1).tap()
+    tab.evaluate("document.getElementById('stage').scrollIntoView({block: 'center'})")
+    at = pixels_of(tab)
+    before, (x, y) = state(command, 0), at(60, 50)
+    devtools, scrolled = tab.context.new_cdp_session(tab), tab.evaluate("scrollY")
+    for kind, distance in [("touchStart", 0), *(("touchMove", 20 * step) for step in range(1, 11)), ("touchEnd", 0)]:
+        fingers = [] if kind == "touchEnd" else [{"x": x, "y": y - distance}]
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+    before_rest = scrolled
+    while before_rest != (rest := tab.evaluate("scrollY")):  # the page rolls on for a while
+        before_rest = rest
+        tab.wait_for_timeout(300)
+    assert rest > scrolled + 50
+    assert state(command, 0) == before
+    tab.evaluate("document.getElementById('stage').scrollIntoView({block: 'center'})")
+    tab.touchscreen.tap(*pixels_of(tab)(60, 50))
+    saved(tab)
+    point = state(command, 0)["points"][1]
+    assert point == [pytest.approx(60, abs=0.5), pytest.approx(50, abs=0.5), 2, "placed"]
+    tab.locator("#accept").tap()
+    tab.keyboard.press("Escape")
+    tab.locator("#reject").tap()
+    counts(tab, "1 rejected")
+
+
+def test_points_by_mouse(open_tab: Callable[..., "Tab"], command: Any) -> None:
+    tab = open_tab()
+    at = pixels_of(tab)
     tab.mouse.click(*at(70, 50))
     tab.wait_for_selector("#message >> text=/Choose a point first/")
     tab.mouse.move(*at(20.5, 15.5))
