@@ -81,6 +81,8 @@ def test_as_a_transfer_of_the_corrected_file(predicted: Path, dift: Matcher) -> 
         before = [review.objects[number].state.points for number in (3, 4)]
         (output,) = review.write()
         again = PredictAgain(review, lambda: dift, TransferSettings(), 0.5)
+        doubtful = [review.objects[number].prediction.score or 0 for number in (3, 4)]
+        assert np.mean(doubtful) < again.status()["suggested"] <= np.mean(doubtful) + 0.051
         with pytest.raises(ReviewError, match="has a score below 0"):
             again.start(0.0)
         again.start(1.0)
@@ -123,6 +125,8 @@ def test_in_the_page_with_the_files_own_method(predicted: Path, start: Callable[
     tab.wait_for_selector("#counts >> text=/4 open · 1 accepted/")
     accepted = command.client.object(command.client.ask("/api/list?decision=accepted")[1]["numbers"][0])
     tab.click("#again-open")
+    tab.wait_for_selector("#again-start")
+    assert 0 < float(tab.input_value("#below")) <= 1
     tab.fill("#below", "1")
     tab.click("#again-start")
     tab.wait_for_selector("#again-status >> text=/points moved by more than 1 pixel. 4 objects .* from 2 annotated/")
@@ -165,9 +169,5 @@ def test_a_model_that_is_not_there_is_a_message(predicted: Path) -> None:
     with Review(predicted, images=predicted.parent / "images").open() as review:
         again = PredictAgain(review, load, TransferSettings(), 0.5)
         again.start(1.0)
-        assert finished(again) == {
-            "stage": "failed",
-            "done": 0,
-            "total": 0,
-            "message": "There is no such model. Name another.",
-        }
+        status = finished(again)
+        assert (status["stage"], status["message"]) == ("failed", "There is no such model. Name another.")

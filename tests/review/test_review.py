@@ -67,18 +67,26 @@ def test_accepted_points_are_the_persons_and_all_else_stays(predictions: Path) -
     assert [image.annotated for image in again.images] == [True, True, False, False, False, False]
 
 
-def test_points_of_a_person_in_an_open_object_are_told_apart_and_come_back(predictions: Path, tmp_path: Path) -> None:
+def test_points_of_a_person_in_an_open_object_are_distinguished_and_come_back(
+    predictions: Path, tmp_path: Path
+) -> None:
     output = predictions.with_name("mine.json")
     with Review(predictions, output=output).open() as review:
         ear = review.objects[4].state.points[0]
         changed(review, 4, points=(ear, (70.0, 10.0, 1, "placed"), None))
+        changed(review, 3, decision="accepted", points=((1.5, 2.5, 2, "placed"), *review.objects[3].state.points[1:]))
         document = written(review)
+    one = annotation(document, 5)
+    assert one is not None
+    assert one["bbox"] == [1.5, 2.5, 49, 43]  # around the points as they are now
     one = annotation(document, 6)
     assert one is not None
+    assert one["bbox"] == [20.5, 10, 49.5, 5.5]
     assert one["keypoints"] == [20, 15, 2, 69.5, 9.5, 1, 0, 0, 0]
     assert one["semcorr"] == {"predicted": True, "points": ["predicted", "placed", None]}
     assert one["keypoints_found"][6:] == [None, None, 0.0]
     with Review(output).open() as review:
+        assert [one.instance.id for one in review.objects] == [2, 3, 4, 6]
         (again,) = [one for one in review.objects if one.instance.id == 6]
         assert again.state.points == (ear, (70.0, 10.0, 1, "placed"), None)
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,8 +57,11 @@ class PredictAgain:
         self._matcher: "Matcher | None" = None
 
     def status(self) -> Mapping[str, Any]:
-        """How far the job is, as JSON holds it."""
-        return {name: getattr(self._status, name) for name in AgainStatus.__dataclass_fields__}
+        """How far the job is, and below which score the more doubtful half of what it may predict is, for JSON."""
+        scores = [one.prediction.score or 0.0 for one in self._review.objects if _is_doubtful(one, np.inf)]
+        # Rounded up, so that the half is below it.
+        suggested = min(1.0, (np.floor(float(np.median(scores)) * 20) + 1) / 20) if scores else 1.0
+        return {**asdict(self._status), "suggested": float(suggested)}
 
     def start(self, below: float) -> None:
         """Start the job.

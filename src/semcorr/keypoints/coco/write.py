@@ -112,7 +112,7 @@ def _corrected(entry: Mapping[str, Any], one: Instance, category: int | str) -> 
         "keypoints": _keypoints(one.points, one.visibility),
         "num_keypoints": int((one.visibility > MISSING).sum()),
     }
-    if one.box is not None and one.drawn_box is None:
+    if one.box is not None and not _is_box(entry.get("bbox"), one.box):
         fields |= _box_fields(one.box)
     if one.score is not None:
         fields["score"] = round(one.score, 4)
@@ -128,6 +128,11 @@ def _corrected(entry: Mapping[str, Any], one: Instance, category: int | str) -> 
     elif one.predicted:
         fields[MARK] = predicted_mark()
     return fields
+
+
+def _is_box(bbox: Any, box: Box) -> bool:
+    """Whether the box of an annotation, as the file has it, is the same but for rounding."""
+    return bool(bbox) and np.allclose(np.array(bbox, dtype=np.float64), _box_fields(box)["bbox"], rtol=0, atol=0.02)
 
 
 def _write_list(stream: BufferedIOBase, key: str, entries: Iterable[Any]) -> None:

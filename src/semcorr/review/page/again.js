@@ -23,7 +23,12 @@ export function start(onDone) {
     if (running) timer = setTimeout(() => act(ask("api/again")), 500);
     else if (status.stage === "done") onDone(status.message);
   }
-  $("again-open").addEventListener("click", () => { $("again").showModal(); act(ask("api/again")); });
+  $("again-open").addEventListener("click", async () => {
+    $("again").showModal();
+    const asked = ask("api/again");
+    act(asked);
+    $("below").value = (await asked.catch(() => ({ suggested: 1 }))).suggested;
+  });
   $("again-start").addEventListener("click", () => act(ask("api/again", { below: Number($("below").value) })));
   $("again-stop").addEventListener("click", () => act(ask("api/again/stop", {})));
   $("again-close").addEventListener("click", () => $("again").close());

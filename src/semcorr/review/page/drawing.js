@@ -23,12 +23,14 @@ export function shape(tag, attributes, ...children) {
 let content = "";
 export const setContent = value => { content = value; };
 export const imageAddress = (image, side) => `api/image/${content}/${image}/${side}`;
-export const sizeOf = one => one.size || [1, 1];
+// Of an image that is not there the file may not say how large it is: as large as its points need.
+export const sizeOf = one => one.size || [0, 1].map(axis => Math.max(1, ...(one.points || []).map(point => point ? point[axis] * 1.1 : 1)));
 
 // The image of an object and all its points; `unit` is a pixel of the screen in the image's pixels.
 export function draw(svg, one, category, { side, unit, chosen = null, names = false, numbers = true }) {
   const [width, height] = sizeOf(one);
   const image = shape("image", { href: imageAddress(one.image, side), width, height, preserveAspectRatio: "none" });
+  image.addEventListener("error", () => svg.dispatchEvent(new CustomEvent("missing", { detail: image.getAttribute("href") })));
   svg.replaceChildren(image);
   if (one.box) {
     const [x, y, x1, y1] = one.box;

@@ -28,7 +28,7 @@ function plain(key, shift, actions) {
   }
   if (key >= "1" && key <= "9") return () => actions.choose(Number(key) - 1);
   return {
-    a: actions.accept, r: actions.reject, h: actions.hide, n: actions.nextPoint, Escape: () => actions.choose(null),
+    a: actions.accept, r: actions.reject, h: actions.hide, n: actions.nextPoint, Escape: actions.none,
     "+": actions.closer, "=": actions.closer, "-": actions.farther,
   }[key] || null;
 }

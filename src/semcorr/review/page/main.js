@@ -10,7 +10,7 @@ import * as stage from "./stage.js";
 import * as states from "./states.js";
 
 const PAGE = 24, POLL = 1500;
-let about, numbers = [], index = 0, chosen = null, revision = 0, shownSources = "";
+let about, numbers = [], index = 0, chosen = null, revision = 0, shownSources = "", turn = Promise.resolve();
 const undone = [], done = [];
 
 const categoryNamed = name => about.categories.find(one => one.name === name);
@@ -19,9 +19,16 @@ const current = () => server.objects.get(numbers[index]);
 const flat = one => ({ ...one, ...one.state });
 const pageOf = position => Math.floor(position / PAGE);
 
+// What went wrong stays until it is read: a click or Escape takes it away.
 function say(text, wrong = false) {
+  if (!text && $("message").classList.contains("wrong")) return;
   $("message").textContent = text;
   $("message").classList.toggle("wrong", wrong);
+}
+
+function dismiss() {
+  $("message").classList.remove("wrong");
+  say("");
 }
 
 function showCounts(counts) {
@@ -119,9 +126,15 @@ function act(state, merge = null) {
   server.change(object.number, state, saved);
 }
 
+// One after the other, however fast the keys come.
+function inTurn(action) {
+  turn = turn.then(action).catch(error => say(error.message, true));
+}
+
 async function restore(from, to, before, after, what) {
+  await server.idle();
   const entry = from.at(-1);
-  if (!entry || server.pending()) return;
+  if (!entry) return;
   await server.load([entry.number]);
   const object = server.objects.get(entry.number);
   from.pop();
@@ -134,6 +147,7 @@ async function restore(from, to, before, after, what) {
   if (numbers.includes(entry.number)) await openNumber(entry.number);
   const saved = () => { to.push({ ...entry, merge: null }); redraw(); };
   server.change(entry.number, state, saved);
+  await server.idle();
 }
 
 function choose(number) {
@@ -147,6 +161,10 @@ const actions = {
   hasPoint: () => chosen !== null,
   step,
   choose,
+  none() {
+    dismiss();
+    choose(null);
+  },
   nextPoint() {
     const object = current();
     if (object) choose(chosen === null ? 0 : (chosen + 1) % object.state.points.length);
@@ -168,12 +186,12 @@ const actions = {
   },
   nudge(x, y) {
     const object = current(), point = object.state.points[chosen] || object.predicted[chosen] || object.size?.map(side => side / 2);
-    if (point && object.size) act(states.placePoint(object.state, chosen, point[0] + x, point[1] + y, object.size), `${object.number} ${chosen}`);
+    if (point && object.size) act(states.setPoint(object.state, chosen, point[0] + x, point[1] + y, object.size), `${object.number} ${chosen}`);
   },
   closer: () => stage.zoom(1.6, chosen),
   farther: () => stage.zoom(1 / 1.6, chosen),
-  undo: () => restore(done, undone, "after", "before", "undone"),
-  redo: () => restore(undone, done, "before", "after", "redone"),
+  undo: () => inTurn(() => restore(done, undone, "after", "before", "undone")),
+  redo: () => inTurn(() => restore(undone, done, "before", "after", "redone")),
 };
 
 async function poll() {
@@ -202,21 +220,23 @@ function refreshed(number) {
 
 function listen() {
   server.on("change", refreshed);
-  server.on("message", (text, counts, wrong) => {
+  server.on("message", (number, text, counts, wrong) => {
     if (counts) showCounts(counts);
     $("saved").textContent = wrong ? "Not saved." : text;
-    say(wrong ? text : "", wrong);
+    say(wrong ? `${server.objects.get(number).file}: ${text}` : "", wrong);
   });
   stage.start({
     choose,
     redraw,
-    preview: (number, x, y) => redraw(states.placePoint(current().state, number, x, y, current().size)),
-    place: (number, x, y) => act(states.placePoint(current().state, number, x, y, current().size)),
+    missing: path => server.ask(path).catch(error => say(error.message, true)),
+    preview: (number, x, y) => redraw(states.setPoint(current().state, number, x, y, current().size)),
+    set: (number, x, y) => act(states.setPoint(current().state, number, x, y, current().size)),
     click: (x, y) => chosen === null
       ? say("Choose a point first: its number, or its row in the list.")
-      : act(states.placePoint(current().state, chosen, x, y, current().size)),
+      : act(states.setPoint(current().state, chosen, x, y, current().size)),
   });
   keyboard.start(actions);
+  $("message").addEventListener("click", dismiss);
   const buttons = { accept: actions.accept, reject: actions.reject, hide: actions.hide, undo: actions.undo, redo: actions.redo,
     closer: actions.closer, farther: actions.farther, before: () => step(-1), after: () => step(1),
     "page-before": () => open((pageOf(index) - 1) * PAGE), "page-after": () => open((pageOf(index) + 1) * PAGE) };

@@ -5,7 +5,7 @@ import { rebased, same } from "./states.js";
 export const objects = new Map();   // as shown: what is saved, with changes that are under way
 const saved = new Map();            // as the server has them
 const waiting = [];                 // changes that are not sent yet
-let sending = false;
+let sending = null;                 // while there are any
 const listeners = { change: () => {}, message: () => {} };
 export const on = (what, listener) => { listeners[what] = listener; };
 
@@ -58,11 +58,10 @@ export function change(number, state, done = () => {}) {
   else waiting.push({ number, base: object.revision, before: object.state, after: state, done, merge: done.merge });
   objects.set(number, { ...object, state });
   listeners.change(number);
-  if (!sending) send();
+  sending ||= send().finally(() => { sending = null; });
 }
 
 async function send() {
-  sending = true;
   while (waiting.length) {
     const one = waiting[0];
     one.sent = true;
@@ -74,16 +73,15 @@ async function send() {
       for (const other of further) other.base = answer.object.revision;
       objects.set(one.number, further.length ? { ...answer.object, state: objects.get(one.number).state } : answer.object);
       one.done(one.before, answer.object.state);
-      listeners.message(waiting.length ? `Saving ${waiting.length} …` : "Saved.", answer.counts);
+      listeners.message(one.number, waiting.length ? `Saving ${waiting.length} …` : "Saved.", answer.counts);
     } catch (error) {
       // Later changes of the object were made on this one.
       for (let index = waiting.length - 1; index >= 0; index--) if (waiting[index].number === one.number) waiting.splice(index, 1);
       objects.set(one.number, saved.get(one.number));
-      listeners.message(error.message, null, true);
+      listeners.message(one.number, error.message, null, true);
     }
     listeners.change(one.number);
   }
-  sending = false;
 }
 
 async function put(one, again = true) {
@@ -104,3 +102,4 @@ async function put(one, again = true) {
 }
 
 export const pending = () => waiting.length;
+export const idle = () => sending || Promise.resolve();

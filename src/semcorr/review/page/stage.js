@@ -1,4 +1,4 @@
-// The object that is worked on: its image large, points to choose, drag and place, closer and farther.
+// The object that is worked on: its image large, points to choose, drag and set, closer and farther.
 "use strict";
 import { $, draw, sizeOf } from "./drawing.js";
 
@@ -22,7 +22,7 @@ export function start(handlers) {
   stage.addEventListener("pointerup", event => {
     const { number, moved } = dragged || {};
     dragged = null;
-    if (moved) listeners.place(number, ...located(event));
+    if (moved) listeners.set(number, ...located(event));
     stage.dataset.dragged = moved ? "1" : "";
   });
   stage.addEventListener("pointercancel", () => { dragged = null; listeners.redraw(); });
@@ -33,6 +33,7 @@ export function start(handlers) {
     if (ended || numberAt(event) !== null) return;
     listeners.click(...located(event));
   });
+  stage.addEventListener("missing", event => listeners.missing(event.detail));
   new ResizeObserver(() => shown && listeners.redraw()).observe(stage);
 }
 

@@ -27,7 +27,7 @@ export function acceptPoint(state, number, predicted) {
 
 export const removePoint = (state, number) => withPoint(state, number, null);
 
-export function placePoint(state, number, x, y, size) {
+export function setPoint(state, number, x, y, size) {
   const inside = (value, most) => Math.round(Math.min(Math.max(value, 0), most) * 100) / 100;
   const old = state.points[number];
   return withPoint(state, number, [inside(x, size[0]), inside(y, size[1]), old ? marked(old[2]) : VISIBLE, "placed"]);
