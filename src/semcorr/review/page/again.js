@@ -4,7 +4,7 @@ import { $ } from "./drawing.js";
 import { ask } from "./server.js";
 
 export function start(onDone) {
-  let timer = null;
+  let timer = null, typed = false;
   async function act(request) {
     try {
       show(await request);
@@ -27,8 +27,10 @@ export function start(onDone) {
     $("again").showModal();
     const asked = ask("api/again");
     act(asked);
-    $("below").value = (await asked.catch(() => ({ suggested: 1 }))).suggested;
+    const { suggested } = await asked.catch(() => ({ suggested: 1 }));
+    if (!typed) $("below").value = suggested;
   });
+  $("below").addEventListener("input", () => { typed = true; });
   $("again-start").addEventListener("click", () => act(ask("api/again", { below: Number($("below").value) })));
   $("again-stop").addEventListener("click", () => act(ask("api/again/stop", {})));
   $("again-close").addEventListener("click", () => $("again").close());
