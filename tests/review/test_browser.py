@@ -122,6 +122,20 @@ def test_ten_corrections_by_keyboard(open_tab: Callable[..., "Tab"], command: An
     assert 5 not in [one["id"] for one in document["annotations"]]
 
 
+def test_undo_and_redo_as_fast_as_keys_come(open_tab: Callable[..., "Tab"], command: Any) -> None:
+    tab = open_tab()
+    before = state(command, 0)["points"]
+    for key in ("1", "ArrowRight", "ArrowRight", "2", "ArrowDown", "Escape", "Control+z", "Control+z"):
+        tab.keyboard.press(key)
+    tab.wait_for_selector("#undo:disabled")
+    assert state(command, 0)["points"] == before
+    for key in ("Control+Shift+Z", "Control+y"):
+        tab.keyboard.press(key)
+    tab.wait_for_selector("#redo:disabled")
+    (x, y), (x2, y2) = before[0][:2], before[1][:2]
+    assert state(command, 0)["points"] == [[x + 2, y, 2, "placed"], [x2, y2 + 1, 2, "placed"], before[2]]
+
+
 def pixels_of(tab: "Tab") -> Callable[[float, float], tuple[float, float]]:
     """Where a pixel of the image is in the window."""
     box = tab.locator("#stage").bounding_box()

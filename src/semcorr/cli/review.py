@@ -43,7 +43,7 @@ def review(
     port: int = 7861,
     host: str = "127.0.0.1",
     name: Repeated = (),
-    support: int = 5,
+    support: int = 20,
     min_confidence: float = 0.5,
     options: ReviewOptions = _OPTIONS,
 ) -> int:

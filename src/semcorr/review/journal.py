@@ -105,8 +105,10 @@ class Journal:
         Raises:
             RunError: The disk is full, or the folder is gone.
         """
-        file = self._file or record_store.new_record_file(self.folder, _SHARD)
+        file, known = self._file or record_store.new_record_file(self.folder, _SHARD), self._file is not None
         self._file = None  # after a failure, what follows half a line goes into another file
         record_store.append(file, entry.model_dump_json(exclude_none=True))
         record_store.settle(file)
+        if not known:
+            record_store.settle_names(file.parent)
         self._file = file

@@ -214,6 +214,22 @@ def settle(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def settle_names(folder: Path) -> None:
+    """Wait until the names of a folder's files are on the disk, where the system can: new files are not without.
+
+    Raises:
+        RunError: The disk is full, or broken.
+    """
+    if os.name != "posix":
+        return
+    with writing(folder):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn a full disk, missing permissions and the like into an error that says what to do.
