@@ -1,7 +1,7 @@
 """Predict doubtful objects again, with what a person has accepted as further supports; a job in a thread."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,7 @@ class PredictAgain:
         from semcorr.transfer.transferrer import Transferrer
 
         revisions = {one.number: one.revision for one in chosen}
+        before = {one.number: one.state for one in chosen}
         known = _known(self._review, revisions)
         self._matcher = self._matcher or self._load()
         transferrer = Transferrer(self._matcher, known, self._settings)
@@ -117,15 +118,10 @@ class PredictAgain:
             for one in record.objects
             if one.id is not None
         }
-        changes = [
-            self._change(self._review.objects[number], one)
-            for number, one in predicted.items()
-            # A person was quicker.
-            if self._review.objects[number].revision == revisions[number]
-        ]
-        moved, points = self._count(changes)
-        if changes:
-            self._review.add(*changes)
+        changes = self._review.change_together(
+            [self._change(self._review.objects[number], one) for number, one in predicted.items()], revisions
+        )
+        moved, points = _count(changes, before)
         failed = sum(record.error is not None for record in records)
         supports = sum(transferrer.supports_of.values())
         return (
@@ -151,18 +147,18 @@ class PredictAgain:
         state = predicted_state(prediction, category, self._min_confidence)
         return Change(number=one.number, state=state, prediction=prediction)
 
-    def _count(self, changes: list[Change]) -> tuple[int, int]:
-        """How many points moved, appeared or are gone, of all."""
-        moved = points = 0
-        for change in changes:
-            before: State = self._review.objects[change.number].state
-            for old, new in zip(before.points, change.state.points, strict=True):
-                points += bool(old or new)
-                if old is None or new is None:
-                    moved += old is not new
-                else:
-                    moved += float(np.hypot(old[0] - new[0], old[1] - new[1])) > _MOVED
-        return moved, points
+
+def _count(changes: Sequence[Change], before: Mapping[int, State]) -> tuple[int, int]:
+    """How many points moved, appeared or are gone, of all."""
+    moved = points = 0
+    for change in changes:
+        for old, new in zip(before[change.number].points, change.state.points, strict=True):
+            points += bool(old or new)
+            if old is None or new is None:
+                moved += old is not new
+            else:
+                moved += float(np.hypot(old[0] - new[0], old[1] - new[1])) > _MOVED
+    return moved, points
 
 
 def _is_doubtful(one: ReviewObject, below: float) -> bool:

@@ -112,21 +112,36 @@ class Review:
             if one.revision != base:
                 raise StaleChangeError(one)
             fitting = settled(state, one, category, self.frame(one.image))
-            self.add(Change(number=number, state=fitting))
+            self._add(changes=(Change(number=number, state=fitting),))
             return one
 
-    def add(self, *changes: Change) -> None:
-        """Write changes to the journal, then apply them, all or none.
+    def change_together(self, changes: Sequence[Change], bases: Mapping[int, int]) -> list[Change]:
+        """Change many objects, all or none, but for those that were changed since; they are on the disk after that.
+
+        Args:
+            changes: What a program predicted anew, and states that follow from it.
+            bases: By object, the revision that it was predicted for.
+
+        Returns:
+            The changes that were made.
 
         Raises:
-            RunError: The journal cannot be written.
+            RunError: The journal cannot be written; nothing is changed.
         """
         with self._lock:
-            # Counted on even if it fails: half of a line may have been written under this number.
-            self.revision += 1
-            entry = Entry(revision=self.revision, changes=changes)
-            self._journal.add(entry)
-            self._apply(entry)
+            # A person may have been quicker.
+            fresh = [one for one in changes if self.objects[one.number].revision == bases[one.number]]
+            if fresh:
+                self._add(changes=tuple(fresh))
+            return fresh
+
+    def _add(self, **fields: Any) -> None:
+        """Write a line to the journal, then apply it. Under the lock."""
+        # Counted on even if it fails: half of a line may have been written under this number.
+        self.revision += 1
+        entry = Entry(revision=self.revision, **fields)
+        self._journal.add(entry)
+        self._apply(entry)
 
     def changed_since(self, revision: int) -> tuple[int, list[ReviewObject]]:
         """The review's revision, and the objects that were changed after another one."""
@@ -241,10 +256,7 @@ class Review:
                 raise ReviewError(
                     f"{str(self.output)!r} cannot be written: {error.strerror or error}. All corrections are kept."
                 ) from error
-            self.revision += 1
-            entry = Entry(revision=self.revision, written=content_hash([self.output]))
-            self._journal.add(entry)
-            self._apply(entry)
+            self._add(written=content_hash([self.output]))
             return files
 
     def _apply(self, entry: Entry) -> None:
