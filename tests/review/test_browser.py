@@ -122,6 +122,18 @@ def test_ten_corrections_by_keyboard(open_tab: Callable[..., "Tab"], command: An
     assert 5 not in [one["id"] for one in document["annotations"]]
 
 
+def test_a_key_that_is_held_decides_on_one_object(open_tab: Callable[..., "Tab"]) -> None:
+    tab = open_tab()
+    for _ in range(5):
+        tab.keyboard.down("a")  # the browser repeats it
+    tab.keyboard.up("a")
+    counts(tab, "39 open · 1 accepted")
+    heading(tab, "^2 of 40 ")
+    # Of lists that are asked for one after the other, the last is shown.
+    tab.locator("#name").press_sequentially("12.png")
+    heading(tab, r"^1 of 1 · 12\.png")
+
+
 def test_undo_and_redo_as_fast_as_keys_come(open_tab: Callable[..., "Tab"], command: Any) -> None:
     tab = open_tab()
     before = state(command, 0)["points"]

@@ -6,6 +6,8 @@ export function start(actions) {
     const typing = event.target.closest("input:not([type=checkbox]), select, dialog");
     if (typing || event.altKey) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    // A key that is held decides on one object, not on all that follow.
+    if (event.repeat && "arh".includes(key)) return;
     const action = event.ctrlKey || event.metaKey ? control(key, event.shiftKey, actions) : plain(key, event.shiftKey, actions);
     if (!action) return;
     event.preventDefault();

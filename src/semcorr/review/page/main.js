@@ -10,7 +10,7 @@ import * as stage from "./stage.js";
 import * as states from "./states.js";
 
 const PAGE = 24, POLL = 1500;
-let about, numbers = [], index = 0, chosen = null, revision = 0, shownSources = "", turn = Promise.resolve();
+let about, numbers = [], index = 0, chosen = null, revision = 0, shownSources = "", turn = Promise.resolve(), listing = 0;
 const undone = [], done = [];
 
 const categoryNamed = name => about.categories.find(one => one.name === name);
@@ -74,6 +74,7 @@ async function open(position) {
     say(error.message, true);
     return;
   }
+  if (index !== position) return;  // another one was opened meanwhile
   if (before !== pageOf(index) || !onPage) {
     cards.fill(page.map(number => flat(server.objects.get(number))), one => categoryNamed(one.category), openNumber);
   }
@@ -98,7 +99,8 @@ function step(by) {
 async function list() {
   const asked = new URLSearchParams(["category", "decision", "order", "name"].map(id => [id, $(id).value]));
   try {
-    const answer = await server.ask(`api/list?${asked}`);
+    const own = ++listing, answer = await server.ask(`api/list?${asked}`);
+    if (own !== listing) return;  // another list was asked for meanwhile
     numbers = answer.numbers;
     showCounts(answer.counts);
     $("cards").replaceChildren();
@@ -185,7 +187,9 @@ const actions = {
     if (current() && chosen !== null) act(states.coverPoint(current().state, chosen));
   },
   nudge(x, y) {
-    const object = current(), point = object.state.points[chosen] || object.predicted[chosen] || object.size?.map(side => side / 2);
+    const object = current();
+    if (!object) return;
+    const point = object.state.points[chosen] || object.predicted[chosen] || object.size?.map(side => side / 2);
     if (point && object.size) act(states.setPoint(object.state, chosen, point[0] + x, point[1] + y, object.size), `${object.number} ${chosen}`);
   },
   closer: () => stage.zoom(1.6, chosen),
