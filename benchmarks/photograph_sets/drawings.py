@@ -1,13 +1,14 @@
 """The same matching layer on the toy world, by the features of its model."""
 
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
+from benchmarks.photograph_sets import pairs
 from benchmarks.photograph_sets.configurations import Configuration
 from benchmarks.photograph_sets.figures import ALPHAS
 from semcorr.datasets.base import Dataset
@@ -15,7 +16,7 @@ from semcorr.evaluation.metrics import pck
 from semcorr.evaluation.metrics.protocol import named
 from semcorr.evaluation.metrics.scores import score
 from semcorr.evaluation.report.tables import Column, Row, Table, Value
-from semcorr.evaluation.runs.runner import run
+from semcorr.imaging.image import Image
 from semcorr.progress import Progress
 
 _ALPHAS = ALPHAS[:2]
@@ -30,13 +31,31 @@ class Measured:
 
 
 def measure(dataset: Dataset, configurations: Sequence[Configuration], progress: Progress) -> Iterator[Measured]:
-    """Run every configuration over the pairs, as ``semcorr eval`` does."""
-    for number, configuration in enumerate(configurations):
-        progress("configurations", number, len(configurations), now=configuration.name)
-        with tempfile.TemporaryDirectory() as folder:
-            records = run(dataset, configuration.spec(), Path(folder), progress=progress).records
+    """Measure every configuration on the pairs; the network runs once for an image."""
+    known: dict[str, Tensor] = {}
+    total, done = len(configurations) * len(dataset.pairs), 0
+    for configuration in configurations:
+        matcher = configuration.spec().with_options(calibration="none").load()
+        _remember(matcher.unwrapped, known)
+        records = []
+        for record, _ in pairs.predict(dataset, configuration, matcher):
+            records.append(record)
+            done += 1
+            progress("pairs", done, total, now=configuration.name)
         counts = score(records, named(dataset.threshold)).counts(_ALPHAS)
         yield Measured(configuration=configuration, counts=counts)
+
+
+def _remember(method: Any, known: dict[str, Tensor]) -> None:
+    """Have a method compute the features of an image only if they are not known; all configurations have the same."""
+    compute: Callable[..., Tensor] = method.features
+
+    def features(image: Image, settings: Any, progress: Progress | None = None) -> Float[Tensor, "_dim _height _width"]:
+        if image.sha256 not in known:
+            known[image.sha256] = compute(image, settings, progress)
+        return known[image.sha256]
+
+    method.features = features
 
 
 def table_of(dataset: Dataset, measured: Sequence[Measured]) -> Table:

@@ -117,7 +117,7 @@ def _figures(records: Sequence[PairRecord], configuration: Configuration, half: 
 
 
 def _unpredicted(index: int, pair: Pair) -> PairRecord:
-    """A pair's record before its points are located; its boxes are the extents of its key-points."""
+    """A pair's record before its points are located; where there are no boxes, they are the extents of key-points."""
     return PairRecord(
         index=index,
         pair=pair.id,
@@ -127,8 +127,8 @@ def _unpredicted(index: int, pair: Pair) -> PairRecord:
         target=_name(pair.target),
         source_size=pair.source.size,
         target_size=pair.target.size,
-        source_box=extent(pair.source.points),
-        target_box=extent(pair.target.points),
+        source_box=pair.source.box or extent(pair.source.points),
+        target_box=pair.target.box or extent(pair.target.points),
         source_points=pair.source.points,
         truth=pair.target.points,
         predicted=np.zeros((0, 2)),
