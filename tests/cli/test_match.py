@@ -140,6 +140,7 @@ def test_locate_refuses_another_source(semcorr, images, quick, tmp_path):
     assert "made from another image" in ran.err
 
 
+@pytest.mark.slow
 def test_arrays_of_all_targets_are_those_of_python(semcorr, images, quick, tmp_path, tiny_sd):
     file, saved = tmp_path / "new" / "out.npz", tmp_path / "query.safetensors"
     ran = semcorr("match", *images[:3], *POINTS, *quick, "--layers", "--arrays", file, "-o", tmp_path / "out")

@@ -61,8 +61,7 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
     some = ("--limit", str(pairs))
     subprocess.run(command(data, tmp_path / "whole" / "run", *some), check=True, capture_output=True, env=ONE_THREAD)
     folder, chance = tmp_path / "killed" / "run", random.Random(1)  # noqa: S311  # moments, not secrets
-    for number in range(6):
-        workers = 2 if number % 3 == 2 else 1
+    for workers in (1, 1, 2):
         before = lines(folder)
         process = subprocess.Popen(
             command(data, folder, *some, "--workers", str(workers)),

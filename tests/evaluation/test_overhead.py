@@ -26,7 +26,7 @@ pairs = registry.load("toy", folder / "toy", limit=13)
 options = {"steps": 8, "rounds": 1}
 matcher = MatcherSpec(method="prompt", model="toy", options=options).load()
 began = time.perf_counter()
-found = run(pairs, Loaded(options=options), folder / "run")
+found = run(pairs, Loaded(method="prompt", options=options), folder / "run")
 wall = time.perf_counter() - began
 spent = [sum(getattr(r, name) for r in found.records) for name in ("describe_seconds", "locate_seconds")]
 print(json.dumps([len(found.records), wall, *spent]))

@@ -61,6 +61,13 @@ def client(predictions: Path) -> Iterator[Client]:
         thread.join()
 
 
+# A test that runs in the background inherits that Ctrl-C is ignored.
+_COMMAND = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('semcorr', run_name='__main__')"
+)
+
+
 class Command:
     """``semcorr review`` as a process."""
 
@@ -85,7 +92,7 @@ def start() -> Iterator[Callable[..., Command]]:
         def run(*arguments: object) -> Command:
             process = started.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "semcorr", "review", *map(str, arguments), "--port", "0"],
+                    [sys.executable, "-c", _COMMAND, "review", *map(str, arguments), "--port", "0"],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
