@@ -80,8 +80,8 @@ def test_five_annotated_frames_label_the_others(
         f"{len(hidden)} frames: {near:.1%} of the points within 0.1, {wide:.1%} within 0.2; same position {guess:.1%}"
     )
     record_property("figure", said)
-    assert near > 0.25, said
-    assert wide > 0.5, said
+    assert near > 0.75, said
+    assert wide > 0.85, said
     assert near > 3 * guess, said
 
     # Read again, they are predictions; and DeepLabCut's own way of keeping those is beside the table.
