@@ -57,7 +57,7 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
     """
     data = tmp_path / "data"
     assert write_spair(data, images=5, size=64)["test"] == 80
-    pairs = 40
+    pairs = 24
     some = ("--limit", str(pairs))
     subprocess.run(command(data, tmp_path / "whole" / "run", *some), check=True, capture_output=True, env=ONE_THREAD)
     folder, chance = tmp_path / "killed" / "run", random.Random(1)  # noqa: S311  # moments, not secrets
