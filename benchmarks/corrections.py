@@ -7,10 +7,10 @@ are predicted; then so many are corrected (they get their true points, as on the
 supports too, and all others are predicted again.
 """
 
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,9 +24,9 @@ from benchmarks.photograph_sets import objects, transfers
 from benchmarks.photograph_sets.configurations import Configuration
 from benchmarks.photograph_sets.figures import ALPHAS
 from benchmarks.photograph_sets.transfers import Draw, ObjectSet
+from benchmarks.photographs import data_folder
 from semcorr.cli import console
 from semcorr.cli.options import Repeated
-from semcorr.errors import SettingsError
 from semcorr.keypoints.base import Instance
 from semcorr.keypoints.read import read_annotations
 from semcorr.matchers.base import Matcher
@@ -71,10 +71,7 @@ def corrections(
 
 def _sets(folder: Path, toy: Sequence[str], *, mouse: bool, every: int) -> Iterator[tuple[ObjectSet, Configuration]]:
     if mouse:
-        data = os.environ.get("SEMCORR_TEST_DATA")
-        if data is None:
-            raise SettingsError("Expected SEMCORR_TEST_DATA to name a folder with mouse-open-field, or --no-mouse.")
-        known = objects.read(objects.MOUSE, Path(data))
+        known = objects.read(objects.MOUSE, data_folder())
         yield _thinned(known, every), Configuration(name="hypercolumn")
     for category in toy:
         world = write_coco(folder / category, categories=(category,), support=1, targets=60)
@@ -94,7 +91,7 @@ def _longer_side(one: Instance) -> float:
 
 
 def _thinned(known: ObjectSet, every: int) -> ObjectSet:
-    return ObjectSet(name=known.name, annotations=known.annotations, objects=known.objects[::every], boxes=known.boxes)
+    return replace(known, objects=known.objects[::every])
 
 
 def _measure(

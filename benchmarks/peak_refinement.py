@@ -20,6 +20,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.command import FAST, main, new_app, save_json
+from benchmarks.kept_features import keep_features
 from semcorr.cli import console
 from semcorr.cli.evaluate import DataOptions
 from semcorr.datasets.base import Dataset, Pair
@@ -134,14 +135,7 @@ def peak_points(
 
 def _features(matcher: FeatureMatcher, known: dict[str, Tensor]) -> Finder:
     """A method on DIFT's features, which are made once for each image and kept in ``known``."""
-    make = matcher.features
-
-    def features(image: Image, settings: Any, progress: Progress | None = None) -> Tensor:
-        if image.sha256 not in known:
-            known[image.sha256] = make(image, settings, progress)
-        return known[image.sha256]
-
-    matcher.features = features  # type: ignore[method-assign]  # the network is not to run for each kind of peak
+    keep_features(matcher, known)  # the network is not to run for each kind of peak
 
     def find(pair: Pair, source: Image, target: Image) -> Points:
         query = matcher.describe(source, pair.source.points)

@@ -2,11 +2,17 @@
 
 import atexit
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # The duration of an example depends on the machine more than on the code; CI draws the same examples every time.
 hypothesis.settings.register_profile("semcorr", deadline=None, derandomize="CI" in os.environ)
@@ -62,3 +68,26 @@ def photographs() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("SEMCORR_TEST_DATA does not name a folder")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's path; without it, Playwright or Gradio the tests that need a page are skipped, visibly."""
+    pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
+    pytest.importorskip("playwright", reason="Playwright is not installed: pip install playwright")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("There is no Chromium to test the page with: apt-get install chromium")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    from app.browsing import ARGUMENTS
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield opened
+        opened.close()

@@ -1,13 +1,13 @@
 """The same matching layer on the toy world, by the features of its model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from benchmarks.kept_features import keep_features
 from benchmarks.photograph_sets import pairs
 from benchmarks.photograph_sets.configurations import Configuration
 from benchmarks.photograph_sets.figures import ALPHAS
@@ -16,7 +16,7 @@ from semcorr.evaluation.metrics import pck
 from semcorr.evaluation.metrics.protocol import named
 from semcorr.evaluation.metrics.scores import score
 from semcorr.evaluation.report.tables import Column, Row, Table, Value
-from semcorr.imaging.image import Image
+from semcorr.matchers.features import FeatureMatcher
 from semcorr.progress import Progress
 
 _ALPHAS = ALPHAS[:2]
@@ -36,7 +36,9 @@ def measure(dataset: Dataset, configurations: Sequence[Configuration], progress:
     total, done = len(configurations) * len(dataset.pairs), 0
     for configuration in configurations:
         matcher = configuration.spec().with_options(calibration="none").load()
-        _remember(matcher.unwrapped, known)
+        method = matcher.unwrapped
+        assert isinstance(method, FeatureMatcher)  # noqa: S101  # all of the toy world's are
+        keep_features(method, known)
         records = []
         for record, _ in pairs.predict(dataset, configuration, matcher):
             records.append(record)
@@ -44,18 +46,6 @@ def measure(dataset: Dataset, configurations: Sequence[Configuration], progress:
             progress("pairs", done, total, now=configuration.name)
         counts = score(records, named(dataset.threshold)).counts(_ALPHAS)
         yield Measured(configuration=configuration, counts=counts)
-
-
-def _remember(method: Any, known: dict[str, Tensor]) -> None:
-    """Have a method compute the features of an image only if they are not known; all configurations have the same."""
-    compute: Callable[..., Tensor] = method.features
-
-    def features(image: Image, settings: Any, progress: Progress | None = None) -> Float[Tensor, "_dim _height _width"]:
-        if image.sha256 not in known:
-            known[image.sha256] = compute(image, settings, progress)
-        return known[image.sha256]
-
-    method.features = features
 
 
 def table_of(dataset: Dataset, measured: Sequence[Measured]) -> Table:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from app.browsing import ARGUMENTS, PATIENCE
+from app.browsing import PATIENCE
 from app.serving import Page
 from semcorr.evaluation.runs.folder import append, open_run
 from semcorr.evaluation.runs.records import PairRecord
@@ -26,17 +25,6 @@ from semcorr.toy.scenes import first_scenes
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from playwright.sync_api import Page as Tab
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The browser's path; without it, Playwright or Gradio the tests that need a page are skipped, visibly."""
-    pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
-    pytest.importorskip("playwright", reason="Playwright is not installed: pip install playwright")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("There is no Chromium to test the page with: apt-get install chromium")
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -74,16 +62,6 @@ def serve() -> Iterator[Callable[..., Page]]:
             raise AssertionError(f"the page did not start: {output}")
 
         yield start
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -9,22 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from cli.conftest import START
 from review.files import Client, write_coco
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-dev-shm-usage",
-]
 
 
 @pytest.fixture
@@ -61,13 +51,6 @@ def client(predictions: Path) -> Iterator[Client]:
         thread.join()
 
 
-# A test that runs in the background inherits that Ctrl-C is ignored.
-_COMMAND = (
-    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "runpy.run_module('semcorr', run_name='__main__')"
-)
-
-
 class Command:
     """``semcorr review`` as a process."""
 
@@ -92,7 +75,7 @@ def start() -> Iterator[Callable[..., Command]]:
         def run(*arguments: object) -> Command:
             process = started.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-c", _COMMAND, "review", *map(str, arguments), "--port", "0"],
+                    [sys.executable, "-c", START, "review", *map(str, arguments), "--port", "0"],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -111,19 +94,3 @@ def start() -> Iterator[Callable[..., Command]]:
             raise AssertionError(f"the page did not start: {output}")
 
         yield run
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    import shutil
-
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
-    )
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("There is no Chromium to test the page with: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield opened
-        opened.close()

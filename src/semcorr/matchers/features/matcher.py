@@ -44,7 +44,8 @@ class FeatureMatcher(NetworkMatcher):
     """A method that is complete once it says what the features of an image are.
 
     A point is described as the feature there, and found where a target's features are most similar to it by their
-    cosine. There is no hidden state, and a result depends on the settings, the two images and the point alone.
+    cosine. There is no hidden state, and a result depends on the settings, the two images and the point alone,
+    with a geometric prior on the points that are described with it too.
     """
 
     capabilities = Capabilities(features=True)
