@@ -1,6 +1,7 @@
 """Runs of the benchmark kit: their list, the filters of their pairs, and heat maps that are computed again."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,28 @@ def test_pairs_are_filtered_by_category_and_outcome(page_runs: Path) -> None:
     assert f"{count - 1} of {count} right" in runs.label_of(opened, 1)
     assert runs.distances(opened.records[0]).max() < 1e-3  # records keep four decimals
     assert np.isnan(runs.distances(opened.records[2])).all()
+
+
+def test_an_open_run_is_read_again_only_when_it_changed(page_runs: Path, tmp_path: Path) -> None:
+    before = read_run(page_runs / "deep" / "mine")
+    opened_runs = runs.OpenRuns(tmp_path, keep=1)
+    for name in ("one", "two"):
+        open_run(tmp_path / name, before.settings, 3)
+        append(new_record_file(tmp_path / name, Shard()), before.records[2])
+    first = opened_runs.get("one")
+    assert opened_runs.get("one") is first
+    assert first.position(2) == 0
+    with pytest.raises(RunError, match="no pair 0"):
+        first.position(0)
+    append(new_record_file(tmp_path / "one", Shard()), before.records[0])
+    second = opened_runs.get("one")
+    assert (second.position(0), second.position(2)) == (0, 1)
+    opened_runs.get("two")
+    assert opened_runs.get("one") is not second
+    shutil.rmtree(tmp_path / "one")
+    for name in ("one", "../one", ""):
+        with pytest.raises(RunError, match="one of the runs in the list"):
+            opened_runs.get(name)
 
 
 def test_a_pair_without_points_is_neither_right_nor_wrong(page_runs: Path, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Runs of the benchmark kit: list and open them, select pairs, and load a pair's images and heat maps."""
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -19,7 +22,7 @@ from semcorr.evaluation.runs.records import PairRecord, Run
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
 from semcorr.progress import Progress
-from semcorr.storage.files import is_dir
+from semcorr.storage.files import is_dir, is_file
 
 ALPHA = 0.1
 """A point is right within this fraction of the size that the run's benchmark measures by."""
@@ -30,6 +33,9 @@ EVERY = "all"
 
 _MAX_DEPTH = 3
 """Levels below the folder of runs that are searched."""
+
+_Stamp = tuple[tuple[str, int, int], ...]
+"""Name, size and time of a run's files."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +57,52 @@ class OpenRun:
         """All categories, by name."""
         return sorted({record.category for record in self.records})
 
+    @cached_property
+    def _positions(self) -> dict[int, int]:
+        return {record.index: position for position, record in enumerate(self.records)}
+
+    def position(self, index: int) -> int:
+        """Where the pair with an index in the data set is in ``records``: it moves while a run goes on.
+
+        Raises:
+            RunError: The run has no such pair.
+        """
+        if index not in self._positions:
+            raise RunError(f"The run {self.run.name!r} has no pair {index}. Choose one of the list.")
+        return self._positions[index]
+
+
+class OpenRuns:
+    """Opens runs, and keeps those that were opened last for as long as their files do not change.
+
+    Args:
+        folder: The folder below which they are.
+        keep: How many are kept.
+    """
+
+    def __init__(self, folder: Path, keep: int = 4) -> None:
+        self.folder = folder
+        self._keep, self._lock = keep, threading.Lock()
+        self._opened: OrderedDict[str, tuple[_Stamp, OpenRun]] = OrderedDict()
+
+    def get(self, name: str) -> OpenRun:
+        """A run, as it is on the disk now.
+
+        Raises:
+            SemcorrError: As :func:`open_run`.
+        """
+        folder = self.folder.resolve() / name
+        with self._lock:
+            known = self._opened.pop(name, None)
+            if known is None or known[0] != _stamp(folder):
+                _check_listed(self.folder, name)
+                # The stamp first: what is appended while the run is read belongs to the next time.
+                known = _stamp(folder), _read(folder)
+            self._opened[name] = known
+            if len(self._opened) > self._keep:
+                self._opened.popitem(last=False)
+            return known[1]
+
 
 def list_runs(folder: Path) -> list[str]:
     """The runs below a folder, as paths relative to it; links that lead out of it are left out."""
@@ -69,9 +121,17 @@ def open_run(folder: Path, name: str) -> OpenRun:
         RunError: It is not one of them, or broken.
         SettingsError: Its protocol is unknown.
     """
+    _check_listed(folder, name)
+    return _read(folder.resolve() / name)
+
+
+def _check_listed(folder: Path, name: str) -> None:
     if name not in list_runs(folder):
         raise RunError(f"Expected one of the runs in the list, got {name!r}. Reload the list.")
-    run = read_run(folder.resolve() / name)
+
+
+def _read(folder: Path) -> OpenRun:
+    run = read_run(folder)
     scores = score(run.records, named(str(run.settings["dataset"]["threshold"])))
     return OpenRun(run=run, records=scores.records, right=_right(scores))
 
@@ -134,6 +194,12 @@ def compute_maps(opened: OpenRun, index: int, matcher: Matcher, progress: Progre
     source, target = load_images(opened, index)
     query = QueriesOf(opened.run)(matcher, record, source, progress=progress)
     return predict(matcher, query, target, progress)
+
+
+def _stamp(folder: Path) -> _Stamp:
+    files = [folder / "run.json", *sorted((folder / "records").glob("*.jsonl"))]
+    stats = [(file.name, file.stat()) for file in files if is_file(file)]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 def _right(scores: Scores) -> tuple[Bool[np.ndarray, " _"], ...]:
