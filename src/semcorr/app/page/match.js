@@ -1,0 +1,235 @@
+// The tab Match: two or more images, points, what is found, corrections.
+"use strict";
+import * as job from "./job.js";
+import { $, button, make, options } from "./nodes.js";
+import { picture } from "./picture.js";
+import { showChips, showPoints } from "./points.js";
+import { ask, begin, refresh, step, work } from "./server.js";
+import { act, say } from "./status.js";
+import { hasResults, showNumbers, showTargets } from "./targets.js";
+import * as uploads from "./uploads.js";
+import * as works from "./works.js";
+
+const ui = { chosen: null, heat: false, opacity: 0.7, layer: "", preview: null, running: false };
+let about, source, methods = "";
+const quiet = matchMedia("(prefers-reduced-motion: reduce)");
+
+const current = () => work.value;
+const pointNamed = id => current().points.find(point => point.id === id);
+
+// Do a step; what it did not change is shown as it was.
+async function take(name, fields) {
+  const done = await act(() => step(name, fields));
+  if (!done) render();
+  return done;
+}
+
+function choose(id) {
+  ui.chosen = id;
+  say("");
+  render();
+}
+
+function render() {
+  const value = current();
+  if (!value) return;
+  if (ui.chosen !== null && !pointNamed(ui.chosen)) ui.chosen = null;
+  $("source-drop").classList.toggle("filled", Boolean(value.source));
+  $("source-drop").querySelector(".file span").textContent = value.source ? "Choose another" : "Choose an image";
+  $("source-name").replaceChildren(...(value.source ? [make("b", {}, make("bdi", {}, value.source.name)), ` ${value.source.size.join(" × ")}`, ...(value.source.note ? [make("span", { class: "note" }, value.source.note)] : [])] : []));
+  source.show({ image: value.source, points: value.points, heat: ui.preview, mode: "place", chosen: ui.chosen });
+  $("source-help").hidden = !value.source || value.points.length > 2;
+  $("point-box").hidden = !value.points.length;
+  showPoints(value.points, ui.chosen, listed);
+  $("examples").classList.toggle("small", Boolean(value.source));
+  renderResults(value);
+  renderFinder(value);
+  for (const which of ["undo", "redo"]) {
+    const label = `${which === "undo" ? "Undo" : "Redo"}${value[which] ? `: ${value[which]}` : ""}`;
+    $(which).disabled = !value[which];
+    $(which).title = label;
+    $(which).setAttribute("aria-label", label);
+  }
+  works.show();
+}
+
+function renderResults(value) {
+  const results = hasResults(value), cells = value.targets.flatMap(target => target.points);
+  const layers = value.found ? value.found.layers : [];
+  options($("layer"), layers, layers.includes(ui.layer) ? ui.layer : layers[0]);
+  ui.layer = $("layer").value;
+  $("targets-title").querySelector("span").textContent = results ? "Results" : "Targets";
+  $("targets-drop").classList.toggle("filled", value.targets.length > 0);
+  $("targets-drop").querySelector(".file span").textContent = value.targets.length ? "Add images" : "Choose images";
+  $("targets-drop").hidden = value.targets.length >= about.limits.targets;
+  $("remove").hidden = value.targets.length < 2;
+  $("results").hidden = $("check").hidden = !results;
+  $("heat-row").hidden = !value.found;
+  $("heat").checked = ui.heat;
+  for (const label of document.querySelectorAll(".heat-only")) label.hidden = !ui.heat;
+  showChips(value.points, ui.chosen, choose);
+  const seen = { ...ui, heat: ui.heat && Boolean(value.found) };
+  showTargets(value, seen, onTargets);
+  if (!results) return;
+  $("legend").textContent = value.found ? `Found with ${value.found.with}, a model for ${value.images}. ${value.found.legend}` : "";
+  const name = ui.chosen === null ? "" : pointNamed(ui.chosen).label, own = cell => ui.chosen === null || cell.id === ui.chosen;
+  $("accept").textContent = name ? `Accept ${name} everywhere` : "Accept all";
+  $("accept").disabled = !cells.some(cell => own(cell) && cell.state === "found");
+  $("discard").textContent = name ? `Discard corrections of ${name}` : "Discard corrections";
+  $("discard").disabled = !cells.some(cell => own(cell) && ["corrected", "accepted"].includes(cell.state));
+  showNumbers(value);
+}
+
+function renderFinder(value) {
+  const offered = JSON.stringify(value.methods);
+  if (offered !== methods) {
+    methods = offered;
+    options($("method"), value.methods.map(one => one.name), value.method);
+    renderPresets(value.preset);
+  }
+  $("find").disabled = ui.running || !value.source || !value.points.length || !value.targets.length;
+  $("cancel").hidden = !ui.running;
+  const missing = [!value.source && "a source", value.source && !value.points.length && "a point in the source", !value.targets.length && "a target"].filter(Boolean);
+  const needs = missing.length ? ` Needs ${missing.join(" and ")} first.` : value.to_find ? ` ${value.to_find}` : "";
+  $("model").replaceChildren(`on `, make("b", {}, value.model), `, a model for ${value.images}.${ui.running ? "" : needs}`);
+}
+
+function renderPresets(preset) {
+  const method = current().methods.find(one => one.name === $("method").value);
+  if (method) options($("preset"), method.presets, preset || method.preset);
+}
+
+const listed = {
+  choose: id => choose(ui.chosen === id ? null : id),
+  // Several names, separated by commas, name this point and those after it.
+  rename: (id, text) => {
+    const { points } = current(), first = points.findIndex(point => point.id === id);
+    if (!text.includes(",")) return take("name-point", { point: id, name: text });
+    const given = text.split(",").map(name => name.trim());
+    return take("name-points", { text: [...points.slice(0, first).map(point => point.name), ...given, ...points.slice(first + given.length).map(point => point.name)].join(",") });
+  },
+  remove: id => take("delete-point", { point: id }),
+};
+
+const onTargets = {
+  choose,
+  place: (target, x, y) => ui.chosen === null
+    ? say("Choose the point first: click it in an image, or its number above.")
+    : take("correct", { target, point: ui.chosen, x, y }),
+  correct: (target, point, x, y) => { ui.chosen = point; take("correct", { target, point, x, y }); },
+  accept: target => take("accept", { target, point: null }),
+  remove: target => take("remove-target", { target }),
+  refuseRemove: () => say("A point is deleted in the source. Here it can be moved."),
+};
+
+function reveal(element, focus = element) {
+  element.scrollIntoView({ block: "start", behavior: quiet.matches ? "auto" : "smooth" });
+  focus.focus({ preventScroll: true });
+}
+
+// Follow a run; `ours` says that it was begun on this page, so that its results are brought into view.
+async function follow(ours) {
+  const show = job.progress($("progress"));
+  ui.running = true;
+  render();
+  try {
+    const last = await job.follow(state => {
+      show(state);
+      if (state.preview && state.preview !== ui.preview) {
+        ui.preview = state.preview;
+        render();
+      }
+    });
+    await refresh();
+    ui.running = false;
+    ui.preview = null;
+    render();
+    if (!last || last.state === "cancelled") say(last?.message || "Cancelled. Points, matches and corrections are as they were.");
+    else if (last.state === "failed") say(last.error, true);
+    else {
+      say(last.message);
+      if (ours) reveal($("targets"), $("targets-title"));
+    }
+  } catch (error) {
+    say(error.message, true);
+  }
+  ui.running = false;
+  ui.preview = null;
+  $("progress").hidden = true;
+  render();
+}
+
+async function find() {
+  if (await act(() => begin("api/find", { method: $("method").value, preset: $("preset").value }))) await follow(true);
+}
+
+async function exportFiles() {
+  let files = [];
+  const done = await act(async () => {
+    const answer = await ask("api/work/export", {});
+    ({ files } = answer);
+    return answer.message || "";
+  });
+  if (!done) return;
+  $("files").hidden = false;
+  $("files").replaceChildren(...files.map(file => make("a", { class: "button", href: file.address, download: file.name }, file.name)));
+  $("files").querySelector("a")?.focus();
+  refresh().catch(() => {});
+}
+
+function wire() {
+  source = picture($("source-picture"), { name: "Source" });
+  source.on("choose", choose);
+  source.on("place", async (x, y) => {
+    if (await take("add-point", { x, y })) choose(current().points.at(-1).id);
+  });
+  source.on("move", (id, x, y) => take("move-point", { point: id, x, y }));
+  source.on("remove", id => take("delete-point", { point: id }));
+  $("examples").querySelector("#example-buttons").append(...about.examples.map(category =>
+    button(category, () => take("example", { category }), { id: `example-${category}` })));
+  for (const name of ["undo", "redo"]) $(name).addEventListener("click", () => take(name));
+  const clicks = {
+    clear: () => take("clear-points"), remove: () => take("remove-targets"), find, cancel: () => act(() => ask("api/cancel", {}).then(() => "")),
+    accept: () => take("accept", { point: ui.chosen, target: null }), discard: () => take("discard", { point: ui.chosen }), export: exportFiles,
+  };
+  for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", action);
+  $("more").addEventListener("click", () => $("more").setAttribute("aria-expanded", String($("methods").classList.toggle("open"))));
+  $("method").addEventListener("change", () => renderPresets());
+  for (const [id, read] of [["heat", () => { ui.heat = $("heat").checked; }], ["opacity", () => { ui.opacity = $("opacity").value / 100; }], ["layer", () => { ui.layer = $("layer").value; }]]) {
+    $(id).addEventListener("input", () => { read(); render(); });
+  }
+  document.addEventListener("keydown", event => {
+    if ($("match").hidden || event.target.closest("input:not([type=checkbox]):not([type=range]), textarea, dialog")) return;
+    if (event.key === "Escape" && ui.chosen !== null) choose(null);
+    const which = event.shiftKey ? "redo" : "undo";
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !$(which).disabled) {
+      event.preventDefault();
+      $(which).click();
+    }
+  });
+  window.addEventListener("beforeunload", event => { if (current()?.unsaved) event.preventDefault(); });
+}
+
+// Files of an earlier state are not offered any longer.
+function changed(value, before) {
+  if (!before || value.revision !== before.revision) $("files").hidden = true;
+  render();
+}
+
+export function start(given, gone) {
+  about = given;
+  const { limits } = about;
+  $("limit").textContent = `At most ${limits.targets}.`;
+  $("example-words").textContent = `Drawings, matched on ${about.example_model}, a model for ${about.example_images}.`;
+  $("source-help").textContent = "Click on the image, or tap. With the keyboard: arrows, then Enter.";
+  wire();
+  let before = work.value;
+  work.subscribe(value => { changed(value, before); before = value; });
+  uploads.start({ limits, hasSource: () => Boolean(current()?.source), arrived: () => render() });
+  works.start(about.kept, () => { ui.chosen = null; render(); });
+  render();
+  if (gone) say(gone.message, true);
+  else if (current().contents) say(`Your work is as you left it: ${current().contents}.`);
+  else say(about.welcome);
+  if (current().job && current().job.kind === "find" && ["waiting", "running"].includes(current().job.state)) follow(false);
+}

@@ -1,0 +1,197 @@
+// An image with a heat map and numbered points, which can be placed, chosen, moved and removed by mouse, touch and
+// keyboard, closer and farther. Coordinates are continuous pixels of the original image.
+"use strict";
+import { describe, mark, placeOf, position, rounded, stateOf, truth, wordsOf } from "./marks.js";
+import { make, shape } from "./nodes.js";
+import { viewport } from "./viewport.js";
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const SAVE = 500;         // milliseconds after the last arrow until a point counts as moved
+const coarse = matchMedia("(pointer: coarse)");
+let count = 0;
+
+export function picture(container, { name }) {
+  const id = `picture-${count += 1}`;
+  let shown = { image: null, points: [], heat: null, opacity: 0.7, mode: "view", chosen: null }, cross = null, moving = null, drawing = false;
+  const listeners = {};
+  const tell = (what, ...values) => listeners[what] && listeners[what](...values);
+
+  const image = shape("image", { class: "base", preserveAspectRatio: "none" });
+  const heat = shape("image", { class: "heat", preserveAspectRatio: "none" });
+  const lines = shape("g"), points = shape("g"), crossing = shape("g", { class: "cross" });
+  const stage = shape("svg", { class: "stage", tabindex: 0, "aria-describedby": `${id}-words` }, image, heat, lines, points, crossing);
+  const tip = make("div", { class: "tip", "aria-hidden": "true" });
+  const words = make("p", { id: `${id}-words`, class: "hidden" }), where = make("span", { class: "where", "aria-live": "polite" });
+  const zoomed = ["Zoom in", "Zoom out", "All of it"].map((label, index) => {
+    const button = make("button", { type: "button", class: "round" }, ["+", "−", "⤢"][index]);
+    button.addEventListener("click", () => index === 2 ? view.reset() : view.step(index ? -1 : 1));
+    return button;
+  });
+  const frame = make("div", { class: "frame" }, stage, tip, make("div", { class: "zoom", role: "group" }, ...zoomed));
+  const root = make("div", { class: "picture" }, frame, words, where);
+  container.append(root);
+
+  const find = key => shown.points.find(point => String(point.id) === key);
+  const located = () => shown.points.filter(point => point.x !== null && point.x !== undefined);
+  const view = viewport(stage, {
+    tap: (x, y, key) => {
+      stop();
+      if (key !== null) tell("choose", find(key).id);
+      else if (shown.mode !== "view") tell("place", x, y);
+    },
+    // A finger moves only what was chosen before: a swipe that begins on a point scrolls.
+    grip: (key, event) => shown.mode !== "view" && (event.pointerType === "mouse" || isChosen(find(key))),
+    drag: (key, x, y) => follow(find(key), x, y),
+    drop: (key, x, y) => { follow(find(key), x, y); tell("move", find(key).id, x, y); },
+    cancel: () => draw(),
+    changed: () => place(),
+    anchor: () => cross || focused() && [focused().x, focused().y],
+  });
+
+  const isChosen = point => Boolean(point) && (point.chosen ?? point.id === shown.chosen);
+
+  function focused() {
+    const group = document.activeElement && stage.contains(document.activeElement) ? document.activeElement.closest("[data-point]") : null;
+    return group ? find(group.dataset.point) : null;
+  }
+
+  function draw() {
+    const kept = focused(), operable = Boolean(listeners.choose);
+    const reach = coarse.matches ? 22 : 14;
+    drawing = true;  // a point that is drawn anew does not lose the focus
+    points.replaceChildren(...located().map(point => mark(point, { chosen: isChosen(point), reach, operable })));
+    // The chosen point lies on top.
+    const top = points.querySelector(".chosen");
+    if (top && document.activeElement !== top) points.append(top);
+    place();
+    if (kept) points.querySelector(`[data-point="${CSS.escape(String(kept.id))}"]`)?.focus({ preventScroll: true });
+    drawing = false;
+  }
+
+  function place() {
+    const [left, top, width, height] = view.view;
+    for (const group of points.children) position(group, find(group.dataset.point), view.unit, [left, top, width, height]);
+    lines.replaceChildren(...located().filter(point => point.truth).map(point => truth(point, view.unit)));
+    const [x, y] = cross || [0, 0], arm = 14 * view.unit;
+    crossing.replaceChildren(...(cross ? ["#14181d", "#fff"].map((stroke, index) => shape("path", {
+      d: `M${x - arm} ${y}H${x + arm}M${x} ${y - arm}V${y + arm}`, stroke, "stroke-width": (index ? 1.5 : 4) * view.unit,
+    })) : []));
+    hideTip();
+  }
+
+  function follow(point, x, y) {
+    [point.x, point.y] = [x, y];
+    place();
+    showTip(point);
+  }
+
+  function showTip(point) {
+    const [left, top, width, height] = view.view;
+    tip.replaceChildren(make("b", {}, point.label), ...[stateOf(point), placeOf(point)].filter(Boolean).map(text => make("span", {}, text)));
+    tip.classList.add("shown");
+    const across = (point.x - left) / width * stage.clientWidth, down = (point.y - top) / height * stage.clientHeight;
+    tip.style.left = `${Math.min(Math.max(across - tip.offsetWidth / 2, 4), Math.max(4, stage.clientWidth - tip.offsetWidth - 4))}px`;
+    tip.style.top = `${down > tip.offsetHeight + 30 ? down - tip.offsetHeight - 26 : down + 26}px`;
+  }
+  const hideTip = () => tip.classList.remove("shown");
+
+  for (const [on, off] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {
+    stage.addEventListener(on, event => {
+      const group = event.target.closest("[data-point]");
+      if (!group || (on === "focusin" && !group.matches(":focus-visible"))) return;
+      const point = find(group.dataset.point);
+      if (on === "focusin") view.reveal(point.x, point.y);
+      showTip(point);
+    });
+    stage.addEventListener(off, hideTip);
+  }
+
+  // --- keys ---
+
+  // What arrows moved is told once they rest.
+  function stop() {
+    if (!moving) return;
+    clearTimeout(moving.timer);
+    const { point } = moving;
+    moving = null;
+    tell("move", point.id, point.x, point.y);
+  }
+
+  function step(event, [across, down]) {
+    const length = event.shiftKey ? 10 : 1, size = shown.image.size;
+    const within = (at, delta) => at.map((value, axis) => Math.min(Math.max(value + delta[axis] * length, 0), size[axis]));
+    const point = focused();
+    if (!point) {
+      // The first arrow shows the cross-hair: in the middle of what is seen, on the middle of a pixel.
+      cross = cross ? within(cross, [across, down]) : view.centre.map(value => Math.floor(value) + 0.5);
+      view.reveal(...cross);
+      place();
+      where.textContent = `${rounded(cross[0])}, ${rounded(cross[1])}`;
+      return;
+    }
+    const [x, y] = within([point.x, point.y], [across, down]);
+    view.reveal(x, y);
+    follow(point, x, y);
+    where.textContent = placeOf(point);
+    clearTimeout(moving?.timer);
+    moving = { point, timer: setTimeout(stop, SAVE) };
+  }
+
+  stage.addEventListener("keydown", event => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !shown.image) return;
+    const point = focused(), arrow = ARROWS[event.key];
+    let done = true;
+    if (arrow && shown.mode !== "view") step(event, arrow);
+    else if (event.key === "Enter" || event.key === " ") {
+      stop();
+      if (point) tell("choose", point.id);
+      else if (cross && shown.mode !== "view") tell("place", ...cross);
+      else done = false;
+    } else if (point && (event.key === "Delete" || event.key === "Backspace")) tell("remove", point.id);
+    else done = false;
+    if (done) event.preventDefault();
+  });
+  stage.addEventListener("focusout", event => {
+    if (drawing) return;
+    stop();
+    if (event.target !== stage) return;
+    cross = null;
+    where.textContent = "";
+    place();
+  });
+
+  return {
+    element: root,
+    show(next) {
+      const before = shown.image;
+      // A point under a finger or an arrow stays where it is shown.
+      const points = (next.points || []).map(point => moving && point.id === moving.point.id ? { ...point, x: moving.point.x, y: moving.point.y } : { ...point });
+      shown = { opacity: 0.7, mode: "view", chosen: null, heat: null, ...next, points };
+      if (moving) moving.point = points.find(point => point.id === moving.point.id) || moving.point;
+      root.hidden = !shown.image;
+      if (!shown.image) return;
+      const [width, height] = shown.image.size;
+      if (!before || before.address !== shown.image.address) {
+        image.setAttribute("href", shown.image.address);
+        stage.style.aspectRatio = `${width} / ${height}`;
+        frame.style.setProperty("--aspect", width / height);
+        cross = null;
+      }
+      for (const layer of [image, heat]) { layer.setAttribute("width", width); layer.setAttribute("height", height); }
+      if (shown.heat) heat.setAttribute("href", shown.heat); else heat.removeAttribute("href");
+      heat.style.opacity = shown.opacity;
+      stage.classList.toggle("placing", shown.mode !== "view");
+      stage.setAttribute("role", shown.mode === "view" && !listeners.choose ? "img" : "application");
+      stage.setAttribute("aria-label", `${name}: ${shown.image.name}`);
+      words.textContent = shown.description || describe(shown.image, shown.points);
+      zoomed.forEach((button, index) => button.setAttribute("aria-label", `${["Zoom in", "Zoom out", "Show all"][index]}: ${name}, ${shown.image.name}`));
+      view.show([width, height]);
+      draw();
+    },
+    on(what, listener) { listeners[what] = listener; },
+    focus: () => stage.focus({ preventScroll: true }),
+    destroy() { stop(); view.destroy(); root.remove(); },
+  };
+}
+
+export { describe, wordsOf };

@@ -1,0 +1,88 @@
+// The targets with their points, heat maps, and all locations in numbers.
+"use strict";
+import { rounded, stateOf, sureness } from "./marks.js";
+import { $, button, make } from "./nodes.js";
+import { picture } from "./picture.js";
+import { image } from "./server.js";
+
+const shown = new Map();  // by the target's id
+
+// A point of a target, with what it is in the source.
+function joined(work, target) {
+  const own = new Map(target.points.map(point => [point.id, point]));
+  return work.points.map(point => ({ ...point, x: null, y: null, state: "missing", confidence: null, ...own.get(point.id) }));
+}
+
+function add(target, actions) {
+  const caption = make("span", { class: "title" }), note = make("span", { class: "note faint" }), box = make("div");
+  const accept = button("Accept", () => actions.accept(target.id)), remove = button("×", () => actions.remove(target.id), { class: "plain round" });
+  const figure = make("figure", { class: "target", "data-id": target.id }, make("figcaption", {}, caption, accept, remove), box, note);
+  const view = picture(box, { name: "Target" });
+  view.on("choose", id => actions.choose(id));
+  view.on("place", (x, y) => actions.place(target.id, x, y));
+  view.on("move", (id, x, y) => actions.correct(target.id, id, x, y));
+  view.on("remove", () => actions.refuseRemove());
+  return { figure, caption, note, accept, remove, view, heat: null, heatKey: "", wanted: "" };
+}
+
+export function showTargets(work, ui, actions) {
+  const known = new Set(work.targets.map(target => target.id)), results = hasResults(work);
+  for (const [id, one] of shown) if (!known.has(id)) {
+    dropHeat(one);
+    one.view.destroy();
+    one.figure.remove();
+    shown.delete(id);
+  }
+  for (const [index, target] of work.targets.entries()) {
+    if (!shown.has(target.id)) shown.set(target.id, add(target, actions));
+    const one = shown.get(target.id);
+    if ($("grid").children[index] !== one.figure) $("grid").insertBefore(one.figure, $("grid").children[index] || null);
+    one.caption.replaceChildren(make("b", {}, make("bdi", {}, target.name)), ` ${target.size.join(" × ")}`);
+    one.note.textContent = target.note;
+    one.accept.hidden = !target.points.some(point => point.state === "found");
+    one.accept.setAttribute("aria-label", `Accept all points in ${target.name}`);
+    one.remove.setAttribute("aria-label", `Remove ${target.name}`);
+    draw(work, target, one, ui, results);
+    if (ui.heat && work.found) loadHeat(work, target, one, ui); else dropHeat(one);
+  }
+  $("grid").dataset.count = work.targets.length;
+}
+
+function draw(work, target, one, ui, results) {
+  const points = results ? joined(work, target) : [];
+  one.view.show({
+    image: target, points, heat: ui.heat ? one.heat : null, opacity: ui.opacity, chosen: ui.chosen, mode: results ? "move" : "view",
+  });
+}
+
+function dropHeat(one) {
+  if (one.heat) URL.revokeObjectURL(one.heat);
+  one.heat = null;
+  one.heatKey = one.wanted = "";
+}
+
+async function loadHeat(work, target, one, ui) {
+  const query = new URLSearchParams({ target: target.id, point: ui.chosen ?? "all", layer: ui.layer });
+  const key = `${work.revision} ${query}`;
+  if (key === one.wanted) return;
+  one.wanted = key;
+  const url = await image(`api/work/heat?${query}`).catch(() => null);
+  if (one.wanted !== key) {
+    if (url) URL.revokeObjectURL(url);
+    return;
+  }
+  dropHeat(one);
+  Object.assign(one, { heat: url, heatKey: key, wanted: key });
+  draw(work, target, one, ui, true);
+}
+
+export const hasResults = work => Boolean(work.found) || work.targets.some(target => target.points.some(point => point.state !== "missing"));
+
+export function showNumbers(work) {
+  const head = ["Target", "Point", "Name", "x", "y", "Confidence"].map(text => make("th", { scope: "col" }, text));
+  const rows = work.targets.flatMap(target => joined(work, target).map(point => make("tr", {},
+    ...[target.name, point.number, point.label].map(text => make("td", {}, String(text))),
+    ...[point.x, point.y].map(value => make("td", { class: "number" }, value === null ? "" : rounded(value).toFixed(1))),
+    make("td", { class: "number" }, point.state === "found" ? sureness(point) : stateOf(point)))));
+  $("table").replaceChildren(make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
+}
