@@ -1,16 +1,8 @@
-"""What is refused of a user, and how an uploaded file becomes an image."""
+"""What is refused of a user."""
 
-import contextlib
-import threading
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from semcorr.errors import ImageError, SettingsError
-from semcorr.imaging.image import Image, load_image
-
-_DECODING = threading.Semaphore(2)
-"""Images decoded at a time: decoding takes several times the memory of the result."""
+from semcorr.errors import SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,28 +12,30 @@ class Limits:
     Attributes:
         megabytes: Size of one uploaded file, in millions of bytes.
         megapixels: Size of one image, in millions of pixels; read from its header before anything is decoded.
+        held_megapixels: Larger images are scaled down to this.
         targets: Targets of one workspace.
         points: Points of one source.
+        letters: Letters of a prompt.
         waiting: Jobs in the queue, of all users together.
-        sessions: Workspaces at a time; the one that was idle longest makes room.
         waiting_megabytes: Uploaded files that were not read yet, of all users together.
+        sessions: Works in memory; others are read from the disk when they are asked for.
         held_megabytes: Images and maps in memory, of all users together.
         history_megabytes: Earlier states of one workspace, for undo; the oldest are forgotten.
-        hours: Hours that a workspace is kept after its page was closed.
-        letters: Letters of a prompt.
+        hours: Hours that a work is kept after its last use.
     """
 
-    megabytes: float = 20.0
-    megapixels: float = 25.0
+    megabytes: float = 60.0
+    megapixels: float = 200.0
+    held_megapixels: float = 25.0
     targets: int = 6
     points: int = 40
+    letters: int = 1000
     waiting: int = 20
-    sessions: int = 100
     waiting_megabytes: float = 1000.0
+    sessions: int = 100
     held_megabytes: float = 4000.0
     history_megabytes: float = 500.0
-    hours: float = 24.0
-    letters: int = 1000
+    hours: float = 720.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -54,34 +48,6 @@ class Limits:
         return int(self.megabytes * 1e6)
 
 
-def read_upload(path: str, name: str, folder: Path, limits: Limits) -> Image:
-    """Read an uploaded image, and remove its file.
-
-    Args:
-        path: Where the server stored it.
-        name: Its name on the user's machine.
-        folder: The only folder in which files are read and removed.
-        limits: What is refused.
-
-    Raises:
-        ImageError: It is not an image, too large, or a file elsewhere.
-    """
-    file = Path(path).resolve()
-    if not file.is_relative_to(folder.resolve()) or not file.is_file():
-        raise ImageError("Expected an image that was sent just now, got a file that was not. Send it again.")
-    try:
-        size = file.stat().st_size
-        if size > limits.bytes:
-            raise ImageError(
-                f"{name!r} has {size / 1e6:.1f} MB, more than the {limits.megabytes:g} MB that are accepted here. "
-                "Scale it down, or save it as JPEG."
-            )
-        with _DECODING:
-            return _load(file, name, limits)
-    finally:
-        file.unlink(missing_ok=True)
-
-
 def check_letters(prompt: str, limits: Limits) -> None:
     """Check that a prompt is not longer than anybody types.
 
@@ -92,36 +58,3 @@ def check_letters(prompt: str, limits: Limits) -> None:
         raise SettingsError(
             f"Expected a prompt of at most {limits.letters} letters, got {len(prompt)}. Make it shorter."
         )
-
-
-def waiting_bytes(folder: Path) -> int:
-    """Bytes of uploaded files that were not read yet."""
-    total = 0
-    for file in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # read and removed meanwhile
-            total += file.stat().st_size if file.is_file() else 0
-    return total
-
-
-def sweep(folder: Path, seconds: float = 600) -> None:
-    """Remove uploaded files that are too old to be read any more: their page was closed before it could.
-
-    Gradio's ``delete_cache`` removes such files as well, but leaves a folder behind for each.
-    """
-    for file in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # removed meanwhile
-            if time.time() - file.stat().st_mtime <= seconds:
-                continue
-            if file.is_dir():
-                file.rmdir()  # fails unless it is empty
-            else:
-                file.unlink(missing_ok=True)
-
-
-def _load(file: Path, name: str, limits: Limits) -> Image:
-    try:
-        return load_image(file, name=name, max_megapixels=limits.megapixels)
-    except ImageError as error:
-        # The server's paths stay private, and the argument of a Python function helps no user of the page.
-        message = str(error).replace(str(file), name).replace(", or raise max_megapixels", "")
-        raise ImageError(message) from error

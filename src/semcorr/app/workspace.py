@@ -1,7 +1,7 @@
 """One user's workspace: images, points, predictions and corrections. Every change returns a new workspace."""
 
 import dataclasses
-import itertools
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -19,8 +19,16 @@ Point = tuple[float, float]
 Cell = tuple[int, int]
 """A point in a target: the target's id, the point's id."""
 
-new_id = itertools.count(1).__next__
-"""Ids are never reused, not even after an undo: a result cannot land on a point that it was not made for."""
+_ID_BITS = 48
+"""A number of JavaScript holds 53 of them exactly."""
+
+
+def new_id() -> int:
+    """An id that no other point or target has, not even after an undo or a restart.
+
+    So a result cannot land on a point that it was not made for.
+    """
+    return secrets.randbits(_ID_BITS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -216,6 +224,23 @@ def remove_targets(work: Workspace) -> Workspace:
     return dataclasses.replace(work, targets=(), target_ids=(), matches={}, decisions={})
 
 
+def remove_target(work: Workspace, index: int) -> Workspace:
+    """Remove a target, counted from 0, and the results in it.
+
+    Raises:
+        PointError: There is no such target.
+    """
+    _check_index(index, len(work.targets))
+    removed = work.target_ids[index]
+    return dataclasses.replace(
+        work,
+        targets=(*work.targets[:index], *work.targets[index + 1 :]),
+        target_ids=(*work.target_ids[:index], *work.target_ids[index + 1 :]),
+        matches={cell: match for cell, match in work.matches.items() if cell[0] != removed},
+        decisions={cell: decision for cell, decision in work.decisions.items() if cell[0] != removed},
+    )
+
+
 def add_point(work: Workspace, x: float, y: float, limits: Limits) -> Workspace:
     """Add a point, in pixels of the source; the results of the others stay.
 
@@ -271,7 +296,26 @@ def name_points(work: Workspace, text: str) -> Workspace:
     Raises:
         PointError: A name occurs twice or is too long, or there are too many.
     """
-    names = tuple(part.strip() for part in text.split(","))
+    return _named(work, tuple(part.strip() for part in text.split(",")))
+
+
+def name_point(work: Workspace, index: int, name: str) -> Workspace:
+    """Name one point; an empty name takes its name away.
+
+    Raises:
+        PointError: Another point has the name, or it is too long or has a comma.
+    """
+    _check_index(index, len(work.points))
+    if "," in name:
+        raise PointError("Expected a name without a comma, which separates names.")
+    names = [*work.names, *[""] * (len(work.points) - len(work.names))]
+    names[index] = name.strip()
+    while names and not names[-1]:
+        del names[-1]
+    return _named(work, tuple(names))
+
+
+def _named(work: Workspace, names: tuple[str, ...]) -> Workspace:
     given = [name for name in names if name]
     if len(names) > _MOST_NAMES:
         raise PointError(f"Expected at most {_MOST_NAMES} names, got {len(names)}.")
@@ -305,7 +349,7 @@ def merge(work: Workspace, result: FindResult) -> tuple[Workspace, int]:
 
 
 def correct(work: Workspace, target: int, index: int, x: float, y: float) -> Workspace:
-    """Correct the match of a point in a target.
+    """Set the location of a point in a target, whether it was predicted or not.
 
     Args:
         work: The workspace.
@@ -315,10 +359,8 @@ def correct(work: Workspace, target: int, index: int, x: float, y: float) -> Wor
         y: The same.
 
     Raises:
-        PointError: There is no such point, target or match, or the location is outside the target.
+        PointError: There is no such point or target, or the location is outside the target.
     """
-    if not work.matches and not work.decisions:
-        raise PointError("There is no match to move yet: press Find first.")
     _check_index(target, len(work.targets))
     _check_index(index, len(work.points))
     _check_inside(x, y, work.targets[target])
@@ -326,16 +368,23 @@ def correct(work: Workspace, target: int, index: int, x: float, y: float) -> Wor
     return dataclasses.replace(work, decisions={**work.decisions, cell: Decision(point=(x, y), how="corrected")})
 
 
-def accept(work: Workspace, index: int | None) -> Workspace:
-    """Accept the predictions of a point (None: of all) in all targets.
+def accept(work: Workspace, index: int | None, target: int | None = None) -> Workspace:
+    """Accept the predictions of a point (None: of all) in a target (None: in all), both counted from 0.
 
     Raises:
         PointError: There is no such prediction.
     """
+    targets = work.target_ids
+    if target is not None:
+        _check_index(target, len(targets))
+        targets = (targets[target],)
     accepted = {
         cell: Decision(point=match.point, how="accepted")
         for cell, match in work.matches.items()
-        if cell not in work.decisions and not work.outdated(cell) and cell[1] in _chosen(work, index)
+        if cell not in work.decisions
+        and not work.outdated(cell)
+        and cell[0] in targets
+        and cell[1] in _chosen(work, index)
     }
     if not accepted:
         raise PointError("There is no prediction to accept: all are accepted or corrected, outdated, or not found yet.")

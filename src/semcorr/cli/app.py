@@ -32,6 +32,7 @@ class AppOptions(MatcherOptions):
     method: str = DEFAULT_METHOD
 
 
+_NEEDS = ("starlette", "uvicorn", "platformdirs")
 _OPTIONS = AppOptions()
 _RUNS = Path("runs")
 
@@ -42,9 +43,9 @@ def app_page(
     host: str = "127.0.0.1",
     name: Repeated = (),
     runs: Path = _RUNS,
-    max_megabytes: float = 20.0,
-    max_megapixels: float = 25.0,
-    keep_hours: float = 24.0,
+    max_megabytes: float = 60.0,
+    max_megapixels: float = 200.0,
+    keep_hours: float = 720.0,
     options: AppOptions = _OPTIONS,
 ) -> int:
     """Open a page in the browser: click points, see matches and heat maps, correct wrong ones, export.
@@ -62,8 +63,7 @@ def app_page(
         keep_hours: How long a workspace is kept in memory after its page was closed.
         options: The matcher.
     """
-    if importlib.util.find_spec("gradio") is None:
-        raise SettingsError('The page needs Gradio, which is not installed. Type: pip install "semcorr[app]"')
+    check_extra()
     from semcorr.app.limits import Limits
     from semcorr.app.serve import serve
     from semcorr.app.server.address import Address
@@ -73,6 +73,16 @@ def app_page(
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels, hours=keep_hours)
     serve(spec, limits, runs, Address(host=host, port=port, names=tuple(name)), _announce, _load)
     return 0
+
+
+def check_extra() -> None:
+    """Check that what serves pages is installed.
+
+    Raises:
+        SettingsError: It is not.
+    """
+    if any(importlib.util.find_spec(name) is None for name in _NEEDS):
+        raise SettingsError('The page needs the extra "app", which is not installed. Type: pip install "semcorr[app]"')
 
 
 def _load(matchers: "LoadedMatchers") -> None:

@@ -194,7 +194,7 @@ def _opened(path: str, max_megapixels: float) -> Iterator[PIL.Image.Image]:
             raise ImageError(f"There is no file {path!r}.{suggest(file.name, _siblings(file))} Check the path.")
         if file.stat().st_size == 0:
             raise ImageError(f"{path!r} is empty (0 bytes): copy or download it again.")
-        with file.open("rb") as stream, _open(stream, path, max_megapixels) as opened:
+        with file.open("rb") as stream, open_image(stream, path, max_megapixels) as opened:
             yield opened
     except OSError as error:  # No permission, a name too long for the file system, a disk that fails.
         raise ImageError(f"{path!r} cannot be read: {error}.") from error
@@ -210,7 +210,17 @@ def known_formats() -> list[str]:
     return [name for name in FORMATS if name in PIL.Image.OPEN]
 
 
-def _open(stream: BufferedIOBase, path: str, max_megapixels: float) -> PIL.Image.Image:
+def open_image(stream: BufferedIOBase, path: str, max_megapixels: float) -> PIL.Image.Image:
+    """Open an image of a supported format from bytes, by its header alone; :func:`load_image` decodes it.
+
+    Args:
+        stream: The bytes.
+        path: What messages call it.
+        max_megapixels: The limit that a message about Pillow's own one names beside it.
+
+    Raises:
+        ImageError: It is none, its header is broken, or it has more pixels than Pillow accepts.
+    """
     try:
         with quiet():
             return PIL.Image.open(without_odd_chunks(stream), formats=known_formats())  # type: ignore[arg-type]

@@ -69,6 +69,11 @@ def unread_messages_below(folders: Iterable[Path]) -> list[str]:
     )
 
 
+def advice_on(suffix: str) -> str:
+    """Return what to do with files of a known format that is not read, by their suffix; empty for other suffixes."""
+    return next((text for text, suffixes in _ADVICE.items() if suffix and suffix in suffixes.split()), "")
+
+
 def _message(suffix: str, paths: list[Path]) -> str:
     shown = ", ".join(path.name for path in paths[:_SHOWN])
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
@@ -83,8 +88,7 @@ def _message(suffix: str, paths: list[Path]) -> str:
 def _advice(path: Path) -> str:
     """Return what to do with a file that is no image by its suffix; an empty string if it does not look like one."""
     suffix = path.suffix.lower()
-    advice = next((text for text, suffixes in _ADVICE.items() if suffix and suffix in suffixes.split()), "")
-    if advice:
+    if advice := advice_on(suffix):
         return advice
     # Names from browsers and backups: "photo", "photo.jpg_large", "photo.jpg.1", "photo.jpeg~".
     candidate = not suffix or any(known in path.name.lower() for known in image_suffixes())

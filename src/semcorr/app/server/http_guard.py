@@ -17,7 +17,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -98,38 +98,28 @@ class HttpGuard:
         elif method == "POST":
             await self._post(scope, path, Arriving(receive, int(headers["content-length"]), self._seconds), answer)
         else:
-            await self._get(scope, path, receive, answer)
+            await self._app(scope, receive, answer)
 
     def _refusal(self, scope: Scope, path: str, method: str, headers: dict[str, str]) -> Response | None:
         """The answer to a request that is not passed on."""
         if not self._is_own_name(_host(headers.get("host", ""))):
             text = f"This page does not answer to that name. See --name of {self._access.command}."
-            return PlainTextResponse(text, 421)
-        if (answer := self._own_answer(path, method)) is not None:
-            return answer
+            return refused(text, 421)
         if (path, method) not in self._access:
-            return PlainTextResponse("There is nothing here.", 404)
+            return refused("There is nothing here.", 404)
         if method == "POST" and _foreign(headers):
-            return PlainTextResponse("Only this page itself may ask for this.", 403)
+            return refused("Only this page itself may ask for this.", 403)
         if self._access.key is not None and not _shows(self._access.key, scope, path, headers):
             text = f"Open the whole address that {self._access.command} printed when it was started last."
-            return PlainTextResponse(text, 403)
+            return refused(text, 403)
         return self._too_large(path, headers) if method == "POST" else None
-
-    def _own_answer(self, path: str, method: str) -> Response | None:  # noqa: ARG002  # a subclass may use them
-        """The answer to what the guard itself serves."""
-        return None
-
-    async def _get(self, scope: Scope, path: str, receive: Receive, answer: "Answer") -> None:  # noqa: ARG002
-        """Pass on a GET request."""
-        await self._app(scope, receive, answer)
 
     async def _post(self, scope: Scope, path: str, arriving: "Arriving", answer: "Answer") -> None:
         try:
             await self._forward(scope, path, arriving, answer)
         except TooSlow:
             if not answer.begun:
-                late = PlainTextResponse("That took too long, or was more than announced. Try again.", 408)
+                late = refused("That took too long, or was more than announced. Try again.", 408)
                 await late(scope, arriving, answer)
 
     async def _forward(self, scope: Scope, path: str, arriving: "Arriving", answer: "Answer") -> None:  # noqa: ARG002
@@ -145,12 +135,12 @@ class HttpGuard:
         length = headers.get("content-length", "")
         # Where there are both, the server goes by the other one, and the length may be a lie.
         if not (length.isascii() and length.isdigit()) or len(length) > 12 or "transfer-encoding" in headers:
-            return PlainTextResponse("Expected the length of the request.", 411)
+            return refused("Expected the length of the request.", 411)
         return self._exceeds(path, int(length))
 
     def _exceeds(self, path: str, length: int) -> Response | None:  # noqa: ARG002
         """The refusal of a request of so many bytes."""
-        return PlainTextResponse("The request is too large.", 413) if length > MAX_BYTES else None
+        return refused("The request is too large.", 413) if length > MAX_BYTES else None
 
 
 class TooSlow(Exception):  # noqa: N818  # not an error of ours
@@ -161,7 +151,7 @@ class Arriving:
     """A request's body as it arrives, for so many seconds and no more bytes than announced; it can be read ahead."""
 
     def __init__(self, receive: Receive, length: int, seconds: float) -> None:
-        self._receive, self._left, self._end = receive, length, time.monotonic() + seconds
+        self._receive, self.length, self._left, self._end = receive, length, length, time.monotonic() + seconds
         self._more = True
         self._read: bytes | None = None
 
@@ -244,3 +234,8 @@ def _foreign(headers: dict[str, str]) -> bool:
 def _host(header: str) -> str:
     """The host name without the port."""
     return header.rsplit("]", 1)[0] + "]" if header.startswith("[") else header.rsplit(":", 1)[0]
+
+
+def refused(text: str, status: int) -> Response:
+    """The answer to a request that is refused, in the form of all other answers."""
+    return JSONResponse({"error": text}, status)

@@ -6,12 +6,20 @@ import re
 import secrets
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import PIL.Image
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-PREFIX = "/semcorr/"
+PREFIX = "/files/"
 """The path below which the browser asks for them."""
+
+_PNG_SIDE = 640
+"""Pixels of the longer side up to which images are served as PNG."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +55,19 @@ class ServedFiles:
         with self._lock:
             self._files.pop(token, None)
 
+    def route(self) -> Route:
+        """The route of all files."""
+        return Route(f"{PREFIX}{{token}}", self._answer)
+
+    async def _answer(self, request: Request) -> Response:
+        file = self.get(request.path_params["token"])
+        if file is None:
+            return Response("This image or file is gone. Reload the page.", 404)
+        headers = {"cache-control": "private, max-age=3600"}
+        if file.filename is not None:
+            headers["content-disposition"] = f'attachment; filename="{file.filename}"'
+        return Response(file.data, media_type=file.media_type, headers=headers)
+
     def __len__(self) -> int:
         return len(self._files)
 
@@ -62,11 +83,12 @@ class SessionFiles:
     def __init__(self, files: ServedFiles, limit_bytes: int = 160_000_000) -> None:
         self._files, self._limit = files, limit_bytes
         self._tokens: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._known: WeakKeyDictionary[object, tuple[str, str]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def add(self, data: bytes, media_type: str, filename: str | None = None) -> str:
         """Serve bytes; return the address, relative to the page."""
-        key = hashlib.sha256(data + media_type.encode() + (filename or "").encode()).hexdigest()
+        key = _key(data, media_type, filename)
         with self._lock:
             if key not in self._tokens:
                 # A header takes plain letters only; the page's own link has the whole name.
@@ -87,9 +109,29 @@ class SessionFiles:
 
     def add_image(self, image: PIL.Image.Image) -> str:
         """Serve an image as PNG, without loss; return the address."""
-        stream = io.BytesIO()
-        image.save(stream, format="PNG", compress_level=1)
-        return self.add(stream.getvalue(), "image/png")
+        return self.add(png(image), "image/png")
+
+    def address_of(self, shown: object, make: Callable[[], PIL.Image.Image]) -> str:
+        """The address of an object's image, which is made and packed only where it is not served yet.
+
+        A large one is packed as JPEG: it is for people, and as PNG takes ten times as long to arrive.
+        """
+        with self._lock:
+            key, address = self._known.get(shown, ("", ""))
+            if key in self._tokens:
+                self._tokens.move_to_end(key)
+                return address
+        image = make()
+        if max(image.size) > _PNG_SIDE:
+            stream = io.BytesIO()
+            image.save(stream, format="JPEG", quality=92, subsampling=0)
+            data, media_type = stream.getvalue(), "image/jpeg"
+        else:
+            data, media_type = png(image), "image/png"
+        address = self.add(data, media_type)
+        with self._lock:
+            self._known[shown] = _key(data, media_type, None), address
+        return address
 
     def clear(self) -> None:
         """Serve none of this session's files any longer."""
@@ -97,3 +139,14 @@ class SessionFiles:
             for token, _ in self._tokens.values():
                 self._files.remove(token)
             self._tokens.clear()
+
+
+def _key(data: bytes, media_type: str, filename: str | None) -> str:
+    return hashlib.sha256(data + media_type.encode() + (filename or "").encode()).hexdigest()
+
+
+def png(image: PIL.Image.Image) -> bytes:
+    """An image packed as PNG, fast rather than small."""
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", compress_level=1)
+    return stream.getvalue()

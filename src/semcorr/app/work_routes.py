@@ -1,0 +1,290 @@
+"""The answers about a work: its state, steps, images, *Find*, heat maps, export, deletion."""
+
+from functools import partial
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.routing import Route
+
+from semcorr.app import examples, export, workspace
+from semcorr.app.find import check_ready, find
+from semcorr.app.heat import FUSED, heat_in
+from semcorr.app.images import read_upload
+from semcorr.app.matchers import images_of, label_of, model_of
+from semcorr.app.server.jobs import Job
+from semcorr.app.server.sessions import Session
+from semcorr.app.state import KEY_HEADER, AppState
+from semcorr.app.steps import STEPS, Ask, Step, plain, question_before_loss
+from semcorr.app.view import heat_response, job_view, left_to_find
+from semcorr.app.workspace import FindResult, Workspace, contents
+from semcorr.errors import ImageError
+from semcorr.imaging.image_files import image_suffixes
+
+WELCOME = "New here? Choose a source and a target and click a point, or press an example; then press Find."
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Example(_Request):
+    base: int = Field(ge=0)
+    sure: bool = False
+    category: str
+
+
+class _Base(_Request):
+    base: int = Field(ge=0)
+
+
+class _Find(_Request):
+    base: int = Field(ge=0)
+    method: str
+    preset: str | None = None
+
+
+class _Sure(_Request):
+    sure: bool = False
+
+
+class _Upload(_Request):
+    base: int = Field(ge=0)
+    sure: bool = False
+    name: str = "image"
+
+
+def routes(state: AppState) -> list[Route]:
+    """All routes about a work."""
+    answers = _Answers(state)
+    steps = [
+        state.work_route(f"/api/work/{name}", partial(answers.step, kind), post=True) for name, kind in STEPS.items()
+    ]
+    return [
+        state.route("/api/about", answers.about),
+        state.route("/api/new", answers.new, post=True),
+        Route("/api/work", answers.work(), methods=["GET"]),
+        *steps,
+        state.work_route("/api/work/example", answers.example, post=True),
+        state.work_route("/api/work/undo", partial(answers.go, back=True), post=True),
+        state.work_route("/api/work/redo", partial(answers.go, back=False), post=True),
+        state.work_route("/api/work/source", answers.source, upload=True),
+        state.work_route("/api/work/target", answers.target, upload=True),
+        state.work_route("/api/work/heat", answers.heat),
+        state.work_route("/api/work/export", answers.export, post=True),
+        state.work_route("/api/work/delete", answers.delete, post=True),
+        state.work_route("/api/find", answers.find, post=True),
+        state.work_route("/api/job", answers.job),
+        state.work_route("/api/cancel", answers.cancel, post=True),
+    ]
+
+
+class _Answers:
+    """The answers to requests."""
+
+    def __init__(self, state: AppState) -> None:
+        self._state = state
+
+    def about(self, _: Request, __: bytes) -> Any:
+        matchers, limits = self._state.matchers, self._state.limits
+        names = ("megabytes", "megapixels", "targets", "points", "letters")
+        return {
+            "examples": list(examples.CATEGORIES),
+            "limits": {name: getattr(limits, name) for name in names},
+            "suffixes": sorted(image_suffixes()),
+            "model": model_of(matchers.spec),
+            "images": images_of(matchers.spec),
+            "example_model": model_of(matchers.examples),
+            "example_images": images_of(matchers.examples),
+            "welcome": WELCOME,
+            "kept": self._state.kept,
+        }
+
+    def new(self, _: Request, __: bytes) -> Any:
+        return {"key": self._state.sessions.new()}
+
+    # --- the work, and steps ---
+
+    def work(self) -> Any:
+        """What answers a request for a work; one without a key gets the empty work, and none is made for it."""
+
+        def known(session: Session, request: Request, _: bytes) -> Any:
+            since = request.query_params.get("since", "")
+            if since == str(session.revision):
+                return {"revision": session.revision}
+            return self._state.view(session)
+
+        def nobody(_: Request, __: bytes) -> Any:
+            return self._state.view(self._state.sessions.empty())
+
+        by_key = self._state.work_route("/api/work", known).endpoint
+        without = self._state.route("/api/work", nobody).endpoint
+
+        async def answer(request: Request) -> Any:
+            return await (by_key if KEY_HEADER in request.headers else without)(request)
+
+        return answer
+
+    def step(self, kind: type[Step], session: Session, _: Request, body: bytes) -> Any:
+        """Take one of the steps of the table."""
+        step = kind.model_validate_json(body)
+        with session.lock:
+            session.check_base(step.base)
+            changed = step.change(session.work, self._state.limits)
+            if not step.sure and (question := step.question(session.work)):
+                return plain(question)
+            return self._take(session, step.said, changed)
+
+    def _take(self, session: Session, name: str, changed: Workspace) -> Any:
+        before = session.work
+        session.do(name, changed)
+        other = changed.source is not before.source or len(changed.targets) > len(before.targets)
+        said = [self._model_note(changed) if other else "", left_to_find(session.work)]
+        return {**self._state.view(session), "message": " ".join(filter(None, said))}
+
+    def _model_note(self, work: Workspace) -> str:
+        """What the images will be matched on, in a sentence."""
+        spec = self._state.matchers.usual(example=work.example)
+        return f"These images are matched on {model_of(spec)}, a model for {images_of(spec)}."
+
+    def go(self, session: Session, _: Request, body: bytes, *, back: bool) -> Any:
+        """Undo or redo a step."""
+        asked = _Base.model_validate_json(body)
+        with session.lock:
+            session.check_base(asked.base, exact=True)
+            name = session.go(back=back)
+            message = f"{'Undone' if back else 'Done again'}: {name}. {left_to_find(session.work)}".strip()
+            if name is None:
+                message = f"There is nothing to {'undo' if back else 'redo'}."
+            return {**self._state.view(session), "message": message}
+
+    def example(self, session: Session, _: Request, body: bytes) -> Any:
+        """Load an example; an unchanged example before it is no loss."""
+        asked = _Example.model_validate_json(body)
+        example = examples.example(asked.category)
+        with session.lock:
+            session.check_base(asked.base)
+            question = question_before_loss(session.work, "The example replaces your", "Load the example")
+            if question and not asked.sure and session.work is not session.example:
+                return plain(question)
+            before, session.example = session.example, example
+            try:
+                return self._take(session, "example loaded", example)
+            except BaseException:
+                session.example = before
+                raise
+
+    # --- images ---
+
+    def source(self, session: Session, request: Request, body: bytes) -> Any:
+        """Replace the source by the image that was sent."""
+
+        def ask(work: Workspace) -> Any:
+            return question_before_loss(work, "Another source removes your", "Replace the source")
+
+        return self._uploaded(session, request, body, ask)
+
+    def target(self, session: Session, request: Request, body: bytes) -> Any:
+        """Add the image that was sent to the targets."""
+        return self._uploaded(session, request, body, None)
+
+    def _uploaded(self, session: Session, request: Request, body: bytes, ask: Ask | None) -> Any:
+        limits, asked = self._state.limits, _Upload.model_validate(dict(request.query_params))
+        with session.lock:
+            session.check_base(asked.base)
+            if ask is not None and not asked.sure and (question := ask(session.work)):
+                return plain(question)
+        if ask is None and len(session.work.targets) >= limits.targets:  # before anything is decoded
+            raise ImageError(f"Expected at most {limits.targets} targets, got one more. Remove one first.")
+        self._state.sessions.check_room(session)
+        image = read_upload(body, asked.name, limits)
+        with session.lock:
+            session.check_base(asked.base)
+            if ask is not None:
+                return self._take(session, "source replaced", workspace.replace_source(session.work, image))
+            return self._take(session, "target added", workspace.add_targets(session.work, [image], limits))
+
+    # --- matches ---
+
+    def find(self, session: Session, _: Request, body: bytes) -> Any:
+        """Begin to find what is missing."""
+        asked, matchers = _Find.model_validate_json(body), self._state.matchers
+        with session.lock:
+            session.check_base(asked.base)
+            start = session.work
+            spec = matchers.offered(asked.method, asked.preset, example=start.example)
+            label = label_of(spec)
+            check_ready(start, label)
+            self._state.sessions.check_room(session)
+
+            def work(job: Job) -> tuple[FindResult, int]:
+                result = find(matchers.get(spec), start, label, job)
+                # Here and not when the page asks for it: the page may have been closed.
+                with session.lock:
+                    merged, dropped = workspace.merge(session.work, result)
+                    session.do("matches found", merged, by_person=False)
+                return result, dropped
+
+            session.start(self._state.queue, "find", work, partial(self._done_message, session))
+            session.methods[start.example] = (spec.method, spec.preset)
+            return {"job": job_view(session, self._state.queue)}
+
+    def _done_message(self, session: Session, outcome: tuple[FindResult, int]) -> str:
+        """The message after a run that succeeded."""
+        result, dropped = outcome
+        images = images_of(self._state.matchers.usual(example=result.start.example))
+        sentences = [f"Done with {result.label} (for {images}). Select a point or a layer to see its heat maps."]
+        if dropped:
+            sentences.append(f"{dropped} matches were for points or targets that changed meanwhile, and were dropped.")
+        sentences += [left_to_find(session.work), _summary(result.warnings)]
+        return " ".join(filter(None, sentences))
+
+    def job(self, session: Session, _: Request, __: bytes) -> Any:
+        return {"job": job_view(session, self._state.queue)}
+
+    def cancel(self, session: Session, _: Request, __: bytes) -> Any:
+        session.cancel()
+        return {"job": job_view(session, self._state.queue)}
+
+    def heat(self, session: Session, request: Request, _: bytes) -> Any:
+        """The heat map of a target."""
+        asked = request.query_params
+        target, point = _id(asked.get("target", "")), _id(asked.get("point", ""))
+        if target is None or (point is None and asked.get("point") != "all"):
+            return heat_response(None)
+        return heat_response(heat_in(session.work, target, point, asked.get("layer", FUSED)))
+
+    def export(self, session: Session, _: Request, __: bytes) -> Any:
+        with session.lock:
+            work = session.work
+            files = export.export(work)
+            addresses = [
+                {"name": name, "address": session.files.add(files[name], export.media_type(name), name)}
+                for name in export.in_order(list(files))
+            ]
+            session.set_export(work)
+            left = export.count_left_out(work)
+            message = (
+                f"{left} of the targets' points are not in the files: they are not found yet, or the point was moved."
+            )
+            return {"files": addresses, "message": message if left else ""}
+
+    def delete(self, session: Session, _: Request, body: bytes) -> Any:
+        """Forget the work, in memory and on the disk."""
+        if not _Sure.model_validate_json(body).sure:
+            lost = contents(session.work)
+            text = f"This deletes this work{f' with its {lost}' if lost else ''} for good, on this server as well."
+            return {"question": {"text": text, "yes": "Delete the work"}}
+        self._state.sessions.delete(session)
+        return {}
+
+
+def _id(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def _summary(warnings: tuple[str, ...]) -> str:
+    """A sentence about a result's warnings; empty where there is none."""
+    if len(warnings) < 2:
+        return "".join(f"1 warning: {warning}." for warning in warnings)
+    return f"{len(warnings)} warnings, the first: {warnings[0]}."
