@@ -70,8 +70,10 @@ function renderResults(value) {
   showChips(value.points, ui.chosen, choose);
   const seen = { ...ui, heat: ui.heat && Boolean(value.found) };
   showTargets(value, seen, onTargets);
+  $("with").textContent = "";
   if (!results) return;
-  $("legend").textContent = value.found ? `Found with ${value.found.with}, a model for ${value.images}. ${value.found.legend}` : "";
+  $("with").textContent = value.found ? `with ${value.found.with}` : "";
+  $("legend").textContent = value.found ? `Found with ${value.found.with}, a model for ${value.images}. Numbers and rings are the confidence, ${value.found.legend}.` : "";
   const name = ui.chosen === null ? "" : pointNamed(ui.chosen).label, own = cell => ui.chosen === null || cell.id === ui.chosen;
   $("accept").textContent = name ? `Accept ${name} everywhere` : "Accept all";
   $("accept").disabled = !cells.some(cell => own(cell) && cell.state === "found");
@@ -160,7 +162,8 @@ async function follow(ours) {
 }
 
 async function find() {
-  if (await act(() => begin("api/find", { method: $("method").value, preset: $("preset").value }))) await follow(true);
+  const fields = { method: $("method").value, preset: $("preset").value };
+  if (await act(() => begin("api/find", fields).then(() => ""))) await follow(true);
 }
 
 async function exportFiles() {

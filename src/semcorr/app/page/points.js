@@ -5,7 +5,7 @@ import { $, button, make } from "./nodes.js";
 
 const STATES = { incomplete: "not found everywhere", new: "", found: "" };
 
-function swatch(point) {
+export function swatch(point) {
   const shown = make("span", { class: "swatch", "aria-hidden": "true" }, String(point.number));
   shown.style.backgroundColor = point.colour;
   return shown;

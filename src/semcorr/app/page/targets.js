@@ -3,6 +3,7 @@
 import { rounded, stateOf, sureness } from "./marks.js";
 import { $, button, make } from "./nodes.js";
 import { picture } from "./picture.js";
+import { swatch } from "./points.js";
 import { image } from "./server.js";
 
 const shown = new Map();  // by the target's id
@@ -14,15 +15,15 @@ function joined(work, target) {
 }
 
 function add(target, actions) {
-  const caption = make("span", { class: "title" }), note = make("span", { class: "note faint" }), box = make("div");
+  const caption = make("span", { class: "title" }), note = make("span", { class: "note faint" }), box = make("div"), sure = make("p", { class: "sureness", "aria-hidden": "true" });
   const accept = button("Accept", () => actions.accept(target.id)), remove = button("×", () => actions.remove(target.id), { class: "plain round" });
-  const figure = make("figure", { class: "target", "data-id": target.id }, make("figcaption", {}, caption, accept, remove), box, note);
+  const figure = make("figure", { class: "target", "data-id": target.id }, make("figcaption", {}, caption, accept, remove), box, sure, note);
   const view = picture(box, { name: "Target" });
   view.on("choose", id => actions.choose(id));
   view.on("place", (x, y) => actions.place(target.id, x, y));
   view.on("move", (id, x, y) => actions.correct(target.id, id, x, y));
   view.on("remove", () => actions.refuseRemove());
-  return { figure, caption, note, accept, remove, view, heat: null, heatKey: "", wanted: "" };
+  return { figure, caption, sure, note, accept, remove, view, heat: null, heatKey: "", wanted: "" };
 }
 
 export function showTargets(work, ui, actions) {
@@ -39,6 +40,8 @@ export function showTargets(work, ui, actions) {
     if ($("grid").children[index] !== one.figure) $("grid").insertBefore(one.figure, $("grid").children[index] || null);
     one.caption.replaceChildren(make("b", {}, make("bdi", {}, target.name)), ` ${target.size.join(" × ")}`);
     one.note.textContent = target.note;
+    // The same is in the description of the picture.
+    one.sure.replaceChildren(...(results ? joined(work, target).map(sureOf) : []));
     one.accept.hidden = !target.points.some(point => point.state === "found");
     one.accept.setAttribute("aria-label", `Accept all points in ${target.name}`);
     one.remove.setAttribute("aria-label", `Remove ${target.name}`);
@@ -46,6 +49,12 @@ export function showTargets(work, ui, actions) {
     if (ui.heat && work.found) loadHeat(work, target, one, ui); else dropHeat(one);
   }
   $("grid").dataset.count = work.targets.length;
+}
+
+const MARKS = { accepted: "✓", corrected: "✎", missing: "–" };
+
+function sureOf(point) {
+  return make("span", { title: `${point.label}: ${stateOf(point)}` }, swatch(point), MARKS[point.state] || sureness(point));
 }
 
 function draw(work, target, one, ui, results) {
