@@ -3,7 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
-from semcorr.app.workspace import Workspace, new_workspace
+from semcorr.app.changes import new_workspace
+from semcorr.app.workspace import Workspace
 from semcorr.imaging.image import Image, load_image
 from semcorr.toy.scenes import first_scenes
 

@@ -24,10 +24,11 @@ class History:
     Args:
         limit_bytes: How much memory the earlier states may take beyond the present one; the oldest steps are
             forgotten first.
+        now: The workspace to begin with.
     """
 
-    def __init__(self, limit_bytes: float = 500e6) -> None:
-        self.now = Workspace()
+    def __init__(self, limit_bytes: float = 500e6, now: Workspace | None = None) -> None:
+        self.now = now or Workspace()
         self._limit = limit_bytes
         self._past: list[_Step] = []
         self._future: list[_Step] = []
@@ -40,6 +41,11 @@ class History:
         self._future.clear()
         self.now = work
         self._trim()
+
+    def next(self, *, back: bool) -> Workspace | None:
+        """The workspace that an undo (or a redo) would lead to; None where there is none."""
+        steps = self._past if back else self._future
+        return steps[-1].work if steps else None
 
     def undo(self) -> str | None:
         """Undo the last step and return its name; None where there is none."""
@@ -68,9 +74,14 @@ class History:
         return self._future[-1].name if self._future else None
 
     @property
+    def states(self) -> list[Workspace]:
+        """The present workspace, and all that an undo or a redo can lead to."""
+        return [self.now, *(step.work for step in (*self._past, *self._future))]
+
+    @property
     def bytes(self) -> int:
         """Bytes of the arrays of all states, each array counted once."""
-        return _bytes([self.now, *(step.work for step in (*self._past, *self._future))])
+        return _bytes(self.states)
 
     def _trim(self) -> None:
         del self._past[:-_MAX_STEPS]

@@ -128,8 +128,8 @@ def _is_heic(data: bytes) -> bool:
 
 def _heic(name: str) -> str:
     return (
-        f"{name!r} is in Apple's format HEIC, which is not read here. On an iPhone choose Settings > Camera > Formats > "
-        "Most Compatible before you take photographs, or export this one as JPEG."
+        f"{name!r} is in the format HEIC, which is not read here. Export it as JPEG, or, for new photographs of an "
+        "iPhone, choose Settings > Camera > Formats > Most Compatible."
     )
 
 

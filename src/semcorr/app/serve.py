@@ -1,10 +1,13 @@
 """Start the page for two images, behind its guard."""
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import PIL.Image
 
 from semcorr.app.limits import Limits
 from semcorr.app.matchers import LoadedMatchers
@@ -13,13 +16,17 @@ from semcorr.matchers.spec import MatcherSpec
 
 if TYPE_CHECKING:
     from semcorr.app.server.page_guard import PageGuard
+    from semcorr.app.server.sessions import Sessions
     from semcorr.app.state import AppState
+
+_SWEEP = 3600.0
 
 
 def serve(
     spec: MatcherSpec,
     limits: Limits,
     runs: Path,
+    works: Path | None,
     address: Address,
     on_ready: Callable[[str, int], None],
     load: Callable[[LoadedMatchers], None] = LoadedMatchers.start,
@@ -30,6 +37,7 @@ def serve(
         spec: What the page opens with.
         limits: What is refused.
         runs: The folder whose runs the page may show.
+        works: The folder of works; None for the user's own.
         address: Where to listen.
         on_ready: Called with host and port when the page answers.
         load: Loads what the page opens with, and may show the progress.
@@ -39,20 +47,51 @@ def serve(
         SemcorrError: The model cannot be loaded.
     """
     # Starlette is an extra.
+    from semcorr.app.server.kept_works import KeptWorks
     from semcorr.app.server.run import run
     from semcorr.app.server.served_files import ServedFiles
     from semcorr.app.server.sessions import Sessions
     from semcorr.app.state import AppState
 
     address = dataclasses.replace(address, port=free_port(address))
+    # Pillow's own limit is lower: it would refuse what is accepted here.
+    PIL.Image.MAX_IMAGE_PIXELS = max(PIL.Image.MAX_IMAGE_PIXELS or 0, int(limits.megapixels * 1e6))
     matchers = LoadedMatchers(spec)
     load(matchers)  # an error shows now, not to the first visitor
-    files = ServedFiles()
-    state = AppState(matchers=matchers, limits=limits, runs=runs, files=files, sessions=Sessions(files, limits))
+    files, folder = ServedFiles(), works or works_folder()
+    sessions = Sessions(files, limits, KeptWorks(folder))
+    kept = _how_kept(folder, limits, address)
+    state = AppState(matchers=matchers, limits=limits, runs=runs, files=files, sessions=sessions, kept=kept)
+    stop = threading.Event()
+    sweeper = threading.Thread(target=_sweep, args=(sessions, stop), name="semcorr-app-sweep", daemon=True)
+    sweeper.start()
     try:
         run(guarded(state, address), address, lambda: on_ready(address.host, address.port))
     finally:
+        stop.set()
         state.queue.close()
+
+
+def works_folder() -> Path:
+    """The user's own folder of works."""
+    import platformdirs  # an extra
+
+    return platformdirs.user_data_path("semcorr") / "works"
+
+
+def _how_kept(folder: Path, limits: Limits, address: Address) -> str:
+    """Where and how long works are kept; the server's paths concern nobody on another machine."""
+    where = f"in the folder {folder}" if address.local else "on the machine that serves this page"
+    days = limits.hours / 24
+    time = f"{days:.0f} days" if days >= 2 else f"{limits.hours:g} hours"
+    return f"Works are kept {where} for {time} after their last use, or until you delete them."
+
+
+def _sweep(sessions: "Sessions", stop: threading.Event) -> None:
+    """Delete works that are not kept any longer, at once and every hour."""
+    sessions.sweep()
+    while not stop.wait(_SWEEP):
+        sessions.sweep()
 
 
 def guarded(state: "AppState", address: Address) -> "PageGuard":

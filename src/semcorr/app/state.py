@@ -13,6 +13,7 @@ from semcorr.app.limits import Limits
 from semcorr.app.matchers import LoadedMatchers
 from semcorr.app.server.answers import Handle, answered
 from semcorr.app.server.jobs import Busy, JobQueue
+from semcorr.app.server.kept_works import NotKept
 from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Gone, Session, Sessions, Stale
 from semcorr.app.view import work_view
@@ -87,4 +88,6 @@ class AppState:
             return 404, {"gone": True}
         if isinstance(error, Stale):
             return 409, {"work": self.view(error.session)}
+        if isinstance(error, NotKept):
+            return 507, {}
         return 503 if isinstance(error, Busy) else 422, {}

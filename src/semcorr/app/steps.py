@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from semcorr.app import workspace
+from semcorr.app import changes
 from semcorr.app.images import original_size, to_held
 from semcorr.app.limits import Limits
 from semcorr.app.workspace import Point, Workspace, contents
@@ -68,7 +68,7 @@ class _AddPoint(_Located):
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
         x, y = _in_held(work.source, (self.x, self.y))
-        return workspace.add_point(work, x, y, limits)
+        return changes.add_point(work, x, y, limits)
 
 
 class _MovePoint(_Located):
@@ -77,7 +77,7 @@ class _MovePoint(_Located):
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
         x, y = _in_held(work.source, (self.x, self.y))
-        return workspace.move_point(work, point_index(work, self.point), x, y)
+        return changes.move_point(work, point_index(work, self.point), x, y)
 
 
 class _DeletePoint(Step):
@@ -85,7 +85,7 @@ class _DeletePoint(Step):
     point: int
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
-        return workspace.delete_point(work, point_index(work, self.point))
+        return changes.delete_point(work, point_index(work, self.point))
 
     def question(self, work: Workspace) -> Question | None:
         count = sum(cell[1] == self.point for cell in work.decisions)
@@ -97,7 +97,7 @@ class _ClearPoints(Step):
     said = "points cleared"
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
-        return workspace.clear_points(work)
+        return changes.clear_points(work)
 
     def question(self, work: Workspace) -> Question | None:
         return question_before_loss(work, "This removes your", "Clear the points")
@@ -109,7 +109,7 @@ class _NamePoint(Step):
     name: str
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
-        return workspace.name_point(work, point_index(work, self.point), self.name)
+        return changes.name_point(work, point_index(work, self.point), self.name)
 
 
 class _NamePoints(Step):
@@ -117,7 +117,7 @@ class _NamePoints(Step):
     text: str
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
-        return workspace.name_points(work, self.text)
+        return changes.name_points(work, self.text)
 
 
 class _Correct(_Located):
@@ -128,7 +128,7 @@ class _Correct(_Located):
     def change(self, work: Workspace, limits: Limits) -> Workspace:
         target = target_index(work, self.target)
         x, y = _in_held(work.targets[target], (self.x, self.y))
-        return workspace.correct(work, target, point_index(work, self.point), x, y)
+        return changes.correct(work, target, point_index(work, self.point), x, y)
 
 
 class _Accept(Step):
@@ -138,7 +138,7 @@ class _Accept(Step):
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
         target = None if self.target is None else target_index(work, self.target)
-        return workspace.accept(work, _index_or_all(work, self.point), target)
+        return changes.accept(work, _index_or_all(work, self.point), target)
 
 
 class _Discard(Step):
@@ -146,7 +146,7 @@ class _Discard(Step):
     point: int | None = None
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
-        return workspace.discard_decisions(work, _index_or_all(work, self.point))
+        return changes.discard_decisions(work, _index_or_all(work, self.point))
 
     def question(self, work: Workspace) -> Question | None:
         whose = "all points" if self.point is None else f"point {point_index(work, self.point) + 1}"
@@ -162,7 +162,7 @@ class _RemoveTarget(Step):
     target: int
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
-        return workspace.remove_target(work, target_index(work, self.target))
+        return changes.remove_target(work, target_index(work, self.target))
 
     def question(self, work: Workspace) -> Question | None:
         text = "Its matches and corrections are lost with the target. Undo brings them back."
@@ -174,7 +174,7 @@ class _RemoveTargets(Step):
     said = "targets removed"
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
-        return workspace.remove_targets(work)
+        return changes.remove_targets(work)
 
     def question(self, work: Workspace) -> Question | None:
         text = "All matches and corrections in the targets are lost with them. Undo brings them back."

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.routing import Route
 
-from semcorr.app import examples, export, workspace
+from semcorr.app import changes, examples, export
 from semcorr.app.find import check_ready, find
 from semcorr.app.heat import FUSED, heat_in
 from semcorr.app.images import read_upload
@@ -139,7 +139,10 @@ class _Answers:
         before = session.work
         session.do(name, changed)
         other = changed.source is not before.source or len(changed.targets) > len(before.targets)
-        said = [self._model_note(changed) if other else "", left_to_find(session.work)]
+        return self._shown(session, other_images=other)
+
+    def _shown(self, session: Session, *, other_images: bool) -> Any:
+        said = [self._model_note(session.work) if other_images else "", left_to_find(session.work)]
         return {**self._state.view(session), "message": " ".join(filter(None, said))}
 
     def _model_note(self, work: Workspace) -> str:
@@ -167,12 +170,8 @@ class _Answers:
             question = question_before_loss(session.work, "The example replaces your", "Load the example")
             if question and not asked.sure and session.work is not session.example:
                 return plain(question)
-            before, session.example = session.example, example
-            try:
-                return self._take(session, "example loaded", example)
-            except BaseException:
-                session.example = before
-                raise
+            session.do_example(example)
+            return self._shown(session, other_images=True)
 
     # --- images ---
 
@@ -201,8 +200,8 @@ class _Answers:
         with session.lock:
             session.check_base(asked.base)
             if ask is not None:
-                return self._take(session, "source replaced", workspace.replace_source(session.work, image))
-            return self._take(session, "target added", workspace.add_targets(session.work, [image], limits))
+                return self._take(session, "source replaced", changes.replace_source(session.work, image))
+            return self._take(session, "target added", changes.add_targets(session.work, [image], limits))
 
     # --- matches ---
 
@@ -221,7 +220,7 @@ class _Answers:
                 result = find(matchers.get(spec), start, label, job)
                 # Here and not when the page asks for it: the page may have been closed.
                 with session.lock:
-                    merged, dropped = workspace.merge(session.work, result)
+                    merged, dropped = changes.merge(session.work, result)
                     session.do("matches found", merged, by_person=False)
                 return result, dropped
 

@@ -43,6 +43,7 @@ def app_page(
     host: str = "127.0.0.1",
     name: Repeated = (),
     runs: Path = _RUNS,
+    works: Path | None = None,
     max_megabytes: float = 60.0,
     max_megapixels: float = 200.0,
     keep_hours: float = 720.0,
@@ -58,9 +59,11 @@ def app_page(
         host: The address it listens at; 0.0.0.0 lets everyone in who can reach this machine: there is no password.
         name: A further host name of the page, such as that of a proxy before it; repeat for more.
         runs: Folder whose runs (of `semcorr eval`) the page may show.
+        works: Folder that keeps what visitors do, so that it is there after a restart. [default: in your data folder]
         max_megabytes: Larger files are refused.
-        max_megapixels: Images with more pixels are refused before they are decoded.
-        keep_hours: How long a workspace is kept in memory after its page was closed.
+        max_megapixels: Images with more pixels are refused before they are decoded; those of more than 25 are scaled
+            down.
+        keep_hours: How long a work is kept after its last use.
         options: The matcher.
     """
     check_extra()
@@ -71,7 +74,7 @@ def app_page(
     loading = {name: value for name, value in options.loading().items() if name in LOADING_OPTIONS}
     spec = dataclasses.replace(chosen(options), options={**loading, **options.overrides()})
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels, hours=keep_hours)
-    serve(spec, limits, runs, Address(host=host, port=port, names=tuple(name)), _announce, _load)
+    serve(spec, limits, runs, works, Address(host=host, port=port, names=tuple(name)), _announce, _load)
     return 0
 
 

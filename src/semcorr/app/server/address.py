@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from semcorr.errors import SettingsError
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
@@ -19,6 +21,11 @@ class Address:
     host: str = "127.0.0.1"
     port: int = 7860
     names: tuple[str, ...] = ()
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host in LOOPBACK
 
 
 def free_port(address: Address) -> int:

@@ -19,6 +19,8 @@ from urllib.parse import parse_qs, unquote
 
 from starlette.responses import JSONResponse, Response
 
+from semcorr.app.server.address import LOOPBACK
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -29,8 +31,6 @@ MAX_BYTES = 1_000_000
 """Bytes of a request that uploads nothing."""
 SECONDS = 300.0
 """Seconds for a request to arrive: a connection that sends a byte now and then is closed."""
-
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +78,9 @@ class HttpGuard:
         self, app: Asgi, access: Access, host: str, names: Collection[str] = (), seconds: float = SECONDS
     ) -> None:
         self._app, self._access, self._seconds = app, access, seconds
-        self._local = host in _LOOPBACK
+        self._local = host in LOOPBACK
         own = () if self._local else (socket.gethostname(), socket.getfqdn(), host)
-        self._names = frozenset(name.lower() for name in (*_LOOPBACK, *own, *names))
+        self._names = frozenset(name.lower() for name in (*LOOPBACK, *own, *names))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or refuse a request, or pass it on."""
