@@ -117,10 +117,7 @@ class LoadedMatchers:
         network = self.get(spec).model
         if isinstance(network, DiffusionModel):
             return network
-        raise SettingsError(
-            f"Words need a text-to-image model, and {model_of(spec)!r} is none. Press an example, which has one, "
-            "or start the page with --model and a Stable Diffusion checkpoint."
-        )
+        raise SettingsError(without_words(spec))
 
 
 def label_of(spec: MatcherSpec) -> str:
@@ -137,6 +134,14 @@ def model_of(spec: MatcherSpec) -> str:
 def images_of(spec: MatcherSpec) -> str:
     """The kind of images that a model is for, for people."""
     return "drawings of the toy world, and nothing else" if _is_for_drawings(spec) else "photographs"
+
+
+def without_words(spec: MatcherSpec) -> str:
+    """What to do where a model has no words, for people."""
+    return (
+        f"Words need a text-to-image model, and {model_of(spec)!r} is none. Press an example, which has one, "
+        "or start the page with --model and a Stable Diffusion checkpoint."
+    )
 
 
 def _is_for_drawings(spec: MatcherSpec) -> bool:
