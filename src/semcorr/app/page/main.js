@@ -38,7 +38,7 @@ try {
   const about = await server.ask("api/about"), gone = await server.open();
   match.start(about, gone);
   server.follow(say);
-  words.start();
+  words.start(about);
   runs.start();
   document.body.classList.add("ready");
 } catch (error) {
