@@ -1,4 +1,7 @@
-"""The files of *Export*: matches as COCO, CSV and figures, and the query, one by one and in one archive."""
+"""The files of *Export*: matches as COCO, CSV and figures, and the query, one by one and in one archive.
+
+All numbers are in pixels of the images that were sent, also where those were scaled down for matching.
+"""
 
 import csv
 import dataclasses
@@ -14,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from semcorr.app.find import join_queries
+from semcorr.app.images import original_size, to_original
 from semcorr.app.workspace import Cell, Point, Workspace
 from semcorr.errors import PointError
 from semcorr.imaging.image import Image
@@ -61,7 +65,7 @@ def export(work: Workspace) -> dict[str, bytes]:
 
 
 def located(work: Workspace, target: int) -> dict[int, Point]:
-    """The points' locations in a target, in its pixels, by the points' indices.
+    """The points' locations in a target, in pixels of its held image, by the points' indices.
 
     Points that are not found yet are left out, and so are outdated predictions.
     """
@@ -85,10 +89,10 @@ def csv_file(work: Workspace) -> bytes:
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(COLUMNS)
     names = image_names(work)
-    for number, ((x, y), label) in enumerate(zip(work.points, work.labels, strict=True), start=1):
+    for number, ((x, y), label) in enumerate(zip(_query_points(work), work.labels, strict=True), start=1):
         rows.writerow([_plain(names[0]), "source", number, _plain(label), _short(x), _short(y), "", "", "", ""])
     for name, target in zip(names[1:], work.target_ids, strict=True):
-        for index, (x, y) in located(work, target).items():
+        for index, (x, y) in _in_original(work, target).items():
             cell = (target, work.ids[index])
             state, match = _state(work, cell), work.matches.get(cell)
             confidence = "" if match is None or state == "corrected" else f"{match.confidence:.4f}"
@@ -108,9 +112,9 @@ def coco_file(work: Workspace) -> bytes:
     category = Category(id=1, name=CATEGORY, keypoints=work.labels)
     assert work.source is not None  # noqa: S101  # export made sure
     names, images = image_names(work), [work.source, *work.targets]
-    locations = [dict(enumerate(work.points)), *(located(work, target) for target in work.target_ids)]
+    locations = [dict(enumerate(_query_points(work))), *(_in_original(work, target) for target in work.target_ids)]
     annotated = [
-        (_annotated(name, points, len(work.points)), image.size)
+        (_annotated(name, points, len(work.points)), original_size(image))
         for name, image, points in zip(names, images, locations, strict=True)
     ]
     document: dict[str, Any] = build_document([category], annotated)
@@ -164,6 +168,7 @@ def query_files(work: Workspace) -> dict[str, bytes]:
 
     One file, or one for each method where points were described by several.
     """
+    assert work.source is not None  # noqa: S101  # export made sure
     index_of = {id_: index for index, id_ in enumerate(work.ids)}
     current = {
         id_: work.described[id_]
@@ -176,8 +181,12 @@ def query_files(work: Workspace) -> dict[str, bytes]:
         for number, (ids, query) in enumerate(queries, start=1):
             rows = {index_of[id_]: row for row, id_ in enumerate(ids)}
             order = sorted(rows)
+            taken = query.take([rows[index] for index in order])
             named = dataclasses.replace(
-                query.take([rows[index] for index in order]), names=tuple(work.labels[index] for index in order)
+                taken,
+                names=tuple(work.labels[index] for index in order),
+                points=np.array([to_original(work.source, (x, y)) for x, y in taken.points.tolist()]).reshape(-1, 2),
+                image_size=original_size(work.source),
             )
             name = "query.safetensors" if len(queries) == 1 else f"query-{number}.safetensors"
             files[name] = named.save(Path(folder) / name).read_bytes()
@@ -195,6 +204,18 @@ def image_names(work: Workspace) -> list[str]:
             name = f"{stem}-{count}{suffix}"
         names.append(name)
     return names
+
+
+def _query_points(work: Workspace) -> list[Point]:
+    """The query points, in pixels of the source as it was sent."""
+    assert work.source is not None  # noqa: S101  # there are no points without one
+    return [to_original(work.source, point) for point in work.points]
+
+
+def _in_original(work: Workspace, target: int) -> dict[int, Point]:
+    """The same as :func:`located`, in pixels of the target as it was sent."""
+    image = work.targets[work.target_ids.index(target)]
+    return {index: to_original(image, point) for index, point in located(work, target).items()}
 
 
 def _annotated(name: str, points: Mapping[int, Point], count: int) -> AnnotatedImage:

@@ -60,6 +60,7 @@ class AppState:
         *,
         post: bool = False,
         upload: bool = False,
+        anyone: bool = False,
     ) -> Route:
         """A route for the work that a request names by its key.
 
@@ -69,9 +70,12 @@ class AppState:
             post: Whether it is for POST requests, else for GET.
             upload: Whether an image is sent: few are read at a time. Its path must be in
                 :data:`semcorr.app.server.page_guard.UPLOADS`.
+            anyone: Whether a request without a key is answered for the empty work.
         """
 
         def handled(request: Request, body: bytes) -> Any:
+            if anyone and KEY_HEADER not in request.headers:
+                return handle(self.sessions.empty(), request, body)
             with self.sessions.using(request.headers.get(KEY_HEADER, "")) as session:
                 return handle(session, request, body)
 

@@ -14,7 +14,7 @@ from semcorr.app.images import read_upload
 from semcorr.app.matchers import images_of, label_of, model_of
 from semcorr.app.server.jobs import Job
 from semcorr.app.server.sessions import Session
-from semcorr.app.state import KEY_HEADER, AppState
+from semcorr.app.state import AppState
 from semcorr.app.steps import STEPS, Ask, Step, plain, question_before_loss
 from semcorr.app.view import heat_response, job_view, left_to_find
 from semcorr.app.workspace import FindResult, Workspace, contents
@@ -63,7 +63,7 @@ def routes(state: AppState) -> list[Route]:
     return [
         state.route("/api/about", answers.about),
         state.route("/api/new", answers.new, post=True),
-        Route("/api/work", answers.work(), methods=["GET"]),
+        state.work_route("/api/work", answers.work, anyone=True),
         *steps,
         state.work_route("/api/work/example", answers.example, post=True),
         state.work_route("/api/work/undo", partial(answers.go, back=True), post=True),
@@ -105,25 +105,12 @@ class _Answers:
 
     # --- the work, and steps ---
 
-    def work(self) -> Any:
-        """What answers a request for a work; one without a key gets the empty work, and none is made for it."""
-
-        def known(session: Session, request: Request, _: bytes) -> Any:
-            since = request.query_params.get("since", "")
-            if since == str(session.revision):
+    def work(self, session: Session, request: Request, _: bytes) -> Any:
+        """The work, or its revision alone where the page has seen that."""
+        with session.lock:
+            if request.query_params.get("since") == str(session.revision):
                 return {"revision": session.revision}
             return self._state.view(session)
-
-        def nobody(_: Request, __: bytes) -> Any:
-            return self._state.view(self._state.sessions.empty())
-
-        by_key = self._state.work_route("/api/work", known).endpoint
-        without = self._state.route("/api/work", nobody).endpoint
-
-        async def answer(request: Request) -> Any:
-            return await (by_key if KEY_HEADER in request.headers else without)(request)
-
-        return answer
 
     def step(self, kind: type[Step], session: Session, _: Request, body: bytes) -> Any:
         """Take one of the steps of the table."""

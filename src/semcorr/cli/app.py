@@ -1,7 +1,6 @@
 """``semcorr app``: the page for the browser."""
 
 import dataclasses
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +8,9 @@ from typing import TYPE_CHECKING
 from cyclopts import Parameter
 
 from semcorr.cli import console
+from semcorr.cli.extras import check_app_extra
 from semcorr.cli.options import MatcherOptions, Repeated
 from semcorr.cli.targets import chosen
-from semcorr.errors import SettingsError
 from semcorr.matchers.registry import DEFAULT_METHOD
 from semcorr.matchers.spec import LOADING_OPTIONS
 
@@ -32,7 +31,6 @@ class AppOptions(MatcherOptions):
     method: str = DEFAULT_METHOD
 
 
-_NEEDS = ("starlette", "uvicorn", "platformdirs")
 _OPTIONS = AppOptions()
 _RUNS = Path("runs")
 
@@ -66,7 +64,7 @@ def app_page(
         keep_hours: How long a work is kept after its last use.
         options: The matcher.
     """
-    check_extra()
+    check_app_extra()
     from semcorr.app.limits import Limits
     from semcorr.app.serve import serve
     from semcorr.app.server.address import Address
@@ -76,16 +74,6 @@ def app_page(
     limits = Limits(megabytes=max_megabytes, megapixels=max_megapixels, hours=keep_hours)
     serve(spec, limits, runs, works, Address(host=host, port=port, names=tuple(name)), _announce, _load)
     return 0
-
-
-def check_extra() -> None:
-    """Check that what serves pages is installed.
-
-    Raises:
-        SettingsError: It is not.
-    """
-    if any(importlib.util.find_spec(name) is None for name in _NEEDS):
-        raise SettingsError('The page needs the extra "app", which is not installed. Type: pip install "semcorr[app]"')
 
 
 def _load(matchers: "LoadedMatchers") -> None:

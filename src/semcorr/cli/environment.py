@@ -12,6 +12,7 @@ import huggingface_hub
 import psutil
 import torch
 
+from semcorr.cli.extras import EXTRAS, version_of
 from semcorr.errors import ModelError
 from semcorr.matchers.choice import choose, situation_of
 from semcorr.matchers.registry import methods
@@ -22,13 +23,6 @@ from semcorr.models.diffusion.load import bundled_folder
 from semcorr.models.dino.load_folder import TRANSFORMER
 from semcorr.models.names import BUNDLED_DRAWING_MODELS, BUNDLED_PHOTO_MODEL
 from semcorr.models.weights import read_json
-
-EXTRAS: dict[str, tuple[str, ...]] = {
-    "app": ("gradio",),
-    "ray": ("ray",),
-    "eval": ("scikit-learn", "pycocotools"),
-}
-"""The extras of the package and the distributions that each needs."""
 
 _CORE = ("torch", "diffusers", "transformers", "huggingface-hub", "safetensors", "numpy", "pillow")
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -65,7 +59,7 @@ def _software() -> Iterator[Finding]:
     yield Finding(topic="software", name="python", usable=True, detail=platform.python_version())
     for name in _CORE:
         # PyTorch's own version also names the build: for a processor, or for which CUDA.
-        version = torch.__version__ if name == "torch" else _version(name)
+        version = torch.__version__ if name == "torch" else version_of(name)
         yield Finding(topic="software", name=name, usable=version is not None, detail=version or "not installed")
 
 
@@ -170,14 +164,7 @@ def _chosen() -> Iterator[Finding]:
 
 def _extras() -> Iterator[Finding]:
     for extra, distributions in EXTRAS.items():
-        missing = [name for name in distributions if _version(name) is None]
-        have = ", ".join(f"{name} {_version(name)}" for name in distributions if name not in missing)
+        missing = [name for name in distributions if version_of(name) is None]
+        have = ", ".join(f"{name} {version_of(name)}" for name in distributions if name not in missing)
         detail = have if not missing else f"{', '.join(missing)} missing: pip install 'semcorr[{extra}]'"
         yield Finding(topic="extra", name=extra, usable=not missing, detail=detail)
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -1,6 +1,5 @@
 """``semcorr review``: the page on which predicted key-points are accepted, corrected and rejected."""
 
-import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
+from semcorr.cli.extras import check_app_extra
 from semcorr.cli.options import MatcherOptions, Repeated
 from semcorr.cli.targets import chosen
 from semcorr.errors import SettingsError
@@ -69,8 +69,8 @@ def review(
         min_confidence: From which confidence on a point that is predicted again is marked as visible.
         options: What doubtful objects are predicted again with.
     """
-    if not write and importlib.util.find_spec("gradio") is None:
-        raise SettingsError('The page needs the extra "app", which is not installed. Type: pip install "semcorr[app]"')
+    if not write:
+        check_app_extra()
     if not 0 <= min_confidence <= 1:
         raise SettingsError(f"Expected --min-confidence from 0 to 1, got {min_confidence}.")
     from semcorr.review.review import Review

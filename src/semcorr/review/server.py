@@ -1,19 +1,19 @@
 """What the page asks the server, over HTTP: JSON below ``/api``, images, and the page's own files."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from semcorr.app.server.answers import Handle, answered
+from semcorr.app.server.assets import Assets
 from semcorr.app.server.http_guard import Access, cookie_name
 from semcorr.errors import ImageError, ReviewError, RunError, SemcorrError
 from semcorr.keypoints.base import MISSING, Instance
@@ -22,13 +22,6 @@ from semcorr.review.objects import ReviewObject, State
 from semcorr.review.review import Review, StaleChangeError
 from semcorr.review.thumbnails import SIDES, Thumbnails
 
-_ASSETS = {
-    "review.css": "text/css",
-    **{
-        f"{name}.js": "text/javascript"
-        for name in ("main", "server", "states", "drawing", "stage", "cards", "sources", "keyboard", "again")
-    },
-}
 _MOST_OBJECTS = 100
 
 POLICY = (
@@ -75,9 +68,7 @@ class _Server:
 
     def __init__(self, review: Review, again: PredictAgain, key: str) -> None:
         self._review, self._again, self._key, self._thumbnails = review, again, key, Thumbnails()
-        files = resources.files("semcorr.review") / "page"
-        self._index = (files / "index.html").read_text(encoding="utf-8")
-        self._assets = {name: (files / name).read_text(encoding="utf-8") for name in _ASSETS}
+        self._assets = Assets(resources.files("semcorr.review") / "page")
 
     def application(self) -> Starlette:
         """All routes."""
@@ -85,7 +76,7 @@ class _Server:
             routes=[
                 Route("/", self._page),
                 Route("/favicon.ico", lambda _: Response(status_code=204)),
-                Route("/assets/{name}", self._asset),
+                self._assets.route(),
                 Route("/api/about", _answered(self._about)),
                 Route("/api/list", _answered(self._list)),
                 Route("/api/objects", _answered(self._objects)),
@@ -106,14 +97,7 @@ class _Server:
             name = cookie_name(request.headers["host"])
             response.set_cookie(name, self._key, httponly=True, samesite="strict")
             return response
-        return HTMLResponse(self._index, headers={"cache-control": "no-store"})
-
-    async def _asset(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in self._assets:
-            return Response("There is nothing here.", 404)
-        # Another version of the package may serve at the same address tomorrow.
-        return Response(self._assets[name], media_type=_ASSETS[name], headers={"cache-control": "no-cache"})
+        return self._assets.index()
 
     def _about(self, _: Request, __: bytes) -> Any:
         review = self._review
@@ -230,27 +214,14 @@ class _Server:
         return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
 
 
-def _answered(handle: Callable[[Request, bytes], Any]) -> Callable[[Request], Any]:
-    """A route's function: JSON of what ``handle`` returns in a thread, or a message with a status of 400 or more."""
+def _answered(handle: Handle) -> Callable[[Request], Any]:
+    return answered(handle, _refusal)
 
-    async def answer(request: Request) -> Response:
-        body = await request.body()
-        try:
-            result = await run_in_threadpool(handle, request, body)
-        except StaleChangeError as error:
-            return JSONResponse({"error": str(error), "revision": error.one.revision}, 409)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            return JSONResponse({"error": f"The request does not fit ({where}: {first['msg']}). Reload the page."}, 400)
-        except RunError as error:
-            return JSONResponse({"error": f"Not saved: {error}"}, 507)
-        except SemcorrError as error:
-            status = 422 if isinstance(error, ReviewError) else 500
-            return JSONResponse({"error": str(error)}, status)
-        if isinstance(result, Response):
-            return result
-        content = json.dumps(result, allow_nan=False)
-        return Response(content, media_type="application/json", headers={"cache-control": "no-store"})
 
-    return answer
+def _refusal(error: SemcorrError) -> tuple[int, Mapping[str, Any]]:
+    """The status of an error, and what the answer says besides its message."""
+    if isinstance(error, StaleChangeError):
+        return 409, {"revision": error.one.revision}
+    if isinstance(error, RunError):
+        return 507, {"error": f"Not saved: {error}"}
+    return 422 if isinstance(error, ReviewError) else 500, {}
