@@ -72,8 +72,8 @@ def photographs() -> Path:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The browser's path; without it, Playwright or Gradio the tests that need a page are skipped, visibly."""
-    pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
+    """The browser's path; without it, Playwright or uvicorn the tests that need a page are skipped, visibly."""
+    pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
     pytest.importorskip("playwright", reason="Playwright is not installed: pip install playwright")
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:

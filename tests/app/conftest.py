@@ -31,17 +31,19 @@ if TYPE_CHECKING:
 def serve() -> Iterator[Callable[..., Page]]:
     """Start the page as ``python -m semcorr app`` does, on a free port or the given one, with a model or without one.
 
-    It ends with the tests.
+    Works are kept in a folder of its own or the given one. It ends with the tests.
     """
     with ExitStack() as started:
 
-        def start(*options: object, port: int = 0, model: str | None = "toy") -> Page:
+        def start(*options: object, port: int = 0, model: str | None = "toy", works: Path | None = None) -> Page:
+            if works is None:
+                works = Path(started.enter_context(tempfile.TemporaryDirectory(prefix="semcorr-test-app-")))
             temporary = Path(started.enter_context(tempfile.TemporaryDirectory(prefix="semcorr-test-app-")))
-            named = [] if model is None else ["--model", model]
+            named = ["--works", works, *([] if model is None else ["--model", model])]
             environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
             process = started.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "semcorr", "app", "--port", str(port), *named, *map(str, options)],
+                    [sys.executable, "-m", "semcorr", "app", "--port", str(port), *map(str, [*named, *options])],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -57,8 +59,7 @@ def serve() -> Iterator[Callable[..., Page]]:
                 if address := re.search(r"http://localhost:\d+", line):
                     # Keep reading: a full pipe would stop the page.
                     threading.Thread(target=process.stdout.read, daemon=True).start()
-                    (folder,) = temporary.glob("semcorr-app-*")
-                    return Page(address[0].replace("localhost", "127.0.0.1"), process, folder)
+                    return Page(address[0].replace("localhost", "127.0.0.1"), process, works, temporary)
             raise AssertionError(f"the page did not start: {output}")
 
         yield start

@@ -25,7 +25,7 @@ def test_the_table_names_the_extras_to_install(semcorr):
     assert "float32 on cpu" in ran.out
     # Square brackets are no markup.
     assert "eval" in ran.out
-    for extra, package in {"app": "gradio", "ray": "ray"}.items():
+    for extra, package in {"app": "uvicorn", "ray": "ray"}.items():
         assert extra in ran.out
         missing = importlib.util.find_spec(package) is None
         assert (f"pip install 'semcorr[{extra}]'" in ran.out) == missing

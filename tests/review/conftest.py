@@ -25,7 +25,7 @@ def predictions(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(predictions: Path) -> Iterator[Client]:
     """A client of the server behind its guard, in a thread."""
-    uvicorn = pytest.importorskip("uvicorn", reason='Gradio is not installed: pip install "semcorr[app]"')
+    uvicorn = pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
     from semcorr.app.server.address import Address, free_port
     from semcorr.app.server.http_guard import HttpGuard
     from semcorr.review.again import PredictAgain

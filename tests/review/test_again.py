@@ -115,7 +115,7 @@ def test_as_a_transfer_of_the_corrected_file(predicted: Path, dift: Matcher) -> 
 
 
 def test_in_the_page_with_the_files_own_method(predicted: Path, start: Callable[..., Any], browser: "Browser") -> None:
-    pytest.importorskip("uvicorn", reason='Gradio is not installed: pip install "semcorr[app]"')
+    pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
     command = start(predicted, "--images", predicted.parent / "images")
     tab = browser.new_page()
     tab.set_default_timeout(120_000)

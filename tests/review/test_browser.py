@@ -31,7 +31,7 @@ def predictions(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(predictions: Path, start: Callable[..., Any]) -> Any:
-    pytest.importorskip("uvicorn", reason='Gradio is not installed: pip install "semcorr[app]"')
+    pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
     return start(predictions)
 
 

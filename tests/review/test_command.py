@@ -33,7 +33,7 @@ def test_it_writes_without_a_page(predictions: Path, capsys: pytest.CaptureFixtu
     ],
 )
 def test_it_refuses(predictions: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
-    pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
+    pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
     assert main(["review", *(one.format(file=predictions) for one in arguments)]) == 2
     assert message in capsys.readouterr().err.replace("\n", " ")
 
@@ -41,7 +41,7 @@ def test_it_refuses(predictions: Path, capsys: pytest.CaptureFixture[str], argum
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_it_ends_in_order(predictions: Path, start: Callable[..., Any], number: int, status: int) -> None:
-    pytest.importorskip("uvicorn", reason='Gradio is not installed: pip install "semcorr[app]"')
+    pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
     command = start(predictions)
     assert command.client.ask("/api/list")[0] == 200
     command.process.send_signal(number)

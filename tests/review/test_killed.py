@@ -17,7 +17,7 @@ OBJECTS, CORRECTIONS, BETWEEN_KILLS = 40, 200, 40
 
 
 def test_nothing_that_was_answered_is_lost(tmp_path: Path, start: Callable[..., Any]) -> None:
-    pytest.importorskip("uvicorn", reason='Gradio is not installed: pip install "semcorr[app]"')
+    pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
     path = write_coco(tmp_path / "data", OBJECTS + 1, drawn=False)
     draws = np.random.default_rng(0)
     answered: dict[int, dict[str, Any]] = {}
