@@ -171,13 +171,13 @@ async function exportFiles() {
   const done = await act(async () => {
     const answer = await ask("api/work/export", {});
     ({ files } = answer);
+    await refresh();  // it is saved now
     return answer.message || "";
   });
   if (!done) return;
   $("files").hidden = false;
   $("files").replaceChildren(...files.map(file => make("a", { class: "button", href: file.address, download: file.name }, file.name)));
   $("files").querySelector("a")?.focus();
-  refresh().catch(() => {});
 }
 
 function wire() {

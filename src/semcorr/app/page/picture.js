@@ -27,8 +27,9 @@ export function picture(container, { name }) {
     button.addEventListener("click", () => index === 2 ? view.reset() : view.step(index ? -1 : 1));
     return button;
   });
-  const frame = make("div", { class: "frame" }, stage, tip, make("div", { class: "zoom", role: "group" }, ...zoomed));
-  const root = make("div", { class: "picture" }, frame, words, where);
+  const frame = make("div", { class: "frame" }, stage, tip);
+  const bar = make("div", { class: "under" }, where, make("div", { class: "zoom", role: "group", "aria-label": "Zoom" }, ...zoomed));
+  const root = make("div", { class: "picture" }, frame, bar, words);
   container.append(root);
 
   const find = key => shown.points.find(point => String(point.id) === key);
@@ -161,7 +162,8 @@ export function picture(container, { name }) {
   });
 
   return {
-    element: root,
+    // The line under the image, for what else is said of it.
+    bar,
     show(next) {
       const before = shown.image;
       // A point under a finger or an arrow stays where it is shown.

@@ -17,8 +17,9 @@ function joined(work, target) {
 function add(target, actions) {
   const caption = make("span", { class: "title" }), note = make("span", { class: "note faint" }), box = make("div"), sure = make("p", { class: "sureness", "aria-hidden": "true" });
   const accept = button("Accept", () => actions.accept(target.id)), remove = button("×", () => actions.remove(target.id), { class: "plain round" });
-  const figure = make("figure", { class: "target", "data-id": target.id }, make("figcaption", {}, caption, accept, remove), box, sure, note);
+  const figure = make("figure", { class: "target", "data-id": target.id }, make("figcaption", {}, caption, accept, remove), box, note);
   const view = picture(box, { name: "Target" });
+  view.bar.prepend(sure);
   view.on("choose", id => actions.choose(id));
   view.on("place", (x, y) => actions.place(target.id, x, y));
   view.on("move", (id, x, y) => actions.correct(target.id, id, x, y));
