@@ -69,7 +69,7 @@ class Visitor(Client):
             self.shown = answer
         return status, answer
 
-    def look(self) -> dict[str, Any]:
+    def reload(self) -> dict[str, Any]:
         """Ask for the work."""
         status, answer = self.ask("/api/work")
         assert status == 200, answer
@@ -104,7 +104,7 @@ class Visitor(Client):
         while True:
             job: dict[str, Any] = self.ask("/api/job")[1]["job"]
             if job["state"] not in ("waiting", "running"):
-                self.look()
+                self.reload()
                 return job
             time.sleep(0.05)
 

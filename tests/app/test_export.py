@@ -11,10 +11,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from semcorr.app import export, workspace
+from semcorr.app import changes, export
+from semcorr.app.images import HeldImage
 from semcorr.app.limits import Limits
-from semcorr.app.page import html
-from semcorr.app.workspace import DescribedPoint, FindResult, Match, Prediction, Workspace, new_workspace
+from semcorr.app.view import summarize_warnings
+from semcorr.app.workspace import DescribedPoint, FindResult, Match, Prediction, Workspace
 from semcorr.errors import PointError
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints import read_annotations
@@ -41,7 +42,7 @@ def work() -> Workspace:
         image_sha256=target.sha256,
         query_points=np.array(points),
     )
-    made = workspace.name_points(new_workspace(source, dict(zip("ab", points, strict=True)), [target]), "=nose")
+    made = changes.name_points(changes.new_workspace(source, dict(zip("ab", points, strict=True)), [target]), "=nose")
     (to,), prediction = made.target_ids, Prediction(image=target, matches=matches)
     outcome = FindResult(
         start=made,
@@ -49,7 +50,7 @@ def work() -> Workspace:
         described={one: DescribedPoint(query=query, index=at, label="dift") for at, one in enumerate(made.ids)},
         matches={(to, one): Match(prediction=prediction, index=at, label="dift") for at, one in enumerate(made.ids)},
     )
-    return workspace.correct(workspace.merge(made, outcome)[0], 0, 1, 30.5, 60.5)
+    return changes.correct(changes.merge(made, outcome)[0], 0, 1, 30.5, 60.5)
 
 
 def test_the_csv_has_every_point_and_says_what_was_corrected(work: Workspace) -> None:
@@ -111,7 +112,7 @@ def test_an_object_is_predicted_until_a_person_decided_on_every_point(work: Work
 
     assert mark(work) == ({"predicted": True}, [])
     assert supports(work) == [True, False]
-    accepted = workspace.accept(work, None)
+    accepted = changes.accept(work, None)
     assert mark(accepted) == ({"accepted": True}, [1])
     assert supports(accepted) == [True, True]
     rows = list(csv.DictReader(io.StringIO(export.export(accepted)["matches.csv"].decode())))
@@ -119,8 +120,8 @@ def test_an_object_is_predicted_until_a_person_decided_on_every_point(work: Work
 
 
 def test_missing_and_outdated_points_are_left_out_and_counted(work: Workspace, tmp_path: Path) -> None:
-    more = workspace.add_point(work, 7.5, 8.5, Limits())
-    moved = workspace.move_point(more, 0, 1.5, 2.5)
+    more = changes.add_point(work, 7.5, 8.5, Limits())
+    moved = changes.move_point(more, 0, 1.5, 2.5)
     assert (export.count_left_out(work), export.count_left_out(more), export.count_left_out(moved)) == (0, 1, 2)
     files = export.export(moved)
     rows = list(csv.DictReader(io.StringIO(files["matches.csv"].decode())))
@@ -140,7 +141,7 @@ def test_missing_and_outdated_points_are_left_out_and_counted(work: Workspace, t
 
 def test_points_described_at_different_times_come_as_one_query(work: Workspace, tmp_path: Path) -> None:
     assert work.source is not None
-    more = workspace.add_point(work, 30.5, 8.5, Limits())
+    more = changes.add_point(work, 30.5, 8.5, Limits())
     new = load_matcher("dift", "toy", samples=1).describe(work.source, np.array([(30.5, 8.5)]))
     both = dataclasses.replace(
         more, described={more.ids[2]: DescribedPoint(query=new, index=0, label="dift"), **more.described}
@@ -160,9 +161,32 @@ def test_points_described_at_different_times_come_as_one_query(work: Workspace, 
     assert list(export.query_files(apart)) == ["query-1.safetensors", "query-2.safetensors"]
 
 
+def test_a_location_that_only_a_person_gave_is_exported(work: Workspace) -> None:
+    blank = dataclasses.replace(work, described={}, matches={}, decisions={})
+    document = json.loads(export.export(changes.correct(blank, 0, 0, 7.5, 8.5))["matches.coco.json"])
+    assert document["annotations"][1]["keypoints"] == [7, 8, 2, 0, 0, 0]
+    assert document["annotations"][1]["confidence"] == [None, None]
+
+
+def test_numbers_are_in_pixels_of_the_images_that_were_sent(work: Workspace, tmp_path: Path) -> None:
+    """A source of 640 × 144 and a target of 100 × 80 pixels, held as what they are in ``work``."""
+    assert work.source is not None
+    source = HeldImage(pixels=work.source.pixels, name="a.png", original=(640, 144))
+    target = HeldImage(pixels=work.targets[0].pixels, name="b.png", original=(100, 80))
+    files = export.export(dataclasses.replace(work, source=source, targets=(target,)))
+    rows = list(csv.DictReader(io.StringIO(files["matches.csv"].decode())))
+    assert [(float(row["x"]), float(row["y"])) for row in rows] == [(105, 61.5), (32.5, 120), (11, 6.5), (61, 60.5)]
+    document = json.loads(files["matches.coco.json"])
+    assert [(one["width"], one["height"]) for one in document["images"]] == [(640, 144), (100, 80)]
+    assert document["annotations"][1]["keypoints"] == [10.5, 6, 2, 60.5, 60, 2]
+    (tmp_path / "query.safetensors").write_bytes(files["query.safetensors"])
+    query = Query.load(tmp_path / "query.safetensors")
+    assert (query.image_size, query.points.tolist()) == ((640, 144), [[105, 61.5], [32.5, 120]])
+
+
 def test_an_empty_export_is_refused(work: Workspace) -> None:
     with pytest.raises(PointError, match="press Find first"):
-        export.export(workspace.clear_points(work))
+        export.export(changes.clear_points(work))
 
 
 @pytest.mark.parametrize(
@@ -194,6 +218,6 @@ def test_no_name_is_a_formula(work: Workspace, first: str) -> None:
 
 
 def test_the_page_shows_the_warnings_of_a_result() -> None:
-    assert html.summarize_warnings(()) == ""
-    message = html.summarize_warnings(("described in float32, because float16 overflowed",))
+    assert summarize_warnings(()) == ""
+    message = summarize_warnings(("described in float32, because float16 overflowed",))
     assert message == "1 warning: described in float32, because float16 overflowed."

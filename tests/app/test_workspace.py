@@ -5,14 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from semcorr.app import workspace
+from semcorr.app import changes, examples
+from semcorr.app.colours import legend
 from semcorr.app.find import check_ready, find
+from semcorr.app.heat import FUSED, heat_in, layer_choices
 from semcorr.app.history import History
 from semcorr.app.limits import Limits
-from semcorr.app.page import examples, viewer
-from semcorr.app.page.colours import confidence_colour, legend
-from semcorr.app.server.served_files import ServedFiles, SessionFiles
-from semcorr.app.workspace import Match, Workspace, new_workspace
+from semcorr.app.workspace import Match, Workspace, contents
 from semcorr.errors import ImageError, PointError
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
@@ -27,7 +26,7 @@ def grey(width: int = 40, height: int = 30, name: str = "grey.png") -> Image:
 
 @pytest.fixture
 def work() -> Workspace:
-    return new_workspace(grey(), {}, [grey(20, 20)])
+    return changes.new_workspace(grey(), {}, [grey(20, 20)])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def matcher() -> Matcher:
 
 
 def run(matcher: Matcher, work: Workspace, label: str = "quick") -> Workspace:
-    merged, changed = workspace.merge(work, find(matcher, work, label, lambda *_, **__: None))
+    merged, changed = changes.merge(work, find(matcher, work, label, lambda *_, **__: None))
     assert changed == 0
     return merged
 
@@ -53,64 +52,74 @@ def matched(matcher: Matcher) -> Workspace:
 
 class TestPoints:
     def test_are_added_moved_deleted_and_cleared_in_new_workspaces(self, work: Workspace) -> None:
-        two = workspace.add_point(workspace.add_point(work, 3.5, 4.5, LIMITS), 10.5, 20.25, LIMITS)
+        two = changes.add_point(changes.add_point(work, 3.5, 4.5, LIMITS), 10.5, 20.25, LIMITS)
         assert two.points == ((3.5, 4.5), (10.5, 20.25))
-        assert workspace.move_point(two, 0, 1.0, 2.0).points == ((1.0, 2.0), (10.5, 20.25))
-        assert workspace.move_point(two, 0, 1.0, 2.0).ids == two.ids
-        assert workspace.delete_point(two, 0).points == ((10.5, 20.25),)
-        assert workspace.delete_point(two, 0).ids == two.ids[1:]
-        assert workspace.clear_points(two).points == ()
+        assert changes.move_point(two, 0, 1.0, 2.0).points == ((1.0, 2.0), (10.5, 20.25))
+        assert changes.move_point(two, 0, 1.0, 2.0).ids == two.ids
+        assert changes.delete_point(two, 0).points == ((10.5, 20.25),)
+        assert changes.delete_point(two, 0).ids == two.ids[1:]
+        assert changes.clear_points(two).points == ()
         assert work.points == ()
         assert two.labels == ("1", "2")
         with pytest.raises(PointError, match="one of the 2"):
-            workspace.delete_point(two, 2)
+            changes.delete_point(two, 2)
 
     def test_names_are_separated_by_commas_and_gaps_keep_their_number(self, work: Workspace) -> None:
-        two = workspace.add_point(workspace.add_point(work, 1, 1, LIMITS), 2, 2, LIMITS)
-        assert workspace.name_points(two, " , left ear ").labels == ("1", "left ear")
-        assert workspace.name_points(two, "").labels == ("1", "2")
-        assert workspace.delete_point(workspace.name_points(two, "a, b"), 0).labels == ("b",)
-        named = workspace.name_points(two, "a, b")
-        assert workspace.name_points(named, "a,b") is named
+        two = changes.add_point(changes.add_point(work, 1, 1, LIMITS), 2, 2, LIMITS)
+        assert changes.name_points(two, " , left ear ").labels == ("1", "left ear")
+        assert changes.name_points(two, "").labels == ("1", "2")
+        assert changes.delete_point(changes.name_points(two, "a, b"), 0).labels == ("b",)
+        named = changes.name_points(two, "a, b")
+        assert changes.name_points(named, "a,b") is named
         with pytest.raises(PointError, match="'a' twice"):
-            workspace.name_points(two, "a, a")
+            changes.name_points(two, "a, a")
+        with pytest.raises(PointError, match="at most 1000 names, got 400000"):
+            changes.name_points(two, ",".join(map(str, range(400_000))))
+
+    def test_are_named_one_by_one(self, work: Workspace) -> None:
+        two = changes.add_point(changes.add_point(work, 1, 1, LIMITS), 2, 2, LIMITS)
+        second = changes.name_point(two, 1, " left ear ")
+        assert (second.labels, second.names) == (("1", "left ear"), ("", "left ear"))
+        assert changes.name_point(second, 1, "").names == ()
+        for name, error in (("left ear", "twice"), ("a, b", "without a comma"), ("x" * 61, "at most 60")):
+            with pytest.raises(PointError, match=error):
+                changes.name_point(second, 0, name)
 
     def test_refused_outside_without_a_source_and_beyond_the_limit(self, work: Workspace) -> None:
         with pytest.raises(PointError, match=r"40 × 30 pixels, got \(40.5, 3\)"):
-            workspace.add_point(work, 40.5, 3, LIMITS)
+            changes.add_point(work, 40.5, 3, LIMITS)
         with pytest.raises(ImageError, match="no source"):
-            workspace.add_point(Workspace(), 1, 1, LIMITS)
-        full = new_workspace(grey(), dict.fromkeys("abc", (1.0, 1.0)), [])
+            changes.add_point(Workspace(), 1, 1, LIMITS)
+        full = changes.new_workspace(grey(), dict.fromkeys("abc", (1.0, 1.0)), [])
         with pytest.raises(PointError, match="at most 3"):
-            workspace.add_point(full, 1, 1, LIMITS)
+            changes.add_point(full, 1, 1, LIMITS)
 
     def test_another_source_removes_the_points(self, work: Workspace) -> None:
-        one = workspace.add_point(work, 1, 1, LIMITS)
-        assert workspace.replace_source(one, grey()).points == ()
-        assert workspace.replace_source(one, grey()).targets == one.targets
+        one = changes.add_point(work, 1, 1, LIMITS)
+        assert changes.replace_source(one, grey()).points == ()
+        assert changes.replace_source(one, grey()).targets == one.targets
         with pytest.raises(ImageError, match="at most 3 targets, got 4"):
-            workspace.add_targets(one, [grey()] * 3, LIMITS)
-        assert workspace.remove_targets(one).targets == ()
+            changes.add_targets(one, [grey()] * 3, LIMITS)
+        assert changes.remove_targets(one).targets == ()
+        two = changes.add_targets(one, [grey()], LIMITS)
+        assert changes.remove_target(two, 0).targets == two.targets[1:]
+        with pytest.raises(PointError, match="one of the 2"):
+            changes.remove_target(two, 2)
 
     @pytest.mark.parametrize(
         ("change", "error"),
         [({"source": None}, "source image"), ({"points": (), "ids": ()}, "click"), ({"targets": ()}, "target image")],
     )
     def test_a_run_names_what_is_missing(self, work: Workspace, change: dict[str, object], error: str) -> None:
-        whole = workspace.add_point(work, 1, 1, LIMITS)
+        whole = changes.add_point(work, 1, 1, LIMITS)
         check_ready(whole, "quick")
         with pytest.raises((ImageError, PointError), match=error):
             check_ready(dataclasses.replace(whole, **change), "quick")  # type: ignore[arg-type]
 
 
 def test_the_legend_says_whether_the_confidence_is_calibrated() -> None:
-    assert "uncalibrated" in legend(None)
-    assert "calibrated on 9 &lt;points&gt;" in legend("9 <points>")
-    # From red to blue, and no two alike.
-    colours = [confidence_colour(step / 10) for step in range(11)]
-    assert len(set(colours)) == 11
-    assert int(colours[0][1:3], 16) > int(colours[0][5:7], 16)
-    assert int(colours[-1][1:3], 16) < int(colours[-1][5:7], 16)
+    assert legend(None).startswith("uncalibrated")
+    assert legend("9 points").endswith("calibrated on 9 points")
 
 
 def cells(work: Workspace) -> dict[tuple[int, int], tuple[float, float]]:
@@ -147,7 +156,7 @@ class TestResults:
     def test_stay_when_a_point_is_added_and_only_that_one_is_located(
         self, matched: Workspace, matcher: Matcher
     ) -> None:
-        stray = workspace.add_point(matched, 200.5, 40.5, Limits())
+        stray = changes.add_point(matched, 200.5, 40.5, Limits())
         assert cells(stray) == cells(matched)
         assert stray.missing("quick") == [(target, stray.ids[-1]) for target in stray.target_ids]
         assert stray.incomplete == 1
@@ -165,7 +174,7 @@ class TestResults:
             )
 
     def test_of_a_new_target_need_no_point_described_again(self, matched: Workspace, matcher: Matcher) -> None:
-        more = workspace.add_targets(matched, [examples.example("face").targets[2]], Limits())
+        more = changes.add_targets(matched, [examples.example("face").targets[2]], Limits())
         assert cells(more) == cells(matched)
         stages: list[str] = []
         result = find(matcher, more, "quick", lambda stage, *_, **__: stages.append(stage))
@@ -187,11 +196,11 @@ class TestResults:
             expected = method.locate(query, made.targets[number]).points[3]
             np.testing.assert_allclose(after.location((target, made.ids[3])), expected)
         # Nothing is described again for another target.
-        again = run(method, workspace.add_targets(after, [examples.example("face").targets[2]], Limits()))
+        again = run(method, changes.add_targets(after, [examples.example("face").targets[2]], Limits()))
         assert all(again.described[point] is after.described[point] for point in after.ids)
 
     def test_of_a_moved_point_are_outdated_and_located_again(self, matched: Workspace, matcher: Matcher) -> None:
-        moved = workspace.move_point(matched, 1, 100.5, 100.5)
+        moved = changes.move_point(matched, 1, 100.5, 100.5)
         assert cells(moved) == cells(matched)
         outdated = [(target, moved.ids[1]) for target in moved.target_ids]
         assert [cell for cell in moved.matches if moved.outdated(cell)] == outdated == moved.missing("quick")
@@ -200,7 +209,7 @@ class TestResults:
         assert {cell for cell in again.matches if again.matches[cell] is not matched.matches[cell]} == set(outdated)
 
     def test_another_method_finds_all_anew_but_decisions_stay(self, matched: Workspace, matcher: Matcher) -> None:
-        corrected = workspace.correct(matched, 0, 1, 5.5, 6.5)
+        corrected = changes.correct(matched, 0, 1, 5.5, 6.5)
         cell = (corrected.target_ids[0], corrected.ids[1])
         assert len(corrected.missing("quick")) == 0
         assert set(corrected.missing("other")) == set(matched.matches) - {cell}
@@ -211,7 +220,7 @@ class TestResults:
         assert other.location(cell) == (5.5, 6.5)
         assert {match.label for one, match in other.matches.items() if one != cell} == {"other"}
         # Once discarded, it is found like the others.
-        assert workspace.discard_decisions(other, 1).missing("other") == [cell]
+        assert changes.discard_decisions(other, 1).missing("other") == [cell]
 
     def test_of_points_and_targets_that_changed_meanwhile_are_dropped(
         self, matched: Workspace, matcher: Matcher
@@ -219,88 +228,88 @@ class TestResults:
         result = find(matcher, two_targets(), "quick", lambda *_, **__: None)
         start = result.start
         count = len(start.points)
-        merged, changed = workspace.merge(workspace.delete_point(start, 0), result)
+        merged, changed = changes.merge(changes.delete_point(start, 0), result)
         assert (len(merged.matches), changed) == (2 * (count - 1), 2)
-        merged, changed = workspace.merge(workspace.move_point(start, 0, 1.5, 1.5), result)
+        merged, changed = changes.merge(changes.move_point(start, 0, 1.5, 1.5), result)
         assert (len(merged.matches), changed) == (2 * (count - 1), 2)
-        merged, changed = workspace.merge(workspace.replace_source(start, grey()), result)
+        merged, changed = changes.merge(changes.replace_source(start, grey()), result)
         assert (len(merged.matches), len(merged.described), changed) == (0, 0, 2 * count)
-        merged, changed = workspace.merge(workspace.correct(matched, 0, 0, 1.5, 1.5), result)
+        merged, changed = changes.merge(changes.correct(matched, 0, 0, 1.5, 1.5), result)
         assert merged.location((matched.target_ids[0], matched.ids[0])) == (1.5, 1.5)
 
     def test_a_correction_moves_one_match_of_one_target_and_can_be_discarded(self, matched: Workspace) -> None:
-        moved = workspace.correct(matched, 1, 2, 12.5, 200.5)
+        moved = changes.correct(matched, 1, 2, 12.5, 200.5)
         assert cells(moved) == {**cells(matched), (1, 2): (12.5, 200.5)}
         assert moved.matches == matched.matches
-        assert cells(workspace.discard_decisions(moved, None)) == cells(matched)
+        assert cells(changes.discard_decisions(moved, None)) == cells(matched)
         with pytest.raises(PointError, match="Nothing was corrected"):
-            workspace.discard_decisions(moved, 0)
+            changes.discard_decisions(moved, 0)
         with pytest.raises(PointError, match="one of the 2"):
-            workspace.correct(matched, 2, 0, 1, 1)
-        with pytest.raises(PointError, match="Find first"):
-            workspace.correct(Workspace(), 0, 0, 1, 1)
+            changes.correct(matched, 2, 0, 1, 1)
 
     def test_a_point_is_accepted_where_it_was_predicted(self, matched: Workspace) -> None:
-        corrected = workspace.correct(matched, 0, 1, 5.5, 6.5)
-        accepted = workspace.accept(corrected, 1)
+        corrected = changes.correct(matched, 0, 1, 5.5, 6.5)
+        accepted = changes.accept(corrected, 1)
         how = {cell: placed.how for cell, placed in accepted.decisions.items()}
         point = matched.ids[1]
         assert how == {(matched.target_ids[0], point): "corrected", (matched.target_ids[1], point): "accepted"}
         assert cells(accepted) == cells(corrected)
-        assert len(workspace.accept(corrected, None).decisions) == len(matched.matches)
+        assert len(changes.accept(corrected, None).decisions) == len(matched.matches)
         with pytest.raises(PointError, match="no prediction to accept"):
-            workspace.accept(accepted, 1)
-        outdated = workspace.move_point(matched, 1, 9.5, 9.5)
+            changes.accept(accepted, 1)
+        outdated = changes.move_point(matched, 1, 9.5, 9.5)
         with pytest.raises(PointError, match="no prediction to accept"):
-            workspace.accept(outdated, 1)
+            changes.accept(outdated, 1)
+
+    def test_a_point_is_located_by_a_person_where_nothing_was_predicted(self, work: Workspace) -> None:
+        one = changes.add_point(work, 1, 1, LIMITS)
+        located = changes.correct(one, 0, 0, 7.5, 8.5)
+        assert cells(located) == {(0, 0): (7.5, 8.5)}
+        assert located.missing("quick") == []
+
+    def test_are_accepted_in_one_target(self, matched: Workspace) -> None:
+        accepted = changes.accept(matched, None, 1)
+        assert {cell[0] for cell in accepted.decisions} == {matched.target_ids[1]}
+        assert len(accepted.decisions) == len(matched.ids)
+        with pytest.raises(PointError, match="no prediction to accept"):
+            changes.accept(accepted, 0, 1)
+
+    def test_in_a_target_are_removed_with_it(self, matched: Workspace) -> None:
+        kept = changes.remove_target(changes.correct(matched, 0, 0, 1, 1), 0)
+        assert kept.decisions == {}
+        assert {cell[0] for cell in kept.matches} == {matched.target_ids[1]}
 
     def test_are_counted_before_they_are_lost(self, matched: Workspace) -> None:
-        assert workspace.contents(Workspace()) == ""
-        assert workspace.contents(new_workspace(grey(), {"a": (1.0, 1.0)}, [])) == "1 point"
-        both = workspace.accept(workspace.correct(matched, 0, 0, 1, 1), 1)
+        assert contents(Workspace()) == ""
+        assert contents(changes.new_workspace(grey(), {"a": (1.0, 1.0)}, [])) == "1 point"
+        both = changes.accept(changes.correct(matched, 0, 0, 1, 1), 1)
         count = len(matched.points)
-        assert workspace.contents(both) == f"{count} points, {2 * count} matches, 1 correction and 2 acceptances"
+        assert contents(both) == f"{count} points, {2 * count} matches, 1 correction and 2 acceptances"
 
-    def test_the_views_show_numbers_confidence_and_the_selected_map(self, matched: Workspace) -> None:
-        files = ServedFiles()
-        own = SessionFiles(files)
-        view = viewer.targets_view(own, workspace.correct(matched, 0, 1, 5, 6), point=1, active=1)
-        first_panel, second = view["panels"]
-        assert [point["label"] for point in first_panel["points"]] == [str(n + 1) for n in range(len(matched.points))]
-        assert (first_panel["points"][1]["x"], first_panel["points"][1]["y"]) == (5, 6)
-        assert "by hand" in first_panel["points"][1]["title"]
-        assert "confidence" in second["points"][1]["title"]
-        assert [point["active"] for point in first_panel["points"]].index(True) == 1
-        names = viewer.layer_choices(matched)
-        assert names == [viewer.FUSED, *first(matched).prediction.matches.layer_names]
-        maps = {viewer.heat_in(matched, 0, 0, name).tobytes() for name in names}  # type: ignore[union-attr]
-        assert len(maps) == len(names)
-        for panel in view["panels"]:
-            for address in (panel["src"], panel["heat"]):
-                item = files.get(address.removeprefix("semcorr/"))
-                assert item is not None
-                assert item.data.startswith(b"\x89PNG")
-        own.clear()
-        assert len(files) == 0
-
-    def test_the_views_mark_missing_and_outdated_points(self, matched: Workspace) -> None:
-        own = SessionFiles(ServedFiles())
-        changed = workspace.move_point(workspace.add_point(matched, 9.5, 9.5, Limits()), 0, 3.5, 3.5)
-        source = viewer.source_view(own, changed)["panels"][0]["points"]
-        assert [point["pending"] for point in source] == [*[False] * len(matched.points), True]
-        target = viewer.targets_view(own, changed)["panels"][0]["points"]
-        assert [point["outdated"] for point in target] == [True, *[False] * len(matched.points)]
-        assert target[-1]["x"] is None
-        assert "not found yet" in target[-1]["title"]
-        assert viewer.heat_in(changed, 0, len(matched.points), viewer.FUSED) is None
-        assert viewer.heat_in(changed, 0, None, viewer.FUSED) is not None
+    def test_have_a_heat_map_of_each_point_and_layer_and_of_all_together(self, matched: Workspace) -> None:
+        target, point = matched.target_ids[0], matched.ids[0]
+        names = layer_choices(matched)
+        assert names == [FUSED, *first(matched).prediction.matches.layer_names]
+        maps = [heat_in(matched, target, one, name) for name in names for one in (*matched.ids, None)]
+        assert len({map_.tobytes() for map_ in maps if map_ is not None}) == len(names) * (len(matched.ids) + 1)
+        own = heat_in(matched, target, point, FUSED)
+        assert own is not None
+        np.testing.assert_array_equal(own, first(matched).prediction.matches.heatmaps[0])
+        together = heat_in(matched, target, None, FUSED)
+        assert together is not None
+        # Every point's own maximum is one of the whole.
+        assert (together == 1).sum() >= len(matched.ids)
+        stray = changes.add_point(matched, 9.5, 9.5, Limits())
+        assert heat_in(stray, target, stray.ids[-1], FUSED) is None
+        assert heat_in(stray, target, None, FUSED) is not None
+        assert heat_in(stray, target, point, "no such layer") is None
 
 
 class TestHistory:
     def test_every_step_is_undone_and_redone(self, work: Workspace) -> None:
         history = History()
-        one = workspace.add_point(work, 1, 1, LIMITS)
-        for words, state in [("opened", work), ("added", one), ("cleared", workspace.clear_points(one))]:
+        one = changes.add_point(work, 1, 1, LIMITS)
+        for words, state in [("opened", work), ("added", one), ("cleared", changes.clear_points(one))]:
             history.do(words, state)
         assert history.undo() == "cleared"
         assert history.now is one
@@ -308,7 +317,7 @@ class TestHistory:
         assert history.undo() == "added"
         assert history.redo() == "added"
         assert history.now is one
-        history.do("renamed", workspace.name_points(one, "nose"))
+        history.do("renamed", changes.name_points(one, "nose"))
         assert history.redoable is None
         history.do("nothing", history.now)
         assert history.undoable == "renamed"
@@ -319,9 +328,9 @@ class TestHistory:
 
     def test_brings_results_and_corrections_back(self, matched: Workspace) -> None:
         history = History()
-        corrected = workspace.correct(matched, 0, 0, 2.5, 3.5)
+        corrected = changes.correct(matched, 0, 0, 2.5, 3.5)
         history.do("found", corrected)
-        history.do("cleared", workspace.clear_points(corrected))
+        history.do("cleared", changes.clear_points(corrected))
         history.undo()
         assert cells(history.now) == cells(corrected)
 
@@ -329,10 +338,10 @@ class TestHistory:
         images = [grey(100, 50, f"{number}.png") for number in range(5)]  # 15,000 bytes each
         history = History(limit_bytes=31_000)
         for image in images:
-            history.do("source replaced", workspace.replace_source(history.now, image))
+            history.do("source replaced", changes.replace_source(history.now, image))
         assert history.bytes == 45_000  # the present image and two before it
         assert [history.undo(), history.undo(), history.undo()] == ["source replaced", "source replaced", None]
         for number in range(300):
-            history.do("named", workspace.name_points(history.now, f"n{number}"))
+            history.do("named", changes.name_points(history.now, f"n{number}"))
         assert history.bytes == 15_000
         assert sum(history.undo() is not None for _ in range(300)) == 200

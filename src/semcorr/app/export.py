@@ -121,8 +121,8 @@ def coco_file(work: Workspace) -> bytes:
     targets = [target for target in work.target_ids if located(work, target)]
     for record, target in zip(document["annotations"][1:], targets, strict=True):
         record |= _extra_fields(work, target)
-    labels = ", ".join(sorted({match.label for match in work.matches.values()}))
-    return (json.dumps({"info": {"description": f"semcorr app, {labels}"}, **document}, indent=1) + "\n").encode()
+    made_with = ", ".join(["semcorr app", *sorted({match.label for match in work.matches.values()})])
+    return (json.dumps({"info": {"description": made_with}, **document}, indent=1) + "\n").encode()
 
 
 def _extra_fields(work: Workspace, target: int) -> dict[str, Any]:

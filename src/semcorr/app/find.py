@@ -58,7 +58,11 @@ def find(matcher: Matcher, work: Workspace, label: str, progress: Progress) -> F
         target_progress = _LabelledProgress(progress, f"target {number} of {len(targets)}")
         image = work.targets[work.target_ids.index(target)]
         points = {point for cell_target, point in missing if cell_target == target}
-        located = described if matcher.points_together else {point: described[point] for point in points}
+        located = {
+            point: described[point]
+            for point in work.ids
+            if point in points or (matcher.points_together and point in described)
+        }
         for ids, query in join_queries(located):
             prediction = predict(matcher, query, image, target_progress)
             matches |= {

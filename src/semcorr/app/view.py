@@ -117,6 +117,13 @@ def left_to_find(work: Workspace) -> str:
     return f"{', '.join(counts)}: press Find." if counts else ""
 
 
+def summarize_warnings(warnings: tuple[str, ...]) -> str:
+    """A sentence about a result's warnings; empty where there is none."""
+    if len(warnings) < 2:
+        return "".join(f"1 warning: {warning}." for warning in warnings)
+    return f"{len(warnings)} warnings, the first: {warnings[0]}."
+
+
 def _points(work: Workspace) -> list[dict[str, Any]]:
     names = [*work.names, *[""] * len(work.points)]
     made = []

@@ -16,7 +16,7 @@ from semcorr.app.server.jobs import Job
 from semcorr.app.server.sessions import Session
 from semcorr.app.state import AppState
 from semcorr.app.steps import STEPS, Ask, Step, plain, question_before_loss
-from semcorr.app.view import heat_response, job_view, left_to_find
+from semcorr.app.view import heat_response, job_view, left_to_find, summarize_warnings
 from semcorr.app.workspace import FindResult, Workspace, contents
 from semcorr.errors import ImageError
 from semcorr.imaging.image_files import image_suffixes
@@ -222,7 +222,7 @@ class _Answers:
         sentences = [f"Done with {result.label} (for {images}). Select a point or a layer to see its heat maps."]
         if dropped:
             sentences.append(f"{dropped} matches were for points or targets that changed meanwhile, and were dropped.")
-        sentences += [left_to_find(session.work), _summary(result.warnings)]
+        sentences += [left_to_find(session.work), summarize_warnings(result.warnings)]
         return " ".join(filter(None, sentences))
 
     def job(self, session: Session, _: Request, __: bytes) -> Any:
@@ -267,10 +267,3 @@ class _Answers:
 
 def _id(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
-
-
-def _summary(warnings: tuple[str, ...]) -> str:
-    """A sentence about a result's warnings; empty where there is none."""
-    if len(warnings) < 2:
-        return "".join(f"1 warning: {warning}." for warning in warnings)
-    return f"{len(warnings)} warnings, the first: {warnings[0]}."

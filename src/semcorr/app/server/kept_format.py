@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -43,6 +43,7 @@ class Content:
     words_prompt: str = ""
 
 
+@runtime_checkable
 class Files(Protocol):
     """Reads the files of a work by their names."""
 

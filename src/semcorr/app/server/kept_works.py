@@ -1,7 +1,7 @@
 """Works on the disk: a folder for each, named by the SHA-256 of its key. The key itself is nowhere.
 
-Every step is written before it is answered: first the arrays that are new, each once, then ``work.json`` in their
-names' place. Whatever ends the process, the folder holds the last step that was answered or the one after it.
+Every step is written before it is answered: first the arrays that are new, each once, then ``work.json``, which names
+them. Whatever ends the process, the folder holds the last step that was answered or the one after it.
 """
 
 import contextlib
@@ -162,10 +162,10 @@ class KeptWork:
     def _present(self) -> tuple[int, int] | None:
         """What tells one version of ``work.json`` from the next; None where there is none."""
         try:
-            found = self._document.stat()
+            present = self._document.stat()
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns
+        return present.st_ino, present.st_mtime_ns
 
 
 class _Reader:
