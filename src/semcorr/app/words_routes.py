@@ -136,9 +136,8 @@ class _Answers:
             def message(shown: _ShownWords) -> str:
                 if session.words_maps is not shown:
                     return "Another image was chosen meanwhile."
-                return f"Done on {model_of(spec)}, a model for {images_of(spec)}."
+                return f"Done: {len(shown.words)} words." if len(shown.words) > 1 else "Done."
 
-            spec = self._state.matchers.usual(example=example)
             session.start(self._state.queue, "words", work, message)
             session.set_words(image, example=example, prompt=prompt)
             return {"job": job_view(session, self._state.queue)}

@@ -13,7 +13,7 @@ const HTML = `
   <div id="runs-none" class="about" hidden>
     <p><b>There are no runs in the folder that the page was started with.</b> A run is a folder with what one method predicted for the
     image pairs of one benchmark, or of your own annotated images. Make one, and start the page with the folder that it is in:</p>
-    <pre tabindex="0" role="region" aria-label="Commands that make a run">semcorr eval toy --method attention-dift --limit 20 -o runs/toy
+    <pre>semcorr eval toy --method attention-dift --limit 20 -o runs/toy
 semcorr eval own --data photos --method hypercolumn -o runs/photos
 semcorr app --runs runs</pre>
     <p>Runs that are made later in that folder are in the list once it is reloaded.</p>
@@ -30,25 +30,26 @@ semcorr app --runs runs</pre>
     <button type="button" id="next">Next ›</button>
   </div>
   <p id="runs-count" class="faint"></p>
-  <p id="runs-status" role="status"></p>
-  <p id="runs-error" class="error" role="alert"></p>
   <div id="runs-pair" hidden>
     <div class="pair">
       <figure><figcaption id="runs-source-name"></figcaption><div id="runs-source"></div></figure>
       <figure><figcaption id="runs-target-name"></figcaption><div id="runs-target"></div></figure>
     </div>
     <p class="faint">In the target a dot is where the point was found, its ring how sure that is, and the circle at the end of its line where it truly is.</p>
-    <div id="runs-progress" class="progress" hidden></div>
     <div class="row fields">
       <button type="button" id="runs-start">Make heat maps</button>
       <button type="button" id="runs-cancel" hidden>Cancel</button>
-      <label class="of-maps">Heat map of <select id="map-point"></select></label>
+      <label class="switch of-maps"><input id="map-shown" type="checkbox" role="switch" checked><span class="knob" aria-hidden="true"></span> Heat map</label>
+      <label class="of-maps">Point <select id="map-point"></select></label>
       <label class="of-maps">Layer <select id="map-layer"></select></label>
-      <label class="of-maps">Opacity <input id="map-opacity" type="range" min="0" max="100" value="70"></label>
+      <label class="of-maps">Opacity <input id="map-opacity" type="range" min="10" max="100" value="70"></label>
     </div>
-    <p id="runs-note"></p>
-    <div class="scroll" tabindex="0" role="region" aria-label="Points of this pair in numbers"><table id="runs-table"></table></div>
   </div>
+  <div id="runs-progress" class="progress" hidden></div>
+  <p id="runs-status" role="status"></p>
+  <p id="runs-error" class="error" role="alert"></p>
+  <p id="runs-note"></p>
+  <div id="runs-numbers" class="scroll" tabindex="0" role="region" aria-label="Points of this pair in numbers" hidden><table id="runs-table"></table></div>
 </section>`;
 
 let own, source, target, shown = null, turn = 0, heat = { key: "", url: null };
@@ -86,10 +87,15 @@ const loadPairs = anew => latest(async fits => {
   $("runs-count").textContent = "";
   if (!run) return showPair(null);
   const filters = anew ? {} : { category: $("category").value, outcome: $("outcome").value };
-  const { categories, outcomes, pairs, message } = await ask(`api/runs/pairs?${query({ run, ...filters })}`);
+  const { categories, outcomes, pairs, message } = await ask(`api/runs/pairs?${query({ run, ...filters })}`).catch(error => {
+    if (fits()) showPair(null);
+    throw error;
+  });
   if (!fits()) return;
   if (anew) for (const [id, values] of [["category", categories], ["outcome", outcomes]]) entries($(id), values.map(one => [one, one]));
+  const before = $("pair").value;
   entries($("pair"), pairs.length ? pairs.map(({ index, label }) => [index, label]) : [["", "No pair passes the filters"]]);
+  if (!anew && pairs.some(pair => String(pair.index) === before)) $("pair").value = before;
   for (const id of ["pair", "previous", "next"]) $(id).disabled = pairs.length < (id === "pair" ? 1 : 2);
   $("runs-count").textContent = message;
   await loadPair(fits);
@@ -113,15 +119,16 @@ async function loadPair(fits) {
 function showPair(pair) {
   const same = shown && pair && query(shown.asked) === query(pair.asked);
   shown = pair;
-  $("runs-pair").hidden = !pair;
+  $("runs-pair").hidden = !pair || !pair.target;
+  $("runs-numbers").hidden = !pair || !pair.points.length;
+  $("runs-note").textContent = pair ? pair.note : "";
   if (!pair) return;
   entries($("map-layer"), pair.layers.map(name => [name, name]));
   const before = $("map-point").value;
   entries($("map-point"), [["all", "all points"], ...pair.points.map(point => [point.id, `${point.number} ${point.label}`])]);
   if (same && before) $("map-point").value = before;
   reveal(".of-maps", pair.layers.length > 0);
-  $("runs-start").hidden = !pair.points.length || !pair.target;
-  $("runs-note").textContent = pair.note;
+  $("runs-start").hidden = !pair.points.length;
   if (pair.error) own.say(pair.error, true);
   for (const which of ["source", "target"]) {
     const given = pair[which];
@@ -148,7 +155,7 @@ function draw() {
   const { layers } = shown, key = layers.length ? query({ ...shown.asked, point: $("map-point").value, layer: $("map-layer").value }) : "";
   if (key !== heat.key) loadHeat(key);
   source.show({ image: shown.source, points: shown.source_points, chosen: chosen() });
-  target.show({ image: shown.target, points: shown.points.map(named), chosen: chosen(), heat: heat.url, opacity: $("map-opacity").value / 100 });
+  target.show({ image: shown.target, points: shown.points.map(named), chosen: chosen(), heat: $("map-shown").checked ? heat.url : null, opacity: $("map-opacity").value / 100 });
 }
 
 async function loadHeat(key) {
@@ -189,8 +196,11 @@ export async function start() {
     run: () => loadPairs(true), category: () => loadPairs(false), outcome: () => loadPairs(false), pair: () => latest(loadPair), "map-point": draw, "map-layer": draw,
   };
   for (const [id, change] of Object.entries(changes)) $(id).addEventListener("change", change);
-  $("map-opacity").addEventListener("input", draw);
-  $("runs-reload").addEventListener("click", loadRuns);
+  for (const id of ["map-shown", "map-opacity"]) $(id).addEventListener("input", draw);
+  $("runs-reload").addEventListener("click", async () => {
+    await loadRuns();
+    if ($("run").value) await loadPairs(false);
+  });
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
   $("runs-start").addEventListener("click", () => own.begin("api/runs/maps", shown.asked));

@@ -31,7 +31,11 @@ export function tab(name, kind, ended) {
     $(`${name}-cancel`).hidden = false;
     $(`${name}-start`).disabled = true;
     try {
-      const job = await follow(show);
+      const job = await follow(state => {
+        const first = $(`${name}-progress`).hidden;
+        show(state);
+        if (first) $(`${name}-progress`).scrollIntoView({ block: "nearest" });
+      });
       if (job && job.kind === kind) {
         await ended(job, ours);
         if (job.state === "failed") say(job.error, true);

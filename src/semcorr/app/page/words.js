@@ -28,10 +28,10 @@ const HTML = `
       <button type="button" id="words-start" class="primary big">Show the words</button>
       <button type="button" id="words-cancel" hidden>Cancel</button>
     </div>
-    <p id="words-model" class="faint"></p>
     <div id="words-progress" class="progress" hidden></div>
     <p id="words-status" role="status"></p>
     <p id="words-error" class="error" role="alert"></p>
+    <p id="words-model" class="faint"></p>
   </section>
   <section class="panel" aria-labelledby="words-maps-title">
     <h2 id="words-maps-title" tabindex="-1"><b>3</b> Where each word attends</h2>
