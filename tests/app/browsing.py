@@ -1,15 +1,16 @@
-"""Actions of tests in a browser: send, click, choose, find, save."""
+"""Actions of tests in a browser: send, click, touch, choose, find, save."""
 
 import csv
 import io
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator
     from playwright.sync_api import Page as Tab
 
 ARGUMENTS = [
@@ -19,10 +20,15 @@ ARGUMENTS = [
 PATIENCE = 60_000
 """Milliseconds; the machine may be busy."""
 
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+"""A browser's options."""
+
+SOURCE = "#source .stage"
+
 
 def send(tab: "Tab", which: str, *files: Path) -> None:
-    """Upload through the button, as its file chooser would."""
-    tab.set_input_files(f"input[type=file] >> nth={['source', 'targets', 'words'].index(which)}", list(map(str, files)))
+    """Choose files for the source, the targets or the words, as in the file chooser."""
+    tab.set_input_files(f"#{which}-file", list(map(str, files)))
 
 
 def save_image(path: Path, width: int, height: int) -> Path:
@@ -32,37 +38,70 @@ def save_image(path: Path, width: int, height: int) -> Path:
     return path
 
 
-def click_pixel(tab: "Tab", stage: "Locator", size: tuple[int, int], pixel: tuple[int, int]) -> None:
-    """Scroll to a pixel of an image, and click its middle."""
-    box = stage.bounding_box()
-    assert box is not None
-    across, down = (pixel[0] + 0.5) / size[0], (pixel[1] + 0.5) / size[1]
-    stage.evaluate(
-        """(stage, [x, y]) => { const frame = stage.parentElement;
-        frame.scrollLeft = x - frame.clientWidth / 2; frame.scrollTop = y - frame.clientHeight / 2; }""",
-        [across * box["width"], down * box["height"]],
+def target(number: int) -> str:
+    """The image of a target, counted from 0."""
+    return f"#grid figure >> nth={number} >> .stage"
+
+
+def on_screen(tab: "Tab", stage: str, x: float, y: float) -> tuple[float, float]:
+    """Scroll to a location of an image, in its pixels; return where it is on the screen."""
+    tab.locator(stage).evaluate("stage => stage.scrollIntoView({block: 'center', behavior: 'instant'})")
+    # By the browser's own arithmetic, not the page's.
+    place: list[float] = tab.locator(stage).evaluate(
+        """(stage, [x, y]) => { const at = new DOMPoint(x, y).matrixTransform(stage.getScreenCTM());
+        return [at.x, at.y]; }""",
+        [x, y],
     )
-    stage.evaluate("stage => stage.parentElement.scrollIntoView({block: 'center'})")
-    box = stage.bounding_box()
-    assert box is not None
-    tab.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+    return place[0], place[1]
 
 
-def choose(tab: "Tab", elem_id: str, choice: str) -> None:
-    """Choose from a list."""
-    tab.click(f"#{elem_id} input")
-    tab.click(f"ul[role=listbox] >> li[aria-label='{choice}']")
+def click_pixel(tab: "Tab", stage: str, pixel: tuple[int, int]) -> None:
+    """Click the middle of a pixel of an image."""
+    tab.mouse.click(*on_screen(tab, stage, pixel[0] + 0.5, pixel[1] + 0.5))
+
+
+def drag(tab: "Tab", stage: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag from one location of an image to another, in its pixels."""
+    on_screen(tab, stage, *end)
+    tab.mouse.move(*on_screen(tab, stage, *start))
+    tab.mouse.down()
+    tab.mouse.move(*on_screen(tab, stage, *end), steps=4)
+    tab.mouse.up()
+
+
+class Fingers:
+    """Fingers on the screen of a tab; locations are in pixels of the screen."""
+
+    def __init__(self, tab: "Tab") -> None:
+        self._tab = tab
+        self._protocol = tab.context.new_cdp_session(tab)
+
+    def _send(self, kind: str, places: Sequence[tuple[float, float]]) -> None:
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+        self._protocol.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def move(self, *fingers: tuple[tuple[float, float], tuple[float, float]], steps: int = 12) -> None:
+        """Put fingers down, move each from its first place to its second one, and lift them."""
+        self._send("touchStart", [start for start, _ in fingers])
+        for step in range(1, steps + 1):
+            share = step / steps
+            self._send("touchMove", [(a + (c - a) * share, b + (d - b) * share) for (a, b), (c, d) in fingers])
+            self._tab.wait_for_timeout(16)  # a frame
+        self._send("touchEnd", [])
 
 
 def choose_method(tab: "Tab", method: str, preset: str) -> None:
-    """Choose a method, and wait until its default preset is there: Find takes what the lists show."""
-    choose(tab, "method", method)
-    tab.wait_for_function(f"document.querySelector('#preset input').value === '{preset}'")
+    """Choose a method, which brings its default preset."""
+    if tab.is_hidden("#method"):
+        tab.click("#more")
+    tab.select_option("#method", method)
+    assert tab.input_value("#preset") == preset
 
 
-def find(tab: "Tab") -> None:
+def find(tab: "Tab") -> str:
+    """Press Find, wait for the results, and return the message."""
     tab.click("#find")
-    tab.wait_for_selector("#legend .sc-legend")
+    return wait_for_text(tab, "Done with")
 
 
 def exported(tab: "Tab", name: str) -> bytes:
@@ -81,3 +120,35 @@ def wait_for_text(tab: "Tab", text: str, where: str = "#status") -> str:
     """Wait until the page shows a text, and return the whole message."""
     tab.wait_for_selector(f"{where} >> text=/{text}/")
     return tab.inner_text(where)
+
+
+def until(tab: "Tab", script: str, argument: Any = None) -> None:
+    """Wait until a script says so; the page's policy forbids Playwright's own way."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not tab.evaluate(script, argument):
+        assert time.monotonic() < end, f"{script} did not become true; the page says: {tab.inner_text('#finder')}"
+        tab.wait_for_timeout(50)
+
+
+def wait_for_points(tab: "Tab", count: int, stage: str = SOURCE) -> None:
+    """Wait until an image shows so many points."""
+    until(
+        tab,
+        "([stage, count]) => document.querySelector(stage).querySelectorAll('.point').length === count",
+        [stage, count],
+    )
+
+
+def load_example(tab: "Tab", category: str) -> None:
+    """Load an example, and wait for its three targets."""
+    tab.click(f"#example-{category}")
+    tab.wait_for_selector(f"#source-name >> text={category}-source.png")
+    tab.wait_for_selector(target(2))
+
+
+def located(tab: "Tab") -> list[str]:
+    """All points of all targets as they are read aloud."""
+    script = """points => points.map(point => point.closest('figure').querySelector('bdi').textContent + ': ' +
+        point.getAttribute('aria-label'))"""
+    points: list[str] = tab.eval_on_selector_all("#grid .point", script)
+    return sorted(points)

@@ -66,33 +66,35 @@ def serve() -> Iterator[Callable[..., Page]]:
 
 
 @pytest.fixture
-def open_tab(browser: "Browser", page: Page) -> Iterator[Callable[[], "Tab"]]:
-    """Open the page as a new user; a request to another server is blocked and fails the test."""
-    elsewhere: list[str] = []
+def open_tab(browser: "Browser", page: Page) -> Iterator[Callable[..., "Tab"]]:
+    """Open the page as a new user, in a browser with the given options; an error of its script, or a request to another
+    server, which is blocked, fails the test.
+    """
+    wrong: list[str] = []
     contexts = []
 
     def handle(route: Any) -> None:
         if route.request.url.startswith((page.url, "data:", "blob:")):
             route.continue_()
         else:
-            elsewhere.append(route.request.url)
+            wrong.append(route.request.url)
             route.abort()
 
-    def start() -> "Tab":
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    def start(**options: Any) -> "Tab":
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         context.set_default_timeout(PATIENCE)
         context.route("**/*", handle)
         contexts.append(context)
         tab = context.new_page()
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.goto(page.url)
-        tab.wait_for_selector("#source .sc-empty")
-        tab.wait_for_timeout(500)
+        tab.wait_for_selector("body.ready")
         return tab
 
     yield start
     for context in contexts:
         context.close()
-    assert elsewhere == []
+    assert wrong == []
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,11 @@ export function viewport(stage, listeners) {
   function apply() {
     zoom = Math.min(Math.max(zoom, 1), farthest());
     const extent = [box.width * unit(), box.height * unit()];
-    centre = centre.map((value, axis) => extent[axis] >= size[axis] ? size[axis] / 2
-      : Math.min(Math.max(value, extent[axis] / 2), size[axis] - extent[axis] / 2));
+    // Where the image fills the stage, nothing is left empty; where it does not, what is zoomed about stays where it is.
+    centre = centre.map((value, axis) => {
+      const margin = extent[axis] * zoom > size[axis] * 1.001 ? 0 : extent[axis] / 2;
+      return zoom === 1 ? size[axis] / 2 : Math.min(Math.max(value, margin), size[axis] - margin);
+    });
     stage.setAttribute("viewBox", [centre[0] - extent[0] / 2, centre[1] - extent[1] / 2, ...extent].join(" "));
     // At its smallest a swipe scrolls the page; zoomed, it moves the image.
     stage.style.touchAction = zoom > 1 ? "none" : "pan-x pan-y";
@@ -150,9 +153,9 @@ export function viewport(stage, listeners) {
   stage.addEventListener("wheel", wheel, { passive: false });
   stage.addEventListener("dragstart", event => event.preventDefault());
   const observer = new ResizeObserver(() => {
-    const { clientWidth, clientHeight } = stage;
-    if (!clientWidth || !clientHeight) return;
-    box = { width: clientWidth, height: clientHeight };
+    const { width, height } = stage.getBoundingClientRect();
+    if (!width || !height) return;
+    box = { width, height };
     apply();
   });
   observer.observe(stage);
