@@ -75,13 +75,13 @@ class Visitor(Client):
         assert status == 200, answer
         return self.shown
 
-    def step(self, name: str, **fields: Any) -> Any:
+    def step(self, name: str, /, **fields: Any) -> Any:
         """Take a step from what was shown; return the answer, which may be a question."""
         status, answer = self.ask(f"/api/work/{name}", {"base": self.shown["revision"], **fields})
         assert status == 200, answer
         return answer
 
-    def refused(self, name: str, **fields: Any) -> str:
+    def refused(self, name: str, /, **fields: Any) -> str:
         """Try to take a step that is refused; return the message."""
         status, answer = self.ask(f"/api/work/{name}", {"base": self.shown["revision"], **fields})
         assert status == 422, answer

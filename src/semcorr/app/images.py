@@ -20,6 +20,8 @@ from semcorr.imaging.image_files import advice_on
 
 _LARGE = threading.Lock()
 """Held while an image is decoded that is scaled down after that: it takes several bytes a pixel, so one at a time."""
+_MIXABLE = {"P": "RGBA", "PA": "RGBA", "1": "L"}
+"""Modes whose values cannot be averaged, and what they become before."""
 _HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
@@ -110,8 +112,11 @@ def _scale(opened: PIL.Image.Image, name: str, limits: Limits) -> Image:
     try:
         with quiet():
             opened.draft(None, after)  # type: ignore[arg-type]  # of a JPEG, decodes a half, quarter or eighth
-            image = opened.convert("RGBA") if opened.mode in ("P", "PA") else opened
-            image.thumbnail(after, PIL.Image.Resampling.LANCZOS, reducing_gap=None)
+            mode = _MIXABLE.get(opened.mode)
+            image = opened if mode is None else opened.convert(mode)
+            # With a gap it is averaged first, which is fast; Pillow cannot average 16 bits.
+            gap = None if image.mode.startswith("I") else 2.0
+            image.thumbnail(after, PIL.Image.Resampling.LANCZOS, reducing_gap=gap)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # a broken file makes decoders raise all kinds of errors

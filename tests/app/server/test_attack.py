@@ -1,246 +1,302 @@
 """Attacks on the running page. Tests of the guard alone are in ``test_guard``."""
 
-import http.client
-import io
 import json
-import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 import PIL.Image
+import psutil
 import pytest
 
-from app.serving import Page
+from app.serving import Client, Page
+from app.test_images import packed
 
 pytestmark = pytest.mark.slow
+
+PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def page(serve: Callable[..., Page]) -> Page:
-    pytest.importorskip("gradio", reason='Gradio is not installed: pip install "semcorr[app]"')
-    return serve()
+    pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
+    return serve("--max-megabytes", 1)
+
+
+@pytest.fixture
+def client(page: Page) -> Client:
+    return Client(page.host)
 
 
 def send(page: Page, request: bytes, wait: float = 20) -> bytes:
     """Send bytes as they are, and return the whole response."""
-    host, port = page.url.removeprefix("http://").split(":")
+    host, port = page.host.split(":")
     received = b""
     with socket.create_connection((host, int(port)), timeout=wait) as connection:
-        connection.sendall(request)
+        connection.sendall(request.replace(b"{host}", page.host.encode()))
         while part := connection.recv(65536):
             received += part
     return received
 
 
-def ask(page: Page, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=60)
-    try:
-        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
-
-
-def upload(page: Page, name: str, data: bytes) -> tuple[int, bytes]:
-    head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
-    body = head + data + b"\r\n--x--\r\n"
-    return ask(page, "POST", "/gradio_api/upload", body, content_type="multipart/form-data; boundary=x")
-
-
-def png() -> bytes:
-    stream = io.BytesIO()
-    PIL.Image.new("RGB", (60, 40), "red").save(stream, format="PNG")
-    return stream.getvalue()
-
-
-def functions(page: Page, trigger: str) -> list[int]:
-    """The numbers of the page's functions for a kind of event."""
-    dependencies = json.loads(ask(page, "GET", "/config")[1])["dependencies"]
-    return [one["id"] for one in dependencies if any(target[1] == trigger for target in one["targets"])]
-
-
-def call(page: Page, function: int, data: list[Any], session: str, event: Any = None) -> tuple[int, str]:
-    """Call a function of the page, as the browser does, and wait for its result."""
-    asked = {"data": data, "fn_index": function, "session_hash": session, "event_data": event}
-    status, response = ask(
-        page, "POST", "/gradio_api/queue/join", json.dumps(asked).encode(), content_type="application/json"
-    )
-    if status != 200:
-        return status, response.decode()
-    connection = http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=60)
-    try:
-        connection.request("GET", f"/gradio_api/queue/data?session_hash={session}")
-        answer = connection.getresponse()
-        while line := answer.readline():
-            if b"process_completed" in line:
-                return 200, line.decode()
-        return 200, ""
-    finally:
-        connection.close()
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[tuple[str, list[str]]]:
-    """Another server, which the page must not ask, and the requests that it got."""
-    asked: list[str] = []
-
-    class Remember(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Remember)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/a.png", asked
-    server.shutdown()
-    server.server_close()
+def png(width: int = 60, height: int = 40) -> bytes:
+    return packed(PIL.Image.new("RGB", (width, height), "red"))
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/gradio_api/file={secret}",
+        "{secret}",
         "/file={secret}",
-        "/gradio_api/file%3d{secret}",
-        "/gradio_api/proxy=http://127.0.0.1/",
+        "/files{secret}",
+        "/files/{secret}",
+        "/files/..{secret}",
+        "/assets{secret}",
         "/assets/../../../../../../..{secret}",
         "/assets/%2e%2e/%2e%2e/%2e%2e{secret}",
         "/assets/..%2f..%2f..{secret}",
-        "/static/%252e%252e{secret}",
-        "/assets/{secret}",
+        "/assets/%252e%252e{secret}",
+        "/assets/..",
         "/assets/a%00",
-        "/gradio_api/download?path={secret}",
+        "/assets/%c3%a9",
+        "/assets/index.html",
+        "/assets/__init__.py",
+        "/api/proxy=http://127.0.0.1/",
+        "/api/work/heat/..{secret}",
+        "/works",
     ],
 )
 def test_no_path_leads_to_a_file(page: Page, tmp_path: Path, path: str) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("a secret of ours")
-    asked = path.format(secret=secret)
-    host = page.url.removeprefix("http://")
-    response = send(page, f"GET {asked} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-    assert response.split(b" ")[1] == b"404"
-    assert b"a secret of ours" not in response
-
-
-def test_other_files_and_addresses_are_not_fetched(
-    page: Page, tmp_path: Path, elsewhere: tuple[str, list[str]]
-) -> None:
-    address, asked = elsewhere
-    (tmp_path / "secret.png").write_bytes(png())
-    for path in (str(tmp_path / "secret.png"), "/etc/passwd", address, "file:///etc/passwd"):
-        for further in ({}, {"url": address}, {"is_stream": True}):
-            named = {"path": path, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}, **further}
-            for function in functions(page, "upload"):
-                status, response = call(page, function, [named], "somebody")
-                assert status == 400
-                assert str(page.folder) not in response
-    assert asked == []
-    assert (tmp_path / "secret.png").exists()
+    (page.works / "link.txt").unlink(missing_ok=True)
+    (page.works / "link.txt").symlink_to(secret)
+    for leads_to in (secret, page.works / "link.txt", PROJECT / "pyproject.toml", "/etc/passwd", "/../link.txt"):
+        asked = path.format(secret=leads_to)
+        response = send(page, f"GET {asked} HTTP/1.1\r\nHost: {{host}}\r\nConnection: close\r\n\r\n".encode())
+        assert response.split(b" ")[1] in (b"404", b"400")
+        for text in (b"a secret of ours", b"root:", b"[project]"):
+            assert text not in response
 
 
 @pytest.mark.parametrize(
-    "name", ["../../evil.png", "/etc/evil.png", "..\\\\..\\\\evil.png", "evil.svg", "evil.html", "a\0b.png"]
+    "name", ["../../evil.png", "/etc/evil.png", "..\\..\\evil.png", "evil.svg", "evil.html", "a\0b.png", "é" * 500, ""]
 )
-def test_uploads_stay_in_the_pages_own_folder(page: Page, name: str) -> None:
-    around = {path for path in page.folder.parent.rglob("*") if not path.is_relative_to(page.folder)}
-    status, response = upload(page, name, png())
-    if status == 200:
-        (path,) = json.loads(response)
-        assert Path(path).is_relative_to(page.folder)
-        # And it cannot be fetched from there: nothing is served from disk.
-        assert ask(page, "GET", f"/gradio_api/file={path}".replace("\0", "%00").replace(" ", "%20"))[0] == 404
-    assert {path for path in page.folder.parent.rglob("*") if not path.is_relative_to(page.folder)} == around
+def test_names_lead_nowhere(page: Page, name: str) -> None:
+    visitor = page.visitor()
+
+    def files() -> set[Path]:
+        return {path for root in (page.works, page.temporary) for path in root.rglob("*") if path.is_file()}
+
+    before = files()
+    status, answer = visitor.send("source", quote(name, safe=""), png())
+    assert status == 200
+    assert "/" not in answer["source"]["name"]
+    new = files() - before
+    assert {path.suffix for path in new} == {".json", ".png"}
+    assert all(path.is_relative_to(page.works) for path in new)
+    for path in new:
+        assert path.stem not in name
 
 
-def test_an_image_belongs_to_its_sender_and_names_stay_text(page: Page) -> None:
-    (path,) = json.loads(upload(page, "<img src=x onerror=alert(1)>.png", png())[1])
-    source = functions(page, "upload")[0]
-    named = {"path": path, "orig_name": "<script>.png", "meta": {"_type": "gradio.FileData"}}
-    status, response = call(page, source, [named], "alice")
-    assert (
-        status,
-        "60 × 40" in json.loads(response.removeprefix("data: "))["output"]["data"][0]["panels"][0]["title"],
-    ) == (200, True)
-    assert "<img" not in response
-    # It was read and removed: nobody else has it by its name.
-    assert not Path(path).exists()
-    status, response = call(page, source, [named], "bob")
-    assert "sent just now" in response
+def test_names_stay_text(page: Page) -> None:
+    visitor = page.visitor()
+    name = "<img src=x onerror=alert(1)>.png"
+    status, answer = visitor.send("source", quote(name), png())
+    assert (status, answer["source"]["name"], answer["source"]["size"]) == (200, name, [60, 40])
+    visitor.step("add-point", x=1, y=1)
+    visitor.step("name-point", point=visitor.shown["points"][0]["id"], name="<script>alert(1)</script>")
+    # As JSON, which no browser runs; and the page is always the same.
+    response = send(
+        page,
+        f"GET /api/work HTTP/1.1\r\nHost: {{host}}\r\nsemcorr-work: {visitor.key}\r\n".encode()
+        + b"Connection: close\r\n\r\n",
+    )
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head
+    assert b"nosniff" in head
+    assert json.loads(body)["points"][0]["name"] == "<script>alert(1)</script>"
+    assert b"alert(1)" not in visitor.ask("/")[1]
 
 
-def test_no_workspace_opens_without_its_key(page: Page) -> None:
-    (opening,) = functions(page, "open")
-    config = json.loads(ask(page, "GET", "/config")[1])
-    button = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == "example-animal")
-    example = next(one["id"] for one in config["dependencies"] if [button, "click"] in one["targets"])
-
-    def opened(session: str, event: Any) -> tuple[str, str]:
-        status, response = call(page, opening, [], session, event)
-        assert status == 200
-        return re.findall(r'"key": ?"([^"]+)"', response)[-1:][0] if '"key"' in response else "", response
-
-    key, _ = opened("dave", {"key": None, "held": False})
-    assert len(key) >= 40
-    call(page, example, [], "dave")
-    assert "animal-source.png" in opened("dave-reloaded", {"key": key, "held": True})[1]
-    chosen = "A" * 43
-    wrong: list[Any] = [chosen, key[:-1], key.swapcase(), None, [key], {"key": key}, 7, "x" * 100_000]
-    for number, attempt in enumerate(wrong):
-        given, response = opened(f"mallory-{number}", {"key": attempt, "held": True})
-        assert "animal-source.png" not in response
-        assert given not in (key, chosen)
-    # Nor by the name of the page, which stands in addresses.
-    given, response = opened("dave-reloaded", {"key": None, "held": True})
-    assert key not in response
-    assert given != key
+def test_no_work_opens_without_its_key(page: Page) -> None:
+    visitor = page.visitor()
+    assert len(visitor.key) >= 40
+    visitor.step("example", category="animal")
+    address = visitor.shown["source"]["address"]
+    assert len(address.removeprefix("files/")) >= 24
+    client = Client(page.host)
+    wrong = ["A" * 43, visitor.key[:-1], visitor.key.swapcase(), "", "null", "x" * 10_000, f'"{visitor.key}"', "../x"]
+    for key in wrong:
+        status, answer = client.ask("/api/work", semcorr_work=key)
+        assert status in (400, 404, 431)
+        assert b"animal-source" not in json.dumps(answer).encode() if isinstance(answer, dict) else answer
+        assert client.ask("/api/work/delete", {"sure": True}, semcorr_work=key)[0] in (400, 404, 431)
+    # Without the header, as another web page in the browser would send it, there is the empty work and no other.
+    for path in ("/api/work", f"/api/work?key={visitor.key}", f"/api/work?semcorr-work={visitor.key}"):
+        assert client.ask(path)[1]["source"] is None
+    assert client.ask("/api/work", cookie=f"semcorr-work={visitor.key}")[1]["source"] is None
+    for path, body in (("/api/work/undo", {"base": 1}), ("/api/work/export", {}), ("/api/job", None)):
+        assert client.ask(path, body)[0] == 404
+    # A key that somebody proposes makes no work, and the answer to a new one is no old key.
+    assert client.ask("/api/new", {"key": "A" * 43})[1]["key"] not in ("A" * 43, visitor.key)
+    assert client.ask("/api/work", semcorr_work="A" * 43)[0] == 404
+    visitor.reload()
+    assert visitor.shown["source"]["name"] == "animal-source.png"
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n",
-        b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n",
-        b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: {host}\r\nOrigin: http://evil.example\r\nContent-Length: 2\r\n",
+        b"POST /api/new HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+        b"POST /api/new HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n",
+        b"POST /api/new HTTP/1.1\r\nHost: {host}\r\nOrigin: http://evil.example\r\nContent-Length: 2\r\n",
+        b"POST /api/new HTTP/1.1\r\nHost: {host}\r\nOrigin: null\r\nContent-Length: 2\r\n",
+        b"POST /api/work/source HTTP/1.1\r\nHost: {host}\r\nOrigin: http://evil.example\r\nContent-Length: 2\r\n",
+        b"POST /api/work/source HTTP/1.1\r\nHost: {host}\r\nContent-Length: 500000000\r\n",
+        b"POST /api/new HTTP/1.1\r\nHost: {host}\r\nContent-Length: 50000000\r\n",
+        b"POST /api/new HTTP/1.1\r\nHost: {host}\r\nContent-Length: -2\r\n",
         b"GET / HTTP/1.1\r\nHost: evil.example\r\n",
+        b"GET / HTTP/1.1\r\nHost: evil.example:80\r\n",
         b"GET / HTTP/1.1\r\nHost: evil.example\r\nHost: {host}\r\n",
+        b"GET /api/work HTTP/1.1\r\n",
     ],
 )
 def test_false_lengths_hosts_and_origins_are_refused(page: Page, request_: bytes) -> None:
-    host = page.url.removeprefix("http://").encode()
-    response = send(page, request_.replace(b"{host}", host) + b"Connection: close\r\n\r\n" + b"2\r\n{}\r\n0\r\n\r\n")
-    assert response.split(b" ")[1] in (b"400", b"403", b"411", b"421")
+    response = send(page, request_ + b"Connection: close\r\n\r\n" + b"2\r\n{}\r\n0\r\n\r\n")
+    assert response.split(b" ")[1] in (b"400", b"403", b"411", b"413", b"421")
+
+
+def test_other_pages_are_not_let_in_by_the_browser(page: Page) -> None:
+    """No answer allows another origin to read it, nor to send the header with the key."""
+    for method, more in (("GET", ""), ("OPTIONS", "Access-Control-Request-Headers: semcorr-work\r\n")):
+        head = f"{method} /api/work HTTP/1.1\r\nHost: {{host}}\r\nOrigin: http://evil.example\r\n{more}"
+        response = send(page, f"{head}Connection: close\r\n\r\n".encode()).lower()
+        assert b"access-control" not in response
+        assert b"cross-origin-resource-policy: same-origin" in response
+
+
+NONSENSE: list[Any] = [
+    {"x": "nan", "y": 1},
+    {"x": 1e400, "y": 1},
+    {"x": "1" * 5000, "y": 1},
+    {"x": [1], "y": {}},
+    {"x": 1, "y": 2, "more": 3},
+    {},
+    None,
+    "s",
+    [1],
+    7,
+]
 
 
 def test_the_server_survives_nonsense(page: Page) -> None:
-    """Senseless events, broken forms and many open responses: the next user is served."""
-    add_point = functions(page, "mark")[0]
-    for event in ({"x": "nan", "y": 1}, {"x": "1" * 5000, "y": 1}, {"x": [1], "y": {}}, {}, None, "s", [1]):
-        call(page, add_point, [], "somebody", event)
-    for function in (-1, 10**9, "x", None, 1.5):
-        asked = {"data": [], "fn_index": function, "session_hash": "somebody"}
-        assert ask(page, "POST", "/gradio_api/queue/join", json.dumps(asked).encode())[0] >= 400
-    for body in (b"--x\r\n\r\n", b"garbage"):
-        assert ask(page, "POST", "/gradio_api/upload", body, content_type="multipart/form-data; boundary=x")[0] >= 400
-    host = page.url.removeprefix("http://")
+    """Senseless requests and many open connections: the next visitor is served."""
+    visitor = page.visitor()
+    visitor.step("example", category="animal")
+    before = visitor.shown
+    for path in ("add-point", "move-point", "correct", "accept", "name-points", "undo", "example", "remove-target"):
+        for number, body in enumerate(NONSENSE):
+            fields = {"base": before["revision"], **body} if isinstance(body, dict) else body
+            if path in ("accept", "undo") and fields == {"base": before["revision"]}:
+                continue
+            status = visitor.ask(f"/api/work/{path}", json.dumps(fields).encode())[0]
+            assert status in (400, 422), (path, number)
+        for raw in (b"[" * 100_000, b"{", b"\xff", b'{"a": 1} x', b'{"base": NaN}', b""):
+            assert visitor.ask(f"/api/work/{path}", raw)[0] == 400, (path, raw[:20])
+    for base in (-1, 10**30, 0.5, "x", None):
+        status = visitor.ask("/api/work/clear-points", {"base": base, "sure": True})[0]
+        assert status in (400, 409), base
+    for method, preset in (("os", None), ("prompt", "x" * 10_000), ("a:b", None), ("dift", "paper")):
+        assert visitor.ask("/api/find", {"base": 1, "method": method, "preset": preset})[0] == 422
+    for query in ("", "base=x&name=a", "base=1&sure=maybe", "base=1&more=1"):
+        assert visitor.ask(f"/api/work/target?{query}", png())[0] == 400
+    for query in ("target=x&point=all", "target=1&point=1", "target=²&point=all", f"target={'9' * 5000}", ""):
+        assert visitor.ask(f"/api/work/heat?{quote(query, safe='=&')}")[0] == 404
+    assert visitor.ask("/api/work?since=x")[0] == 200
+    assert visitor.reload() == {name: value for name, value in before.items() if name != "message"}
     open_ = []
     try:
-        for number in range(60):
-            connection = socket.create_connection((host.split(":")[0], int(host.split(":")[1])), timeout=20)
-            path = f"/gradio_api/queue/data?session_hash=h{number}"
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        for _ in range(60):
+            connection = socket.create_connection((page.host.split(":")[0], int(page.host.split(":")[1])), timeout=20)
+            connection.sendall(f"POST /api/new HTTP/1.1\r\nHost: {page.host}\r\nContent-Length: 9\r\n\r\n{{".encode())
             open_.append(connection)
-        assert ask(page, "GET", "/config")[0] == 200
+        assert visitor.ask("/api/about")[0] == 200
     finally:
         for connection in open_:
             connection.close()
-    assert ask(page, "GET", "/")[0] == 200
+    assert visitor.ask("/")[0] == 200
     assert page.process.poll() is None
+
+
+def test_steps_on_the_same_state_are_taken_once(page: Page) -> None:
+    visitor = page.visitor()
+    visitor.step("example", category="face")
+    base = visitor.shown["revision"]
+    with ThreadPoolExecutor(8) as pool:
+        asked = [{"base": base, "x": number + 0.5, "y": 3.5} for number in range(8)]
+        answers = list(pool.map(lambda body: visitor.ask("/api/work/add-point", body), asked))
+    assert sorted(status for status, _ in answers) == [200, *[409] * 7]
+    for status, answer in answers:
+        shown = answer["work"] if status == 409 else answer
+        assert len(shown["points"]) == 5
+        assert shown["revision"] == base + 1
+
+
+def test_too_large_and_broken_images_are_refused_and_nothing_stays(page: Page) -> None:
+    visitor = page.visitor()
+    noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), dtype=np.uint8)
+    assert len(packed(PIL.Image.fromarray(noise))) > 1_000_000
+    for name, data, status, error in (
+        ("noise.png", packed(PIL.Image.fromarray(noise)), 413, "1 MB"),
+        ("text.png", b"not an image at all", 422, "'text.png' is not an image file"),
+        ("notes.txt", b"notes", 422, "not an image file"),
+        ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0", 422, "Most Compatible"),
+        ("cut.png", png()[:60], 422, "broken"),
+        # 16,000 by 16,000 pixels in 250,000 bytes, or only a header that says so.
+        ("bomb.png", packed(PIL.Image.new("1", (16_000, 16_000))), 422, "16000 x 16000"),
+        ("header.png", png()[:16] + b"\0\1\0\0\0\1\0\0" + png()[24:], 422, ""),
+    ):
+        got, answer = visitor.send("source", name, data)
+        assert (got, error in answer["error"]) == (status, True), (name, answer)
+        assert str(page.works) not in answer["error"]
+    assert visitor.reload()["source"] is None
+    assert not list(page.temporary.rglob("*.png"))
+
+
+def test_many_large_images_at_once_stay_within_a_bound_of_memory(serve: Callable[..., Page]) -> None:
+    """Six visitors send images of 64 megapixels, which take 256 MB decoded, at the same time."""
+    page = serve()
+    data = packed(PIL.Image.new("RGB", (8_000, 8_000), "red"))
+    process, most, stop = psutil.Process(page.process.pid), [0], threading.Event()
+    visitors = [page.visitor() for _ in range(7)]
+    visitors[0].step("example", category="face")  # loads what any visit needs
+    before = process.memory_info().rss
+
+    def watch() -> None:
+        while not stop.wait(0.02):
+            most[0] = max(most[0], process.memory_info().rss - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            sent = [pool.submit(visitor.send, "target", "large.png", data) for visitor in visitors[1:]]
+            began = time.monotonic()
+            assert visitors[0].ask("/api/work")[0] == 200  # others are served meanwhile
+            assert time.monotonic() - began < 20
+            answers = [one.result() for one in sent]
+    finally:
+        stop.set()
+        watcher.join()
+    assert {status for status, _ in answers} == {200}
+    assert {tuple(answer["targets"][0]["held"]) for _, answer in answers} == {(5000, 5000)}
+    # One is decoded and scaled at a time: 256 MB, half as much again in between, the result of 75 MB and its copies.
+    # Beside it there are six results.
+    assert most[0] < 2.4e9

@@ -1,24 +1,24 @@
-"""Requests that the guard passes on to Gradio, and those that it refuses."""
+"""Requests that the guard passes on, and those that it refuses."""
 
 import asyncio
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("starlette", reason='Gradio is not installed: pip install "semcorr[app]"')
+pytest.importorskip("starlette", reason='The extra is not installed: pip install "semcorr[app]"')
+
+from starlette.routing import Route
 
 from semcorr.app.limits import Limits
-from semcorr.app.server.guard import Guard
-from semcorr.app.server.served_files import ServedFile, ServedFiles
+from semcorr.app.server.page_guard import UPLOADS, PageGuard, access_to
 
-JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
+STEP, UPLOAD = "/api/work/add-point", "/api/work/source"
 
 
-class Gradio:
-    """Stands in for Gradio's server: reads and keeps every body that reaches it."""
+class Server:
+    """Stands behind the guard: reads and keeps every body that reaches it."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -29,17 +29,28 @@ class Gradio:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
         self.bodies.append(body)
+        await asyncio.sleep(0.1)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"fine"})
 
 
 @pytest.fixture
-def gradio() -> Gradio:
-    return Gradio()
+def server() -> Server:
+    return Server()
 
 
-def ask(
-    guard: Guard,
+def guard_of(server: Server, host: str = "127.0.0.1", **options: Any) -> PageGuard:
+    def none(_: Any) -> None:
+        pass
+
+    read = ["/", "/assets/{name}", "/files/{token}", "/api/work"]
+    routes = [Route(path, none, methods=["GET"]) for path in read]
+    routes += [Route(path, none, methods=["POST"]) for path in (STEP, *UPLOADS)]
+    return PageGuard(server, access_to(routes, "semcorr app"), options.pop("limits", Limits()), host, **options)
+
+
+async def asked(
+    guard: PageGuard,
     path: str,
     method: str = "GET",
     pieces: Sequence[bytes] = (b"",),
@@ -66,40 +77,59 @@ def ask(
     async def send(message: Any) -> None:
         answers.append(message)
 
-    asyncio.run(guard(scope, receive, send))
+    await guard(scope, receive, send)
     answer_headers = {name.decode(): value.decode() for name, value in answers[0]["headers"]}
     return answers[0]["status"], b"".join(one.get("body", b"") for one in answers[1:]), answer_headers
 
 
-def guard_of(gradio: Gradio, folder: Path, host: str = "127.0.0.1", **options: Any) -> Guard:
-    return Guard(gradio, ServedFiles(), options.pop("limits", Limits()), host, folder, **options)
+def ask(*arguments: Any, **headers: Any) -> tuple[int, bytes, dict[str, str]]:
+    return asyncio.run(asked(*arguments, **headers))
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/gradio_api/file=/etc/passwd",
         "/file=/etc/passwd",
-        "/gradio_api/proxy=http://example.org",
+        "/proxy=http://example.org",
+        "/assets",
+        "/assets/",
         "/assets/../../etc/passwd",
+        "/assets/..",
+        "/assets/a/b",
         "/assets/..\\..\\etc",
         "/assets/%2e%2e/etc/passwd",
         "/assets//etc/passwd",
         "/assets/a\0",
-        "/gradio_api/component_server",
-        "/gradio_api/stream/a/b/c",
-        "/monitoring",
+        "/assets/a\n",
+        "/assets/é",
+        "/files/",
         "/openapi.json",
-        "/semcorr/nobody-guesses-this",
+        "/docs",
+        "/api",
+        "/api/work/",
+        "/api/workx",
+        STEP,  # a GET request
     ],
 )
-def test_paths_that_the_page_does_not_need_are_404(gradio: Gradio, tmp_path: Path, path: str) -> None:
-    assert ask(guard_of(gradio, tmp_path), path)[0] == 404
-    assert gradio.bodies == []
+def test_paths_that_the_page_does_not_need_are_404(server: Server, path: str) -> None:
+    status, said, _ = ask(guard_of(server), path)
+    assert (status, json.loads(said)) == (404, {"error": "There is nothing here."})
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize(("path", "method"), [("/api/work", "POST"), (STEP, "PUT"), (STEP, "DELETE"), ("/", "OPTIONS")])
+def test_other_methods_are_404(server: Server, path: str, method: str) -> None:
+    assert ask(guard_of(server), path, method)[0] == 404
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize("path", ["/", "/assets/main.js", "/files/-aB_9", "/api/work"])
+def test_paths_of_routes_are_passed_on(server: Server, path: str) -> None:
+    assert [ask(guard_of(server), path, method)[0] for method in ("GET", "HEAD")] == [200, 200]
 
 
 @pytest.mark.parametrize(
-    ("host", "names", "asked", "status"),
+    ("host", "names", "named", "status"),
     [
         ("127.0.0.1", (), "localhost:7860", 200),
         ("127.0.0.1", (), "[::1]:7860", 200),
@@ -114,104 +144,74 @@ def test_paths_that_the_page_does_not_need_are_404(gradio: Gradio, tmp_path: Pat
     ],
 )
 def test_it_answers_to_its_own_names_only(
-    gradio: Gradio, tmp_path: Path, host: str, names: tuple[str, ...], asked: str, status: int
+    server: Server, host: str, names: tuple[str, ...], named: str, status: int
 ) -> None:
-    assert ask(guard_of(gradio, tmp_path, host, names=names), "/config", host=asked)[0] == status
+    assert ask(guard_of(server, host, names=names), "/", host=named)[0] == status
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:7861", "http://localhost"])
-def test_requests_of_another_page_are_refused(gradio: Gradio, tmp_path: Path, origin: str) -> None:
-    assert ask(guard_of(gradio, tmp_path), JOIN, "POST", [b"{}"], origin=origin)[0] == 403
-    assert gradio.bodies == []
+@pytest.mark.parametrize("path", [STEP, UPLOAD])
+def test_requests_of_another_page_are_refused(server: Server, path: str, origin: str) -> None:
+    assert ask(guard_of(server), path, "POST", [b"{}"], origin=origin)[0] == 403
+    assert server.bodies == []
 
 
-def test_a_request_reaches_gradio_unchanged(gradio: Gradio, tmp_path: Path) -> None:
-    own = {"path": str(tmp_path / "ab" / "image.png"), "url": "http://localhost:7860/x", "size": 3}
-    body = json.dumps({"data": [[own]], "fn_index": 1}).encode()
-    status, said, headers = ask(
-        guard_of(gradio, tmp_path), JOIN, "POST", [body[:9], body[9:]], origin="http://localhost:7860"
-    )
-    assert (status, said, gradio.bodies) == (200, b"fine", [body])
-    assert "frame-ancestors 'none'" in headers["content-security-policy"]
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/etc/passwd",
-        "http://example.org/a.png",
-        "https://example.org/a.png",
-        "file:///etc/passwd",
-        "relative.png",
-        "{folder}/../private.png",
-        "{folder}-beside/a.png",
-        "{folder}/link/a.png",
-        "a\0b",
-    ],
-)
-def test_only_uploaded_files_can_be_named(gradio: Gradio, tmp_path: Path, path: str) -> None:
-    """Gradio would fetch an address, and say where the server keeps its files."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    (folder / "link").symlink_to(tmp_path)
-    deep = {"data": [1, [{"a": {"path": path.format(folder=folder)}}]]}
-    status, said, _ = ask(guard_of(gradio, folder), JOIN, "POST", [json.dumps(deep).encode()])
-    assert (status, gradio.bodies) == (400, [])
-    assert str(tmp_path).encode() not in said
-
-
-@pytest.mark.parametrize("body", [b"[" * 100_000, b"{", b"\xff", b'{"a": 1} x'])
-def test_invalid_json_is_refused(gradio: Gradio, tmp_path: Path, body: bytes) -> None:
-    assert ask(guard_of(gradio, tmp_path), JOIN, "POST", [body])[0] == 400
-    assert gradio.bodies == []
+@pytest.mark.parametrize("path", [STEP, UPLOAD])
+def test_a_request_is_passed_on_unchanged(server: Server, path: str) -> None:
+    body = b'{"base": 1}'
+    status, said, headers = ask(guard_of(server), path, "POST", [body[:5], body[5:]], origin="http://localhost:7860")
+    assert (status, said, server.bodies) == (200, b"fine", [body])
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize(
-    ("headers", "status"),
+    ("path", "headers", "status"),
     [
-        ({"content_length": "x"}, 411),
-        ({"content_length": ""}, 411),
-        ({"content_length": "²"}, 411),
-        ({"content_length": "-1"}, 411),
-        ({"content_length": "1" * 5000}, 411),
-        ({"content_length": "2", "transfer_encoding": "chunked"}, 411),
-        ({"content_length": "1000001"}, 413),
+        (STEP, {"content_length": "x"}, 411),
+        (STEP, {"content_length": ""}, 411),
+        (STEP, {"content_length": "²"}, 411),
+        (STEP, {"content_length": "-1"}, 411),
+        (STEP, {"content_length": "1" * 5000}, 411),
+        (STEP, {"content_length": "2", "transfer_encoding": "chunked"}, 411),
+        (STEP, {"content_length": "1000001"}, 413),
+        (UPLOAD, {"content_length": "2", "transfer_encoding": "chunked"}, 411),
+        (UPLOAD, {"content_length": "60000001"}, 413),
     ],
 )
 def test_an_invalid_or_too_large_length_is_refused(
-    gradio: Gradio, tmp_path: Path, headers: dict[str, str], status: int
+    server: Server, path: str, headers: dict[str, str], status: int
 ) -> None:
-    assert ask(guard_of(gradio, tmp_path), JOIN, "POST", [b"{}"], **headers)[0] == status
-    assert gradio.bodies == []
+    assert ask(guard_of(server), path, "POST", [b"{}"], **headers)[0] == status
+    assert server.bodies == []
 
 
-@pytest.mark.parametrize("path", [JOIN, UPLOAD])
-def test_a_body_longer_than_announced_is_cut_off(gradio: Gradio, tmp_path: Path, path: str) -> None:
-    assert ask(guard_of(gradio, tmp_path), path, "POST", [b"1", b"2", b"3"], content_length="2")[0] == 408
-    assert gradio.bodies == []
+@pytest.mark.parametrize("path", [STEP, UPLOAD])
+def test_a_body_longer_than_announced_is_cut_off(server: Server, path: str) -> None:
+    assert ask(guard_of(server), path, "POST", [b"1", b"2", b"3"], content_length="2")[0] == 408
+    assert server.bodies == []
 
 
-@pytest.mark.parametrize("path", [JOIN, UPLOAD])
-def test_a_slow_request_is_ended(gradio: Gradio, tmp_path: Path, path: str) -> None:
-    guard = guard_of(gradio, tmp_path, seconds=0.2)
-    assert ask(guard, path, "POST", [b"1"] * 1000, waits=0.05)[0] == 408
-    assert gradio.bodies == []
+@pytest.mark.parametrize("path", [STEP, UPLOAD])
+def test_a_slow_request_is_ended(server: Server, path: str) -> None:
+    assert ask(guard_of(server, seconds=0.2), path, "POST", [b"1"] * 1000, waits=0.05)[0] == 408
+    assert server.bodies == []
 
 
-def test_unread_uploads_do_not_fill_the_disk(gradio: Gradio, tmp_path: Path) -> None:
-    guard = guard_of(gradio, tmp_path, limits=Limits(waiting_megabytes=0.001))
-    assert ask(guard, UPLOAD, "POST", [b"x" * 600])[0] == 200
-    (tmp_path / "one").write_bytes(b"x" * 600)
-    assert ask(guard, UPLOAD, "POST", [b"x" * 600])[0] == 503
-    (tmp_path / "one").unlink()
-    assert ask(guard, UPLOAD, "POST", [b"x" * 600])[0] == 200
+def test_images_that_arrive_at_once_are_bounded_together(server: Server) -> None:
+    guard = guard_of(server, limits=Limits(megabytes=0.001, waiting_megabytes=0.003))
 
+    async def flood() -> list[int]:
+        sent = [asked(guard, UPLOAD, "POST", [b"x" * 500] * 2, waits=0.01) for _ in range(20)]
+        return [status for status, _, _ in await asyncio.gather(*sent)]
 
-def test_served_files_cannot_run_as_scripts(gradio: Gradio, tmp_path: Path) -> None:
-    files = ServedFiles()
-    token = files.add(ServedFile(data=b"<script>", media_type="application/octet-stream", filename="a.html"))
-    guard = Guard(gradio, files, Limits(), "127.0.0.1", tmp_path)
-    status, body, headers = ask(guard, f"/semcorr/{token}")
-    assert (status, body) == (200, b"<script>")
-    assert headers["content-disposition"] == 'attachment; filename="a.html"'
-    assert headers["x-content-type-options"] == "nosniff"
+    statuses = asyncio.run(flood())
+    assert (statuses.count(200), statuses.count(503)) == (3, 17)
+    # And when those are done, also where one was too slow, others are taken again.
+    assert ask(guard_of(server, seconds=0.01), UPLOAD, "POST", [b"1"] * 100, waits=0.05)[0] == 408
+    statuses = asyncio.run(flood())
+    assert statuses.count(200) == 3

@@ -2,13 +2,12 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from semcorr.app.limits import Limits
 from semcorr.app.server.jobs import Busy, Job, JobQueue
-from semcorr.app.server.served_files import ServedFiles
 from semcorr.app.server.sessions import Sessions
 from semcorr.errors import SemcorrError
 from semcorr.matchers.load import load_matcher
@@ -76,28 +75,25 @@ def test_an_error_becomes_a_message_and_the_queue_continues() -> None:
     queue.close()
 
 
-def test_a_full_queue_and_a_second_job_of_one_user_are_refused() -> None:
-    queue, sessions = JobQueue(waiting=1), Sessions(ServedFiles(), Limits(sessions=2))
-    one, other = sessions.of("one"), sessions.of("other")
-    running = one.start(queue, endless)
-    while not running.status().done:
-        time.sleep(0.01)
-    with pytest.raises(Busy, match="Cancel"):
-        one.start(queue, endless)
-    other.start(queue, endless)
-    with pytest.raises(Busy, match="at most 1"):
-        queue.submit(endless)
-    # A closed page's job is cancelled; a session with a running job is not removed for others.
-    sessions.drop("one")
-    assert running.wait(2)
-    sessions.of("third")
-    sessions.of("fourth")
-    assert other.job is not None
-    assert not other.job.finished
-    assert sessions.of("other") is other
-    assert len(sessions) == 2
-    queue.close()
-    assert other.job.wait(2)
+def test_a_full_queue_and_a_second_job_of_one_work_are_refused(works: Callable[..., Sessions]) -> None:
+    queue, sessions = JobQueue(waiting=1), works()
+    with sessions.using(sessions.new()) as one, sessions.using(sessions.new()) as other:
+        one.start(queue, "find", endless)
+        assert one.job is not None
+        while not one.job.status().done:
+            time.sleep(0.01)
+        with pytest.raises(Busy, match="Cancel"):
+            one.start(queue, "find", endless)
+        other.start(queue, "words", endless)
+        with pytest.raises(Busy, match="at most 1"):
+            queue.submit(endless)
+        one.cancel()
+        assert one.job.wait(2)
+        one.start(queue, "maps", endless)
+        assert (one.job_number, one.job_kind) == (2, "maps")
+        queue.close()
+        assert other.job is not None
+        assert other.job.wait(2)
 
 
 def test_a_closed_queue_ends_its_thread() -> None:

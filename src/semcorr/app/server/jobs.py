@@ -1,7 +1,6 @@
 """One job at a time: a queue for the heavy work of all users, with progress, time left, and cancelling.
 
-Gradio's own queue belongs to a page: its events end when the page is reloaded, and it cannot stop a function between
-two updates. A job here outlives a reload, and stops at the next step of its work.
+A job outlives the request that began it, and stops at the next step of its work.
 """
 
 import threading

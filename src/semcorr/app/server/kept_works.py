@@ -275,7 +275,8 @@ def _write_layers(layers: np.ndarray, path: Path) -> None:
 def _read_layers(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as arrays:
+    # Of a broken file, NumPy leaves what it opened itself open.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         layers: np.ndarray = arrays["layers"]
     if layers.ndim != 4 or layers.shape[:2] != shape:
         raise ValueError(f"heat maps of shape {layers.shape} for {shape[0]} points and {shape[1]} layers")
