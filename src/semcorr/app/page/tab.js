@@ -5,7 +5,7 @@ import { follow, progress } from "./job.js";
 import { $ } from "./nodes.js";
 import { ask } from "./server.js";
 
-// `kind` is the job's; `ended` gets it when it is over, and whether it was begun on this page.
+// `kind` is the job's; `ended` gets it when it is over, and returns what is to be looked at then, if it was begun here.
 export function tab(name, kind, ended) {
   const show = progress($(`${name}-progress`));
   let running = false;
@@ -15,11 +15,12 @@ export function tab(name, kind, ended) {
     $(`${name}-error`).textContent = wrong ? text : "";
   }
 
-  // Do something, and say what came of it.
+  // Do something, and say what came of it, unless it has said so itself.
   async function act(action) {
     say("");
     try {
-      say(await action() || "");
+      const message = await action();
+      if (message) say(message);
     } catch (error) {
       say(error.message, true);
     }
@@ -28,6 +29,7 @@ export function tab(name, kind, ended) {
   async function followJob(ours) {
     if (running) return;
     running = true;
+    let made = null;
     $(`${name}-cancel`).hidden = false;
     $(`${name}-start`).disabled = true;
     try {
@@ -37,7 +39,7 @@ export function tab(name, kind, ended) {
         if (first) $(`${name}-progress`).scrollIntoView({ block: "nearest" });
       });
       if (job && job.kind === kind) {
-        await ended(job, ours);
+        made = await ended(job);
         if (job.state === "failed") say(job.error, true);
         else say(job.state === "cancelled" ? "Cancelled." : job.message);
       }
@@ -47,6 +49,7 @@ export function tab(name, kind, ended) {
     running = false;
     $(`${name}-progress`).hidden = $(`${name}-cancel`).hidden = true;
     $(`${name}-start`).disabled = false;
+    if (ours && made) reveal(made);
   }
 
   $(`${name}-cancel`).addEventListener("click", () => act(async () => { await ask("api/cancel", {}); }));
@@ -65,8 +68,7 @@ export function tab(name, kind, ended) {
   };
 }
 
-// Bring what a job made into view.
-export function reveal(element) {
+function reveal(element) {
   const quiet = matchMedia("(prefers-reduced-motion: reduce)").matches;
   element.scrollIntoView({ block: "start", behavior: quiet ? "auto" : "smooth" });
   element.focus({ preventScroll: true });

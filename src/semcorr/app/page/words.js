@@ -3,7 +3,7 @@
 import { $, button, make } from "./nodes.js";
 import { picture } from "./picture.js";
 import { address, ask, send, work } from "./server.js";
-import { reveal, tab } from "./tab.js";
+import { tab } from "./tab.js";
 
 const HTML = `
 <div class="columns">
@@ -128,9 +128,9 @@ function wireFiles(about) {
 export async function start(about) {
   $("words").innerHTML = HTML;
   shown = picture($("words-picture"), { name: "Image" });
-  own = tab("words", "words", async (job, ours) => {
+  own = tab("words", "words", async job => {
     await load();
-    if (ours && job.state === "done") reveal($("words-maps-title"));
+    return job.state === "done" ? $("words-maps-title") : null;
   });
   $("words-example-buttons").append(...about.examples.map(category =>
     button(category, () => change(() => ask("api/words/example", { category })), { id: `words-example-${category}` })));
