@@ -10,7 +10,18 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from app.browsing import click_pixel, exported, find, rows_of, send, wait_for_text
+from app.browsing import (
+    SOURCE,
+    click_pixel,
+    exported,
+    find,
+    load_example,
+    rows_of,
+    send,
+    target,
+    wait_for_points,
+    wait_for_text,
+)
 from app.serving import Page
 
 if TYPE_CHECKING:
@@ -47,44 +58,63 @@ def pair(tmp_path: Path) -> list[Path]:
 
 def test_two_photographs_a_click_and_find(open_tab: Callable[[], "Tab"], pair: list[Path], tmp_path: Path) -> None:
     tab = open_tab()
-    assert "Your images are matched on lite0, for photographs" in tab.inner_text(".sc-head")
+    assert "on lite0, a model for photographs" in tab.inner_text("#model")
     send(tab, "source", pair[0])
-    stage = tab.locator("#source .sc-stage")
-    stage.wait_for()
+    tab.wait_for_selector(SOURCE)
     wait_for_text(tab, "matched on lite0, a model for photographs")
     with PIL.Image.open(pair[0]) as source:
         size = source.size
-    click_pixel(tab, stage, size, (size[0] // 2, size[1] // 2))
-    tab.wait_for_selector("#source .sc-point >> nth=0")
+    click_pixel(tab, SOURCE, (size[0] // 2, size[1] // 2))
+    wait_for_points(tab, 1)
     send(tab, "targets", pair[1])
-    tab.wait_for_selector("#targets .sc-stage")
-    assert "on lite0, a model for photographs" in tab.inner_text("#model")
+    tab.wait_for_selector(target(0))
     began = time.monotonic()
-    find(tab)
+    message = find(tab)
     assert time.monotonic() - began < SECONDS
-    assert "matched with hypercolumn, photographs, on lite0" in tab.inner_text("#legend")
+    assert "Done with hypercolumn, photographs, on lite0 (for photographs)" in message
+    assert "hypercolumn, photographs, on lite0, a model for photographs" in tab.inner_text("#legend")
+    assert tab.inner_text("#with") == "with hypercolumn, photographs, on lite0"
     assert "toy" not in tab.inner_text("#legend")
-    wait_for_text(tab, "Done with hypercolumn, photographs, on lite0 \\(for photographs\\)")
     tab.screenshot(path=tmp_path / "photographs.png", full_page=True)
     (row,) = (row for row in rows_of(exported(tab, "matches.csv")) if row["role"] == "target")
-    with PIL.Image.open(pair[1]) as target:
-        assert 0 <= float(row["x"]) <= target.width
-        assert 0 <= float(row["y"]) <= target.height
+    with PIL.Image.open(pair[1]) as image:
+        assert 0 <= float(row["x"]) <= image.width
+        assert 0 <= float(row["y"]) <= image.height
+
+
+def test_a_photograph_of_a_phone_is_scaled_and_its_points_are_in_its_own_pixels(
+    open_tab: Callable[[], "Tab"], pair: list[Path], tmp_path: Path
+) -> None:
+    large = tmp_path / "phone.jpg"
+    with PIL.Image.open(pair[0]) as image:
+        image.convert("RGB").resize((8000, 6000), PIL.Image.Resampling.NEAREST).save(large, quality=80)
+    tab = open_tab()
+    send(tab, "source", large)
+    tab.wait_for_selector(SOURCE)
+    assert "phone.jpg 8000 × 6000" in tab.inner_text("#source-name")
+    assert "scaled from 8000 × 6000" in tab.inner_text("#source-name")
+    with tab.expect_response("**/api/work/add-point") as answer:
+        click_pixel(tab, SOURCE, (6000, 1500))
+    (point,) = answer.value.json()["points"]
+    # A pixel of the screen is some twenty of the photograph.
+    assert (point["x"], point["y"]) == pytest.approx((6000.5, 1500.5), abs=30)
+    tab.wait_for_selector(f"{SOURCE} .point[aria-label^='1 at {round(point['x'], 1):g}']")
+    tab.screenshot(path=tmp_path / "phone.png")
 
 
 def test_an_example_brings_its_own_model_and_an_upload_takes_it_away(
     open_tab: Callable[[], "Tab"], pair: list[Path], tmp_path: Path
 ) -> None:
     tab = open_tab()
-    tab.click("#example-car")
-    tab.wait_for_selector("#targets .sc-stage >> nth=2")
+    load_example(tab, "car")
     wait_for_text(tab, "matched on toy, a model for drawings")
-    tab.wait_for_function("document.querySelector('#method input').value === 'attention-dift'")
+    assert tab.input_value("#method") == "attention-dift"
     assert "on toy, a model for drawings of the toy world, and nothing else" in tab.inner_text("#model")
     tab.screenshot(path=tmp_path / "example.png", full_page=True)
     send(tab, "targets", pair[0])
-    tab.wait_for_function("document.querySelector('#method input').value === 'hypercolumn'")
+    tab.wait_for_selector(target(3))
+    assert tab.input_value("#method") == "hypercolumn"
     assert "on lite0, a model for photographs" in tab.inner_text("#model")
     find(tab)
-    assert "matched with hypercolumn, photographs, on lite0" in tab.inner_text("#legend")
+    assert tab.inner_text("#with") == "with hypercolumn, photographs, on lite0"
     tab.screenshot(path=tmp_path / "mixed.png", full_page=True)

@@ -113,12 +113,17 @@ const listed = {
   remove: id => take("delete-point", { point: id }),
 };
 
+async function correct(target, point, x, y) {
+  ui.chosen = point;
+  if (!await take("correct", { target, point, x, y }) || $("status").textContent) return;
+  say(`${pointNamed(point).label} is set by hand in ${current().targets.find(one => one.id === target).name}. Undo takes it back.`);
+}
+
 const onTargets = {
-  choose,
+  choose, correct,
   place: (target, x, y) => ui.chosen === null
     ? say("Choose the point first: click it in an image, or its number above.")
-    : take("correct", { target, point: ui.chosen, x, y }),
-  correct: (target, point, x, y) => { ui.chosen = point; take("correct", { target, point, x, y }); },
+    : correct(target, ui.chosen, x, y),
   accept: target => take("accept", { target, point: null }),
   remove: target => take("remove-target", { target }),
   refuseRemove: () => say("A point is deleted in the source. Here it can be moved."),
@@ -184,7 +189,9 @@ function wire() {
   source = picture($("source-picture"), { name: "Source" });
   source.on("choose", choose);
   source.on("place", async (x, y) => {
-    if (await take("add-point", { x, y })) choose(current().points.at(-1).id);
+    if (!await take("add-point", { x, y })) return;
+    ui.chosen = current().points.at(-1).id;
+    render();
   });
   source.on("move", (id, x, y) => take("move-point", { point: id, x, y }));
   source.on("remove", id => take("delete-point", { point: id }));

@@ -61,9 +61,8 @@ export function picture(container, { name }) {
     const reach = coarse.matches ? 22 : 14;
     drawing = true;  // a point that is drawn anew does not lose the focus
     points.replaceChildren(...located().map(point => mark(point, { chosen: isChosen(point), reach, operable })));
-    // The chosen point lies on top.
-    const top = points.querySelector(".chosen");
-    if (top && document.activeElement !== top) points.append(top);
+    // The chosen point lies on top; but who goes from point to point by keyboard finds them in their order.
+    if (!kept) points.append(...points.querySelectorAll(".chosen"));
     place();
     if (kept) points.querySelector(`[data-point="${CSS.escape(String(kept.id))}"]`)?.focus({ preventScroll: true });
     drawing = false;
