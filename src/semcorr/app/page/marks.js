@@ -23,7 +23,9 @@ export function stateOf(point) {
   }[point.state] || sure;
 }
 
-export const wordsOf = point => [`${point.label}${known(point) ? ` at ${placeOf(point)}` : ""}`, stateOf(point)].filter(Boolean).join(", ");
+// A point without a name has its number as its label.
+export const titleOf = point => point.label === String(point.number) ? `point ${point.number}` : point.label;
+export const wordsOf = point => [`${titleOf(point)}${known(point) ? ` at ${placeOf(point)}` : ""}`, stateOf(point)].filter(Boolean).join(", ");
 
 // What an image shows, in a sentence.
 export function describe(image, points) {

@@ -1,6 +1,7 @@
 // The tab Match: two or more images, points, what is found, corrections.
 "use strict";
 import * as job from "./job.js";
+import { titleOf } from "./marks.js";
 import { $, button, make, options } from "./nodes.js";
 import { picture } from "./picture.js";
 import { showChips, showPoints } from "./points.js";
@@ -74,7 +75,7 @@ function renderResults(value) {
   if (!results) return;
   $("with").textContent = value.found ? `with ${value.found.with}` : "";
   $("legend").textContent = value.found ? `Found with ${value.found.with}, a model for ${value.images}. Numbers and rings are the confidence, ${value.found.legend}.` : "";
-  const name = ui.chosen === null ? "" : pointNamed(ui.chosen).label, own = cell => ui.chosen === null || cell.id === ui.chosen;
+  const name = ui.chosen === null ? "" : titleOf(pointNamed(ui.chosen)), own = cell => ui.chosen === null || cell.id === ui.chosen;
   $("accept").textContent = name ? `Accept ${name} everywhere` : "Accept all";
   $("accept").disabled = !cells.some(cell => own(cell) && cell.state === "found");
   $("discard").textContent = name ? `Discard corrections of ${name}` : "Discard corrections";
@@ -116,7 +117,7 @@ const listed = {
 async function correct(target, point, x, y) {
   ui.chosen = point;
   if (!await take("correct", { target, point, x, y }) || $("status").textContent) return;
-  say(`${pointNamed(point).label} is set by hand in ${current().targets.find(one => one.id === target).name}. Undo takes it back.`);
+  say(`${titleOf(pointNamed(point))}: set by hand in ${current().targets.find(one => one.id === target).name}. Undo takes it back.`);
 }
 
 const onTargets = {

@@ -1,7 +1,7 @@
 // An image with a heat map and numbered points, which can be placed, chosen, moved and removed by mouse, touch and
 // keyboard, closer and farther. Coordinates are continuous pixels of the original image.
 "use strict";
-import { describe, mark, placeOf, position, rounded, stateOf, truth, wordsOf } from "./marks.js";
+import { describe, mark, placeOf, position, rounded, stateOf, titleOf, truth } from "./marks.js";
 import { make, shape } from "./nodes.js";
 import { viewport } from "./viewport.js";
 
@@ -87,7 +87,7 @@ export function picture(container, { name }) {
 
   function showTip(point) {
     const [left, top, width, height] = view.view;
-    tip.replaceChildren(make("b", {}, point.label), ...[stateOf(point), placeOf(point)].filter(Boolean).map(text => make("span", {}, text)));
+    tip.replaceChildren(make("b", {}, titleOf(point)), ...[stateOf(point), placeOf(point)].filter(Boolean).map(text => make("span", {}, text)));
     tip.classList.add("shown");
     const across = (point.x - left) / width * stage.clientWidth, down = (point.y - top) / height * stage.clientHeight;
     tip.style.left = `${Math.min(Math.max(across - tip.offsetWidth / 2, 4), Math.max(4, stage.clientWidth - tip.offsetWidth - 4))}px`;
@@ -194,5 +194,3 @@ export function picture(container, { name }) {
     destroy() { stop(); view.destroy(); root.remove(); },
   };
 }
-
-export { describe, wordsOf };

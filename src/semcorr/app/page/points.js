@@ -1,6 +1,6 @@
 // The points as a list, to name, choose and delete, and as chips beside the results.
 "use strict";
-import { placeOf } from "./marks.js";
+import { placeOf, titleOf } from "./marks.js";
 import { $, button, make } from "./nodes.js";
 
 const STATES = { incomplete: "not found everywhere", new: "", found: "" };
@@ -27,12 +27,12 @@ export function showPoints(points, chosen, actions) {
     const li = rows.get(String(point.id)) || row(point, actions), [choose, name, state, remove] = li.children;
     choose.replaceChildren(swatch(point));
     choose.setAttribute("aria-pressed", String(point.id === chosen));
-    choose.setAttribute("aria-label", `Choose point ${point.number}, ${point.label}, at ${placeOf(point)}`);
+    choose.setAttribute("aria-label", `Choose ${titleOf(point)}, at ${placeOf(point)}`);
     name.setAttribute("aria-label", `Name of point ${point.number}`);
     name.setAttribute("placeholder", "name it, if you like");
     if (document.activeElement !== name) name.value = point.name;
     state.textContent = STATES[point.state] || placeOf(point);
-    remove.setAttribute("aria-label", `Delete point ${point.number}, ${point.label}`);
+    remove.setAttribute("aria-label", `Delete ${titleOf(point)}`);
     li.classList.toggle("chosen", point.id === chosen);
     return li;
   });

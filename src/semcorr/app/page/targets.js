@@ -1,6 +1,6 @@
 // The targets with their points, heat maps, and all locations in numbers.
 "use strict";
-import { rounded, stateOf, sureness } from "./marks.js";
+import { rounded, stateOf, sureness, titleOf } from "./marks.js";
 import { $, button, make } from "./nodes.js";
 import { picture } from "./picture.js";
 import { swatch } from "./points.js";
@@ -55,7 +55,7 @@ export function showTargets(work, ui, actions) {
 const MARKS = { accepted: "✓", corrected: "✎", missing: "–" };
 
 function sureOf(point) {
-  return make("span", { title: `${point.label}: ${stateOf(point)}` }, swatch(point), MARKS[point.state] || sureness(point));
+  return make("span", { title: `${titleOf(point)}: ${stateOf(point)}` }, swatch(point), MARKS[point.state] || sureness(point));
 }
 
 function draw(work, target, one, ui, results) {
