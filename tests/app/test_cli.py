@@ -9,16 +9,18 @@ import pytest
 from semcorr.cli import main
 
 
-def test_without_gradio_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['gradio'] = None; from semcorr.cli import main; sys.exit(main(['app']))"
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn", "platformdirs"])
+def test_without_its_extra_it_says_what_to_install(missing: str) -> None:
+    code = f"import sys; sys.modules['{missing}'] = None; from semcorr.cli import main; sys.exit(main(['app']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
+    assert f"{missing} is not installed" in done.stderr
     assert done.stderr.strip().endswith('Type: pip install "semcorr[app]"')
     assert "Traceback" not in done.stderr
 
 
 def test_a_taken_port_and_an_unknown_method_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("gradio")
+    pytest.importorskip("uvicorn")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -46,7 +46,7 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_hub_id_is_downloaded_before_the_page_opens(repositories: Path, tmp_path: Path) -> None:
-    pytest.importorskip("gradio")
+    pytest.importorskip("uvicorn")
     with HubStandIn(repositories) as hub:
         for round_ in ("first", "again"):
             process = page(hub, tmp_path, "--model", "tiny/sd", "--method", "dift", "--set", "samples=1")
@@ -66,7 +66,7 @@ def test_a_hub_id_is_downloaded_before_the_page_opens(repositories: Path, tmp_pa
 
 @pytest.mark.slow
 def test_a_download_is_stopped_by_ctrl_c(repositories: Path, tmp_path: Path) -> None:
-    pytest.importorskip("gradio")
+    pytest.importorskip("uvicorn")
     with HubStandIn(repositories, stall="unet/diffusion_pytorch_model.safetensors") as hub:
         process = page(hub, tmp_path, "--model", "tiny/sd", "--method", "dift")
         deadline = time.monotonic() + 120

@@ -1,4 +1,4 @@
 """The page for the browser: click points on one image, find them in others, and see why.
 
-Only ``page`` and ``server`` know Gradio; the other modules are plain functions and classes.
+Only ``server``, ``state``, ``view`` and the modules of routes know HTTP; the others are plain functions and classes.
 """

@@ -111,7 +111,7 @@ def _scale(opened: PIL.Image.Image, name: str, limits: Limits) -> Image:
     after = (max(1, int(before[0] * share)), max(1, int(before[1] * share)))
     try:
         with quiet():
-            opened.draft(None, after)  # type: ignore[arg-type]  # of a JPEG, decodes a half, quarter or eighth
+            opened.draft(None, after)  # of a JPEG, decodes a half, quarter or eighth
             mode = _MIXABLE.get(opened.mode)
             image = opened if mode is None else opened.convert(mode)
             # With a gap it is averaged first, which is fast; Pillow cannot average 16 bits.

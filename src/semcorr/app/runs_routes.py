@@ -12,7 +12,7 @@ from starlette.routing import Route
 from semcorr.app import runs
 from semcorr.app.heat import FUSED, heat_of
 from semcorr.app.server.jobs import Job
-from semcorr.app.server.sessions import Session
+from semcorr.app.server.session import Session
 from semcorr.app.state import AppState
 from semcorr.app.view import colour_of, heat_response, image_view, job_view
 from semcorr.app.workspace import Prediction

@@ -15,7 +15,8 @@ from semcorr.app.server.answers import Handle, answered
 from semcorr.app.server.jobs import Busy, JobQueue
 from semcorr.app.server.kept_works import NotKept
 from semcorr.app.server.served_files import ServedFiles
-from semcorr.app.server.sessions import Gone, Session, Sessions, Stale
+from semcorr.app.server.session import Gone, Session, Stale
+from semcorr.app.server.sessions import Sessions
 from semcorr.app.view import work_view
 from semcorr.errors import SemcorrError
 

@@ -13,7 +13,7 @@ from semcorr.app.images import original_size, to_original
 from semcorr.app.matchers import LoadedMatchers, images_of, model_of
 from semcorr.app.server.jobs import JobQueue
 from semcorr.app.server.served_files import SessionFiles, png
-from semcorr.app.server.sessions import Session
+from semcorr.app.server.session import Session
 from semcorr.app.workspace import Workspace, contents
 from semcorr.imaging.image import Image
 from semcorr.matchers.spec import MatcherSpec
@@ -156,10 +156,9 @@ def _match(work: Workspace, image: Image, target: int, point: int) -> dict[str, 
     cell = (target, point)
     location, match, decision = work.location(cell), work.matches.get(cell), work.decisions.get(cell)
     x, y = (None, None) if location is None else to_original(image, location)
+    state = "missing" if match is None else "outdated" if work.outdated(cell) else "found"
     if decision is not None:
         state = decision.how
-    else:
-        state = "missing" if match is None else "outdated" if work.outdated(cell) else "found"
     return {
         "id": point,
         "x": x,

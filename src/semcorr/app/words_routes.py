@@ -15,7 +15,7 @@ from semcorr.app.limits import check_letters
 from semcorr.app.matchers import images_of, model_of, without_words
 from semcorr.app.server.jobs import Job
 from semcorr.app.server.served_files import png
-from semcorr.app.server.sessions import Session
+from semcorr.app.server.session import Session
 from semcorr.app.state import KEY_HEADER, AppState
 from semcorr.app.view import image_view, job_view
 from semcorr.app.workspace import Point

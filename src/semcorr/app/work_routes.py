@@ -13,7 +13,7 @@ from semcorr.app.heat import FUSED, heat_in
 from semcorr.app.images import read_upload
 from semcorr.app.matchers import images_of, label_of, model_of
 from semcorr.app.server.jobs import Job
-from semcorr.app.server.sessions import Session
+from semcorr.app.server.session import Session
 from semcorr.app.state import AppState
 from semcorr.app.steps import STEPS, Ask, Step, plain, question_before_loss
 from semcorr.app.view import heat_response, job_view, left_to_find, summarize_warnings

@@ -133,9 +133,9 @@ def test_points_are_matched_corrected_accepted_and_exported(visitor: Visitor) ->
     job = visitor.find("attention-dift", "fast")
     assert (job["state"], job["kind"], job["number"]) == ("done", "find", 1)
     assert "Done with attention-dift, fast" in job["message"]
-    found = visitor.shown["found"]
-    assert found["with"] == "attention-dift, fast, on toy"
-    assert found["layers"][0] == "all layers together"
+    results = visitor.shown["found"]
+    assert results["with"] == "attention-dift, fast, on toy"
+    assert results["layers"][0] == "all layers together"
     assert {one["state"] for target in visitor.shown["targets"] for one in target["points"]} == {"found"}
     assert {one["state"] for one in visitor.shown["points"]} == {"found"}
     targets, own = ids(visitor, "targets"), ids(visitor)
@@ -143,7 +143,7 @@ def test_points_are_matched_corrected_accepted_and_exported(visitor: Visitor) ->
         visitor.ask(f"/api/work/heat?target={target}&point={point}&layer={layer.replace(' ', '%20')}")[1]
         for target in targets
         for point in (own[0], "all")
-        for layer in (found["layers"][0], found["layers"][-1])
+        for layer in (results["layers"][0], results["layers"][-1])
     }
     assert len(heats) == 4 * len(targets)
     assert all(heat.startswith(b"\x89PNG") for heat in heats)
@@ -171,7 +171,7 @@ def test_points_are_matched_corrected_accepted_and_exported(visitor: Visitor) ->
     assert visitor.shown["contents"] == "4 points, 12 matches, 1 correction and 8 acceptances"
 
 
-def test_a_location_is_given_by_a_person_before_anything_is_found(visitor: Visitor) -> None:
+def test_a_location_is_given_by_a_person_before_find(visitor: Visitor) -> None:
     visitor.step("example", category="face")
     visitor.step("correct", target=ids(visitor, "targets")[0], point=ids(visitor)[0], x=5, y=6)
     assert located(visitor)[0][0] == (5, 6)

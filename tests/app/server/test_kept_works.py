@@ -18,7 +18,8 @@ from semcorr.app.find import find
 from semcorr.app.images import HeldImage
 from semcorr.app.limits import Limits
 from semcorr.app.server.kept_works import NotKept
-from semcorr.app.server.sessions import Gone, Sessions
+from semcorr.app.server.session import Gone
+from semcorr.app.server.sessions import Sessions
 from semcorr.app.workspace import Workspace
 from semcorr.imaging.image import load_image
 from semcorr.matchers.load import load_matcher

@@ -11,7 +11,8 @@ from semcorr.app import changes
 from semcorr.app.limits import Limits
 from semcorr.app.server.jobs import Busy, Job, JobQueue
 from semcorr.app.server.served_files import ServedFiles
-from semcorr.app.server.sessions import Gone, Session, Sessions, Stale
+from semcorr.app.server.session import Gone, Session, Stale
+from semcorr.app.server.sessions import Sessions
 from semcorr.app.workspace import Workspace
 from semcorr.imaging.image import Image, load_image
 
@@ -152,7 +153,7 @@ def test_a_deleted_work_is_gone_for_a_job_as_well(works: Works) -> None:
 def test_a_job_is_cancelled_when_nobody_has_asked_for_its_work_for_a_while(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("semcorr.app.server.sessions._PATIENCE", 0.5)
+    monkeypatch.setattr("semcorr.app.server.session._PATIENCE", 0.5)
     sessions, queue = works(), JobQueue()
 
     def endless(job: Job) -> None:
