@@ -219,7 +219,7 @@ class _Answers:
         """The message after a run that succeeded."""
         result, dropped = outcome
         images = images_of(self._state.matchers.usual(example=result.start.example))
-        sentences = [f"Done with {result.label} (for {images}). Select a point or a layer to see its heat maps."]
+        sentences = [f"Done with {result.label} (for {images}). Switch the heat map on to see why."]
         if dropped:
             sentences.append(f"{dropped} matches were for points or targets that changed meanwhile, and were dropped.")
         sentences += [left_to_find(session.work), summarize_warnings(result.warnings)]
