@@ -21,6 +21,9 @@ from semcorr.visualization.style import point_colour
 
 _MAX_SIDE = 2048
 """Pixels of an image's longer side as the browser gets it."""
+_ALMOST_FULL = (
+    "The disk of this server is nearly full: export what you want to keep, and delete works that you do not need."
+)
 
 
 def work_view(session: Session, matchers: LoadedMatchers, queue: JobQueue) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def work_view(session: Session, matchers: LoadedMatchers, queue: JobQueue) -> di
             "images": images_of(spec),
             "to_find": left_to_find(work),
             "left_out": count_left_out(work) if work.matches or work.decisions else 0,
-            "warning": "",
+            "warning": _ALMOST_FULL if session.kept.nearly_full else "",
             "job": job_view(session, queue),
         }
 

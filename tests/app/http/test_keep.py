@@ -3,6 +3,8 @@
 import threading
 from pathlib import Path
 
+import pytest
+
 from app.http.conftest import Served
 from app.http.test_match import ids, located, png
 from app.serving import Client, Visitor
@@ -114,3 +116,10 @@ def test_a_deleted_work_leaves_nothing(visitor: Visitor, server: Served) -> None
         assert Client(server.host).ask(f"/{address}")[0] == 404
     (gone,) = folders - set(server.works.iterdir())
     assert not any(path.is_relative_to(gone) for path in Path(server.works).rglob("*"))
+
+
+def test_a_nearly_full_disk_is_said(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor.step("example", category="bird")
+    assert visitor.shown["warning"] == ""
+    monkeypatch.setattr("semcorr.app.server.kept_works._LITTLE", 1e30)
+    assert "nearly full" in visitor.reload()["warning"]

@@ -32,6 +32,8 @@ from semcorr.storage.npz import npz_file
 _FOLDERS = ("images", "queries", "predictions")
 _NAME = re.compile(r"[0-9a-f]{64}")
 _DELETED = ".deleted-"
+_LITTLE = 500e6
+"""Bytes of the disk from which down the page warns."""
 _TOUCH = 60.0
 """Seconds between two notes on the disk that a work is in use."""
 _UNFINISHED = 3600.0
@@ -119,6 +121,14 @@ class KeptWork:
     def changed_elsewhere(self) -> bool:
         """Whether another process wrote or deleted the work since this one wrote or read it."""
         return self._present() != self._version
+
+    @property
+    def nearly_full(self) -> bool:
+        """Whether little is left of the disk."""
+        try:
+            return shutil.disk_usage(self._folder.parent).free < _LITTLE
+        except OSError:  # the folder is not made yet
+            return False
 
     def delete(self) -> None:
         """Delete the folder.
