@@ -1,15 +1,13 @@
 """The tabs Words and Inspect in a real browser: with mouse, keyboard and touch, in light and dark."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import PIL.Image
 import pytest
 
-from app.browsing import PHONE, save_image, send, wait_for_text
+from app.browsing import PHONE, keep_picture, save_image, send, wait_for_text
 from app.made_runs import copy_with_maps
 from app.serving import Page
 
@@ -83,18 +81,14 @@ def test_each_word_is_seen_where_one_looks(open_tab: Callable[..., "Tab"], tmp_p
     tab.screenshot(path=tmp_path / f"words-{device}.png", full_page=True)
 
 
-def test_the_picture_of_the_documentation(open_tab: Callable[..., "Tab"], tmp_path: Path) -> None:
-    tab = open_tab()
+def test_the_words_of_a_caption_beside_their_image(open_tab: Callable[..., "Tab"]) -> None:
+    tab = open_tab(viewport={"width": 1280, "height": 1080})
     tab.click("#tab-words")
     show_words(tab, "animal")
-    tab.evaluate("scrollTo(0, 0)")
-    tab.evaluate("document.activeElement.blur()")
-    tab.wait_for_function("[...document.querySelectorAll('#words-grid image')].every(one => one.href.baseVal)")
-    tab.wait_for_timeout(500)
-    picture = Path(os.environ.get("SEMCORR_DOCS_IMAGES") or tmp_path) / "app-words.png"
-    tab.screenshot(path=picture)
-    with PIL.Image.open(picture) as opened:
-        assert opened.size == (1280, 900)
+    tab.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    keep_picture(tab, "app-words")
+    caption = tab.input_value("#prompt").replace(",", "").split()
+    assert tab.locator("#words-grid h3").all_inner_texts() == list(dict.fromkeys(caption))
 
 
 def test_words_by_keyboard_alone(open_tab: Callable[..., "Tab"]) -> None:
@@ -195,7 +189,7 @@ def test_a_run_pair_by_pair_with_its_heat_maps(open_tab: Callable[..., "Tab"], t
     assert tab.locator("#runs-table .missed").count() == 1
     label = tab.get_attribute("#runs-target .point >> nth=0", "aria-label") or ""
     assert ", wrong by " in label
-    assert "uncalibrated" in label
+    assert label.endswith(", confidence 0.10, uncalibrated")
     assert tab.is_hidden("#map-layer")
     tab.click("#runs-start")
     wait_for_text(tab, "Done again with the run's model and settings", "#runs-status")

@@ -17,6 +17,7 @@ from semcorr.app.state import AppState
 from semcorr.app.view import colour_of, heat_response, image_view, job_view
 from semcorr.app.workspace import Prediction
 from semcorr.errors import ImageError
+from semcorr.evaluation.report.comparability import is_calibrated
 from semcorr.evaluation.runs.recompute import load_method
 
 _MAX_PAIRS = 500
@@ -115,6 +116,7 @@ class _Answers:
             ],
             "points": [] if record.error else _points(opened, position),
             "within": runs.ALPHA,
+            "calibrated": is_calibrated(opened.run),
             "error": f"This pair failed: {record.error}" if record.error else error,
             "note": "" if record.names else "This pair has no common visible points: there is nothing to measure.",
             "layers": _layers(maps.prediction) if has_maps else [],

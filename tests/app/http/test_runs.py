@@ -65,6 +65,7 @@ def test_a_run_is_shown_pair_by_pair(server: Served, visitor: Visitor) -> None:
     apart = [np.hypot(one["x"] - one["truth"][0], one["y"] - one["truth"][1]) for one in shown["points"]]
     assert [one["error"] for one in shown["points"]] == pytest.approx(apart)
     assert (shown["source"]["size"], shown["layers"], shown["error"]) == ([64, 64], [], "")
+    assert (shown["within"], shown["calibrated"]) == (0.1, False)
     image = PIL.Image.open(io.BytesIO(visitor.ask(f"/{shown['target']['address']}")[1]))
     assert image.size == (64, 64)
     failed = pair(visitor, "deep/mine", 2)
@@ -96,7 +97,8 @@ def test_a_pair_whose_images_are_gone_keeps_its_numbers(
 ) -> None:
     before = read_run(page_runs / "deep" / "mine")
     moved = server.state.runs / "moved"
-    settings = {**before.settings, "dataset": {**before.settings["dataset"], "root": str(tmp_path)}}
+    dataset = {**before.settings["dataset"], "root": str(tmp_path)}
+    settings = {"dataset": dataset, "method": {"name": "other", "calibration": "0123456789abcdef"}}
     open_run(moved, settings, 1)
     append(new_record_file(moved, Shard()), before.records[0])
     try:
@@ -104,6 +106,7 @@ def test_a_pair_whose_images_are_gone_keeps_its_numbers(
         assert shown["source"] is shown["target"] is None
         assert "not where it was during the run" in shown["error"]
         assert len(shown["points"]) == len(before.records[0].names)
+        assert shown["calibrated"] is True
     finally:
         shutil.rmtree(moved)
 

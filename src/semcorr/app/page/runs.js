@@ -35,7 +35,7 @@ semcorr app --runs runs</pre>
       <figure><figcaption id="runs-source-name"></figcaption><div id="runs-source"></div></figure>
       <figure><figcaption id="runs-target-name"></figcaption><div id="runs-target"></div></figure>
     </div>
-    <p class="faint">In the target a dot is where the point was found, its ring how sure that is, and the circle at the end of its line where it truly is.</p>
+    <p class="faint">In the target a dot is where the point was found, its ring how sure that is, and the circle at the end of its line where it truly is. <span id="runs-legend"></span></p>
     <div class="row fields">
       <button type="button" id="runs-start">Make heat maps</button>
       <button type="button" id="runs-cancel" hidden>Cancel</button>
@@ -129,6 +129,7 @@ function showPair(pair) {
   if (same && before) $("map-point").value = before;
   reveal(".of-maps", pair.layers.length > 0);
   $("runs-start").hidden = !pair.points.length;
+  $("runs-legend").textContent = pair.calibrated ? "The confidence is the probability that a point is right." : "The confidence is uncalibrated: it ranks points, and is no probability.";
   if (pair.error) own.say(pair.error, true);
   for (const which of ["source", "target"]) {
     const given = pair[which];
@@ -148,7 +149,7 @@ function showTable({ points, within }) {
 }
 
 // A predicted point in words: whether it is right is part of its name.
-const named = point => ({ ...point, label: `${point.label}, ${point.right ? "right" : `wrong by ${rounded(point.error)} px`}`, calibrated: false });
+const named = point => ({ ...point, label: `${point.label}, ${point.right ? "right" : `wrong by ${rounded(point.error)} px`}`, calibrated: shown.calibrated });
 
 function draw() {
   if (!shown) return;
