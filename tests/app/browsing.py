@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,12 +48,12 @@ def on_screen(tab: "Tab", stage: str, x: float, y: float) -> tuple[float, float]
     """Scroll to a location of an image, in its pixels; return where it is on the screen."""
     tab.locator(stage).evaluate("stage => stage.scrollIntoView({block: 'center', behavior: 'instant'})")
     # By the browser's own arithmetic, not the page's.
-    place: list[float] = tab.locator(stage).evaluate(
+    at: list[float] = tab.locator(stage).evaluate(
         """(stage, [x, y]) => { const at = new DOMPoint(x, y).matrixTransform(stage.getScreenCTM());
         return [at.x, at.y]; }""",
         [x, y],
     )
-    return place[0], place[1]
+    return at[0], at[1]
 
 
 def click_pixel(tab: "Tab", stage: str, pixel: tuple[int, int]) -> None:
@@ -76,12 +77,12 @@ class Fingers:
         self._tab = tab
         self._protocol = tab.context.new_cdp_session(tab)
 
-    def _send(self, kind: str, places: Sequence[tuple[float, float]]) -> None:
-        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+    def _send(self, kind: str, fingers: Sequence[tuple[float, float]]) -> None:
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(fingers)]
         self._protocol.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     def move(self, *fingers: tuple[tuple[float, float], tuple[float, float]], steps: int = 12) -> None:
-        """Put fingers down, move each from its first place to its second one, and lift them."""
+        """Put fingers down, move each from its first location to its second one, and lift them."""
         self._send("touchStart", [start for start, _ in fingers])
         for step in range(1, steps + 1):
             share = step / steps
@@ -144,6 +145,14 @@ def load_example(tab: "Tab", category: str) -> None:
     tab.click(f"#example-{category}")
     tab.wait_for_selector(f"#source-name >> text={category}-source.png")
     tab.wait_for_selector(target(2))
+
+
+def keep_screenshot(tab: "Tab", name: str) -> None:
+    """Save a screenshot for the documentation, into the folder that ``SEMCORR_DOC_IMAGES`` names, if it does."""
+    if folder := os.environ.get("SEMCORR_DOC_IMAGES"):
+        tab.mouse.move(0, 0)
+        tab.wait_for_timeout(500)  # until images are drawn and nothing moves
+        tab.screenshot(path=Path(folder, f"{name}.png"))
 
 
 def located(tab: "Tab") -> list[str]:

@@ -65,6 +65,12 @@ def serve() -> Iterator[Callable[..., Page]]:
         yield start
 
 
+@pytest.fixture(scope="session")
+def page(serve: Callable[..., Page], chromium: str) -> Page:
+    """The page with the model of drawings; modules share it, every test as a new user."""
+    return serve()
+
+
 @pytest.fixture
 def open_tab(browser: "Browser", page: Page) -> Iterator[Callable[..., "Tab"]]:
     """Open the page as a new user, in a browser with the given options; an error of its script, or a request to another

@@ -20,6 +20,7 @@ from app.browsing import (
     drag,
     exported,
     find,
+    keep_screenshot,
     load_example,
     on_screen,
     rows_of,
@@ -81,7 +82,7 @@ def test_a_click_is_the_pixel_that_was_clicked(
     x, y = placed(tab, close)
     assert abs(x - close[0] - 0.5) <= 0.5
     assert abs(y - close[1] - 0.5) <= 0.5
-    # Zoomed, a drag moves the image and places nothing; 0 shows all of it.
+    # Zoomed, a drag moves the image and adds nothing; 0 shows all of it.
     part = tab.get_attribute(SOURCE, "viewBox")
     drag(tab, SOURCE, (close[0] + 3, close[1] + 3), (close[0] - 3, close[1] - 3))
     tab.focus(SOURCE)
@@ -114,7 +115,7 @@ def test_find_inspect_correct_and_export(open_tab: Callable[[], "Tab"], tmp_path
     assert tab.inner_text("#targets-title span") == "Results"
     assert "calibrated on" in tab.inner_text("#legend")
     assert re.fullmatch(r"(\d \d+ %\s*){3}", re.sub(r"\s+", " ", tab.inner_text("#grid figure >> nth=0 >> .sureness")))
-    # Without the heat map the picture is clean.
+    # Without the heat map the image is clean.
     assert tab.locator("#grid .heat[href]").count() == 0
     tab.check("#heat", force=True)
     heats = lambda: tab.eval_on_selector_all("#grid .heat", "all => all.map(one => one.getAttribute('href'))")  # noqa: E731
@@ -129,6 +130,7 @@ def test_find_inspect_correct_and_export(open_tab: Callable[[], "Tab"], tmp_path
     )
     until(tab, changed, every)
     own = heats()
+    keep_screenshot(tab, "app-match")
     tab.select_option("#layer", "up_blocks.2.attentions.1")
     until(tab, changed, own)
     tab.uncheck("#heat", force=True)

@@ -34,11 +34,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def page(serve: Callable[..., Page], chromium: str) -> Page:
-    return serve()
-
-
 def matched(tab: "Tab") -> None:
     """Find an example's points, and correct the third match of the second target."""
     load_example(tab, "animal")
@@ -165,7 +160,7 @@ def test_a_question_comes_before_anything_is_lost(open_tab: Callable[[], "Tab"],
         "Replace the source": lambda: send(tab, "source", other),
         "Remove them": lambda: tab.click("#remove"),
         "Remove it": lambda: tab.click("button[aria-label='Remove animal-2.png']"),
-        "Delete the point": lambda: tab.click("#points [aria-label^='Delete point 3']"),
+        "Delete the point": lambda: tab.click("#points [aria-label^='Delete front leg']"),
         "Discard": lambda: tab.click("#discard"),
     }
     for words, act in asks.items():

@@ -20,17 +20,11 @@ from app.browsing import (
     wait_for_points,
     wait_for_text,
 )
-from app.serving import Page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page as Tab
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def page(serve: Callable[..., Page], chromium: str) -> Page:
-    return serve()
 
 
 def go_to(tab: "Tab", selector: str, key: str = "Tab") -> None:
@@ -65,17 +59,17 @@ def test_a_match_by_keyboard_alone(open_tab: Callable[[], "Tab"], tmp_path: Path
     go_to(tab, SOURCE, "Shift+Tab")
     press(tab, "ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight", "ArrowDown", "ArrowDown", "Enter")
     wait_for_points(tab, 1)
-    assert tab.locator(f"{SOURCE} .point").get_attribute("aria-label") == "1 at 80.5, 47.5"
-    assert tab.inner_text("#source-picture .where") == "80.5, 47.5"
+    assert tab.locator(f"{SOURCE} .point").get_attribute("aria-label") == "point 1 at 80.5, 47.5"
+    assert tab.inner_text("#source-image .where") == "80.5, 47.5"
     press(tab, "Shift+ArrowLeft", "Shift+ArrowUp", " ")
     wait_for_points(tab, 2)
     # From point to point; arrows move one, as one step.
     with tab.expect_response("**/api/work/move-point"):
         press(tab, "Tab", "Shift+ArrowUp", "ArrowLeft", "ArrowLeft", "Tab")
-    tab.wait_for_selector(f"{SOURCE} .point[aria-label='1 at 78.5, 37.5']")
-    assert tab.get_attribute(":focus", "aria-label") == "2 at 70.5, 37.5"
+    tab.wait_for_selector(f"{SOURCE} .point[aria-label='point 1 at 78.5, 37.5']")
+    assert tab.get_attribute(":focus", "aria-label") == "point 2 at 70.5, 37.5"
     tab.keyboard.press("Control+z")
-    tab.wait_for_selector(f"{SOURCE} .point[aria-label='1 at 80.5, 47.5']")
+    tab.wait_for_selector(f"{SOURCE} .point[aria-label='point 1 at 80.5, 47.5']")
     # Keys zoom, about the point that has the focus.
     press(tab, "+", "+")
     assert float((tab.get_attribute(SOURCE, "viewBox") or "").split()[2]) < 70
@@ -92,7 +86,9 @@ def test_a_match_by_keyboard_alone(open_tab: Callable[[], "Tab"], tmp_path: Path
     # The focus is where the results are.
     assert tab.evaluate("document.activeElement.id") == "targets-title"
     words = tab.inner_text(f"{target(0)} >> xpath=../.. >> .hidden")
-    assert re.fullmatch(r"target\.png, 1 point: nose at [\d.]+, [\d.]+, confidence 0\.\d\d, uncalibrated\.", words), words
+    assert re.fullmatch(r"target\.png, 1 point: nose at [\d.]+, [\d.]+, confidence 0\.\d\d, uncalibrated\.", words), (
+        words
+    )
     # Choose it, and put it where it belongs.
     go_to(tab, "#chips [data-id]:not([data-id=''])")
     tab.keyboard.press("Enter")
@@ -126,11 +122,11 @@ def check(tab: "Tab", state: str) -> None:
     """No serious finding of axe-core, no image or control without a name, no button that is too small."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = [one for one in Axe().run(tab).response["violations"] if one["impact"] in ("serious", "critical")]
-    assert found == [], (state, found)
+    violations = [one for one in Axe().run(tab).response["violations"] if one["impact"] in ("serious", "critical")]
+    assert violations == [], (state, violations)
     small: list[Any] = tab.evaluate(
-        """() => [...document.querySelectorAll('button, a, select, input:not([type=file]), .file')].filter(one => one.offsetParent)
-            .map(one => [one.id || one.textContent, one.getBoundingClientRect()])
+        """() => [...document.querySelectorAll('button, a, select, input:not([type=file]), .file')]
+            .filter(one => one.offsetParent).map(one => [one.id || one.textContent, one.getBoundingClientRect()])
             .filter(([, box]) => box.width < 24 || box.height < 24)"""
     )
     assert small == [], (state, small)
@@ -144,34 +140,34 @@ def test_every_state_can_be_read_and_reached(
     # Without the page's policy, which lets no other script in.
     tab = open_tab(color_scheme=scheme, bypass_csp=True, **device)
 
-    def look(state: str) -> None:
+    def inspect(state: str) -> None:
         check(tab, f"{state}, {scheme}")
         tab.screenshot(path=tmp_path / f"{state}.png")
 
     ground = [int(part) for part in re.findall(r"\d+", tab.evaluate("getComputedStyle(document.body).backgroundColor"))]
     assert (sum(ground) < 200) == (scheme == "dark")
-    look("empty")
+    inspect("empty")
     load_example(tab, "animal")
-    look("example")
+    inspect("example")
     choose_method(tab, "dift", "published")
     find(tab)
-    look("found")
+    inspect("found")
     tab.click("#chips button >> nth=2")
     tab.check("#heat", force=True)
     tab.wait_for_selector("#grid .heat[href]")
     tab.click("#numbers summary")
     tab.click("#export")
     tab.wait_for_selector("#files a")
-    look("exported")
+    inspect("exported")
     tab.click("#clear")
     tab.wait_for_selector("dialog[open]")
-    look("question")
+    inspect("question")
     tab.keyboard.press("Escape")
     (tmp_path / "no.png").write_text("no image")
     send(tab, "targets", tmp_path / "no.png")
     wait_for_text(tab, "not an image", "#error")
-    look("error")
+    inspect("error")
     for name in ("words", "inspect"):
         tab.click(f"#tab-{name}")
         tab.wait_for_selector(f"#{name} h2")
-        look(name)
+        inspect(name)

@@ -1,4 +1,4 @@
-"""The page on a phone, with fingers: a swipe scrolls, two fingers zoom, a tap places a point, results come into view."""
+"""The page on a phone, with fingers: a swipe scrolls, two fingers zoom, a tap adds a point, results come into view."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from app.browsing import (
     SOURCE,
     Fingers,
     find,
+    keep_screenshot,
     load_example,
     on_screen,
     target,
@@ -17,17 +18,11 @@ from app.browsing import (
     wait_for_points,
     wait_for_text,
 )
-from app.serving import Page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page as Tab
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def page(serve: Callable[..., Page], chromium: str) -> Page:
-    return serve()
 
 
 def part(tab: "Tab", stage: str = SOURCE) -> list[float]:
@@ -47,13 +42,13 @@ def still(tab: "Tab") -> None:
         tab.wait_for_timeout(120)
 
 
-def test_a_swipe_scrolls_two_fingers_zoom_and_a_tap_places_a_point(open_tab: Callable[..., "Tab"]) -> None:
+def test_a_swipe_scrolls_two_fingers_zoom_and_a_tap_adds_a_point(open_tab: Callable[..., "Tab"]) -> None:
     tab = open_tab(**PHONE)
     load_example(tab, "animal")
     fingers = Fingers(tab)
     x, y = map(round, on_screen(tab, SOURCE, 128, 200))
     start = scrolled(tab)
-    # A swipe on the image scrolls the page, and neither places nor moves a point.
+    # A swipe on the image scrolls the page, and neither adds nor moves a point.
     fingers.move(((x, y), (x, y - 150)))
     still(tab)
     assert scrolled(tab) > start + 80
@@ -85,7 +80,7 @@ def test_a_swipe_scrolls_two_fingers_zoom_and_a_tap_places_a_point(open_tab: Cal
     fingers.move(((x - 40, y), (x - 40, y - 120)), ((x + 40, y), (x + 40, y - 120)))
     assert scrolled(tab) == before
     assert tab.locator(f"{SOURCE} .point").count() == 4
-    # A tap places a point where the finger was.
+    # A tap adds a point where the finger was.
     tab.touchscreen.tap(x, y + 30)
     wait_for_points(tab, 5)
     there = located_at(tab, x, y + 30)
@@ -107,7 +102,7 @@ def location(tab: "Tab", number: int) -> list[float]:
 
 
 def located_at(tab: "Tab", x: float, y: float) -> list[float]:
-    """The location of the source that is at a place of the screen."""
+    """The location of the source that is at a point of the screen."""
     at: list[float] = tab.locator(SOURCE).evaluate(
         """(stage, [x, y]) => { const at = new DOMPoint(x, y).matrixTransform(stage.getScreenCTM().inverse());
         return [at.x, at.y]; }""",
@@ -122,7 +117,7 @@ def fits(tab: "Tab") -> None:
     controls: list[dict[str, Any]] = tab.evaluate(
         """() => [...document.querySelectorAll('button, a.button, select, summary, .file, .switch, input[type=range]')]
             .filter(one => one.offsetParent)
-            .map(one => ({...one.getBoundingClientRect().toJSON(), said: one.id || one.ariaLabel || one.textContent}))"""
+            .map(one => ({...one.getBoundingClientRect().toJSON(), id: one.id, text: one.textContent}))"""
     )
     assert len(controls) > 10
     for one in controls:
@@ -148,6 +143,7 @@ def test_results_come_into_view_on_a_phone(open_tab: Callable[..., "Tab"]) -> No
     assert seen["y"] >= 0
     assert seen["y"] + seen["height"] <= bar["y"] + 1
     assert tab.locator("#grid figure >> nth=0 >> .point").count() == 4
+    keep_screenshot(tab, "app-phone")
     tab.tap("label.switch")
     until(tab, "() => document.querySelectorAll('#grid .heat[href]').length === 3")
     tab.tap("#numbers summary")
@@ -159,4 +155,4 @@ def test_results_come_into_view_on_a_phone(open_tab: Callable[..., "Tab"]) -> No
     tab.wait_for_selector("#chips [aria-pressed=true]:not([data-id=''])")
     tab.touchscreen.tap(*on_screen(tab, target(2), 20, 20))
     tab.wait_for_selector("#grid figure >> nth=2 >> .point.corrected")
-    wait_for_text(tab, "is set by hand in car-3.png. Undo takes it back")
+    wait_for_text(tab, "set by hand in car-3.png. Undo takes it back")

@@ -15,6 +15,7 @@ from app.browsing import (
     click_pixel,
     exported,
     find,
+    keep_screenshot,
     load_example,
     rows_of,
     send,
@@ -23,6 +24,7 @@ from app.browsing import (
     wait_for_text,
 )
 from app.serving import Page
+from semcorr.toy.scenes import first_scenes
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page as Tab
@@ -82,6 +84,31 @@ def test_two_photographs_a_click_and_find(open_tab: Callable[[], "Tab"], pair: l
         assert 0 <= float(row["y"]) <= image.height
 
 
+def test_the_path_of_a_first_time_user(open_tab: Callable[[], "Tab"], tmp_path: Path) -> None:
+    # What docs/start/click.md shows, on drawings that anybody may copy, with the model for photographs.
+    (_, source), *_, (_, other) = first_scenes("bird", 4, size=512)
+    for name, scene in (("one-bird", source), ("another-bird", other)):
+        PIL.Image.fromarray(scene.image).save(tmp_path / f"{name}.png")
+    names = ("beak", "eye", "wing", "tail")
+    tab = open_tab()
+    send(tab, "source", tmp_path / "one-bird.png")
+    tab.wait_for_selector(SOURCE)
+    for count, name in enumerate(names, start=1):
+        click_pixel(tab, SOURCE, (int(source.keypoints[name][0]), int(source.keypoints[name][1])))
+        wait_for_points(tab, count)
+    send(tab, "targets", tmp_path / "another-bird.png")
+    tab.wait_for_selector(target(0))
+    tab.evaluate("scrollTo(0, 0)")
+    keep_screenshot(tab, "click-points")
+    find(tab)
+    tab.click("#chips >> text=All points")
+    keep_screenshot(tab, "click-found")
+    rows = [row for row in rows_of(exported(tab, "matches.csv")) if row["role"] == "target"]
+    for row, name in zip(rows, names, strict=True):
+        distance = np.hypot(float(row["x"]) - other.keypoints[name][0], float(row["y"]) - other.keypoints[name][1])
+        assert distance < 0.1 * 512, name
+
+
 def test_a_photograph_of_a_phone_is_scaled_and_its_points_are_in_its_own_pixels(
     open_tab: Callable[[], "Tab"], pair: list[Path], tmp_path: Path
 ) -> None:
@@ -98,7 +125,7 @@ def test_a_photograph_of_a_phone_is_scaled_and_its_points_are_in_its_own_pixels(
     (point,) = answer.value.json()["points"]
     # A pixel of the screen is some twenty of the photograph.
     assert (point["x"], point["y"]) == pytest.approx((6000.5, 1500.5), abs=30)
-    tab.wait_for_selector(f"{SOURCE} .point[aria-label^='1 at {round(point['x'], 1):g}']")
+    tab.wait_for_selector(f"{SOURCE} .point[aria-label^='point 1 at {round(point['x'], 1):g}']")
     tab.screenshot(path=tmp_path / "phone.png")
 
 

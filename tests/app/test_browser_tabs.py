@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.browsing import PHONE, keep_picture, save_image, send, wait_for_text
+from app.browsing import PHONE, keep_screenshot, save_image, send, wait_for_text
 from app.made_runs import copy_with_maps
 from app.serving import Page
 
@@ -38,8 +38,8 @@ def page(serve: Callable[..., Page], chromium: str, runs: Path) -> Page:
 def check_access(tab: "Tab") -> None:
     """Neither axe-core finds something serious, nor is the page wider than the screen."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found = axe.run(tab).response["violations"]
-    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == [], found
+    violations = axe.run(tab).response["violations"]
+    assert [one["id"] for one in violations if one["impact"] in ("serious", "critical")] == [], violations
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -61,7 +61,7 @@ def transfer_of(tab: "Tab", file: Path) -> Any:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_each_word_is_seen_where_one_looks(open_tab: Callable[..., "Tab"], tmp_path: Path, device: str) -> None:
+def test_each_word_is_in_view(open_tab: Callable[..., "Tab"], tmp_path: Path, device: str) -> None:
     tab = open_tab(**DEVICES[device])
     tab.click("#tab-words")
     check_access(tab)
@@ -72,7 +72,7 @@ def test_each_word_is_seen_where_one_looks(open_tab: Callable[..., "Tab"], tmp_p
     )
     assert tab.evaluate("document.activeElement.id") == "words-maps-title"
     assert tab.locator("#words-grid h3").all_inner_texts()[:4] == ["a", "rabbit", "with", "pink"]
-    described = tab.locator("#words-grid .picture p").all_text_contents()
+    described = tab.locator("#words-grid .image-view p").all_text_contents()
     assert described[3].startswith("Heat map of the word “pink” over animal.png. It attends most at ")
     tab.evaluate("document.querySelector('#words-opacity').value = 20")
     tab.dispatch_event("#words-opacity", "input")
@@ -86,7 +86,7 @@ def test_the_words_of_a_caption_beside_their_image(open_tab: Callable[..., "Tab"
     tab.click("#tab-words")
     show_words(tab, "animal")
     tab.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
-    keep_picture(tab, "app-words")
+    keep_screenshot(tab, "app-words")
     caption = tab.input_value("#prompt").replace(",", "").split()
     assert tab.locator("#words-grid h3").all_inner_texts() == list(dict.fromkeys(caption))
 
@@ -110,7 +110,7 @@ def test_words_by_keyboard_alone(open_tab: Callable[..., "Tab"]) -> None:
     tab.keyboard.press("Enter")
     wait_for_text(tab, "Done: 5 words", "#words-status")
     assert tab.locator("#words-grid h3").all_inner_texts() == ["a", "face", "with", "red", "nose"]
-    # After a reload image and prompt are there; what is typed and not shown yet survives a look at another tab.
+    # After a reload image and prompt are there; what is typed and not shown yet survives another tab.
     tab.keyboard.press("Shift+Tab")
     tab.fill("#prompt", "a face")
     tab.click("#tab-inspect")

@@ -5,7 +5,7 @@ import { shape } from "./nodes.js";
 const RING = 11, BADGE = 9, INK = "#14181d";
 
 export const rounded = value => Math.round(value * 10) / 10;
-export const placeOf = point => `${rounded(point.x)}, ${rounded(point.y)}`;
+export const coordinatesOf = point => `${rounded(point.x)}, ${rounded(point.y)}`;
 const known = point => point.x !== null && point.x !== undefined;
 
 // A confidence as a number: a probability in percent, or a rank as it is.
@@ -25,7 +25,7 @@ export function stateOf(point) {
 
 // A point without a name has its number as its label.
 export const titleOf = point => point.label === String(point.number) ? `point ${point.number}` : point.label;
-export const wordsOf = point => [`${titleOf(point)}${known(point) ? ` at ${placeOf(point)}` : ""}`, stateOf(point)].filter(Boolean).join(", ");
+export const wordsOf = point => [`${titleOf(point)}${known(point) ? ` at ${coordinatesOf(point)}` : ""}`, stateOf(point)].filter(Boolean).join(", ");
 
 // What an image shows, in a sentence.
 export function describe(image, points) {
@@ -68,7 +68,7 @@ export function mark(point, { chosen, reach, operable }) {
   return group;
 }
 
-// Place a group at its location; `unit` is a pixel of the screen in the image's pixels, `view` the part that is seen.
+// Put a group at its location; `unit` is a pixel of the screen in the image's pixels, `view` the part that is seen.
 export function position(group, point, unit, [left, top, width]) {
   group.setAttribute("transform", `translate(${point.x} ${point.y}) scale(${unit})`);
   const across = point.x > left + width - 30 * unit ? -16 : 16, down = point.y < top + 26 * unit ? 13 : -13;

@@ -3,7 +3,7 @@
 import * as job from "./job.js";
 import { titleOf } from "./marks.js";
 import { $, button, make, options } from "./nodes.js";
-import { picture } from "./picture.js";
+import { imageView } from "./image_view.js";
 import { showChips, showPoints } from "./points.js";
 import { ask, begin, refresh, step, work } from "./server.js";
 import { act, say } from "./status.js";
@@ -38,7 +38,7 @@ function render() {
   $("source-drop").classList.toggle("filled", Boolean(value.source));
   $("source-drop").querySelector(".file span").textContent = value.source ? "Choose another" : "Choose an image";
   $("source-name").replaceChildren(...(value.source ? [make("b", {}, make("bdi", {}, value.source.name)), ` ${value.source.size.join(" × ")}`, ...(value.source.note ? [make("span", { class: "note" }, value.source.note)] : [])] : []));
-  source.show({ image: value.source, points: value.points, heat: ui.preview, mode: "place", chosen: ui.chosen });
+  source.show({ image: value.source, points: value.points, heat: ui.preview, mode: "add", chosen: ui.chosen });
   $("source-help").hidden = !value.source || value.points.length > 2;
   $("point-box").hidden = !value.points.length;
   showPoints(value.points, ui.chosen, listed);
@@ -122,7 +122,7 @@ async function correct(target, point, x, y) {
 
 const onTargets = {
   choose, correct,
-  place: (target, x, y) => ui.chosen === null
+  put: (target, x, y) => ui.chosen === null
     ? say("Choose the point first: click it in an image, or its number above.")
     : correct(target, ui.chosen, x, y),
   accept: target => take("accept", { target, point: null }),
@@ -187,9 +187,9 @@ async function exportFiles() {
 }
 
 function wire() {
-  source = picture($("source-picture"), { name: "Source" });
+  source = imageView($("source-image"), { name: "Source" });
   source.on("choose", choose);
-  source.on("place", async (x, y) => {
+  source.on("mark", async (x, y) => {
     if (!await take("add-point", { x, y })) return;
     ui.chosen = current().points.at(-1).id;
     render();

@@ -1,6 +1,6 @@
 // The points as a list, to name, choose and delete, and as chips beside the results.
 "use strict";
-import { placeOf, titleOf } from "./marks.js";
+import { coordinatesOf, titleOf } from "./marks.js";
 import { $, button, make } from "./nodes.js";
 
 const STATES = { incomplete: "not found everywhere", new: "", found: "" };
@@ -23,20 +23,20 @@ function row(point, actions) {
 
 export function showPoints(points, chosen, actions) {
   const rows = new Map([...$("points").children].map(one => [one.dataset.id, one]));
-  const wanted = points.map(point => {
+  const expected = points.map(point => {
     const li = rows.get(String(point.id)) || row(point, actions), [choose, name, state, remove] = li.children;
     choose.replaceChildren(swatch(point));
     choose.setAttribute("aria-pressed", String(point.id === chosen));
-    choose.setAttribute("aria-label", `Choose ${titleOf(point)}, at ${placeOf(point)}`);
+    choose.setAttribute("aria-label", `Choose ${titleOf(point)}, at ${coordinatesOf(point)}`);
     name.setAttribute("aria-label", `Name of point ${point.number}`);
     name.setAttribute("placeholder", "name it, if you like");
     if (document.activeElement !== name) name.value = point.name;
-    state.textContent = STATES[point.state] || placeOf(point);
+    state.textContent = STATES[point.state] || coordinatesOf(point);
     remove.setAttribute("aria-label", `Delete ${titleOf(point)}`);
     li.classList.toggle("chosen", point.id === chosen);
     return li;
   });
-  if (wanted.length !== rows.size || wanted.some((li, index) => $("points").children[index] !== li)) $("points").replaceChildren(...wanted);
+  if (expected.length !== rows.size || expected.some((li, index) => $("points").children[index] !== li)) $("points").replaceChildren(...expected);
 }
 
 export function showChips(points, chosen, choose) {

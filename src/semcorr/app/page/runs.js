@@ -2,7 +2,7 @@
 "use strict";
 import { rounded } from "./marks.js";
 import { $, make } from "./nodes.js";
-import { picture } from "./picture.js";
+import { imageView } from "./image_view.js";
 import { ask, image, work } from "./server.js";
 import { tab } from "./tab.js";
 
@@ -189,8 +189,8 @@ async function ended(job) {
 
 export async function start() {
   $("inspect").innerHTML = HTML;
-  source = picture($("runs-source"), { name: "Source" });
-  target = picture($("runs-target"), { name: "Target" });
+  source = imageView($("runs-source"), { name: "Source" });
+  target = imageView($("runs-target"), { name: "Target" });
   for (const one of [source, target]) one.on("choose", choose);
   own = tab("runs", "maps", ended);
   const changes = {

@@ -2,7 +2,7 @@
 "use strict";
 import { rounded, stateOf, sureness, titleOf } from "./marks.js";
 import { $, button, make } from "./nodes.js";
-import { picture } from "./picture.js";
+import { imageView } from "./image_view.js";
 import { swatch } from "./points.js";
 import { image } from "./server.js";
 
@@ -18,13 +18,13 @@ function add(target, actions) {
   const caption = make("span", { class: "title" }), note = make("span", { class: "note faint" }), box = make("div"), sure = make("p", { class: "sureness", "aria-hidden": "true" });
   const accept = button("Accept", () => actions.accept(target.id)), remove = button("×", () => actions.remove(target.id), { class: "plain round" });
   const figure = make("figure", { class: "target", "data-id": target.id }, make("figcaption", {}, caption, accept, remove), box, note);
-  const view = picture(box, { name: "Target" });
+  const view = imageView(box, { name: "Target" });
   view.bar.prepend(sure);
   view.on("choose", id => actions.choose(id));
-  view.on("place", (x, y) => actions.place(target.id, x, y));
+  view.on("mark", (x, y) => actions.put(target.id, x, y));
   view.on("move", (id, x, y) => actions.correct(target.id, id, x, y));
   view.on("remove", () => actions.refuseRemove());
-  return { figure, caption, sure, note, accept, remove, view, heat: null, heatKey: "", wanted: "" };
+  return { figure, caption, sure, note, accept, remove, view, heat: null, heatKey: "", requested: "" };
 }
 
 export function showTargets(work, ui, actions) {
@@ -41,7 +41,7 @@ export function showTargets(work, ui, actions) {
     if ($("grid").children[index] !== one.figure) $("grid").insertBefore(one.figure, $("grid").children[index] || null);
     one.caption.replaceChildren(make("b", {}, make("bdi", {}, target.name)), ` ${target.size.join(" × ")}`);
     one.note.textContent = target.note;
-    // The same is in the description of the picture.
+    // The same is in the description of the image.
     one.sure.replaceChildren(...(results ? joined(work, target).map(sureOf) : []));
     one.accept.hidden = !target.points.some(point => point.state === "found");
     one.accept.setAttribute("aria-label", `Accept all points in ${target.name}`);
@@ -68,21 +68,21 @@ function draw(work, target, one, ui, results) {
 function dropHeat(one) {
   if (one.heat) URL.revokeObjectURL(one.heat);
   one.heat = null;
-  one.heatKey = one.wanted = "";
+  one.heatKey = one.requested = "";
 }
 
 async function loadHeat(work, target, one, ui) {
   const query = new URLSearchParams({ target: target.id, point: ui.chosen ?? "all", layer: ui.layer });
   const key = `${work.revision} ${query}`;
-  if (key === one.wanted) return;
-  one.wanted = key;
+  if (key === one.requested) return;
+  one.requested = key;
   const url = await image(`api/work/heat?${query}`).catch(() => null);
-  if (one.wanted !== key) {
+  if (one.requested !== key) {
     if (url) URL.revokeObjectURL(url);
     return;
   }
   dropHeat(one);
-  Object.assign(one, { heat: url, heatKey: key, wanted: key });
+  Object.assign(one, { heat: url, heatKey: key, requested: key });
   draw(work, target, one, ui, true);
 }
 

@@ -1,7 +1,7 @@
 // The tab Words: where each word of a description attends in an image.
 "use strict";
 import { $, button, make } from "./nodes.js";
-import { picture } from "./picture.js";
+import { imageView } from "./image_view.js";
 import { address, ask, send, work } from "./server.js";
 import { tab } from "./tab.js";
 
@@ -16,7 +16,7 @@ const HTML = `
       <button type="button" id="words-source">Take the source of Match</button>
     </div>
     <p id="words-name" class="caption"></p>
-    <div id="words-picture"></div>
+    <div id="words-image"></div>
     <div id="words-examples" class="examples" role="group" aria-labelledby="words-examples-title">
       <h3 id="words-examples-title">Or try an example</h3>
       <div id="words-example-buttons" class="row"></div>
@@ -46,7 +46,7 @@ const HTML = `
   </section>
 </div>`;
 
-let shown, own, pictures = [], value = null, key = "";
+let shown, own, views = [], value = null, key = "";
 
 function drawImage() {
   const { image } = value;
@@ -63,9 +63,9 @@ function drawWords() {
   $("words-none").hidden = words.length > 0;
   $("words-results").hidden = words.length === 0;
   $("words-files").replaceChildren(...(file ? [make("a", { class: "button", href: file.address, download: file.name }, `Save ${file.name}`)] : []));
-  for (const one of pictures) one.destroy();
+  for (const one of views) one.destroy();
   $("words-grid").replaceChildren(...words.map(one => make("li", {}, make("h3", {}, one.word))));
-  pictures = words.map((one, index) => picture($("words-grid").children[index], { name: one.word }));
+  views = words.map((one, index) => imageView($("words-grid").children[index], { name: one.word }));
   drawHeat();
 }
 
@@ -73,7 +73,7 @@ function drawHeat() {
   const opacity = $("words-opacity").value / 100;
   for (const [index, { word, heat, peak }] of value.words.entries()) {
     const description = `Heat map of the word “${word}” over ${value.image.name}. It attends most at ${peak.map(Math.round).join(", ")}.`;
-    pictures[index].show({ image: value.image, heat, opacity, description });
+    views[index].show({ image: value.image, heat, opacity, description });
   }
 }
 
@@ -127,7 +127,7 @@ function wireFiles(about) {
 
 export async function start(about) {
   $("words").innerHTML = HTML;
-  shown = picture($("words-picture"), { name: "Image" });
+  shown = imageView($("words-image"), { name: "Image" });
   own = tab("words", "words", async job => {
     await load();
     return job.state === "done" ? $("words-maps-title") : null;

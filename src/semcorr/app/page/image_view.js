@@ -1,7 +1,7 @@
 // An image with a heat map and numbered points, which can be placed, chosen, moved and removed by mouse, touch and
 // keyboard, closer and farther. Coordinates are continuous pixels of the original image.
 "use strict";
-import { describe, mark, placeOf, position, rounded, stateOf, titleOf, truth } from "./marks.js";
+import { describe, mark, coordinatesOf, position, rounded, stateOf, titleOf, truth } from "./marks.js";
 import { make, shape } from "./nodes.js";
 import { viewport } from "./viewport.js";
 
@@ -10,8 +10,8 @@ const SAVE = 500;         // milliseconds after the last arrow until a point cou
 const coarse = matchMedia("(pointer: coarse)");
 let count = 0;
 
-export function picture(container, { name }) {
-  const id = `picture-${count += 1}`;
+export function imageView(container, { name }) {
+  const id = `image-view-${count += 1}`;
   let shown = { image: null, points: [], heat: null, opacity: 0.7, mode: "view", chosen: null }, cross = null, moving = null, drawing = false;
   const listeners = {};
   const tell = (what, ...values) => listeners[what] && listeners[what](...values);
@@ -29,7 +29,7 @@ export function picture(container, { name }) {
   });
   const frame = make("div", { class: "frame" }, stage, tip);
   const bar = make("div", { class: "under" }, where, make("div", { class: "zoom", role: "group", "aria-label": "Zoom" }, ...zoomed));
-  const root = make("div", { class: "picture" }, frame, bar, words);
+  const root = make("div", { class: "image-view" }, frame, bar, words);
   container.append(root);
 
   const find = key => shown.points.find(point => String(point.id) === key);
@@ -38,14 +38,14 @@ export function picture(container, { name }) {
     tap: (x, y, key) => {
       stop();
       if (key !== null) tell("choose", find(key).id);
-      else if (shown.mode !== "view") tell("place", x, y);
+      else if (shown.mode !== "view") tell("mark", x, y);
     },
     // A finger moves only what was chosen before: a swipe that begins on a point scrolls.
     grip: (key, event) => shown.mode !== "view" && (event.pointerType === "mouse" || isChosen(find(key))),
     drag: (key, x, y) => follow(find(key), x, y),
     drop: (key, x, y) => { follow(find(key), x, y); tell("move", find(key).id, x, y); },
     cancel: () => draw(),
-    changed: () => place(),
+    changed: () => arrange(),
     anchor: () => cross || focused() && [focused().x, focused().y],
   });
 
@@ -63,12 +63,12 @@ export function picture(container, { name }) {
     points.replaceChildren(...located().map(point => mark(point, { chosen: isChosen(point), reach, operable })));
     // The chosen point lies on top; but who goes from point to point by keyboard finds them in their order.
     if (!kept) points.append(...points.querySelectorAll(".chosen"));
-    place();
+    arrange();
     if (kept) points.querySelector(`[data-point="${CSS.escape(String(kept.id))}"]`)?.focus({ preventScroll: true });
     drawing = false;
   }
 
-  function place() {
+  function arrange() {
     const [left, top, width, height] = view.view;
     for (const group of points.children) position(group, find(group.dataset.point), view.unit, [left, top, width, height]);
     lines.replaceChildren(...located().filter(point => point.truth).map(point => truth(point, view.unit)));
@@ -81,13 +81,13 @@ export function picture(container, { name }) {
 
   function follow(point, x, y) {
     [point.x, point.y] = [x, y];
-    place();
+    arrange();
     showTip(point);
   }
 
   function showTip(point) {
     const [left, top, width, height] = view.view;
-    tip.replaceChildren(make("b", {}, titleOf(point)), ...[stateOf(point), placeOf(point)].filter(Boolean).map(text => make("span", {}, text)));
+    tip.replaceChildren(make("b", {}, titleOf(point)), ...[stateOf(point), coordinatesOf(point)].filter(Boolean).map(text => make("span", {}, text)));
     tip.classList.add("shown");
     const across = (point.x - left) / width * stage.clientWidth, down = (point.y - top) / height * stage.clientHeight;
     tip.style.left = `${Math.min(Math.max(across - tip.offsetWidth / 2, 4), Math.max(4, stage.clientWidth - tip.offsetWidth - 4))}px`;
@@ -108,7 +108,7 @@ export function picture(container, { name }) {
 
   // --- keys ---
 
-  // What arrows moved is told once they rest.
+  // What arrows moved is sent once they rest.
   function stop() {
     if (!moving) return;
     clearTimeout(moving.timer);
@@ -125,14 +125,14 @@ export function picture(container, { name }) {
       // The first arrow shows the cross-hair: in the middle of what is seen, on the middle of a pixel.
       cross = cross ? within(cross, [across, down]) : view.centre.map(value => Math.floor(value) + 0.5);
       view.reveal(...cross);
-      place();
+      arrange();
       where.textContent = `${rounded(cross[0])}, ${rounded(cross[1])}`;
       return;
     }
     const [x, y] = within([point.x, point.y], [across, down]);
     view.reveal(x, y);
     follow(point, x, y);
-    where.textContent = placeOf(point);
+    where.textContent = coordinatesOf(point);
     clearTimeout(moving?.timer);
     moving = { point, timer: setTimeout(stop, SAVE) };
   }
@@ -145,7 +145,7 @@ export function picture(container, { name }) {
     else if (event.key === "Enter" || event.key === " ") {
       stop();
       if (point) tell("choose", point.id);
-      else if (cross && shown.mode !== "view") tell("place", ...cross);
+      else if (cross && shown.mode !== "view") tell("mark", ...cross);
       else done = false;
     } else if (point && (event.key === "Delete" || event.key === "Backspace")) tell("remove", point.id);
     else done = false;
@@ -157,7 +157,7 @@ export function picture(container, { name }) {
     if (event.target !== stage) return;
     cross = null;
     where.textContent = "";
-    place();
+    arrange();
   });
 
   return {
