@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_without_its_extra_it_says_what_to_install(missing: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_taken_port_and_an_unknown_method_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_served_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pytest.importorskip("uvicorn")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -31,6 +32,9 @@ def test_a_taken_port_and_an_unknown_method_are_refused(capsys: pytest.CaptureFi
     assert "nope" in capsys.readouterr().err
     assert main(["app", "--port", "0", "--max-megabytes", "0"]) == 2
     assert "positive" in capsys.readouterr().err
+    (tmp_path / "file").write_text("not a folder")
+    assert main(["app", "--port", "0", "--works", str(tmp_path / "file")]) == 2
+    assert "Choose another folder with --works" in capsys.readouterr().err
 
 
 def test_help_warns_that_there_is_no_password(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ COMMAND = (
 def page(hub: HubStandIn, cache: Path, *options: str) -> "subprocess.Popen[str]":
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     settings = {"HF_ENDPOINT": hub.address, "HF_HOME": str(cache), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-c", COMMAND, *options]
+    command = [sys.executable, "-c", COMMAND, "--works", str(cache / "works"), *options]
     return subprocess.Popen(
         command,
         env=kept | settings,

@@ -43,7 +43,7 @@ def serve(
         load: Loads what the page opens with, and may show the progress.
 
     Raises:
-        SettingsError: The address is taken, or does not belong to this machine.
+        SettingsError: The address is taken, or does not belong to this machine; or works cannot be kept.
         SemcorrError: The model cannot be loaded.
     """
     # Starlette is an extra.
@@ -54,13 +54,15 @@ def serve(
     from semcorr.app.state import AppState
 
     address = dataclasses.replace(address, port=free_port(address))
+    kept_works = KeptWorks(works or works_folder())
+    kept_works.prepare()
     # Pillow's own limit is lower: it would refuse what is accepted here.
     PIL.Image.MAX_IMAGE_PIXELS = max(PIL.Image.MAX_IMAGE_PIXELS or 0, int(limits.megapixels * 1e6))
     matchers = LoadedMatchers(spec)
     load(matchers)  # an error shows now, not to the first visitor
-    files, folder = ServedFiles(), works or works_folder()
-    sessions = Sessions(files, limits, KeptWorks(folder))
-    kept = _how_kept(folder, limits, address)
+    files = ServedFiles()
+    sessions = Sessions(files, limits, kept_works)
+    kept = _how_kept(works or works_folder(), limits, address)
     state = AppState(matchers=matchers, limits=limits, runs=runs, files=files, sessions=sessions, kept=kept)
     stop = threading.Event()
     sweeper = threading.Thread(target=_sweep, args=(sessions, stop), name="semcorr-app-sweep", daemon=True)

@@ -1,6 +1,6 @@
 """A work and its job as the page gets them: plain lists and numbers for JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import PIL.Image
@@ -21,6 +21,7 @@ from semcorr.visualization.style import point_colour
 
 _MAX_SIDE = 2048
 """Pixels of an image's longer side as the browser gets it."""
+_MOST_LOSSES = 200
 _ALMOST_FULL = (
     "The disk of this server is nearly full: export what you want to keep, and delete works that you do not need."
 )
@@ -100,11 +101,16 @@ def job_view(session: Session, queue: JobQueue) -> dict[str, Any] | None:
         "done": status.done,
         "total": status.total,
         "seconds_left": status.seconds_left,
-        "losses": status.losses,
+        "losses": _thinned(status.losses),
         "preview": None if maps is None or not len(maps) else session.files.add_image(heat_image(strongest(maps))),
         "message": session.job_message if status.state == "done" else "",
         "error": status.error,
     }
+
+
+def _thinned(losses: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Enough losses for a curve, the last one included."""
+    return list(losses[:: -max(1, len(losses) // _MOST_LOSSES)])[::-1]
 
 
 def left_to_find(work: Workspace) -> str:

@@ -124,8 +124,14 @@ def test_files_are_written_once_and_removed_when_nothing_needs_them(
         session.go(back=True)
         session.go(back=False)
         assert files() == before
+    # Undo ends with the process; and what a killed one left half written is removed.
+    (folder,) = (tmp_path / "works").iterdir()
+    left = [folder / ".work.json.x", folder / "images" / ".a.png.x", folder / "queries" / "aa.safetensors"]
+    for path in left:
+        path.write_bytes(b"half")
     with works().using(key):
-        assert len(files()) == 3  # undo ends with the process
+        assert len(files()) == 3
+        assert not any(path.exists() for path in left)
 
 
 def test_a_full_disk_changes_nothing(works: Works, matched: Workspace, tmp_path: Path) -> None:

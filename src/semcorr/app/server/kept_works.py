@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -23,7 +24,7 @@ from semcorr.app.images import HeldImage
 from semcorr.app.server.kept_format import FORMAT, Content, Document, KeptImage, content_of, document_of
 from semcorr.app.server.served_files import png
 from semcorr.app.workspace import Prediction, Workspace
-from semcorr.errors import SemcorrError
+from semcorr.errors import SemcorrError, SettingsError
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.results import Matches, Query
 from semcorr.storage.files import atomic_file, write_atomically
@@ -165,7 +166,7 @@ class KeptWork:
         """Remove the files that nothing needs."""
         needed = self._files(works, words_image)
         with contextlib.suppress(OSError):
-            for path in self._folder.glob("*/*"):
+            for path in [*self._folder.glob("*/*"), *self._folder.glob(f".{self._document.name}.*")]:
                 if path.relative_to(self._folder).as_posix() not in needed:
                     path.unlink(missing_ok=True)
 
@@ -228,6 +229,22 @@ class KeptWorks:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def prepare(self) -> None:
+        """Make the folder, which only this user may read, and check that it can be written.
+
+        Raises:
+            SettingsError: It cannot.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                pass
+        except OSError as error:
+            raise SettingsError(
+                f"Works cannot be kept in {str(self._folder)!r} ({error.strerror or error}). Choose another folder "
+                "with --works."
+            ) from error
 
     def of(self, key: str) -> KeptWork:
         """The folder of a key's work, whether there is one or not."""
