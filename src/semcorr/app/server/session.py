@@ -60,8 +60,11 @@ class Session:
         self.job_kind = ""
         self.job_number = 0
         self._said: Callable[[Any], str] = lambda _: ""
-        self._step = content.revision
-        """The revision that a person made last; a run that ended after that is no reason to refuse a step."""
+        self._step = self._changed = content.revision
+        """The revisions that a person and that a person or a run made last.
+
+        A run that ended after that is no reason to refuse a step, and an export none to refuse an undo.
+        """
         self._asked = time.monotonic()
         self.users = 0
         self.deleted = False
@@ -74,12 +77,12 @@ class Session:
     # --- steps ---
 
     def check_base(self, base: int, *, exact: bool = False) -> None:
-        """Check that a page has seen all that persons did, or with ``exact`` all that runs did, too.
+        """Check that a page has seen all that persons did, or with ``exact`` all that an undo could take back.
 
         Raises:
             Stale: It has not.
         """
-        if not (self.revision if exact else self._step) <= base <= self.revision:
+        if not (self._changed if exact else self._step) <= base <= self.revision:
             raise Stale(self)
 
     def do(self, name: str, work: Workspace, *, by_person: bool = True) -> None:
@@ -93,7 +96,7 @@ class Session:
             if work is not self.work:
                 self._keep(revision=self.revision + 1, work=work)
                 self.history.do(name, work)
-                self._count(by_person)
+                self._count(by_person=by_person)
 
     def do_example(self, work: Workspace) -> None:
         """Load an example, likewise."""
@@ -113,8 +116,9 @@ class Session:
             self._count(by_person=True)
             return self.history.undo() if back else self.history.redo()
 
-    def _count(self, by_person: bool) -> None:
+    def _count(self, *, by_person: bool) -> None:
         self.revision += 1
+        self._changed = self.revision
         if by_person:
             self._step = self.revision
 
@@ -128,7 +132,7 @@ class Session:
         with self.lock:
             self._keep(revision=self.revision + 1, exported=work is self.work)
             self.exported = work
-            self._count(by_person=False)
+            self.revision += 1
 
     def set_words(self, image: Image | None, *, example: bool, prompt: str | None = None) -> None:
         """Set image and, unless it is None, prompt of the tab *Words*.
