@@ -192,7 +192,7 @@ def test_a_run_pair_by_pair_with_its_heat_maps(open_tab: Callable[..., "Tab"], t
     assert label.endswith(", confidence 0.10, uncalibrated")
     assert tab.is_hidden("#map-layer")
     tab.click("#runs-start")
-    wait_for_text(tab, "Done again with the run's model and settings", "#runs-status")
+    wait_for_text(tab, "pair-1 is located again with the run's model", "#runs-status")
     tab.wait_for_selector("#runs-target .heat[href]")
     together = tab.get_attribute("#runs-target .heat", "href")
     # A point in the image is chosen, with its own heat map.

@@ -127,6 +127,7 @@ class _Answers:
         asked = _Pair.model_validate_json(body)
         opened = self._runs.get(asked.run)
         position = opened.position(asked.index)
+        pair = opened.records[position].pair
         self._state.sessions.check_room(session)
 
         def work(job: Job) -> None:
@@ -136,7 +137,7 @@ class _Answers:
             with session.lock:
                 session.inspected = _PairMaps(pair=asked, prediction=prediction)
 
-        done = "Done again with the run's model and settings: choose a point and a layer."
+        done = f"{pair} is located again with the run's model and settings: choose a point and a layer."
         session.start(self._state.queue, "maps", work, lambda _: done)
         return {"job": job_view(session, self._state.queue)}
 

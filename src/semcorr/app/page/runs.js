@@ -38,14 +38,16 @@ semcorr app --runs runs</pre>
     <p class="faint">In the target a dot is where the point was found, its ring how sure that is, and the circle at the end of its line where it truly is. <span id="runs-legend"></span></p>
     <div class="row fields">
       <button type="button" id="runs-start">Make heat maps</button>
-      <button type="button" id="runs-cancel" hidden>Cancel</button>
       <label class="switch of-maps"><input id="map-shown" type="checkbox" role="switch" checked><span class="knob" aria-hidden="true"></span> Heat map</label>
       <label class="of-maps">Point <select id="map-point"></select></label>
       <label class="of-maps">Layer <select id="map-layer"></select></label>
       <label class="of-maps">Opacity <input id="map-opacity" type="range" min="10" max="100" value="70"></label>
     </div>
   </div>
-  <div id="runs-progress" class="progress" hidden></div>
+  <div class="row working">
+    <div id="runs-progress" class="progress" hidden></div>
+    <button type="button" id="runs-cancel" hidden>Cancel</button>
+  </div>
   <p id="runs-status" role="status"></p>
   <p id="runs-error" class="error" role="alert"></p>
   <p id="runs-note"></p>
@@ -125,7 +127,7 @@ function showPair(pair) {
   if (!pair) return;
   entries($("map-layer"), pair.layers.map(name => [name, name]));
   const before = $("map-point").value;
-  entries($("map-point"), [["all", "all points"], ...pair.points.map(point => [point.id, `${point.number} ${point.label}`])]);
+  entries($("map-point"), [["all", "all points"], ...pair.source_points.map(point => [point.id, `${point.number} ${point.label}`])]);
   if (same && before) $("map-point").value = before;
   reveal(".of-maps", pair.layers.length > 0);
   $("runs-start").hidden = !pair.points.length;
@@ -180,11 +182,9 @@ function choose(id) {
 }
 
 async function ended(job) {
-  // The pair that is shown may be another one.
-  if (job.state === "done" && shown) {
-    const pair = await ask("api/runs/pair", shown.asked);
-    if (query(pair.asked || shown.asked) === query(shown.asked)) showPair({ ...pair, asked: shown.asked });
-  }
+  if (job.state !== "done" || !shown) return;
+  const { asked } = shown, pair = await ask("api/runs/pair", asked);
+  if (shown && shown.asked === asked) showPair({ ...pair, asked });
 }
 
 export async function start() {

@@ -92,7 +92,10 @@ async function load() {
   draw(await ask("api/words"));
 }
 
-const change = action => own.act(async () => draw(await action()));
+const change = action => own.act(async () => {
+  draw(await action());
+  own.say("");
+});
 
 function take([file], { limits }) {
   if (!file) return;
