@@ -190,7 +190,6 @@ export function imageView(container, { name }) {
       draw();
     },
     on(what, listener) { listeners[what] = listener; },
-    focus: () => stage.focus({ preventScroll: true }),
     destroy() { stop(); view.destroy(); root.remove(); },
   };
 }

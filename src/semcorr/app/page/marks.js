@@ -25,7 +25,7 @@ export function stateOf(point) {
 
 // A point without a name has its number as its label.
 export const titleOf = point => point.label === String(point.number) ? `point ${point.number}` : point.label;
-export const wordsOf = point => [`${titleOf(point)}${known(point) ? ` at ${coordinatesOf(point)}` : ""}`, stateOf(point)].filter(Boolean).join(", ");
+const wordsOf = point => [`${titleOf(point)}${known(point) ? ` at ${coordinatesOf(point)}` : ""}`, stateOf(point)].filter(Boolean).join(", ");
 
 // What an image shows, in a sentence.
 export function describe(image, points) {

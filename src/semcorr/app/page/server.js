@@ -17,7 +17,7 @@ function stored(storage, value) {
   return null;
 }
 
-export function setKey(value) {
+function setKey(value) {
   key = value;
   stored(sessionStorage, value);
   stored(localStorage, value);
@@ -138,7 +138,7 @@ export async function leave() {
   await refresh();
 }
 
-// Opens the work of this page; returns whether an earlier one is gone.
+// Opens the work of this page; returns the error that says that an earlier one is gone, or null.
 export async function open() {
   findKey();
   try {
@@ -155,7 +155,7 @@ export async function open() {
 // Steps of another page that shows the same work.
 export function follow(say) {
   let silent = false;
-  async function look() {
+  async function check() {
     try {
       if (key && !document.hidden) await refresh();
       if (silent) say("");
@@ -164,11 +164,13 @@ export function follow(say) {
       if (error.answer && error.answer.gone) {
         await leave().catch(() => {});
         say(error.message, true);
-      } else if (!silent) say(error.message, true);
-      silent = true;
+      } else if (!silent) {
+        silent = true;
+        say(error.message, true);
+      }
     }
-    setTimeout(look, POLL);
+    setTimeout(check, POLL);
   }
-  setTimeout(look, POLL);
+  setTimeout(check, POLL);
   document.addEventListener("visibilitychange", () => { if (!document.hidden && key) refresh().catch(() => {}); });
 }

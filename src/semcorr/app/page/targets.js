@@ -24,7 +24,7 @@ function add(target, actions) {
   view.on("mark", (x, y) => actions.put(target.id, x, y));
   view.on("move", (id, x, y) => actions.correct(target.id, id, x, y));
   view.on("remove", () => actions.refuseRemove());
-  return { figure, caption, sure, note, accept, remove, view, heat: null, heatKey: "", requested: "" };
+  return { figure, caption, sure, note, accept, remove, view, heat: null, requested: "" };
 }
 
 export function showTargets(work, ui, actions) {
@@ -68,7 +68,7 @@ function draw(work, target, one, ui, results) {
 function dropHeat(one) {
   if (one.heat) URL.revokeObjectURL(one.heat);
   one.heat = null;
-  one.heatKey = one.requested = "";
+  one.requested = "";
 }
 
 async function loadHeat(work, target, one, ui) {
@@ -82,7 +82,7 @@ async function loadHeat(work, target, one, ui) {
     return;
   }
   dropHeat(one);
-  Object.assign(one, { heat: url, heatKey: key, requested: key });
+  Object.assign(one, { heat: url, requested: key });
   draw(work, target, one, ui, true);
 }
 

@@ -168,10 +168,8 @@ export function viewport(stage, listeners) {
       zoom = 1;
       apply();
     },
-    zoom: zoomAbout,
     step: direction => zoomAbout(direction > 0 ? STEP : 1 / STEP, tell("anchor")),
     reset: () => zoomAbout(0),
-    get zoomed() { return zoom; },
     // Pixels of the image for a pixel of the screen.
     get unit() { return unit(); },
     get view() { return [centre[0] - box.width * unit() / 2, centre[1] - box.height * unit() / 2, box.width * unit(), box.height * unit()]; },
