@@ -46,7 +46,7 @@ const HTML = `
   </section>
 </div>`;
 
-let shown, own, views = [], value = null, key = "";
+let shown, own, views = [], value = null, key = "", turn = Promise.resolve();
 
 function drawImage() {
   const { image } = value;
@@ -87,15 +87,22 @@ function draw(next) {
   if (redraw) drawWords();
 }
 
-async function load() {
-  key = address();
-  draw(await ask("api/words"));
+// One request after the other: an answer never replaces a later one.
+function inTurn(action) {
+  const done = turn.then(action);
+  turn = done.catch(() => {});
+  return done;
 }
 
-const change = action => own.act(async () => {
+const load = () => inTurn(async () => {
+  key = address();
+  draw(await ask("api/words"));
+});
+
+const change = action => own.act(() => inTurn(async () => {
   draw(await action());
   own.say("");
-});
+}));
 
 function take([file], { limits }) {
   if (!file) return;
@@ -139,7 +146,7 @@ export async function start(about) {
     button(category, () => change(() => ask("api/words/example", { category })), { id: `words-example-${category}` })));
   $("words-source").addEventListener("click", () => change(() => ask("api/words/source", {})));
   $("words-opacity").addEventListener("input", drawHeat);
-  const begin = () => own.begin("api/words/start", { prompt: $("prompt").value });
+  const begin = () => inTurn(() => own.begin("api/words/start", { prompt: $("prompt").value }));
   $("words-start").addEventListener("click", begin);
   $("prompt").addEventListener("keydown", event => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
