@@ -148,10 +148,18 @@ def test_a_line_of_a_journal_that_is_something_else(record: Callable, change: di
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.json", '{"version": "5", "shapes": [], "imagePath": "a.png"}', "labelme"),
+        ("a.json", '{"version": "5", "shapes": [], "imagePath": "a.png"}', "labelme's files: expected points"),
         ("a.json", '{"_via_img_metadata": {}}', "VIA"),
+        ("a.json", '{"a.png9": {"filename": "a.png", "regions": [], "file_attributes": {}}}', "VIA"),
+        ("a.json", '{"size": {"height": 1, "width": 1}, "tags": [], "objects": []}', "Supervisely.*COCO"),
+        ("a.json", '{"version": "2.0", "item": {}, "annotations": []}', "V7 Darwin.*COCO"),
+        ("a.json", '{"metadata": {}, "instances": []}', "SuperAnnotate.*COCO"),
+        ("a.json", '{"data_row": {}, "projects": {}}', "Labelbox.*COCO"),
+        ("a.json", '{"version": 1.3, "people": []}', "OpenPose"),
+        ("a.ndjson", "{}", "Labelbox.*COCO"),
         ("a.zip", "PK", "Unpack the archive"),
-        ("a.txt", "", r"COCO or Label Studio \(.json\), CVAT"),
+        ("a.pkl", "", "pickle, which is never read"),
+        ("a.txt", "0 0.5 0.5 1 1", r"COCO or Label Studio or labelme \(.json\), CVAT.*data\.yaml"),
     ],
 )
 def test_other_programs_files_are_refused_by_name(tmp_path: Path, name: str, text: str, message: str) -> None:

@@ -18,6 +18,7 @@ from cyclopts import App, CycloptsError
 from semcorr.cli import console
 from semcorr.cli.app import app_page
 from semcorr.cli.calibrate import calibrate
+from semcorr.cli.convert import convert
 from semcorr.cli.data import data_app
 from semcorr.cli.demo import demo
 from semcorr.cli.dense import dense
@@ -52,6 +53,7 @@ app.command(dense, usage="Usage: semcorr dense SOURCE TARGET... [OPTIONS]")
 app.command(words, usage='Usage: semcorr words IMAGE "PROMPT" [OPTIONS]')
 app.command(transfer, usage="Usage: semcorr transfer ANNOTATIONS [TARGET...] --images DIR -o OUT.json [OPTIONS]")
 app.command(review, usage="Usage: semcorr review PREDICTED [--images DIR] [-o CORRECTED] [OPTIONS]")
+app.command(convert, usage="Usage: semcorr convert SOURCE TARGET [--format FORMAT] [--images DIR] [OPTIONS]")
 app.command(app_page, name="app")
 app.command(demo)
 app.command(doctor)

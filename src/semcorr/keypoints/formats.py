@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from semcorr.errors import SettingsError, suggest
-from semcorr.keypoints import coco, csv_table, cvat, deeplabcut, dlib, label_studio
-from semcorr.keypoints.annotation_format import AnnotationFormat
+from semcorr.keypoints import coco, csv_table, cvat, deeplabcut, dlib, label_studio, labelme, sleap, yolo_pose
+from semcorr.keypoints.annotation_format import AnnotationFormat, read_only
 
 FORMATS: Mapping[str, AnnotationFormat] = {
     one.name: one
@@ -13,19 +13,26 @@ FORMATS: Mapping[str, AnnotationFormat] = {
         label_studio.FORMAT,
         cvat.FORMAT,
         dlib.FORMAT,
+        yolo_pose.FORMAT,
+        sleap.FORMAT,
         deeplabcut.FORMAT,
         csv_table.FORMAT,
+        labelme.FORMAT,
     )
 }
 """All formats, by name. Of several with the same suffix, the first that recognizes a file reads it."""
 
 
 def find_format(name: str) -> AnnotationFormat:
-    """The format with a name.
+    """The format to write with a name.
 
     Raises:
-        SettingsError: There is none.
+        SettingsError: There is none, or it is not written.
     """
-    if name in FORMATS:
+    written = [one.name for one in FORMATS.values() if one.write is not read_only]
+    if name in written:
         return FORMATS[name]
-    raise SettingsError(f"Unknown annotation format {name!r}.{suggest(name, FORMATS)} Known: {', '.join(FORMATS)}.")
+    known = f"Known: {', '.join(written)}."
+    if name in FORMATS:
+        raise SettingsError(f"{FORMATS[name].title} is read and not written. {known}")
+    raise SettingsError(f"Unknown annotation format {name!r}.{suggest(name, written)} {known}")

@@ -2,12 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 from semcorr.keypoints.annotation_format import AnnotationFormat
 from semcorr.keypoints.base import Annotations
 from semcorr.keypoints.file_reader import DataFile, annotation_file
 from semcorr.keypoints.formats import FORMATS
+from semcorr.keypoints.other_tools import refused_json, refused_suffix
 from semcorr.storage.files import is_dir
 
 
@@ -15,7 +15,9 @@ def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str
     """Read a file of key-points in any of the formats.
 
     COCO key-points (.json), a Label Studio export (.json), CVAT for images (.xml), a data set of dlib's (.xml), a
-    project of DeepLabCut's (its folder, its config.yaml or a CollectedData_*.csv), or a table of points (.csv).
+    project of DeepLabCut's (its folder, its config.yaml or a CollectedData_*.csv), a data set of YOLO-pose (its folder
+    or its data.yaml), SLEAP's labels on images (.slp, with the package sleap-io), labelme's files (.json, or their
+    folder), or a table of points (.csv).
 
     Args:
         path: The file, or the folder of a project.
@@ -43,36 +45,21 @@ def format_of(file: DataFile) -> AnnotationFormat:
     suffix = file.path.suffix.lower()
     candidates = [one for one in FORMATS.values() if one.suffix == suffix]
     if not candidates:
+        known = refused_suffix(suffix)
         raise file.folder.error(
-            f"expected {_known_formats()}, got {'the folder ' if is_dir(file.path) else ''}{str(file.path)!r}."
-            + (" Unpack the archive first." if suffix == ".zip" else "")
+            f"expected {_known_formats()}, got {'the folder ' if is_dir(file.path) else ''}{str(file.path)!r}"
+            + (f", which {known}" if known else ".")
         )
     if len(candidates) == 1:
         return candidates[0]
     content = file.content() if suffix == ".json" else file.text()
-    if suffix == ".json":
-        _refuse_other_json(file, content)
+    known = refused_json(content) if suffix == ".json" else None
+    if known is not None:
+        raise file.folder.error(f"{str(file.path)!r} {known}")
     for candidate in candidates:
         if candidate.recognizes is not None and candidate.recognizes(content):
             return candidate
     return next((one for one in candidates if one.recognizes is None), candidates[0])
-
-
-def _refuse_other_json(file: DataFile, content: Any) -> None:
-    """Refuse JSON of other programs by its name."""
-    name = repr(str(file.path))
-    if isinstance(content, dict) and "shapes" in content and "categories" not in content:
-        raise file.folder.error(
-            f"{name} is a labelme file, which is not read: convert its points to a table (image, name, x, y) or to "
-            "COCO."
-        )
-    if isinstance(content, dict) and "_via_img_metadata" in content:
-        raise file.folder.error(f"{name} is a project of VIA, which is not read: export COCO instead.")
-    if isinstance(content, list) and content and all(isinstance(one, dict) and "image_id" in one for one in content):
-        raise file.folder.error(
-            f"expected a whole COCO file, with images, annotations and categories, got a list of annotations or "
-            f"results in {name}: the images and key-points that they mean are in the file that they belong to."
-        )
 
 
 def _known_formats() -> str:

@@ -5,4 +5,6 @@ from semcorr.keypoints.coco.read import read
 from semcorr.keypoints.coco.write import build_document as build_document
 from semcorr.keypoints.coco.write import correct, write
 
-FORMAT = AnnotationFormat(name="coco", title="COCO", suffix=".json", read=read, write=write, correct=correct)
+FORMAT = AnnotationFormat(
+    name="coco", title="COCO", suffix=".json", read=read, write=write, correct=correct, needs_sizes=True
+)

@@ -69,7 +69,7 @@ def _image(file: str, size: tuple[int, int] | None) -> ET.Element:
 
 
 def _known(image: AnnotatedImage, record: TransferRecord | None, categories: Mapping[str, Category]) -> ET.Element:
-    """An image of another format, with the objects that have points and are not predicted again."""
+    """An image of another format, with the objects that have points or a box and are not predicted again."""
     element = _image(image.file, image.size or (record.size if record is not None else None))
     replaced = {one.id for one in record.objects if one.id is not None} if record is not None else set()
     for one in image.instances:
@@ -80,6 +80,8 @@ def _known(image: AnnotatedImage, record: TransferRecord | None, categories: Map
             _add_parts(box, names[marked].tolist(), one.points[marked])
             if one.predicted:
                 _mark(box, one.score or 0.0)
+        elif one.box is not None and one.id not in replaced:
+            _new_box(element, one.category, one.box)
     return element
 
 

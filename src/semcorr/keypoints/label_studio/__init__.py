@@ -4,6 +4,7 @@ Coordinates are percent of the image's width and height, continuous like this pa
 """
 
 from semcorr.keypoints.annotation_format import AnnotationFormat
+from semcorr.keypoints.label_studio.adopt import adopt
 from semcorr.keypoints.label_studio.config import path_beside
 from semcorr.keypoints.label_studio.read import read
 from semcorr.keypoints.label_studio.tasks import is_export
@@ -19,4 +20,6 @@ FORMAT = AnnotationFormat(
     write=write,
     recognizes=is_export,
     further_files=lambda path, _: [path_beside(path)],
+    adopt=adopt,
+    needs_sizes=True,
 )
