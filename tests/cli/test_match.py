@@ -9,6 +9,7 @@ import pytest
 import semcorr as library
 from closeness import assert_close_to_scale, leads
 from semcorr.cli.arrays import arrays_file
+from semcorr.matchers.keypoint_matches import read_keypoint_matches
 from semcorr.matchers.results import Query
 from semcorr.toy.render import render_scene
 
@@ -142,10 +143,12 @@ def test_locate_refuses_another_source(semcorr, images, quick, tmp_path):
 
 @pytest.mark.slow
 def test_arrays_of_all_targets_are_those_of_python(semcorr, images, quick, tmp_path, tiny_sd):
-    file, saved = tmp_path / "new" / "out.npz", tmp_path / "query.safetensors"
-    ran = semcorr("match", *images[:3], *POINTS, *quick, "--layers", "--arrays", file, "-o", tmp_path / "out")
+    file, saved, pairs = tmp_path / "new" / "out.npz", tmp_path / "query.safetensors", tmp_path / "pairs.json"
+    ran = semcorr(
+        "match", *images[:3], *POINTS, *quick, "--layers", "--arrays", file, "-o", tmp_path / "out", "--pairs", pairs
+    )
     assert ran.status == 0, ran.err
-    assert f"Arrays: {file}" in ran.out
+    assert f"Arrays: {file}\nPairs: {pairs}" in ran.out
     settings = {"rounds": 1, "steps": 2, "locate_crops": 4, "resolution": 128}
     matcher = library.load_matcher("prompt", tiny_sd, device="cpu", **settings)
     query = matcher.describe(images[0], [(10.5, 20), (90, 60)], names=["eye", "tail"])
@@ -162,6 +165,11 @@ def test_arrays_of_all_targets_are_those_of_python(semcorr, images, quick, tmp_p
         for number, image in enumerate(images[1:3]):
             assert_close_to_scale(arrays[f"heatmaps_{number}"], located[number].heatmaps)
             assert_close_to_scale(arrays[f"layer_heatmaps_{number}"], matcher.layer_heatmaps(query, image))
+
+    for (_, target, score), one in zip(read_keypoint_matches(pairs), located, strict=True):
+        order = np.argsort(-one.confidence, kind="stable")
+        np.testing.assert_allclose(target, one.points[order])
+        np.testing.assert_allclose(score, one.confidence[order], rtol=1e-5)
 
     query.save(saved)
     assert "is a folder, expected" in semcorr("locate", saved, images[1], "--arrays", tmp_path).err

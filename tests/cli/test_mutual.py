@@ -32,7 +32,12 @@ def test_pairs_of_an_image_with_itself_are_the_same_points(
     assert len(same["source"]) == 7
     assert 0 < len(flipped["source"]) <= 7
     assert len(list(out.glob("*.png"))) == 2
-    assert main(["mutual", *images, *OPTIONS, "-o", str(out)]) == 0
+    pairs = tmp_path / "pairs.json"
+    assert main(["mutual", *images, *OPTIONS, "-o", str(out), "--pairs", str(pairs)]) == 0
+    records = json.loads(pairs.read_text(encoding="utf-8"))
+    np.testing.assert_array_equal(
+        [[one["keypoint_image_0"]["x"] + 0.5 for one in records][:7]], [[x for x, _ in flipped["source"]]]
+    )
     assert "pairs\nFigure: " in capsys.readouterr().out
 
 

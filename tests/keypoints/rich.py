@@ -13,8 +13,8 @@ SIZES = {"a.png": (100, 80), "day1/b.png": (60, 50), "c.png": (64, 64), "d.png":
 def write_rich(folder: Path) -> Path:
     """Write a COCO file and the images that it names, in the folder images beside it.
 
-    One image shows an object with a covered point and a box, and one without a box; one a predicted object, with a point
-    of low confidence that is not marked; one a box alone; one nothing.
+    One image shows an object with a covered point and a box, and one without a box; one a predicted object, with a
+    point of low confidence that is not marked; one a box alone; one nothing.
     """
     for number, (name, size) in enumerate(SIZES.items()):
         path = folder / "images" / name

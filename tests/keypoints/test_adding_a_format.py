@@ -30,9 +30,13 @@ def added(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_format_is_refused_with_those_that_are_known(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"expected COCO or Label Studio or labelme \(\.json\), .* or a table \(\.csv\), got"):
+    with pytest.raises(
+        DatasetError, match=r"expected COCO or Label Studio or labelme \(\.json\), .* or a table \(\.csv\), got"
+    ):
         read_annotations(file)
-    with pytest.raises(SettingsError, match=r"'json-lines'.* Known: coco, label-studio, cvat, dlib, yolo-pose, sleap, deeplabcut, csv"):
+    with pytest.raises(
+        SettingsError, match=r"'json-lines'.* Known: coco, label-studio, cvat, dlib, yolo-pose, sleap, deeplabcut, csv"
+    ):
         export.paths_of(tmp_path / "out.jsonl", ["json-lines"])
 
 

@@ -19,14 +19,14 @@ Add = Callable[[str, "Matches", "np.ndarray | None"], None]
 """Adds a target: its path, its matches, and each layer's heat maps, if they are requested."""
 
 
-def check_arrays(path: Path | None) -> None:
+def check_file(path: Path | None, option: str, example: str) -> None:
     """Refuse, before anything slow begins, a name that no file can be written under.
 
     Raises:
         SettingsError: It is a folder's.
     """
     if path is not None and is_dir(path):
-        raise SettingsError(f"--arrays: {str(path)!r} is a folder, expected the name of a file, such as out.npz.")
+        raise SettingsError(f"{option}: {str(path)!r} is a folder, expected the name of a file, such as {example}.")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from semcorr.cli import console
-from semcorr.cli.arrays import check_arrays
+from semcorr.cli.arrays import check_file
 from semcorr.cli.figures import FigureNames
 from semcorr.cli.options import Device, DType, Json, Output
 from semcorr.cli.targets import TargetRun, load, locate_here, locate_remotely, readable_targets
@@ -22,6 +22,7 @@ def locate(
     method: str | None = None,
     output: Output | None = None,
     arrays: Path | None = None,
+    pairs: Path | None = None,
     json: Json = False,
     dtype: DType = "auto",
     device: Device = "auto",
@@ -40,6 +41,7 @@ def locate(
         method: The query's method as MODULE:CLASS, if it is not installed under the name that the query has.
         output: Folder for the figures. [default: output]
         arrays: Write points, confidence and heat maps of all targets to this .npz file, for numpy.load.
+        pairs: Write the points of all targets to this .json file, as transformers' key-point matching pipeline does.
         json: Print one JSON document instead of tables.
         dtype: Precision of the network; auto takes the fastest, as for semcorr match.
         device: Where it runs; auto takes a GPU if there is one.
@@ -54,7 +56,8 @@ def locate(
     if workers < 1:
         raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
 
-    check_arrays(arrays)
+    check_file(arrays, "--arrays", "out.npz")
+    check_file(pairs, "--pairs", "out.json")
     saved = Query.load(query)
     image = None if source is None else load_image(source)
     if image is not None and image.sha256 != saved.image_sha256:
@@ -82,6 +85,11 @@ def locate(
     else:
         located = locate_here(load(spec), saved, readable)
     run = TargetRun(
-        query=saved, source=image, names=FigureNames(output or _OUTPUT, source or ""), json=json, arrays=arrays
+        query=saved,
+        source=image,
+        names=FigureNames(output or _OUTPUT, source or ""),
+        json=json,
+        arrays=arrays,
+        pairs=pairs,
     )
     return run.over(readable, located, broken)

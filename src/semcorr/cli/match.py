@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
-from semcorr.cli.arrays import check_arrays
+from semcorr.cli.arrays import check_file
 from semcorr.cli.figures import FigureNames, FigureOptions, MatchFigures
 from semcorr.cli.options import Json, MatcherOptions, Output, Points, require_points
 from semcorr.cli.targets import TargetRun, checked_source, chosen, load, locate_here, readable_targets
@@ -24,6 +24,7 @@ def match(
     figure: Annotated[bool, Parameter(negative="")] = False,
     output: Output = _DEFAULT_OUTPUT,
     arrays: Path | None = None,
+    pairs: Path | None = None,
     json: Json = False,
     options: MatcherOptions = _DEFAULT_OPTIONS,
 ) -> int:
@@ -38,11 +39,13 @@ def match(
         output: Folder for the figures.
         arrays: Write points, confidence and heat maps of all targets to this .npz file, for numpy.load; with --layers
             also every layer's.
+        pairs: Write the points of all targets to this .json file, as transformers' key-point matching pipeline does.
         json: Print one JSON document instead of tables.
         options: What to match with.
     """
     requested = FigureOptions(layers=layers, all_targets=figure)
-    check_arrays(arrays)
+    check_file(arrays, "--arrays", "out.npz")
+    check_file(pairs, "--pairs", "out.json")
     given = require_points(points)
     image = checked_source(source, given)
     readable, broken = readable_targets(targets)
@@ -53,5 +56,5 @@ def match(
         query = matcher.describe(image, given, progress=progress)
     names = FigureNames(output, source)
     figures = MatchFigures(options=requested, matcher=matcher, query=query, source=image, names=names)
-    run = TargetRun(query=query, source=image, names=names, json=json, figures=figures, arrays=arrays)
+    run = TargetRun(query=query, source=image, names=names, json=json, figures=figures, arrays=arrays, pairs=pairs)
     return run.over(readable, locate_here(matcher, query, readable), broken)

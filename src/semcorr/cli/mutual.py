@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from semcorr.cli import console
+from semcorr.cli.arrays import check_file
 from semcorr.cli.figures import FigureNames
 from semcorr.cli.options import FeatureOptions, Json, Output
 from semcorr.cli.targets import chosen, load, readable_targets
@@ -18,6 +19,7 @@ def mutual(
     *targets: str,
     most: int = 50,
     output: Output = _DEFAULT_OUTPUT,
+    pairs: Path | None = None,
     json: Json = False,
     options: FeatureOptions = _DEFAULT_OPTIONS,
 ) -> int:
@@ -30,27 +32,34 @@ def mutual(
         targets: The images to compare it with.
         most: Number of pairs to keep, the most similar ones.
         output: Folder for the figures.
+        pairs: Write the pairs of all targets to this .json file, as transformers' key-point matching pipeline does.
         json: Print one JSON document instead of lines.
         options: What to match with.
     """
     from semcorr.imaging.image import load_image, save_image
     from semcorr.matchers.features.mutual_matches import mutual_matches
+    from semcorr.matchers.keypoint_matches import write_keypoint_matches
     from semcorr.visualization.matches import match_figure
 
     if most < 1:
         raise SettingsError(f"Expected --most to be at least 1, got {most}.")
+    check_file(pairs, "--pairs", "out.json")
     image = load_image(source)
     readable, broken = readable_targets(targets)
     matcher, names, done = load(chosen(options, "grid")), FigureNames(output, source), []
+    records = []
     for target in readable:
         other = load_image(target)
         with console.TerminalProgress() as progress:
-            pairs = mutual_matches(matcher, image, other, progress=progress).most_similar(most)
+            common = mutual_matches(matcher, image, other, progress=progress).most_similar(most)
         figure = names(target)
-        save_image(match_figure(image, other, pairs.source, pairs.target), figure)
-        done.append({"target": target, "figure": str(figure), **pairs.to_dict()})
+        save_image(match_figure(image, other, common.source, common.target), figure)
+        records.append(common.to_keypoint_matches())
+        done.append({"target": target, "figure": str(figure), **common.to_dict()})
         if not json:
-            console.say(f"{target}: {len(pairs.source)} pairs\nFigure: {figure}\n")
+            console.say(f"{target}: {len(common.source)} pairs\nFigure: {figure}\n")
+    if pairs is not None:
+        write_keypoint_matches(pairs, records)
     if json:
         failed = [{"target": target, "error": message} for target, message in broken.items()]
         console.show_json({"method": matcher.method, "targets": done, "broken": failed})

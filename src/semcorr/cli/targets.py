@@ -103,6 +103,8 @@ class TargetRun:
         json: Print one JSON document at the end instead of a table for each target.
         figures: Draws further figures, if requested.
         arrays: The file for the arrays of all targets, if requested; see :func:`semcorr.cli.arrays.arrays_file`.
+        pairs: The file for the points of all targets in transformers' records, if requested; see
+            :mod:`semcorr.matchers.keypoint_matches`.
     """
 
     query: "Query"
@@ -111,6 +113,7 @@ class TargetRun:
     json: bool
     figures: MatchFigures | None = None
     arrays: Path | None = None
+    pairs: Path | None = None
 
     def over(self, targets: Sequence[str], located: Iterator["Matches | ImageError"], broken: dict[str, str]) -> int:
         """Process all targets; what is done stays when one fails or the user stops.
@@ -123,14 +126,20 @@ class TargetRun:
         Returns:
             The exit status: 0, or 1 if there are broken targets.
         """
+        from semcorr.matchers.keypoint_matches import write_keypoint_matches
+
         broken = dict(broken)
         done: list[dict[str, object]] = []
+        records: list[list[dict[str, object]]] = []
         figure = None
         try:
             with arrays_file(self.arrays, self.query) as add:
                 for target, matches in zip(targets, located, strict=True):
                     try:
+                        if isinstance(matches, ImageError):
+                            raise matches
                         done.append(self._one(target, matches, add))
+                        records.append(matches.to_keypoint_matches())
                     except ImageError as error:  # It could be read at the start and has changed since.
                         broken[target] = str(error)
                         console.plain_error(str(error))
@@ -138,21 +147,21 @@ class TargetRun:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{len(done)} of {len(targets)} targets are done and stay.") from None
         finally:
+            if self.pairs is not None and records:
+                write_keypoint_matches(self.pairs, records)
             if self.json:
                 document = self._document(done, broken)
                 console.show_json(document if figure is None else document | {"figure": figure})
         if not self.json:
-            for what, path in (("Figure", figure), ("Arrays", self.arrays)):
+            for what, path in (("Figure", figure), ("Arrays", self.arrays), ("Pairs", self.pairs)):
                 if path is not None:
                     console.say(f"{what}: {path}")
         return 1 if broken else 0
 
-    def _one(self, target: str, matches: "Matches | ImageError", add: Add) -> dict[str, object]:
+    def _one(self, target: str, matches: "Matches", add: Add) -> dict[str, object]:
         from semcorr.imaging.image import load_image, save_image
         from semcorr.visualization.matches import draw_matches
 
-        if isinstance(matches, ImageError):
-            raise matches
         image = load_image(target)
         figure = None
         if self.source is not None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from semcorr.errors import QueryError
 from semcorr.matchers import notebook
+from semcorr.matchers.keypoint_matches import records_of
 from semcorr.storage.safetensors import complete, read_tensors, warnings_of, write_tensors
 
 _PREFIX = "tensor."
@@ -288,6 +289,13 @@ class Matches:
             }
             for name, (x, y, confidence, source_x, source_y) in zip(names, numbers, strict=True)
         ]
+
+    def to_keypoint_matches(self) -> list[dict[str, Any]]:
+        """Return a record for each point as transformers' key-point matching pipeline does, the most confident first.
+
+        See :mod:`semcorr.matchers.keypoint_matches`. ``score`` is the confidence; names are lost.
+        """
+        return records_of(self.query_points, self.points, self.confidence)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the heat maps as plain lists and numbers, for JSON."""

@@ -12,6 +12,7 @@ from semcorr.imaging.image import ImageSource, load_image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.features.matcher import refined_targets
 from semcorr.matchers.features.mutual_neighbours import best_buddies
+from semcorr.matchers.keypoint_matches import records_of
 from semcorr.progress import Progress
 
 
@@ -38,6 +39,13 @@ class MutualMatches:
         return dataclasses.replace(
             self, source=self.source[order], target=self.target[order], similarity=self.similarity[order]
         )
+
+    def to_keypoint_matches(self) -> list[dict[str, Any]]:
+        """A record for each pair as transformers' key-point matching pipeline has it, the most similar first.
+
+        See :mod:`semcorr.matchers.keypoint_matches`. ``score`` is the similarity.
+        """
+        return records_of(self.source, self.target, self.similarity)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain lists and numbers, for JSON."""
