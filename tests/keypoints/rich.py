@@ -7,14 +7,15 @@ import numpy as np
 import PIL.Image
 
 NAMES = ("right ear", "left ear", "tail")
-SIZES = {"a.png": (100, 80), "day1/b.png": (60, 50), "c.png": (64, 64), "d.png": (64, 48)}
+SIZES = {"a.png": (100, 80), "day1/b.png": (60, 50), "c.png": (64, 64), "d.png": (64, 48), "e.png": (70, 70)}
 
 
 def write_rich(folder: Path) -> Path:
     """Write a COCO file and the images that it names, in the folder images beside it.
 
     One image shows an object with a covered point and a box, and one without a box; one a predicted object, with a
-    point of low confidence that is not marked; one a box alone; one nothing.
+    point of low confidence that is not marked; one a box alone; one nothing; one an object whose
+    prediction a person has corrected.
     """
     for number, (name, size) in enumerate(SIZES.items()):
         path = folder / "images" / name
@@ -32,6 +33,13 @@ def write_rich(folder: Path) -> Path:
             "semcorr": {"predicted": True},
         },
         {"image_id": 3, "bbox": [8, 8, 40, 32]},
+        {
+            "image_id": 5,
+            "keypoints": [11.5, 12.5, 2, 31.5, 22.5, 2, 0, 0, 0],
+            "score": 0.7,
+            "keypoints_found": [11.5, 12.5, 0.9, 33.5, 22.5, 0.5, None, None, 0],
+            "semcorr": {"predicted": True, "accepted": True, "points": ["accepted", "placed", None]},
+        },
     ]
     content = {
         "images": [

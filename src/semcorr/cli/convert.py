@@ -82,7 +82,8 @@ def _print(done: "Conversion") -> None:
         console.note(f"{note[:1].upper()}{note[1:].rstrip('.')}.")
     if done.lost:
         listed = ", ".join(f"{count} of {done.before[kind]} {kind}" for kind, count in done.lost.items())
-        console.note(f"{done.target.title} does not keep: {listed}.")
+        title = done.target.title
+        console.note(f"{title[:1].upper()}{title[1:]} does not keep: {listed}.")
     counted = ", ".join(f"{done.after[kind]} {kind}" for kind in (IMAGES, OBJECTS, POINTS))
     console.say(f"{done.source.title} to {done.target.title}: {counted}.")
     for path in done.files:

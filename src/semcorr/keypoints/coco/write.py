@@ -70,7 +70,7 @@ def build_document(categories: Sequence[Category], images: Iterable[tuple[Annota
                     "keypoints": _keypoints(instance.points, instance.visibility),
                     "num_keypoints": int((instance.visibility > 0).sum()),
                     **_box_fields(instance.box or extent(instance.points[instance.visibility > 0])),
-                    **(_predicted_fields(instance) if instance.predicted else {}),
+                    **_origin_fields(instance),
                 }
             )
     return {
@@ -114,19 +114,7 @@ def _corrected(entry: Mapping[str, Any], one: Instance, category: int | str) -> 
     }
     if one.box is not None and not _is_box(entry.get("bbox"), one.box):
         fields |= _box_fields(one.box)
-    if one.score is not None:
-        fields["score"] = round(one.score, 4)
-    if one.predicted_points is not None:
-        listed = np.column_stack([to_pixel_indices(one.predicted_points[:, :2]), one.predicted_points[:, 2]])
-        fields[PREDICTED_POINTS] = [
-            value
-            for x, y, sure in listed.tolist()
-            for value in ([None, None, 0.0] if math.isnan(x) else [_rounded(x), _rounded(y), round(sure, 4)])
-        ]
-    if one.origins is not None:
-        fields[MARK] = reviewed_mark(one.predicted, one.origins)
-    elif one.predicted:
-        fields[MARK] = predicted_mark()
+    fields |= _origin_fields(one)
     return fields
 
 
@@ -150,8 +138,21 @@ def _keypoints(points: np.ndarray, visibility: np.ndarray) -> list[float]:
     return flat
 
 
-def _predicted_fields(instance: Instance) -> dict[str, Any]:
-    return {**({} if instance.score is None else {"score": round(instance.score, 4)}), MARK: predicted_mark()}
+def _origin_fields(one: Instance) -> dict[str, Any]:
+    """What a program predicted, how sure it was, and which points a person accepted or placed."""
+    fields: dict[str, Any] = {} if one.score is None else {"score": round(one.score, 4)}
+    if one.predicted_points is not None:
+        listed = np.column_stack([to_pixel_indices(one.predicted_points[:, :2]), one.predicted_points[:, 2]])
+        fields[PREDICTED_POINTS] = [
+            value
+            for x, y, sure in listed.tolist()
+            for value in ([None, None, 0.0] if math.isnan(x) else [_rounded(x), _rounded(y), round(sure, 4)])
+        ]
+    if one.origins is not None:
+        fields[MARK] = reviewed_mark(one.predicted, one.origins)
+    elif one.predicted:
+        fields[MARK] = predicted_mark()
+    return fields
 
 
 def _box_fields(box: Box) -> dict[str, Any]:

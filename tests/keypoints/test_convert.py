@@ -1,0 +1,182 @@
+"""Annotations of one format written in another; what each format keeps is what the documentation's table says."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keypoints.rich import NAMES, write_rich
+from semcorr.cli.main import main
+from semcorr.errors import DatasetError, SettingsError
+from semcorr.keypoints import Annotations, Instance, read_annotations
+from semcorr.keypoints.annotation_format import read_only
+from semcorr.keypoints.contents import KINDS, contents
+from semcorr.keypoints.convert import convert_annotations
+from semcorr.keypoints.formats import FORMATS
+
+WRITTEN = [one.name for one in FORMATS.values() if one.write is not read_only]
+HERE = [name for name in WRITTEN if name != "sleap"]
+"""Those that need no further package; SLEAP's is tested in test_importers.py."""
+
+PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
+
+
+@pytest.fixture
+def rich(tmp_path: Path) -> Path:
+    return write_rich(tmp_path / "given")
+
+
+def target(folder: Path, name: str) -> Path:
+    return folder / name / (FORMATS[name].file_name or f"out{FORMATS[name].suffix}")
+
+
+def marked(annotations: Annotations) -> list[tuple[str, list[float]]]:
+    """The name and location of every marked point, sorted."""
+    return sorted(
+        (name, xy)
+        for image in annotations.images
+        for one in image.instances
+        for name, xy, mark in zip(
+            annotations.categories[one.category].keypoints, one.points.tolist(), one.visibility.tolist(), strict=True
+        )
+        if mark > 0
+    )
+
+
+def table() -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of the documentation's table: what, and of each format whether it is kept."""
+    text = PAGE.read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    headings = next(row for row in rows if row[1:2] == ["`coco`"])
+    for row in rows[rows.index(headings) + 2 :]:
+        if len(row) != len(headings):
+            return
+        yield row[0], {name.strip("`"): cell for name, cell in zip(headings[1:], row[1:], strict=True)}
+
+
+def test_the_table_names_all_formats_and_all_that_is_counted() -> None:
+    rows = dict(table())
+    assert set(KINDS) <= rows.keys()
+    assert all(list(row) == WRITTEN for row in rows.values())
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_format_keeps_what_the_table_says(rich: Path, tmp_path: Path, name: str) -> None:
+    # With a category named, what is read counts as another format's, COCO's as well.
+    done = convert_annotations(
+        rich, target(tmp_path, name), format=name, images=rich.parent / "images", categories=("cat",)
+    )
+    rows = dict(table())
+    for kind in KINDS:
+        assert done.before[kind]
+        cell, kept = rows[kind][name], done.before[kind] - done.lost.get(kind, 0)
+        assert (cell == "yes") == (kept == done.before[kind]), (kind, cell, kept)
+        assert (cell == "–") == (kept == 0), (kind, cell, kept)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_points_come_back_from_every_format(rich: Path, tmp_path: Path, name: str) -> None:
+    images = rich.parent / "images"
+    there = convert_annotations(rich, target(tmp_path, name), format=name, images=images)
+    own = tmp_path / name if name == "yolo-pose" else images
+    back = tmp_path / "back.json"
+    convert_annotations(there.files[0], back, images=own)
+    given, again = read_annotations(rich, images), read_annotations(back, own)
+    # dlib's key-points are pixels.
+    for one, other in zip(marked(given), marked(again), strict=True):
+        assert one[0] == other[0]
+        np.testing.assert_allclose(one[1], other[1], atol=0.5 if name == "dlib" else 0.011)
+    if name != "dlib":
+        (category,) = again.categories.values()
+        assert category.keypoints == NAMES
+
+
+def test_a_round_trip_within_a_format_changes_nothing(rich: Path, tmp_path: Path) -> None:
+    images = rich.parent / "images"
+    for name in HERE:
+        first = convert_annotations(rich, target(tmp_path / "1", name), format=name, images=images)
+        own = first.files[0].parent if name == "yolo-pose" else images
+        second = convert_annotations(first.files[0], target(tmp_path / "2", name), format=name, images=own)
+        one, other = (
+            read_annotations(first.files[0], own),
+            read_annotations(second.files[0], second.files[0].parent if name == "yolo-pose" else images),
+        )
+        assert contents(one) == contents(other) == second.after, name
+        for image, again in zip(one.images, other.images, strict=True):
+            assert image.file == again.file
+            for instance, copy in zip(image.instances, again.instances, strict=True):
+                assert_same(instance, copy)
+
+
+def assert_same(one: Instance, other: Instance) -> None:
+    assert (one.category, one.predicted, one.score) == (other.category, other.predicted, other.score)
+    np.testing.assert_array_equal(one.visibility, other.visibility)
+    np.testing.assert_allclose(one.points, other.points, atol=1e-3)
+    assert (one.box is None) == (other.box is None)
+    np.testing.assert_allclose(one.box or (0,) * 4, other.box or (0,) * 4, atol=1e-3)
+
+
+def test_the_command_says_what_is_not_kept(rich: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, images = tmp_path / "points.csv", str(rich.parent / "images")
+    assert main(["convert", str(rich), str(out), "--images", images]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"COCO to a table: 3 images with objects, 4 objects, 9 points.\nWritten: {out}\n"
+    flat = " ".join(said.err.split())
+    assert "A table does not keep: 1 of 4 images with objects, 1 of 1 images without objects, 1 of 5 objects" in flat
+    assert "2 of 2 boxes, 1 of 5 confidences of points, 2 of 2 lines of skeletons." in flat
+
+    before = out.read_bytes()
+    assert main(["convert", str(rich), str(out), "--images", images]) == 2
+    assert "exists. Choose another name, or write over it with --replace." in " ".join(capsys.readouterr().err.split())
+    assert out.read_bytes() == before
+    assert main(["convert", str(out), str(out), "--replace", "--images", images]) == 2
+    assert "is read from" in capsys.readouterr().err
+    assert main(["convert", str(rich), str(out), "--replace", "--images", images, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["from"], told["to"], told["files"]) == ("coco", "csv", [str(out)])
+    assert told["lost"]["boxes"] == 2
+
+
+def test_categories_are_chosen(rich: Path, tmp_path: Path) -> None:
+    content = json.loads(rich.read_text(encoding="utf-8"))
+    content["categories"].append({"id": 8, "name": "dog", "keypoints": ["nose"]})
+    content["annotations"].append({"id": 9, "image_id": 4, "category_id": 8, "keypoints": [5, 5, 2]})
+    rich.write_text(json.dumps(content), encoding="utf-8")
+    images = rich.parent / "images"
+    for name in HERE:
+        out = target(tmp_path, name)
+        if name == "yolo-pose":
+            with pytest.raises(DatasetError, match=r"different ones: cat \(3\), dog \(1\).*--category cat"):
+                convert_annotations(rich, out, format=name, images=images)
+            assert not out.exists()
+        done = convert_annotations(rich, out, format=name, images=images, categories=("dog",))
+        assert done.after["points"] == 1
+    with pytest.raises(SettingsError, match=r"Unknown category 'dogs'. Did you mean 'dog'"):
+        convert_annotations(rich, tmp_path / "a.csv", images=images, categories=("dogs",))
+
+
+@pytest.mark.parametrize(
+    ("out", "name", "message"),
+    [
+        ("out.txt", None, "Name it with --format: coco (.json)"),
+        ("out.xml", "coco", "ends in .json for coco"),
+        ("out.json", "labelme", "labelme is read and not written"),
+        ("out.json", "cocco", "Did you mean 'coco'"),
+    ],
+)
+def test_targets_that_cannot_be_are_refused(
+    rich: Path, tmp_path: Path, out: str, name: str | None, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        convert_annotations(rich, tmp_path / out, format=name)
+
+
+@pytest.mark.parametrize("name", ["coco", "label-studio", "cvat", "yolo-pose"])
+def test_images_of_unknown_size_are_no_silent_loss(tmp_path: Path, name: str) -> None:
+    given = tmp_path / "points.csv"
+    given.write_text("image,name,x,y\na.png,ear,1,2\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"needs the size of every image.*1, which are not there: a\.png.*--images"):
+        convert_annotations(given, target(tmp_path / "out", name), format=name)
