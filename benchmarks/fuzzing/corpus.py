@@ -191,6 +191,38 @@ def deeplabcut_config() -> Files:
     )
 
 
+def yolo_configuration() -> Files:
+    """Configurations of YOLO-pose data sets, of this package's own and of other tools' layout."""
+    return (
+        b"train: images/train\nval: images/train\nkpt_shape: [2, 3]\nflip_idx: [1, 0]\nnames: {0: cat, 1: dog}\n"
+        b"kpt_names:\n  0: [left ear, right ear]\n  1: [left ear, right ear]\n",
+        b"path: ../sets\ntrain: ../images/train\nvalid: [images/train, list.txt]\nkpt_shape: [2, 3]\nnc: 2\n",
+    )
+
+
+def yolo_labels() -> Files:
+    """Labels of one image, with a point that is not annotated and one outside."""
+    return (b"0 0.5 0.5 0.4 0.6 0.25 0.5 2 0 0 0\n1 0.1 0.1 0.1 0.1 -0.2 0.1 1 0.1 0.1 2\n",)
+
+
+def labelme() -> Files:
+    """Files of labelme's, and of X-AnyLabeling's with groups and corners."""
+    shapes = (
+        '[{"label": "cat", "points": [[1, 1], [9, 8]], "shape_type": "rectangle", "group_id": 1},'
+        '{"label": "ear", "points": [[2.5, 3]], "shape_type": "point", "group_id": 1, "difficult": true},'
+        '{"label": "cat", "points": [[1, 1], [4, 1], [4, 4], [1, 4]], "shape_type": "rotation", "group_id": null},'
+        '{"label": "ear", "points": [[2, 2]], "shape_type": "point"}]'
+    )
+    text = f'{{"shapes": {shapes}, "imagePath": "a.png", "imageData": null, "imageHeight": 9, "imageWidth": 12}}'
+    return (text.encode(),)
+
+
+def keypoint_matches() -> Files:
+    """Records of transformers' key-point matching pipeline, of one pair of images and of two."""
+    record = b'{"keypoint_image_0": {"x": 1, "y": 2.5}, "keypoint_image_1": {"x": 3, "y": 4}, "score": 0.5}'
+    return b"[" + record + b"]", b"[[" + record + b"], [" + record + b", " + record + b"]]"
+
+
 def points_csv() -> Files:
     """Tables of points, with and without categories, and with every column."""
     return (

@@ -27,6 +27,7 @@ from semcorr.imaging.geometry import Crop
 from semcorr.imaging.image import load_image
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.keypoints.read import read_annotations
+from semcorr.matchers.keypoint_matches import read_keypoint_matches
 from semcorr.matchers.prompt.latent_cache import CachedLatents, LatentCache
 from semcorr.matchers.prompt.presets import preset
 from semcorr.matchers.results import Matches, Query
@@ -85,6 +86,24 @@ def _images_and_annotations() -> list[Target]:
             prepare=_project,
             weight=0.5,
         ),
+        Target(
+            name="YOLO-pose: configuration",
+            seeds=corpus.yolo_configuration,
+            mutate=mutate.bytes_of,
+            file="data.yaml",
+            read=_annotations,
+            prepare=_yolo,
+        ),
+        Target(
+            name="YOLO-pose: labels",
+            seeds=corpus.yolo_labels,
+            mutate=mutate.table_of,
+            file="labels/train/a.txt",
+            read=lambda path: _annotations(path.parents[2] / "data.yaml"),
+            prepare=_yolo,
+        ),
+        json_file(name="labelme", seeds=corpus.labelme, read=_annotations, weight=0.5),
+        json_file(name="key-point matches", seeds=corpus.keypoint_matches, read=read_keypoint_matches, weight=0.3),
         Target(
             name="table of points",
             seeds=corpus.points_csv,
@@ -299,6 +318,12 @@ def _own(root: Path) -> None:
 def _project(root: Path) -> None:
     _write_images(root, "labeled-data/day")
     _texts({"labeled-data/day/CollectedData_me.csv": corpus.deeplabcut()[0]}, root)
+
+
+def _yolo(root: Path) -> None:
+    _write_images(root, "images/train")
+    labels = {"labels/train/a.txt": corpus.yolo_labels()[0], "list.txt": b"./images/train/b.png\n"}
+    _texts({"data.yaml": corpus.yolo_configuration()[0], **labels}, root)
 
 
 def _cub_folder(others: dict[str, bytes], root: Path) -> None:

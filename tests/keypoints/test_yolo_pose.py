@@ -159,12 +159,13 @@ def data_set(folder: Path, yaml_text: str, labels: str = "0 0.5 0.5 0.5 0.5 0.25
     "text",
     [
         "train: ../train/images\nval: ../train/images\nkpt_shape: [2, 3]\nnc: 1\nnames: ['cat']\n",
-        "path: /home/me/sets/cats\ntrain: train/images\nval: train/images\nkpt_shape: [2, 3]\nnames: {0: cat}\n",
+        "path: /home/me/cats\ntrain: train/images\nval: list.txt\ntest: gone\nkpt_shape: [2, 3]\nnames: {0: cat}\n",
         "train: D:\\cats\\train\\images\nvalidation: train/images\nkpt_shape: [2, 3]\nnames: [cat]\n",
     ],
 )
 def test_data_sets_of_other_tools(tmp_path: Path, text: str) -> None:
     path = data_set(tmp_path / "cats", text)
+    (path.parent / "list.txt").write_text("./train/images/a.png\n/home/me/train/images/b.png\n", encoding="utf-8")
     for named in (path, path.parent):
         annotations = read_annotations(named)
         first, second = annotations.images
@@ -173,7 +174,8 @@ def test_data_sets_of_other_tools(tmp_path: Path, text: str) -> None:
         assert (one.box, one.visibility.tolist()) == ((10, 5, 30, 15), [2, 0])
         np.testing.assert_array_equal(one.points, [[10, 10], [np.nan, np.nan]])
         assert annotations.categories["cat"].keypoints == ("1", "2")
-        assert "does not name its key-points" in annotations.notes[0]
+        assert "does not name its key-points" in annotations.notes[-1]
+        assert ("folders of images that are not there: gone" in annotations.notes) == ("gone" in text)
 
 
 def test_names_and_key_points_without_marks(tmp_path: Path) -> None:
@@ -192,7 +194,7 @@ def test_names_and_key_points_without_marks(tmp_path: Path) -> None:
         ("train: train/images\nnames: [cat]\nkpt_shape: [2]\n", "", "kpt_shape as"),
         ("train: train/images\nnames: [cat, cat]\nkpt_shape: [2, 3]\n", "", "different names of classes"),
         ("train: train/images\nnames: [cat]\nkpt_shape: [2, 3]\nkpt_names: {0: [ear]}\n", "", "2 different names"),
-        ("train: valid/images\nnames: [cat]\nkpt_shape: [2, 3]\n", "", "'valid/images' of 'train'.*--images"),
+        ("train: valid/images\nnames: [cat]\nkpt_shape: [2, 3]\n", "", "none of them: valid/images.*--images"),
         ("val: 5\nnames: [cat]\nkpt_shape: [2, 3]\n", "", "'val' as a folder"),
         ("train: train/labels\nnames: [cat]\nkpt_shape: [2, 3]\n", "", "no image in them"),
         (

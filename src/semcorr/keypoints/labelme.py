@@ -67,8 +67,8 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     """Read one file, or all files below a folder.
 
     A point is a key-point, its label the name. A rectangle is an object's box, its label the category. They belong
-    together by their group; a point without one belongs to the rectangle that it is in, and without any rectangle all
-    points are one object. X-AnyLabeling's "difficult" points are covered.
+    together by their group; a point without one belongs to the rectangle without one that it is in, and without any
+    rectangle all points are one object. X-AnyLabeling's "difficult" points are covered.
 
     Raises:
         DatasetError: A file is missing, broken or ambiguous, or none has points.
@@ -161,8 +161,10 @@ def _objects(file: DataFile, shapes: Sequence[Any], ignored: Counter[str]) -> li
                 raise file.error(f"one rectangle in the group {group!r}", "two", advice="Give each a group of its own.")
             groups[str(group)] = one
     alone: dict[object, _Object] = {}
+    grouped = list(groups.values())
+    without_group = [one for one in boxed if one not in grouped] or boxed
     for label, point, group in loose:
-        owner = groups.get(str(group)) if group is not None else _around(file, label, point, boxed)
+        owner = groups.get(str(group)) if group is not None else _around(file, label, point, without_group)
         owner = owner or alone.setdefault(None if group is None else str(group), _Object())
         if label in owner.points:
             advice = "Group the points of each object with its rectangle (group_id)."

@@ -8,7 +8,7 @@ from typing import Any
 from semcorr.errors import DatasetError
 from semcorr.imaging.image_files import is_image_name
 from semcorr.keypoints.base import Annotations
-from semcorr.keypoints.file_reader import DataFile, annotation_file
+from semcorr.keypoints.file_reader import DataFile, annotation_file, first_few
 from semcorr.storage.files import is_dir, is_file
 
 TITLE = "YOLO-pose data set"
@@ -112,27 +112,31 @@ def read_layout(file: DataFile) -> Layout:
     )
 
 
-def images_of(file: DataFile, layout: Layout) -> dict[Path, str]:
-    """The images of a data set, each with its split.
+def images_of(file: DataFile, layout: Layout) -> tuple[dict[Path, str], list[str]]:
+    """The images of a data set, each with its split, and the folders of images that are not there.
 
-    Only folders below the one of ``file``'s folder are read, whatever the file says.
+    Only what is below the folder of ``file`` is read, whatever the file says.
 
     Raises:
-        DatasetError: A folder is missing.
+        DatasetError: No folder is there.
     """
     images: dict[Path, str] = {}
-    for split, folders in layout.folders.items():
-        for name in folders:
-            folder = _place(file, layout, name)
-            if folder is None:
-                raise file.error(
-                    f"the folder of images {name!r:.80} of {split!r} in {str(file.folder.root)!r}",
-                    "none",
-                    advice="Name the data set's folder with --images.",
-                )
-            for image in _listed(file, folder):
-                images.setdefault(image, split)
-    return images
+    missing: list[str] = []
+    named = [(split, name) for split, folders in layout.folders.items() for name in folders]
+    for split, name in named:
+        folder = _place(file, layout, name)
+        if folder is None:
+            missing.append(name)
+            continue
+        for image in _listed(file, folder):
+            images.setdefault(image, split)
+    if len(missing) == len(named):
+        raise file.error(
+            f"folders of images (train, val, test) below {str(file.folder.root)!r}",
+            f"none of them: {first_few(missing) or 'they are not named'}",
+            advice="Name the data set's folder with --images.",
+        )
+    return images, missing
 
 
 def labels_of(image: Path) -> Path:

@@ -52,6 +52,7 @@ class _Reader:
         self._file, self._layout = file, layout
         self.files: list[Path] = []
         self._broken: list[str] = []
+        self._missing: list[str] = []
         self.categories = {
             name: Category(id=number, name=name, keypoints=layout.names[number])
             for number, name in layout.classes.items()
@@ -60,7 +61,8 @@ class _Reader:
     def images(self) -> Iterator[AnnotatedImage]:
         """All images with their objects."""
         root = self._file.folder.root
-        for path, split in images_of(self._file, self._layout).items():
+        images, self._missing = images_of(self._file, self._layout)
+        for path, split in images.items():
             name = path.relative_to(root).as_posix()
             labels, size = labels_of(path), None
             objects: tuple[Instance, ...] = ()
@@ -78,6 +80,8 @@ class _Reader:
         """What is not read, a sentence each."""
         if self._broken:
             yield f"images with labels that cannot be read: {len(self._broken)} ({first_few(self._broken)})"
+        if self._missing:
+            yield f"folders of images that are not there: {first_few(self._missing)}"
         if not self._layout.named:
             count = len(next(iter(self._layout.names.values())))
             yield f"the data set does not name its key-points (kpt_names), which are numbered from 1: {count}"
