@@ -30,7 +30,7 @@ def rich(tmp_path: Path) -> Path:
 
 
 def target(folder: Path, name: str) -> Path:
-    return folder / name / (FORMATS[name].file_name or f"out{FORMATS[name].suffix}")
+    return folder / name / ("data.yaml" if name == "yolo-pose" else f"out{FORMATS[name].suffix}")
 
 
 def marked(annotations: Annotations) -> list[tuple[str, list[float]]]:

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
-from semcorr.errors import DatasetError, TransferError
+from keypoints.rich import write_rich
+from semcorr.errors import DatasetError, SettingsError, TransferError
 from semcorr.keypoints import Annotations, Category, PredictedObject, TransferRecord, read_annotations
 from semcorr.keypoints.base import AnnotatedImage, instance_of
+from semcorr.keypoints.convert import convert_annotations
 from semcorr.transfer import export
 from semcorr.transfer.file_transfer import TransferOutput
 
@@ -481,3 +484,30 @@ def test_the_real_one_is_written_as_it_was(photographs: Path, tmp_path: Path) ->
     root = photographs / "mouse-open-field"
     path, _ = written(tmp_path, read_annotations(root))
     assert path.read_bytes() == (root / "labeled-data/m4s1/CollectedData_Pranav.csv").read_bytes()
+
+
+def test_a_new_project_from_another_format(tmp_path: Path) -> None:
+    rich = write_rich(tmp_path / "given")
+    images = rich.parent / "images"
+    done = convert_annotations(rich, tmp_path / "cats", format="deeplabcut", images=images)
+    assert done.files == (tmp_path / "cats" / "config.yaml", tmp_path / "cats" / "labeled-data")
+    again = read_annotations(tmp_path / "cats")
+    assert [image.file for image in again.images] == [
+        "labeled-data/day1/b.png",
+        "labeled-data/frames/a.png",
+        "labeled-data/frames/e.png",
+    ]
+    assert all(image.path.is_file() for image in again.images)
+    category = again.categories["animal"]
+    assert (category.keypoints, category.skeleton) == (("right ear", "left ear", "tail"), ((1, 3), (2, 3)))
+    np.testing.assert_allclose(again.images[1].instances[0].points, [[20, 10], [50, 13], [60.75, 51.25]])
+    assert [one.predicted for image in again.images for one in image.instances] == [True, False, False, False]
+    # What DeepLabCut's own conversion reads the table with.
+    table = tmp_path / "cats" / "labeled-data" / "frames" / "CollectedData_semcorr.csv"
+    labels = pd.read_csv(table, header=[0, 1, 2, 3], index_col=[0, 1, 2])
+    assert labels.columns.names == ["scorer", "individuals", "bodyparts", "coords"]
+    assert labels.loc["labeled-data", "frames", "a.png"]["semcorr", "individual2", "tail", "y"] == 69.5
+    config = yaml.safe_load(done.files[0].read_text(encoding="utf-8"))
+    assert [Path(video).stem for video in config["video_sets"]] == ["frames", "day1"]
+    with pytest.raises(SettingsError, match="labeled-data' exists"):
+        convert_annotations(rich, tmp_path / "cats", format="deeplabcut", images=images, replace_existing=True)

@@ -53,7 +53,7 @@ class AnnotationFormat:
         adopt: Gives annotations of another format this one's own entries, for ``write`` without records. None:
             ``write`` takes what another format's file holds as it is.
         notes: What to know of a file that is written with options, a sentence each.
-        file_name: What its file is called in a folder that a user names instead, for formats that are a whole folder
+        file_name: What its file is called in a folder that a user names instead, for formats that may be a whole folder
             with the images; "" for others.
         needs_sizes: Whether an image with objects can only be written where its size is known.
     """

@@ -80,7 +80,7 @@ def convert_annotations(
     adopted = one.adopt(annotations) if one.adopt is not None and annotations.format != one.name else annotations
     files = one.write(path, adopted, tuple, options)
     folder = Path(images) if images is not None else _folder(annotations.path)
-    again = one.read(path, None if one.file_name else folder)  # such a folder has its own images
+    again = one.read(path, None if path.name == one.file_name else folder)  # such a folder has its own images
     return Conversion(
         files=tuple(files),
         before=contents(annotations),
@@ -109,8 +109,11 @@ def target_of(path: Path, name: str | None = None) -> tuple[AnnotationFormat, Pa
     one = find_format(name)
     if one.file_name and (not suffix or is_dir(path)):
         return one, path / one.file_name
-    if suffix != one.suffix:
-        raise SettingsError(f"Expected a file name that ends in {one.suffix} for {one.name}, got {str(path)!r}.")
+    if suffix != one.suffix and path.name != one.file_name:
+        folder = ", or a folder," if one.file_name else ""
+        raise SettingsError(
+            f"Expected a file name that ends in {one.suffix}{folder} for {one.name}, got {str(path)!r}."
+        )
     return one, path
 
 

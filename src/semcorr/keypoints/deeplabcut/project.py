@@ -12,7 +12,7 @@ from semcorr.storage.files import is_dir, is_file
 
 TITLE = "DeepLabCut's labels"
 
-_CONFIG = "config.yaml"
+CONFIG = "config.yaml"
 _LABELS, _PREDICTIONS = "CollectedData_*.csv", ".machinelabels.csv"
 _YAML, _PANDAS = (".yaml", ".yml"), (".h5", ".hdf5")
 _DRAWN = "_labeled"
@@ -73,7 +73,7 @@ def find_project(path: Path) -> Project:
     folder = DataFolder(root=root, title=TITLE, advice="Correct the project, or name another.")
     if path.suffix.lower() in _PANDAS:
         raise _pandas_error(folder, path)
-    config_file = path if path.suffix.lower() in _YAML else root / _CONFIG
+    config_file = path if path.suffix.lower() in _YAML else root / CONFIG
     known = path == config_file or is_file(config_file)
     config = _read_config(DataFile(folder=folder, path=config_file)) if known else Config()
     notes: list[str] = []
@@ -128,13 +128,13 @@ def _chosen(folder: DataFolder, video: Path, config: Config, notes: list[str]) -
     if len(own) > 1:
         raise folder.error(
             f"expected the labels of one person in {str(video)!r}, got {first_few(path.name for path in own)}: name "
-            f"one of the files, or its scorer in {_CONFIG}."
+            f"one of the files, or its scorer in {CONFIG}."
         )
     others = [path.name for path in listed if path not in own]
     if others:
         notes.append(f"labels of others than the scorer in {video.name!r} are not read: {first_few(others)}")
     if own and config.scorer and own[0].name != f"CollectedData_{config.scorer}.csv":
-        notes.append(f"{own[0].name!r} in {video.name!r} is read, though {_CONFIG} names the scorer {config.scorer!r}")
+        notes.append(f"{own[0].name!r} in {video.name!r} is read, though {CONFIG} names the scorer {config.scorer!r}")
     yield from own
 
 

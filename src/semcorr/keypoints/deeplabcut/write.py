@@ -23,7 +23,7 @@ from semcorr.keypoints.deeplabcut.table import FOLDER, SINGLE, Cell, Key, Row, i
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.storage.files import atomic_file
 
-_SCORER = "semcorr"
+SCORER = "semcorr"
 _UNSAFE = re.compile(r'[\\/:*?"<>|\0]')
 """What no part of a file's name may be, on some system."""
 
@@ -79,14 +79,14 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
         layout: Layout = annotations.source
         entries = list(_project_entries(annotations, predicted, layout, options.min_confidence))
     else:
-        layout, entries = _other_entries(annotations, predicted, options.min_confidence)
+        layout, entries = entries_of_others(annotations, predicted, options.min_confidence)
     beside = predictions_beside(path)
     # The predictions first: without them the other table's would look like annotations.
-    _write_table(beside, layout, entries, likelihood=True)
-    _write_table(path, layout, entries)
+    write_table(beside, layout, entries, likelihood=True)
+    write_table(path, layout, entries)
     videos = _video_files(path, annotations)
     for video, file in videos.items():
-        _write_table(file, layout, [one for one in entries if _video(one.file) == video])
+        write_table(file, layout, [one for one in entries if _video(one.file) == video])
     return [path, beside, *videos.values()]
 
 
@@ -101,7 +101,7 @@ def _video_files(path: Path, annotations: Annotations) -> dict[str, Path]:
     if annotations.format != "deeplabcut" or len(videos) < 2:
         return {}
     scorer = annotations.source.scorer
-    name = f"CollectedData_{_SCORER if _UNSAFE.search(scorer) or not scorer else scorer}.csv"
+    name = f"CollectedData_{SCORER if _UNSAFE.search(scorer) or not scorer else scorer}.csv"
     return {video: path.with_suffix(f".{FOLDER}") / video / name for video in videos}
 
 
@@ -147,7 +147,7 @@ def _completed(
     return entry
 
 
-def _other_entries(
+def entries_of_others(
     annotations: Annotations, predicted: Mapping[str, TransferRecord], min_confidence: float
 ) -> tuple[Layout, list[_Entry]]:
     """All images of another format with points, and a layout for them."""
@@ -180,7 +180,7 @@ def _other_entries(
         for part in annotations.categories[category].keypoints
     ]
     several = any(individual for individual, _ in columns)
-    return Layout(scorer=_SCORER, individuals=several, width=3, columns=tuple(columns)), entries
+    return Layout(scorer=SCORER, individuals=several, width=3, columns=tuple(columns)), entries
 
 
 def _individuals(
@@ -216,10 +216,10 @@ def _text(value: float) -> str:
     return f"{value:.6f}".rstrip("0").removesuffix(".")
 
 
-def _write_table(path: Path, layout: Layout, entries: Iterable[_Entry], *, likelihood: bool = False) -> None:
+def write_table(path: Path, layout: Layout, entries: Iterable[_Entry], *, likelihood: bool = False) -> None:
     """Write the table of labels, or that of predictions with their likelihood."""
     coords = ("x", "y", "likelihood") if likelihood else ("x", "y")
-    scorer = _SCORER if likelihood else layout.scorer or _SCORER
+    scorer = SCORER if likelihood else layout.scorer or SCORER
     columns = [(*key, coord) for key in layout.columns for coord in coords]
     headings = [("scorer", [scorer] * len(columns))]
     if layout.individuals:

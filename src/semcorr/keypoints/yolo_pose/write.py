@@ -17,7 +17,7 @@ from semcorr.keypoints.annotation_format import ExportOptions, Records
 from semcorr.keypoints.base import MISSING, AnnotatedImage, Annotations, Category, Instance
 from semcorr.keypoints.declared_size import coordinate_frame
 from semcorr.keypoints.file_reader import first_few
-from semcorr.keypoints.merged import merged_images
+from semcorr.keypoints.merged import categories_alike, merged_images
 from semcorr.keypoints.shapes import extent, extent_in
 from semcorr.keypoints.sides import mirrored, unpaired
 from semcorr.keypoints.yolo_pose.layout import IMAGES, LABELS, SPLITS, Layout
@@ -58,7 +58,8 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
             read, or the folders exist.
     """
     images = list(_images(merged_images(annotations, records, options.min_confidence), annotations))
-    categories = _categories(annotations, images)
+    used = {one.category for image in images for one in image.objects}
+    categories = categories_alike(annotations, used, "A YOLO-pose data set has one list of key-points (kpt_shape)")
     _check(path, images)
     splits = _splits(images, options.validation)
     names = _names(images, splits)
@@ -106,25 +107,6 @@ def _images(images: Iterable[AnnotatedImage], annotations: Annotations) -> Itera
                 raise _missing([str(image.path)])
             split = image.source if annotations.format == "yolo-pose" and image.source else ""
             yield _Image(file=image.file, path=image.path, size=size, objects=objects, split=split)
-
-
-def _categories(annotations: Annotations, images: Iterable[_Image]) -> list[Category]:
-    """The categories that are written, which must have the same key-points: all that share those of the objects.
-
-    Raises:
-        DatasetError: They differ, or there is nothing to write.
-    """
-    used = {one.category for image in images for one in image.objects}
-    lists = {annotations.categories[name].keypoints for name in annotations.categories if name in used}
-    if not lists:
-        raise DatasetError(f"{str(annotations.path)!r} has no objects with key-points or boxes to write.")
-    if len(lists) > 1:
-        listed = first_few(f"{name} ({len(annotations.categories[name].keypoints)})" for name in sorted(used))
-        raise DatasetError(
-            f"A YOLO-pose data set has one list of key-points (kpt_shape), and these categories have different ones: "
-            f"{listed}. Write a data set for each: --category {min(used)}."
-        )
-    return [one for one in annotations.categories.values() if one.keypoints in lists]
 
 
 def _check(path: Path, images: Sequence[_Image]) -> None:
