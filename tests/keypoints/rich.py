@@ -1,5 +1,6 @@
 """Annotations with one of everything that formats may keep or lose."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -52,3 +53,13 @@ def write_rich(folder: Path) -> Path:
     path = folder / "rich.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def kept_by_the_table() -> dict[str, dict[str, str]]:
+    """The documentation's table: of each kind of thing and each format, whether it is kept ("yes", "–", or partly)."""
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    first = next(number for number, row in enumerate(rows) if row[1:2] == ["`coco`"])
+    names = [cell.strip("`") for cell in rows[first][1:]]
+    listed = itertools.takewhile(lambda row: len(row) == len(names) + 1, rows[first + 2 :])
+    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in listed}

@@ -2,13 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from keypoints.rich import NAMES, write_rich
+from keypoints.rich import NAMES, kept_by_the_table, write_rich
 from semcorr.cli.main import main
 from semcorr.errors import DatasetError, SettingsError
 from semcorr.keypoints import Annotations, Instance, read_annotations
@@ -19,9 +18,7 @@ from semcorr.keypoints.formats import FORMATS
 
 WRITTEN = [one.name for one in FORMATS.values() if one.write is not read_only]
 HERE = [name for name in WRITTEN if name != "sleap"]
-"""Those that need no further package; SLEAP's is tested in test_importers.py."""
-
-PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
+"""Those that need no further package; SLEAP's is tested in test_their_readers.py."""
 
 
 @pytest.fixture
@@ -46,19 +43,8 @@ def marked(annotations: Annotations) -> list[tuple[str, list[float]]]:
     )
 
 
-def table() -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of the documentation's table: what, and of each format whether it is kept."""
-    text = PAGE.read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    headings = next(row for row in rows if row[1:2] == ["`coco`"])
-    for row in rows[rows.index(headings) + 2 :]:
-        if len(row) != len(headings):
-            return
-        yield row[0], {name.strip("`"): cell for name, cell in zip(headings[1:], row[1:], strict=True)}
-
-
 def test_the_table_names_all_formats_and_all_that_is_counted() -> None:
-    rows = dict(table())
+    rows = kept_by_the_table()
     assert set(KINDS) <= rows.keys()
     assert all(list(row) == WRITTEN for row in rows.values())
 
@@ -69,7 +55,7 @@ def test_a_format_keeps_what_the_table_says(rich: Path, tmp_path: Path, name: st
     done = convert_annotations(
         rich, target(tmp_path, name), format=name, images=rich.parent / "images", categories=("cat",)
     )
-    rows = dict(table())
+    rows = kept_by_the_table()
     for kind in KINDS:
         assert done.before[kind]
         cell, kept = rows[kind][name], done.before[kind] - done.lost.get(kind, 0)

@@ -1,4 +1,4 @@
-"""YOLO-pose data sets, read and written. Ultralytics' own answer: test_importers.py."""
+"""YOLO-pose data sets, read and written. Ultralytics' own answer: test_their_readers.py."""
 
 import json
 from collections.abc import Callable
