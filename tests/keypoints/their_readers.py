@@ -1,7 +1,7 @@
 """Run by another Python, which has the tools' own readers: prints as JSON what they make of files.
 
-``python their_readers.py PACKAGES data.yaml labels.slp tasks.json tasks.config.xml CVAT_FOLDER``. PACKAGES are those of the
-Python that the tests run in, which has PyTorch; Ultralytics imports it.
+``python their_readers.py PACKAGES data.yaml labels.slp tasks.json tasks.config.xml CVAT_FOLDER``. PACKAGES are those of
+the Python that the tests run in, which has PyTorch; Ultralytics imports it.
 """
 
 import json
