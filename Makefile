@@ -21,7 +21,7 @@ NETWORKS := tests/matchers tests/models/diffusion tests/models/dino tests/models
 network-tests = $(2) OMP_NUM_THREADS=$(1) MKL_NUM_THREADS=$(1) SEMCORR_TEST_THREADS=$(1) \
 	$(BIN)/python -m pytest -n $$(( $(WORKERS) > $(1) ? $(WORKERS) / $(1) : 1 )) $(NETWORKS)
 
-# Another environment, for one slow test: Label Studio's and CVAT's own readers.
+# Another environment, for slow tests: the own readers of tools that annotate and train.
 IMPORTERS := $(VENV)-importers
 IMPORTERS_STAMP := $(IMPORTERS)/.semcorr-installed
 

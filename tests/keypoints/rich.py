@@ -56,7 +56,7 @@ def write_rich(folder: Path) -> Path:
 
 
 def kept_by_the_table() -> dict[str, dict[str, str]]:
-    """The documentation's table: of each kind of thing and each format, whether it is kept ("yes", "–", or partly)."""
+    """The documentation's table: of all that is counted, whether each format keeps it ("yes", "–", or partly)."""
     text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     first = next(number for number, row in enumerate(rows) if row[1:2] == ["`coco`"])

@@ -121,9 +121,9 @@ def test_the_command_says_what_is_not_kept(rich: Path, tmp_path: Path, capsys: p
     assert main(["convert", str(out), str(out), "--replace", "--images", images]) == 2
     assert "is read from" in capsys.readouterr().err
     assert main(["convert", str(rich), str(out), "--replace", "--images", images, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["from"], told["to"], told["files"]) == ("coco", "csv", [str(out)])
-    assert told["lost"]["boxes"] == 2
+    said = json.loads(capsys.readouterr().out)
+    assert (said["from"], said["to"], said["files"]) == ("coco", "csv", [str(out)])
+    assert said["lost"]["boxes"] == 2
 
 
 def test_categories_are_chosen(rich: Path, tmp_path: Path) -> None:

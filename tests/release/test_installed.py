@@ -67,7 +67,7 @@ def test_the_doctor_knows_what_is_missing(python: Path, tmp_path: Path) -> None:
     assert findings["software", "semcorr"]["detail"] == VERSION
     assert findings["model", "toy"]["usable"]
     assert findings["model", "toy-plain"]["usable"]
-    for extra in ("app", "ray", "eval"):
+    for extra in ("app", "ray", "eval", "sleap"):
         assert not findings["extra", extra]["usable"]
         assert f"pip install 'semcorr[{extra}]'" in findings["extra", extra]["detail"]
 

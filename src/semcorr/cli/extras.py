@@ -9,6 +9,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "app": ("starlette", "uvicorn", "platformdirs"),
     "ray": ("ray",),
     "eval": ("scikit-learn", "pycocotools"),
+    "sleap": ("sleap-io",),
 }
 
 

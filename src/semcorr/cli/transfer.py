@@ -82,7 +82,8 @@ def transfer(
     """Predict the key-points of the annotated images in ANNOTATIONS in all others.
 
     ANNOTATIONS is a COCO key-points file, a Label Studio export, CVAT for images (.xml), a DeepLabCut project (its
-    folder, or a CollectedData_*.csv), a data set of dlib's (.xml), or a table (.csv: image, name, x, y, category).
+    folder, or a CollectedData_*.csv), a data set of dlib's (.xml) or of YOLO-pose (its folder), SLEAP's labels (.slp),
+    labelme's files, or a table (.csv: image, name, x, y, category).
     Targets are the files, folders or patterns named; without any, the annotations' own images without points, or else
     every other image of --images. Where the annotations have a box without points, the points are predicted in it.
 
@@ -95,8 +96,8 @@ def transfer(
         targets: Images to predict the points in: files, folders, or patterns such as 'new/*.jpg'.
         images: Folder of the images that ANNOTATIONS names.
         output: The file to write.
-        formats: What the output is: coco, label-studio, cvat, deeplabcut, dlib or csv. Repeat for more: further ones
-            are beside it.
+        formats: What the output is: coco, label-studio, cvat, deeplabcut, dlib, yolo-pose, sleap or csv. Repeat for
+            more: further ones are beside it.
         review: Also write this page (.html): all targets with their points, the least certain first.
         shard: i/n: do only the i-th of n shards of the targets, here or on another machine, and write nothing yet.
             When all shards are done, the same command without --shard writes the output.

@@ -38,7 +38,7 @@ class Conversion:
 
     @property
     def lost(self) -> dict[str, int]:
-        """How many of each kind of thing the written file does not hold."""
+        """How many of each kind the written file does not hold."""
         return lost(self.before, self.after)
 
 

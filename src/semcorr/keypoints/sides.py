@@ -1,4 +1,4 @@
-"""Which key-points change places when an image is mirrored: left and right, by their names."""
+"""Which key-points become which when an image is mirrored: left and right, by their names."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -82,14 +82,14 @@ def _drawing(category: Category) -> str:
     """A skeleton's drawing (SVG), by which CVAT knows its lines: the key-points on a circle."""
     count = len(category.keypoints)
     angles = [2 * math.pi * number / count for number in range(count)]
-    places = [(50 + _RADIUS * math.sin(angle), 50 - _RADIUS * math.cos(angle)) for angle in angles]
+    centres = [(50 + _RADIUS * math.sin(angle), 50 - _RADIUS * math.cos(angle)) for angle in angles]
     drawing = ET.Element("svg")
     for one, other in category.skeleton:
-        (x1, y1), (x2, y2) = places[one - 1], places[other - 1]
+        (x1, y1), (x2, y2) = centres[one - 1], centres[other - 1]
         ends = {"x1": f"{x1:.3f}", "y1": f"{y1:.3f}", "x2": f"{x2:.3f}", "y2": f"{y2:.3f}"}
         nodes = {"data-type": "edge", "data-node-from": str(one), "data-node-to": str(other)}
         ET.SubElement(drawing, "line", {**ends, **nodes})
-    for number, (name, (x, y)) in enumerate(zip(category.keypoints, places, strict=True), start=1):
+    for number, (name, (x, y)) in enumerate(zip(category.keypoints, centres, strict=True), start=1):
         centre = {"r": "1.5", "cx": f"{x:.3f}", "cy": f"{y:.3f}"}
         ids = {"data-type": "element node", "data-element-id": str(number), "data-node-id": str(number)}
         ET.SubElement(drawing, "circle", {**centre, **ids, "data-label-name": name})

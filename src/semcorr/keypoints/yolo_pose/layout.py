@@ -124,7 +124,7 @@ def images_of(file: DataFile, layout: Layout) -> tuple[dict[Path, str], list[str
     missing: list[str] = []
     named = [(split, name) for split, folders in layout.folders.items() for name in folders]
     for split, name in named:
-        folder = _place(file, layout, name)
+        folder = _location(file, layout, name)
         if folder is None:
             missing.append(name)
             continue
@@ -203,7 +203,7 @@ def _folders(file: DataFile, content: Mapping[str, Any], split: str) -> tuple[st
     return tuple(listed)
 
 
-def _place(file: DataFile, layout: Layout, name: str) -> Path | None:
+def _location(file: DataFile, layout: Layout, name: str) -> Path | None:
     """The folder or list that a name means, below the data set's folder; None if there is none.
 
     Other tools write names from elsewhere: ../train/images, or a path of the machine that they were on. The end of such
@@ -220,12 +220,12 @@ def _place(file: DataFile, layout: Layout, name: str) -> Path | None:
     return None
 
 
-def _listed(file: DataFile, place: Path) -> Iterator[Path]:
+def _listed(file: DataFile, location: Path) -> Iterator[Path]:
     """The images below a folder, or those that a list names."""
-    if is_dir(place):
-        yield from (one for one in sorted(place.rglob("*")) if is_image_name(one) and is_file(one))
+    if is_dir(location):
+        yield from (one for one in sorted(location.rglob("*")) if is_image_name(one) and is_file(one))
         return
-    for line in DataFile(folder=file.folder, path=place).lines():
+    for line in DataFile(folder=file.folder, path=location).lines():
         parts = [part for part in PurePosixPath(line.replace("\\", "/")).parts if part not in (".", "/", "..")]
         candidates = (file.folder.root.joinpath(*parts[first:]) for first in range(len(parts)))
         yield next((one for one in candidates if is_file(one)), file.folder.root.joinpath(*parts))
