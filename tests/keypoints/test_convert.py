@@ -9,7 +9,7 @@ import pytest
 
 from keypoints.rich import NAMES, kept_by_the_table, write_rich
 from semcorr.cli.main import main
-from semcorr.errors import DatasetError, SettingsError
+from semcorr.errors import DatasetError, ImageError, SettingsError
 from semcorr.keypoints import Annotations, Instance, read_annotations
 from semcorr.keypoints.annotation_format import read_only
 from semcorr.keypoints.contents import KINDS, contents
@@ -166,3 +166,23 @@ def test_images_of_unknown_size_are_no_silent_loss(tmp_path: Path, name: str) ->
     given.write_text("image,name,x,y\na.png,ear,1,2\n", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"needs the size of every image.*1, which are not there: a\.png.*--images"):
         convert_annotations(given, target(tmp_path / "out", name), format=name)
+
+
+def test_coordinates_of_a_reduced_copy_are_not_taken_for_the_images_own(rich: Path, tmp_path: Path) -> None:
+    content = json.loads(rich.read_text(encoding="utf-8"))
+    content["images"][0] |= {"width": 50, "height": 40}  # of an image of 100 x 80
+    content["annotations"][1]["keypoints"] = [39.5, 29.5, 2, 0, 0, 0, 44.5, 34.5, 2]
+    rich.write_text(json.dumps(content), encoding="utf-8")
+    images, out = rich.parent / "images", tmp_path / "out.csv"
+    with pytest.raises(ImageError, match=r"50 x 40 pixels.*100 x 80.*--rescale"):
+        convert_annotations(rich, out, images=images)
+    convert_annotations(rich, out, images=images, rescale=True)
+    np.testing.assert_allclose(
+        read_annotations(out, images).images[0].instances[1].points[[0, 2]], [[80, 60], [90, 70]]
+    )
+    # These say the size.
+    for name in ("cvat", "yolo-pose"):
+        path = convert_annotations(rich, target(tmp_path, name), format=name, images=images).files[0]
+        first = read_annotations(path, None if name == "yolo-pose" else images).images[0]
+        part = first.instances[1].points[0] / first.size
+        np.testing.assert_allclose(part, [0.8, 0.75], atol=1e-6)

@@ -23,6 +23,7 @@ def convert(
     category: Repeated = (),
     validation: float = 0.0,
     margin: float = 0.1,
+    rescale: Annotated[bool, Parameter(negative="")] = False,
     replace: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> int:
@@ -39,6 +40,7 @@ def convert(
         validation: The part of the images that yolo-pose holds back for validation, from 0 to below 1.
         margin: Room around the points of an object without a box, as a part of their extent's longer side, where a
             format needs a box (yolo-pose).
+        rescale: Scale coordinates where an image's size is not the one that SOURCE declares.
         replace: Write TARGET even if there is a file of that name.
         json: Print one JSON document instead of lines.
     """
@@ -56,6 +58,7 @@ def convert(
         images=images,
         categories=category,
         options=ExportOptions(min_confidence=0.0, margin=margin, validation=validation),
+        rescale=rescale,
         replace_existing=replace,
     )
     if json:

@@ -1,19 +1,21 @@
 """Annotations of one format written in another, and what the other does not keep."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semcorr.errors import DatasetError, SettingsError, suggest
+from semcorr.imaging.geometry import scaled_box
+from semcorr.imaging.image import image_size
 from semcorr.keypoints.annotation_format import AnnotationFormat, ExportOptions, read_only
-from semcorr.keypoints.base import Annotations
+from semcorr.keypoints.base import AnnotatedImage, Annotations, Instance
 from semcorr.keypoints.contents import contents, lost
-from semcorr.keypoints.declared_size import coordinate_frame
+from semcorr.keypoints.declared_size import coordinate_frame, declared_scale
 from semcorr.keypoints.file_reader import first_few
 from semcorr.keypoints.formats import FORMATS, find_format
 from semcorr.keypoints.read import read_annotations
-from semcorr.storage.files import exists, is_dir
+from semcorr.storage.files import exists, is_dir, is_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ def convert_annotations(
     images: str | os.PathLike[str] | None = None,
     categories: Collection[str] = (),
     options: ExportOptions | None = None,
+    rescale: bool = False,
     replace_existing: bool = False,
 ) -> Conversion:
     """Write annotations in another format, and read them again to count what it does not keep.
@@ -64,10 +67,12 @@ def convert_annotations(
         images: Folder of the images that ``source`` names.
         categories: Only objects of these; all by default.
         options: How they are written.
+        rescale: Whether coordinates are scaled where a format does not say a declared size that is not the image's own.
         replace_existing: Whether a file that exists is written over.
 
     Raises:
         DatasetError: ``source`` cannot be read, or the format cannot hold it.
+        ImageError: An image's size is not the declared one, ``rescale`` is off, and the format would not say so.
         SettingsError: The format or a category is unknown, or ``target`` exists or cannot be of the format.
     """
     one, path = target_of(Path(target), format)
@@ -76,7 +81,10 @@ def convert_annotations(
     read_as = FORMATS[annotations.format]
     annotations = selected(annotations, categories)
     options = options or ExportOptions(min_confidence=0.0)
-    _check_sizes(one, annotations)
+    if one.needs_sizes:
+        _check_sizes(one, annotations)
+    elif annotations.format != one.name:
+        annotations = replace(annotations, images=[_in_own_pixels(image, rescale) for image in annotations.images])
     adopted = one.adopt(annotations) if one.adopt is not None and annotations.format != one.name else annotations
     files = one.write(path, adopted, tuple, options)
     folder = Path(images) if images is not None else _folder(annotations.path)
@@ -161,13 +169,33 @@ def selected(annotations: Annotations, categories: Collection[str]) -> Annotatio
 
 def _check_sizes(one: AnnotationFormat, annotations: Annotations) -> None:
     """Refuse images without a size where the format would lose their objects."""
-    if not one.needs_sizes or annotations.format == one.name:
+    if annotations.format == one.name:
         return
     unknown = [image.file for image in annotations.images if image.instances and coordinate_frame(image) is None]
     if unknown:
         raise DatasetError(
             f"{one.title} needs the size of every image, and {str(annotations.path)!r} does not declare that of "
             f"{len(unknown)}, which are not there: {first_few(unknown)}. Name the images' folder with --images."
+        )
+
+
+def _in_own_pixels(image: AnnotatedImage, rescale: bool) -> AnnotatedImage:
+    """An image with coordinates in its own pixels, where the file is there and declares another size."""
+    if image.size is None or not image.instances or not is_file(image.path):
+        return image
+    actual = image_size(image.path)
+    scale = declared_scale(image.file, image.size, actual, rescale=rescale)
+    return image if scale == (1.0, 1.0) else replace(image, size=actual, instances=tuple(_scaled(image, scale)))
+
+
+def _scaled(image: AnnotatedImage, scale: tuple[float, float]) -> Iterator[Instance]:
+    for one in image.instances:
+        predicted = one.predicted_points
+        yield replace(
+            one,
+            points=one.points * scale,
+            box=scaled_box(one.box, scale),
+            predicted_points=None if predicted is None else predicted * (*scale, 1.0),
         )
 
 
