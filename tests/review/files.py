@@ -113,5 +113,5 @@ class Client:
     def change(self, number: int, base: int, **changes: Any) -> tuple[int, Any]:
         """Change an object's state."""
         state = {**self.object(number)["state"], **changes}
-        status, answer, _ = self.ask(f"/api/objects/{number}", {"base": base, "state": state})
+        status, answer, _ = self.ask("/api/objects", [{"number": number, "base": base, "state": state}])
         return status, answer

@@ -58,7 +58,7 @@ def decided(review: Review, number: int, truth: Path, decision: str) -> None:
             (float(x), float(y), int(mark), "placed") if mark else None
             for (x, y), mark in zip(real.instances[0].points, real.instances[0].visibility, strict=True)
         ]
-    review.change(number, one.revision, State(category="face", decision=decision, points=tuple(points)))  # type: ignore[arg-type]
+    review.change({number: State(category="face", decision=decision, points=tuple(points))}, {number: one.revision})  # type: ignore[arg-type]
 
 
 def finished(again: PredictAgain) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def test_as_a_transfer_of_the_corrected_file(predicted: Path, dift: Matcher) -> 
         moved = list(untouched)
         row = next(number for number, point in enumerate(untouched) if point)
         moved[row] = (3.0, 4.0, 2, "placed")
-        review.change(2, 0, State(category="face", decision="open", points=tuple(moved)))
+        review.change({2: State(category="face", decision="open", points=tuple(moved))}, {2: 0})
         kept = [review.objects[number].state for number in (0, 1, 2)]
         before = [review.objects[number].state.points for number in (3, 4)]
         (output,) = review.write()
@@ -150,7 +150,7 @@ def test_a_person_is_quicker_and_a_stop_changes_nothing(predicted: Path, dift: M
         with pytest.raises(ReviewError, match="already"):
             again.start(1.0)
         assert loading.wait(60)
-        review.change(0, 0, State(**{**review.objects[0].state.model_dump(), "decision": "rejected"}))
+        review.change({0: State(**{**review.objects[0].state.model_dump(), "decision": "rejected"})}, {0: 0})
         rejected = review.objects[0].state
         go_on.set()
         assert "4 objects were predicted again from 1 annotated" in finished(again)["message"]

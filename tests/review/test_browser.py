@@ -20,10 +20,12 @@ NASTY = '<img src=x onerror="alert(1)">.png'
 
 
 @pytest.fixture
-def predictions(tmp_path: Path) -> Path:
-    """Forty objects; one file's name would be markup if the page took it for it."""
+def predictions(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Forty objects, as many of the first as a parameter says in one image; one file's name is markup."""
     path = write_coco(tmp_path / "data", 41, drawn=False)
     text = path.read_text(encoding="utf-8")
+    for number in range(3, 2 + getattr(request, "param", 1)):
+        text = text.replace(f'"image_id": {number},', '"image_id": 2,')
     path.write_text(text.replace('"41.png"', json.dumps(NASTY)), encoding="utf-8")
     (path.parent / "images" / "41.png").rename(path.parent / "images" / NASTY)
     return path
@@ -120,6 +122,33 @@ def test_ten_corrections_by_keyboard(open_tab: Callable[..., "Tab"], command: An
     accepted = [one["id"] for one in document["annotations"] if one.get("semcorr", {}).get("accepted")]
     assert accepted == [2, 3, 4, 6, 7]
     assert 5 not in [one["id"] for one in document["annotations"]]
+
+
+@pytest.mark.parametrize("predictions", [3], indirect=True)
+def test_a_whole_image_at_once(open_tab: Callable[..., "Tab"], command: Any, predictions: Path) -> None:
+    tab = open_tab()
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("r")
+    heading(tab, r"^3 of 40 · 2\.png")
+    tab.keyboard.press("Shift+A")
+    counts(tab, "37 open · 2 accepted · 1 rejected")
+    heading(tab, r"^4 of 40 · 5\.png")
+    tab.click("#undo")
+    counts(tab, "39 open · 0 accepted · 1 rejected")
+    heading(tab, r"^1 of 40 · 2\.png .* open")
+    tab.click("#redo")
+    counts(tab, "37 open · 2 accepted · 1 rejected")
+    tab.click("#reject-image")
+    counts(tab, "37 open · 0 accepted · 3 rejected")
+    # An image with one object needs no buttons of its own.
+    heading(tab, r"^4 of 40 · 5\.png")
+    assert not tab.is_visible("#accept-image")
+    # Accept, undo, redo and reject are a line each.
+    (journal,) = predictions.with_name("found.json.review").rglob("*.jsonl")
+    lines = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    second = 2  # by their scores, object 2 is the second
+    assert [[one["number"] for one in line["changes"]] for line in lines] == [[second], *[[0, 1]] * 4]
+    assert [command.client.object(number)["revision"] for number in (0, 1, 2)] == [5, 5, 1]
 
 
 def test_a_key_that_is_held_decides_on_one_object(open_tab: Callable[..., "Tab"]) -> None:

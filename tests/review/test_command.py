@@ -15,7 +15,7 @@ from semcorr.review.review import Review
 
 def test_it_writes_without_a_page(predictions: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Review(predictions).open() as review:
-        review.change(0, 0, State(**{**review.objects[0].state.model_dump(), "decision": "accepted"}))
+        review.change({0: State(**{**review.objects[0].state.model_dump(), "decision": "accepted"})}, {0: 0})
     output = predictions.with_name("mine.json")
     assert main(["review", str(predictions), "-o", str(output), "--write"]) == 0
     assert f"Written: {output}" in capsys.readouterr().out.replace("\n", "")

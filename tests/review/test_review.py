@@ -17,7 +17,7 @@ from semcorr.review.review import Review, StaleChangeError
 
 def changed(review: Review, number: int, **changes: Any) -> None:
     one = review.objects[number]
-    review.change(number, one.revision, State(**{**one.state.model_dump(), **changes}))
+    review.change({number: State(**{**one.state.model_dump(), **changes})}, {number: one.revision})
 
 
 def written(review: Review) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def test_states_that_do_not_fit_are_refused(predictions: Path, changes: dict[str
         with pytest.raises(ReviewError, match=message):
             changed(review, 0, **changes)
         with pytest.raises(ReviewError, match="Expected an object from 0 to 4, got 5"):
-            review.change(5, 0, review.objects[0].state)
+            review.change({5: review.objects[0].state}, {5: 0})
         assert review.revision == 0
 
 
@@ -166,7 +166,7 @@ def test_a_change_on_an_old_state_is_refused(predictions: Path) -> None:
         state = review.objects[0].state
         changed(review, 0, decision="accepted")
         with pytest.raises(StaleChangeError, match="in another window"):
-            review.change(0, 0, state)
+            review.change({0: state}, {0: 0})
         assert review.objects[0].state.decision == "accepted"
         assert [one.number for one in review.changed_since(0)[1]] == [0]
         assert review.changed_since(1) == (1, [])

@@ -118,7 +118,7 @@ class PredictAgain:
             for one in record.objects
             if one.id is not None
         }
-        changes = self._review.change_together(
+        changes = self._review.change_fresh(
             [self._change(self._review.objects[number], one) for number, one in predicted.items()], revisions
         )
         moved, points = _count(changes, before)

@@ -90,33 +90,38 @@ class Review:
                 self._apply(entry)
             yield self
 
-    def change(self, number: int, base: int, state: State) -> ReviewObject:
-        """Change an object; it is on the disk when this returns.
+    def change(self, states: Mapping[int, State], bases: Mapping[int, int]) -> list[ReviewObject]:
+        """Change objects as a person asked for, all or none; they are on the disk when this returns.
 
         Args:
-            number: The object.
-            base: The object's revision that the change was made on.
-            state: Its state from now on.
+            states: By object, its state from now on.
+            bases: By object, its revision that the change was made on.
+
+        Returns:
+            The objects.
 
         Raises:
-            StaleChangeError: The object has another revision.
-            ReviewError: There is no such object, or the state does not fit it.
+            StaleChangeError: An object has another revision.
+            ReviewError: There is no such object, or a state does not fit it.
             RunError: The journal cannot be written; nothing is changed.
         """
         with self._lock:
-            if not 0 <= number < len(self.objects):
-                raise ReviewError(f"Expected an object from 0 to {len(self.objects) - 1}, got {number}.")
-            one, category = self.objects[number], self.annotations.categories.get(state.category)
-            if category is None or not category.keypoints:
-                raise ReviewError(f"Expected a category of this file, got {state.category!r:.60}. Reload the page.")
-            if one.revision != base:
-                raise StaleChangeError(one)
-            fitting = settled(state, one, category, self.frame(one.image))
-            self._add(changes=(Change(number=number, state=fitting),))
-            return one
+            changes = tuple(self._fitting(number, bases[number], state) for number, state in states.items())
+            self._add(changes=changes)
+            return [self.objects[number] for number in states]
 
-    def change_together(self, changes: Sequence[Change], bases: Mapping[int, int]) -> list[Change]:
-        """Change many objects, all or none, but for those that were changed since; they are on the disk after that.
+    def _fitting(self, number: int, base: int, state: State) -> Change:
+        if not 0 <= number < len(self.objects):
+            raise ReviewError(f"Expected an object from 0 to {len(self.objects) - 1}, got {number}.")
+        one, category = self.objects[number], self.annotations.categories.get(state.category)
+        if category is None or not category.keypoints:
+            raise ReviewError(f"Expected a category of this file, got {state.category!r:.60}. Reload the page.")
+        if one.revision != base:
+            raise StaleChangeError(one)
+        return Change(number=number, state=settled(state, one, category, self.frame(one.image)))
+
+    def change_fresh(self, changes: Sequence[Change], bases: Mapping[int, int]) -> list[Change]:
+        """Change those of many objects that were not changed since; they are on the disk when this returns.
 
         Args:
             changes: What a program predicted anew, and states that follow from it.
@@ -174,6 +179,17 @@ class Review:
     def counts(self) -> Mapping[str, int]:
         """How many objects there are of each decision."""
         return Counter(one.state.decision for one in self.objects)
+
+    def beside(self, one: ReviewObject) -> list[int]:
+        """The numbers of all objects of an object's image, its own among them."""
+        return self._by_image[one.image]
+
+    @cached_property
+    def _by_image(self) -> Mapping[int, list[int]]:
+        numbers: dict[int, list[int]] = {}
+        for one in self.objects:
+            numbers.setdefault(one.image, []).append(one.number)
+        return numbers
 
     def image_of(self, one: ReviewObject) -> AnnotatedImage:
         """The image that an object is in."""

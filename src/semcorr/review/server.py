@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,7 +22,7 @@ from semcorr.review.objects import ReviewObject, State
 from semcorr.review.review import Review, StaleChangeError
 from semcorr.review.thumbnails import SIDES, Thumbnails
 
-_MOST_OBJECTS = 100
+_MOST_OBJECTS, _MOST_CHANGES = 100, 1000
 
 POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; "
@@ -33,16 +33,20 @@ POLICY = (
 _READ = re.compile(
     r"/|/favicon\.ico|/assets/[a-z]+\.(?:css|js)|/api/(?:about|list|objects|changes|again|image/[0-9a-f]+/[0-9]{1,9}/[0-9]{1,5})"
 )
-_WRITE = re.compile(r"/api/(?:objects/[0-9]{1,9}|write|again|again/stop)")
+_WRITE = re.compile(r"/api/(?:objects|write|again|again/stop)")
 
 
 class _ChangeRequest(BaseModel):
-    """A state, and the revision of the object that it was made on."""
+    """An object's state from now on, and the revision of the object that it was made on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    number: int
     base: int = Field(ge=0)
     state: State
+
+
+_CHANGES = TypeAdapter(Annotated[list[_ChangeRequest], Field(min_length=1, max_length=_MOST_CHANGES)])
 
 
 class _AgainRequest(BaseModel):
@@ -79,8 +83,8 @@ class _Server:
                 self._assets.route(),
                 Route("/api/about", _answered(self._about)),
                 Route("/api/list", _answered(self._list)),
-                Route("/api/objects", _answered(self._objects)),
-                Route("/api/objects/{number:int}", _answered(self._change), methods=["POST"]),
+                Route("/api/objects", _answered(self._objects), methods=["GET"]),
+                Route("/api/objects", _answered(self._change), methods=["POST"]),
                 Route("/api/changes", _answered(self._changes)),
                 Route("/api/write", _answered(self._write), methods=["POST"]),
                 Route("/api/again", _answered(self._again_status), methods=["GET"]),
@@ -167,6 +171,7 @@ class _Server:
             "number": one.number,
             "revision": one.revision,
             "image": one.image,
+            "beside": self._review.beside(one),
             "file": self._review.image_of(one).file,
             "size": self._review.frame(one.image),
             "box": box,
@@ -175,10 +180,10 @@ class _Server:
             "state": one.state.model_dump(),
         }
 
-    def _change(self, request: Request, body: bytes) -> Any:
-        asked = _ChangeRequest.model_validate_json(body)
-        one = self._review.change(request.path_params["number"], asked.base, asked.state)
-        return {"object": self._object(one), "counts": self._review.counts()}
+    def _change(self, _: Request, body: bytes) -> Any:
+        asked = _CHANGES.validate_json(body)
+        changed = self._review.change({one.number: one.state for one in asked}, {one.number: one.base for one in asked})
+        return {"objects": [self._object(one) for one in changed], "counts": self._review.counts()}
 
     def _changes(self, request: Request, _: bytes) -> Any:
         since = request.query_params.get("since", "")
@@ -221,7 +226,7 @@ def _answered(handle: Handle) -> Callable[[Request], Any]:
 def _refusal(error: SemcorrError) -> tuple[int, Mapping[str, Any]]:
     """The status of an error, and what the answer says besides its message."""
     if isinstance(error, StaleChangeError):
-        return 409, {"revision": error.one.revision}
+        return 409, {"number": error.one.number, "revision": error.one.revision}
     if isinstance(error, RunError):
         return 507, {"error": f"Not saved: {error}"}
     return 422 if isinstance(error, ReviewError) else 500, {}

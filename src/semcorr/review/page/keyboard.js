@@ -29,6 +29,7 @@ function plain(key, shift, actions) {
     return x ? () => actions.step(x) : null;
   }
   if (key >= "1" && key <= "9") return () => actions.choose(Number(key) - 1);
+  if (shift && "ar".includes(key)) return key === "a" ? actions.acceptImage : actions.rejectImage;
   return {
     a: actions.accept, r: actions.reject, h: actions.hide, n: actions.nextPoint, Escape: actions.none,
     "+": actions.closer, "=": actions.closer, "-": actions.farther,

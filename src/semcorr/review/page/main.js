@@ -37,7 +37,8 @@ function showCounts(counts) {
 
 function redraw(preview = null) {
   const object = current();
-  for (const id of ["accept", "reject", "hide", "before", "after", "closer", "farther", "kind"]) $(id).disabled = !object;
+  for (const id of ["accept", "reject", "accept-image", "reject-image", "hide", "before", "after", "closer", "farther", "kind"]) $(id).disabled = !object;
+  $("whole").hidden = !object || object.beside.length < 2;
   $("undo").disabled = !done.length;
   $("redo").disabled = !undone.length;
   $("work").hidden = !object;
@@ -113,19 +114,39 @@ async function list() {
 
 // Change the object that is worked on; the same `merge` joins changes that follow each other into one step of undo.
 function act(state, merge = null) {
-  const object = current();
-  if (!object || states.same(state, object.state)) return;
-  const entry = { number: object.number };
-  const saved = (before, after) => {
+  if (current()) actTogether([{ number: current().number, state }], merge);
+}
+
+function actTogether(changes, merge = null) {
+  if (changes.every(({ number, state }) => states.same(state, server.objects.get(number).state))) return;
+  const saved = parts => {
     const last = done.at(-1);
-    if (merge && last && last.merge === merge && states.same(last.after, before)) last.after = after;
-    else done.push({ ...entry, before, after, merge });
+    if (merge && last && last.merge === merge && states.same(last.parts[0].after, parts[0].before)) last.parts[0].after = parts[0].after;
+    else done.push({ parts, merge });
     undone.length = 0;
     redraw();
   };
   saved.merge = merge;
   $("saved").textContent = "Saving …";
-  server.change(object.number, state, saved);
+  server.change(changes, saved);
+}
+
+// Decide on all objects of an image, as one step; then the next object of another image.
+async function decideImage(chooses, decide) {
+  await server.idle();
+  const object = current();
+  if (!object) return;
+  await server.load(object.beside);
+  const chosen = object.beside.map(number => server.objects.get(number)).filter(one => chooses(one.state.decision));
+  if (!chosen.length) {
+    say("Every object of this image is decided on already.");
+    return;
+  }
+  actTogether(chosen.map(one => ({ number: one.number, state: decide(one.state) })));
+  await server.idle();
+  const next = numbers.findIndex((number, position) => position > index && !object.beside.includes(number));
+  if (next >= 0) await open(next);
+  else redraw();
 }
 
 // One after the other, however fast the keys come.
@@ -137,18 +158,18 @@ async function restore(from, to, before, after, what) {
   await server.idle();
   const entry = from.at(-1);
   if (!entry) return;
-  await server.load([entry.number]);
-  const object = server.objects.get(entry.number);
+  const changed = entry.parts.map(part => part.number);
+  await server.load(changed);
   from.pop();
-  const state = states.rebased(entry[before], entry[after], object.state);
-  if (state === null) {
+  const restored = entry.parts.map(part => ({ number: part.number, state: states.rebased(part[before], part[after], server.objects.get(part.number).state) }));
+  if (restored.some(one => one.state === null)) {
     say(`This object was changed in another window since: nothing was ${what}.`, true);
     redraw();
     return;
   }
-  if (numbers.includes(entry.number)) await openNumber(entry.number);
-  const saved = () => { to.push({ ...entry, merge: null }); redraw(); };
-  server.change(entry.number, state, saved);
+  const shown = numbers.filter(number => changed.includes(number));
+  if (shown.length) await openNumber(shown.includes(numbers[index]) ? numbers[index] : shown[0]);
+  server.change(restored, () => { to.push({ ...entry, merge: null }); redraw(); });
   await server.idle();
 }
 
@@ -183,6 +204,8 @@ const actions = {
     if (chosen !== null) act(states.removePoint(object.state, chosen));
     else { act(states.reject(object.state)); step(1); }
   },
+  acceptImage: () => inTurn(() => decideImage(decision => decision === "open", states.accept)),
+  rejectImage: () => inTurn(() => decideImage(decision => decision !== "rejected", states.reject)),
   hide() {
     if (current() && chosen !== null) act(states.coverPoint(current().state, chosen));
   },
@@ -224,7 +247,7 @@ function refreshed(number) {
 
 function listen() {
   server.on("change", refreshed);
-  server.on("message", (number, text, counts, wrong) => {
+  server.on("message", ([number], text, counts, wrong) => {
     if (counts) showCounts(counts);
     $("saved").textContent = wrong ? "Not saved." : text;
     say(wrong ? `${server.objects.get(number).file}: ${text}` : "", wrong);
@@ -241,7 +264,8 @@ function listen() {
   });
   keyboard.start(actions);
   $("message").addEventListener("click", dismiss);
-  const buttons = { accept: actions.accept, reject: actions.reject, hide: actions.hide, undo: actions.undo, redo: actions.redo,
+  const buttons = { accept: actions.accept, reject: actions.reject, hide: actions.hide,
+    "accept-image": actions.acceptImage, "reject-image": actions.rejectImage, undo: actions.undo, redo: actions.redo,
     closer: actions.closer, farther: actions.farther, before: () => step(-1), after: () => step(1),
     "page-before": () => open((pageOf(index) - 1) * PAGE), "page-after": () => open((pageOf(index) + 1) * PAGE) };
   for (const [id, action] of Object.entries(buttons)) $(id).addEventListener("click", action);
