@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from keypoints import json_lines
 from review.files import ANNOTATED, write_coco
 from semcorr.errors import ReviewError, RunError
 from semcorr.keypoints import read_annotations
+from semcorr.keypoints.formats import FORMATS
 from semcorr.review.objects import State
 from semcorr.review.review import Review, StaleChangeError
 
@@ -271,18 +273,15 @@ def test_a_table_is_written_as_a_table(tmp_path: Path) -> None:
     assert again.images[2].instances[0].origins == ("predicted", "placed")
 
 
-def test_formats_that_hold_no_corrections_become_coco(tmp_path: Path) -> None:
+def test_formats_that_hold_no_corrections_become_coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, json_lines.FORMAT.name, json_lines.FORMAT)
     write_coco(tmp_path / "data")
-    path = tmp_path / "data" / "found.xml"
-    path.write_text(
-        "<?xml version='1.0'?><dataset><images>"
-        "<image file='1.png'><box top='5' left='5' width='50' height='40'><label>cat</label>"
-        "<part name='ear' x='10' y='12'/></box></image>"
-        "<image file='2.png'><box top='5' left='5' width='50' height='40' semcorr='predicted' detection_score='0.4'>"
-        "<label>cat</label><part name='ear' x='20' y='15'/></box></image>"
-        "</images></dataset>",
-        encoding="utf-8",
-    )
+    path = tmp_path / "data" / "found.jsonl"
+    lines: list[dict[str, Any]] = [
+        {"image": "1.png", "category": "cat", "points": {"ear": [10.5, 12.5]}},
+        {"image": "2.png", "category": "cat", "points": {"ear": [20.5, 15.5]}, "predicted": True},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     with Review(path).open() as review:
         changed(review, 0, decision="accepted")
         (output,) = review.write()

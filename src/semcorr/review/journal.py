@@ -29,13 +29,13 @@ class Change(BaseModel):
 
 
 class Entry(BaseModel):
-    """A line: changes that count together, or the SHA-256 of the file that corrections were written to."""
+    """A line: changes that count together, or the SHA-256 of each file that corrections were written to."""
 
     model_config = ConfigDict(frozen=True)
 
     revision: int
     changes: tuple[Change, ...] = ()
-    written: str | None = None
+    written: frozenset[str] | None = None
 
 
 class _Header(BaseModel):

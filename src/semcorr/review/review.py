@@ -59,14 +59,14 @@ class Review:
         self, path: Path, *, images: Path | None = None, output: Path | None = None, replace: bool = False
     ) -> None:
         self.annotations = read_annotations(path, images)
-        # Formats that cannot hold corrections as they are become COCO.
+        # Formats that cannot hold corrections become COCO.
         own = find_format(self.annotations.format)
         self.format = own if own.correct is not None else find_format("coco")
         self.output = output or path.with_name(f"{path.stem}.corrected{self.format.suffix}")
         self.content = content_hash(self.annotations.sources)
         self.objects = list(_objects(self.annotations))
         self.revision = 0
-        self._replace, self._written = replace, ""
+        self._replace, self._written = replace, frozenset[str]()
         self._lock = threading.RLock()
         if not self.objects:
             raise ReviewError(
@@ -260,11 +260,12 @@ class Review:
             RunError: The journal cannot be written.
         """
         with self._lock:
-            if self.output.exists() and not self._replace and content_hash([self.output]) != self._written:
-                raise ReviewError(
-                    f"{str(self.output)!r} exists, and this review did not write it. Start with another -o, or write "
-                    "over it with --replace."
-                )
+            for file in self._files():
+                if file.exists() and not self._replace and content_hash([file]) not in self._written:
+                    raise ReviewError(
+                        f"{str(file)!r} exists, and this review did not write it. Start with another -o, or write over "
+                        "it with --replace."
+                    )
             options = ExportOptions(min_confidence=0.0, info=self.info)
             try:
                 files = self.format.write(self.output, self.corrected(), tuple, options)
@@ -272,8 +273,12 @@ class Review:
                 raise ReviewError(
                     f"{str(self.output)!r} cannot be written: {error.strerror or error}. All corrections are kept."
                 ) from error
-            self._add(written=content_hash([self.output]))
+            self._add(written=frozenset(content_hash([file]) for file in files))
             return files
+
+    def _files(self) -> list[Path]:
+        """All files that are written."""
+        return [self.output, *self.format.further_files(self.output, self.annotations)]
 
     def _apply(self, entry: Entry) -> None:
         self.revision = max(self.revision, entry.revision)
@@ -288,8 +293,10 @@ class Review:
         return coordinate_frame(self.annotations.images[image])
 
     def _check_output(self, path: Path) -> None:
-        if self.output.resolve() in {one.resolve() for one in (path, *self.annotations.sources)}:
-            raise ReviewError(f"{str(self.output)!r} is read from and cannot be written to. Choose another name.")
+        read = {one.resolve() for one in (path, *self.annotations.sources)}
+        for file in self._files():
+            if file.resolve() in read:
+                raise ReviewError(f"{str(file)!r} is read from and cannot be written to. Choose another name.")
         if self.output.suffix.lower() != self.format.suffix:
             raise ReviewError(
                 f"Expected a file name that ends in {self.format.suffix} for {self.format.title}, got "

@@ -6,6 +6,7 @@ are written.
 """
 
 from semcorr.keypoints.annotation_format import AnnotationFormat
+from semcorr.keypoints.deeplabcut.correct import correct
 from semcorr.keypoints.deeplabcut.project import is_project_path
 from semcorr.keypoints.deeplabcut.read import read
 from semcorr.keypoints.deeplabcut.table import is_table
@@ -19,5 +20,6 @@ FORMAT = AnnotationFormat(
     write=write,
     recognizes=is_table,
     opens=is_project_path,
+    correct=correct,
     further_files=further_files,
 )
