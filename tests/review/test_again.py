@@ -106,6 +106,12 @@ def test_as_a_transfer_of_the_corrected_file(predicted: Path, dift: Matcher) -> 
                     np.testing.assert_allclose(mine[:2], theirs, atol=0.01)
                     assert mine[2:] == (2 if sure >= 0.5 else 0, "predicted")
                     changed += float(np.hypot(mine[0] - was[0], mine[1] - was[1])) > 1
+            # And so are the votes of the annotated object and of the accepted one.
+            assert now.votes is not None
+            votes = np.array([one.prediction.votes[name] for name in now.names], dtype=np.float64)
+            np.testing.assert_allclose(votes, now.votes.T, atol=0.002)
+            sources = [(image.file, instance.predicted) for image, instance in review.sources_of(one)]
+            assert sources == [("support-0.png", False), (review.image_of(review.objects[0]).file, False)]
         assert status["message"].startswith(f"{changed} of {points} points moved by more than 1 pixel. 2 objects")
         assert changed > 0
         states = [one.state for one in review.objects]

@@ -81,6 +81,12 @@ def test_ten_corrections_by_keyboard(open_tab: Callable[..., "Tab"], command: An
     tab = open_tab()
     assert "key=" not in tab.url
     heading(tab, r"^1 of 40 · 2\.png · cat · score 0\.23 · open")
+    # What its points came from: the mean of two votes, and that for the tail.
+    tab.wait_for_selector("#sources figcaption >> text=/1\\.png.*0\\.63/")
+    tab.keyboard.press("2")
+    tab.wait_for_selector("#votes >> text=/speaks for tail/")
+    assert tab.inner_text("#sources .vote") == "0.50"
+    tab.keyboard.press("Escape")
     # One: move a point by eleven and one pixels, as one step of undo.
     before = state(command, 0)["points"]
     for key in ("1", "Shift+ArrowRight", "ArrowRight", "ArrowDown"):

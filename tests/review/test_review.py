@@ -61,7 +61,8 @@ def test_accepted_points_are_the_persons_and_all_else_stays(predictions: Path) -
     assert one["keypoints"] == [20, 15, 2, 50, 30, 2, 40, 45, 2]
     assert one["num_keypoints"] == 3
     assert one["bbox"] == [20.5, 15.5, 30, 30]
-    assert one["semcorr"] == {"predicted": True, "accepted": True, "points": ["accepted"] * 3}
+    votes = [[0.75], [0.5], [None]]
+    assert one["semcorr"] == {"predicted": True, "accepted": True, "points": ["accepted"] * 3, "votes": votes}
     assert (one["keypoints_found"], one["score"]) == (old["keypoints_found"], old["score"])
     # Objects that nobody touched are as they were.
     assert [annotation(document, number) for number in (3, 4, 5, 6)] == [annotation(before, n) for n in (3, 4, 5, 6)]

@@ -23,10 +23,12 @@ def raw(client: Client, request: bytes) -> bytes:
 
 def test_a_list_a_page_and_an_image(client: Client, predictions: Path, tmp_path: Path) -> None:
     status, about, headers = client.ask("/api/about")
-    assert (status, about["objects"], about["sources_recorded"]) == (200, 5, True)
-    assert about["sources"]["cat"] == [
-        {"file": "1.png", "image": 0, "size": [80, 60], "points": [[10.5, 12.5], [60.5, 40.5], [30.5, 50.5]]}
-    ]
+    assert (status, about["objects"]) == (200, 5)
+    points = [[10.5, 12.5], [60.5, 40.5], [30.5, 50.5]]
+    source = {"file": "1.png", "image": 0, "size": [80, 60], "points": points, "votes": [0.75, 0.5, None]}
+    assert client.ask("/api/sources?number=0")[1] == {"recorded": True, "sources": [source]}
+    assert client.ask("/api/sources?number=1")[1]["sources"] == [{**source, "votes": None}]  # a file of before
+    assert client.ask("/api/sources?number=5")[0] == client.ask("/api/sources")[0] == 404
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert client.ask("/api/list?order=confident")[1]["numbers"] == [4, 3, 2, 1, 0]
     one = client.object(2)

@@ -49,6 +49,8 @@ class Instance:
             not; NaN where it predicted none. None where the file does not say.
         origins: Who set each point, where that differs within the object (:mod:`semcorr.keypoints.provenance`): None
             for a point that there is not. None altogether where whoever made the object set all of them.
+        votes: By key-point, how much each of the objects that the file names as sources of the category speaks for it,
+            in [0, 1]; None for one that lacks the key-point. None altogether where the file does not say.
     """
 
     category: str
@@ -60,6 +62,7 @@ class Instance:
     score: float | None = None
     predicted_points: Float[np.ndarray, "keypoints 3"] | None = None
     origins: tuple[str | None, ...] | None = None
+    votes: Sequence[Sequence[float | None]] | None = None
 
     @property
     def drawn_box(self) -> Box | None:

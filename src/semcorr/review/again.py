@@ -107,7 +107,7 @@ class PredictAgain:
 
         revisions = {one.number: one.revision for one in chosen}
         before = {one.number: one.state for one in chosen}
-        known = _known(self._review, revisions)
+        known, numbers = _known(self._review, revisions)
         self._matcher = self._matcher or self._load()
         transferrer = Transferrer(self._matcher, known, self._settings)
         selection = select_targets(known, transferrer.categories, images=None, redo_below=self._settings.redo_below)
@@ -118,8 +118,12 @@ class PredictAgain:
             for one in record.objects
             if one.id is not None
         }
+        sources = {
+            category: tuple(numbers[support.instance] for support in supports)
+            for category, supports in transferrer.plan.supports.items()
+        }
         changes = self._review.change_fresh(
-            [self._change(self._review.objects[number], one) for number, one in predicted.items()], revisions
+            [self._change(self._review.objects[number], one, sources) for number, one in predicted.items()], revisions
         )
         moved, points = _count(changes, before)
         failed = sum(record.error is not None for record in records)
@@ -134,7 +138,10 @@ class PredictAgain:
             raise _StoppedError
         self._status = AgainStatus(stage="running", done=done, total=total, message=stage)
 
-    def _change(self, one: ReviewObject, predicted: PredictedObject) -> Change:
+    def _change(
+        self, one: ReviewObject, predicted: PredictedObject, sources: Mapping[str, tuple[tuple[int, int], ...]]
+    ) -> Change:
+        votes = [] if predicted.votes is None else predicted.votes.T.round(3).tolist()
         prediction = Prediction(
             points={
                 name: (float(x), float(y), float(sure))
@@ -142,6 +149,11 @@ class PredictAgain:
                 if np.isfinite(x)
             },
             score=predicted.score,
+            votes={
+                name: tuple(None if np.isnan(vote) else vote for vote in row)
+                for name, row in zip(predicted.names, votes, strict=False)
+            },
+            sources=sources[predicted.category],
         )
         category = self._review.annotations.categories[one.state.category]
         state = predicted_state(prediction, category, self._min_confidence)
@@ -167,8 +179,12 @@ def _is_doubtful(one: ReviewObject, below: float) -> bool:
     return one.state.decision == "open" and untouched and (score is None or score < below)
 
 
-def _known(review: Review, again: Mapping[int, int]) -> Annotations:
-    """What is annotated or accepted by now, and the objects that are predicted again, by their numbers."""
+def _known(review: Review, again: Mapping[int, int]) -> tuple[Annotations, Mapping[Instance, tuple[int, int]]]:
+    """What is annotated or accepted by now, and the objects that are predicted again, by their numbers.
+
+    And the number of the image and that in the image of each object that is annotated or accepted.
+    """
+    numbers: dict[Instance, tuple[int, int]] = {}
     by_position = {(one.image, one.position): one for one in review.objects}
     images: list[AnnotatedImage] = []
     for number, image in enumerate(review.annotations.images):
@@ -178,16 +194,19 @@ def _known(review: Review, again: Mapping[int, int]) -> Annotations:
             if one is None:
                 if instance.annotated:
                     instances.append(instance)
+                    numbers[instance] = number, position
                 continue
             category = review.annotations.categories[one.state.category]
             if one.state.decision == "accepted":
                 current = current_instance(one, category)
-                instances += [] if current is None else [replace(current, box=one.instance.drawn_box)]
+                if current is not None:
+                    instances.append(replace(current, box=one.instance.drawn_box))
+                    numbers[instances[-1]] = number, position
             elif one.number in again:
                 instances.append(_to_predict(one, len(category.keypoints)))
         if instances:
             images.append(replace(image, instances=tuple(instances)))
-    return replace(review.annotations, images=images, notes=())
+    return replace(review.annotations, images=images, notes=()), numbers
 
 
 def _to_predict(one: ReviewObject, keypoints: int) -> Instance:

@@ -218,6 +218,21 @@ class Review:
             ]
         return sources
 
+    def sources_of(self, one: ReviewObject) -> Sequence[tuple[AnnotatedImage, Instance]]:
+        """The annotated objects that an object's points came from, as they are now."""
+        if one.prediction.sources is None:
+            return self.sources[one.state.category]
+        by_position = {(other.image, other.position): other for other in self.objects}
+        sources = []
+        for image, position in one.prediction.sources:
+            annotated, accepted = self.annotations.images[image], by_position.get((image, position))
+            instance = annotated.instances[position]
+            if accepted is not None:
+                category = self.annotations.categories[accepted.state.category]
+                instance = current_instance(accepted, category) or instance
+            sources.append((annotated, instance))
+        return sources
+
     @property
     def has_sources(self) -> bool:
         """Whether the file says which annotated objects points came from."""

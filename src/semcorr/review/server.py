@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib import resources
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from semcorr.app.server.answers import Handle, answered
 from semcorr.app.server.assets import Assets
 from semcorr.app.server.http_guard import Access, cookie_name
 from semcorr.errors import ImageError, ReviewError, RunError, SemcorrError
-from semcorr.keypoints.base import MISSING, Instance
+from semcorr.keypoints.base import MISSING, AnnotatedImage, Instance
 from semcorr.review.again import PredictAgain
 from semcorr.review.objects import ReviewObject, State
 from semcorr.review.review import Review, StaleChangeError
@@ -31,7 +32,7 @@ POLICY = (
 """The content security policy: the browser loads nothing that is not from this server."""
 
 _READ = re.compile(
-    r"/|/favicon\.ico|/assets/[a-z]+\.(?:css|js)|/api/(?:about|list|objects|changes|again|image/[0-9a-f]+/[0-9]{1,9}/[0-9]{1,5})"
+    r"/|/favicon\.ico|/assets/[a-z]+\.(?:css|js)|/api/(?:about|list|objects|sources|changes|again|image/[0-9a-f]+/[0-9]{1,9}/[0-9]{1,5})"
 )
 _WRITE = re.compile(r"/api/(?:objects|write|again|again/stop)")
 
@@ -85,6 +86,7 @@ class _Server:
                 Route("/api/list", _answered(self._list)),
                 Route("/api/objects", _answered(self._objects), methods=["GET"]),
                 Route("/api/objects", _answered(self._change), methods=["POST"]),
+                Route("/api/sources", _answered(self._sources)),
                 Route("/api/changes", _answered(self._changes)),
                 Route("/api/write", _answered(self._write), methods=["POST"]),
                 Route("/api/again", _answered(self._again_status), methods=["GET"]),
@@ -125,23 +127,37 @@ class _Server:
                 for category in review.annotations.categories.values()
                 if category.keypoints
             ],
-            "sources_recorded": review.has_sources,
-            "sources": {
-                name: [self._source(image.file, instance) for image, instance in sources]
-                for name, sources in review.sources.items()
-            },
         }
 
-    def _source(self, file: str, instance: Instance) -> Any:
-        number = self._image_numbers()[file]
+    def _sources(self, request: Request, _: bytes) -> Any:
+        number = request.query_params.get("number", "")
+        if not number.isdecimal() or len(number) > 9 or int(number) >= len(self._review.objects):
+            return Response("There is no such object.", 404)
+        one = self._review.objects[int(number)]
+        names = self._review.annotations.categories[one.state.category].keypoints
+        sources = [source for source in self._review.sources_of(one) if source[1].category == one.state.category]
+        votes = [one.prediction.votes.get(name, ()) for name in names]
+        # Of another category, or of a file that does not say which objects of its images they were.
+        known = any(votes) and all(len(own) == len(sources) for own in votes if own)
+        return {
+            "recorded": self._review.has_sources or one.prediction.sources is not None,
+            "sources": [
+                {**self._source(*source), "votes": [own[row] if own else None for own in votes] if known else None}
+                for row, source in enumerate(sources)
+            ],
+        }
+
+    def _source(self, image: AnnotatedImage, instance: Instance) -> dict[str, Any]:
+        number = self._image_numbers[image.file]
         shown = np.where(instance.visibility[:, None] > MISSING, instance.points, np.nan)
         return {
-            "file": file,
+            "file": image.file,
             "image": number,
             "size": self._review.frame(number),
             "points": [None if np.isnan(x) else [x, y] for x, y in shown.tolist()],
         }
 
+    @cached_property
     def _image_numbers(self) -> Mapping[str, int]:
         return {image.file: number for number, image in enumerate(self._review.annotations.images)}
 

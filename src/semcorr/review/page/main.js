@@ -10,7 +10,7 @@ import * as stage from "./stage.js";
 import * as states from "./states.js";
 
 const PAGE = 24, POLL = 1500;
-let about, numbers = [], index = 0, chosen = null, revision = 0, shownSources = "", turn = Promise.resolve(), listing = 0;
+let about, numbers = [], index = 0, chosen = null, revision = 0, turn = Promise.resolve(), listing = 0;
 const undone = [], done = [];
 
 const categoryNamed = name => about.categories.find(one => one.name === name);
@@ -51,9 +51,7 @@ function redraw(preview = null) {
   const score = one.score === null ? "no score" : `score ${one.score.toFixed(2)}`;
   $("heading").textContent = `${index + 1} of ${numbers.length} · ${one.file} · ${one.category} · ${score} · ${one.decision}`;
   $("kind").value = one.category;
-  const sources = `${one.category} ${chosen}`;
-  if (sources !== shownSources) showSources(about.sources[one.category] || [], about.sources_recorded, category, chosen);
-  shownSources = sources;
+  showSources(object, category, chosen).catch(error => say(error.message, true));
 }
 
 async function open(position) {
