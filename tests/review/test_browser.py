@@ -174,6 +174,7 @@ def test_undo_and_redo_as_fast_as_keys_come(open_tab: Callable[..., "Tab"], comm
     before = state(command, 0)["points"]
     for key in ("1", "ArrowRight", "ArrowRight", "2", "ArrowDown", "Escape", "Control+z", "Control+z"):
         tab.keyboard.press(key)
+    tab.wait_for_selector("#redo:enabled")  # before anything is saved, there is nothing to undo
     tab.wait_for_selector("#undo:disabled")
     assert state(command, 0)["points"] == before
     for key in ("Control+Shift+Z", "Control+y"):
@@ -190,6 +191,49 @@ def pixels_of(tab: "Tab") -> Callable[[float, float], tuple[float, float]]:
     scale = min(box["width"] / SIZE[0], box["height"] / SIZE[1])
     left, top = box["x"] + (box["width"] - scale * SIZE[0]) / 2, box["y"] + (box["height"] - scale * SIZE[1]) / 2
     return lambda x, y: (left + scale * x, top + scale * y)
+
+
+def under(tab: "Tab", x: float, y: float) -> list[float]:
+    """The pixel of the image that a position of the window shows."""
+    located: list[float] = tab.evaluate(
+        """position => {
+          const matrix = document.getElementById("stage").getScreenCTM().inverse();
+          const { x, y } = new DOMPoint(...position).matrixTransform(matrix);
+          return [x, y];
+        }""",
+        [x, y],
+    )
+    return located
+
+
+def test_two_fingers_zoom_and_one_drags_what_is_chosen(open_tab: Callable[..., "Tab"], command: Any) -> None:
+    tab = open_tab(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    before = state(command, 0)["points"]
+    tab.locator("#stage").scroll_into_view_if_needed()
+    devtools = tab.context.new_cdp_session(tab)
+
+    def touch(*steps: list[tuple[float, float]]) -> None:
+        for number, fingers in enumerate([*steps, []]):
+            kind = "touchStart" if number == 0 else "touchMove" if fingers else "touchEnd"
+            devtools.send(
+                "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in fingers]}
+            )
+
+    (x, y), pixel = pixels_of(tab)(30, 30), pixels_of(tab)(1, 0)[0] - pixels_of(tab)(0, 0)[0]
+    touch([(x - 20, y), (x + 20, y)], [(x - 30, y), (x + 30, y)], [(x - 50, y), (x + 50, y)])
+    assert under(tab, x, y) == pytest.approx((30, 30), abs=0.3)
+    assert under(tab, x + 50, y)[0] - 30 == pytest.approx(20 / pixel, rel=0.05)
+    # One finger moves the image now, if it does not begin on the chosen point.
+    touch([(x, y)], [(x, y + 15)], [(x, y + 30)])
+    assert under(tab, x, y + 30) == pytest.approx((30, 30), abs=0.3)
+    assert state(command, 0)["points"] == before
+    tab.locator("#fit").tap()
+    tab.locator("#points button").nth(0).tap()
+    tab.locator("#stage").scroll_into_view_if_needed()
+    (x, y), (x2, y2) = pixels_of(tab)(*before[0][:2]), pixels_of(tab)(40, 20)
+    touch([(x, y)], [((x + x2) / 2, (y + y2) / 2)], [(x2, y2)])
+    saved(tab)
+    assert state(command, 0)["points"][0] == [pytest.approx(40, abs=0.3), pytest.approx(20, abs=0.3), 2, "placed"]
 
 
 def test_a_finger_puts_a_point_and_a_swipe_scrolls(open_tab: Callable[..., "Tab"], command: Any) -> None:
@@ -241,10 +285,22 @@ def test_points_by_mouse(open_tab: Callable[..., "Tab"], command: Any) -> None:
     tab.wait_for_selector("#points button >> nth=2 >> text=yours")
     saved(tab)
     assert state(command, 2)["points"][2][:2] == [pytest.approx(60, abs=0.2), pytest.approx(40, abs=0.2)]
-    # Closer, a pixel of the screen is less of the image.
-    before = tab.get_attribute("#stage", "viewBox")
-    tab.click("#closer")
-    assert tab.get_attribute("#stage", "viewBox") != before
+    # The wheel zooms about the pointer; zoomed, a drag moves the image, and no point is set by it.
+    points, at = state(command, 2)["points"], pixels_of(tab)
+    tab.mouse.move(*at(20, 40))
+    tab.mouse.wheel(0, -300)
+    (x, y), fit = at(20, 40), tab.get_attribute("#stage", "viewBox")
+    assert under(tab, x, y) == pytest.approx((20, 40), abs=0.2)
+    assert under(tab, x + 90, y)[0] - 20 < 0.7 * (90 / (at(1, 0)[0] - at(0, 0)[0]))
+    tab.mouse.down()
+    tab.mouse.move(x + 40, y)
+    tab.mouse.move(x + 80, y)
+    tab.mouse.up()
+    assert under(tab, x + 80, y) == pytest.approx((20, 40), abs=0.2)
+    tab.click("#fit")
+    assert tab.get_attribute("#stage", "viewBox") != fit
+    assert under(tab, *at(20, 40)) == pytest.approx((20, 40), abs=0.2)
+    assert state(command, 2)["points"] == points
 
 
 def test_filters_pages_and_a_name_that_would_break_out(open_tab: Callable[..., "Tab"]) -> None:

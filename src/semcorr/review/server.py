@@ -73,7 +73,9 @@ class _Server:
 
     def __init__(self, review: Review, again: PredictAgain, key: str) -> None:
         self._review, self._again, self._key, self._thumbnails = review, again, key, Thumbnails()
-        self._assets = Assets(resources.files("semcorr.review") / "page")
+        # Zoom and gestures are those of the app's page.
+        viewport = resources.files("semcorr.app") / "page" / "viewport.js"
+        self._assets = Assets(resources.files("semcorr.review") / "page", viewport)
 
     def application(self) -> Starlette:
         """All routes."""

@@ -35,16 +35,16 @@ function showCounts(counts) {
   $("counts").textContent = ["open", "accepted", "rejected"].map(one => `${counts[one] || 0} ${one}`).join(" · ");
 }
 
-function redraw(preview = null) {
+function redraw() {
   const object = current();
-  for (const id of ["accept", "reject", "accept-image", "reject-image", "hide", "before", "after", "closer", "farther", "kind"]) $(id).disabled = !object;
+  for (const id of ["accept", "reject", "accept-image", "reject-image", "hide", "before", "after", "closer", "farther", "fit", "kind"]) $(id).disabled = !object;
   $("whole").hidden = !object || object.beside.length < 2;
   $("undo").disabled = !done.length;
   $("redo").disabled = !undone.length;
   $("work").hidden = !object;
   document.querySelector("aside").hidden = !object;
   if (!object) return;
-  const one = flat({ ...object, state: preview || object.state }), category = categoryNamed(one.category);
+  const one = flat(object), category = categoryNamed(one.category);
   stage.show(one, category, { chosen, names: $("names").checked });
   showPoints(one, category, chosen, choose);
   $("hide").disabled = chosen === null || !one.points[chosen];
@@ -158,16 +158,22 @@ async function restore(from, to, before, after, what) {
   if (!entry) return;
   const changed = entry.parts.map(part => part.number);
   await server.load(changed);
-  from.pop();
   const restored = entry.parts.map(part => ({ number: part.number, state: states.rebased(part[before], part[after], server.objects.get(part.number).state) }));
   if (restored.some(one => one.state === null)) {
+    from.pop();
     say(`This object was changed in another window since: nothing was ${what}.`, true);
     redraw();
     return;
   }
   const shown = numbers.filter(number => changed.includes(number));
   if (shown.length) await openNumber(shown.includes(numbers[index]) ? numbers[index] : shown[0]);
-  server.change(restored, () => { to.push({ ...entry, merge: null }); redraw(); });
+  const finish = () => {
+    from.pop();
+    to.push({ ...entry, merge: null });
+    redraw();
+  };
+  if (restored.every(one => states.same(one.state, server.objects.get(one.number).state))) finish();
+  else server.change(restored, finish);
   await server.idle();
 }
 
@@ -213,8 +219,9 @@ const actions = {
     const point = object.state.points[chosen] || object.predicted[chosen] || object.size?.map(side => side / 2);
     if (point && object.size) act(states.setPoint(object.state, chosen, point[0] + x, point[1] + y, object.size), `${object.number} ${chosen}`);
   },
-  closer: () => stage.zoom(1.6, chosen),
-  farther: () => stage.zoom(1 / 1.6, chosen),
+  closer: () => stage.step(1),
+  farther: () => stage.step(-1),
+  whole: stage.whole,
   undo: () => inTurn(() => restore(done, undone, "after", "before", "undone")),
   redo: () => inTurn(() => restore(undone, done, "before", "after", "redone")),
 };
@@ -252,9 +259,7 @@ function listen() {
   });
   stage.start({
     choose,
-    redraw,
     missing: path => server.ask(path).catch(error => say(error.message, true)),
-    preview: (number, x, y) => redraw(states.setPoint(current().state, number, x, y, current().size)),
     set: (number, x, y) => act(states.setPoint(current().state, number, x, y, current().size)),
     click: (x, y) => chosen === null
       ? say("Choose a point first: its number, or its row in the list.")
@@ -264,7 +269,7 @@ function listen() {
   $("message").addEventListener("click", dismiss);
   const buttons = { accept: actions.accept, reject: actions.reject, hide: actions.hide,
     "accept-image": actions.acceptImage, "reject-image": actions.rejectImage, undo: actions.undo, redo: actions.redo,
-    closer: actions.closer, farther: actions.farther, before: () => step(-1), after: () => step(1),
+    closer: actions.closer, farther: actions.farther, fit: actions.whole, before: () => step(-1), after: () => step(1),
     "page-before": () => open((pageOf(index) - 1) * PAGE), "page-after": () => open((pageOf(index) + 1) * PAGE) };
   for (const [id, action] of Object.entries(buttons)) $(id).addEventListener("click", action);
   for (const id of ["category", "decision", "order", "name"]) $(id).addEventListener("input", list);
