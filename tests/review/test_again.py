@@ -110,14 +110,27 @@ def test_as_a_transfer_of_the_corrected_file(predicted: Path, dift: Matcher) -> 
             assert now.votes is not None
             votes = np.array([one.prediction.votes[name] for name in now.names], dtype=np.float64)
             np.testing.assert_allclose(votes, now.votes.T, atol=0.002)
-            sources = [(image.file, instance.predicted) for image, instance in review.sources_of(one)]
-            assert sources == [("support-0.png", False), (review.image_of(review.objects[0]).file, False)]
+            files = {image.file for image, _ in review.sources_of(one)}
+            assert files == {review.annotations.images[0].file, review.image_of(review.objects[0]).file}
         assert status["message"].startswith(f"{changed} of {points} points moved by more than 1 pixel. 2 objects")
         assert changed > 0
         states = [one.state for one in review.objects]
+        assert again.status()["undoable"] == 2
     with Review(predicted, images=predicted.parent / "images").open() as review:
         assert [one.state for one in review.objects] == states
-        assert read_annotations(review.write()[0]).images[4].instances[0].predicted
+        # Also after a restart it can be undone, but for what was changed since.
+        review.change({4: State(**{**states[4].model_dump(), "decision": "rejected"})}, {4: review.objects[4].revision})
+        again = PredictAgain(review, lambda: dift, TransferSettings(), 0.5)
+        again.undo()
+        assert again.status()["message"] == "1 objects are as they were before. 1 were changed since, and stay."
+        assert [one.state.decision for one in review.objects[3:]] == ["open", "rejected"]
+        assert (review.objects[3].state.points, review.objects[4].state.points) == (before[0], states[4].points)
+        assert review.objects[3].prediction.sources is None
+        assert set(review.objects[4].prediction.sources or ()) == {(0, 0), (review.objects[0].image, 0)}
+        with pytest.raises(ReviewError, match="nothing can be undone"):
+            again.undo()
+        (output,) = review.write()
+        assert [one.predicted for image in read_annotations(output).images[4:] for one in image.instances] == [True]
 
 
 def test_in_the_page_with_the_files_own_method(predicted: Path, start: Callable[..., Any], browser: "Browser") -> None:
@@ -136,6 +149,9 @@ def test_in_the_page_with_the_files_own_method(predicted: Path, start: Callable[
     tab.fill("#below", "1")
     tab.click("#again-start")
     tab.wait_for_selector("#again-status >> text=/points moved by more than 1 pixel. 4 objects .* from 2 annotated/")
+    tab.click("#again-undo")
+    tab.wait_for_selector("#again-status >> text=/^4 objects are as they were before/")
+    assert not tab.is_visible("#again-undo")
     tab.click("#again-close")
     tab.wait_for_selector("#counts >> text=/4 open · 1 accepted/")
     assert command.client.object(accepted["number"]) == accepted

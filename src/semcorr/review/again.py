@@ -61,7 +61,7 @@ class PredictAgain:
         scores = [one.prediction.score or 0.0 for one in self._review.objects if _is_doubtful(one, np.inf)]
         # Rounded up, so that the half is below it.
         suggested = min(1.0, (np.floor(float(np.median(scores)) * 20) + 1) / 20) if scores else 1.0
-        return {**asdict(self._status), "suggested": float(suggested)}
+        return {**asdict(self._status), "suggested": float(suggested), "undoable": len(self._review.undoable())}
 
     def start(self, below: float) -> None:
         """Start the job.
@@ -83,6 +83,19 @@ class PredictAgain:
             self._stop.clear()
             self._status = AgainStatus(stage="running", total=len(chosen), message="Loading")
             threading.Thread(target=self._run, args=(chosen,), daemon=True).start()
+
+    def undo(self) -> None:
+        """Undo the last job, but for objects that were changed since.
+
+        Raises:
+            ReviewError: A job is running, or there is nothing to undo.
+        """
+        with self._lock:
+            if self._status.stage == "running":
+                raise ReviewError("Objects are being predicted again. Stop it first.")
+            undone, kept = self._review.undo_again()
+            stay = f" {kept} were changed since, and stay." if kept else ""
+            self._status = AgainStatus(stage="done", message=f"{undone} objects are as they were before.{stay}")
 
     def stop(self) -> None:
         """Stop the job: what was predicted so far is dropped."""
@@ -122,7 +135,7 @@ class PredictAgain:
             category: tuple(numbers[support.instance] for support in supports)
             for category, supports in transferrer.plan.supports.items()
         }
-        changes = self._review.change_fresh(
+        changes = self._review.predicted_again(
             [self._change(self._review.objects[number], one, sources) for number, one in predicted.items()], revisions
         )
         moved, points = _count(changes, before)

@@ -65,7 +65,8 @@ class Review:
         self.output = output or path.with_name(f"{path.stem}.corrected{self.format.suffix}")
         self.content = content_hash(self.annotations.sources)
         self.objects = list(_objects(self.annotations))
-        self.revision = 0
+        self.revision = self._predicted_again = 0
+        self._before: list[Change] = []
         self._replace, self._written = replace, frozenset[str]()
         self._lock = threading.RLock()
         if not self.objects:
@@ -120,7 +121,7 @@ class Review:
             raise StaleChangeError(one)
         return Change(number=number, state=settled(state, one, category, self.frame(one.image)))
 
-    def change_fresh(self, changes: Sequence[Change], bases: Mapping[int, int]) -> list[Change]:
+    def predicted_again(self, changes: Sequence[Change], bases: Mapping[int, int]) -> list[Change]:
         """Change those of many objects that were not changed since; they are on the disk when this returns.
 
         Args:
@@ -137,8 +138,31 @@ class Review:
             # A person may have been quicker.
             fresh = [one for one in changes if self.objects[one.number].revision == bases[one.number]]
             if fresh:
-                self._add(changes=tuple(fresh))
+                self._add(changes=tuple(fresh), again="predicted")
             return fresh
+
+    def undo_again(self) -> tuple[int, int]:
+        """Make objects that were predicted again last as they were before, but for those that were changed since.
+
+        Returns:
+            How many are as they were, and how many stay.
+
+        Raises:
+            ReviewError: There are none.
+            RunError: The journal cannot be written; nothing is changed.
+        """
+        with self._lock:
+            fresh = self.undoable()
+            if not fresh:
+                raise ReviewError("Nothing was predicted again that nobody has changed since: nothing can be undone.")
+            count = len(self._before)
+            self._add(changes=tuple(fresh), again="undone")
+            return len(fresh), count - len(fresh)
+
+    def undoable(self) -> list[Change]:
+        """What undoes the last prediction anew of the objects that were not changed since."""
+        with self._lock:
+            return [one for one in self._before if self.objects[one.number].revision == self._predicted_again]
 
     def _add(self, **fields: Any) -> None:
         """Write a line to the journal, then apply it. Under the lock."""
@@ -299,6 +323,10 @@ class Review:
         self.revision = max(self.revision, entry.revision)
         if entry.written is not None:
             self._written = entry.written
+        if entry.again is not None:
+            changed = [self.objects[change.number] for change in entry.changes] if entry.again == "predicted" else []
+            self._before = [Change(number=one.number, state=one.state, prediction=one.prediction) for one in changed]
+            self._predicted_again = entry.revision
         for change in entry.changes:
             one = self.objects[change.number]
             one.state, one.revision = change.state, entry.revision

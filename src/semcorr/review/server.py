@@ -34,7 +34,7 @@ POLICY = (
 _READ = re.compile(
     r"/|/favicon\.ico|/assets/[a-z]+\.(?:css|js)|/api/(?:about|list|objects|sources|changes|again|image/[0-9a-f]+/[0-9]{1,9}/[0-9]{1,5})"
 )
-_WRITE = re.compile(r"/api/(?:objects|write|again|again/stop)")
+_WRITE = re.compile(r"/api/(?:objects|write|again|again/undo|again/stop)")
 
 
 class _ChangeRequest(BaseModel):
@@ -93,6 +93,7 @@ class _Server:
                 Route("/api/write", _answered(self._write), methods=["POST"]),
                 Route("/api/again", _answered(self._again_status), methods=["GET"]),
                 Route("/api/again", _answered(self._again_start), methods=["POST"]),
+                Route("/api/again/undo", _answered(self._again_undo), methods=["POST"]),
                 Route("/api/again/stop", _answered(self._again_stop), methods=["POST"]),
                 Route("/api/image/{content}/{number:int}/{side:int}", _answered(self._image)),
             ]
@@ -218,6 +219,10 @@ class _Server:
 
     def _again_start(self, _: Request, body: bytes) -> Any:
         self._again.start(_AgainRequest.model_validate_json(body).below)
+        return self._again.status()
+
+    def _again_undo(self, _: Request, __: bytes) -> Any:
+        self._again.undo()
         return self._again.status()
 
     def _again_stop(self, _: Request, __: bytes) -> Any:
