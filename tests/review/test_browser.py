@@ -356,8 +356,8 @@ def test_a_page_without_a_server_says_that_nothing_is_saved(open_tab: Callable[.
 def serious(tab: "Tab") -> list[str]:
     """What axe-core finds that keeps people out, contrast of less than 4.5:1 included."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    found = axe.Axe().run(tab).response["violations"]
-    return [f"{one['id']}: {node['html']}" for one in found if one["impact"] in SERIOUS for node in one["nodes"]]
+    violations = axe.Axe().run(tab).response["violations"]
+    return [f"{one['id']}: {node['html']}" for one in violations if one["impact"] in SERIOUS for node in one["nodes"]]
 
 
 SERIOUS = ("serious", "critical")
