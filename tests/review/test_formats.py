@@ -157,6 +157,27 @@ def test_label_studio(tmp_path: Path) -> None:
     np.testing.assert_allclose(accepted.points, [[24, 20], [60, 30]])
 
 
+def test_label_studio_without_ids_and_with_relations(tmp_path: Path) -> None:
+    images(tmp_path, 3)
+    plain = [{key: one[key] for key in one if key not in ("id", "parentID")} for one in animal("a", 10, "ear", "tail")]
+    ends = [{"type": "relation", "from_id": "p-ear", "to_id": other} for other in ("p", "q")]
+    related = [*animal("p", 10, "ear"), *animal("q", 60, "tail"), *ends]
+    tasks = [task(1, animal("a", 10, "ear", "tail")), task(2, None, [CHOICE, *plain]), task(3, None, related)]
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps(tasks), encoding="utf-8")
+    with Review(path).open() as review:
+        for file in ("2.png", "3.png"):
+            decide(review, number_of(review, file), "accepted")
+        now = json.loads(review.write()[0].read_text(encoding="utf-8"))
+    assert now[1]["predictions"][0]["result"] == [CHOICE]
+    assert [one["type"] for one in now[1]["annotations"][0]["result"]] == [one["type"] for one in plain]
+    # A relation goes with both of its ends; one that leads to what stays behind would lead nowhere.
+    assert now[2]["predictions"][0]["result"] == animal("q", 60, "tail")
+    assert now[2]["annotations"][0]["result"][-1] == ends[0]
+    known = read_annotations(path.with_name("found.corrected.json")).images
+    assert [one.annotated for image in known for one in image.instances] == [True, True, True, False]
+
+
 def rectangle(one: dict[str, Any]) -> dict[str, Any]:
     area = one["predictions"][0]["result"][0]
     return {**{key: value for key, value in area["value"].items() if key != "rectanglelabels"}, "score": area["score"]}

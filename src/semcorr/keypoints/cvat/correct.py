@@ -1,7 +1,6 @@
 """Corrected objects in CVAT's XML: the source of a skeleton and of its points says what a person set."""
 
 import copy
-import itertools
 from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
@@ -115,4 +114,4 @@ def _mark(element: ET.Element, point: CorrectedPoint) -> None:
 
 
 def _move_to(element: ET.Element, xy: tuple[float, ...]) -> None:
-    element.set("points", ",".join(f"{value:.2f}" for value in itertools.islice(xy, 2)))
+    element.set("points", f"{xy[0]:.2f},{xy[1]:.2f}")

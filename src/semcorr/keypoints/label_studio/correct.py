@@ -70,41 +70,38 @@ class _Corrector:
         last = self._task.listed("predictions")[-1]
         submitted = self._task.submitted()
         own = self._task.regions(submitted[-1]) if submitted else []
-        areas = {_id(region) for region in own}
+        areas = {_id(region) for region in own} - {""}
         moves = _Moves()
         for number, one in changed.items():
             self._move(number, one, moves, areas, boxed=self._has_areas(own))
         result = [region for old in self._task.regions(last) for region in moves.instead.get(id(old), [old])]
-        related = [one for one in result if {str(one.get("from_id")), str(one.get("to_id"))} & moves.gone]
+        related = [one for one in result if _ends(one) & moves.gone]
         result = [one for one in result if one not in related]
         now = {number: changed.get(number, one) for number, one in enumerate(self._image.instances)}
         left = [one for one in now.values() if one is not None and one.predicted]
         prediction = {**last, "result": result, **_score(left)}
         entries = [one if one is not last else prediction for one in self._image.source["predictions"]]
         source = {**self._image.source, "predictions": entries}
-        moved = {str(one.get("id")) for one in moves.accepted}
-        accepted = [
-            *_joined(own, moves.accepted),
-            *(one for one in related if {str(one["from_id"]), str(one["to_id"])} <= moved | areas),
-        ]
+        moved = {_id(one) for one in moves.accepted}
+        accepted = [*_joined(own, moves.accepted), *(one for one in related if _ends(one) <= moved | areas)]
         if moves.accepted or (submitted and MARK in submitted[-1]):
             mark = {MARK: BESIDE_PREDICTIONS} if left else {}
             source = _with_result(source, submitted, accepted, mark)
         return source
 
     def _move(self, number: int, one: Instance | None, moves: _Moves, areas: set[str], *, boxed: bool) -> None:
-        old, before = self._drawn[number], self._image.instances[number]
+        old = self._drawn[number]
         first, *others = old.regions
         moves.instead |= {id(first): [], **{id(region): [] for region in others}}
-        moves.gone |= {_id(region) for region in old.regions}
+        moves.gone |= {_id(region) for region in old.regions} - {""}
         if one is None:
             return
         if one.predicted:
-            regions = self._regions(old, before, one, boxed=False)
+            regions = self._regions(number, one, boxed=False)
             moves.gone -= {_id(region) for region in regions}
             moves.instead[id(first)] = regions
         elif (one.visibility > MISSING).any():
-            moves.accepted += self._renamed(self._regions(old, before, one, boxed=boxed), old, areas)
+            moves.accepted += self._renamed(self._regions(number, one, boxed=boxed), old, areas)
         else:
             moves.instead[id(first)] = list(old.area)
 
@@ -112,10 +109,11 @@ class _Corrector:
         """Whether an annotation has areas, so that a point without one would be another object's."""
         return any(one.area for one in drawing_of(self._task, regions, lambda: self._size).objects)
 
-    def _regions(self, old: DrawnObject, before: Instance, one: Instance, *, boxed: bool) -> list[Region]:
+    def _regions(self, number: int, one: Instance, *, boxed: bool) -> list[Region]:
         """The regions of an object as it is now."""
-        area = [{**region} for region in old.area]
-        key = old.id if old.area and old.id is not None else f"object-{before.category}"
+        old, before = self._drawn[number], self._image.instances[number]
+        key = old.id if old.area and old.id is not None else f"{before.category}-{number}"
+        area = [{"id": key, **region} for region in old.area]
         if one.category != before.category or (boxed and not area):
             value = rectangle_value(one.box or extent(one.points[one.visibility > MISSING]), self._size)
             area = drawn(self._size, self._controls.of_area(one.category), key, value, one.category, one.score)
@@ -186,16 +184,22 @@ def _joined(own: Sequence[Region], accepted: Sequence[Region]) -> list[Region]:
     return [*result, *(region for region in accepted if _id(region) not in known)]
 
 
+def _ends(region: Region) -> set[str]:
+    """The ids of the two regions that a relation joins."""
+    return {str(region.get("from_id")), str(region.get("to_id"))} if region.get("type") == "relation" else set()
+
+
 def _by_id(regions: Iterable[Region]) -> dict[str, list[Region]]:
     by_id: dict[str, list[Region]] = {}
     for region in regions:
-        if region.get("type") != "relation":
+        if region.get("type") != "relation" and _id(region):
             by_id.setdefault(_id(region), []).append(region)
     return by_id
 
 
 def _id(region: Region) -> str:
-    return str(region.get("id"))
+    """A region's id; empty if it has none."""
+    return str(region.get("id", ""))
 
 
 def _labels(regions: Iterable[Region]) -> set[str]:
