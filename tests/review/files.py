@@ -62,6 +62,8 @@ def write_coco(folder: Path, images: int = 6, *, drawn: bool = True) -> Path:
         PIL.Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
     steps = np.linspace(0.2, 0.9, images - 1).round(2).tolist()
     objects = [predicted(number, (sure, sure, 0.0 if number == 4 else 0.3)) for number, sure in enumerate(steps, 2)]
+    for one in objects[:1]:
+        one["semcorr"] |= {"votes": [[0.75], [0.5], [None]]}
     if drawn and images > 2:
         objects[1] |= {"bbox": [5, 5, 70, 50], "area": 3500}
     document = {
@@ -113,5 +115,5 @@ class Client:
     def change(self, number: int, base: int, **changes: Any) -> tuple[int, Any]:
         """Change an object's state."""
         state = {**self.object(number)["state"], **changes}
-        status, answer, _ = self.ask(f"/api/objects/{number}", {"base": base, "state": state})
+        status, answer, _ = self.ask("/api/objects", [{"number": number, "base": base, "state": state}])
         return status, answer

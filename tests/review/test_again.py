@@ -58,7 +58,7 @@ def decided(review: Review, number: int, truth: Path, decision: str) -> None:
             (float(x), float(y), int(mark), "placed") if mark else None
             for (x, y), mark in zip(real.instances[0].points, real.instances[0].visibility, strict=True)
         ]
-    review.change(number, one.revision, State(category="face", decision=decision, points=tuple(points)))  # type: ignore[arg-type]
+    review.change({number: State(category="face", decision=decision, points=tuple(points))}, {number: one.revision})  # type: ignore[arg-type]
 
 
 def finished(again: PredictAgain) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def test_as_a_transfer_of_the_corrected_file(predicted: Path, dift: Matcher) -> 
         moved = list(untouched)
         row = next(number for number, point in enumerate(untouched) if point)
         moved[row] = (3.0, 4.0, 2, "placed")
-        review.change(2, 0, State(category="face", decision="open", points=tuple(moved)))
+        review.change({2: State(category="face", decision="open", points=tuple(moved))}, {2: 0})
         kept = [review.objects[number].state for number in (0, 1, 2)]
         before = [review.objects[number].state.points for number in (3, 4)]
         (output,) = review.write()
@@ -106,12 +106,31 @@ def test_as_a_transfer_of_the_corrected_file(predicted: Path, dift: Matcher) -> 
                     np.testing.assert_allclose(mine[:2], theirs, atol=0.01)
                     assert mine[2:] == (2 if sure >= 0.5 else 0, "predicted")
                     changed += float(np.hypot(mine[0] - was[0], mine[1] - was[1])) > 1
+            # And so are the votes of the annotated object and of the accepted one.
+            assert now.votes is not None
+            votes = np.array([one.prediction.votes[name] for name in now.names], dtype=np.float64)
+            np.testing.assert_allclose(votes, now.votes.T, atol=0.002)
+            files = {image.file for image, _ in review.sources_of(one)}
+            assert files == {review.annotations.images[0].file, review.image_of(review.objects[0]).file}
         assert status["message"].startswith(f"{changed} of {points} points moved by more than 1 pixel. 2 objects")
         assert changed > 0
         states = [one.state for one in review.objects]
+        assert again.status()["undoable"] == 2
     with Review(predicted, images=predicted.parent / "images").open() as review:
         assert [one.state for one in review.objects] == states
-        assert read_annotations(review.write()[0]).images[4].instances[0].predicted
+        # Also after a restart it can be undone, but for what was changed since.
+        review.change({4: State(**{**states[4].model_dump(), "decision": "rejected"})}, {4: review.objects[4].revision})
+        again = PredictAgain(review, lambda: dift, TransferSettings(), 0.5)
+        again.undo()
+        assert again.status()["message"] == "1 objects are as they were before. 1 were changed since, and stay."
+        assert [one.state.decision for one in review.objects[3:]] == ["open", "rejected"]
+        assert (review.objects[3].state.points, review.objects[4].state.points) == (before[0], states[4].points)
+        assert review.objects[3].prediction.sources is None
+        assert set(review.objects[4].prediction.sources or ()) == {(0, 0), (review.objects[0].image, 0)}
+        with pytest.raises(ReviewError, match="nothing can be undone"):
+            again.undo()
+        (output,) = review.write()
+        assert [one.predicted for image in read_annotations(output).images[4:] for one in image.instances] == [True]
 
 
 def test_in_the_page_with_the_files_own_method(predicted: Path, start: Callable[..., Any], browser: "Browser") -> None:
@@ -130,6 +149,9 @@ def test_in_the_page_with_the_files_own_method(predicted: Path, start: Callable[
     tab.fill("#below", "1")
     tab.click("#again-start")
     tab.wait_for_selector("#again-status >> text=/points moved by more than 1 pixel. 4 objects .* from 2 annotated/")
+    tab.click("#again-undo")
+    tab.wait_for_selector("#again-status >> text=/^4 objects are as they were before/")
+    assert not tab.is_visible("#again-undo")
     tab.click("#again-close")
     tab.wait_for_selector("#counts >> text=/4 open · 1 accepted/")
     assert command.client.object(accepted["number"]) == accepted
@@ -150,7 +172,7 @@ def test_a_person_is_quicker_and_a_stop_changes_nothing(predicted: Path, dift: M
         with pytest.raises(ReviewError, match="already"):
             again.start(1.0)
         assert loading.wait(60)
-        review.change(0, 0, State(**{**review.objects[0].state.model_dump(), "decision": "rejected"}))
+        review.change({0: State(**{**review.objects[0].state.model_dump(), "decision": "rejected"})}, {0: 0})
         rejected = review.objects[0].state
         go_on.set()
         assert "4 objects were predicted again from 1 annotated" in finished(again)["message"]

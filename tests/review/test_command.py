@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from semcorr.review.review import Review
 
 def test_it_writes_without_a_page(predictions: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Review(predictions).open() as review:
-        review.change(0, 0, State(**{**review.objects[0].state.model_dump(), "decision": "accepted"}))
+        review.change({0: State(**{**review.objects[0].state.model_dump(), "decision": "accepted"})}, {0: 0})
     output = predictions.with_name("mine.json")
     assert main(["review", str(predictions), "-o", str(output), "--write"]) == 0
     assert f"Written: {output}" in capsys.readouterr().out.replace("\n", "")
@@ -47,3 +49,12 @@ def test_it_ends_in_order(predictions: Path, start: Callable[..., Any], number: 
     command.process.send_signal(number)
     assert command.process.wait(timeout=30) == status
     start(predictions)  # nothing keeps it out
+
+
+def test_it_opens_without_pytorch(predictions: Path) -> None:
+    """Whose import takes longer than all else; predicting again is what needs it."""
+    code = (
+        "import sys; from semcorr.cli.main import main; main(['review', sys.argv[1], '--write']);"
+        "import semcorr.review.again, semcorr.review.serve, semcorr.review.server; sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(predictions)], check=True, stdout=subprocess.DEVNULL)

@@ -38,9 +38,10 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path, start: Callable[..., 
                 sent += 1
                 if sent % BETWEEN_KILLS == 0:
                     killer.start()  # while corrections go on
-                status, answer, _ = client.ask(f"/api/objects/{number}", {"base": before["revision"], "state": state})
+                change = {"number": number, "base": before["revision"], "state": state}
+                status, answer, _ = client.ask("/api/objects", [change])
                 assert status == 200
-                answered[number] = answer["object"]["state"]
+                answered[number] = answer["objects"][0]["state"]
         except (OSError, http.client.HTTPException):
             # The change under way may have been written before the kill; nobody was answered.
             answered.pop(number, None)

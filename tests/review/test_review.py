@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from keypoints import json_lines
 from review.files import ANNOTATED, write_coco
 from semcorr.errors import ReviewError, RunError
 from semcorr.keypoints import read_annotations
+from semcorr.keypoints.formats import FORMATS
 from semcorr.review.objects import State
 from semcorr.review.review import Review, StaleChangeError
 
 
 def changed(review: Review, number: int, **changes: Any) -> None:
     one = review.objects[number]
-    review.change(number, one.revision, State(**{**one.state.model_dump(), **changes}))
+    review.change({number: State(**{**one.state.model_dump(), **changes})}, {number: one.revision})
 
 
 def written(review: Review) -> dict[str, Any]:
@@ -59,7 +61,8 @@ def test_accepted_points_are_the_persons_and_all_else_stays(predictions: Path) -
     assert one["keypoints"] == [20, 15, 2, 50, 30, 2, 40, 45, 2]
     assert one["num_keypoints"] == 3
     assert one["bbox"] == [20.5, 15.5, 30, 30]
-    assert one["semcorr"] == {"predicted": True, "accepted": True, "points": ["accepted"] * 3}
+    votes = [[0.75], [0.5], [None]]
+    assert one["semcorr"] == {"predicted": True, "accepted": True, "points": ["accepted"] * 3, "votes": votes}
     assert (one["keypoints_found"], one["score"]) == (old["keypoints_found"], old["score"])
     # Objects that nobody touched are as they were.
     assert [annotation(document, number) for number in (3, 4, 5, 6)] == [annotation(before, n) for n in (3, 4, 5, 6)]
@@ -140,7 +143,7 @@ def test_states_that_do_not_fit_are_refused(predictions: Path, changes: dict[str
         with pytest.raises(ReviewError, match=message):
             changed(review, 0, **changes)
         with pytest.raises(ReviewError, match="Expected an object from 0 to 4, got 5"):
-            review.change(5, 0, review.objects[0].state)
+            review.change({5: review.objects[0].state}, {5: 0})
         assert review.revision == 0
 
 
@@ -166,7 +169,7 @@ def test_a_change_on_an_old_state_is_refused(predictions: Path) -> None:
         state = review.objects[0].state
         changed(review, 0, decision="accepted")
         with pytest.raises(StaleChangeError, match="in another window"):
-            review.change(0, 0, state)
+            review.change({0: state}, {0: 0})
         assert review.objects[0].state.decision == "accepted"
         assert [one.number for one in review.changed_since(0)[1]] == [0]
         assert review.changed_since(1) == (1, [])
@@ -271,18 +274,15 @@ def test_a_table_is_written_as_a_table(tmp_path: Path) -> None:
     assert again.images[2].instances[0].origins == ("predicted", "placed")
 
 
-def test_formats_that_hold_no_corrections_become_coco(tmp_path: Path) -> None:
+def test_formats_that_hold_no_corrections_become_coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, json_lines.FORMAT.name, json_lines.FORMAT)
     write_coco(tmp_path / "data")
-    path = tmp_path / "data" / "found.xml"
-    path.write_text(
-        "<?xml version='1.0'?><dataset><images>"
-        "<image file='1.png'><box top='5' left='5' width='50' height='40'><label>cat</label>"
-        "<part name='ear' x='10' y='12'/></box></image>"
-        "<image file='2.png'><box top='5' left='5' width='50' height='40' semcorr='predicted' detection_score='0.4'>"
-        "<label>cat</label><part name='ear' x='20' y='15'/></box></image>"
-        "</images></dataset>",
-        encoding="utf-8",
-    )
+    path = tmp_path / "data" / "found.jsonl"
+    lines: list[dict[str, Any]] = [
+        {"image": "1.png", "category": "cat", "points": {"ear": [10.5, 12.5]}},
+        {"image": "2.png", "category": "cat", "points": {"ear": [20.5, 15.5]}, "predicted": True},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     with Review(path).open() as review:
         changed(review, 0, decision="accepted")
         (output,) = review.write()

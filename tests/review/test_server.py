@@ -23,10 +23,12 @@ def raw(client: Client, request: bytes) -> bytes:
 
 def test_a_list_a_page_and_an_image(client: Client, predictions: Path, tmp_path: Path) -> None:
     status, about, headers = client.ask("/api/about")
-    assert (status, about["objects"], about["sources_recorded"]) == (200, 5, True)
-    assert about["sources"]["cat"] == [
-        {"file": "1.png", "image": 0, "size": [80, 60], "points": [[10.5, 12.5], [60.5, 40.5], [30.5, 50.5]]}
-    ]
+    assert (status, about["objects"]) == (200, 5)
+    points = [[10.5, 12.5], [60.5, 40.5], [30.5, 50.5]]
+    source = {"file": "1.png", "image": 0, "size": [80, 60], "points": points, "votes": [0.75, 0.5, None]}
+    assert client.ask("/api/sources?number=0")[1] == {"recorded": True, "sources": [source]}
+    assert client.ask("/api/sources?number=1")[1]["sources"] == [{**source, "votes": None}]  # a file of before
+    assert client.ask("/api/sources?number=5")[0] == client.ask("/api/sources")[0] == 404
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert client.ask("/api/list?order=confident")[1]["numbers"] == [4, 3, 2, 1, 0]
     one = client.object(2)
@@ -52,8 +54,21 @@ def test_two_clients_lose_nothing(client: Client) -> None:
     assert [(one["number"], one["state"]["decision"]) for one in changes["objects"]] == [(0, "accepted")]
     assert (changes["revision"], changes["counts"]) == (1, {"accepted": 1, "open": 4})
     status, answer = other.change(0, answer["revision"], decision="rejected")
-    assert (status, answer["object"]["state"]["decision"]) == (200, "rejected")
+    assert (status, answer["objects"][0]["state"]["decision"]) == (200, "rejected")
     assert client.object(0)["state"]["decision"] == "rejected"
+
+
+def test_objects_change_together_or_not_at_all(client: Client) -> None:
+    assert client.object(0)["beside"] == [0]
+    states = [{**client.object(number)["state"], "decision": "accepted"} for number in (0, 1)]
+    both = [{"number": number, "base": 0, "state": state} for number, state in enumerate(states)]
+    assert client.change(1, 0, decision="rejected")[0] == 200
+    status, answer, _ = client.ask("/api/objects", both)
+    assert (status, answer["number"], client.object(0)["state"]["decision"]) == (409, 1, "open")
+    both[1]["base"] = 1
+    status, answer, _ = client.ask("/api/objects", both)
+    assert (status, [one["revision"] for one in answer["objects"]]) == (200, [2, 2])
+    assert answer["counts"] == {"accepted": 2, "open": 3}
 
 
 def test_no_image_is_read_before_it_is_asked_for(client: Client, predictions: Path) -> None:
@@ -92,15 +107,19 @@ UNFITTING: list[Any] = [
     {"base": 0, "state": {"category": "cat", "decision": "open", "points": POINTS, "path": "/etc/passwd"}},
     {"base": 0, "state": {"category": "cat", "decision": "open", "points": [[1, 2, 3, "placed"], None, None]}},
     {"base": 0, "state": {"category": "cat", "decision": "open", "points": [[1, 2, 2, "somebody"], None, None]}},
-    b'{"base": 0, "state": {"category": "cat", "decision": "open", "points": [[NaN, 1, 2, "placed"], null, null]}}',
-    b'{"base": 0, "state": {"category": "cat", "decision":"open","points": [[1e999, 1, 2, "placed"], null, null]}}',
+    b'[{"number": 0, "base": 0, "state": {"category": "cat", "decision":"open", "points": [[NaN, 1, 2, "placed"]]}}]',
+    b'[{"number": 0, "base": 0, "state": {"category": "cat", "decision":"open", "points": [[1e999, 1, 2, "placed"]]}}]',
+    b"{}",
+    b"[]",
+    b"[%s]" % b",".join([b"{}"] * 1001),
     {"base": 0, "state": {"category": "<img src=x>", "decision": "open", "points": POINTS}},
 ]
 
 
 def test_changes_that_do_not_fit_are_refused(client: Client) -> None:
     for body in UNFITTING:
-        status, answer, _ = client.ask("/api/objects/0", body)
+        sent = body if isinstance(body, bytes) else [{"number": 0, **body}]
+        status, answer, _ = client.ask("/api/objects", sent)
         assert status in (400, 422), body
         assert answer["error"]
     assert client.ask("/api/changes?since=0")[1]["revision"] == 0
@@ -108,8 +127,10 @@ def test_changes_that_do_not_fit_are_refused(client: Client) -> None:
 
 def test_objects_that_there_are_not(client: Client) -> None:
     body = {"base": 0, "state": {"category": "cat", "decision": "open", "points": POINTS}}
-    for number in ("9", "999999999", "9999999999", "-1", "x", "0/../1", "%2e%2e"):
-        assert client.ask(f"/api/objects/{number}", body)[0] in (404, 422), number
+    for number in (9, 10**30, -1, "x", "0/../1", None):
+        assert client.ask("/api/objects", [{"number": number, **body}])[0] in (400, 422), number
+    for path in ("0", "x", "0/../1", "%2e%2e"):
+        assert client.ask(f"/api/objects/{path}", [{"number": 0, **body}])[0] == 404, path
 
 
 PATHS = [
@@ -142,9 +163,9 @@ def test_no_path_leads_to_a_file(client: Client, tmp_path: Path) -> None:
 
 
 def test_it_answers_only_who_has_the_key(client: Client) -> None:
-    body = {"base": 0, "state": {"category": "cat", "decision": "rejected", "points": POINTS}}
+    body = [{"number": 0, "base": 0, "state": {"category": "cat", "decision": "rejected", "points": POINTS}}]
     for cookie in ("", "semcorr=the-key", client.headers["cookie"][:-1], "semcorr-1=the-key", "a=\x01;=", "x" * 5000):
-        for path, sent in (("/", None), ("/api/about", None), ("/api/objects/0", body), ("/?key=the-ke", None)):
+        for path, sent in (("/", None), ("/api/about", None), ("/api/objects", body), ("/?key=the-ke", None)):
             assert client.ask(path, sent, cookie=cookie)[0] == 403
     # Nor does the key help in another address.
     assert client.ask("/api/about?key=the-key", cookie="")[0] == 403
@@ -157,15 +178,15 @@ def test_it_answers_only_who_has_the_key(client: Client) -> None:
 
 
 def test_other_pages_and_names_are_refused(client: Client) -> None:
-    body = {"base": 0, "state": {"category": "cat", "decision": "rejected", "points": POINTS}}
+    body = [{"number": 0, "base": 0, "state": {"category": "cat", "decision": "rejected", "points": POINTS}}]
     for origin in ("http://evil.example", "null", "http://localhost:1", f"http://{client.host}.evil.example"):
-        assert client.ask("/api/objects/0", body, origin=origin)[0] == 403
+        assert client.ask("/api/objects", body, origin=origin)[0] == 403
         assert client.ask("/api/write", {}, origin=origin)[0] == 403
-    assert client.ask("/api/objects/0", body, host="evil.example")[0] == 421
+    assert client.ask("/api/objects", body, host="evil.example")[0] == 421
     assert client.ask("/", host="evil.example")[0] == 421
     assert client.ask("/api/about", method="DELETE")[0] == 404
     assert client.object(0)["state"]["decision"] == "open"
-    assert client.ask("/api/objects/0", body, origin=f"http://{client.host}")[0] == 200
+    assert client.ask("/api/objects", body, origin=f"http://{client.host}")[0] == 200
 
 
 HEADS = [

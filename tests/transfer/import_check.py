@@ -16,8 +16,11 @@ def label_studio(tasks: Path, config: Path) -> dict[str, object]:
     interface.validate()
     content = json.loads(tasks.read_text(encoding="utf-8"))
     predictions = [prediction for task in content for prediction in task.get("predictions", [])]
-    errors = [interface.validate_prediction(prediction, return_errors=True) for prediction in predictions]
-    wrong = json.loads(json.dumps(predictions[0]))
+    annotations = [annotation for task in content for annotation in task.get("annotations", [])]
+    # Both are checked by the same rules, of which only the predictions' give the errors.
+    errors = [interface.validate_prediction({"model_version": "x", **one}, return_errors=True) for one in annotations]
+    errors += [interface.validate_prediction(prediction, return_errors=True) for prediction in predictions]
+    wrong = json.loads(json.dumps(next(one for one in predictions if one["result"])))
     wrong["result"][0]["value"] = {"x": 1, "y": 1, "width": 1, "keypointlabels": ["nobody"]}
     return {
         "tasks": len(content),

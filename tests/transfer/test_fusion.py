@@ -49,6 +49,7 @@ def test_one_support_has_its_own_answer() -> None:
     result = fuse([support([0, 2])], [matches_at([(5, 7), (31, 9)], [0.25, 0.5])], 3, (40, 40))
     np.testing.assert_allclose(result.points[[0, 2]], [(5, 7), (31, 9)], atol=0.05)
     assert result.confidence.tolist() == [0.25, 0, 0.5]
+    np.testing.assert_allclose(result.votes, [[0.25, np.nan, 0.5]])
     assert np.isnan(result.points[1]).all()
 
 
@@ -58,6 +59,7 @@ def test_the_majority_wins_and_the_dissenter_costs_confidence() -> None:
     np.testing.assert_allclose(result.points[0], (5, 7), atol=0.05)
     # Two of three agree: the third is 41 pixels away, and counts as nothing.
     assert result.confidence[0] == pytest.approx((0.81 * 2 / 3) ** 0.5, abs=0.01)
+    np.testing.assert_allclose(result.votes[:, 0], [0.81, 0.81, 0], atol=0.01)
 
 
 def test_a_surer_support_outweighs_an_unsure_one() -> None:

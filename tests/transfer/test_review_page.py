@@ -75,13 +75,13 @@ def page(page_file: Path) -> Iterator[Any]:
 
 
 def names(page: Any) -> list[str]:
-    return page.locator(".grid figcaption .name").all_inner_texts()
+    return page.locator(".grid .caption .name").all_inner_texts()
 
 
 def test_the_least_certain_first_and_filters(page: Any) -> None:
     assert names(page) == ["unsure.png", f"{NASTY}.png", "sure.png"]  # means of 0.3, 0.45 and 0.85
-    assert page.locator(".grid figure").nth(0).locator("circle").count() == 1
-    assert page.locator(".grid figure").nth(2).locator("circle").count() == 2
+    assert page.locator(".grid .card").nth(0).locator("circle").count() == 1
+    assert page.locator(".grid .card").nth(2).locator("circle").count() == 2
     assert page.locator("aside figure circle").count() == 2
     page.select_option("#keypoint", NASTY)
     assert names(page) == [f"{NASTY}.png", "sure.png"]  # it is not predicted in the other
@@ -99,14 +99,53 @@ def test_the_least_certain_first_and_filters(page: Any) -> None:
 
 
 def test_an_image_beside_its_source(page: Any) -> None:
-    page.locator(".grid figure").nth(2).click()
+    page.locator(".grid .card").nth(2).click()
     dialog = page.locator("dialog")
     assert dialog.is_visible()
-    assert dialog.locator("figcaption .name").all_inner_texts() == ["0.png", "sure.png"]
+    assert dialog.locator(".caption .name").all_inner_texts() == ["0.png", "sure.png"]
     assert "0.90" in dialog.locator("table").inner_text()
     dialog.get_by_role("button", name="Close").click()
     assert not dialog.is_visible()
     assert page.wrong == []
+
+
+def serious(page: Any) -> list[str]:
+    """What axe-core finds that keeps people out."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    violations = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in violations if one["impact"] in ("serious", "critical")]
+
+
+@pytest.mark.slow
+def test_by_keyboard_and_with_assistive_technology(page: Any) -> None:
+    page.set_viewport_size({"width": 1280, "height": 420})  # the dialog is higher than the window
+    page.locator("#search").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "card"
+    assert page.evaluate("document.activeElement.ariaLabel") == "unsure.png, confidence 0.30"
+    page.keyboard.press("Enter")
+    dialog = page.locator("dialog")
+    assert dialog.is_visible()
+    # It begins with its images, and not with what comes below them.
+    assert page.evaluate("document.getElementById('large').scrollTop") == 0
+    top = dialog.locator("figure").first.bounding_box()
+    assert top is not None
+    assert 0 <= top["y"] < 200
+    assert serious(page) == []
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.className") == "card"
+    assert serious(page) == []
+    assert page.locator("#failed").is_visible()
+    assert page.wrong == []
+
+
+@pytest.mark.slow
+def test_without_failures_there_are_no_empty_details(page: Any, page_file: Path) -> None:
+    text = page_file.read_text(encoding="utf-8").replace('"failed": [["x.png", "broken"]]', '"failed": []')
+    page_file.write_text(text, encoding="utf-8")
+    page.reload()
+    assert names(page) == ["unsure.png", f"{NASTY}.png", "sure.png"]
+    assert not page.locator("#failed").is_visible()
 
 
 def test_the_page_has_nothing_from_elsewhere(page_file: Path) -> None:

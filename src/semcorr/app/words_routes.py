@@ -16,7 +16,7 @@ from semcorr.app.matchers import images_of, model_of, without_words
 from semcorr.app.server.jobs import Job
 from semcorr.app.server.served_files import png
 from semcorr.app.server.session import Session
-from semcorr.app.state import KEY_HEADER, AppState
+from semcorr.app.state import AppState
 from semcorr.app.view import image_view, job_view
 from semcorr.app.workspace import Point
 from semcorr.errors import ImageError
@@ -69,7 +69,7 @@ def routes(state: AppState) -> list[Route]:
     """All routes about words."""
     answers = _Answers(state)
     return [
-        Route("/api/words", answers.words(), methods=["GET"]),
+        state.work_route("/api/words", answers.words, anyone=True),
         state.work_route("/api/words/image", answers.image, upload=True),
         state.work_route("/api/words/source", answers.source, post=True),
         state.work_route("/api/words/example", answers.example, post=True),
@@ -83,15 +83,9 @@ class _Answers:
     def __init__(self, state: AppState) -> None:
         self._state = state
 
-    def words(self) -> Any:
-        """What answers a request for the words; without a key there are none."""
-        by_key = self._state.work_route("/api/words", lambda session, *_: self._view(session)).endpoint
-        without = self._state.route("/api/words", lambda *_: self._view(self._state.sessions.empty())).endpoint
-
-        async def answer(request: Request) -> Any:
-            return await (by_key if KEY_HEADER in request.headers else without)(request)
-
-        return answer
+    def words(self, session: Session, _: Request, __: bytes) -> Any:
+        """What is shown."""
+        return self._view(session)
 
     def image(self, session: Session, request: Request, body: bytes) -> Any:
         """Take the image that was sent."""

@@ -51,7 +51,7 @@ def review(
 
     PREDICTED is what `semcorr transfer` wrote, in any format; it is never written to. Every change is on the disk, in
     the folder PREDICTED.review, before the page shows it as saved: the same command continues. Corrected files are in
-    the format of PREDICTED (COCO and tables; of others they are COCO).
+    the format of PREDICTED.
 
     The page is for this machine alone unless --host says otherwise, and for browsers that open the address that is
     printed. Ctrl-C ends it.

@@ -10,16 +10,19 @@ The *model frame* is the image squashed (not padded) to the square that the netw
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from semcorr.errors import PointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:
+    # Annotation files are read without PyTorch, whose import takes longer than all else; it is imported where it works.
+    Tensor = Any
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
@@ -90,6 +93,8 @@ def enlarge(
 
     Bilinear, or the value of the nearest point; constant beyond the outermost points.
     """
+    import torch.nn.functional as F
+
     mode = "nearest" if nearest else "bilinear"
     fine = F.interpolate(grid[None], scale_factor=step, mode=mode, align_corners=None if nearest else False)
     missing = [max(0, length - have) for length, have in zip(size, (fine.shape[-1], fine.shape[-2]), strict=True)]
@@ -101,6 +106,8 @@ def sample(
     image: Float[Tensor, "channels height width"], points: Float[Tensor, "rows columns 2"]
 ) -> Float[Tensor, "channels rows columns"]:
     """Sample an image at points in its own pixels: bilinear between pixel centres, constant beyond them."""
+    import torch.nn.functional as F
+
     height, width = image.shape[-2:]
     unit = scale_points(points, (width, height), (2, 2)) - 1  # grid_sample's frame: corners at -1 and 1
     return F.grid_sample(image[None], unit[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
@@ -116,6 +123,8 @@ def resize(image: Float[Tensor, "3 height width"], size: Size) -> Float[Tensor, 
 
     Bilinear; along an axis that shrinks, the kernel widens with the factor to prevent aliasing.
     """
+    import torch.nn.functional as F
+
     width, height = size
     return F.interpolate(image[None], size=(height, width), mode="bilinear", align_corners=False, antialias=True)[0]
 
@@ -154,6 +163,8 @@ class Crop:
         Bilinear with pixel centres aligned to the frame's (``align_corners=False``) and no antialiasing, as in the
         authors' code.
         """
+        import torch.nn.functional as F
+
         height, width = image.shape[-2:]
         if self.left + self.width > width or self.top + self.height > height:
             raise ValueError(f"{self} reaches beyond the image of {width} x {height} pixels.")
@@ -198,12 +209,11 @@ def crop_around(box: Box, margin: float, size: Size) -> Crop:
 
 
 def _affine(points: Points, scale: Sequence[float], shift: Sequence[float]) -> Points:
-    if isinstance(points, Tensor):
-        if not points.is_floating_point():
-            points = points.to(torch.float32)
-        return points * points.new_tensor(scale) + points.new_tensor(shift)
-    array: np.ndarray = np.asarray(points, dtype=np.float64) * np.asarray(scale) + np.asarray(shift)
-    return array
+    if hasattr(points, "new_tensor"):
+        tensor: Any = points
+        tensor = tensor if tensor.is_floating_point() else tensor.float()
+        return cast("Points", tensor * tensor.new_tensor(scale) + tensor.new_tensor(shift))
+    return cast("Points", np.asarray(points, dtype=np.float64) * np.asarray(scale) + np.asarray(shift))
 
 
 def from_pixel_indices(indices: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points 2"]:

@@ -9,17 +9,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BufferedIOBase
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
-import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
 
 from semcorr.errors import ImageError, SemcorrError, suggest
 from semcorr.imaging.png_chunks import without_odd_chunks
 from semcorr.storage.files import atomic_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:
+    # Files of images are read without PyTorch, whose import takes longer than all else; it is imported where it works.
+    Tensor = Any
 
 MAX_MEGAPIXELS = 100.0
 MIN_SIDE = 2
@@ -73,6 +78,8 @@ class Image:
 
     def tensor(self) -> Float[Tensor, "3 height width"]:
         """Return the pixels as float32 in [0, 1], channels first."""
+        import torch
+
         return torch.from_numpy(self.pixels.copy()).permute(2, 0, 1).contiguous().to(torch.float32) / 255
 
     def pil(self) -> PIL.Image.Image:
@@ -102,8 +109,8 @@ def load_image(source: "ImageSource", *, name: str | None = None, max_megapixels
     """
     if isinstance(source, Image):
         return source
-    if isinstance(source, Tensor):
-        return Image(pixels=_from_tensor(source), name=name or "image")
+    if hasattr(source, "new_tensor"):
+        return Image(pixels=_from_tensor(cast("Tensor", source)), name=name or "image")
     if isinstance(source, np.ndarray):
         return Image(pixels=_from_array(source), name=name or "image")
     if isinstance(source, PIL.Image.Image):
@@ -299,8 +306,8 @@ def _from_tensor(tensor: Tensor) -> UInt8[np.ndarray, "height width 3"]:
             + (" Its channels are last: permute(2, 0, 1)." if tensor.ndim == 3 and tensor.shape[2] in (1, 3, 4) else "")
         )
     tensor = tensor.detach().cpu()
-    if tensor.dtype in (torch.float16, torch.bfloat16):
-        tensor = tensor.to(torch.float32)
+    if tensor.is_floating_point() and tensor.itemsize == 2:  # NumPy has no bfloat16
+        tensor = tensor.float()
     return _from_array(tensor.permute(1, 2, 0).numpy())
 
 

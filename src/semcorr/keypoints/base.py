@@ -1,7 +1,7 @@
 """What every annotation format is read into: images, categories, and the key-points of each object."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from semcorr.imaging.geometry import Box
+from semcorr.keypoints.provenance import ACCEPTED, PLACED, PREDICTED
 
 VISIBLE, COVERED, MISSING = 2, 1, 0
 """COCO's marks: a point that can be seen, one that is covered by something, one that nobody marked."""
@@ -48,6 +49,8 @@ class Instance:
             not; NaN where it predicted none. None where the file does not say.
         origins: Who set each point, where that differs within the object (:mod:`semcorr.keypoints.provenance`): None
             for a point that there is not. None altogether where whoever made the object set all of them.
+        votes: By key-point, how much each of the objects that the file names as sources of the category speaks for it,
+            in [0, 1]; None for one that lacks the key-point. None altogether where the file does not say.
     """
 
     category: str
@@ -59,6 +62,7 @@ class Instance:
     score: float | None = None
     predicted_points: Float[np.ndarray, "keypoints 3"] | None = None
     origins: tuple[str | None, ...] | None = None
+    votes: Sequence[Sequence[float | None]] | None = None
 
     @property
     def drawn_box(self) -> Box | None:
@@ -97,6 +101,17 @@ def instance_of(
     return Instance(
         category=category.name, points=xy, visibility=marks, box=box, id=id, predicted=predicted, score=score
     )
+
+
+def with_origins(one: Instance, category: Category, origins: Mapping[str, str]) -> Instance:
+    """A predicted object with who set each of its points, by their names, where a person set any of them.
+
+    Words that are no origins (:mod:`semcorr.keypoints.provenance`) say nothing.
+    """
+    known = {name: origin for name, origin in origins.items() if origin in (PREDICTED, ACCEPTED, PLACED)}
+    if not {*known.values()} - {PREDICTED}:
+        return one
+    return replace(one, origins=tuple(known.get(name) for name in category.keypoints))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

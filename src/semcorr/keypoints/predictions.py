@@ -20,11 +20,25 @@ if TYPE_CHECKING:
 
 _ROWS = TypeAdapter(list[tuple[float | None, float | None]])
 _NUMBERS = TypeAdapter(list[float])
+_VOTES = TypeAdapter(list[list[float | None]])
 
 
 def _points_of(rows: Any) -> np.ndarray:
     numbers = [[np.nan if value is None else value for value in row] for row in _ROWS.validate_python(rows)]
     return np.array(numbers, dtype=np.float64).reshape(-1, 2)
+
+
+def _votes_of(rows: Any) -> np.ndarray | None:
+    if rows is None:
+        return None
+    numbers = [[np.nan if value is None else value for value in row] for row in _VOTES.validate_python(rows)]
+    return np.array(numbers, dtype=np.float64).reshape(len(numbers), -1)
+
+
+def _rows_of_votes(votes: np.ndarray | None) -> list[list[float | None]] | None:
+    if votes is None:
+        return None
+    return [[None if np.isnan(one) else one for one in row] for row in votes.round(4).tolist()]
 
 
 def _rows_of(points: np.ndarray) -> list[list[float | None]]:
@@ -44,6 +58,8 @@ class PredictedObject:
         confidence: Of each, in [0, 1]; 0 where no support shows it.
         box: (x0, y0, x1, y1) of the region that was searched; None for the whole image.
         id: The annotation that had the box, if there was one.
+        votes: How much each support speaks for each point, in [0, 1], in the order of the supports of its category; NaN
+            where it lacks the key-point. None where that is not known.
     """
 
     category: str
@@ -56,6 +72,9 @@ class PredictedObject:
     ]
     box: Box | None = None
     id: StrictInt | StrictStr | None = None
+    votes: Annotated[
+        Float[np.ndarray, "supports keypoints"] | None, PlainValidator(_votes_of), PlainSerializer(_rows_of_votes)
+    ] = None
 
     @property
     def score(self) -> float:
@@ -102,8 +121,9 @@ class TransferRecord:
         """
         record = _adapter().validate_json(line)
         for one in record.objects:
-            if not len(one.names) == len(one.points) == len(one.confidence):
-                raise ValueError("Expected as many points and confidences as names.")
+            votes = len(one.names) if one.votes is None else one.votes.shape[1]
+            if not len(one.names) == len(one.points) == len(one.confidence) == votes:
+                raise ValueError("Expected as many points, confidences and votes as names.")
         return record
 
     def to_supervision(self) -> "supervision.KeyPoints":

@@ -19,12 +19,16 @@ ORIGINS = "points"
 """The field of a mark that says who set each point, where a format has fields in fields."""
 
 
-def predicted_mark() -> dict[str, bool]:
+VOTES = "votes"
+"""The field of a mark that says how much each source speaks for each point, where a format has fields in fields."""
+
+
+def predicted_mark() -> Mapping[str, object]:
     """The mark of a predicted object where a format has fields in fields."""
     return {PREDICTED: True}
 
 
-def reviewed_mark(predicted: bool, origins: Sequence[str | None]) -> dict[str, object]:
+def reviewed_mark(predicted: bool, origins: Sequence[str | None]) -> Mapping[str, object]:
     """The mark of a predicted object that a person has worked on; ``predicted``: it is not accepted yet."""
     return {PREDICTED: True, **({} if predicted else {ACCEPTED: True}), ORIGINS: list(origins)}
 
@@ -35,6 +39,17 @@ def origins_of(mark: object, keypoints: int) -> tuple[str | None, ...] | None:
     if not isinstance(listed, list) or len(listed) != keypoints:
         return None
     return tuple(listed) if all(one in (None, PREDICTED, ACCEPTED, PLACED) for one in listed) else None
+
+
+def votes_of(mark: object, keypoints: int) -> list[list[float | None]] | None:
+    """By key-point, how much each source speaks for it, in [0, 1], as a mark says; None if it does not."""
+    listed = mark.get(VOTES) if isinstance(mark, Mapping) else None
+    if not isinstance(listed, list) or len(listed) != keypoints:
+        return None
+    if not all(isinstance(row, list) and len(row) == len(listed[0]) for row in listed):
+        return None
+    fits = all(one is None or (type(one) in (int, float) and 0 <= one <= 1) for row in listed for one in row)
+    return listed if fits else None
 
 
 def is_predicted(mark: object) -> bool | None:

@@ -150,12 +150,15 @@ class LocatedTogether:
     Attributes:
         points: (x, y) in pixels of the target, NaN where no support has the key-point.
         confidence: In [0, 1], NaN likewise.
+        votes: The similarity of each support's description with what is at the point, in [0, 1]; NaN where it lacks the
+            key-point. None where the method does not say.
         warnings: As in :class:`Matches`.
         calibration: As in :class:`Matches`.
     """
 
     points: Float[np.ndarray, "keypoints 2"]
     confidence: Float[np.ndarray, " keypoints"]
+    votes: Float[np.ndarray, "supports keypoints"] | None = None
     warnings: tuple[str, ...] = ()
     calibration: str | None = None
 

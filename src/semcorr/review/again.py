@@ -61,7 +61,7 @@ class PredictAgain:
         scores = [one.prediction.score or 0.0 for one in self._review.objects if _is_doubtful(one, np.inf)]
         # Rounded up, so that the half is below it.
         suggested = min(1.0, (np.floor(float(np.median(scores)) * 20) + 1) / 20) if scores else 1.0
-        return {**asdict(self._status), "suggested": float(suggested)}
+        return {**asdict(self._status), "suggested": float(suggested), "undoable": len(self._review.undoable())}
 
     def start(self, below: float) -> None:
         """Start the job.
@@ -83,6 +83,19 @@ class PredictAgain:
             self._stop.clear()
             self._status = AgainStatus(stage="running", total=len(chosen), message="Loading")
             threading.Thread(target=self._run, args=(chosen,), daemon=True).start()
+
+    def undo(self) -> None:
+        """Undo the last job, but for objects that were changed since.
+
+        Raises:
+            ReviewError: A job is running, or there is nothing to undo.
+        """
+        with self._lock:
+            if self._status.stage == "running":
+                raise ReviewError("Objects are being predicted again. Stop it first.")
+            undone, kept = self._review.undo_again()
+            stay = f" {kept} were changed since, and stay." if kept else ""
+            self._status = AgainStatus(stage="done", message=f"{undone} objects are as they were before.{stay}")
 
     def stop(self) -> None:
         """Stop the job: what was predicted so far is dropped."""
@@ -107,7 +120,7 @@ class PredictAgain:
 
         revisions = {one.number: one.revision for one in chosen}
         before = {one.number: one.state for one in chosen}
-        known = _known(self._review, revisions)
+        known, numbers = _known(self._review, revisions)
         self._matcher = self._matcher or self._load()
         transferrer = Transferrer(self._matcher, known, self._settings)
         selection = select_targets(known, transferrer.categories, images=None, redo_below=self._settings.redo_below)
@@ -118,8 +131,12 @@ class PredictAgain:
             for one in record.objects
             if one.id is not None
         }
-        changes = self._review.change_together(
-            [self._change(self._review.objects[number], one) for number, one in predicted.items()], revisions
+        sources = {
+            category: tuple(numbers[support.instance] for support in supports)
+            for category, supports in transferrer.plan.supports.items()
+        }
+        changes = self._review.predicted_again(
+            [self._change(self._review.objects[number], one, sources) for number, one in predicted.items()], revisions
         )
         moved, points = _count(changes, before)
         failed = sum(record.error is not None for record in records)
@@ -134,7 +151,10 @@ class PredictAgain:
             raise _StoppedError
         self._status = AgainStatus(stage="running", done=done, total=total, message=stage)
 
-    def _change(self, one: ReviewObject, predicted: PredictedObject) -> Change:
+    def _change(
+        self, one: ReviewObject, predicted: PredictedObject, sources: Mapping[str, tuple[tuple[int, int], ...]]
+    ) -> Change:
+        votes = [] if predicted.votes is None else predicted.votes.T.round(3).tolist()
         prediction = Prediction(
             points={
                 name: (float(x), float(y), float(sure))
@@ -142,6 +162,11 @@ class PredictAgain:
                 if np.isfinite(x)
             },
             score=predicted.score,
+            votes={
+                name: tuple(None if np.isnan(vote) else vote for vote in row)
+                for name, row in zip(predicted.names, votes, strict=False)
+            },
+            sources=sources[predicted.category],
         )
         category = self._review.annotations.categories[one.state.category]
         state = predicted_state(prediction, category, self._min_confidence)
@@ -167,8 +192,12 @@ def _is_doubtful(one: ReviewObject, below: float) -> bool:
     return one.state.decision == "open" and untouched and (score is None or score < below)
 
 
-def _known(review: Review, again: Mapping[int, int]) -> Annotations:
-    """What is annotated or accepted by now, and the objects that are predicted again, by their numbers."""
+def _known(review: Review, again: Mapping[int, int]) -> tuple[Annotations, Mapping[Instance, tuple[int, int]]]:
+    """What is annotated or accepted by now, and the objects that are predicted again, by their numbers.
+
+    And the number of the image and that in the image of each object that is annotated or accepted.
+    """
+    numbers: dict[Instance, tuple[int, int]] = {}
     by_position = {(one.image, one.position): one for one in review.objects}
     images: list[AnnotatedImage] = []
     for number, image in enumerate(review.annotations.images):
@@ -178,16 +207,19 @@ def _known(review: Review, again: Mapping[int, int]) -> Annotations:
             if one is None:
                 if instance.annotated:
                     instances.append(instance)
+                    numbers[instance] = number, position
                 continue
             category = review.annotations.categories[one.state.category]
             if one.state.decision == "accepted":
                 current = current_instance(one, category)
-                instances += [] if current is None else [replace(current, box=one.instance.drawn_box)]
+                if current is not None:
+                    instances.append(replace(current, box=one.instance.drawn_box))
+                    numbers[instances[-1]] = number, position
             elif one.number in again:
                 instances.append(_to_predict(one, len(category.keypoints)))
         if instances:
             images.append(replace(image, instances=tuple(instances)))
-    return replace(review.annotations, images=images, notes=())
+    return replace(review.annotations, images=images, notes=()), numbers
 
 
 def _to_predict(one: ReviewObject, keypoints: int) -> Instance:

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,13 +30,17 @@ class Change(BaseModel):
 
 
 class Entry(BaseModel):
-    """A line: changes that count together, or the SHA-256 of the file that corrections were written to."""
+    """A line: changes that count together, or the SHA-256 of each file that corrections were written to.
+
+    ``again`` says that they are what objects were predicted again as, or what they were before.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     revision: int
     changes: tuple[Change, ...] = ()
-    written: str | None = None
+    written: frozenset[str] | None = None
+    again: Literal["predicted", "undone"] | None = None
 
 
 class _Header(BaseModel):

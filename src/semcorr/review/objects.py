@@ -1,7 +1,7 @@
 """What is reviewed: predicted objects, and the state that a person has brought each of them to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
@@ -41,10 +41,15 @@ class Prediction:
     Attributes:
         points: By key-point: x, y, and the confidence or None where the file does not say.
         score: The object's score, or None.
+        votes: By key-point, how much each source speaks for it, None for one that lacks it; empty if that is not known.
+        sources: The objects that points came from, each by its image's number in the annotations and its own in the
+            image; None for those that the file names for the category.
     """
 
     points: Mapping[str, tuple[float, float, float | None]]
     score: float | None = None
+    votes: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    sources: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(kw_only=True)
@@ -82,7 +87,8 @@ def prediction_of(instance: Instance, category: Category) -> Prediction:
         elif instance.visibility[number] > MISSING and origins[number] != PLACED:
             x, y = instance.points[number].tolist()
             points[name] = x, y, None
-    return Prediction(points=points, score=instance.score)
+    votes = {name: tuple(row) for name, row in zip(category.keypoints, instance.votes or (), strict=False)}
+    return Prediction(points=points, score=instance.score, votes=votes)
 
 
 def first_state(instance: Instance, prediction: Prediction, category: Category) -> State:
@@ -182,6 +188,7 @@ def current_instance(one: ReviewObject, category: Category) -> Instance | None:
         score=one.prediction.score,
         predicted_points=_predicted_points(one, category),
         origins=origins if accepted or {*origins} - {None, PREDICTED} else None,
+        votes=one.instance.votes if one.prediction.sources is None and category.name == one.instance.category else None,
     )
 
 

@@ -59,14 +59,15 @@ class Review:
         self, path: Path, *, images: Path | None = None, output: Path | None = None, replace: bool = False
     ) -> None:
         self.annotations = read_annotations(path, images)
-        # Formats that cannot hold corrections as they are become COCO.
+        # Formats that cannot hold corrections become COCO.
         own = find_format(self.annotations.format)
         self.format = own if own.correct is not None else find_format("coco")
         self.output = output or path.with_name(f"{path.stem}.corrected{self.format.suffix}")
         self.content = content_hash(self.annotations.sources)
         self.objects = list(_objects(self.annotations))
-        self.revision = 0
-        self._replace, self._written = replace, ""
+        self.revision = self._predicted_again = 0
+        self._before: list[Change] = []
+        self._replace, self._written = replace, frozenset[str]()
         self._lock = threading.RLock()
         if not self.objects:
             raise ReviewError(
@@ -90,33 +91,38 @@ class Review:
                 self._apply(entry)
             yield self
 
-    def change(self, number: int, base: int, state: State) -> ReviewObject:
-        """Change an object; it is on the disk when this returns.
+    def change(self, states: Mapping[int, State], bases: Mapping[int, int]) -> list[ReviewObject]:
+        """Change objects as a person asked for, all or none; they are on the disk when this returns.
 
         Args:
-            number: The object.
-            base: The object's revision that the change was made on.
-            state: Its state from now on.
+            states: By object, its state from now on.
+            bases: By object, its revision that the change was made on.
+
+        Returns:
+            The objects.
 
         Raises:
-            StaleChangeError: The object has another revision.
-            ReviewError: There is no such object, or the state does not fit it.
+            StaleChangeError: An object has another revision.
+            ReviewError: There is no such object, or a state does not fit it.
             RunError: The journal cannot be written; nothing is changed.
         """
         with self._lock:
-            if not 0 <= number < len(self.objects):
-                raise ReviewError(f"Expected an object from 0 to {len(self.objects) - 1}, got {number}.")
-            one, category = self.objects[number], self.annotations.categories.get(state.category)
-            if category is None or not category.keypoints:
-                raise ReviewError(f"Expected a category of this file, got {state.category!r:.60}. Reload the page.")
-            if one.revision != base:
-                raise StaleChangeError(one)
-            fitting = settled(state, one, category, self.frame(one.image))
-            self._add(changes=(Change(number=number, state=fitting),))
-            return one
+            changes = tuple(self._fitting(number, bases[number], state) for number, state in states.items())
+            self._add(changes=changes)
+            return [self.objects[number] for number in states]
 
-    def change_together(self, changes: Sequence[Change], bases: Mapping[int, int]) -> list[Change]:
-        """Change many objects, all or none, but for those that were changed since; they are on the disk after that.
+    def _fitting(self, number: int, base: int, state: State) -> Change:
+        if not 0 <= number < len(self.objects):
+            raise ReviewError(f"Expected an object from 0 to {len(self.objects) - 1}, got {number}.")
+        one, category = self.objects[number], self.annotations.categories.get(state.category)
+        if category is None or not category.keypoints:
+            raise ReviewError(f"Expected a category of this file, got {state.category!r:.60}. Reload the page.")
+        if one.revision != base:
+            raise StaleChangeError(one)
+        return Change(number=number, state=settled(state, one, category, self.frame(one.image)))
+
+    def predicted_again(self, changes: Sequence[Change], bases: Mapping[int, int]) -> list[Change]:
+        """Change those of many objects that were not changed since; they are on the disk when this returns.
 
         Args:
             changes: What a program predicted anew, and states that follow from it.
@@ -132,8 +138,31 @@ class Review:
             # A person may have been quicker.
             fresh = [one for one in changes if self.objects[one.number].revision == bases[one.number]]
             if fresh:
-                self._add(changes=tuple(fresh))
+                self._add(changes=tuple(fresh), again="predicted")
             return fresh
+
+    def undo_again(self) -> tuple[int, int]:
+        """Make objects that were predicted again last as they were before, but for those that were changed since.
+
+        Returns:
+            How many are as they were, and how many stay.
+
+        Raises:
+            ReviewError: There are none.
+            RunError: The journal cannot be written; nothing is changed.
+        """
+        with self._lock:
+            fresh = self.undoable()
+            if not fresh:
+                raise ReviewError("Nothing was predicted again that nobody has changed since: nothing can be undone.")
+            count = len(self._before)
+            self._add(changes=tuple(fresh), again="undone")
+            return len(fresh), count - len(fresh)
+
+    def undoable(self) -> list[Change]:
+        """What undoes the last prediction anew of the objects that were not changed since."""
+        with self._lock:
+            return [one for one in self._before if self.objects[one.number].revision == self._predicted_again]
 
     def _add(self, **fields: Any) -> None:
         """Write a line to the journal, then apply it. Under the lock."""
@@ -175,6 +204,17 @@ class Review:
         """How many objects there are of each decision."""
         return Counter(one.state.decision for one in self.objects)
 
+    def beside(self, one: ReviewObject) -> list[int]:
+        """The numbers of all objects of an object's image, its own among them."""
+        return self._by_image[one.image]
+
+    @cached_property
+    def _by_image(self) -> Mapping[int, list[int]]:
+        numbers: dict[int, list[int]] = {}
+        for one in self.objects:
+            numbers.setdefault(one.image, []).append(one.number)
+        return numbers
+
     def image_of(self, one: ReviewObject) -> AnnotatedImage:
         """The image that an object is in."""
         return self.annotations.images[one.image]
@@ -200,6 +240,21 @@ class Review:
                 and instance.annotated
                 and (one.annotation is None or one.annotation == instance.id)
             ]
+        return sources
+
+    def sources_of(self, one: ReviewObject) -> Sequence[tuple[AnnotatedImage, Instance]]:
+        """The annotated objects that an object's points came from, as they are now."""
+        if one.prediction.sources is None:
+            return self.sources[one.state.category]
+        by_position = {(other.image, other.position): other for other in self.objects}
+        sources = []
+        for image, position in one.prediction.sources:
+            annotated, accepted = self.annotations.images[image], by_position.get((image, position))
+            instance = annotated.instances[position]
+            if accepted is not None:
+                category = self.annotations.categories[accepted.state.category]
+                instance = current_instance(accepted, category) or instance
+            sources.append((annotated, instance))
         return sources
 
     @property
@@ -244,11 +299,12 @@ class Review:
             RunError: The journal cannot be written.
         """
         with self._lock:
-            if self.output.exists() and not self._replace and content_hash([self.output]) != self._written:
-                raise ReviewError(
-                    f"{str(self.output)!r} exists, and this review did not write it. Start with another -o, or write "
-                    "over it with --replace."
-                )
+            for file in self._files():
+                if file.exists() and not self._replace and content_hash([file]) not in self._written:
+                    raise ReviewError(
+                        f"{str(file)!r} exists, and this review did not write it. Start with another -o, or write over "
+                        "it with --replace."
+                    )
             options = ExportOptions(min_confidence=0.0, info=self.info)
             try:
                 files = self.format.write(self.output, self.corrected(), tuple, options)
@@ -256,13 +312,21 @@ class Review:
                 raise ReviewError(
                     f"{str(self.output)!r} cannot be written: {error.strerror or error}. All corrections are kept."
                 ) from error
-            self._add(written=content_hash([self.output]))
+            self._add(written=frozenset(content_hash([file]) for file in files))
             return files
+
+    def _files(self) -> list[Path]:
+        """All files that are written."""
+        return [self.output, *self.format.further_files(self.output, self.annotations)]
 
     def _apply(self, entry: Entry) -> None:
         self.revision = max(self.revision, entry.revision)
         if entry.written is not None:
             self._written = entry.written
+        if entry.again is not None:
+            changed = [self.objects[change.number] for change in entry.changes] if entry.again == "predicted" else []
+            self._before = [Change(number=one.number, state=one.state, prediction=one.prediction) for one in changed]
+            self._predicted_again = entry.revision
         for change in entry.changes:
             one = self.objects[change.number]
             one.state, one.revision = change.state, entry.revision
@@ -272,8 +336,10 @@ class Review:
         return coordinate_frame(self.annotations.images[image])
 
     def _check_output(self, path: Path) -> None:
-        if self.output.resolve() in {one.resolve() for one in (path, *self.annotations.sources)}:
-            raise ReviewError(f"{str(self.output)!r} is read from and cannot be written to. Choose another name.")
+        read = {one.resolve() for one in (path, *self.annotations.sources)}
+        for file in self._files():
+            if file.resolve() in read:
+                raise ReviewError(f"{str(file)!r} is read from and cannot be written to. Choose another name.")
         if self.output.suffix.lower() != self.format.suffix:
             raise ReviewError(
                 f"Expected a file name that ends in {self.format.suffix} for {self.format.title}, got "

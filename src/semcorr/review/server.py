@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib import resources
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,13 +17,13 @@ from semcorr.app.server.answers import Handle, answered
 from semcorr.app.server.assets import Assets
 from semcorr.app.server.http_guard import Access, cookie_name
 from semcorr.errors import ImageError, ReviewError, RunError, SemcorrError
-from semcorr.keypoints.base import MISSING, Instance
+from semcorr.keypoints.base import MISSING, AnnotatedImage, Instance
 from semcorr.review.again import PredictAgain
 from semcorr.review.objects import ReviewObject, State
 from semcorr.review.review import Review, StaleChangeError
 from semcorr.review.thumbnails import SIDES, Thumbnails
 
-_MOST_OBJECTS = 100
+_MOST_OBJECTS, _MOST_CHANGES = 100, 1000
 
 POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; "
@@ -31,18 +32,22 @@ POLICY = (
 """The content security policy: the browser loads nothing that is not from this server."""
 
 _READ = re.compile(
-    r"/|/favicon\.ico|/assets/[a-z]+\.(?:css|js)|/api/(?:about|list|objects|changes|again|image/[0-9a-f]+/[0-9]{1,9}/[0-9]{1,5})"
+    r"/|/favicon\.ico|/assets/[a-z]+\.(?:css|js)|/api/(?:about|list|objects|sources|changes|again|image/[0-9a-f]+/[0-9]{1,9}/[0-9]{1,5})"
 )
-_WRITE = re.compile(r"/api/(?:objects/[0-9]{1,9}|write|again|again/stop)")
+_WRITE = re.compile(r"/api/(?:objects|write|again|again/undo|again/stop)")
 
 
 class _ChangeRequest(BaseModel):
-    """A state, and the revision of the object that it was made on."""
+    """An object's state from now on, and the revision of the object that it was made on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    number: int
     base: int = Field(ge=0)
     state: State
+
+
+_CHANGES = TypeAdapter(Annotated[list[_ChangeRequest], Field(min_length=1, max_length=_MOST_CHANGES)])
 
 
 class _AgainRequest(BaseModel):
@@ -68,7 +73,9 @@ class _Server:
 
     def __init__(self, review: Review, again: PredictAgain, key: str) -> None:
         self._review, self._again, self._key, self._thumbnails = review, again, key, Thumbnails()
-        self._assets = Assets(resources.files("semcorr.review") / "page")
+        # Zoom and gestures are those of the app's page.
+        viewport = resources.files("semcorr.app") / "page" / "viewport.js"
+        self._assets = Assets(resources.files("semcorr.review") / "page", viewport)
 
     def application(self) -> Starlette:
         """All routes."""
@@ -79,12 +86,14 @@ class _Server:
                 self._assets.route(),
                 Route("/api/about", _answered(self._about)),
                 Route("/api/list", _answered(self._list)),
-                Route("/api/objects", _answered(self._objects)),
-                Route("/api/objects/{number:int}", _answered(self._change), methods=["POST"]),
+                Route("/api/objects", _answered(self._objects), methods=["GET"]),
+                Route("/api/objects", _answered(self._change), methods=["POST"]),
+                Route("/api/sources", _answered(self._sources)),
                 Route("/api/changes", _answered(self._changes)),
                 Route("/api/write", _answered(self._write), methods=["POST"]),
                 Route("/api/again", _answered(self._again_status), methods=["GET"]),
                 Route("/api/again", _answered(self._again_start), methods=["POST"]),
+                Route("/api/again/undo", _answered(self._again_undo), methods=["POST"]),
                 Route("/api/again/stop", _answered(self._again_stop), methods=["POST"]),
                 Route("/api/image/{content}/{number:int}/{side:int}", _answered(self._image)),
             ]
@@ -121,23 +130,37 @@ class _Server:
                 for category in review.annotations.categories.values()
                 if category.keypoints
             ],
-            "sources_recorded": review.has_sources,
-            "sources": {
-                name: [self._source(image.file, instance) for image, instance in sources]
-                for name, sources in review.sources.items()
-            },
         }
 
-    def _source(self, file: str, instance: Instance) -> Any:
-        number = self._image_numbers()[file]
+    def _sources(self, request: Request, _: bytes) -> Any:
+        number = request.query_params.get("number", "")
+        if not number.isdecimal() or len(number) > 9 or int(number) >= len(self._review.objects):
+            return Response("There is no such object.", 404)
+        one = self._review.objects[int(number)]
+        names = self._review.annotations.categories[one.state.category].keypoints
+        sources = [source for source in self._review.sources_of(one) if source[1].category == one.state.category]
+        votes = [one.prediction.votes.get(name, ()) for name in names]
+        # Of another category, or of a file that does not say which objects of its images they were.
+        known = any(votes) and all(len(own) == len(sources) for own in votes if own)
+        return {
+            "recorded": self._review.has_sources or one.prediction.sources is not None,
+            "sources": [
+                {**self._source(*source), "votes": [own[row] if own else None for own in votes] if known else None}
+                for row, source in enumerate(sources)
+            ],
+        }
+
+    def _source(self, image: AnnotatedImage, instance: Instance) -> dict[str, Any]:
+        number = self._image_numbers[image.file]
         shown = np.where(instance.visibility[:, None] > MISSING, instance.points, np.nan)
         return {
-            "file": file,
+            "file": image.file,
             "image": number,
             "size": self._review.frame(number),
             "points": [None if np.isnan(x) else [x, y] for x, y in shown.tolist()],
         }
 
+    @cached_property
     def _image_numbers(self) -> Mapping[str, int]:
         return {image.file: number for number, image in enumerate(self._review.annotations.images)}
 
@@ -167,6 +190,7 @@ class _Server:
             "number": one.number,
             "revision": one.revision,
             "image": one.image,
+            "beside": self._review.beside(one),
             "file": self._review.image_of(one).file,
             "size": self._review.frame(one.image),
             "box": box,
@@ -175,10 +199,10 @@ class _Server:
             "state": one.state.model_dump(),
         }
 
-    def _change(self, request: Request, body: bytes) -> Any:
-        asked = _ChangeRequest.model_validate_json(body)
-        one = self._review.change(request.path_params["number"], asked.base, asked.state)
-        return {"object": self._object(one), "counts": self._review.counts()}
+    def _change(self, _: Request, body: bytes) -> Any:
+        asked = _CHANGES.validate_json(body)
+        changed = self._review.change({one.number: one.state for one in asked}, {one.number: one.base for one in asked})
+        return {"objects": [self._object(one) for one in changed], "counts": self._review.counts()}
 
     def _changes(self, request: Request, _: bytes) -> Any:
         since = request.query_params.get("since", "")
@@ -195,6 +219,10 @@ class _Server:
 
     def _again_start(self, _: Request, body: bytes) -> Any:
         self._again.start(_AgainRequest.model_validate_json(body).below)
+        return self._again.status()
+
+    def _again_undo(self, _: Request, __: bytes) -> Any:
+        self._again.undo()
         return self._again.status()
 
     def _again_stop(self, _: Request, __: bytes) -> Any:
@@ -221,7 +249,7 @@ def _answered(handle: Handle) -> Callable[[Request], Any]:
 def _refusal(error: SemcorrError) -> tuple[int, Mapping[str, Any]]:
     """The status of an error, and what the answer says besides its message."""
     if isinstance(error, StaleChangeError):
-        return 409, {"revision": error.one.revision}
+        return 409, {"number": error.one.number, "revision": error.one.revision}
     if isinstance(error, RunError):
         return 507, {"error": f"Not saved: {error}"}
     return 422 if isinstance(error, ReviewError) else 500, {}

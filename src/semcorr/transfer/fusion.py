@@ -28,10 +28,14 @@ _LEAST_WEIGHT = 1e-6
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class FusedPoints:
-    """What several supports say together: points in pixels of the target, NaN where no support has the key-point."""
+    """What several supports say together: points in pixels of the target, NaN where no support has the key-point.
+
+    A support's vote for a point is its own confidence times the nearness of its own point; NaN where it lacks it.
+    """
 
     points: Float[np.ndarray, "keypoints 2"]
     confidence: Float[np.ndarray, " keypoints"]
+    votes: Float[np.ndarray, "supports keypoints"]
 
 
 def locate_supports(matcher: Matcher, supports: Sequence[DescribedSupport], target: Image) -> list[Matches]:
@@ -91,6 +95,7 @@ def fuse(
         size: (width, height) of the target in pixels.
     """
     points, confidence = np.full((keypoints, 2), np.nan), np.zeros(keypoints)
+    votes = np.full((len(supports), keypoints), np.nan)
     for keypoint in range(keypoints):
         rows = [
             (one, int(np.flatnonzero(support.keypoints == keypoint)[0]))
@@ -104,9 +109,10 @@ def fuse(
         maps = np.stack([_stretched(one.heatmaps[row]) for one, row in rows])
         point = _peak(np.average(maps, axis=0, weights=np.maximum(sure, _LEAST_WEIGHT)), size)
         near = np.exp(-((own - point) ** 2).sum(axis=1) / (2 * (AGREEMENT_SIGMA * max(size)) ** 2))
+        votes[[keypoint in support.keypoints for support in supports], keypoint] = sure * near
         agreed = float((sure * near).mean())
         points[keypoint], confidence[keypoint] = (point, agreed**0.5) if len(rows) > 1 else (point, float(sure[0]))
-    return FusedPoints(points=points, confidence=confidence)
+    return FusedPoints(points=points, confidence=confidence, votes=votes)
 
 
 def _peak(heatmap: Float[np.ndarray, "height width"], size: tuple[int, int]) -> Float[np.ndarray, "2"]:

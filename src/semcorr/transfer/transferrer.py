@@ -236,6 +236,7 @@ class Transferrer:
                 confidence=np.nan_to_num(located.confidence),
                 box=region.box,
                 id=region.id,
+                votes=located.votes,
             )
         return _Predicted(
             objects=objects,

@@ -6,6 +6,7 @@ import torch
 
 from semcorr.imaging.geometry import mirror_points
 from semcorr.imaging.image import Image, load_image
+from semcorr.matchers.features.cosine import vectors_at
 from semcorr.matchers.features.hypercolumn import HypercolumnMatcher
 from semcorr.matchers.results import Query
 from semcorr.matchers.wrappers.calibration import CalibratedMatcher, Calibration, key_of
@@ -76,6 +77,15 @@ def test_a_support_that_says_something_else_is_outvoted(matcher: HypercolumnMatc
     located = matcher.locate_together([other, *queries], [[0, 1, 2], *keypoints], 4, target)
     assert located is not None
     assert np.linalg.norm(located.points[:3] - right, axis=1).max() < 12
+    # Votes: the similarity of what each support has seen at the point with what the target has there.
+    features = matcher.feature_maps([target])[0]
+    there = vectors_at(features, torch.from_numpy(located.points).float(), target.size).numpy()
+    assert located.votes is not None
+    for row, (query, own) in enumerate(zip([other, *queries], [[0, 1, 2], *keypoints], strict=True)):
+        similar = (query.tensors["vectors"] * there[own]).sum(axis=1)
+        np.testing.assert_allclose(located.votes[row, own], similar, atol=1e-3)
+        assert np.isnan(np.delete(located.votes[row], own)).all()
+    assert (located.votes[1, [1, 2]] > located.votes[0, [1, 2]] + 0.1).all()
 
 
 def test_views_of_all_supports_are_compared(matcher: HypercolumnMatcher) -> None:

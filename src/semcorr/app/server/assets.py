@@ -14,10 +14,12 @@ class Assets:
 
     Args:
         folder: Where they are: ``index.html``, and styles and scripts beside it.
+        shared: Styles and scripts of other pages that it uses as well.
     """
 
-    def __init__(self, folder: Traversable) -> None:
-        self._files = {file.name: file for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
+    def __init__(self, folder: Traversable, *shared: Traversable) -> None:
+        files = [*folder.iterdir(), *shared]
+        self._files = {file.name: file for file in files if file.name.rpartition(".")[2] in _TYPES}
         self._index = folder / "index.html"
 
     def index(self) -> Response:

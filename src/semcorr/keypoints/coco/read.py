@@ -23,7 +23,7 @@ from semcorr.keypoints.coco.document import (
 )
 from semcorr.keypoints.file_reader import annotation_file, first_few
 from semcorr.keypoints.image_paths import ImagePaths
-from semcorr.keypoints.provenance import MARK, origins_of
+from semcorr.keypoints.provenance import MARK, origins_of, votes_of
 
 TITLE = "COCO annotations"
 
@@ -220,4 +220,5 @@ class _Reader:
             score=score_of(annotation) if predicted else None,
             predicted_points=points,
             origins=origins_of(annotation.get(MARK), len(category.keypoints)),
+            votes=votes_of(annotation.get(MARK), len(category.keypoints)),
         )

@@ -18,7 +18,7 @@ from semcorr.keypoints.coco.document import PREDICTED_POINTS
 from semcorr.keypoints.corrections import Corrections, corrected_images
 from semcorr.keypoints.declared_size import coordinate_frame
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
-from semcorr.keypoints.provenance import MARK, predicted_mark, reviewed_mark
+from semcorr.keypoints.provenance import MARK, VOTES, predicted_mark, reviewed_mark, votes_of
 from semcorr.keypoints.shapes import extent
 from semcorr.storage.files import atomic_file
 
@@ -35,7 +35,9 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
     A key-point is marked visible (v = 2) where its confidence is at least ``options.min_confidence``; others are
     written as COCO writes points that nobody marked (0, 0, 0). Two fields beside COCO's own hold all of them:
     ``keypoints_found`` (x, y and confidence of each, in the pixels of ``keypoints``; null where no support shows it)
-    and ``score``, their mean confidence. ``options.info`` goes into the field ``semcorr`` at the top.
+    and ``score``, their mean confidence. ``votes`` in the mark are a list for each key-point: how much each of the
+    objects that the field ``semcorr`` at the top names as its ``sources`` speaks for the point. ``options.info`` goes
+    into that field.
     """
     content, ids = _content(annotations)
     images = _images_by_file(content["images"])
@@ -115,6 +117,10 @@ def _corrected(entry: Mapping[str, Any], one: Instance, category: int | str) -> 
     if one.box is not None and not _is_box(entry.get("bbox"), one.box):
         fields |= _box_fields(one.box)
     fields |= _origin_fields(one)
+    votes = votes_of(entry.get(MARK), len(one.points)) if one.votes is not None else None
+    if MARK in fields and votes is not None:
+        # Votes of sources that the file names; those of an object that was predicted again are others.
+        fields[MARK] = {**fields[MARK], VOTES: votes}
     return fields
 
 
@@ -257,8 +263,13 @@ def _annotation(predicted: PredictedObject, category: int | str, min_confidence:
         **_box_fields(predicted.box or extent(predicted.points[confident if confident.any() else known])),
         "score": round(predicted.score, 4),
         PREDICTED_POINTS: listed,
-        MARK: predicted_mark(),
+        MARK: {**predicted_mark(), **({} if predicted.votes is None else {VOTES: _votes(predicted.votes)})},
     }
+
+
+def _votes(votes: np.ndarray) -> list[list[float | None]]:
+    """By key-point, the vote of each source."""
+    return [[None if math.isnan(one) else one for one in row] for row in votes.T.round(3).tolist()]
 
 
 def _json(value: Any) -> bytes:

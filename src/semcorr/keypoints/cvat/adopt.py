@@ -10,6 +10,7 @@ import numpy as np
 from semcorr.imaging.geometry import Box
 from semcorr.keypoints.base import COVERED, MISSING, AnnotatedImage, Annotations, Category, Instance
 from semcorr.keypoints.cvat.labels import meta_of
+from semcorr.keypoints.cvat.read import CvatFile
 from semcorr.keypoints.declared_size import coordinate_frame
 
 _RADIUS = 40
@@ -31,7 +32,9 @@ def adopt(annotations: Annotations) -> Annotations:
         category = annotations.categories.get(label.findtext("name", ""))
         if category is not None and label.findtext("type") == "skeleton":
             ET.SubElement(label, "svg").text = _drawing(category)
-    return replace(annotations, images=images, format="cvat", source=meta)
+    root = ET.Element("annotations")
+    root.append(meta)
+    return replace(annotations, images=images, format="cvat", source=CvatFile(root=root, objects={}))
 
 
 def _image(number: int, image: AnnotatedImage, categories: Mapping[str, Category]) -> ET.Element:

@@ -18,10 +18,12 @@ from semcorr.keypoints.base import (
     Instance,
     MarkedPoint,
     instance_of,
+    with_origins,
 )
 from semcorr.keypoints.cvat.labels import Labels
 from semcorr.keypoints.file_reader import annotation_file
 from semcorr.keypoints.image_paths import ImagePaths
+from semcorr.keypoints.provenance import ACCEPTED, PLACED, PREDICTED
 from semcorr.keypoints.shapes import Corners, contains, extent_in, rectangle
 from semcorr.keypoints.xml_files import XmlFile
 
@@ -29,6 +31,10 @@ TITLE = "CVAT export"
 _DEFAULT_CATEGORY = "object"
 _IGNORED = ("polygon", "polyline", "mask", "cuboid", "ellipse", "tag")
 _SHOWN = 4
+
+SOURCES = {PREDICTED: "auto", ACCEPTED: "semi-auto", PLACED: "manual"}
+"""CVAT's word for who set a point."""
+_ORIGINS = {word: origin for origin, word in SOURCES.items()}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -40,6 +46,7 @@ class CvatObject:
         id: Which elements it is, for the writer: skeleton-0+box-2 is an image's first skeleton and third box.
         element: The element.
         points: By name; a box without any has none.
+        shapes: The elements of its points, by name.
         corners: The box's, turned ones included.
         predicted: Whether a program made the skeleton, and nobody changed it.
         score: A predicted one's score.
@@ -49,9 +56,17 @@ class CvatObject:
     id: str
     element: ET.Element
     points: dict[str, MarkedPoint] = field(default_factory=dict)
+    shapes: dict[str, ET.Element] = field(default_factory=dict)
     corners: Corners | None = None
     predicted: bool = False
     score: float | None = None
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Who set each marked point of a predicted object; empty if none of its points says that a program did."""
+        made = {name: _ORIGINS.get(shape.get("source", ""), PLACED) for name, shape in self.shapes.items()}
+        marked = {name: origin for name, origin in made.items() if self.points[name][2] > MISSING}
+        return marked if PREDICTED in made.values() else {}
 
     @property
     def group(self) -> str:
@@ -70,6 +85,19 @@ class CvatObject:
         )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CvatFile:
+    """What a file says beside its images, for the writer.
+
+    Attributes:
+        root: Its root.
+        objects: By image, in the order of its instances.
+    """
+
+    root: ET.Element
+    objects: Mapping[str, Sequence[CvatObject]]
+
+
 def read(path: Path, images: Path | None = None) -> Annotations:
     """Read an annotations.xml of "CVAT for images 1.1".
 
@@ -77,7 +105,8 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     same label around it, or of its group, is its box; other boxes are objects without points. Points without a
     skeleton are key-points of the box that they are in, or in an image without boxes of one object of the category
     "object". What a program made (source="auto") is predicted, until a person changes it: CVAT then writes
-    "semi-auto".
+    "semi-auto", as review does. Of a predicted skeleton the points that are not "auto" are a person's: "semi-auto" ones
+    were accepted, others placed.
 
     Raises:
         DatasetError: It is missing, broken, ambiguous or of another format, which the message names.
@@ -117,7 +146,10 @@ def read(path: Path, images: Path | None = None) -> Annotations:
         images=annotated,
         notes=(*paths.notes, *reader.notes()),
         format="cvat",
-        source=file.root.find("meta"),
+        source=CvatFile(
+            root=file.root,
+            objects={name: [one for one in own if categories[one.category].keypoints] for name, own in objects.items()},
+        ),
     )
 
 
@@ -174,7 +206,8 @@ class _Reader:
             self._predicted += one.predicted
             box = None if one.corners is None else extent_in(one.corners, size or (np.inf, np.inf))
             score = one.score if one.predicted else None
-            yield instance_of(category, one.points, box, id=one.id, predicted=one.predicted, score=score)
+            instance = instance_of(category, one.points, box, id=one.id, predicted=one.predicted, score=score)
+            yield with_origins(instance, category, one.origins) if one.predicted else instance
 
     def notes(self) -> Iterator[str]:
         """What is left out, a sentence for each kind."""
@@ -191,11 +224,12 @@ class _Reader:
     def _skeleton(self, element: ET.Element, number: int) -> CvatObject:
         label = self.file.attribute(element, "label")
         points: dict[str, MarkedPoint] = {}
+        shapes: dict[str, ET.Element] = {}
         for child in element.findall("points"):
             name = self.file.attribute(child, "label")
             if name in points:
                 raise self.file.error(child, f"every point of a skeleton {label!r} once", f"{name!r} again")
-            points[name] = self._point(child)
+            points[name], shapes[name] = self._point(child), child
             self.labels.add(label, name)
         self.labels.add(label)
         automatic = element.get("source") == "auto"
@@ -204,6 +238,7 @@ class _Reader:
             id=f"skeleton-{number}",
             element=element,
             points=points,
+            shapes=shapes,
             predicted=automatic and any(mark > MISSING for *_, mark in points.values()),
             score=self._score(element) if automatic else None,
         )
@@ -272,7 +307,7 @@ class _Reader:
             if name in owner.points:
                 raise self.file.error(element, "every point of an object once", f"{name!r} again")
             owner.predicted = element.get("source") == "auto" and (owner.predicted or not owner.points)
-            owner.points[name] = point
+            owner.points[name], owner.shapes[name] = point, element
             self.labels.add(owner.category, name)
         return alone
 

@@ -26,15 +26,36 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
 
     A point of less than ``options.min_confidence``, or one that no support shows, is marked as outside.
     """
-    known = annotations.source if annotations.format == "cvat" else None
     with atomic_file(path) as stream:
-        stream.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n')
-        stream.write(ET.tostring(meta_of(known, annotations.categories), encoding="utf-8") + b"\n")
+        stream.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
+        before, after = _others(annotations)
+        for element in before:
+            element.tail = "\n"
+            stream.write(ET.tostring(element, encoding="utf-8"))
         for image in _images(annotations, records(), options.min_confidence):
             image.tail = "\n"
             stream.write(ET.tostring(image, encoding="utf-8"))
+        for element in after:
+            element.tail = "\n"
+            stream.write(ET.tostring(element, encoding="utf-8"))
         stream.write(b"</annotations>\n")
     return [path]
+
+
+def _others(annotations: Annotations) -> tuple[list[ET.Element], list[ET.Element]]:
+    """What a file holds before its images (the version, the labels, what else there is) and after them."""
+    known = list(annotations.source.root) if annotations.format == "cvat" else []
+    tags = [one.tag for one in known]
+    first = tags.index("image") if "image" in tags else len(tags)
+    labels = meta_of(next((one for one in known if one.tag == "meta"), None), annotations.categories)
+    before = [labels if one.tag == "meta" else copy.copy(one) for one in known[:first]]
+    if labels not in before:
+        before.insert(0, labels)
+    if "version" not in tags:
+        version = ET.Element("version")
+        version.text = "1.1"
+        before.insert(0, version)
+    return before, [copy.copy(one) for one in known[first:] if one.tag not in ("image", "meta")]
 
 
 def _images(annotations: Annotations, records: Iterable[TransferRecord], min_confidence: float) -> Iterator[ET.Element]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from semcorr.keypoints.annotation_format import AnnotationFormat, ExportOptions, Records
 from semcorr.keypoints.base import Annotations
+from semcorr.keypoints.deeplabcut.correct import correct
 from semcorr.keypoints.deeplabcut.new_project import write_project
 from semcorr.keypoints.deeplabcut.project import CONFIG, is_project_path
 from semcorr.keypoints.deeplabcut.read import read
@@ -33,6 +34,7 @@ FORMAT = AnnotationFormat(
     write=_write,
     recognizes=is_table,
     opens=is_project_path,
+    correct=correct,
     further_files=_further_files,
     file_name=CONFIG,
 )

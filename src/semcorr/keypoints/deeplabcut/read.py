@@ -7,11 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from semcorr.imaging.geometry import from_pixel_indices
-from semcorr.keypoints.base import VISIBLE, AnnotatedImage, Annotations, Category, Instance, instance_of
+from semcorr.keypoints.base import (
+    VISIBLE,
+    AnnotatedImage,
+    Annotations,
+    Category,
+    Instance,
+    instance_of,
+    with_origins,
+)
 from semcorr.keypoints.deeplabcut.project import Project, find_project, frames
 from semcorr.keypoints.deeplabcut.table import FOLDER, SINGLE, Cell, Key, Row, Table, predictions_beside, read_table
 from semcorr.keypoints.file_reader import DataFile
 from semcorr.keypoints.image_paths import ImagePaths
+from semcorr.keypoints.provenance import PLACED, PREDICTED
 from semcorr.storage.files import is_file
 
 ANIMAL = "animal"
@@ -37,7 +46,8 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     without points; those of folders with labels drawn into them (…_labeled) are left out.
 
     A table with a likelihood holds predictions, which are not annotations. Points that a table has in common with the
-    table of predictions that this package wrote beside it are predicted, until one of the individual's is moved.
+    table of predictions that this package wrote beside it are predicted, until one of the individual's is moved; those
+    of them without a likelihood a person has set in an individual that is not accepted yet.
 
     Raises:
         DatasetError: It is missing, broken, or labels as pandas keeps them (.h5).
@@ -102,7 +112,7 @@ def _categories(columns: Sequence[Key], project: Project) -> dict[str, Category]
     """The categories by name, with the order and the skeleton of the project's configuration."""
     parts: dict[str, dict[str, None]] = {}
     for individual, part in columns:
-        parts.setdefault(_category_of(individual), {})[part] = None
+        parts.setdefault(category_of(individual), {})[part] = None
     order = {part: number for number, part in enumerate(project.config.parts)}
     categories: dict[str, Category] = {}
     for number, (name, own) in enumerate(parts.items(), start=1):
@@ -115,7 +125,8 @@ def _categories(columns: Sequence[Key], project: Project) -> dict[str, Category]
     return categories
 
 
-def _category_of(individual: str) -> str:
+def category_of(individual: str) -> str:
+    """The category of an individual."""
     return SINGLE if individual == SINGLE else ANIMAL
 
 
@@ -128,13 +139,21 @@ def _instances(row: Row, categories: Mapping[str, Category]) -> Iterator[Instanc
         made = {part: cell for (other, part), cell in row.predicted.items() if other == individual}
         predicted = all(part in made and made[part].xy == cell.xy for part, cell in cells.items())
         points = from_pixel_indices(np.array([cell.xy for cell in cells.values()]))
-        yield instance_of(
-            categories[_category_of(individual)],
+        category = categories[category_of(individual)]
+        one = instance_of(
+            category,
             {part: (x, y, VISIBLE) for part, (x, y) in zip(cells, points.tolist(), strict=True)},
             id=individual or ANIMAL,
             predicted=predicted,
             score=_score(made.values()) if predicted else None,
         )
+        yield with_origins(one, category, _origins(made)) if predicted else one
+
+
+def _origins(made: Mapping[str, Cell]) -> dict[str, str]:
+    """Who set each point of a table of predictions: those without a likelihood a person, if others have one."""
+    origins = {part: PREDICTED if cell.likelihood else PLACED for part, cell in made.items()}
+    return origins if PREDICTED in origins.values() else {}
 
 
 def _score(cells: Iterable[Cell]) -> float | None:

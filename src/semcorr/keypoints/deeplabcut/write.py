@@ -206,13 +206,14 @@ def _add_known(entry: _Entry, individual: str, one: Instance, category: Category
     indices = to_pixel_indices(one.points).tolist()
     for name, (x, y), mark in zip(category.keypoints, indices, one.visibility.tolist(), strict=True):
         if mark > MISSING:
-            cell = Cell(x=_text(x), y=_text(y), likelihood=likelihood)
+            cell = Cell(x=cell_text(x), y=cell_text(y), likelihood=likelihood)
             entry.cells[individual, name] = cell
             if one.predicted:
                 entry.predicted[individual, name] = cell
 
 
-def _text(value: float) -> str:
+def cell_text(value: float) -> str:
+    """A coordinate as the table has it."""
     return f"{value:.6f}".rstrip("0").removesuffix(".")
 
 

@@ -6,7 +6,10 @@ height are edges in both frames.
 """
 
 from semcorr.keypoints.annotation_format import AnnotationFormat
+from semcorr.keypoints.dlib.correct import correct
 from semcorr.keypoints.dlib.read import is_data_set, read
 from semcorr.keypoints.dlib.write import write
 
-FORMAT = AnnotationFormat(name="dlib", title="dlib", suffix=".xml", read=read, write=write, recognizes=is_data_set)
+FORMAT = AnnotationFormat(
+    name="dlib", title="dlib", suffix=".xml", read=read, write=write, recognizes=is_data_set, correct=correct
+)

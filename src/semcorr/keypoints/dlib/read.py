@@ -10,10 +10,18 @@ import numpy as np
 from jaxtyping import Float
 
 from semcorr.imaging.geometry import Box, from_pixel_indices
-from semcorr.keypoints.base import VISIBLE, AnnotatedImage, Annotations, Category, Instance, instance_of
+from semcorr.keypoints.base import (
+    VISIBLE,
+    AnnotatedImage,
+    Annotations,
+    Category,
+    Instance,
+    instance_of,
+    with_origins,
+)
 from semcorr.keypoints.file_reader import annotation_file
 from semcorr.keypoints.image_paths import ImagePaths
-from semcorr.keypoints.provenance import MARK, is_predicted
+from semcorr.keypoints.provenance import MARK, PREDICTED, is_predicted
 from semcorr.keypoints.shapes import extent, extent_in, rectangle
 from semcorr.keypoints.xml_files import XmlFile
 
@@ -132,7 +140,7 @@ class _Reader:
             predicted = bool(points) and self._is_predicted(element)
             if predicted and box == pixel_box(np.array(list(points.values()))):
                 box = None  # it was not searched in the box, which is that of its own points
-            yield instance_of(
+            one = instance_of(
                 category,
                 {name: (x, y, VISIBLE) for name, (x, y) in points.items()},
                 box,
@@ -140,6 +148,8 @@ class _Reader:
                 predicted=predicted,
                 score=self._score(element) if predicted else None,
             )
+            marks = {part.get("name", ""): part.get(MARK, PREDICTED) for part in element.findall("part")}
+            yield with_origins(one, category, marks) if predicted else one
 
     def _box(self, element: ET.Element, size: tuple[int, int] | None) -> Box | None:
         """The part of a box that is inside its image; None if there is none."""

@@ -31,10 +31,9 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
     predicted = {record.file: record for record in records() if record.error is None}
     with atomic_file(path) as stream:
         stream.write(b"<?xml version='1.0' encoding='UTF-8'?>\n<dataset>\n")
-        for tag in ("name", "comment"):
-            element = ET.Element(tag)
-            element.text = annotations.source.findtext(tag, "") if annotations.format == "dlib" else ""
-            stream.write(ET.tostring(element, encoding="utf-8") + b"\n")
+        for element in _others(annotations):
+            element.tail = "\n"
+            stream.write(ET.tostring(element, encoding="utf-8"))
         stream.write(b"<images>\n")
         for image in _images(annotations, predicted, options.min_confidence):
             ET.indent(image, "  ", level=1)
@@ -42,6 +41,15 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
             stream.write(b"  " + ET.tostring(image, encoding="utf-8"))
         stream.write(b"</images>\n</dataset>\n")
     return [path]
+
+
+def _others(annotations: Annotations) -> Iterator[ET.Element]:
+    """What a data set holds before its images: dlib's name and comment, and what other programs put there."""
+    known = [one for one in annotations.source if one.tag != "images"] if annotations.format == "dlib" else []
+    for tag in ("name", "comment"):
+        if tag not in [one.tag for one in known]:
+            yield ET.Element(tag)
+    yield from map(copy.copy, known)
 
 
 def _images(

@@ -6,6 +6,7 @@ Coordinates are percent of the image's width and height, continuous like this pa
 from semcorr.keypoints.annotation_format import AnnotationFormat
 from semcorr.keypoints.label_studio.adopt import adopt
 from semcorr.keypoints.label_studio.config import path_beside
+from semcorr.keypoints.label_studio.correct import correct
 from semcorr.keypoints.label_studio.read import read
 from semcorr.keypoints.label_studio.tasks import is_export
 from semcorr.keypoints.label_studio.write import labelling_config as labelling_config
@@ -19,6 +20,7 @@ FORMAT = AnnotationFormat(
     read=read,
     write=write,
     recognizes=is_export,
+    correct=correct,
     further_files=lambda path, _: [path_beside(path)],
     adopt=adopt,
     needs_sizes=True,

@@ -9,7 +9,9 @@ import numpy as np
 from semcorr.keypoints.base import MISSING, AnnotatedImage, Annotations, Category, Instance
 from semcorr.keypoints.declared_size import coordinate_frame
 from semcorr.keypoints.label_studio.controls import Controls
+from semcorr.keypoints.label_studio.read import BESIDE_PREDICTIONS
 from semcorr.keypoints.label_studio.tasks import Region
+from semcorr.keypoints.provenance import MARK
 from semcorr.keypoints.shapes import extent
 
 _POINT_WIDTH = 0.75
@@ -35,7 +37,8 @@ def _task(image: AnnotatedImage, categories: Mapping[str, Category], controls: C
     predicted = [(number, one) for number, one in numbered if one.predicted]
     drawn = [(number, one) for number, one in numbered if not one.predicted]
     if size is not None and drawn:
-        task["annotations"] = [{"result": list(_regions(drawn, categories, size, controls))}]
+        mark = {MARK: BESIDE_PREDICTIONS} if predicted else {}
+        task["annotations"] = [{"result": list(_regions(drawn, categories, size, controls)), **mark}]
     if size is not None and predicted:
         scores = [one.score for _, one in predicted if one.score is not None]
         score = {"score": round(float(np.mean(scores)), 4)} if scores else {}

@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semcorr.errors import DatasetError
-from semcorr.keypoints.base import VISIBLE, AnnotatedImage, Annotations, Category, Instance, instance_of
+from semcorr.keypoints.base import (
+    VISIBLE,
+    AnnotatedImage,
+    Annotations,
+    Category,
+    Instance,
+    instance_of,
+    with_origins,
+)
 from semcorr.keypoints.file_reader import DataFile, annotation_file
 from semcorr.keypoints.image_paths import ImagePaths
 from semcorr.keypoints.label_studio.addresses import image_fields, is_embedded, possible_paths
@@ -13,9 +21,13 @@ from semcorr.keypoints.label_studio.config import LabellingConfig, path_beside, 
 from semcorr.keypoints.label_studio.controls import Controls
 from semcorr.keypoints.label_studio.regions import Drawing, DrawnObject, UnknownSizeError, drawing_of
 from semcorr.keypoints.label_studio.tasks import TITLE, Notes, Region, Task, tasks_of
+from semcorr.keypoints.provenance import MARK, PREDICTED
 from semcorr.storage.files import is_file
 
 DEFAULT_CATEGORY = "object"
+
+BESIDE_PREDICTIONS = {"replaces_predictions": False}
+"""The mark ``semcorr`` of an annotation beside which predicted objects are left that nobody has decided on."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,7 +40,9 @@ class TaskObject:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _TaskObjects:
+class TaskObjects:
+    """The objects of a task, and the (width, height) that its regions declare."""
+
     task: Task
     objects: Sequence[TaskObject]
     size: tuple[int, int] | None
@@ -41,7 +55,8 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     names. A rectangle is an object's box and its label the category; see
     :func:`semcorr.keypoints.label_studio.regions.drawing_of`. Key-points without any rectangle are one object, of the
     file's only category of rectangles, or else of "object". Of several annotations of a task the last that was not
-    cancelled counts. Predictions are read as predicted objects, where no annotation has replaced them.
+    cancelled counts. Predictions are read as predicted objects, where no annotation has replaced them; in
+    them regions of points that a person set have the field ``semcorr``, "accepted" or "placed".
 
     Args:
         path: The file. The labelling configuration, if it is beside it (out.config.xml of out.json), says which
@@ -57,7 +72,7 @@ def read(path: Path, images: Path | None = None) -> Annotations:
     fields = [_field(task, config) for task in tasks]
     located, path_notes = _image_paths(file, tasks, fields, images)
     notes = Notes()
-    read_tasks = [_read_task(task, image, notes) for task, image in zip(tasks, located, strict=True)]
+    read_tasks = [read_task(task, image, notes) for task, image in zip(tasks, located, strict=True)]
     read_tasks = _with_categories(read_tasks, config)
     categories = _categories(read_tasks, config)
     _require_keypoints(file, tasks, categories)
@@ -141,7 +156,17 @@ def _name(root: Path, path: Path, images: Path | None) -> str:
     return path.as_posix()
 
 
-def _read_task(task: Task, path: Path, notes: Notes) -> _TaskObjects:
+def read_task(task: Task, path: Path, notes: Notes) -> TaskObjects:
+    """The objects of a task: what people drew, and what is predicted beside it.
+
+    Args:
+        task: The task.
+        path: Its image, which need not be there if its regions declare a size.
+        notes: What is ignored is counted here.
+
+    Raises:
+        DatasetError: As :func:`read`.
+    """
     submitted, predictions = task.submitted(), task.listed("predictions")
     notes.add("annotations of which a later one of the same task counts", task, max(len(submitted) - 1, 0))
     notes.add("predictions of which a later one of the same task counts", task, max(len(predictions) - 1, 0))
@@ -161,14 +186,17 @@ def _read_task(task: Task, path: Path, notes: Notes) -> _TaskObjects:
         ]
     except UnknownSizeError:
         notes.add("tasks whose regions say no size ('original_width') and whose image is not there", task)
-        return _TaskObjects(task=task, objects=(), size=None)
+        return TaskObjects(task=task, objects=(), size=None)
     for drawing in drawings:
         for kind, times in drawing.ignored.items():
             notes.add(f"regions of the type {kind} that are ignored", task, times)
         notes.add("regions without a label", task, drawing.unlabelled)
     drawn, predicted = drawings
+    replaced = not submitted or submitted[-1].get(MARK) != BESIDE_PREDICTIONS
     scored = with_scores(predicted, predictions[-1].get("score") if predictions else None)
-    return _TaskObjects(task=task, objects=_merged(drawn, scored, task, notes), size=drawn.size or predicted.size)
+    return TaskObjects(
+        task=task, objects=_merged(drawn, scored, task, notes, replaced=replaced), size=drawn.size or predicted.size
+    )
 
 
 def with_scores(drawing: Drawing, score: object) -> list[TaskObject]:
@@ -187,21 +215,26 @@ def _scores(regions: Sequence[Region]) -> list[float]:
     return [float(score) for score in scores if isinstance(score, int | float) and 0 <= score <= 1]
 
 
-def _merged(drawn: Drawing, predicted: Sequence[TaskObject], task: Task, notes: Notes) -> list[TaskObject]:
-    """What people drew, and what was predicted for objects that have no key-points yet."""
+def _merged(
+    drawn: Drawing, predicted: Sequence[TaskObject], task: Task, notes: Notes, *, replaced: bool
+) -> list[TaskObject]:
+    """What people drew, and what was predicted for objects that have no key-points yet.
+
+    ``replaced``: what people drew is all that there is, if it has any key-points.
+    """
     own = {one.id: one for one in drawn.objects if one.id is not None}
-    replaced = {
+    added = {
         key: one for one in predicted if (key := one.drawn.id or "") in own and one.predicted and not own[key].points
     }
-    merged = [replaced.get(one.id or "") or TaskObject(drawn=one) for one in drawn.objects]
+    merged = [added.get(one.id or "") or TaskObject(drawn=one) for one in drawn.objects]
     others = [one for one in predicted if one.drawn.id not in own]
-    if any(one.points for one in drawn.objects):
+    if replaced and any(one.points for one in drawn.objects):
         notes.add("predicted objects that annotations of the same task have replaced", task, len(others))
         return merged
     return [*merged, *others]
 
 
-def _with_categories(tasks: Sequence[_TaskObjects], config: LabellingConfig) -> list[_TaskObjects]:
+def _with_categories(tasks: Sequence[TaskObjects], config: LabellingConfig) -> list[TaskObjects]:
     """Give objects without a rectangle a category: the only one that there is, or that has all their key-points."""
     keypoints: dict[str, set[str]] = {name: set() for name in config.categories}
     for task in tasks:
@@ -229,7 +262,7 @@ def _with_categories(tasks: Sequence[_TaskObjects], config: LabellingConfig) -> 
     return [replace(task, objects=[named(task.task, one) for one in task.objects]) for task in tasks]
 
 
-def _categories(tasks: Sequence[_TaskObjects], config: LabellingConfig) -> dict[str, Category]:
+def _categories(tasks: Sequence[TaskObjects], config: LabellingConfig) -> dict[str, Category]:
     """Categories by name, key-points in the configuration's order, or in that of the file."""
     names: dict[str, dict[str, None]] = {}
     for task in tasks:
@@ -244,11 +277,16 @@ def _categories(tasks: Sequence[_TaskObjects], config: LabellingConfig) -> dict[
     }
 
 
-def _instances(task: _TaskObjects, categories: Mapping[str, Category]) -> Iterator[Instance]:
+def _instances(task: TaskObjects, categories: Mapping[str, Category]) -> Iterator[Instance]:
     """The objects of categories with key-points."""
     for one in task.objects:
         drawn, category = one.drawn, categories[str(one.drawn.category)]
         if category.keypoints:
             points = {name: (x, y, VISIBLE) for name, (x, y) in drawn.points.items()}
             score = one.score if one.predicted else None
-            yield instance_of(category, points, drawn.box, id=drawn.id, predicted=one.predicted, score=score)
+            instance = instance_of(category, points, drawn.box, id=drawn.id, predicted=one.predicted, score=score)
+            yield with_origins(instance, category, _origins(drawn)) if one.predicted else instance
+
+
+def _origins(drawn: DrawnObject) -> dict[str, str]:
+    return {name: str(regions[0].get(MARK, PREDICTED)) for name, regions in drawn.point_regions.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from semcorr.imaging.geometry import Box
 from semcorr.keypoints.annotation_format import ExportOptions, Records
 from semcorr.keypoints.base import AnnotatedImage, Annotations
 from semcorr.keypoints.file_reader import annotation_file
@@ -17,23 +18,28 @@ from semcorr.keypoints.label_studio.regions import LOOSE, drawing_of
 from semcorr.keypoints.label_studio.tasks import TITLE, Region, Task
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.keypoints.shapes import extent
-from semcorr.storage.files import atomic_file, write_atomically
+from semcorr.storage.files import atomic_file, is_file, write_atomically
 
 _OURS = "semcorr"
 """The prefix of the version of predictions that are replaced by newer ones."""
-_POINT_WIDTH = 0.75
+POINT_WIDTH = 0.75
 """Size of a point's dot in Label Studio, in percent of the image's width."""
 
 
 def write(path: Path, annotations: Annotations, records: Records, options: ExportOptions) -> list[Path]:
-    """Write the tasks, and beside them the labelling interface that they belong to, as .config.xml."""
+    """Write the tasks, and beside them the labelling interface that they belong to, as .config.xml.
+
+    It is the one beside the input, if there is one.
+    """
     version = f"semcorr {options.info.get('method', '')}".strip()
     with atomic_file(path) as stream:
         listed = tasks(records(), annotations, min_confidence=options.min_confidence, version=version)
         for number, task in enumerate(listed):
             stream.write((b",\n" if number else b"[\n") + json.dumps(task, allow_nan=False).encode())
         stream.write(b"\n]\n" if stream.tell() else b"[]\n")
-    interface = write_atomically(path_beside(path), labelling_config(annotations).encode(errors="replace"))
+    own = path_beside(annotations.path)
+    known = own.read_bytes() if annotations.format == "label-studio" and is_file(own) else None
+    interface = write_atomically(path_beside(path), known or labelling_config(annotations).encode(errors="replace"))
     return [path, interface]
 
 
@@ -61,10 +67,11 @@ def tasks(
 
 def labelling_config(annotations: Annotations) -> str:
     """The labelling interface (XML) that the tasks belong to."""
-    return _controls_of(annotations).configuration(annotations.categories)
+    return controls_of(annotations).configuration(annotations.categories)
 
 
-def _controls_of(annotations: Annotations) -> Controls:
+def controls_of(annotations: Annotations) -> Controls:
+    """The controls of a project; the default ones for a file of another format."""
     return annotations.source if isinstance(annotations.source, Controls) else Controls()
 
 
@@ -74,7 +81,7 @@ class _Writer:
     def __init__(self, annotations: Annotations, min_confidence: float, version: str) -> None:
         self._file = annotation_file(annotations.path, TITLE)
         self._min_confidence, self._version = min_confidence, version
-        self._controls = _controls_of(annotations)
+        self._controls = controls_of(annotations)
         # A rectangle's label is the category. A project with a single category does not need it.
         is_project = annotations.format == "label-studio"
         self._always_boxed = not is_project or (bool(self._controls.areas) and len(annotations.categories) > 1)
@@ -130,51 +137,70 @@ class _Writer:
         if area is not None:
             regions += [{**area[0], "score": score}, *area[1:]]
         elif box is not None:
-            width, height = record.size
-            x0, y0, x1, y1 = box
-            value = {
-                "x": _percent(x0, width),
-                "y": _percent(y0, height),
-                "width": _percent(x1 - x0, width),
-                "height": _percent(y1 - y0, height),
-                "rotation": 0,
-            }
+            value = rectangle_value(box, record.size)
             controls = self._controls.of_area(predicted.category)
-            regions += _drawn(record, controls, key, value, predicted.category, score)
+            regions += drawn(record.size, controls, key, value, predicted.category, score)
         parent = {"parentID": key} if regions else {}
         points = zip(predicted.names, predicted.points, predicted.confidence, confident, strict=True)
         for name, (x, y), confidence, is_drawn in points:
             if is_drawn:
                 value = {
-                    "x": _percent(x, record.size[0]),
-                    "y": _percent(y, record.size[1]),
-                    "width": _POINT_WIDTH,
+                    "x": percent(x, record.size[0]),
+                    "y": percent(y, record.size[1]),
+                    "width": POINT_WIDTH,
                 }
                 controls, score = self._controls.of_point(name), round(float(confidence), 4)
-                point = _drawn(record, controls, f"{key}-{name}", value, name, score)
+                point = drawn(record.size, controls, f"{key}-{name}", value, name, score)
                 regions += [{**region, **parent} for region in point]
         return regions
 
 
-def _drawn(
-    record: TransferRecord, controls: RegionControls, key: str, value: Mapping[str, Any], label: str, score: float
+def drawn(
+    size: tuple[int, int],
+    controls: RegionControls,
+    key: str,
+    value: Mapping[str, Any],
+    label: str,
+    score: float | None,
 ) -> list[Region]:
-    """The regions of a key-point or a rectangle: one, or a plain one and the labels beside it."""
+    """The regions of a key-point or a rectangle: one, or a plain one and the labels beside it.
+
+    Args:
+        size: The image's (width, height).
+        controls: What they are drawn with.
+        key: Their id.
+        value: Where they are, in per cent of the image.
+        label: Their label.
+        score: Of a prediction; None for none.
+    """
     return [
         {
-            "original_width": record.size[0],
-            "original_height": record.size[1],
+            "original_width": size[0],
+            "original_height": size[1],
             "image_rotation": 0,
             "id": key,
             "from_name": control.from_name,
             "to_name": control.to_name,
             "type": control.type,
-            "score": score,
+            **({} if score is None else {"score": round(score, 4)}),
             "value": {**value, control.type: [label]} if control.type.endswith("labels") else dict(value),
         }
         for control in controls
     ]
 
 
-def _percent(value: float, whole: int) -> float:
+def rectangle_value(box: Box, size: tuple[int, int]) -> dict[str, float]:
+    """A rectangle in per cent of an image of ``size`` (width, height)."""
+    x0, y0, x1, y1 = box
+    return {
+        "x": percent(x0, size[0]),
+        "y": percent(y0, size[1]),
+        "width": percent(x1 - x0, size[0]),
+        "height": percent(y1 - y0, size[1]),
+        "rotation": 0,
+    }
+
+
+def percent(value: float, whole: int) -> float:
+    """A coordinate in per cent of the image's side, with four decimals."""
     return round(min(max(100 * float(value) / whole, 0.0), 100.0), 4)

@@ -135,7 +135,9 @@ class FeatureMatcher(NetworkMatcher):
         views = [read_views(query.tensors, query.shared, query.image_size, features) for query in queries]
         located = locate_together(list(zip(views, keypoints, strict=True)), count, features, target.size, settings)
         return LocatedTogether(
-            points=located.points.double().cpu().numpy(), confidence=located.confidence.double().cpu().numpy()
+            points=located.points.double().cpu().numpy(),
+            confidence=located.confidence.double().cpu().numpy(),
+            votes=located.votes.double().cpu().numpy(),
         )
 
     def _matches(self, query: Query, target: Image, settings: Any, features: Float[Tensor, "dim _h _w"]) -> Matches:

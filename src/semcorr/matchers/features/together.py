@@ -14,7 +14,8 @@ from torch import Tensor
 
 from semcorr.imaging.geometry import Size
 from semcorr.matchers.features import geometric_prior
-from semcorr.matchers.features.guided import Guess, Guided, guess, guided
+from semcorr.matchers.features.cosine import vectors_at
+from semcorr.matchers.features.guided import Guess, guess, guided
 from semcorr.matchers.features.settings import FeatureSettings
 from semcorr.matchers.features.source_views import View
 
@@ -28,6 +29,22 @@ _TOLERANCE = 0.08
 """Entries worth less than the best one's by more than this do not count."""
 _TEMPERATURE = 0.03
 """How fast an entry's weight falls with its worth."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Together:
+    """Where key-points are; NaN where no support has one.
+
+    Attributes:
+        points: (x, y) in pixels of the target.
+        confidence: In [0, 1].
+        votes: The similarity of each support's description, by its most similar view, with what is at the point, in
+            [0, 1]; NaN where the support lacks the key-point.
+    """
+
+    points: Float[Tensor, "keypoints 2"]
+    confidence: Float[Tensor, " keypoints"]
+    votes: Float[Tensor, "supports keypoints"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +75,7 @@ def locate_together(
     features: Float[Tensor, "dim rows columns"],
     size: Size,
     settings: FeatureSettings,
-) -> Guided:
+) -> Together:
     """Locate an object's key-points by all views of its supports; NaN where no support has the key-point.
 
     Args:
@@ -81,18 +98,24 @@ def locate_together(
         for view in views
     ]
     shared, known = _shared(entries, keypoints)
-    entries = sorted(entries, key=lambda entry: -entry.height)[:_KEPT]
+    kept = sorted(entries, key=lambda entry: -entry.height)[:_KEPT]
     guesses = [
         guess(entry.view, entry.cosines, _OWN * entry.cosines + (1 - _OWN) * shared[entry.keypoints], unit, positions)
-        for entry in entries
+        for entry in kept
     ]
     best = max(guesses, key=lambda one: one.worth)
-    cosines, expected = _averaged(entries, guesses, best, shared)
+    cosines, expected = _averaged(kept, guesses, best, shared)
     located = guided(cosines, expected, best.reach, positions, size, settings)
-    return Guided(
+    votes = located.points.new_full((len(supports), keypoints), torch.nan)
+    there = vectors_at(features, located.points, size)
+    for entry in entries:
+        own = votes[entry.support, entry.keypoints]
+        similarity = (entry.view.vectors * there[entry.keypoints]).sum(dim=1).clamp(0, 1).to(votes)
+        votes[entry.support, entry.keypoints] = torch.fmax(own, similarity)
+    return Together(
         points=torch.where(known[:, None], located.points, torch.nan),
         confidence=torch.where(known, located.confidence, torch.nan),
-        scores=located.scores,
+        votes=votes,
     )
 
 

@@ -16,6 +16,7 @@ export function start(onDone) {
     const running = status.stage === "running";
     $("again-start").hidden = running;
     $("again-stop").hidden = $("again-progress").hidden = !running;
+    $("again-undo").hidden = running || !status.undoable;
     if (status.total) $("again-progress").value = status.done / status.total;
     else $("again-progress").removeAttribute("value");
     $("again-status").textContent = running && status.total ? `${status.message}: ${status.done} of ${status.total}` : status.message;
@@ -32,6 +33,7 @@ export function start(onDone) {
   });
   $("below").addEventListener("input", () => { typed = true; });
   $("again-start").addEventListener("click", () => act(ask("api/again", { below: Number($("below").value) })));
+  $("again-undo").addEventListener("click", () => act(ask("api/again/undo", {})));
   $("again-stop").addEventListener("click", () => act(ask("api/again/stop", {})));
   $("again-close").addEventListener("click", () => $("again").close());
 }

@@ -29,8 +29,12 @@ export const sizeOf = one => one.size || [0, 1].map(axis => Math.max(1, ...(one.
 // The image of an object and all its points; `unit` is a pixel of the screen in the image's pixels.
 export function draw(svg, one, category, { side, unit, chosen = null, names = false, numbers = true }) {
   const [width, height] = sizeOf(one);
-  const image = shape("image", { href: imageAddress(one.image, side), width, height, preserveAspectRatio: "none" });
-  image.addEventListener("error", () => svg.dispatchEvent(new CustomEvent("missing", { detail: image.getAttribute("href") })));
+  const href = imageAddress(one.image, side);
+  let image = svg.querySelector("image");
+  if (!image || image.getAttribute("href") !== href) {
+    image = shape("image", { href, width, height, preserveAspectRatio: "none" });
+    image.addEventListener("error", () => svg.dispatchEvent(new CustomEvent("missing", { detail: href })));
+  }
   svg.replaceChildren(image);
   if (one.box) {
     const [x, y, x1, y1] = one.box;
@@ -46,7 +50,7 @@ export function draw(svg, one, category, { side, unit, chosen = null, names = fa
 }
 
 function pointNode([x, y, mark, origin], number, name, { unit, numbers, names, chosen }) {
-  const radius = unit * (numbers ? 10 : 4), group = shape("g", { class: "point", "data-number": number });
+  const radius = unit * (numbers ? 10 : 4), group = shape("g", { class: "point", "data-point": number });
   const outline = { cx: x, cy: y, r: radius };
   if (chosen && numbers && origin !== "source") {
     // A ring around it, a dot on it, and nothing between: what it is on is seen.

@@ -4,7 +4,7 @@
 export function start(actions) {
   document.addEventListener("keydown", event => {
     const typing = event.target.closest("input:not([type=checkbox]), select, dialog");
-    if (typing || event.altKey) return;
+    if (typing || event.altKey || event.defaultPrevented) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     // A key that is held decides on one object, not on all that follow.
     if (event.repeat && "arh".includes(key)) return;
@@ -29,8 +29,9 @@ function plain(key, shift, actions) {
     return x ? () => actions.step(x) : null;
   }
   if (key >= "1" && key <= "9") return () => actions.choose(Number(key) - 1);
+  if (shift && "ar".includes(key)) return key === "a" ? actions.acceptImage : actions.rejectImage;
   return {
     a: actions.accept, r: actions.reject, h: actions.hide, n: actions.nextPoint, Escape: actions.none,
-    "+": actions.closer, "=": actions.closer, "-": actions.farther,
+    "+": actions.closer, "=": actions.closer, "-": actions.farther, "0": actions.whole,
   }[key] || null;
 }

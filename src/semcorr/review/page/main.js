@@ -10,7 +10,7 @@ import * as stage from "./stage.js";
 import * as states from "./states.js";
 
 const PAGE = 24, POLL = 1500;
-let about, numbers = [], index = 0, chosen = null, revision = 0, shownSources = "", turn = Promise.resolve(), listing = 0;
+let about, numbers = [], index = 0, chosen = null, revision = 0, turn = Promise.resolve(), listing = 0;
 const undone = [], done = [];
 
 const categoryNamed = name => about.categories.find(one => one.name === name);
@@ -35,24 +35,23 @@ function showCounts(counts) {
   $("counts").textContent = ["open", "accepted", "rejected"].map(one => `${counts[one] || 0} ${one}`).join(" · ");
 }
 
-function redraw(preview = null) {
+function redraw() {
   const object = current();
-  for (const id of ["accept", "reject", "hide", "before", "after", "closer", "farther", "kind"]) $(id).disabled = !object;
+  for (const id of ["accept", "reject", "accept-image", "reject-image", "hide", "before", "after", "closer", "farther", "fit", "kind"]) $(id).disabled = !object;
+  $("whole").hidden = !object || object.beside.length < 2;
   $("undo").disabled = !done.length;
   $("redo").disabled = !undone.length;
   $("work").hidden = !object;
   document.querySelector("aside").hidden = !object;
   if (!object) return;
-  const one = flat({ ...object, state: preview || object.state }), category = categoryNamed(one.category);
+  const one = flat(object), category = categoryNamed(one.category);
   stage.show(one, category, { chosen, names: $("names").checked });
   showPoints(one, category, chosen, choose);
   $("hide").disabled = chosen === null || !one.points[chosen];
   const score = one.score === null ? "no score" : `score ${one.score.toFixed(2)}`;
   $("heading").textContent = `${index + 1} of ${numbers.length} · ${one.file} · ${one.category} · ${score} · ${one.decision}`;
   $("kind").value = one.category;
-  const sources = `${one.category} ${chosen}`;
-  if (sources !== shownSources) showSources(about.sources[one.category] || [], about.sources_recorded, category, chosen);
-  shownSources = sources;
+  showSources(object, category, chosen).catch(error => say(error.message, true));
 }
 
 async function open(position) {
@@ -113,19 +112,39 @@ async function list() {
 
 // Change the object that is worked on; the same `merge` joins changes that follow each other into one step of undo.
 function act(state, merge = null) {
-  const object = current();
-  if (!object || states.same(state, object.state)) return;
-  const entry = { number: object.number };
-  const saved = (before, after) => {
+  if (current()) actTogether([{ number: current().number, state }], merge);
+}
+
+function actTogether(changes, merge = null) {
+  if (changes.every(({ number, state }) => states.same(state, server.objects.get(number).state))) return;
+  const saved = parts => {
     const last = done.at(-1);
-    if (merge && last && last.merge === merge && states.same(last.after, before)) last.after = after;
-    else done.push({ ...entry, before, after, merge });
+    if (merge && last && last.merge === merge && states.same(last.parts[0].after, parts[0].before)) last.parts[0].after = parts[0].after;
+    else done.push({ parts, merge });
     undone.length = 0;
     redraw();
   };
   saved.merge = merge;
   $("saved").textContent = "Saving …";
-  server.change(object.number, state, saved);
+  server.change(changes, saved);
+}
+
+// Decide on all objects of an image, as one step; then the next object of another image.
+async function decideImage(chooses, decide) {
+  await server.idle();
+  const object = current();
+  if (!object) return;
+  await server.load(object.beside);
+  const chosen = object.beside.map(number => server.objects.get(number)).filter(one => chooses(one.state.decision));
+  if (!chosen.length) {
+    say("Every object of this image is decided on already.");
+    return;
+  }
+  actTogether(chosen.map(one => ({ number: one.number, state: decide(one.state) })));
+  await server.idle();
+  const next = numbers.findIndex((number, position) => position > index && !object.beside.includes(number));
+  if (next >= 0) await open(next);
+  else redraw();
 }
 
 // One after the other, however fast the keys come.
@@ -137,18 +156,24 @@ async function restore(from, to, before, after, what) {
   await server.idle();
   const entry = from.at(-1);
   if (!entry) return;
-  await server.load([entry.number]);
-  const object = server.objects.get(entry.number);
-  from.pop();
-  const state = states.rebased(entry[before], entry[after], object.state);
-  if (state === null) {
+  const changed = entry.parts.map(part => part.number);
+  await server.load(changed);
+  const restored = entry.parts.map(part => ({ number: part.number, state: states.rebased(part[before], part[after], server.objects.get(part.number).state) }));
+  if (restored.some(one => one.state === null)) {
+    from.pop();
     say(`This object was changed in another window since: nothing was ${what}.`, true);
     redraw();
     return;
   }
-  if (numbers.includes(entry.number)) await openNumber(entry.number);
-  const saved = () => { to.push({ ...entry, merge: null }); redraw(); };
-  server.change(entry.number, state, saved);
+  const shown = numbers.filter(number => changed.includes(number));
+  if (shown.length) await openNumber(shown.includes(numbers[index]) ? numbers[index] : shown[0]);
+  const finish = () => {
+    from.pop();
+    to.push({ ...entry, merge: null });
+    redraw();
+  };
+  if (restored.every(one => states.same(one.state, server.objects.get(one.number).state))) finish();
+  else server.change(restored, finish);
   await server.idle();
 }
 
@@ -183,6 +208,8 @@ const actions = {
     if (chosen !== null) act(states.removePoint(object.state, chosen));
     else { act(states.reject(object.state)); step(1); }
   },
+  acceptImage: () => inTurn(() => decideImage(decision => decision === "open", states.accept)),
+  rejectImage: () => inTurn(() => decideImage(decision => decision !== "rejected", states.reject)),
   hide() {
     if (current() && chosen !== null) act(states.coverPoint(current().state, chosen));
   },
@@ -192,8 +219,9 @@ const actions = {
     const point = object.state.points[chosen] || object.predicted[chosen] || object.size?.map(side => side / 2);
     if (point && object.size) act(states.setPoint(object.state, chosen, point[0] + x, point[1] + y, object.size), `${object.number} ${chosen}`);
   },
-  closer: () => stage.zoom(1.6, chosen),
-  farther: () => stage.zoom(1 / 1.6, chosen),
+  closer: () => stage.step(1),
+  farther: () => stage.step(-1),
+  whole: stage.whole,
   undo: () => inTurn(() => restore(done, undone, "after", "before", "undone")),
   redo: () => inTurn(() => restore(undone, done, "before", "after", "redone")),
 };
@@ -224,16 +252,14 @@ function refreshed(number) {
 
 function listen() {
   server.on("change", refreshed);
-  server.on("message", (number, text, counts, wrong) => {
+  server.on("message", ([number], text, counts, wrong) => {
     if (counts) showCounts(counts);
     $("saved").textContent = wrong ? "Not saved." : text;
     say(wrong ? `${server.objects.get(number).file}: ${text}` : "", wrong);
   });
   stage.start({
     choose,
-    redraw,
     missing: path => server.ask(path).catch(error => say(error.message, true)),
-    preview: (number, x, y) => redraw(states.setPoint(current().state, number, x, y, current().size)),
     set: (number, x, y) => act(states.setPoint(current().state, number, x, y, current().size)),
     click: (x, y) => chosen === null
       ? say("Choose a point first: its number, or its row in the list.")
@@ -241,8 +267,9 @@ function listen() {
   });
   keyboard.start(actions);
   $("message").addEventListener("click", dismiss);
-  const buttons = { accept: actions.accept, reject: actions.reject, hide: actions.hide, undo: actions.undo, redo: actions.redo,
-    closer: actions.closer, farther: actions.farther, before: () => step(-1), after: () => step(1),
+  const buttons = { accept: actions.accept, reject: actions.reject, hide: actions.hide,
+    "accept-image": actions.acceptImage, "reject-image": actions.rejectImage, undo: actions.undo, redo: actions.redo,
+    closer: actions.closer, farther: actions.farther, fit: actions.whole, before: () => step(-1), after: () => step(1),
     "page-before": () => open((pageOf(index) - 1) * PAGE), "page-after": () => open((pageOf(index) + 1) * PAGE) };
   for (const [id, action] of Object.entries(buttons)) $(id).addEventListener("click", action);
   for (const id of ["category", "decision", "order", "name"]) $(id).addEventListener("input", list);

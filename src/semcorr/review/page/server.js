@@ -4,7 +4,7 @@ import { rebased, same } from "./states.js";
 
 export const objects = new Map();   // as shown: what is saved, with changes that are under way
 const saved = new Map();            // as the server has them
-const waiting = [];                 // changes that are not sent yet
+const waiting = [];                 // changes that are not sent yet, each of one object or of several together
 let sending = null;                 // while there are any
 const listeners = { change: () => {}, message: () => {} };
 export const on = (what, listener) => { listeners[what] = listener; };
@@ -23,9 +23,17 @@ export async function ask(path, body) {
   return answer;
 }
 
+const lastOf = number => waiting.flatMap(one => one.parts).findLast(part => part.number === number);
+
+// Show an object as the server has it, with the changes that are under way.
+function show(number) {
+  const last = lastOf(number), known = saved.get(number);
+  objects.set(number, last ? { ...known, state: last.after } : known);
+}
+
 function keep(object) {
   saved.set(object.number, object);
-  if (!waiting.some(one => one.number === object.number)) objects.set(object.number, object);
+  show(object.number);
 }
 
 export async function load(numbers) {
@@ -48,56 +56,63 @@ export function forget() {
   for (const number of [...objects.keys()]) if (!waiting.some(one => one.number === number)) objects.delete(number);
 }
 
-// Change an object to a state; `done` gets the state before and the state that was saved.
-export function change(number, state, done = () => {}) {
-  const object = objects.get(number);
-  if (same(object.state, state)) return;
+// Change objects to states, all or none; `done` gets the parts that were saved: number, the state before, that after.
+export function change(states, done = () => {}) {
+  const parts = states.map(({ number, state }) => ({ number, base: objects.get(number).revision, before: objects.get(number).state, after: state }))
+    .filter(part => !same(part.before, part.after));
+  if (!parts.length) return;
   // What is not sent yet and changes the same points is sent as one: arrows that repeat.
   const last = waiting.at(-1);
-  if (last && !last.sent && last.number === number && last.merge && done.merge === last.merge) Object.assign(last, { after: state });
-  else waiting.push({ number, base: object.revision, before: object.state, after: state, done, merge: done.merge });
-  objects.set(number, { ...object, state });
-  listeners.change(number);
+  if (last && !last.sent && last.merge && done.merge === last.merge) last.parts[0].after = parts[0].after;
+  else waiting.push({ parts, done, merge: done.merge });
+  for (const { number } of parts) {
+    show(number);
+    listeners.change(number);
+  }
   sending ||= send().finally(() => { sending = null; });
 }
 
 async function send() {
   while (waiting.length) {
-    const one = waiting[0];
+    const one = waiting[0], changed = new Set(one.parts.map(part => part.number));
     one.sent = true;
     try {
-      const answer = await put(one);
+      const answer = await put(one.parts);
       waiting.shift();
-      saved.set(one.number, answer.object);
-      const further = waiting.filter(other => other.number === one.number);
-      for (const other of further) other.base = answer.object.revision;
-      objects.set(one.number, further.length ? { ...answer.object, state: objects.get(one.number).state } : answer.object);
-      one.done(one.before, answer.object.state);
-      listeners.message(one.number, waiting.length ? `Saving ${waiting.length} …` : "Saved.", answer.counts);
+      const after = new Map(answer.objects.map(object => [object.number, object]));
+      for (const part of waiting.flatMap(other => other.parts)) if (after.has(part.number)) part.base = after.get(part.number).revision;
+      answer.objects.forEach(keep);
+      one.done(one.parts.map(({ number, before }) => ({ number, before, after: after.get(number).state })));
+      listeners.message([...changed], waiting.length ? `Saving ${waiting.length} …` : "Saved.", answer.counts);
     } catch (error) {
-      // Later changes of the object were made on this one.
-      for (let index = waiting.length - 1; index >= 0; index--) if (waiting[index].number === one.number) waiting.splice(index, 1);
-      objects.set(one.number, saved.get(one.number));
-      listeners.message(one.number, error.message, null, true);
+      // Later changes of the same objects were made on this one.
+      const dropped = waiting.splice(0), touched = parts => parts.some(part => changed.has(part.number));
+      for (const other of dropped) {
+        if (touched(other.parts)) other.parts.forEach(part => changed.add(part.number));
+        else waiting.push(other);
+      }
+      changed.forEach(show);
+      listeners.message([...changed], error.message, null, true);
     }
-    listeners.change(one.number);
+    changed.forEach(number => listeners.change(number));
   }
 }
 
-async function put(one, again = true) {
-  const known = saved.get(one.number);
-  const merged = rebased(one.before, one.after, known.state);
-  if (merged === null && known.revision !== one.base) throw new Error("This object was changed in another window meanwhile. It is shown as it is now.");
-  // Null with the same revision: the server settled the change before, which is this page's own, in another way.
-  const state = merged ?? one.after;
+async function put(parts, again = true) {
+  const changes = parts.map(part => {
+    const known = saved.get(part.number), merged = rebased(part.before, part.after, known.state);
+    if (merged === null && known.revision !== part.base) throw new Error("This object was changed in another window meanwhile. It is shown as it is now.");
+    // Null with the same revision: the server settled the change before, which is this page's own, in another way.
+    return { number: part.number, base: known.revision, state: merged ?? part.after };
+  });
   try {
-    return await ask(`api/objects/${one.number}`, { base: known.revision, state });
+    return await ask("api/objects", changes);
   } catch (error) {
     if (error.status !== 409) throw error;
-    const { objects: [now] } = await ask(`api/objects?numbers=${one.number}`);
-    saved.set(one.number, now);
+    const now = await ask(`api/objects?numbers=${parts.map(part => part.number)}`);
+    now.objects.forEach(object => saved.set(object.number, object));
     if (!again) throw error;
-    return put(one, false);
+    return put(parts, false);
   }
 }
 

@@ -1,6 +1,7 @@
 // Beside the object: its key-points as a list, and the annotated objects that they came from.
 "use strict";
 import { $, draw, make, shape, sizeOf } from "./drawing.js";
+import { ask } from "./server.js";
 import { COVERED, UNMARKED } from "./states.js";
 
 export function showPoints(one, category, chosen, choose) {
@@ -22,13 +23,35 @@ function describe(point) {
   return point[2] === UNMARKED ? "doubtful" : point[2] === COVERED ? `${who}, covered` : who;
 }
 
-export function showSources(sources, recorded, category, chosen) {
-  $("sources-title").textContent = recorded ? "Its points came from" : "Annotated objects of this category";
-  $("sources").replaceChildren(...sources.map(source => {
-    const [width, height] = sizeOf(source);
-    const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${source.file}, annotated` });
-    const points = source.points.map(point => point && [...point, 2, "source"]);
-    draw(svg, { ...source, points, box: null }, category, { side: 1600, unit: Math.max(width / 260, height / 260), chosen });
-    return make("figure", {}, svg, make("figcaption", {}, source.file));
-  }));
+let shown = "", answered = { key: "" };
+
+// The annotated objects that an object's points came from; of a chosen point those first that speak for it most.
+export async function showSources(one, category, chosen) {
+  const key = JSON.stringify([one.number, category.name, one.predicted]), asked = `${key} ${chosen}`;
+  if (asked === shown) return;
+  shown = asked;
+  if (answered.key !== key) {
+    const answer = await ask(`api/sources?number=${one.number}`);
+    if (asked !== shown) return;  // another object or point is shown meanwhile
+    answered = { key, ...answer };
+  }
+  $("sources-title").textContent = answered.recorded ? "Its points came from" : "Annotated objects of this category";
+  const known = answered.sources.some(source => source.votes);
+  $("votes").textContent = !known ? "" : chosen === null ? "The number: how much each speaks for its points." : `The number: how much each speaks for ${category.keypoints[chosen]}.`;
+  const sources = answered.sources.map(source => ({ ...source, vote: known ? voteOf(source, chosen) : null }));
+  $("sources").replaceChildren(...sources.sort((a, b) => (b.vote ?? -1) - (a.vote ?? -1)).map(source => figure(source, category, chosen)));
+}
+
+// For the chosen point, or the mean over all points.
+function voteOf(source, chosen) {
+  const votes = (chosen === null ? source.votes : [source.votes[chosen]]).filter(vote => vote !== null);
+  return votes.length ? votes.reduce((sum, vote) => sum + vote, 0) / votes.length : null;
+}
+
+function figure(source, category, chosen) {
+  const [width, height] = sizeOf(source), vote = source.vote === null ? "" : source.vote.toFixed(2);
+  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${source.file}, annotated${vote && `, ${vote}`}` });
+  const points = source.points.map(point => point && [...point, 2, "source"]);
+  draw(svg, { ...source, points, box: null }, category, { side: 1600, unit: Math.max(width / 260, height / 260), chosen });
+  return make("figure", {}, svg, make("figcaption", { class: "caption" }, make("span", {}, source.file), make("span", { class: "vote" }, vote)));
 }
