@@ -24,6 +24,7 @@ PAGE = ROOT / "docs" / "licences.md"
 SECTIONS = {
     "Always": (),
     "With the extra `app`": ("app",),
+    "With the extra `cvat`": ("cvat",),
     "With the extra `ray`": ("ray",),
     "With the extra `eval`": ("eval",),
     "To work on semcorr": ("dev",),

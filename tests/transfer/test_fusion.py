@@ -1,5 +1,7 @@
 """What several supports say together, and how they are located in one call."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from semcorr.keypoints import read_annotations
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import Matches, Query
 from semcorr.toy.coco import ToyWorld
-from semcorr.transfer.fusion import can_join, fuse, join, locate_supports
+from semcorr.transfer.fusion import can_join, fuse, fuse_near, join, locate_supports
 from semcorr.transfer.support_queries import DescribedSupport, SupportQueries
 from semcorr.transfer.supports import choose_supports
 
@@ -97,3 +99,20 @@ def test_points_of_several_images_in_one_call(dift: Matcher, world: ToyWorld) ->
         assert_same_peaks(one.points, other.points, one.heatmaps, other.heatmaps, target.size)
     joined = join([part.query for part in described])
     assert len(joined.points) == sum(len(part.keypoints) for part in described)
+
+
+def test_a_location_chooses_among_peaks() -> None:
+    """Of two peaks the one near the location counts, though the other is higher; far from both, the location itself."""
+    (one,) = [matches_at([(31, 9)], [0.8])]
+    maps = one.heatmaps.copy()
+    maps[0, 15, 5] = 0.5  # at (11, 31) in the target
+    one = dataclasses.replace(one, heatmaps=maps)
+    point, confidence = fuse_near([support([4])], [one], 4, (12, 30), (40, 40))
+    np.testing.assert_allclose(point, (11, 31), atol=0.3)
+    assert confidence == pytest.approx(0.8 * 0.5)
+    point, confidence = fuse_near([support([4])], [one], 4, (31, 10), (40, 40))
+    np.testing.assert_allclose(point, (31, 9), atol=0.3)
+    assert confidence == pytest.approx(0.8)
+    point, confidence = fuse_near([support([4])], [one], 4, (3, 3), (40, 40))
+    np.testing.assert_allclose(point, (3, 3), atol=1)
+    assert confidence == 0

@@ -7,6 +7,7 @@ from semcorr.errors import SettingsError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "app": ("starlette", "uvicorn", "platformdirs"),
+    "cvat": ("cvat-cli",),
     "ray": ("ray",),
     "eval": ("scikit-learn", "pycocotools"),
     "sleap": ("sleap-io",),

@@ -97,22 +97,65 @@ def fuse(
     points, confidence = np.full((keypoints, 2), np.nan), np.zeros(keypoints)
     votes = np.full((len(supports), keypoints), np.nan)
     for keypoint in range(keypoints):
-        rows = [
-            (one, int(np.flatnonzero(support.keypoints == keypoint)[0]))
-            for support, one in zip(supports, matches, strict=True)
-            if keypoint in support.keypoints
-        ]
+        rows = _rows(supports, matches, keypoint)
         if not rows:
             continue
         own = np.array([one.points[row] for one, row in rows])
-        sure = np.array([one.confidence[row] for one, row in rows])
-        maps = np.stack([_stretched(one.heatmaps[row]) for one, row in rows])
-        point = _peak(np.average(maps, axis=0, weights=np.maximum(sure, _LEAST_WEIGHT)), size)
+        fused, sure = _fused_map(rows)
+        point = _peak(fused, size)
         near = np.exp(-((own - point) ** 2).sum(axis=1) / (2 * (AGREEMENT_SIGMA * max(size)) ** 2))
         votes[[keypoint in support.keypoints for support in supports], keypoint] = sure * near
         agreed = float((sure * near).mean())
         points[keypoint], confidence[keypoint] = (point, agreed**0.5) if len(rows) > 1 else (point, float(sure[0]))
     return FusedPoints(points=points, confidence=confidence, votes=votes)
+
+
+def fuse_near(
+    supports: Sequence[DescribedSupport],
+    matches: Sequence[Matches],
+    keypoint: int,
+    near: tuple[float, float],
+    size: tuple[int, int],
+) -> tuple[Float[np.ndarray, "2"], float]:
+    """Fuse the matches of one key-point around a location that a person pointed at.
+
+    The heat maps are averaged as in :func:`fuse`, and the mean is multiplied by a Gaussian around the location, of the
+    standard deviation :data:`AGREEMENT_SIGMA`. The confidence is the supports' mean, times the mean map's value at the
+    point as a fraction of its highest.
+
+    Args:
+        supports: Supports that all show the key-point.
+        matches: Their matches in the target, in the same order.
+        keypoint: Its number.
+        near: (x, y) in pixels of the target.
+        size: (width, height) of the target in pixels.
+    """
+    fused, sure = _fused_map(_rows(supports, matches, keypoint))
+    height, width = fused.shape
+    rows, columns = np.indices(fused.shape) + 0.5
+    distance = np.hypot(columns * size[0] / width - near[0], rows * size[1] / height - near[1])
+    weighted = np.maximum(fused, _LEAST_WEIGHT) * np.exp(-(distance**2) / (2 * (AGREEMENT_SIGMA * max(size)) ** 2))
+    row, column = np.unravel_index(int(weighted.argmax()), weighted.shape)
+    share = float(fused[row, column] / fused.max()) if fused.max() > 0 else 0.0
+    return _peak(weighted, size), float(sure.mean()) * share
+
+
+def _rows(supports: Sequence[DescribedSupport], matches: Sequence[Matches], keypoint: int) -> list[tuple[Matches, int]]:
+    """The matches of a key-point, with the number of its row in each."""
+    return [
+        (one, int(np.flatnonzero(support.keypoints == keypoint)[0]))
+        for support, one in zip(supports, matches, strict=True)
+        if keypoint in support.keypoints
+    ]
+
+
+def _fused_map(
+    rows: Sequence[tuple[Matches, int]],
+) -> tuple[Float[np.ndarray, "height width"], Float[np.ndarray, " supports"]]:
+    """The mean of a key-point's heat maps, weighted by confidence, and the confidence of each."""
+    sure = np.array([one.confidence[row] for one, row in rows])
+    maps = np.stack([_stretched(one.heatmaps[row]) for one, row in rows])
+    return np.average(maps, axis=0, weights=np.maximum(sure, _LEAST_WEIGHT)), sure
 
 
 def _peak(heatmap: Float[np.ndarray, "height width"], size: tuple[int, int]) -> Float[np.ndarray, "2"]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointError
+from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointError, TransferError
 from semcorr.imaging.geometry import scaled_box
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.base import Annotations
@@ -19,7 +20,7 @@ from semcorr.matchers.results import LocatedTogether, Matches
 from semcorr.models.memory import out_of_memory_message
 from semcorr.progress import Progress
 from semcorr.transfer.category_choice import ReferenceLevels, exclusive_groups, measure_levels, resemblance
-from semcorr.transfer.fusion import fuse, locate_supports
+from semcorr.transfer.fusion import fuse, fuse_near, locate_supports
 from semcorr.transfer.plan import Plan, TransferSettings, plan_transfer
 from semcorr.transfer.suited import with_turns
 from semcorr.transfer.support_queries import DescribedSupport, SupportQueries, crop_to_box
@@ -146,7 +147,20 @@ class Transferrer:
 
     def _predict(self, target: Target, progress: Progress | None) -> TransferRecord:
         image = load_image(target.path)
-        target = self._in_own_pixels(target, image.size)
+        return self.predict_in(image, self._in_own_pixels(target, image.size), progress=progress)
+
+    def predict_in(self, image: Image, target: Target, *, progress: Progress | None = None) -> TransferRecord:
+        """Predict the points of a target's regions in an image in memory.
+
+        Args:
+            image: The target's image.
+            target: What is predicted in it; its boxes are in pixels of the image, and its path is not read.
+            progress: Called with stages of supports that are described on the way.
+
+        Raises:
+            ImageError, PointError, OutOfMemoryError, NumericsError: The image cannot be used.
+            TransferError: A support cannot be used.
+        """
         whole = [region for region in target.regions if region.box is None]
         objects: dict[Region, PredictedObject] = {}
         warnings: list[str] = []
@@ -171,6 +185,30 @@ class Transferrer:
             doubtful=doubtful,
             calibration=calibrations.pop() if len(calibrations) == 1 else None,
         )
+
+    def predict_near(
+        self, image: Image, category: str, keypoint: str, near: tuple[float, float], *, progress: Progress | None = None
+    ) -> tuple[Float[np.ndarray, "2"], float]:
+        """Where a key-point is around a location that a person pointed at, and a confidence, which is uncalibrated.
+
+        Args:
+            image: The image.
+            category: One of :attr:`categories`.
+            keypoint: The name of the key-point.
+            near: (x, y) in pixels of the image.
+            progress: As in :meth:`predict_in`.
+
+        Raises:
+            TransferError: No support shows the key-point, or one cannot be used.
+        """
+        number = self.annotations.categories[category].keypoints.index(keypoint)
+        described = self._queries.described(category, cut=False, progress=progress)
+        showing = [support for support in described if number in support.keypoints]
+        if not showing:
+            raise TransferError(
+                f"No annotated object of {category!r} shows {keypoint!r}: annotate it in an image first."
+            )
+        return fuse_near(showing, self._locate(image, showing), number, near, image.size)
 
     def _is_open(self, target: Target) -> bool:
         """Whether an image may show any of several categories, and nothing says which."""
