@@ -52,6 +52,10 @@ class RunError(SemcorrError):
     """The folder of a run or a transfer cannot be written, is broken or of something else, or is in use."""
 
 
+class ServerError(SemcorrError):
+    """Another program's server cannot be reached, or refuses."""
+
+
 class DatasetError(SemcorrError):
     """A benchmark is unknown, cannot be downloaded, or its folder is incomplete or broken."""
 

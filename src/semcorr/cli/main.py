@@ -25,6 +25,7 @@ from semcorr.cli.dense import dense
 from semcorr.cli.describe import describe
 from semcorr.cli.doctor import doctor
 from semcorr.cli.evaluate import ablate, evaluate, merge
+from semcorr.cli.label_studio import label_studio
 from semcorr.cli.locate import locate
 from semcorr.cli.match import match
 from semcorr.cli.mutual import mutual
@@ -54,6 +55,9 @@ app.command(words, usage='Usage: semcorr words IMAGE "PROMPT" [OPTIONS]')
 app.command(transfer, usage="Usage: semcorr transfer ANNOTATIONS [TARGET...] --images DIR -o OUT.json [OPTIONS]")
 app.command(review, usage="Usage: semcorr review PREDICTED [--images DIR] [-o CORRECTED] [OPTIONS]")
 app.command(convert, usage="Usage: semcorr convert SOURCE TARGET [--format FORMAT] [--images DIR] [OPTIONS]")
+app.command(
+    label_studio, usage="Usage: semcorr label-studio [ANNOTATIONS] [--images DIR] [--label-studio URL] [OPTIONS]"
+)
 app.command(app_page, name="app")
 app.command(demo)
 app.command(doctor)

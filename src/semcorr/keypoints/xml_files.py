@@ -16,15 +16,16 @@ class XmlFile:
 
     Args:
         file: The file.
+        text: Its content where that is not in a file: then ``file`` is what messages call it.
 
     Raises:
         DatasetError: It is missing, not XML, has a DOCTYPE, or is too large or nested too deeply.
     """
 
-    def __init__(self, file: DataFile) -> None:
+    def __init__(self, file: DataFile, text: str | None = None) -> None:
         self.file = file
         self._lines: dict[ET.Element, int] = {}
-        text = file.text()
+        text = file.text() if text is None else text
         if len(text) > _MOST_BYTES:
             raise file.folder.error(f"expected at most 1 GiB of XML in {str(file.path)!r}, got {len(text)} bytes.")
         self.root = self._parsed(text)

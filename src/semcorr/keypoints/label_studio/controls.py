@@ -61,6 +61,27 @@ class Controls:
                 points.setdefault(label, _controls(regions))
         return cls(image=image, points=points, areas=areas)
 
+    @classmethod
+    def declared(cls, root: ET.Element) -> "Controls":
+        """Those of a labelling configuration: its key-points, its areas, and the field of the image that they are on.
+
+        Of a label that several controls have, the first counts.
+        """
+        points: dict[str, RegionControls] = {}
+        areas: dict[str, RegionControls] = {}
+        kinds = {tag: kind for kind, tag in _TAGS.items() if kind.endswith("labels") and kind != "labels"}
+        for element in root.iter():
+            kind = kinds.get(element.tag)
+            if kind is not None:
+                one = Control(type=kind, from_name=element.get("name", ""), to_name=element.get("toName", ""))
+                for label in element.iter("Label"):
+                    (points if kind == "keypointlabels" else areas).setdefault(label.get("value", ""), (one,))
+        used = {control.to_name for controls in points.values() for control in controls}
+        fields = [
+            element.get("value", "").removeprefix("$") for element in root.iter("Image") if element.get("name") in used
+        ]
+        return cls(image=next(iter(fields), ""), points=points, areas=areas)
+
     @property
     def to_name(self) -> str:
         """The name of the image's control."""
