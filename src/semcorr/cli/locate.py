@@ -81,7 +81,7 @@ def locate(
     )
     console.note(f"Matching with {spec.method} (the settings of {query}) on {spec.model}.")
     if workers > 1 or ray is not None:
-        located = locate_remotely(spec, query, readable, workers=workers, ray=ray)
+        located = locate_remotely(spec, saved, readable, workers=workers, ray=ray)
     else:
         located = locate_here(load(spec), saved, readable)
     run = TargetRun(

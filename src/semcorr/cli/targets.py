@@ -82,12 +82,12 @@ def locate_here(matcher: "Matcher", query: "Query", targets: Sequence[str]) -> I
 
 
 def locate_remotely(
-    spec: MatcherSpec, query: Path, targets: Sequence[str], *, workers: int, ray: str | None
+    spec: MatcherSpec, query: "Query", targets: Sequence[str], *, workers: int, ray: str | None
 ) -> Iterator["Matches | ImageError"]:
     """Yield the matches in each target, or its error, in order, located by other processes or on a Ray cluster."""
     from semcorr.matchers.remote_locator import RemoteLocator
 
-    locator = RemoteLocator(spec=spec, query=query, workers=workers, ray=ray)
+    locator = RemoteLocator(load=spec.load, query=query, workers=workers, ray=ray)
     with console.TerminalProgress() as progress:
         yield from locator.locate(targets, progress)
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -50,8 +50,8 @@ class _Stoppable:
 
 
 def in_this_process(
-    do: Callable[[Unit, Progress | None], Iterator[Result]], units: Sequence[Unit], progress: Progress | None
-) -> Iterator[Result]:
+    do: Callable[[Unit, Progress | None], Iterator[Result]], units: Iterable[Unit], progress: Progress | None
+) -> Generator[Result, None, None]:
     """Run units in order; an exception of ``progress`` ends the work and is raised unchanged."""
     watch = None if progress is None else _Stoppable(progress)
     try:

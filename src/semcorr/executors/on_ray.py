@@ -5,7 +5,7 @@ Ray silently ends a process that is connected to it when that process's own node
 """
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -16,7 +16,7 @@ from semcorr.executors.ray_driver import drive
 
 def on_ray(
     job: Job[Unit, Result], units: Sequence[Unit], address: str, *, workers: int | None = None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Run units on a Ray cluster; yield results as they come, in any order, all results of a unit together.
 
     A worker takes a GPU where the cluster has any; else a CPU or, with ``workers``, its share of them. It starts the

@@ -1,7 +1,9 @@
 """Several processes of this machine, each with a model of its own and its share of the threads."""
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -19,14 +21,18 @@ from semcorr.progress import Progress
 _AHEAD = 2
 """Units submitted for each process: one that runs and one that waits."""
 
+_SECONDS_BETWEEN_RESULTS = 0.05
+"""How often it is checked whether processes have handed over results."""
 
-def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) -> Iterator[Result]:
-    """Run units in ``workers`` processes; yield results as they come, in any order.
+
+def in_processes(job: Job[Unit, Result], units: Iterable[Unit], workers: int) -> Generator[Result, None, None]:
+    """Run units in ``workers`` processes; yield results as they come, in any order. Units are taken as they are needed.
 
     The threads that PyTorch would use in this process (``OMP_NUM_THREADS``, or all cores) are divided among them.
 
     When the caller stops taking results (an exception, Ctrl-C), the processes end at the job's next call of its
-    progress callback. When this process is killed, they end as well.
+    progress callback. When this process is killed, they end as well. A caller that keeps the iterator and takes no more
+    from it leaves them idle once they have done what they were given.
 
     Raises:
         RunError: A process was killed, or could not start.
@@ -42,17 +48,16 @@ def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) ->
             with ignoring_interrupts():  # The pool starts processes as work comes.
                 return {pool.submit(_do, unit) for unit in islice(left, count)}
 
-        waiting = hand_over(_AHEAD * workers)
+        waiting, receiver = hand_over(_AHEAD * workers), _Receiver(results)
         try:
             while waiting:
                 ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                while not results.empty():
-                    yield results.get()
+                yield from receiver.received()
                 for future in ready:
                     future.result()
                 waiting |= hand_over(len(ready))
-            while not results.empty():
-                yield results.get()
+            receiver.end()
+            yield from receiver.received()
         except BrokenProcessPool as error:
             raise RunError(
                 "A worker process was killed, or could not start: memory may have run out. What is finished is kept; "
@@ -63,9 +68,39 @@ def in_processes(job: Job[Unit, Result], units: Sequence[Unit], workers: int) ->
             waiting = {future for future in waiting if not future.cancel()}
             while waiting:
                 _, waiting = wait(waiting, timeout=0.2)
-                while not results.empty():  # lest a process wait for ever to hand over a result
-                    results.get()
             raise
+        finally:
+            receiver.over.set()
+
+
+class _Receiver:
+    """Takes results from the processes, in a thread, whether or not the caller takes them from here.
+
+    Otherwise a process might wait for ever to hand over a result, and Python for that process when it exits.
+    """
+
+    def __init__(self, results: "SimpleQueue[Any]") -> None:
+        self.over = threading.Event()
+        self._results, self._received = results, queue.SimpleQueue[Any]()
+        self._thread = threading.Thread(target=self._receive, daemon=True)
+        self._thread.start()
+
+    def _receive(self) -> None:
+        over = False
+        while not over:
+            over = self.over.wait(_SECONDS_BETWEEN_RESULTS)
+            while not self._results.empty():
+                self._received.put(self._results.get())
+
+    def end(self) -> None:
+        """Receive what was handed over, and no more."""
+        self.over.set()
+        self._thread.join()
+
+    def received(self) -> Iterator[Any]:
+        """Yield what was received and not yet yielded."""
+        while not self._received.empty():
+            yield self._received.get()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The one entry point: units run where the caller requests it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from semcorr.executors.base import Job, Result, Unit, in_this_process
 from semcorr.executors.on_ray import on_ray
@@ -10,16 +10,16 @@ from semcorr.progress import Progress
 
 def run_units(
     job: Job[Unit, Result],
-    units: Sequence[Unit],
+    units: Iterable[Unit],
     *,
     workers: int = 1,
     ray: str | None = None,
     started: Callable[[Unit, Progress | None], Iterator[Result]] | None = None,
     progress: Progress | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Run units in this process, in several, or on a Ray cluster; yield results as they are finished.
 
-    In this process they come in order, elsewhere in any order. See
+    In this process they come in order, elsewhere in any order. Closing the iterator ends the work. See
     :func:`semcorr.executors.processes.in_processes` and :func:`semcorr.executors.on_ray.on_ray`.
 
     Args:
@@ -35,7 +35,7 @@ def run_units(
         SettingsError: Ray is requested and not installed.
     """
     if ray is not None:
-        return on_ray(job, units, ray, workers=workers if workers > 1 else None)
+        return on_ray(job, list(units), ray, workers=workers if workers > 1 else None)
     if workers > 1:
         return in_processes(job, units, workers)
     return in_this_process(started or job.start(), units, progress)

@@ -19,6 +19,7 @@ from semcorr.errors import ImageError, PointError, QueryError, SettingsError, su
 from semcorr.imaging.domain import statistics
 from semcorr.imaging.geometry import check_points
 from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.remote_locator import RemoteLocator
 from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.models.names import PHOTO_MODEL
 from semcorr.progress import Progress
@@ -104,6 +105,7 @@ class Matcher(ABC):
         capabilities: What else it can do.
         calibration: The :class:`semcorr.matchers.wrappers.calibration.Calibration` of its confidence; None if it has
             none.
+        load_again: Loads the same in another process; None where it was not made by :func:`semcorr.load_matcher`.
     """
 
     method: str
@@ -111,6 +113,7 @@ class Matcher(ABC):
     settings: Any = None
     capabilities: Capabilities = Capabilities()
     calibration: Any = None
+    load_again: "Callable[[], Matcher] | None" = None
 
     def __repr__(self) -> str:
         return f"<{', '.join(self._facts())}>"
@@ -181,7 +184,12 @@ class Matcher(ABC):
         """
 
     def locate_many(
-        self, query: Query, images: "Iterable[ImageSource]", *, progress: Progress | None = None
+        self,
+        query: Query,
+        images: "Iterable[ImageSource]",
+        *,
+        workers: int = 1,
+        progress: Progress | None = None,
     ) -> Iterator["Matches | ImageError"]:
         """Find a query's points in one image after the other, and yield the matches in the order of the images.
 
@@ -197,15 +205,31 @@ class Matcher(ABC):
         Args:
             query: What :meth:`describe` returned.
             images: The targets, as :meth:`locate` takes them.
-            progress: Called as :meth:`locate` does, and as ``("images", done, in all)``; in all are those done where
-                ``images`` does not say how many it has. Raise from it to stop.
+            workers: Processes, each with a copy of the model and its share of PyTorch's threads. Starting them takes
+                seconds, so that they are worth it from dozens of images on; a GPU is kept busy by one. They read a few
+                images ahead. A script that uses them needs ``if __name__ == "__main__":``, as Python's own do.
+            progress: Called as :meth:`locate` does, with one worker, and as ``("images", done, in all)``; in all are
+                those done where ``images`` does not say how many it has. Raise from it to stop.
 
         Raises:
             ImageError: ``images`` is one path.
+            SettingsError: Several workers, and no way to load the matcher in them (``load_again``).
             QueryError, OutOfMemoryError: As :meth:`locate`; iterating ends.
+            RunError: A worker was killed, or could not start.
         """
         if isinstance(images, str):
             raise ImageError(f"Expected several images, got the path {images!r}: put it into a list.")
+        if workers < 1:
+            raise SettingsError(f"Expected at least 1 worker, got {workers}.")
+        if workers > 1:
+            if self.load_again is None:
+                raise SettingsError(
+                    f"This {self.method!r} matcher cannot be loaded in {workers} workers, because it was not made by "
+                    "semcorr.load_matcher, or changed since. Load it so, with all its settings, or leave out workers."
+                )
+            locator = RemoteLocator(load=self.load_again, query=query, workers=workers)
+            yield from locator.locate(images, progress)
+            return
         count = length_hint(images)
         for done, image in enumerate(images, start=1):
             outcome: Matches | ImageError
@@ -423,7 +447,7 @@ class NetworkMatcher(Matcher):
     def with_settings(self: N, settings: Any) -> N:
         """Return the same method on the same network with other settings."""
         other = copy.copy(self)
-        other.settings = settings
+        other.settings, other.load_again = settings, None
         return other
 
     def describe(

@@ -151,7 +151,9 @@ class MatcherSpec:
             ) from error
         if options.get("dtype", "float32") != "float32":
             matcher = Float32Fallback(matcher, lambda: load(dtype="float32"))
-        return calibrated(MirrorMatcher(matcher) if align_pose else matcher, self.method, calibration)
+        matcher = calibrated(MirrorMatcher(matcher) if align_pose else matcher, self.method, calibration)
+        matcher.load_again = self.as_loaded(matcher).load
+        return matcher
 
 
 def _default_model(method: str) -> str:

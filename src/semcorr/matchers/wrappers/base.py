@@ -103,5 +103,5 @@ class MatcherWrapper(Matcher):
         """Return the same around the method with other settings."""
         other = copy.copy(self)
         other.matcher = self.matcher.with_settings(settings)
-        other.settings = settings
+        other.settings, other.load_again = settings, None
         return other
