@@ -70,6 +70,12 @@ def photographs() -> Path:
     return Path(root)
 
 
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where tests put pictures of the documentation: in the folder that ``SEMCORR_DOCS_IMAGES`` names, if it does."""
+    return Path(os.environ.get("SEMCORR_DOCS_IMAGES") or tmp_path)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser's path; without it, Playwright or uvicorn the tests that need a page are skipped, visibly."""
