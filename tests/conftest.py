@@ -71,9 +71,9 @@ def photographs() -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Where tests put pictures of the documentation: in the folder that ``SEMCORR_DOCS_IMAGES`` names, if it does."""
-    return Path(os.environ.get("SEMCORR_DOCS_IMAGES") or tmp_path)
+def docs_images(tmp_path: Path) -> Path:
+    """Where tests put images of the documentation: in the folder that ``SEMCORR_DOCS_IMAGES`` names, if it does."""
+    return Path(os.environ.get("SEMCORR_DOCS_IMAGES") or tmp_path).absolute()
 
 
 @pytest.fixture(scope="session")

@@ -38,12 +38,12 @@ class Person:
         """
         points = self.shown()["state"]["points"]
         changed = []
-        for row, (point, place) in enumerate(zip(points, true, strict=True)):
-            if np.isnan(place).any():
+        for row, (point, end) in enumerate(zip(points, true, strict=True)):
+            if np.isnan(end).any():
                 if point is not None:
                     self._press(row, "r")
-            elif point is None or np.hypot(*(place - point[:2])) > near:
-                self._put(row, point, place)
+            elif point is None or np.hypot(*(end - point[:2])) > near:
+                self._put(row, point, end)
                 changed.append(row)
         after = self.shown()["state"]["points"]
         placed = {row: point[:2] for row, point in enumerate(after) if point and point[3] == "placed"}

@@ -1,6 +1,6 @@
-"""The pictures of the review in the documentation, made by the steps of its page "Annotate once".
+"""The images of the review in the documentation, made by the steps of its page "Annotate once".
 
-``SEMCORR_DOCS_IMAGES=docs/images pytest -m slow tests/review/test_pictures.py`` writes them into the documentation.
+``SEMCORR_DOCS_IMAGES=docs/images pytest -m slow tests/review/test_docs_images.py`` writes them into the documentation.
 """
 
 import io
@@ -45,7 +45,7 @@ def true_points(truth: Path) -> dict[str, np.ndarray]:
 
 
 def test_from_five_annotated_drawings_to_corrected_ones(
-    pictures: Path,
+    docs_images: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     start: Callable[..., Any],
@@ -58,7 +58,7 @@ def test_from_five_annotated_drawings_to_corrected_ones(
     tab = browser.new_page(viewport={"width": 1180, "height": 640})
     tab.set_default_timeout(120_000)
     tab.goto((tmp_path / "review.html").as_uri())
-    save(tab, pictures / "review.png")
+    save(tab, docs_images / "review.png")
 
     served = start("predicted.json", "--images", world.images)
     tab.set_viewport_size({"width": 1120, "height": 900})
@@ -71,7 +71,7 @@ def test_from_five_annotated_drawings_to_corrected_ones(
         person.correct(truth[shown["file"]], NEAR)
         if count == CORRECTED:
             tab.keyboard.press("3")
-            save(tab, pictures / "review-page.png")
+            save(tab, docs_images / "review-page.png")
             tab.keyboard.press("Escape")
         if person.shown()["state"]["decision"] == "open":
             tab.keyboard.press("a")
@@ -82,12 +82,12 @@ def test_from_five_annotated_drawings_to_corrected_ones(
     tab.fill("#below", "1")
     tab.click("#again-start")
     tab.wait_for_selector(f"#again-status >> text=/ objects were predicted again from {5 + CORRECTED} annotated ones/")
-    save(tab, pictures / "review-again.png")
+    save(tab, docs_images / "review-again.png")
     tab.click("#again-close")
     tab.click("#write")
     tab.wait_for_selector("#message >> text=/Written: .*predicted.corrected.json/")
     tab.close()
     for name in ("review", "review-page", "review-again"):
-        with PIL.Image.open(pictures / f"{name}.png") as picture:
-            assert picture.width >= 1120
-            assert len(picture.getcolors() or []) > 50  # something is drawn
+        with PIL.Image.open(docs_images / f"{name}.png") as image:
+            assert image.width >= 1120
+            assert len(image.getcolors() or []) > 50  # something is drawn
