@@ -90,7 +90,7 @@ def test_ctrl_c_ends_the_processes_and_so_does_the_end_of_a_script(tmp_path: Pat
     with subprocess.Popen(
         [sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        ends = threading.Timer(120, process.kill)
+        ends = threading.Timer(300, process.kill)
         ends.start()
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"

@@ -21,8 +21,8 @@ from semcorr.progress import Progress
 _AHEAD = 2
 """Units submitted for each process: one that runs and one that waits."""
 
-_SECONDS_BETWEEN_RESULTS = 0.05
-"""How often it is checked whether processes have handed over results."""
+_SECONDS_BETWEEN_RESULTS = 0.2
+"""How often results are taken from the processes while the caller takes none."""
 
 
 def in_processes(job: Job[Unit, Result], units: Iterable[Unit], workers: int) -> Generator[Result, None, None]:
@@ -56,7 +56,6 @@ def in_processes(job: Job[Unit, Result], units: Iterable[Unit], workers: int) ->
                 for future in ready:
                     future.result()
                 waiting |= hand_over(len(ready))
-            receiver.end()
             yield from receiver.received()
         except BrokenProcessPool as error:
             raise RunError(
@@ -74,31 +73,28 @@ def in_processes(job: Job[Unit, Result], units: Iterable[Unit], workers: int) ->
 
 
 class _Receiver:
-    """Takes results from the processes, in a thread, whether or not the caller takes them from here.
+    """Results of the processes: a thread takes them from there, whether or not the caller takes them from here.
 
     Otherwise a process might wait for ever to hand over a result, and Python for that process when it exits.
     """
 
     def __init__(self, results: "SimpleQueue[Any]") -> None:
         self.over = threading.Event()
-        self._results, self._received = results, queue.SimpleQueue[Any]()
-        self._thread = threading.Thread(target=self._receive, daemon=True)
-        self._thread.start()
+        self._lock, self._results, self._received = threading.Lock(), results, queue.SimpleQueue[Any]()
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        while not self.over.wait(_SECONDS_BETWEEN_RESULTS):
+            self._receive()
 
     def _receive(self) -> None:
-        over = False
-        while not over:
-            over = self.over.wait(_SECONDS_BETWEEN_RESULTS)
+        with self._lock:
             while not self._results.empty():
                 self._received.put(self._results.get())
 
-    def end(self) -> None:
-        """Receive what was handed over, and no more."""
-        self.over.set()
-        self._thread.join()
-
     def received(self) -> Iterator[Any]:
-        """Yield what was received and not yet yielded."""
+        """Yield what was handed over and not yet yielded."""
+        self._receive()
         while not self._received.empty():
             yield self._received.get()
 
