@@ -1,6 +1,6 @@
 """What corrections are worth: those of the most doubtful objects, and as many at random, each time predicted again.
 
-``python -m benchmarks.corrections [--corrections 10 20] [--supports 5] [--toy bird --toy animal] [--every 1]``
+``python -m benchmarks.corrections [--toy bird --toy animal] [--corrections 10 20] [--supports 5] [--json FILE]``
 
 The mouse of ``SEMCORR_TEST_DATA`` and drawings of the toy world: a few objects are annotated, the points of all others
 are predicted; then so many are corrected (they get their true points, as on the page of ``semcorr review``), serve as
@@ -9,7 +9,7 @@ supports too, and all others are predicted again.
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +33,7 @@ from semcorr.matchers.base import Matcher
 from semcorr.toy.coco import write_coco
 
 _ALPHA = ALPHAS[1]
+_DOUBTFUL = "by confidence"
 _RANDOM = 3
 """Draws of objects at random, whose results are averaged."""
 
@@ -63,9 +64,10 @@ def corrections(
     with tempfile.TemporaryDirectory(prefix="semcorr-corrections-") as folder:
         for known, configuration in _sets(Path(folder), toy, mouse=mouse, every=every):
             rows += _measure(known, configuration, corrections, supports)
-    console.show(_table(rows))
+    document = {"alpha": _ALPHA, "draws": _RANDOM, "rows": rows}
+    console.show(table(document))
     if json_file is not None:
-        save_json({"alpha": _ALPHA, "rows": rows}, json_file)
+        save_json(document, json_file)
     return 0
 
 
@@ -103,7 +105,7 @@ def _measure(
     yield {"set": known.name, "corrected": 0, "chosen": "", **_figures(known, right, ())}
     doubtful = sorted(first.targets, key=lambda number: confidence[number])
     for number in corrections:
-        ways = {"by confidence": [doubtful[:number]]}
+        ways = {_DOUBTFUL: [doubtful[:number]]}
         draws = [np.random.default_rng([draw, number]) for draw in range(_RANDOM)]
         ways["at random"] = [draw.permutation(first.targets)[:number].tolist() for draw in draws]
         for way, choices in ways.items():
@@ -146,14 +148,21 @@ def _figures(
     }
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title=f"Right points in %, at {_ALPHA:g}", title_justify="left")
-    for heading in ("set", "corrected", "chosen", "of all", "of those not corrected"):
-        table.add_column(heading, justify="left" if heading in ("set", "chosen") else "right")
-    for row in rows:
-        shown = [f"{row[key]:.1f}" for key in ("all", "not corrected")]
-        table.add_row(row["set"], str(row["corrected"]), row["chosen"], *shown)
-    return table
+def table(document: Mapping[str, Any]) -> Table:
+    """A row for each number of corrections of a set: how they were chosen stands side by side."""
+    result = Table(title=f"Right points in %, at {document['alpha']:g}", title_justify="left")
+    headings = [f"{of}, {way}" for of in ("of all", "of those not corrected") for way in (_DOUBTFUL, "at random")]
+    for heading in ("set", "corrected", *headings):
+        result.add_column(heading, justify="left" if heading == "set" else "right")
+    rows: dict[tuple[str, int], dict[str, Mapping[str, float]]] = {}
+    for row in document["rows"]:
+        rows.setdefault((row["set"], row["corrected"]), {})[row["chosen"]] = row
+    for (name, corrected), by_way in rows.items():
+        # Without corrections nothing is chosen.
+        shown = [by_way.get(way) or by_way.get("") for way in (_DOUBTFUL, "at random")]
+        cells = [f"{one[key]:.1f}" if one else "–" for key in ("all", "not corrected") for one in shown]
+        result.add_row(name, str(corrected), *cells)
+    return result
 
 
 if __name__ == "__main__":

@@ -31,11 +31,11 @@ from rich.table import Table
 
 from benchmarks import accuracy_and_time as frontier
 from benchmarks import calibration_domain as domain
+from benchmarks import corrections, throughput
 from benchmarks import known_transforms as known_pairs
 from benchmarks import many_workers as simulate
 from benchmarks import peak_refinement as peaks
 from benchmarks import processor_agreement as processors
-from benchmarks import throughput
 from benchmarks import transfer_accuracy as transfer
 from benchmarks.command import main, new_app
 from semcorr.cli import console
@@ -185,6 +185,7 @@ def markdown(table: Table) -> str:
 
 
 _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
+    "corrections": corrections.table,
     "domain": lambda document: domain.table([domain.Outcome(**one) for one in document["outcomes"]]),
     "frontier": lambda document: frontier.table([frontier.MethodScore(**_values(one)) for one in document["scores"]]),
     "known-pairs": lambda document: known_pairs.table([known_pairs.Outcome(**one) for one in document["outcomes"]]),

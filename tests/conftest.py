@@ -70,12 +70,6 @@ def photographs() -> Path:
     return Path(root)
 
 
-@pytest.fixture
-def docs_images(tmp_path: Path) -> Path:
-    """Where tests put images of the documentation: in the folder that ``SEMCORR_DOCS_IMAGES`` names, if it does."""
-    return Path(os.environ.get("SEMCORR_DOCS_IMAGES") or tmp_path).absolute()
-
-
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser's path; without it, Playwright or uvicorn the tests that need a page are skipped, visibly."""
