@@ -38,7 +38,6 @@ def work_view(session: Session, matchers: LoadedMatchers, queue: JobQueue) -> di
             "example": example,
             "undo": session.history.undoable,
             "redo": session.history.redoable,
-            "unsaved": session.unsaved,
             "contents": contents(work),
             "source": None if work.source is None else image_view(session.files, work.source),
             "points": _points(work),

@@ -248,7 +248,6 @@ class _Answers:
                 {"name": name, "address": session.files.add(files[name], export.media_type(name), name)}
                 for name in export.in_order(list(files))
             ]
-            session.set_export(work)
             left = export.count_left_out(work)
             message = (
                 f"{left} of the targets' points are not in the files: they are not found yet, or the point was moved."

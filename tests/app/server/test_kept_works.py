@@ -64,13 +64,11 @@ def test_everything_is_there_after_a_restart(works: Works, matched: Workspace) -
     with sessions.using(key) as session:
         session.do("matched", matched)
         session.methods[True] = ("attention-dift", "fast")
-        session.set_export(session.work)
         session.set_words(matched.targets[0], example=True, prompt="a née")
         before = session.revision
     with works().using(key) as again:
         assert numbers(again.work) == numbers(matched)
         assert again.revision == before
-        assert not again.unsaved
         assert again.methods == {True: ("attention-dift", "fast")}
         assert (again.words_example, again.words_prompt) == (True, "a née")
         assert again.words_image is not None

@@ -177,7 +177,6 @@ async function exportFiles() {
   const done = await act(async () => {
     const answer = await ask("api/work/export", {});
     ({ files } = answer);
-    await refresh();  // it is saved now
     return answer.message || "";
   });
   if (!done) return;
@@ -218,7 +217,6 @@ function wire() {
       $(which).click();
     }
   });
-  window.addEventListener("beforeunload", event => { if (current()?.unsaved) event.preventDefault(); });
 }
 
 // Files of an earlier state are not offered any longer.

@@ -27,7 +27,6 @@ class Content:
         work: The present workspace.
         methods: Method and preset of the last run, on images and on an example's.
         unchanged_example: Whether the workspace is an example as it was loaded.
-        exported: Whether it was exported as it is.
         words_image: The image of the tab *Words*.
         words_example: Whether that is an example's.
         words_prompt: Its prompt.
@@ -37,7 +36,6 @@ class Content:
     work: Workspace
     methods: dict[bool, tuple[str, str | None]] = dataclasses.field(default_factory=dict)
     unchanged_example: bool = False
-    exported: bool = False
     words_image: Image | None = None
     words_example: bool = False
     words_prompt: str = ""
@@ -124,7 +122,6 @@ class Document(_Model):
     revision: int = Field(ge=0)
     example: bool
     unchanged_example: bool
-    exported: bool
     source: KeptImage | None
     points: tuple[_Point, ...]
     names: tuple[str, ...]
@@ -143,7 +140,6 @@ def document_of(content: Content, name_of: Callable[[Query | Prediction], str]) 
         revision=content.revision,
         example=work.example,
         unchanged_example=content.unchanged_example,
-        exported=content.exported,
         source=None if work.source is None else _image(work.source),
         points=tuple(_Point(id=id_, x=x, y=y) for id_, (x, y) in zip(work.ids, work.points, strict=True)),
         names=work.names,
@@ -214,7 +210,6 @@ def content_of(document: Document, files: Files) -> Content:
         work=work,
         methods={one.example: (one.method, one.preset) for one in document.methods},
         unchanged_example=document.unchanged_example,
-        exported=document.exported,
         words_image=None if document.words.image is None else files.image(document.words.image),
         words_example=document.words.example,
         words_prompt=document.words.prompt,

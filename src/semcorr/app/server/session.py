@@ -48,8 +48,6 @@ class Session:
         """Method and preset of the last run, on images and on an example's."""
         self.example = content.work if content.unchanged_example else None
         """The example as it was loaded: replacing it needs no confirmation."""
-        self.exported = content.work if content.exported else None
-        """The workspace that was exported last."""
         self.words_image = content.words_image
         self.words_example = content.words_example
         """Whether that image is an example's."""
@@ -60,11 +58,8 @@ class Session:
         self.job_kind = ""
         self.job_number = 0
         self._said: Callable[[Any], str] = lambda _: ""
-        self._step = self._changed = content.revision
-        """The revisions that a person and that a person or a run made last.
-
-        A run that ended after that is no reason to refuse a step, and an export none to refuse an undo.
-        """
+        self._step = content.revision
+        """The revision that a person made last: a run that ended after that is no reason to refuse a step."""
         self._asked = time.monotonic()
         self.users = 0
         self.deleted = False
@@ -82,7 +77,7 @@ class Session:
         Raises:
             Stale: It has not.
         """
-        if not (self._changed if exact else self._step) <= base <= self.revision:
+        if not (self.revision if exact else self._step) <= base <= self.revision:
             raise Stale(self)
 
     def do(self, name: str, work: Workspace, *, by_person: bool = True) -> None:
@@ -118,21 +113,8 @@ class Session:
 
     def _count(self, *, by_person: bool) -> None:
         self.revision += 1
-        self._changed = self.revision
         if by_person:
             self._step = self.revision
-
-    def set_export(self, work: Workspace) -> None:
-        """Note that a state of the workspace was exported.
-
-        Raises:
-            Gone: As :meth:`do`.
-            NotKept: The same.
-        """
-        with self.lock:
-            self._keep(revision=self.revision + 1, exported=work is self.work)
-            self.exported = work
-            self.revision += 1
 
     def set_words(self, image: Image | None, *, example: bool, prompt: str | None = None) -> None:
         """Set image and, unless it is None, prompt of the tab *Words*.
@@ -157,7 +139,6 @@ class Session:
             work=work,
             methods=self.methods,
             unchanged_example=work is self.example,
-            exported=work is self.exported,
             words_image=self.words_image,
             words_example=self.words_example,
             words_prompt=self.words_prompt,
@@ -168,11 +149,6 @@ class Session:
     def empty(self) -> bool:
         """Whether nothing was done in it."""
         return self.revision == 0 and self.words_image is None
-
-    @property
-    def unsaved(self) -> bool:
-        """Whether it has corrections or acceptances that were not exported."""
-        return bool(self.work.decisions) and self.work is not self.exported
 
     # --- the job ---
 
