@@ -90,6 +90,7 @@ function renderFinder(value) {
     options($("method"), value.methods.map(one => one.name), value.method);
     renderPresets(value.preset);
   }
+  $("warning").textContent = value.warning;
   $("find").disabled = ui.running || !value.source || !value.points.length || !value.targets.length;
   $("cancel").hidden = !ui.running;
   const missing = [!value.source && "a source", value.source && !value.points.length && "a point in the source", !value.targets.length && "a target"].filter(Boolean);
@@ -234,7 +235,7 @@ export function start(given, gone) {
   wire();
   let before = work.value;
   work.subscribe(value => { changed(value, before); before = value; });
-  uploads.start({ limits, hasSource: () => Boolean(current()?.source), arrived: () => render() });
+  uploads.start({ limits, suffixes: about.suffixes, hasSource: () => Boolean(current()?.source), arrived: () => render() });
   works.start(about.kept, () => { ui.chosen = null; render(); });
   render();
   if (gone) say(gone.message, true);

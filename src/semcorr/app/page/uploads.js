@@ -27,7 +27,7 @@ async function sendAll(kinds, files, limits) {
 
 const kindsOf = (kind, files) => files.map((_, index) => kind === "source" && index === 0 ? "source" : "target");
 
-export function start({ limits, hasSource, arrived }) {
+export function start({ limits, suffixes, hasSource, arrived }) {
   async function take(kind, list) {
     const files = [...list];
     if (!files.length) return;
@@ -35,6 +35,8 @@ export function start({ limits, hasSource, arrived }) {
     arrived(kind);
   }
   for (const [kind, input, area] of [["source", "source-file", "source"], ["target", "targets-file", "targets"]]) {
+    // A browser does not know the suffixes of all formats of images.
+    $(input).accept = ["image/*", ...suffixes].join(",");
     $(input).addEventListener("change", async () => {
       const files = [...$(input).files];
       $(input).value = "";  // so that the same file can be chosen again

@@ -117,6 +117,7 @@ function take([file], { limits }) {
 
 function wireFiles(about) {
   const panel = $("words-panel");
+  $("words-file").accept = ["image/*", ...about.suffixes].join(",");
   $("words-file").addEventListener("change", () => {
     take($("words-file").files, about);
     $("words-file").value = "";  // so that the same file can be chosen again
