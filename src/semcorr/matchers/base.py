@@ -206,8 +206,8 @@ class Matcher(ABC):
             query: What :meth:`describe` returned.
             images: The targets, as :meth:`locate` takes them.
             workers: Processes, each with a copy of the model and its share of PyTorch's threads. Starting them takes
-                seconds, so that they are worth it from dozens of images on; a GPU is kept busy by one. They read a few
-                images ahead. A script that uses them needs ``if __name__ == "__main__":``, as Python's own do.
+                seconds: for hundreds of images with a fast method, dozens with a slow one. A GPU is kept busy by one.
+                They read a few images ahead. A script that uses them needs ``if __name__ == "__main__":``.
             progress: Called as :meth:`locate` does, with one worker, and as ``("images", done, in all)``; in all are
                 those done where ``images`` does not say how many it has. Raise from it to stop.
 
