@@ -277,6 +277,12 @@ def test_points_by_mouse(open_tab: Callable[..., "Tab"], command: Any) -> None:
     x, y, mark, origin = state(command, 0)["points"][0]
     assert (x, y) == (pytest.approx(30, abs=0.2), pytest.approx(25, abs=0.2))
     assert (mark, origin) == (2, "placed")
+    # A click near the chosen point, where its own ring takes it, sets it there.
+    x, y = at(30, 25)
+    with tab.expect_response("**/api/objects"):
+        tab.mouse.click(x + 9, y)
+    moved = state(command, 0)["points"][0]
+    assert moved[:2] == [pytest.approx(30 + 9 / (at(1, 0)[0] - at(0, 0)[0]), abs=0.2), pytest.approx(25, abs=0.2)]
     # A point that there is not is added where one clicks.
     tab.fill("#name", "4.png")
     heading(tab, r"^1 of 4 · 4\.png")

@@ -7,12 +7,14 @@ import { viewport } from "./viewport.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const SAVE = 500;         // milliseconds after the last arrow until a point counts as moved
+const TWICE = 400;        // milliseconds between two clicks of a double click
+const SAME = 3;           // pixels of the screen: a click that is closer is on the point itself
 const coarse = matchMedia("(pointer: coarse)");
 let count = 0;
 
 export function imageView(container, { name }) {
   const id = `image-view-${count += 1}`;
-  let shown = { image: null, points: [], heat: null, opacity: 0.7, mode: "view", chosen: null }, cross = null, moving = null, drawing = false;
+  let shown = { image: null, points: [], heat: null, opacity: 0.7, mode: "view", chosen: null }, cross = null, moving = null, drawing = false, chosenAt = -Infinity;
   const listeners = {};
   const tell = (what, ...values) => listeners[what] && listeners[what](...values);
 
@@ -35,10 +37,12 @@ export function imageView(container, { name }) {
   const find = key => shown.points.find(point => String(point.id) === key);
   const located = () => shown.points.filter(point => point.x !== null && point.x !== undefined);
   const view = viewport(stage, {
-    tap: (x, y, key) => {
+    tap: (x, y, key, event) => {
       stop();
-      if (key !== null) tell("choose", find(key).id);
-      else if (shown.mode !== "view") tell("mark", x, y);
+      if (key !== null && !isElsewhere(x, y, find(key), event)) {
+        chosenAt = event.timeStamp;
+        tell("choose", find(key).id);
+      } else if (shown.mode !== "view") tell("mark", x, y);
     },
     // A finger moves only what was chosen before: a swipe that begins on a point scrolls.
     grip: (key, event) => shown.mode !== "view" && (event.pointerType === "mouse" || isChosen(find(key))),
@@ -50,6 +54,10 @@ export function imageView(container, { name }) {
   });
 
   const isChosen = point => Boolean(point) && (point.chosen ?? point.id === shown.chosen);
+
+  // Whether a click on the chosen point, whose ring reaches far, is on another place: the point is put there.
+  const isElsewhere = (x, y, point, event) => shown.mode === "move" && isChosen(point) && event.timeStamp - chosenAt > TWICE
+    && Math.hypot(x - point.x, y - point.y) > SAME * view.unit;
 
   function focused() {
     const group = document.activeElement && stage.contains(document.activeElement) ? document.activeElement.closest("[data-point]") : null;

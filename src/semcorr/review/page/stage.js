@@ -3,13 +3,20 @@
 import { $, draw, sizeOf } from "./drawing.js";
 import { viewport } from "./viewport.js";
 
-let shown = null, view = null, dragged = false, listeners = {};
+const TWICE = 400, SAME = 3;  // milliseconds between two clicks of a double click; pixels of the screen
+let shown = null, view = null, dragged = false, chosenAt = -Infinity, listeners = {};
 
 export function start(handlers) {
   listeners = handlers;
   const stage = $("stage");
   view = viewport(stage, {
-    tap: (x, y, id) => id === null ? listeners.click(x, y) : listeners.choose(+id),
+    tap(x, y, id, event) {
+      if (id === null || isElsewhere(x, y, +id, event)) listeners.click(x, y);
+      else {
+        chosenAt = event.timeStamp;
+        listeners.choose(+id);
+      }
+    },
     // A finger moves only what was chosen before: a swipe that begins on a point scrolls.
     grip: (id, event) => event.pointerType === "mouse" || +id === shown.options.chosen,
     drag: follow,
@@ -26,6 +33,13 @@ export function start(handlers) {
     anchor,
   });
   stage.addEventListener("missing", event => listeners.missing(event.detail));
+}
+
+// Whether a click on the chosen point, whose ring reaches far, is on another place: the point is set there.
+function isElsewhere(x, y, id, event) {
+  if (id !== shown.options.chosen || event.timeStamp - chosenAt < TWICE) return false;
+  const [atX, atY] = shown.one.points[id];
+  return Math.hypot(x - atX, y - atY) > SAME * view.unit;
 }
 
 // The point's own node follows: a finger's events end with the node that it touched.
