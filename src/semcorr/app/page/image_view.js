@@ -55,7 +55,7 @@ export function imageView(container, { name }) {
 
   const isChosen = point => Boolean(point) && (point.chosen ?? point.id === shown.chosen);
 
-  // Whether a click on the chosen point, whose ring reaches far, is on another place: the point is put there.
+  // Whether a click on the chosen point, whose ring reaches far, is elsewhere: the point is put there.
   const isElsewhere = (x, y, point, event) => shown.mode === "move" && isChosen(point) && event.timeStamp - chosenAt > TWICE
     && Math.hypot(x - point.x, y - point.y) > SAME * view.unit;
 

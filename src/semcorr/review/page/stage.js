@@ -35,7 +35,7 @@ export function start(handlers) {
   stage.addEventListener("missing", event => listeners.missing(event.detail));
 }
 
-// Whether a click on the chosen point, whose ring reaches far, is on another place: the point is set there.
+// Whether a click on the chosen point, whose ring reaches far, is elsewhere: the point is set there.
 function isElsewhere(x, y, id, event) {
   if (id !== shown.options.chosen || event.timeStamp - chosenAt < TWICE) return false;
   const [atX, atY] = shown.one.points[id];
