@@ -31,6 +31,7 @@ from semcorr.keypoints.base import Instance
 from semcorr.keypoints.read import read_annotations
 from semcorr.matchers.base import Matcher
 from semcorr.toy.coco import write_coco
+from semcorr.toy.render import Split
 
 _ALPHA = ALPHAS[1]
 _DOUBTFUL = "by confidence"
@@ -76,15 +77,20 @@ def _sets(folder: Path, toy: Sequence[str], *, mouse: bool, every: int) -> Itera
         known = objects.read(objects.MOUSE, data_folder())
         yield _thinned(known, every), Configuration(name="hypercolumn")
     for category in toy:
-        world = write_coco(folder / category, categories=(category,), support=1, targets=60)
-        annotations = read_annotations(world.truth, world.images)
-        drawn = [
-            transfers.Annotated(image=image, instance=one, threshold=_longer_side(one))
-            for image in annotations.images
-            for one in image.instances
-        ]
-        known = ObjectSet(name=category, annotations=annotations, objects=drawn, boxes=False)
+        known = drawings(folder / category, category, count=60)
         yield _thinned(known, every), Configuration(name="dift", method="dift", model="toy")
+
+
+def drawings(folder: Path, category: str, *, count: int, split: Split = "test") -> ObjectSet:
+    """Draw objects of a category of the toy world into a new folder, measured by the longer side of their box."""
+    world = write_coco(folder, categories=(category,), support=1, targets=count, split=split)
+    annotations = read_annotations(world.truth, world.images)
+    drawn = [
+        transfers.Annotated(image=image, instance=one, threshold=_longer_side(one))
+        for image in annotations.images
+        for one in image.instances
+    ]
+    return ObjectSet(name=category, annotations=annotations, objects=drawn, boxes=False)
 
 
 def _longer_side(one: Instance) -> float:

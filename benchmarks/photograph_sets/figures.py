@@ -111,10 +111,16 @@ def image_intervals(
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
     """Return Student's interval of the mean of independent draws of percentages; None for fewer than two."""
+    interval = difference_interval(values)
+    return None if interval is None else (max(0.0, interval[0]), min(100.0, interval[1]))
+
+
+def difference_interval(values: Sequence[float]) -> Interval | None:
+    """Return the same of differences, which may have any sign."""
     if len(values) < 2:
         return None
     reach = scipy.stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-    return max(0.0, float(np.mean(values) - reach)), min(100.0, float(np.mean(values) + reach))
+    return float(np.mean(values) - reach), float(np.mean(values) + reach)
 
 
 def confidence_of(

@@ -107,7 +107,7 @@ def draws_of(count: int, supports: int, draws: int, *, half: Half = "all", every
     Raises:
         SettingsError: There are not more objects than supports.
     """
-    numbers = _numbers(count, half)
+    numbers = numbers_of(count, half)
     _check(len(numbers), supports)
     results = []
     for number in range(draws):
@@ -129,7 +129,8 @@ def spread_draw(count: int, supports: int, *, every: int = 1) -> Draw:
     return Draw(half="all", supports=chosen, targets=targets, spread=True)
 
 
-def _numbers(count: int, half: Half) -> range:
+def numbers_of(count: int, half: Half) -> range:
+    """Return the numbers of a half's objects, of so many in all."""
     return range(count) if half == "all" else range(1 if half == "development" else 0, count, 2)
 
 

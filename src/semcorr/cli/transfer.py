@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.options import Json, MatcherOptions, Output, Repeated, parse_shard
+from semcorr.cli.suggest import suggest_images
 from semcorr.cli.targets import chosen, load
 from semcorr.errors import SettingsError, TransferError
 
@@ -68,13 +69,14 @@ def transfer(
     /,
     *targets: str,
     images: Path | None = None,
-    output: Output,
+    output: Output | None = None,
     formats: Annotated[tuple[str, ...], Parameter(name="--format", negative="")] = ("coco",),
     review: Path | None = None,
     shard: str = "1/1",
     workers: int = 1,
     ray: str | None = None,
     replace: Annotated[bool, Parameter(negative="")] = False,
+    suggest: int | None = None,
     json: Json = False,
     how: TransferOptions = _OPTIONS,
     options: MatcherOptions = _MATCHER,
@@ -91,11 +93,14 @@ def transfer(
 
     Finished images are stored in a folder beside the output: stopped in whatever way, the same command continues.
 
+    With --suggest N nothing is predicted or written: it names the N images whose annotation would help most.
+    ANNOTATIONS may have no annotated image then, or be a folder of images alone.
+
     Args:
         annotations: The file of annotations, or a project's folder. It is never written to.
         targets: Images to predict the points in: files, folders, or patterns such as 'new/*.jpg'.
         images: Folder of the images that ANNOTATIONS names.
-        output: The file to write.
+        output: The file to write; required, except with --suggest.
         formats: What the output is: coco, label-studio, cvat, deeplabcut, dlib, yolo-pose, sleap or csv. Repeat for
             more: further ones are beside it.
         review: Also write this page (.html): all targets with their points, the least certain first.
@@ -104,6 +109,7 @@ def transfer(
         workers: Processes, each with a model of its own.
         ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
         replace: Write the output even if there is a file of that name.
+        suggest: Name this many images to annotate next, the most useful first, and write nothing.
         json: Print one JSON document instead of lines.
         how: How points are carried over.
         options: What to match with.
@@ -112,6 +118,11 @@ def transfer(
     from semcorr.transfer.run import TransferJob
 
     settings, part = how.settings(), parse_shard(shard)
+    if suggest is not None:
+        _check_suggest(output=output, review=review, shard=shard, workers=workers, ray=ray)
+        return suggest_images(annotations, list(_expanded(targets)), images, suggest, settings, options, json=json)
+    if output is None:
+        raise SettingsError("Expected a file to write, got none. Name it with -o, such as -o predicted.json.")
     if workers < 1:
         raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
     to = TransferOutput(path=output, formats=formats, review=review, min_confidence=how.min_confidence, replace=replace)
@@ -124,6 +135,14 @@ def transfer(
     if part.count > 1:
         console.note(f"When all {part.count} shards are done, the same command without --shard writes {output}.")
     return 1 if report.failed else 0
+
+
+def _check_suggest(*, output: Path | None, review: Path | None, shard: str, workers: int, ray: str | None) -> None:
+    given = {"--output": output, "--review": review, "--ray": ray}
+    names = [name for name, value in given.items() if value is not None]
+    names += ["--shard"] * (shard != "1/1") + ["--workers"] * (workers != 1)
+    if names:
+        raise SettingsError(f"--suggest predicts and writes nothing: leave out {' and '.join(names)}.")
 
 
 def _expanded(targets: Sequence[str]) -> Iterator[Path]:

@@ -33,6 +33,11 @@ def read_annotations(path: str | os.PathLike[str], images: str | os.PathLike[str
     return format_of(file).read(path, images)
 
 
+def is_image_folder(path: Path) -> bool:
+    """Whether a path is a folder that is no project or data set of any format, and so at most holds images."""
+    return is_dir(path) and not any(one.opens is not None and one.opens(path) for one in FORMATS.values())
+
+
 def format_of(file: DataFile) -> AnnotationFormat:
     """The format that a file is in, by its suffix and, where several share it, by its content.
 

@@ -80,18 +80,18 @@ def select_targets(
     request = _Request(annotations, tuple(categories), redo_below)
     named: list[tuple[Path, AnnotatedImage | None]]
     if paths:
-        named = [(path, image) for path in _files(paths) for image in known.get(_key(path), [None])]
+        named = [(path, image) for path in files_in(paths) for image in known.get(_key(path), [None])]
     else:
         named = [(image.path, image) for image in annotations.images]
     left = [(path, image) for path, image in named if image is None or not request.done(image)]
     if not left and not paths and images is not None:
-        left = [(path, None) for path in _files([images]) if _key(path) not in known]
+        left = [(path, None) for path in files_in([images]) if _key(path) not in known]
     targets: dict[str, Target] = {}
     for path, image in left:
         regions = request.regions(image)
         if not regions:
             continue
-        file = image.file if image is not None else _output_name(path, images)
+        file = image.file if image is not None else output_name(path, images)
         size = image.size if image is not None else None
         if file in targets:
             # One file under two ids gets the regions of both.
@@ -167,8 +167,8 @@ class _Request:
         return instance.box is not None and not instance.annotated
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Files as they are, folders as the images below them."""
+def files_in(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield files as they are, and folders as the images below them."""
     for path in paths:
         if is_dir(path):
             yield from image_files(path)
@@ -176,7 +176,8 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
-def _output_name(path: Path, images: Path | None) -> str:
+def output_name(path: Path, images: Path | None) -> str:
+    """Return an image's name in the output: its path below the folder of images, or as it is."""
     if images is not None and path.resolve().is_relative_to(images.resolve()):
         return path.resolve().relative_to(images.resolve()).as_posix()
     return path.as_posix()
