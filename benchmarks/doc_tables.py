@@ -31,7 +31,7 @@ from rich.table import Table
 
 from benchmarks import accuracy_and_time as frontier
 from benchmarks import calibration_domain as domain
-from benchmarks import corrections, throughput
+from benchmarks import corrections, suggest, throughput
 from benchmarks import known_transforms as known_pairs
 from benchmarks import many_workers as simulate
 from benchmarks import peak_refinement as peaks
@@ -195,6 +195,7 @@ _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "peaks": peaks.table,
     "peaks-test": peaks.table,
     "processors": lambda document: processors.table([processors.Moved(**one) for one in document["moves"]]),
+    "suggest": suggest.table,
     "throughput": lambda document: throughput.table(document["repeats"], compared=True),
     "transfer": transfer.table,
 }

@@ -39,7 +39,7 @@ def suggested(
     supports: int = 5,
     draws: int = 20,
     targets: int = 20,
-    toy: Repeated = ("animal", "bird"),
+    toy: Repeated = (),
     split: Split = "test",
     mouse: bool = True,
     half: Half = "held-out",
@@ -64,7 +64,7 @@ def suggested(
         for known, configuration in _sets(Path(folder), toy, split, mouse=mouse, turns=turns):
             numbers = transfers.numbers_of(len(known.objects), half if known.name == objects.MOUSE else "all")
             rows.append(_measure(known, configuration, numbers, supports, draws, targets))
-            console.note(f"{known.name}: {rows[-1]}")
+            console.note(str(rows[-1]))
     document = {"alpha": ALPHAS[HEADLINE], "supports": supports, "draws": draws, "rows": rows}
     console.show(table(document))
     if json_file is not None:
