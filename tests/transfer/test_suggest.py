@@ -12,7 +12,7 @@ from semcorr.errors import TransferError
 from semcorr.keypoints import read_annotations
 from semcorr.matchers.base import Matcher
 from semcorr.toy.coco import ToyWorld
-from semcorr.transfer.suggest import candidates_of, choose_spread, distances, suggest_images
+from semcorr.transfer.suggest import Candidate, candidates_of, choose_spread, distances, suggest_images
 
 
 def line(*positions: float) -> np.ndarray:
@@ -93,3 +93,12 @@ def test_boxes_and_scores_are_read(world: ToyWorld, tmp_path: Path) -> None:
     *_, predicted, boxed = candidates_of(read_annotations(tmp_path / "a.json", world.images), images=None)
     assert (boxed.box, boxed.annotated, boxed.score) == ((10, 10, 70, 60), False, None)
     assert (predicted.box, predicted.annotated, predicted.score) == (None, False, 0.25)
+
+
+def test_an_annotated_image_is_described_as_the_others_are(world: ToyWorld, dift: Matcher) -> None:
+    """Its box says nothing where no other image has one: a copy of it resembles it."""
+    first, second = sorted(world.images.iterdir())[:2]
+    annotated = Candidate(file="annotated", path=first, annotated=True, box=(0, 0, 12, 12))
+    others = [Candidate(file="copy", path=first), Candidate(file="another", path=second)]
+    result = suggest_images(dift, [annotated, *others], 1)
+    assert [(one.image.file, one.stands_for) for one in result.images] == [("another", 1)]

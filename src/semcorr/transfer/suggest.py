@@ -97,9 +97,11 @@ def suggest_images(
     known: list[Candidate] = []
     descriptors: list[Float[np.ndarray, " dim"]] = []
     unreadable: dict[str, str] = {}
+    # Annotated images are described as the others are: an annotated object has a box nearly always.
+    cut = any(one.box is not None and not one.annotated for one in candidates)
     for done, one in enumerate(candidates, start=1):
         try:
-            descriptors.append(describe(matcher, _part(one, margin, rescale=rescale)))
+            descriptors.append(describe(matcher, _part(one, margin if cut else None, rescale=rescale)))
             known.append(one)
         except (ImageError, PointError) as error:
             unreadable[one.file] = str(error)
@@ -229,10 +231,10 @@ def _candidate(image: AnnotatedImage, categories: Sequence[str]) -> Candidate:
     )
 
 
-def _part(one: Candidate, margin: float, *, rescale: bool) -> Image:
-    """The part of an image that shows its objects."""
+def _part(one: Candidate, margin: float | None, *, rescale: bool) -> Image:
+    """The part of an image that shows its objects, with a margin; the whole image without one."""
     image = load_image(one.path)
-    box = None
-    if one.box is not None:
-        box = scaled_box(one.box, declared_scale(one.file, one.size, image.size, rescale=rescale))
+    if one.box is None or margin is None:
+        return image
+    box = scaled_box(one.box, declared_scale(one.file, one.size, image.size, rescale=rescale))
     return crop_to_box(image, box, margin)[0]
