@@ -64,7 +64,6 @@ def suggested(
         for known, configuration in _sets(Path(folder), toy, split, mouse=mouse, turns=turns):
             numbers = transfers.numbers_of(len(known.objects), half if known.name == objects.MOUSE else "all")
             rows.append(_measure(known, configuration, numbers, supports, draws, targets))
-            console.note(str(rows[-1]))
     document = {"alpha": ALPHAS[HEADLINE], "supports": supports, "draws": draws, "rows": rows}
     console.show(table(document))
     if json_file is not None:
