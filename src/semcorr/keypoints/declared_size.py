@@ -1,7 +1,7 @@
 """The size that an annotation file declares for an image, compared with the image's own."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from semcorr.errors import ImageError
 from semcorr.imaging.image import image_size
@@ -70,7 +70,7 @@ def swap_warning(
     """
     if declared is None or declared == actual or declared != actual[::-1]:
         return None
-    if _reaches_outside(points, actual):
+    if outside(points, actual).any():
         raise ImageError(_wrong_orientation(file, declared, actual))
     return (
         f"{file!r} is {actual[0]} x {actual[1]} pixels upright, and the annotations declare {declared[0]} x "
@@ -79,9 +79,9 @@ def swap_warning(
     )
 
 
-def _reaches_outside(points: Float[np.ndarray, "points 2"], size: tuple[int, int]) -> bool:
-    """Whether any point lies outside an image of (width, height) by more than rounding explains; NaN does not."""
-    return bool(((points < -1) | (points > np.array(size) + 1)).any())
+def outside(points: Float[np.ndarray, "points 2"], size: tuple[int, int]) -> Bool[np.ndarray, " points"]:
+    """Which points lie outside an image of (width, height) by more than rounding explains; NaN does not."""
+    return np.any((points < -1) | (points > np.array(size) + 1), axis=1)
 
 
 def _wrong_orientation(file: str, declared: tuple[int, int], actual: tuple[int, int]) -> str:

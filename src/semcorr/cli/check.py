@@ -1,0 +1,86 @@
+"""``semcorr check``: what a trainer would trip over in annotations."""
+
+import json as json_text
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from semcorr.cli import console
+from semcorr.errors import SettingsError
+
+if TYPE_CHECKING:
+    from semcorr.keypoints.check import Finding, Report
+
+
+def check(
+    annotations: Path,
+    /,
+    *,
+    images: Path | None = None,
+    most: int = 20,
+    json_file: Annotated[Path | None, Parameter(name="--json")] = None,
+) -> int:
+    """List what is suspicious in ANNOTATIONS before something is trained on them, the most suspicious first.
+
+    ANNOTATIONS is in any format that is read, and is never written to. Points outside the image, the same object or
+    image twice, declared sizes that are not the images' own, tiny objects, marks that contradict coordinates, and, by
+    the geometry of the set alone, left and right exchanged, points in another order, and points that lie far from where
+    similar objects have them. No network is used.
+
+    The exit status is 1 if anything is listed.
+
+    Args:
+        annotations: The file of annotations, or a project's or data set's folder.
+        images: Folder of the images that it names.
+        most: How many lines are printed; 0 for all.
+        json_file: A file that the whole list is written to, as JSON.
+    """
+    from semcorr.keypoints.check import check_annotations
+    from semcorr.storage.files import write_atomically
+
+    if most < 0:
+        raise SettingsError(f"Expected --most of 0 or more, got {most}.")
+    if json_file is not None and json_file.resolve() == annotations.resolve():
+        raise SettingsError(f"{str(json_file)!r} is read from and cannot be written to. Choose another name.")
+    with console.TerminalProgress() as progress:
+        report = check_annotations(annotations, images, progress=progress)
+    for note in report.notes:
+        console.note(f"{note[:1].upper()}{note[1:].rstrip('.')}.")
+    _print(report, most or len(report.findings))
+    if json_file is not None:
+        write_atomically(json_file, (json_text.dumps(_document(report), indent=2, allow_nan=False) + "\n").encode())
+        console.say(f"Written: {json_file}")
+    return 1 if report.findings else 0
+
+
+def _document(report: "Report") -> dict[str, object]:
+    return {
+        "annotations": str(report.path),
+        "format": report.format,
+        "contents": dict(report.contents),
+        "findings": [vars(finding) for finding in report.findings],
+        "notes": report.notes,
+    }
+
+
+def _print(report: "Report", most: int) -> None:
+    from semcorr.keypoints.contents import IMAGES, OBJECTS, POINTS
+
+    for finding in report.findings[:most]:
+        console.say(f"{finding.suspicion:.2f}  {_where(finding)}: {finding.reason}.")
+    if len(report.findings) > most:
+        console.say(f"and {len(report.findings) - most} more: --most 0 lists all, --json FILE writes all.")
+    counted = ", ".join(f"{report.contents[kind]} {kind}" for kind in (IMAGES, OBJECTS, POINTS))
+    files = len({finding.file for finding in report.findings} - {None})
+    total = f"{len(report.findings)} findings in {files} images" if report.findings else "nothing is suspicious"
+    console.say(f"{report.path}: {counted}; {total}.")
+
+
+def _where(finding: "Finding") -> str:
+    """The image and the object, as a person finds them: by its id, or by its number in the image, from 1."""
+    if finding.file is None:
+        return "all images"
+    if finding.position is None:
+        return finding.file
+    return f"{finding.file}, object {finding.position + 1 if finding.id is None else repr(finding.id)}"
