@@ -31,7 +31,7 @@ from rich.table import Table
 
 from benchmarks import accuracy_and_time as frontier
 from benchmarks import calibration_domain as domain
-from benchmarks import corrections, suggest, throughput
+from benchmarks import corrections, injected_faults, suggest, throughput
 from benchmarks import known_transforms as known_pairs
 from benchmarks import many_workers as simulate
 from benchmarks import peak_refinement as peaks
@@ -188,6 +188,7 @@ _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "corrections": corrections.table,
     "domain": lambda document: domain.table([domain.Outcome(**one) for one in document["outcomes"]]),
     "frontier": lambda document: frontier.table([frontier.MethodScore(**_values(one)) for one in document["scores"]]),
+    "injected-faults": injected_faults.table,
     "known-pairs": lambda document: known_pairs.table([known_pairs.Outcome(**one) for one in document["outcomes"]]),
     "many-workers": lambda document: simulate.table(
         simulate.Recording(**_values(document["recording"])), [simulate.Played(**one) for one in document["played"]]

@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.injected_faults [--toy face --toy animal] [--faults 20] [--draws 5] [--json FILE]``
 
-Sets of ``SEMCORR_TEST_DATA`` and drawings of the toy world, whose annotations are taken as right: in some objects two points
-are exchanged (left and right of one pair where the names say a side, else any two), in others one is moved, and the list of
-the whole set is made. Its first entries should be these objects.
+Sets of ``SEMCORR_TEST_DATA`` and drawings of the toy world, whose annotations are taken as right: in some objects
+two points are exchanged (left and right of one pair where the names say a side, else any two), or one is moved, and
+the list of the whole set is made. Its first entries should be these objects.
 """
 
 import sys

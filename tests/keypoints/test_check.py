@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.injected_faults import measure
 from semcorr.cli.main import main
 from semcorr.errors import DatasetError
 from semcorr.keypoints.check import Finding, check_annotations
 from semcorr.keypoints.check.geometry import Shapes
 from semcorr.keypoints.check.shape_findings import shape_findings
 from semcorr.keypoints.read import read_annotations
+from semcorr.matchers.spec import MatcherSpec
 from semcorr.toy.coco import write_coco
+from semcorr.transfer.check_matches import match_findings
 
 FAULTY = (3, 11, 20)
 """Numbers of the drawings that get a fault."""
@@ -334,3 +337,28 @@ def test_the_command(changed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="which is not there"):
         check_annotations(tmp_path / "nothing.json")
+
+
+@pytest.mark.slow
+def test_points_that_are_all_shifted_are_listed_by_matches(changed) -> None:
+    def fault(content: dict[str, Any]) -> None:
+        del content["images"][12:], content["annotations"][12:]
+        points = rows(content, 3)
+        points[:, :2] = np.clip(points[:, :2] + (14, -10), 0, 63)
+        content["annotations"][3]["keypoints"] = points.ravel().tolist()
+
+    path = changed(fault)
+    matcher = MatcherSpec(method="dift", model="toy").load()
+    report = check_annotations(path, further=lambda annotations: match_findings(annotations, matcher))
+    first = report.findings[0]
+    assert (first.kind, first.file) == ("far", "face-0004.png")
+    assert "from where other annotated objects predict it" in first.reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "least"), [("exchanged", 17), ("moved", 11)])
+def test_of_twenty_faults_in_the_mouse_most_stand_first(photographs: Path, kind: str, least: int) -> None:
+    annotations = read_annotations(photographs / "mouse-open-field")
+    measured = {row["fault"]: row for row in measure("mouse", annotations, 20, 2)}
+    assert measured[kind]["faults"] == 20
+    assert measured[kind]["first"] >= least

@@ -1,16 +1,23 @@
 """``semcorr check``: what a trainer would trip over in annotations."""
 
 import json as json_text
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from semcorr.cli import console
+from semcorr.cli.options import MatcherOptions
+from semcorr.cli.targets import chosen, load
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
+    from semcorr.keypoints.base import Annotations
     from semcorr.keypoints.check import Finding, Report
+
+
+_MATCHER = MatcherOptions()
 
 
 def check(
@@ -20,13 +27,16 @@ def check(
     images: Path | None = None,
     most: int = 20,
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
+    match: Annotated[bool, Parameter(negative="")] = False,
+    options: MatcherOptions = _MATCHER,
 ) -> int:
     """List what is suspicious in ANNOTATIONS before something is trained on them, the most suspicious first.
 
     ANNOTATIONS is in any format that is read, and is never written to. Points outside the image, the same object or
     image twice, declared sizes that are not the images' own, tiny objects, marks that contradict coordinates, and, by
     the geometry of the set alone, left and right exchanged, points in another order, and points that lie far from where
-    similar objects have them. No network is used.
+    similar objects have them. With --match a network also predicts each object's points from other annotated objects,
+    which takes as long as a transfer to all images.
 
     The exit status is 1 if anything is listed.
 
@@ -35,6 +45,8 @@ def check(
         images: Folder of the images that it names.
         most: How many lines are printed; 0 for all.
         json_file: A file that the whole list is written to, as JSON.
+        match: Also list points that lie far from where a method predicts them.
+        options: What --match predicts with.
     """
     from semcorr.keypoints.check import check_annotations
     from semcorr.storage.files import write_atomically
@@ -44,7 +56,13 @@ def check(
     if json_file is not None and json_file.resolve() == annotations.resolve():
         raise SettingsError(f"{str(json_file)!r} is read from and cannot be written to. Choose another name.")
     with console.TerminalProgress() as progress:
-        report = check_annotations(annotations, images, progress=progress)
+
+        def further(read: "Annotations") -> "Iterable[Finding]":
+            from semcorr.transfer.check_matches import match_findings
+
+            return match_findings(read, load(chosen(options)), progress=progress)
+
+        report = check_annotations(annotations, images, further=further if match else None, progress=progress)
     for note in report.notes:
         console.note(f"{note[:1].upper()}{note[1:].rstrip('.')}.")
     _print(report, most or len(report.findings))

@@ -56,7 +56,7 @@ app.command(words, usage='Usage: semcorr words IMAGE "PROMPT" [OPTIONS]')
 app.command(transfer, usage="Usage: semcorr transfer ANNOTATIONS [TARGET...] --images DIR -o OUT.json [OPTIONS]")
 app.command(review, usage="Usage: semcorr review PREDICTED [--images DIR] [-o CORRECTED] [OPTIONS]")
 app.command(convert, usage="Usage: semcorr convert SOURCE TARGET [--format FORMAT] [--images DIR] [OPTIONS]")
-app.command(check, usage="Usage: semcorr check ANNOTATIONS [--images DIR] [--most N] [--json OUT]")
+app.command(check, usage="Usage: semcorr check ANNOTATIONS [--images DIR] [--match] [--json OUT] [OPTIONS]")
 app.command(
     label_studio, usage="Usage: semcorr label-studio [ANNOTATIONS] [--images DIR] [--label-studio URL] [OPTIONS]"
 )

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,7 @@ def check_annotations(
     path: str | os.PathLike[str],
     images: str | os.PathLike[str] | None = None,
     *,
+    further: Callable[[Annotations], Iterable[Finding]] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """List what is suspicious in a file of annotations, in any format that is read.
@@ -46,6 +47,7 @@ def check_annotations(
     Args:
         path: The file, or the folder of a project.
         images: Folder of the images that it names.
+        further: Checks that are made besides, such as :func:`semcorr.transfer.check_matches.match_findings`.
         progress: Called as ``("check", done, total)``.
 
     Raises:
@@ -58,6 +60,7 @@ def check_annotations(
         *image_findings(annotations),
         *object_findings(annotations),
         *shape_findings(annotations, progress),
+        *(further(annotations) if further else ()),
     ]
     order = {image.file: number for number, image in enumerate(annotations.images)}
     findings.sort(key=lambda one: (-one.suspicion, order.get(one.file or "", -1), one.position or 0))

@@ -184,5 +184,10 @@ def _unit(points: Float[np.ndarray, "points 2"]) -> tuple[Float[np.ndarray, " 2"
     """A centre, and the median distance between two points; 0 where they are too few."""
     if len(points) < _LEAST_COMMON:
         return np.zeros(2), 0.0
+    return np.median(points, axis=0), median_distance(points)
+
+
+def median_distance(points: Float[np.ndarray, "points 2"]) -> float:
+    """The median distance between two points, which one wrong point hardly changes; 0 for a single one."""
     first, second = np.triu_indices(len(points), 1)
-    return np.median(points, axis=0), float(np.median(np.linalg.norm(points[first] - points[second], axis=1)))
+    return float(np.median(np.linalg.norm(points[first] - points[second], axis=1))) if len(first) else 0.0

@@ -72,14 +72,8 @@ class _Usual:
 
     @classmethod
     def of(cls, compared: Sequence[Comparison]) -> "_Usual":
-        rows = np.stack([one.deviations for one in compared])
-        known = np.isfinite(rows)
-        columns = [
-            np.quantile(row[which], _MOST) if which.any() else np.inf
-            for row, which in zip(rows.T, known.T, strict=True)
-        ]
         one_sided = float(np.quantile([one.mirrored for one in compared], _CLEAR)) < 1 / _BETTER
-        return cls(deviations=np.maximum(columns, _LEAST_USUAL), one_sided=one_sided)
+        return cls(deviations=most_stay_below([one.deviations for one in compared]), one_sided=one_sided)
 
 
 def _orders(category: Category) -> list[tuple[str, list[int]]]:
@@ -122,13 +116,44 @@ def _finding(
         reason = f"{text}; put right, its points fit similar objects {gain:.1f} times better"
         yield of_object(image, position, "exchanged", 1 - 1 / gain**2, reason, named)
         return
-    ratios = np.nan_to_num(one.deviations / usual.deviations, nan=0.0)
+    yield from far_finding(
+        image, position, names, one.deviations / usual.deviations, "from where similar objects have it"
+    )
+
+
+def most_stay_below(deviations: Sequence[Float[np.ndarray, " keypoints"]]) -> Float[np.ndarray, " keypoints"]:
+    """By key-point, the deviation that most objects stay below, in objects' median distance between two points.
+
+    It is not smaller than a person's hand is exact, and infinite where no deviation is known.
+    """
+    rows = np.stack(deviations)
+    columns = [column[np.isfinite(column)] for column in rows.T]
+    most = [np.quantile(column, _MOST) if len(column) else np.inf for column in columns]
+    return np.maximum(most, _LEAST_USUAL)
+
+
+def far_finding(
+    image: AnnotatedImage,
+    position: int,
+    names: tuple[str, ...],
+    ratios: Float[np.ndarray, " keypoints"],
+    words: str,
+) -> Iterator[Finding]:
+    """A finding about an object of which a point lies far from its expected location, if one does.
+
+    Args:
+        image: The object's image.
+        position: The object's number in it.
+        names: Of its key-points.
+        ratios: How many times as far each lies as :func:`most_stay_below` says; NaN where that is unknown.
+        words: From what.
+    """
+    ratios = np.nan_to_num(ratios, nan=0.0)
     far = np.flatnonzero(ratios >= _FARTHER)
     if far.size:
         far = far[np.argsort(-ratios[far], kind="stable")]
         named = tuple(names[number] for number in far.tolist())
-        reason = (
-            f"{named[0]!r} lies {ratios[far[0]]:.1f} times as far from where similar objects have it as in most of them"
-            + (f"; so do {first_few(map(repr, named[1:]))}" if len(named) > 1 else "")
+        reason = f"{named[0]!r} lies {ratios[far[0]]:.1f} times as far {words} as in most objects" + (
+            f"; so do {first_few(map(repr, named[1:]))}" if len(named) > 1 else ""
         )
         yield of_object(image, position, "far", 1 - 1 / float(ratios[far[0]]), reason, named)
