@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from semcorr.keypoints.base import MISSING, VISIBLE, Annotations
 from semcorr.keypoints.check.entries import category_findings, file_findings, image_findings, object_findings
 from semcorr.keypoints.check.finding import Finding
@@ -54,14 +56,15 @@ def check_annotations(
         DatasetError: It is missing, broken, or in no known format.
     """
     annotations = read_annotations(path, images)
-    findings = [
-        *category_findings(annotations),
-        *file_findings(annotations),
-        *image_findings(annotations),
-        *object_findings(annotations),
-        *shape_findings(annotations, progress),
-        *(further(annotations) if further else ()),
-    ]
+    with np.errstate(over="ignore", invalid="ignore"):  # coordinates that no image has are outside, and that is listed
+        findings = [
+            *category_findings(annotations),
+            *file_findings(annotations),
+            *image_findings(annotations),
+            *object_findings(annotations),
+            *shape_findings(annotations, progress),
+            *(further(annotations) if further else ()),
+        ]
     order = {image.file: number for number, image in enumerate(annotations.images)}
     findings.sort(key=lambda one: (-one.suspicion, order.get(one.file or "", -1), one.position or 0))
     return Report(

@@ -21,7 +21,8 @@ _NEAREST = 5
 _MOST_OTHERS = 200
 """How many others an object is compared with at most, drawn once for all."""
 _LEAST_COMMON = 3
-_MOST_GAIN = 1000.0
+_EXACT = 0.005
+"""Residuals below it are equal: nobody marks points more exactly, and rounding would decide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Shapes:
         self._marked = np.isfinite(points).all(axis=2)
         # The median of both coordinates and of distances: one wrong point hardly moves them.
         units = [_unit(one[marked]) for one, marked in zip(points, self._marked, strict=True)]
-        self._marked &= np.array([scale > 0 for _, scale in units])[:, None]
+        self._marked &= np.array([0 < scale < np.inf for _, scale in units])[:, None]
         scaled = [(one - centre) / (scale or 1.0) for one, (centre, scale) in zip(points, units, strict=True)]
         self._shapes = np.where(self._marked, np.stack(scaled) @ np.array([1, 1j]), 0)
         drawn = np.random.default_rng(0).permutation(len(points))
@@ -71,7 +72,11 @@ class Shapes:
         known, their = self._marked[others], self._shapes[others]
         sums = _Sums.over(own, marked & known, their)
         residuals = sums.residuals()
-        orders = [_Sums.over(own[order], marked[order] & known, their).residuals() for order in self._orders]
+        orders = []
+        for order in self._orders:
+            other = _Sums.over(own[order], marked[order] & known, their)
+            # Fewer common points fit better whatever they are.
+            orders.append(np.where(other.count >= sums.count, other.residuals(), np.inf))
         return Comparison(
             mirrored=float(_gain(residuals, _Sums.over(own.conj(), marked & known, their).residuals())),
             permuted=tuple(float(_gain(residuals, one)) for one in orders),
@@ -172,12 +177,13 @@ def _gain(
     """See :class:`Comparison`; 0 where too few others can be compared."""
     count = max(_NEAREST, len(after) // 4)
     before = np.broadcast_to(before, after.shape)
-    either = np.where(np.isfinite(after), np.minimum(before, after), np.inf)
+    either = np.where(np.isfinite(before) & np.isfinite(after), np.minimum(before, after), np.inf)
     nearest = either.argsort(axis=0, kind="stable")[:count]
     fits = np.isfinite(np.take_along_axis(either, nearest, axis=0)).sum(axis=0) >= _NEAREST
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gains = np.take_along_axis(before, nearest, axis=0) / np.take_along_axis(after, nearest, axis=0)
-    return np.where(fits, np.median(np.nan_to_num(gains, nan=0.0, posinf=_MOST_GAIN), axis=0), 0.0)
+    known = np.isfinite(either)
+    gains = np.where(known, np.maximum(before, _EXACT), 0) / np.where(known, np.maximum(after, _EXACT), 1)
+    gains = np.take_along_axis(gains, nearest, axis=0)
+    return np.where(fits, np.median(gains, axis=0), 0.0)
 
 
 def _unit(points: Float[np.ndarray, "points 2"]) -> tuple[Float[np.ndarray, " 2"], float]:
