@@ -340,7 +340,11 @@ def test_the_command(changed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert set(document["findings"][0]) == {*Finding.__dataclass_fields__}
     assert main(["check", str(path), "--most", "-1"]) == 2
     assert main(["check", str(path), "--json", str(path)]) == 2
+    assert "exists. Choose another name, or write over it with --replace" in capsys.readouterr().err
+    before = path.read_bytes()
+    assert main(["check", str(path), "--json", str(path), "--replace"]) == 2
     assert "is read from and cannot be written to" in capsys.readouterr().err
+    assert path.read_bytes() == before
     small = json.loads(path.read_text(encoding="utf-8"))
     del small["annotations"][1:], small["images"][1:]
     path.write_text(json.dumps(small), encoding="utf-8")

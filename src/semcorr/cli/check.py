@@ -27,6 +27,7 @@ def check(
     images: Path | None = None,
     most: int = 20,
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
+    replace: Annotated[bool, Parameter(negative="")] = False,
     match: Annotated[bool, Parameter(negative="")] = False,
     options: MatcherOptions = _MATCHER,
 ) -> int:
@@ -45,16 +46,17 @@ def check(
         images: Folder of the images that it names.
         most: How many lines are printed; 0 for all.
         json_file: A file that the whole list is written to, as JSON.
+        replace: Write it even if there is a file of that name.
         match: Also list points that lie far from where a method predicts them.
         options: What --match predicts with.
     """
     from semcorr.keypoints.check import check_annotations
-    from semcorr.storage.files import write_atomically
+    from semcorr.storage.files import exists, write_atomically
 
     if most < 0:
         raise SettingsError(f"Expected --most of 0 or more, got {most}.")
-    if json_file is not None and json_file.resolve() == annotations.resolve():
-        raise SettingsError(f"{str(json_file)!r} is read from and cannot be written to. Choose another name.")
+    if json_file is not None and exists(json_file) and not replace:
+        raise SettingsError(f"{str(json_file)!r} exists. Choose another name, or write over it with --replace.")
     with console.TerminalProgress() as progress:
 
         def further(read: "Annotations") -> "Iterable[Finding]":
@@ -67,6 +69,8 @@ def check(
         console.note(f"{note[:1].upper()}{note[1:].rstrip('.')}.")
     _print(report, most or len(report.findings))
     if json_file is not None:
+        if json_file.resolve() in {source.resolve() for source in report.sources}:
+            raise SettingsError(f"{str(json_file)!r} is read from and cannot be written to. Choose another name.")
         write_atomically(json_file, (json_text.dumps(_document(report), indent=2, allow_nan=False) + "\n").encode())
         console.say(f"Written: {json_file}")
     return 1 if report.findings else 0

@@ -93,7 +93,7 @@ def convert_annotations(
         files=tuple(files),
         before=contents(annotations),
         after=contents(again, annotations),
-        notes=(*map(_without_advice, annotations.notes), *one.notes(annotations, options)),
+        notes=(*map(without_advice, annotations.notes), *one.notes(annotations, options)),
         source=read_as,
         target=one,
     )
@@ -199,7 +199,7 @@ def _scaled(image: AnnotatedImage, scale: tuple[float, float]) -> Iterator[Insta
         )
 
 
-def _without_advice(note: str) -> str:
+def without_advice(note: str) -> str:
     """A reader's note without what it says for a transfer."""
     return note.partition("; no points are carried over")[0].replace(", from which no points are carried over", "")
 

@@ -14,6 +14,7 @@ from semcorr.keypoints.check.finding import Finding
 from semcorr.keypoints.check.geometry import LEAST_OBJECTS, LEAST_POINTS
 from semcorr.keypoints.check.shape_findings import shape_findings, usable
 from semcorr.keypoints.contents import contents
+from semcorr.keypoints.convert import without_advice
 from semcorr.keypoints.read import read_annotations
 from semcorr.progress import Progress
 
@@ -24,6 +25,7 @@ class Report:
 
     Attributes:
         path: The file or folder.
+        sources: All files that were read; nothing may be written to them.
         format: Its format's name.
         contents: What it holds, counted (:func:`semcorr.keypoints.contents.contents`).
         findings: The most suspicious first; those that are equally so in the order of the file.
@@ -31,6 +33,7 @@ class Report:
     """
 
     path: Path
+    sources: tuple[Path, ...]
     format: str
     contents: Mapping[str, int]
     findings: Sequence[Finding]
@@ -69,10 +72,11 @@ def check_annotations(
     findings.sort(key=lambda one: (-one.suspicion, order.get(one.file or "", -1), one.position or 0))
     return Report(
         path=annotations.path,
+        sources=annotations.sources,
         format=annotations.format,
         contents=contents(annotations),
         findings=findings,
-        notes=(*annotations.notes, *_notes(annotations)),
+        notes=(*map(without_advice, annotations.notes), *_notes(annotations)),
     )
 
 

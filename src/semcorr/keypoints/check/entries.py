@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Real
+from jaxtyping import Float
 
 from semcorr.errors import ImageError
 from semcorr.imaging.image import image_size
@@ -106,7 +106,7 @@ def object_findings(annotations: Annotations) -> Iterator[Finding]:
                 yield of_object(image, position, "duplicate", 0.45, reason, tuple(named))
             values = entries.get(one.id, {}).get("keypoints")
             if values and not one.predicted:
-                yield from _mark_findings(image, position, names, np.reshape(values, (-1, 3)))
+                yield from _mark_findings(image, position, names, np.reshape(values, (-1, 3)).astype(float))
         for first, second in combinations(range(len(image.instances)), 2):
             if _same(image.instances[first], image.instances[second]):
                 other = image.instances[first].id
@@ -148,7 +148,7 @@ def _extent_findings(image: AnnotatedImage, position: int) -> Iterator[Finding]:
 
 
 def _mark_findings(
-    image: AnnotatedImage, position: int, names: tuple[str, ...], rows: Real[np.ndarray, "keypoints 3"]
+    image: AnnotatedImage, position: int, names: tuple[str, ...], rows: Float[np.ndarray, "keypoints 3"]
 ) -> Iterator[Finding]:
     """Coordinates of key-points that COCO's file marks as not annotated, which every reader ignores."""
     unmarked = np.flatnonzero((rows[:, 2] == MISSING) & (rows[:, :2] != 0).any(axis=1))
