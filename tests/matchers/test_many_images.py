@@ -23,7 +23,7 @@ from semcorr.settings import override
 PIXELS = np.random.default_rng(0).integers(256, size=(6, 40, 60, 3), dtype=np.uint8)
 
 SCRIPT = """
-import itertools, multiprocessing
+import itertools, multiprocessing, signal
 import numpy as np
 import semcorr
 
@@ -34,6 +34,8 @@ def locate():
     return matcher.locate_many(query, itertools.repeat(image), workers=2)
 
 if __name__ == "__main__":
+    # A test run in the background inherits that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     located = locate()
     try:
         next(located)

@@ -43,7 +43,7 @@ def test_the_wheel_is_the_package_and_nothing_else(built: Path) -> None:
     assert got.keys() == expected.keys()
     assert [name for name in got if got[name] != expected[name]] == []
     # What no import would miss.
-    for name in ("py.typed", "transfer/review.html", "app/page/viewer.js", "toy/weights/toy/semcorr.json"):
+    for name in ("py.typed", "transfer/review.html", "app/page/viewport.js", "toy/weights/toy/semcorr.json"):
         assert f"semcorr/{name}" in got
 
 
