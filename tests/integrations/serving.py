@@ -2,18 +2,17 @@
 
 import base64
 import json
-import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from semcorr.app.server.address import Address, free_port
 from semcorr.integrations.label_studio.backend import Backend
+from server_threads import answering, serving_app
 
 REQUESTS: dict[str, Any] = json.loads(
     Path(__file__).with_name("label_studio_requests.json").read_text(encoding="utf-8")
@@ -47,25 +46,13 @@ class BackendClient:
 @contextmanager
 def serving(backend: Backend, *, password: str = "") -> Iterator[tuple[BackendClient, list[str]]]:
     """Serve a backend; a client, and the notes so far."""
-    import uvicorn
-
     from semcorr.integrations.label_studio.server import guarded
 
     notes: list[str] = []
     port = free_port(Address(port=0))
     app = guarded(backend, Address(port=port), password=password, note=notes.append)
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_level="error", ws="none", lifespan="off", access_log=False)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
+    with serving_app(app, port):
         yield BackendClient(f"http://127.0.0.1:{port}"), notes
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 REFRESH, ACCESS = "header.refresh.signature", "header.access.signature"
@@ -98,12 +85,5 @@ def label_studio(files: Mapping[str, bytes]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Nothing is printed."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(Handler) as address:
+        yield address

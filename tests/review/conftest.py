@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from cli.conftest import START
 from review.files import Client, write_coco
+from server_threads import serving_app
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def predictions(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(predictions: Path) -> Iterator[Client]:
     """A client of the server behind its guard, in a thread."""
-    uvicorn = pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
+    pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
     from semcorr.app.server.address import Address, free_port
     from semcorr.app.server.http_guard import HttpGuard
     from semcorr.review.again import PredictAgain
@@ -40,15 +40,8 @@ def client(predictions: Path) -> Iterator[Client]:
         again = PredictAgain(review, load, TransferSettings(), 0.5)
         port = free_port(Address(port=0))
         app = HttpGuard(build(review, again, "the-key"), access("the-key"), "127.0.0.1")
-        config = uvicorn.Config(app, port=port, log_level="error", ws="none", lifespan="off", access_log=False)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield Client(f"127.0.0.1:{port}", "the-key")
-        server.should_exit = True
-        thread.join()
+        with serving_app(app, port):
+            yield Client(f"127.0.0.1:{port}", "the-key")
 
 
 class Command:

@@ -4,15 +4,19 @@ import { $ } from "./nodes.js";
 import { say } from "./status.js";
 import { upload } from "./server.js";
 
+// Before anything is sent.
+export function checkSize(file, limits) {
+  if (file.size <= limits.megabytes * 1e6) return;
+  throw new Error(`${file.name} has ${Math.ceil(file.size / 1e6)} MB. Expected at most ${limits.megabytes} MB: save it smaller, or as a JPEG.`);
+}
+
 // Many in a series are sent one after the other; one that is refused costs none of the others.
 async function sendAll(kinds, files, limits) {
   const errors = [], messages = [];
   for (const [index, file] of files.entries()) {
     say(files.length > 1 ? `Sending ${index + 1} of ${files.length}: ${file.name} …` : `Sending ${file.name} …`);
     try {
-      if (file.size > limits.megabytes * 1e6) {
-        throw new Error(`${file.name} has ${Math.ceil(file.size / 1e6)} MB. Expected at most ${limits.megabytes} MB: save it smaller, or as a JPEG.`);
-      }
+      checkSize(file, limits);
       const message = await upload(kinds[index], file);
       if (message === null) messages.push("Nothing was changed.");
       else if (message) messages.push(message);

@@ -4,6 +4,7 @@ import { $, button, make } from "./nodes.js";
 import { imageView } from "./image_view.js";
 import { address, ask, send, work } from "./server.js";
 import { tab } from "./tab.js";
+import { checkSize } from "./uploads.js";
 
 const HTML = `
 <div class="columns">
@@ -107,9 +108,7 @@ const change = action => own.act(() => inTurn(async () => {
 function take([file], { limits }) {
   if (!file) return;
   change(() => {
-    if (file.size > limits.megabytes * 1e6) {
-      throw new Error(`${file.name} has ${Math.ceil(file.size / 1e6)} MB. Expected at most ${limits.megabytes} MB: save it smaller, or as a JPEG.`);
-    }
+    checkSize(file, limits);
     own.say(`Sending ${file.name} …`);
     return send(`api/words/image?name=${encodeURIComponent(file.name || "pasted.png")}`, file);
   });

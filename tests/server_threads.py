@@ -1,0 +1,43 @@
+"""Servers in a thread of the tests, on free ports of this machine."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@contextmanager
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Answer requests with a handler; the address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, _running(server.serve_forever, server.shutdown):
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+@contextmanager
+def serving_app(app: Any, port: int) -> Iterator[None]:
+    """Serve an application, from when it answers."""
+    import uvicorn  # an extra
+
+    config = uvicorn.Config(app, port=port, log_level="error", ws="none", lifespan="off", access_log=False)
+    server = uvicorn.Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    with _running(server.run, stop):
+        while not server.started:
+            time.sleep(0.01)
+        yield
+
+
+@contextmanager
+def _running(run: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop()
+        thread.join()
