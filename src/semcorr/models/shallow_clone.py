@@ -10,9 +10,12 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def shallow_clone(module: M) -> M:
-    """Copy a module object but none of its children, parameters or buffers."""
+    """Copy a module object but none of its children, parameters or buffers.
+
+    The two have their hooks in common: one that is registered on, or removed from, the one is so on the other.
+    """
     twin = copy.copy(module)
-    for registry in ("_modules", "_parameters", "_buffers", "_forward_hooks", "_forward_pre_hooks"):
+    for registry in ("_modules", "_parameters", "_buffers"):
         twin.__dict__[registry] = copy.copy(module.__dict__[registry])
     return twin
 

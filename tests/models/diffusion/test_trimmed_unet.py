@@ -26,6 +26,12 @@ SD1 = {
 }
 
 
+def view_maps(view: UNet2DConditionModel, noisy: torch.Tensor, context: torch.Tensor) -> dict[str, torch.Tensor]:
+    with recording((1,), tuple(noisy.shape[2:])) as maps:
+        view(noisy, 140, context)
+    return maps
+
+
 def assert_same_maps(model: DiffusionModel, layers: tuple[CrossAttentionLayer, ...], height: int, width: int) -> None:
     noisy, context = inputs(model, height, width)
     whole = whole_unet_maps(model, noisy, 140, context)
@@ -160,6 +166,39 @@ def test_a_failed_call_leaves_nothing_behind(models: dict[str, DiffusionModel]) 
     again = model.attention(noisy, 140, context, layers)
     assert all(torch.equal(again[name], expected[name]) for name in expected)
     assert not any(isinstance(value, MapRecorder) for value in model.unet.attn_processors.values())
+
+
+@torch.no_grad()
+def test_a_hook_of_the_network_runs_once_in_its_view_until_it_is_removed(models: dict[str, DiffusionModel]) -> None:
+    unet, layers = models["sd1"].unet, models["sd1"].select_layers()
+    noisy, context = inputs(models["sd1"])
+    calls: list[str] = []
+    # The four kinds of module that a view has: clones, and those of the prefix cache, in a block; those that it shares.
+    hooked = {
+        "network": unet,
+        "first residual block": unet.down_blocks[0].resnets[0],
+        "self-attention": unet.down_blocks[0].attentions[0].transformer_blocks[0].attn1,
+        "block with layers": unet.up_blocks[2],
+        "block without": unet.up_blocks[0],
+    }
+    before = trimmed_unet(unet, layers)
+    handles = [
+        register(lambda *_, name=name: calls.append(name))
+        for name, module in hooked.items()
+        for register in (module.register_forward_hook, module.register_forward_pre_hook)
+    ]
+    try:
+        for view in (before, trimmed_unet(unet, layers)):
+            calls.clear()
+            view_maps(view, noisy, context)
+            assert sorted(calls) == sorted(2 * list(hooked))
+            later = view
+    finally:
+        for handle in handles:
+            handle.remove()
+    calls.clear()
+    view_maps(later, noisy, context)
+    assert calls == []
 
 
 @torch.no_grad()

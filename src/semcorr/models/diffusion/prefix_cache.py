@@ -89,6 +89,8 @@ def cache_prefix(view: UNet2DConditionModel) -> None:
 
     def ask_first(clone: Any, module: Any) -> None:
         clone.forward = partial(_cached_forward, module)
+        # The module itself runs its hooks: once, and not for the rows that are known.
+        clone.__dict__.update({name: value for name, value in vars(nn.Module()).items() if "_hooks" in name})
 
     view.down_blocks = replace_modules(view.down_blocks, lambda module: id(module) in cached, ask_first)
 
