@@ -252,6 +252,22 @@ def test_an_unknown_mark_is_refused(read: Read, mark: object) -> None:
         read(changed("annotations", 0, semcorr=mark))
 
 
+@pytest.mark.parametrize(
+    ("segmentation", "box"),
+    [
+        ([[5, 6, 40, 10, 20, 30], [3, 8, 4, 8, 4, 9]], (3, 6, 40, 30)),
+        ([[], [5, 6, 40, 10, 20, 30, 5.5, 6.5]], (5, 6, 40, 30)),
+        ([[5, 6, 40, 6, 20, 6]], None),
+        ([], None),
+        ({"counts": "abc", "size": [4, 4]}, None),
+    ],
+)
+def test_polygons_are_a_box_where_there_is_no_other(read: Read, segmentation: object, box: object) -> None:
+    without, beside = (changed("annotations", 1, segmentation=segmentation, bbox=bbox) for bbox in (None, [5, 6, 2, 3]))
+    assert read(without).images[1].instances[0].box == box
+    assert read(beside).images[1].instances[0].box == (5, 6, 7, 9)
+
+
 @pytest.mark.parametrize("missing", ["null", "none"])
 def test_no_annotations_are_none(read: Read, missing: str) -> None:
     document = {key: value for key, value in BASE.items() if key != "annotations"}
@@ -269,6 +285,10 @@ def test_no_annotations_are_none(read: Read, missing: str) -> None:
         (changed("categories", 0, keypoints=["ear", ["tail"]]), "'keypoints' as a list of names .* category 3"),
         (changed("annotations", 0, keypoints=[1, 2]), "'keypoints' of annotation 8 as 6 numbers"),
         (changed("annotations", 0, bbox=[1, 2]), "'bbox' of annotation 8 as 4 numbers"),
+        *(
+            (changed("annotations", 0, bbox=None, segmentation=polygons), "a polygon of 'segmentation' of annotation 8")
+            for polygons in ([1, 2, 3, 4, 5, 6], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], [[1, 2, 3, 4, 5, "a"]])
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(read: Read, document: Any, message: str) -> None:

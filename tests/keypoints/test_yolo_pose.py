@@ -85,6 +85,17 @@ def test_what_is_written(rich: Path, tmp_path: Path) -> None:
     assert not list(folder.rglob("d.*"))
 
 
+def test_a_reviewed_object_without_a_box_gets_a_margin_as_well(rich: Path, tmp_path: Path) -> None:
+    content = json.loads(rich.read_text(encoding="utf-8"))
+    # As a review writes what it accepted: the box is the extent of the points, from (12, 13) to (32, 23).
+    content["annotations"][4]["bbox"] = [12, 13, 20, 10]
+    rich.write_text(json.dumps(content), encoding="utf-8")
+    path = write(rich, tmp_path / "data", margin=0.2)
+    ((*box, _, _, _, _, _, _, _, _, _),) = lines(path.parent / "labels/train/e.txt")
+    # 0.2 of 20 pixels are around it, in an image of 70 x 70.
+    np.testing.assert_allclose(box, [0, 22 / 70, 18 / 70, 28 / 70, 18 / 70], atol=1e-6)
+
+
 def test_a_part_is_held_back(rich: Path, tmp_path: Path) -> None:
     path = write(rich, tmp_path / "data", validation=0.25)
     content = yaml.safe_load(path.read_text(encoding="utf-8"))

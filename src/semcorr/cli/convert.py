@@ -22,7 +22,7 @@ def convert(
     images: Path | None = None,
     category: Repeated = (),
     validation: float = 0.0,
-    margin: float = 0.1,
+    margin: float | None = None,
     rescale: Annotated[bool, Parameter(negative="")] = False,
     replace: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
@@ -39,7 +39,7 @@ def convert(
         category: Only objects of this category; repeat for more.
         validation: The part of the images that yolo-pose holds back for validation, from 0 to below 1.
         margin: Room around the points of an object without a box, as a part of their extent's longer side, where a
-            format needs a box (yolo-pose).
+            format needs a box. [default: 0.1 for yolo-pose, 0 for coco]
         rescale: Scale coordinates where an image's size is not the one that SOURCE declares.
         replace: Write TARGET even if there is a file of that name.
         json: Print one JSON document instead of lines.
@@ -49,7 +49,7 @@ def convert(
 
     if not 0 <= validation < 1:
         raise SettingsError(f"Expected --validation from 0 to below 1, got {validation}.")
-    if not margin >= 0:
+    if margin is not None and not margin >= 0:
         raise SettingsError(f"Expected --margin of 0 or more, got {margin}.")
     done = convert_annotations(
         source,

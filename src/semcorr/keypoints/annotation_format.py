@@ -21,13 +21,13 @@ class ExportOptions:
     Attributes:
         min_confidence: Points of at least this confidence are marked visible, others are not.
         margin: Room around the points of an object that has no box, as a part of their extent's longer side, for
-            formats that need a box.
+            formats that need a box. None: as much as the format has by itself.
         validation: The part of the images that is held back for validation, for formats that say which are.
         info: What the predictions were made with (method, model, …), for formats that have room for it.
     """
 
     min_confidence: float
-    margin: float = 0.1
+    margin: float | None = None
     validation: float = 0.0
     info: Mapping[str, Any] = field(default_factory=dict)
 

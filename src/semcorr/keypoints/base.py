@@ -66,8 +66,9 @@ class Instance:
 
     @property
     def drawn_box(self) -> Box | None:
-        """The object's box; None where it is but the extent of its own predicted points."""
-        if not self.predicted or self.box is None:
+        """The object's box; None where it is but the extent of points that a program predicted, reviewed or not."""
+        of_a_program = self.predicted or self.predicted_points is not None or self.origins is not None
+        if not of_a_program or self.box is None:
             return self.box
         known = [self.points] if self.predicted_points is None else [self.points, self.predicted_points[:, :2]]
         for points in known:

@@ -71,6 +71,23 @@ def extent_in(corners: Corners, size: tuple[float, float]) -> Box | None:
     return box if box[2] > box[0] and box[3] > box[1] else None
 
 
+def box_around(
+    points: Float[np.ndarray, "points 2"], margin: float, size: tuple[float, float], *, least: float = 0.0
+) -> Box:
+    """The box of an object of which only points are known.
+
+    Args:
+        points: One or more.
+        margin: Room on every side, as a part of their extent's longer side.
+        size: The image's (width, height) in pixels, at which the box ends.
+        least: Pixels of room at least.
+    """
+    x0, y0, x1, y1 = extent(points)
+    room = max(margin * max(x1 - x0, y1 - y0), least)
+    corners = np.array([[x0 - room, y0 - room], [x1 + room, y1 + room]])
+    return extent_in(corners, size) or (0.0, 0.0, float(size[0]), float(size[1]))
+
+
 def _turned(corners: Corners, degrees: float, about: tuple[float, float]) -> Corners:
     if degrees % 360 == 0:
         return corners

@@ -15,6 +15,7 @@ from semcorr.imaging.geometry import Box, corner_box
 from semcorr.keypoints.base import COVERED, MISSING, VISIBLE
 from semcorr.keypoints.file_reader import DataFile
 from semcorr.keypoints.provenance import MARK, is_predicted
+from semcorr.keypoints.shapes import extent
 
 PREDICTED_POINTS = "keypoints_found"
 """The field in which ``semcorr transfer`` writes every predicted point and its confidence."""
@@ -151,14 +152,29 @@ class CocoDocument:
         return self.file.numbers(self.file.field(annotation, "bbox", list), 4, f"'bbox' of {named(annotation)}")
 
     def box(self, annotation: Entry) -> Box | None:
-        """``bbox`` as (x0, y0, x1, y1); None if there is none, or it has no extent. No side may be negative."""
+        """``bbox`` as (x0, y0, x1, y1), or else the extent of the polygons of ``segmentation``.
+
+        None if there is neither, or it has no extent. No side may be negative.
+        """
         sides = self.bbox(annotation)
         if sides is None:
-            return None
+            return self._extent_of_outline(annotation)
         if min(sides[2:]) < 0:
             which = f"'bbox' of {named(annotation)}"
             raise self.file.error(f"{which} as x, y, width and height", f"{list(sides)}: a side is negative")
         return corner_box(*sides) if min(sides[2:]) > 0 else None
+
+    def _extent_of_outline(self, annotation: Entry) -> Box | None:
+        """The box around the polygons of ``segmentation``; None if there are none, as where it is run-lengths."""
+        polygons = annotation.get("segmentation")
+        listed = [one for one in polygons if one] if isinstance(polygons, list) else []
+        corners: list[float] = []
+        for one in listed:
+            what = f"a polygon of 'segmentation' of {named(annotation)}, x and y in turn,"
+            values = one if isinstance(one, list) else [one]
+            corners += self.file.numbers(values, max(len(values) // 2 * 2, 6), what)
+        x0, y0, x1, y1 = extent(np.array(corners).reshape(-1, 2))
+        return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
     def is_predicted(self, annotation: Entry) -> bool:
         """Whether a program predicted an annotation's points, and no person has accepted them.

@@ -19,7 +19,7 @@ from semcorr.keypoints.corrections import Corrections, corrected_images
 from semcorr.keypoints.declared_size import coordinate_frame
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.keypoints.provenance import MARK, VOTES, predicted_mark, reviewed_mark, votes_of
-from semcorr.keypoints.shapes import extent
+from semcorr.keypoints.shapes import box_around, extent
 from semcorr.storage.files import atomic_file
 
 _Ids = Mapping[tuple[str, int | str], int | str]
@@ -38,8 +38,11 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
     and ``score``, their mean confidence. ``votes`` in the mark are a list for each key-point: how much each of the
     objects that the field ``semcorr`` at the top names as its ``sources`` speaks for the point. ``options.info`` goes
     into that field.
+
+    The box of an object that has none is the extent of its points; with ``options.margin`` there is room around those
+    of ``annotations``, and then the file does not say any more that nobody drew them.
     """
-    content, ids = _content(annotations)
+    content, ids = _content(_with_room(annotations, options.margin) if options.margin else annotations)
     images = _images_by_file(content["images"])
     completed = _completed(records(), ids)
     kept = (entry for entry in content["annotations"] if entry["id"] not in completed)
@@ -122,6 +125,29 @@ def _corrected(entry: Mapping[str, Any], one: Instance, category: int | str) -> 
         # Votes of sources that the file names; those of an object that was predicted again are others.
         fields[MARK] = {**fields[MARK], VOTES: votes}
     return fields
+
+
+def _with_room(annotations: Annotations, margin: float) -> Annotations:
+    """Annotations in which an object without a box that was drawn has one around its points, with a margin."""
+    images: list[AnnotatedImage] = []
+    boxes: dict[int | str | None, Box] = {}
+    for image in annotations.images:
+        size = coordinate_frame(image) or (math.inf, math.inf)
+        instances: list[Instance] = []
+        for one in image.instances:
+            marked = one.points[one.visibility > MISSING]
+            if one.drawn_box is None and len(marked):
+                one = replace(one, box=box_around(marked, margin, size))
+                boxes[one.id] = one.box or extent(marked)
+            instances.append(one)
+        images.append(replace(image, instances=tuple(instances)))
+    if not annotations.document:
+        return replace(annotations, images=images)
+    entries = [
+        {**entry, **_box_fields(boxes[entry["id"]])} if entry["id"] in boxes else entry
+        for entry in annotations.document.get("annotations") or []
+    ]
+    return replace(annotations, images=images, document={**annotations.document, "annotations": entries})
 
 
 def _is_box(bbox: Any, box: Box) -> bool:

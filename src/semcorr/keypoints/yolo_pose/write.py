@@ -18,7 +18,7 @@ from semcorr.keypoints.base import MISSING, AnnotatedImage, Annotations, Categor
 from semcorr.keypoints.declared_size import coordinate_frame
 from semcorr.keypoints.file_reader import first_few
 from semcorr.keypoints.merged import categories_alike, merged_images
-from semcorr.keypoints.shapes import extent, extent_in
+from semcorr.keypoints.shapes import box_around, extent_in
 from semcorr.keypoints.sides import mirrored, unpaired
 from semcorr.keypoints.yolo_pose.layout import IMAGES, LABELS, SPLITS, Layout
 from semcorr.storage.files import exists, write_atomically
@@ -29,6 +29,8 @@ _SUFFIXES = frozenset(
 """Those of images that Ultralytics reads."""
 
 _DIGITS = 6
+_MARGIN = 0.1
+"""Room around the points of an object without a box, unless another is asked for."""
 _LEAST_MARGIN = 0.01
 """Room around points at least, as a part of the image's longer side: an object of one point has no extent."""
 
@@ -63,6 +65,7 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
     _check(path, images)
     splits = _splits(images, options.validation)
     names = _names(images, splits)
+    margin = _MARGIN if options.margin is None else options.margin
     numbers = {category.name: number for number, category in enumerate(categories)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -71,7 +74,7 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
             copy = unfinished / IMAGES / names[image.file]
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(image.path, copy)
-            lines = [_line(one, numbers[one.category], image.size, options.margin) for one in image.objects]
+            lines = [_line(one, numbers[one.category], image.size, margin) for one in image.objects]
             labels = unfinished / LABELS / PurePosixPath(names[image.file]).with_suffix(".txt")
             labels.parent.mkdir(parents=True, exist_ok=True)
             labels.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -188,9 +191,7 @@ def _box(one: Instance, points: Float[np.ndarray, "points 2"], size: tuple[int, 
     """An object's box, or one around its points with room on every side; the part that is inside the image."""
     box = one.drawn_box
     if box is None:
-        x0, y0, x1, y1 = extent(points)
-        room = max(margin * max(x1 - x0, y1 - y0), _LEAST_MARGIN * max(size))
-        box = x0 - room, y0 - room, x1 + room, y1 + room
+        return box_around(points, margin, size, least=_LEAST_MARGIN * max(size))
     corners = np.array([[box[0], box[1]], [box[2], box[3]]])
     return extent_in(corners, size) or (0.0, 0.0, float(size[0]), float(size[1]))
 
