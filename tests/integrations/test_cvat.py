@@ -1,11 +1,13 @@
 """The function for CVAT: with CVAT's own package, and with its own command against a server of one task."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import PIL.ImageDraw
 import pytest
 
 from integrations.cvat_server import CvatTask, serving
@@ -125,6 +127,21 @@ def test_errors_come_before_the_first_image(world: ToyWorld, tmp_path: Path) -> 
         create(str(tmp_path / "none.json"))
 
 
+def drawn(task: CvatTask, scale: int = 3) -> PIL.Image.Image:
+    """The uploaded skeletons on their images, for the documentation; occluded points are white."""
+    panels = []
+    for shape in task.shapes:
+        image = list(task.images.values())[shape["frame"]].convert("RGB")
+        panel = image.resize((scale * image.width, scale * image.height))
+        draw = PIL.ImageDraw.Draw(panel)
+        for one in shape["elements"]:
+            hue = 360 * (one["label_id"] - 1000) // len(shape["elements"])
+            fill = "white" if one["occluded"] else f"hsv({hue}, 100%, 100%)"
+            draw.circle([scale * value for value in one["points"]], 6, fill=fill, outline="black", width=2)
+        panels.append(np.asarray(panel))
+    return PIL.Image.fromarray(np.concatenate(panels, axis=1)).quantize(128)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("command")
 def test_its_own_command_annotates_a_task(world: ToyWorld) -> None:
@@ -136,6 +153,8 @@ def test_its_own_command_annotates_a_task(world: ToyWorld) -> None:
             assert (shape["label_id"], shape["type"], shape["source"]) == (101, "skeleton", "auto")
             # CVAT's own ids, matched by the points' names.
             assert sorted(one["label_id"] for one in shape["elements"]) == list(range(1000, 1008))
+        if folder := os.environ.get("SEMCORR_DOC_IMAGES"):
+            drawn(task).save(Path(folder, "cvat-skeletons.png"), optimize=True)
         assert main(["--server-host", url, "function", "create-native", "points", *arguments(world)]) == 0
         path, body = task.uploads[-1]
         assert (path, body["kind"], body["labels_v2"][0]["name"]) == ("POST /api/functions", "detector", "face")

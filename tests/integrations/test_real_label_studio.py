@@ -1,7 +1,8 @@
 """The whole way with a real Label Studio server, where ``SEMCORR_LABEL_STUDIO`` names its command.
 
 Label Studio is 1 GB of packages, so that continuous integration does without: ``pip install label-studio==1.23.2`` in
-an environment of its own, then ``SEMCORR_LABEL_STUDIO=…/bin/label-studio pytest -m slow tests/integrations``.
+an environment of its own, then ``SEMCORR_LABEL_STUDIO=…/bin/label-studio pytest -m slow tests/integrations``. With
+``SEMCORR_DOC_IMAGES`` the documentation's screenshot is made anew.
 """
 
 import http.cookiejar
@@ -13,23 +14,27 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from app.browsing import keep_screenshot
 from cli.conftest import START
 from integrations.serving import REQUESTS
 from semcorr.app.server.address import Address, free_port
 from semcorr.keypoints import read_annotations
 from semcorr.toy.coco import ToyWorld, write_coco
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 COMMAND = os.environ.get("SEMCORR_LABEL_STUDIO", "")
 EMAIL, PASSWORD = "me@example.com", "not-secret-1"
-SECONDS = 180
+SECONDS = 400
 
 pytestmark = [
     pytest.mark.slow,
@@ -133,7 +138,27 @@ def start() -> Iterator[Callable[..., str]]:
         yield run
 
 
-def test_annotate_three_and_get_the_others(person: Person, start: Callable[..., str], tmp_path: Path) -> None:
+def look(browser: "Browser", url: str, path: str, names: Sequence[str]) -> None:
+    """Log in with a browser, and open a task: its predicted regions are listed."""
+    tab = browser.new_page(viewport={"width": 1200, "height": 760})
+    tab.set_default_timeout(1000 * SECONDS)
+    tab.goto(f"{url}/user/login/")
+    tab.fill("input[name=email]", EMAIL)
+    tab.fill("input[name=password]", PASSWORD)
+    tab.click("button[type=submit]")
+    tab.wait_for_url(lambda address: "/login" not in address)
+    tab.goto(url + path)
+    listed = tab.locator(".lsf-outliner-item, .lsf-tree__node")
+    listed.first.wait_for()
+    shown = " ".join(listed.all_inner_texts())
+    assert sum(name in shown for name in names) >= 3
+    keep_screenshot(tab, "label-studio-predictions")
+    tab.close()
+
+
+def test_annotate_three_and_get_the_others(
+    person: Person, start: Callable[..., str], browser: "Browser", tmp_path: Path
+) -> None:
     world: ToyWorld = write_coco(tmp_path / "faces", categories=("face",), support=3, targets=5, size=256)
     configuration = REQUESTS["setup"]["schema"]
     project = person.ask("/api/projects/", {"title": "Faces", "label_config": configuration})["id"]
@@ -180,6 +205,7 @@ def test_annotate_three_and_get_the_others(person: Person, start: Callable[..., 
     distances = [one for one in distances if np.isfinite(one)]
     assert len(distances) >= 15
     assert np.median(distances) < 0.05 * 256
+    look(browser, person.url, f"/projects/{project}/data?task={tasks['face-0004.png']}", names)
 
     context = REQUESTS["rectangle"]["params"]["context"]
     asked = {"task": tasks["face-0003.png"], "context": context}

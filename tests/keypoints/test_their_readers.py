@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from keypoints.rich import NAMES, SIZES, kept_by_the_table, write_rich
+from semcorr.keypoints import PredictedObject, TransferRecord, read_annotations
 from semcorr.keypoints.annotation_format import ExportOptions
 from semcorr.keypoints.convert import convert_annotations
+from semcorr.transfer import export
 
 PYTHON = os.environ.get("SEMCORR_IMPORTERS_PYTHON", "")
 PACKAGES = sysconfig.get_path("purelib")
@@ -152,3 +154,69 @@ def test_pycocotools_reads_what_comes_from_another_format(rich: Path, tmp_path: 
     assert (first["num_keypoints"], first["iscrowd"]) == (3, 0)
     # COCO's boxes are edges; the table had none, so it is the extent of the points.
     assert first["bbox"] == [20, 10, 40.75, 41.25]
+
+
+@pytest.fixture(scope="module")
+def deeplabcut(rich: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What DeepLabCut's own code reads of projects of several animals and of one, and of what a transfer writes."""
+    folder, images = tmp_path_factory.mktemp("deeplabcut"), rich.parent / "images"
+    convert_annotations(rich, folder / "several", format="deeplabcut", images=images)
+    given = folder / "points.csv"
+    given.write_text("image,name,x,y\na.png,ear,20.5,10.25\na.png,tail,61,51.5\ne.png,tail,12,13\n", encoding="utf-8")
+    convert_annotations(given, folder / "one", format="deeplabcut", images=images)
+    known = read_annotations(given, images)
+    one = PredictedObject(
+        category=next(iter(known.categories)),
+        names=("ear", "tail"),
+        points=np.array([[10.5, 20.75], [30.5, 40.5]]),
+        confidence=np.array([0.9, 0.25]),
+    )
+    record = TransferRecord(file="c.png", path=images / "c.png", size=SIZES["c.png"], objects=(one,))
+    table = folder / "predicted.csv"
+    export.write("deeplabcut", table, known, lambda: [record], min_confidence=0.5, info={})
+    projects = (folder / name / "config.yaml" for name in ("several", "one"))
+    script = Path(__file__).with_name("deeplabcut_reader.py")
+    predictions = table.with_suffix(".machinelabels.csv")
+    said = run(PYTHON, script, PACKAGES, predictions, *projects, MPLCONFIGDIR=str(folder))
+    return json.loads(said.splitlines()[-1])
+
+
+def test_deeplabcut_reads_a_project_of_several_animals(deeplabcut: dict[str, Any]) -> None:
+    several, _ = deeplabcut["projects"]
+    assert several["bodyparts"] == list(NAMES)
+    assert several["individuals"] == ["individual1", "individual2"]
+    assert several["single"] == []
+    assert several["columns"][:2] == [["semcorr", "individual1", NAMES[0], coordinate] for coordinate in "xy"]
+    missing = [[None, None]] * 3
+    assert several["rows"] == {
+        # DeepLabCut counts pixels by their centres, as COCO does.
+        "labeled-data/frames/a.png": [
+            *([19.5, 9.5], [49.5, 12.5], [60.25, 50.75]),
+            *([79.5, 59.5], [None, None], [89.5, 69.5]),
+        ],
+        "labeled-data/day1/b.png": [[9.5, 9.5], [29.5, 19.5], [None, None], *missing],
+        "labeled-data/frames/e.png": [[11.5, 12.5], [31.5, 22.5], [None, None], *missing],
+    }
+
+
+def test_deeplabcut_trains_on_a_project_of_one_animal(deeplabcut: dict[str, Any]) -> None:
+    _, one = deeplabcut["projects"]
+    assert one["bodyparts"] == ["ear", "tail"]
+    assert one["columns"] == [["semcorr", name, coordinate] for name in ("ear", "tail") for coordinate in "xy"]
+    assert one["rows"] == {
+        "labeled-data/frames/a.png": [[20, 9.75], [60.5, 51]],
+        "labeled-data/frames/e.png": [[None, None], [11.5, 12.5]],
+    }
+    # Channels, height and width; a point's number and the pixel that it is in.
+    assert one["trained"] == {
+        "labeled-data/frames/a.png": [[3, 80, 100], [[0, 20, 9], [1, 60, 51]]],
+        "labeled-data/frames/e.png": [[3, 70, 70], [[1, 11, 12]]],
+    }
+
+
+def test_deeplabcut_reads_what_a_transfer_predicts(deeplabcut: dict[str, Any]) -> None:
+    read = deeplabcut["predictions"]
+    ((file, points),) = read["rows"].items()
+    assert file.split("/")[-1] == "c.png"
+    assert points == [[10, 20.25, 0.9], [30, 40, 0.25]]
+    assert read["points"] == {file: [[10, 20.25], [30, 40]]}
