@@ -3,6 +3,7 @@
 ``python yolo.py PACKAGES ARGUMENTS…``. PACKAGES are those of the Python that the tests run in, which has PyTorch.
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from types import ModuleType, SimpleNamespace
 
 if __name__ == "__main__":
     sys.path.append(sys.argv.pop(1))
+    # In tests, which it takes for its own, it would write into a folder of theirs.
+    os.environ.pop("PYTEST_CURRENT_TEST", None)
     import matplotlib as mpl
     from ultralytics import settings
     from ultralytics.cfg import entrypoint

@@ -127,7 +127,7 @@ def test_errors_come_before_the_first_image(world: ToyWorld, tmp_path: Path) -> 
         create(str(tmp_path / "none.json"))
 
 
-def drawn(task: CvatTask, scale: int = 3) -> PIL.Image.Image:
+def drawn(task: CvatTask, scale: int = 2) -> PIL.Image.Image:
     """The uploaded skeletons on their images, for the documentation; occluded points are white."""
     panels = []
     for shape in task.shapes:
@@ -137,9 +137,9 @@ def drawn(task: CvatTask, scale: int = 3) -> PIL.Image.Image:
         for one in shape["elements"]:
             hue = 360 * (one["label_id"] - 1000) // len(shape["elements"])
             fill = "white" if one["occluded"] else f"hsv({hue}, 100%, 100%)"
-            draw.circle([scale * value for value in one["points"]], 6, fill=fill, outline="black", width=2)
+            draw.circle([scale * value for value in one["points"]], 4, fill=fill, outline="black")
         panels.append(np.asarray(panel))
-    return PIL.Image.fromarray(np.concatenate(panels, axis=1)).quantize(128)
+    return PIL.Image.fromarray(np.concatenate(panels, axis=1))
 
 
 @pytest.mark.slow

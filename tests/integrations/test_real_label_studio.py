@@ -138,7 +138,7 @@ def start() -> Iterator[Callable[..., str]]:
         yield run
 
 
-def look(browser: "Browser", url: str, path: str, names: Sequence[str]) -> None:
+def open_task(browser: "Browser", url: str, path: str, names: Sequence[str]) -> None:
     """Log in with a browser, and open a task: its predicted regions are listed."""
     tab = browser.new_page(viewport={"width": 1200, "height": 760})
     tab.set_default_timeout(1000 * SECONDS)
@@ -205,7 +205,7 @@ def test_annotate_three_and_get_the_others(
     distances = [one for one in distances if np.isfinite(one)]
     assert len(distances) >= 15
     assert np.median(distances) < 0.05 * 256
-    look(browser, person.url, f"/projects/{project}/data?task={tasks['face-0004.png']}", names)
+    open_task(browser, person.url, f"/projects/{project}/data?task={tasks['face-0004.png']}", names)
 
     context = REQUESTS["rectangle"]["params"]["context"]
     asked = {"task": tasks["face-0003.png"], "context": context}

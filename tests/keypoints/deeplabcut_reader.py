@@ -41,10 +41,10 @@ def absent(name: str, **names: object) -> None:
 
 def without_init(name: str) -> None:
     """Let a package's modules be imported without what its ``__init__`` imports."""
-    found = importlib.util.find_spec(name)
-    assert found is not None
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
     absent(name)
-    sys.modules[name].__path__ = list(found.submodule_search_locations or ())
+    sys.modules[name].__path__ = list(spec.submodule_search_locations or ())
 
 
 def prepare() -> None:

@@ -164,13 +164,17 @@ def test_targets_that_cannot_be_are_refused(
 def test_coco_has_a_margin_around_points_where_one_is_asked_for(
     rich: Path, tmp_path: Path, given: tuple[str, ...]
 ) -> None:
+    content = json.loads(rich.read_text(encoding="utf-8"))
+    content["annotations"].append({"id": 6, "image_id": 5, "category_id": 7, "keypoints": [5.5, 6.5, 2, *[0] * 6]})
+    rich.write_text(json.dumps(content), encoding="utf-8")
     arguments = ["convert", str(rich), str(tmp_path / "out.json"), "--images", str(rich.parent / "images"), *given]
     assert main([*arguments, "--margin", "0.5"]) == 0
     content = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    boxes = [one["bbox"] for one in content["annotations"]]
+    boxes = [one.get("bbox") for one in content["annotations"]]
     # One drawn; half of 10 pixels around (80, 60) to (90, 70); half of 20 around (10, 10) to (30, 20), which ends at
-    # the edge of an image of 60 x 50; one drawn; half of 20 around (12, 13) to (32, 23).
-    assert boxes == [[10, 5, 60, 50], [75, 55, 20, 20], [0, 0, 40, 30], [8, 8, 40, 32], [2, 3, 40, 30]]
+    # the edge of the image; one drawn; half of 20 around (12, 13) to (32, 23); a single point.
+    assert boxes[:5] == [[10, 5, 60, 50], [75, 55, 20, 20], [0, 0, 40, 30], [8, 8, 40, 32], [2, 3, 40, 30]]
+    assert boxes[5:] in ([None], [[6, 7, 0, 0]])
     assert content["annotations"][2]["area"] == 1200
     keypoints = [one.get("keypoints") for one in json.loads(rich.read_text(encoding="utf-8"))["annotations"]]
     assert [one["keypoints"] for one in content["annotations"] if any(one.get("keypoints", ()))] == [

@@ -164,14 +164,15 @@ def deeplabcut(rich: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     given = folder / "points.csv"
     given.write_text("image,name,x,y\na.png,ear,20.5,10.25\na.png,tail,61,51.5\ne.png,tail,12,13\n", encoding="utf-8")
     convert_annotations(given, folder / "one", format="deeplabcut", images=images)
-    known = read_annotations(given, images)
+    known = read_annotations(folder / "one")
     one = PredictedObject(
-        category=next(iter(known.categories)),
+        category="animal",
         names=("ear", "tail"),
         points=np.array([[10.5, 20.75], [30.5, 40.5]]),
         confidence=np.array([0.9, 0.25]),
     )
-    record = TransferRecord(file="c.png", path=images / "c.png", size=SIZES["c.png"], objects=(one,))
+    frame = "labeled-data/frames/c.png"
+    record = TransferRecord(file=frame, path=images / "c.png", size=SIZES["c.png"], objects=(one,))
     table = folder / "predicted.csv"
     export.write("deeplabcut", table, known, lambda: [record], min_confidence=0.5, info={})
     projects = (folder / name / "config.yaml" for name in ("several", "one"))
@@ -216,7 +217,5 @@ def test_deeplabcut_trains_on_a_project_of_one_animal(deeplabcut: dict[str, Any]
 
 def test_deeplabcut_reads_what_a_transfer_predicts(deeplabcut: dict[str, Any]) -> None:
     read = deeplabcut["predictions"]
-    ((file, points),) = read["rows"].items()
-    assert file.split("/")[-1] == "c.png"
-    assert points == [[10, 20.25, 0.9], [30, 40, 0.25]]
-    assert read["points"] == {file: [[10, 20.25], [30, 40]]}
+    assert read["rows"] == {"labeled-data/frames/c.png": [[10, 20.25, 0.9], [30, 40, 0.25]]}
+    assert read["points"] == {"labeled-data/frames/c.png": [[10, 20.25], [30, 40]]}

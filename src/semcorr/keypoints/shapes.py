@@ -73,8 +73,8 @@ def extent_in(corners: Corners, size: tuple[float, float]) -> Box | None:
 
 def box_around(
     points: Float[np.ndarray, "points 2"], margin: float, size: tuple[float, float], *, least: float = 0.0
-) -> Box:
-    """The box of an object of which only points are known.
+) -> Box | None:
+    """The box of an object of which only points are known; None where nothing of it is inside the image.
 
     Args:
         points: One or more.
@@ -85,7 +85,7 @@ def box_around(
     x0, y0, x1, y1 = extent(points)
     room = max(margin * max(x1 - x0, y1 - y0), least)
     corners = np.array([[x0 - room, y0 - room], [x1 + room, y1 + room]])
-    return extent_in(corners, size) or (0.0, 0.0, float(size[0]), float(size[1]))
+    return extent_in(corners, size)
 
 
 def _turned(corners: Corners, degrees: float, about: tuple[float, float]) -> Corners:

@@ -136,10 +136,10 @@ def _with_room(annotations: Annotations, margin: float) -> Annotations:
         instances: list[Instance] = []
         for one in image.instances:
             marked = one.points[one.visibility > MISSING]
-            if one.drawn_box is None and len(marked):
-                one = replace(one, box=box_around(marked, margin, size))
-                boxes[one.id] = one.box or extent(marked)
-            instances.append(one)
+            around = box_around(marked, margin, size) if one.drawn_box is None and len(marked) else None
+            if around is not None:
+                boxes[one.id] = around
+            instances.append(one if around is None else replace(one, box=around))
         images.append(replace(image, instances=tuple(instances)))
     if not annotations.document:
         return replace(annotations, images=images)

@@ -189,11 +189,11 @@ def _line(one: Instance, number: int, size: tuple[int, int], margin: float) -> s
 
 def _box(one: Instance, points: Float[np.ndarray, "points 2"], size: tuple[int, int], margin: float) -> Box:
     """An object's box, or one around its points with room on every side; the part that is inside the image."""
-    box = one.drawn_box
-    if box is None:
-        return box_around(points, margin, size, least=_LEAST_MARGIN * max(size))
-    corners = np.array([[box[0], box[1]], [box[2], box[3]]])
-    return extent_in(corners, size) or (0.0, 0.0, float(size[0]), float(size[1]))
+    if one.drawn_box is None:
+        box = box_around(points, margin, size, least=_LEAST_MARGIN * max(size))
+    else:
+        box = extent_in(np.array(one.drawn_box).reshape(2, 2), size)
+    return box or (0.0, 0.0, float(size[0]), float(size[1]))
 
 
 def _text(value: float) -> str:
