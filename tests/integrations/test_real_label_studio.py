@@ -140,7 +140,7 @@ def start() -> Iterator[Callable[..., str]]:
 
 def open_task(browser: "Browser", url: str, path: str, names: Sequence[str]) -> None:
     """Log in with a browser, and open a task: its predicted regions are listed."""
-    tab = browser.new_page(viewport={"width": 1200, "height": 760})
+    tab = browser.new_page(viewport={"width": 1400, "height": 860})
     tab.set_default_timeout(1000 * SECONDS)
     tab.goto(f"{url}/user/login/")
     tab.fill("input[name=email]", EMAIL)
