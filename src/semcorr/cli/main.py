@@ -19,6 +19,7 @@ from semcorr.cli import console
 from semcorr.cli.app import app_page
 from semcorr.cli.calibrate import calibrate
 from semcorr.cli.check import check
+from semcorr.cli.collect import collect
 from semcorr.cli.convert import convert
 from semcorr.cli.data import data_app
 from semcorr.cli.demo import demo
@@ -52,6 +53,7 @@ app.command(describe, usage="Usage: semcorr describe IMAGE -p X Y [-p X Y ...] -
 app.command(locate, usage="Usage: semcorr locate QUERY.safetensors TARGET... [OPTIONS]")
 app.command(mutual, usage="Usage: semcorr mutual SOURCE TARGET... [OPTIONS]")
 app.command(dense, usage="Usage: semcorr dense SOURCE TARGET... [OPTIONS]")
+app.command(collect, usage="Usage: semcorr collect IMAGE IMAGE IMAGE... -o FOLDER [OPTIONS]")
 app.command(words, usage='Usage: semcorr words IMAGE "PROMPT" [OPTIONS]')
 app.command(transfer, usage="Usage: semcorr transfer ANNOTATIONS [TARGET...] --images DIR -o OUT.json [OPTIONS]")
 app.command(review, usage="Usage: semcorr review PREDICTED [--images DIR] [-o CORRECTED] [OPTIONS]")

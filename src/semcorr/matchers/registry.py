@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from semcorr.errors import SettingsError, suggest
-from semcorr.models.names import BUNDLED_PHOTO_MODEL, PHOTO_MODEL, VISION_MODEL
+from semcorr.models.names import BUNDLED_PHOTO_MODEL, COLLECTION, PHOTO_MODEL, VISION_MODEL
 
 if TYPE_CHECKING:
     from semcorr.matchers.base import NetworkMatcher
@@ -69,6 +69,7 @@ _OWN: Mapping[str, Method] = {
         "features.hypercolumn:HypercolumnBuddyMatcher", "photographs", default=BUNDLED_PHOTO_MODEL
     ),
     "nbb-dino": _line("features.dino:DinoBuddyMatcher", "published", default=VISION_MODEL),
+    "asic": _line("asic:AsicMatcher", "guided", "published", default=COLLECTION),
 }
 
 

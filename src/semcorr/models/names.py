@@ -22,6 +22,9 @@ BUNDLED_PHOTO_MODEL = "lite0"
 BUNDLED_DRAWING_MODELS = ("toy", "toy-plain")
 """Small diffusion models of drawings, which come with the package; ``toy-plain`` was trained without part masks."""
 
+COLLECTION = "collection"
+"""The folder of a trained collection where none is named."""
+
 PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 """Suffixes of files that can run any code when they are read, and therefore are not read."""
 

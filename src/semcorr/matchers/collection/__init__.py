@@ -1,0 +1,1 @@
+"""Images of one kind mapped to one canonical grid by a small network that is trained on them: ASIC's training."""
