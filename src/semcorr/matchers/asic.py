@@ -61,7 +61,7 @@ def published(family: str = "collection") -> AsicSettings:  # noqa: ARG001  # pr
 
 def guided(family: str = "collection") -> AsicSettings:  # noqa: ARG001
     """The grid says where to search, the features what to take there; the weight was chosen on validation images."""
-    return AsicSettings(similarity=4.0)
+    return AsicSettings(similarity=1.0)
 
 
 class AsicMatcher(NetworkMatcher):

@@ -39,12 +39,12 @@ class CollectionSettings(Settings):
     steps: Annotated[int, Field(ge=1)] = 300
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-3
     image_pairs: Annotated[int, Field(ge=1)] = 3
-    matches: Annotated[int, Field(ge=2)] = 128
+    matches: Annotated[int, Field(ge=2)] = 256
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     keypoint_weight: _Weight = 1.0
     equivariance_weight: _Weight = 1.0
-    smoothness_weight: _Weight = 0.1
+    smoothness_weight: _Weight = 0.4
     reconstruction_weight: _Weight = 0.0
-    foreground: Annotated[float, Field(ge=0, le=1)] = 0.3
+    foreground: Annotated[float, Field(ge=0, le=1)] = 0.06
     consistent: Annotated[int, Field(ge=0, le=8)] = 1
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

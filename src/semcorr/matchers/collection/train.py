@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ _BENDS = 4
 State = dict[str, np.ndarray]
 
 
+@runtime_checkable
 class Checkpoints(Protocol):
     """Where the state of a training is kept."""
 
@@ -57,13 +58,14 @@ class Training:
         self._usable = [one for one in prepared.matches if len(one.source) > 1]
 
     def _initialize(self, generator: torch.Generator) -> None:
-        """Draw the convolutions as PyTorch does by default, from a generator of our own."""
-        for name, parameter in self.network.named_parameters():
-            if parameter.ndim == 4 and not name.startswith("offset"):
-                bound = 1 / math.sqrt(parameter[0].numel())
-                with torch.no_grad():
-                    parameter.uniform_(-bound, bound, generator=generator)
+        """Draw the convolutions' weights as PyTorch does by default, from a generator of our own; biases are 0."""
         with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                if name.endswith("bias"):
+                    parameter.zero_()
+                elif parameter.ndim == 4 and not name.startswith("offset"):
+                    bound = 1 / math.sqrt(parameter[0].numel())
+                    parameter.uniform_(-bound, bound, generator=generator)
             self.canonical.normal_(0, 0.1, generator=generator)
 
     def state(self) -> State:
