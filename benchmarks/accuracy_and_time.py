@@ -31,7 +31,7 @@ from semcorr.evaluation.runs.records import Run
 from semcorr.evaluation.runs.runner import run
 from semcorr.matchers.registry import methods as all_methods
 from semcorr.matchers.spec import MatcherSpec
-from semcorr.models.names import BUNDLED_PHOTO_MODEL, PHOTO_MODEL
+from semcorr.models.names import BUNDLED_PHOTO_MODEL, COLLECTION, PHOTO_MODEL
 from semcorr.progress import Progress
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def others(model: str, options: Mapping[str, Any], folder: Path) -> dict[str, Ma
     """Every method on ``model`` but the paper's, and on vision transformers, whose names say that they are random."""
     methods = {}
     for name, known in all_methods().items():
-        if name == "prompt" or known.default_model == BUNDLED_PHOTO_MODEL:  # that one has a network for photographs
+        # A network for photographs, and one that is trained on the images before.
+        if name == "prompt" or known.default_model in (BUNDLED_PHOTO_MODEL, COLLECTION):
             continue
         vision = str(write_dino(folder / "random-dino")) if "dino" in name else None
         if vision is None:
