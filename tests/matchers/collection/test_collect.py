@@ -100,6 +100,10 @@ def test_bad_collections_are_refused_with_what_to_do(backbone: Matcher, collecti
     PIL.Image.new("RGB", (SIDE, SIDE), "white").save(tmp_path / "plain.png")
     with pytest.raises(ImageError, match=r"consistent mutual neighbours .* Fewer have: plain.png"):
         collect(backbone, SPEC, [*paths, tmp_path / "plain.png"], tmp_path / "alone", SETTINGS)
+    few = dataclasses.replace(SETTINGS, steps=1)
+    assert collect(backbone, SPEC, paths, tmp_path / "alone", few).images == 4  # nothing was begun there
+    with pytest.raises(RunError, match=r"holds other files, such as .*Name a new folder"):
+        collect(backbone, SPEC, paths, tmp_path, SETTINGS)
 
 
 def test_masks_say_where_the_object_is_and_have_to_fit(backbone: Matcher, tmp_path: Path):

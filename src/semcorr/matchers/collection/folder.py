@@ -85,7 +85,10 @@ class CollectionFolder:
         current = json.loads(json.dumps(identity))  # as it will be read again
         with record_store.writing(path):
             path.mkdir(parents=True, exist_ok=True)
-        if not is_file(path / HEADER):
+            others = [one.name for one in path.glob("[!.]*") if one.name != HEADER]
+        if others and not is_file(path / HEADER):
+            raise RunError(f"{str(path)!r} holds other files, such as {sorted(others)[0]!r}. Name a new folder by -o.")
+        if not others:  # nothing was prepared, perhaps because images were refused
             header = Header(
                 key=record_store.settings_hash(current), identity=current, features=dict(features), images=list(images)
             )

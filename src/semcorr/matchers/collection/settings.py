@@ -33,7 +33,7 @@ class CollectionSettings(Settings):
         seed: Start of every random draw.
     """
 
-    grid: Annotated[int, Field(ge=8, le=256)] = 32
+    grid: Annotated[int, Field(ge=8, le=128)] = 32
     dim: Annotated[int, Field(ge=2, le=1024)] = 32
     width: Annotated[int, Field(ge=4, le=512, multiple_of=4)] = 32
     steps: Annotated[int, Field(ge=1)] = 300
