@@ -60,7 +60,7 @@ def published(family: str = "collection") -> AsicSettings:  # noqa: ARG001  # pr
 
 
 def guided(family: str = "collection") -> AsicSettings:  # noqa: ARG001
-    """The grid says where to search, the features what to take there; the weight was chosen on validation images."""
+    """The grid says where to search, the features what to take there."""
     return AsicSettings(similarity=1.0)
 
 

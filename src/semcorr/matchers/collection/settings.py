@@ -12,7 +12,7 @@ _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CollectionSettings(Settings):
-    """How a collection's network is trained; chosen on validation drawings and photographs.
+    """How a collection's network is trained.
 
     Attributes:
         grid: Cells along each side of the square map that every image's features are resampled to.
