@@ -142,7 +142,7 @@ def test_states_that_do_not_fit_are_refused(predictions: Path, changes: dict[str
     with Review(predictions).open() as review:
         with pytest.raises(ReviewError, match=message):
             changed(review, 0, **changes)
-        with pytest.raises(ReviewError, match="Expected an object from 0 to 4, got 5"):
+        with pytest.raises(ReviewError, match="Expected the number of an object under review, got 5"):
             review.change({5: review.objects[0].state}, {5: 0})
         assert review.revision == 0
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
+from semcorr.cli.extras import check_app_extra
 from semcorr.cli.options import MatcherOptions
+from semcorr.cli.review_page import PageOptions, write_or_serve
 from semcorr.cli.targets import chosen, load
 from semcorr.errors import SettingsError
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _MATCHER = MatcherOptions()
+_PAGE = PageOptions()
 
 
 def check(
@@ -29,6 +32,8 @@ def check(
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
     replace: Annotated[bool, Parameter(negative="")] = False,
     match: Annotated[bool, Parameter(negative="")] = False,
+    review: Annotated[bool, Parameter(negative="")] = False,
+    page: PageOptions = _PAGE,
     options: MatcherOptions = _MATCHER,
 ) -> int:
     """List what is suspicious in ANNOTATIONS before something is trained on them, the most suspicious first.
@@ -39,20 +44,29 @@ def check(
     similar objects have them. With --match a network also predicts each object's points from other annotated objects,
     which takes as long as a transfer to all images.
 
-    The exit status is 1 if anything is listed.
+    With --review the page of `semcorr review` opens on the objects that are listed. What is corrected there is written
+    to a new file in the format of ANNOTATIONS, with its ids.
+
+    The exit status is 1 if anything is listed; with --review it is 0.
 
     Args:
         annotations: The file of annotations, or a project's or data set's folder.
         images: Folder of the images that it names.
         most: How many lines are printed; 0 for all.
         json_file: A file that the whole list is written to, as JSON.
-        replace: Write it even if there is a file of that name.
+        replace: Write it, and what the page writes, even if there is a file of that name.
         match: Also list points that lie far from where a method predicts them.
+        review: Open a page on which the listed objects are corrected, taken out, or accepted as they are.
+        page: Of --review: what the page writes, and where it listens.
         options: What --match predicts with.
     """
     from semcorr.keypoints.check import check_annotations
     from semcorr.storage.files import exists, write_atomically
 
+    if page != _PAGE and not review:
+        raise SettingsError("Expected --review beside the options of its page, got these alone. Add --review.")
+    if review and not page.write:
+        check_app_extra()
     if most < 0:
         raise SettingsError(f"Expected --most of 0 or more, got {most}.")
     if json_file is not None and exists(json_file) and not replace:
@@ -73,7 +87,22 @@ def check(
             raise SettingsError(f"{str(json_file)!r} is read from and cannot be written to. Choose another name.")
         write_atomically(json_file, (json_text.dumps(_document(report), indent=2, allow_nan=False) + "\n").encode())
         console.say(f"Written: {json_file}")
+    if review and report.findings:
+        return _review(annotations, images, report, page, replace=replace)
     return 1 if report.findings else 0
+
+
+def _review(annotations: Path, images: Path | None, report: "Report", page: PageOptions, *, replace: bool) -> int:
+    """The page on what is listed; the exit status."""
+    from semcorr.review.review import Review
+
+    if all(finding.file is None for finding in report.findings):
+        console.say("Nothing that is listed is about an object: there is nothing to correct on a page.")
+        return 1
+    opened = Review(annotations, images=images, output=page.output, replace=replace, findings=report.findings)
+    with opened.open():
+        write_or_serve(opened, page, command="semcorr check --review")
+    return 0
 
 
 def _document(report: "Report") -> dict[str, object]:

@@ -136,7 +136,8 @@ class PredictAgain:
             for category, supports in transferrer.plan.supports.items()
         }
         changes = self._review.predicted_again(
-            [self._change(self._review.objects[number], one, sources) for number, one in predicted.items()], revisions
+            [self._change(self._review.all_objects[number], one, sources) for number, one in predicted.items()],
+            revisions,
         )
         moved, points = _count(changes, before)
         failed = sum(record.error is not None for record in records)
@@ -187,6 +188,8 @@ def _count(changes: Sequence[Change], before: Mapping[int, State]) -> tuple[int,
 
 
 def _is_doubtful(one: ReviewObject, below: float) -> bool:
+    if not one.instance.predicted:
+        return False
     untouched = all(point is None or point[3] == PREDICTED for point in one.state.points)
     score = one.prediction.score
     return one.state.decision == "open" and untouched and (score is None or score < below)
@@ -198,21 +201,16 @@ def _known(review: Review, again: Mapping[int, int]) -> tuple[Annotations, Mappi
     And the number of the image and that in the image of each object that is annotated or accepted.
     """
     numbers: dict[Instance, tuple[int, int]] = {}
-    by_position = {(one.image, one.position): one for one in review.objects}
+    by_position = {(one.image, one.position): one for one in review.all_objects}
     images: list[AnnotatedImage] = []
     for number, image in enumerate(review.annotations.images):
         instances: list[Instance] = []
         for position, instance in enumerate(image.instances):
-            one = by_position.get((number, position))
-            if one is None:
-                if instance.annotated:
-                    instances.append(instance)
-                    numbers[instance] = number, position
-                continue
+            one = by_position[number, position]
             category = review.annotations.categories[one.state.category]
-            if one.state.decision == "accepted":
+            if one.state.decision == "accepted" or not instance.predicted:
                 current = current_instance(one, category)
-                if current is not None:
+                if current is not None and current.annotated:
                     instances.append(replace(current, box=one.instance.drawn_box))
                     numbers[instances[-1]] = number, position
             elif one.number in again:

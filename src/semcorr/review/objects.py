@@ -1,19 +1,21 @@
-"""What is reviewed: predicted objects, and the state that a person has brought each of them to."""
+"""What is reviewed: objects of a file, and the state that a person has brought each of them to."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from semcorr.errors import ReviewError
-from semcorr.keypoints.base import MISSING, VISIBLE, Category, Instance
+from semcorr.keypoints.base import MISSING, VISIBLE, Annotations, Category, Instance
 from semcorr.keypoints.provenance import ACCEPTED, PLACED, PREDICTED
 from semcorr.keypoints.shapes import extent
 
 Decision = Literal["open", "accepted", "rejected"]
-Origin = Literal["predicted", "accepted", "placed"]
+Origin = Literal["predicted", "accepted", "placed", "annotated"]
+ANNOTATED: Final = "annotated"
+"""The origin of a point of an annotated object that is where the file has it."""
 
 _Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 StatePoint = tuple[_Coordinate, _Coordinate, Annotated[int, Field(ge=MISSING, le=VISIBLE)], Origin]
@@ -75,6 +77,33 @@ class ReviewObject:
     revision: int = 0
 
 
+def review_objects(annotations: Annotations) -> Iterator[ReviewObject]:
+    """All objects of a file: the predicted ones first, then the annotated ones, each in the order of the file.
+
+    So their numbers, which the journal holds, depend on the file alone, and are those of versions that reviewed
+    predicted objects only.
+    """
+    where = [
+        (image, position) for image, one in enumerate(annotations.images) for position in range(len(one.instances))
+    ]
+    instances = [annotations.images[image].instances[position] for image, position in where]
+    order = sorted(range(len(where)), key=lambda index: not instances[index].predicted)
+    for number, index in enumerate(order):
+        (image, position), instance = where[index], instances[index]
+        category = annotations.categories[instance.category]
+        prediction = (
+            prediction_of(instance, category) if instance.predicted or instance.origins else Prediction(points={})
+        )
+        yield ReviewObject(
+            number=number,
+            image=image,
+            position=position,
+            instance=instance,
+            prediction=prediction,
+            state=first_state(instance, prediction, category),
+        )
+
+
 def prediction_of(instance: Instance, category: Category) -> Prediction:
     """What a file says that a program predicted."""
     points: dict[str, tuple[float, float, float | None]] = {}
@@ -93,16 +122,16 @@ def prediction_of(instance: Instance, category: Category) -> Prediction:
 
 def first_state(instance: Instance, prediction: Prediction, category: Category) -> State:
     """The state of an object as the file has it."""
-    origins = instance.origins or (PREDICTED,) * len(category.keypoints)
+    origins = _origins(instance)
     points: list[StatePoint | None] = []
     for number, name in enumerate(category.keypoints):
         predicted = prediction.points.get(name)
         if instance.visibility[number] > MISSING:
             x, y = instance.points[number].tolist()
-            own: Origin = origins[number] or PREDICTED  # type: ignore[assignment]  # origins are read as these
-            points.append((x, y, int(instance.visibility[number]), own))
+            points.append((x, y, int(instance.visibility[number]), origins[number]))
         else:
-            points.append(None if predicted is None else (predicted[0], predicted[1], MISSING, PREDICTED))
+            shown = predicted if instance.predicted else None
+            points.append(None if shown is None else (shown[0], shown[1], MISSING, PREDICTED))
     return State(category=instance.category, decision="open", points=tuple(points))
 
 
@@ -119,8 +148,10 @@ def predicted_state(prediction: Prediction, category: Category, min_confidence: 
 def settled(state: State, one: ReviewObject, category: Category, size: tuple[int, int] | None) -> State:
     """A state as a person asked for it, with what follows from it.
 
-    A point is the program's only where the program predicted it. To accept an object is to accept all its points as
-    they are shown; once every point is accepted or placed, the object is. Without points it is rejected.
+    A point is the program's only where the program predicted it, and the file's only where the file has it. To accept
+    an object is to accept all its points as they are shown; once every point of a predicted one is accepted or placed,
+    the object is. An annotated one is accepted by a person alone. Without points an object is rejected, unless it is an
+    annotated box.
 
     Args:
         state: The state.
@@ -136,14 +167,16 @@ def settled(state: State, one: ReviewObject, category: Category, size: tuple[int
             f"Expected {len(category.keypoints)} points of {category.name!r}, got {len(state.points)}. Reload the page."
         )
     points: list[StatePoint | None] = []
-    for name, point in zip(category.keypoints, state.points, strict=True):
+    for number, (name, point) in enumerate(zip(category.keypoints, state.points, strict=True)):
         if point is None:
             points.append(None)
             continue
         x, y, mark, origin = point
-        predicted = one.prediction.points.get(name)
-        if origin != PLACED and predicted is not None and max(abs(x - predicted[0]), abs(y - predicted[1])) <= _SAME:
-            x, y = predicted[:2]
+        annotated, known = _annotated_at(one, state, number), one.prediction.points.get(name)
+        if annotated is not None and _is_at(x, y, annotated[:2]):
+            x, y, origin = annotated
+        elif origin not in (PLACED, ANNOTATED) and known is not None and _is_at(x, y, known[:2]):
+            x, y = known[:2]
         else:
             origin = PLACED
             if size is not None and not (0 <= x <= size[0] and 0 <= y <= size[1]):
@@ -154,30 +187,66 @@ def settled(state: State, one: ReviewObject, category: Category, size: tuple[int
             origin = ACCEPTED
         points.append((x, y, mark, origin))
     decision: Decision = state.decision
-    if not any(points):
+    if not any(points) and (one.instance.predicted or one.instance.box is None):
         decision = "rejected"
-    elif decision == "open" and all(point is None or point[3] != PREDICTED for point in points):
+    elif (
+        decision == "open"
+        and one.instance.predicted
+        and all(point is None or point[3] != PREDICTED for point in points)
+    ):
         decision = "accepted"
     return State(category=category.name, decision=decision, points=tuple(points))
+
+
+def _is_at(x: float, y: float, known: tuple[float, ...]) -> bool:
+    return max(abs(x - known[0]), abs(y - known[1])) <= _SAME
+
+
+def _annotated_at(one: ReviewObject, state: State, number: int) -> tuple[float, float, Origin] | None:
+    """Where the file has an annotated point, and who set it; None for none, and in another category."""
+    instance = one.instance
+    if instance.predicted or state.category != instance.category or instance.visibility[number] == MISSING:
+        return None
+    x, y = instance.points[number].tolist()
+    return x, y, _origins(instance)[number]
+
+
+def _origins(instance: Instance) -> tuple[Origin, ...]:
+    """Who set each point of an object, as its file has it."""
+    usual: Origin = PREDICTED if instance.predicted else ANNOTATED
+    listed = instance.origins or (None,) * len(instance.points)
+    return tuple(origin or usual for origin in listed)  # type: ignore[misc]  # origins are read as these
+
+
+def is_changed(one: ReviewObject, category: Category) -> bool:
+    """Whether a file would hold an object in another way than the reviewed one does.
+
+    Args:
+        one: The object.
+        category: The category that the reviewed file has it in.
+    """
+    if one.instance.predicted or not one.revision:
+        return one.revision > 0
+    first = first_state(one.instance, one.prediction, category)
+    return one.state.decision == "rejected" or (one.state.category, one.state.points) != (first.category, first.points)
 
 
 def current_instance(one: ReviewObject, category: Category) -> Instance | None:
     """The object as a file is to hold it; None if it is to be taken out.
 
-    Of a rejected object only a box stays that was drawn for it.
+    Of a rejected object that was predicted only a box stays that was drawn for it. An annotated object stays one.
     """
+    if not one.instance.predicted:
+        return _current_annotated(one, category)
     count, box = len(category.keypoints), one.instance.drawn_box
     if one.state.decision == "rejected":
         if box is None:
             return None
         nothing = np.full((count, 2), np.nan), np.zeros(count, dtype=np.int64)
         return Instance(category=category.name, points=nothing[0], visibility=nothing[1], box=box, id=one.instance.id)
-    shown = [point or (np.nan, np.nan, MISSING, None) for point in one.state.points]
-    xy = np.array([point[:2] for point in shown], dtype=np.float64).reshape(-1, 2)
-    marks = np.array([point[2] for point in shown], dtype=np.int64)
+    xy, marks, origins = _rows(one.state)
     marked = xy[marks > MISSING]
     accepted = one.state.decision == "accepted"
-    origins = tuple(point[3] for point in shown)
     return Instance(
         category=category.name,
         points=np.where(marks[:, None] > MISSING, xy, np.nan),
@@ -190,6 +259,30 @@ def current_instance(one: ReviewObject, category: Category) -> Instance | None:
         origins=origins if accepted or {*origins} - {None, PREDICTED} else None,
         votes=one.instance.votes if one.prediction.sources is None and category.name == one.instance.category else None,
     )
+
+
+def _current_annotated(one: ReviewObject, category: Category) -> Instance | None:
+    """An annotated object as it is now; its box stays as it was drawn."""
+    if one.state.decision == "rejected":
+        return None
+    xy, marks, origins = _rows(one.state)
+    same = category.name == one.instance.category
+    return replace(
+        one.instance,
+        category=category.name,
+        points=np.where(marks[:, None] > MISSING, xy, np.nan),
+        visibility=marks,
+        origins=None if one.instance.origins is None else tuple(PLACED if by == ANNOTATED else by for by in origins),
+        predicted_points=one.instance.predicted_points if same else None,
+        votes=one.instance.votes if same else None,
+    )
+
+
+def _rows(state: State) -> tuple[np.ndarray, np.ndarray, tuple[Origin | None, ...]]:
+    """The locations of a state's points, NaN where there is none, their marks, and who set them."""
+    shown = [point or (np.nan, np.nan, MISSING, None) for point in state.points]
+    xy = np.array([point[:2] for point in shown], dtype=np.float64).reshape(-1, 2)
+    return xy, np.array([point[2] for point in shown], dtype=np.int64), tuple(point[3] for point in shown)
 
 
 def _predicted_points(one: ReviewObject, category: Category) -> np.ndarray | None:

@@ -1,6 +1,7 @@
-"""A review of a file of predictions: its objects, what a person made of them, and what is written in the end."""
+"""A review of a file: its objects, what a person made of them, and what is written in the end."""
 
 import contextlib
+import dataclasses
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +14,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from semcorr.errors import ReviewError
 from semcorr.keypoints.annotation_format import ExportOptions
 from semcorr.keypoints.base import AnnotatedImage, Annotations, Instance
+from semcorr.keypoints.check import Finding
 from semcorr.keypoints.corrections import corrected_images
 from semcorr.keypoints.declared_size import coordinate_frame
 from semcorr.keypoints.formats import find_format
 from semcorr.keypoints.read import read_annotations
 from semcorr.review.journal import Change, Entry, Journal, content_hash
-from semcorr.review.objects import ReviewObject, State, current_instance, first_state, prediction_of, settled
+from semcorr.review.objects import ReviewObject, State, current_instance, is_changed, review_objects, settled
+from semcorr.review.reasons import reasons_of
 from semcorr.transfer.supports import choose_supports
 
 
@@ -41,13 +44,22 @@ class StaleChangeError(ReviewError):
 
 
 class Review:
-    """The predicted objects of a file under review. All methods may be called from any thread.
+    """The objects of a file that are predicted, or that a check lists, under review.
+
+    All methods may be called from any thread.
 
     Args:
-        path: The file of predictions, in any format.
+        path: The file, in any format.
         images: Folder of the images that it names.
         output: Where corrections are written; by default ``NAME.corrected`` beside the file.
         replace: Whether an output that exists may be written over.
+        findings: What a check of the file lists; then the objects that it is about are reviewed, annotated ones too.
+
+    Attributes:
+        all_objects: All of the file, by their numbers.
+        objects: Those under review.
+        by_number: The same by their numbers.
+        reasons: Of each of these what a check lists, the most suspicious first; empty without ``findings``.
 
     Raises:
         DatasetError: The file is missing or broken.
@@ -56,7 +68,13 @@ class Review:
     """
 
     def __init__(
-        self, path: Path, *, images: Path | None = None, output: Path | None = None, replace: bool = False
+        self,
+        path: Path,
+        *,
+        images: Path | None = None,
+        output: Path | None = None,
+        replace: bool = False,
+        findings: Sequence[Finding] | None = None,
     ) -> None:
         self.annotations = read_annotations(path, images)
         # Formats that cannot hold corrections become COCO.
@@ -64,16 +82,24 @@ class Review:
         self.format = own if own.correct is not None else find_format("coco")
         self.output = output or path.with_name(f"{path.stem}.corrected{self.format.suffix}")
         self.content = content_hash(self.annotations.sources)
-        self.objects = list(_objects(self.annotations))
+        self.all_objects = list(review_objects(self.annotations))
+        self.is_check = findings is not None
+        self.reasons = reasons_of(self.all_objects, self.annotations, findings or ())
+        self.objects = [
+            one for one in self.all_objects if (one.number in self.reasons if self.is_check else one.instance.predicted)
+        ]
+        self.by_number = {one.number: one for one in self.objects}
         self.revision = self._predicted_again = 0
         self._before: list[Change] = []
         self._replace, self._written = replace, frozenset[str]()
         self._lock = threading.RLock()
         if not self.objects:
-            raise ReviewError(
-                f"Expected predicted objects in {str(path)!r}, got none: all its objects are annotated or accepted. "
-                "Name what `semcorr transfer` wrote."
+            expected = (
+                "entries of a check about objects"
+                if self.is_check
+                else "predicted objects, as `semcorr transfer` writes them (annotated ones: `semcorr check --review`)"
             )
+            raise ReviewError(f"Expected {expected} in {str(path)!r}, got none: there is nothing to review.")
         self._check_output(path)
         self._journal = Journal(path, self.content)
         self.frame = lru_cache(maxsize=None)(self._frame)
@@ -109,12 +135,12 @@ class Review:
         with self._lock:
             changes = tuple(self._fitting(number, bases[number], state) for number, state in states.items())
             self._add(changes=changes)
-            return [self.objects[number] for number in states]
+            return [self.all_objects[number] for number in states]
 
     def _fitting(self, number: int, base: int, state: State) -> Change:
-        if not 0 <= number < len(self.objects):
-            raise ReviewError(f"Expected an object from 0 to {len(self.objects) - 1}, got {number}.")
-        one, category = self.objects[number], self.annotations.categories.get(state.category)
+        if number not in self.by_number:
+            raise ReviewError(f"Expected the number of an object under review, got {number}. Reload the page.")
+        one, category = self.by_number[number], self.annotations.categories.get(state.category)
         if category is None or not category.keypoints:
             raise ReviewError(f"Expected a category of this file, got {state.category!r:.60}. Reload the page.")
         if one.revision != base:
@@ -136,7 +162,7 @@ class Review:
         """
         with self._lock:
             # A person may have been quicker.
-            fresh = [one for one in changes if self.objects[one.number].revision == bases[one.number]]
+            fresh = [one for one in changes if self.all_objects[one.number].revision == bases[one.number]]
             if fresh:
                 self._add(changes=tuple(fresh), again="predicted")
             return fresh
@@ -162,7 +188,7 @@ class Review:
     def undoable(self) -> list[Change]:
         """What undoes the last prediction anew of the objects that were not changed since."""
         with self._lock:
-            return [one for one in self._before if self.objects[one.number].revision == self._predicted_again]
+            return [one for one in self._before if self.all_objects[one.number].revision == self._predicted_again]
 
     def _add(self, **fields: Any) -> None:
         """Write a line to the journal, then apply it. Under the lock."""
@@ -196,9 +222,14 @@ class Review:
         ]
         if order != "file":
             sign = -1 if order == "confident" else 1
-            # What has no score is as doubtful as can be.
-            chosen.sort(key=lambda one: sign * (-1 if one.prediction.score is None else one.prediction.score))
+            chosen.sort(key=lambda one: -sign * self.doubt(one))
         return [one.number for one in chosen]
+
+    def doubt(self, one: ReviewObject) -> float:
+        """How suspicious an object is, or how uncertain its prediction; what has no score is as doubtful as can be."""
+        if self.is_check:
+            return self.reasons[one.number][0].suspicion
+        return 2.0 if one.prediction.score is None else 1 - one.prediction.score
 
     def counts(self) -> Mapping[str, int]:
         """How many objects there are of each decision."""
@@ -226,8 +257,9 @@ class Review:
         Where the file does not say (:attr:`has_sources`), those that a transfer would take.
         """
         images = {image.file: image for image in self.annotations.images}
+        plain = self._without_suspicious() if self.is_check else self.annotations
         sources = {
-            name: [(images[one.image.file], one.instance) for one in choose_supports(self.annotations, category, 5)]
+            name: [(images[one.image.file], one.instance) for one in choose_supports(plain, category, 5)]
             for name, category in self.annotations.categories.items()
         }
         for category, recorded in self._recorded_sources().items():
@@ -246,7 +278,7 @@ class Review:
         """The annotated objects that an object's points came from, as they are now."""
         if one.prediction.sources is None:
             return self.sources[one.state.category]
-        by_position = {(other.image, other.position): other for other in self.objects}
+        by_position = {(other.image, other.position): other for other in self.all_objects}
         sources = []
         for image, position in one.prediction.sources:
             annotated, accepted = self.annotations.images[image], by_position.get((image, position))
@@ -262,7 +294,16 @@ class Review:
         """Whether the file says which annotated objects points came from."""
         return bool(self._recorded_sources())
 
+    def _without_suspicious(self) -> Annotations:
+        """The annotations without the objects that a check lists, as examples to compare these with."""
+        listed: dict[str, dict[int, Instance | None]] = {}
+        for one in self.objects:
+            listed.setdefault(self.image_of(one).file, {})[one.position] = None
+        return dataclasses.replace(self.annotations, images=list(corrected_images(self.annotations, listed)))
+
     def _recorded_sources(self) -> Mapping[str, Sequence[_Source]]:
+        if self.is_check:
+            return {}  # it says where predicted points came from
         try:
             return _SOURCES.validate_python(self.info.get("sources", {}))
         except ValidationError:
@@ -278,8 +319,8 @@ class Review:
         """The annotations with all objects as they are now."""
         with self._lock:
             changed: dict[str, dict[int, Instance | None]] = {}
-            for one in self.objects:
-                if one.revision:
+            for one in self.all_objects:
+                if is_changed(one, self.annotations.categories[one.instance.category]):
                     category = self.annotations.categories[one.state.category]
                     changed.setdefault(self.image_of(one).file, {})[one.position] = current_instance(one, category)
         own = find_format(self.annotations.format)
@@ -324,11 +365,13 @@ class Review:
         if entry.written is not None:
             self._written = entry.written
         if entry.again is not None:
-            changed = [self.objects[change.number] for change in entry.changes] if entry.again == "predicted" else []
+            changed = (
+                [self.all_objects[change.number] for change in entry.changes] if entry.again == "predicted" else []
+            )
             self._before = [Change(number=one.number, state=one.state, prediction=one.prediction) for one in changed]
             self._predicted_again = entry.revision
         for change in entry.changes:
-            one = self.objects[change.number]
+            one = self.all_objects[change.number]
             one.state, one.revision = change.state, entry.revision
             one.prediction = change.prediction or one.prediction
 
@@ -345,22 +388,3 @@ class Review:
                 f"Expected a file name that ends in {self.format.suffix} for {self.format.title}, got "
                 f"{str(self.output)!r}."
             )
-
-
-def _objects(annotations: Annotations) -> Iterator[ReviewObject]:
-    number = 0
-    for image_number, image in enumerate(annotations.images):
-        for position, instance in enumerate(image.instances):
-            if not instance.predicted:
-                continue
-            category = annotations.categories[instance.category]
-            prediction = prediction_of(instance, category)
-            yield ReviewObject(
-                number=number,
-                image=image_number,
-                position=position,
-                instance=instance,
-                prediction=prediction,
-                state=first_state(instance, prediction, category),
-            )
-            number += 1

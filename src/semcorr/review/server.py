@@ -17,7 +17,9 @@ from semcorr.app.server.answers import Handle, answered
 from semcorr.app.server.assets import Assets
 from semcorr.app.server.http_guard import Access, cookie_name
 from semcorr.errors import ImageError, ReviewError, RunError, SemcorrError
-from semcorr.keypoints.base import MISSING, AnnotatedImage, Instance
+from semcorr.keypoints.base import MISSING, AnnotatedImage, Category, Instance
+from semcorr.keypoints.check import Finding
+from semcorr.keypoints.sides import mirrored
 from semcorr.review.again import PredictAgain
 from semcorr.review.objects import ReviewObject, State
 from semcorr.review.review import Review, StaleChangeError
@@ -58,20 +60,31 @@ class _AgainRequest(BaseModel):
     below: float = Field(ge=0, le=1)
 
 
-def access(key: str) -> Access:
-    """What the guard passes on to :func:`build`'s application, for a browser that has the key."""
-    return Access(read=_READ, write=_WRITE, policy=POLICY, command="semcorr review", key=key)
+def access(key: str, command: str = "semcorr review") -> Access:
+    """What the guard passes on to :func:`build`'s application, for a browser that has the key.
+
+    Args:
+        key: The key.
+        command: The command that serves, for messages.
+    """
+    return Access(read=_READ, write=_WRITE, policy=POLICY, command=command, key=key)
 
 
-def build(review: Review, again: PredictAgain, key: str) -> Starlette:
-    """The application; it must be behind :class:`semcorr.app.server.http_guard.HttpGuard` with :func:`access`."""
+def build(review: Review, again: PredictAgain | None, key: str) -> Starlette:
+    """The application; it must be behind :class:`semcorr.app.server.http_guard.HttpGuard` with :func:`access`.
+
+    Args:
+        review: The review.
+        again: What predicts doubtful objects again, or None.
+        key: The key of :func:`access`.
+    """
     return _Server(review, again, key).application()
 
 
 class _Server:
     """The answers to requests."""
 
-    def __init__(self, review: Review, again: PredictAgain, key: str) -> None:
+    def __init__(self, review: Review, again: PredictAgain | None, key: str) -> None:
         self._review, self._again, self._key, self._thumbnails = review, again, key, Thumbnails()
         # Zoom and gestures are those of the app's page.
         viewport = resources.files("semcorr.app") / "page" / "viewport.js"
@@ -91,10 +104,7 @@ class _Server:
                 Route("/api/sources", _answered(self._sources)),
                 Route("/api/changes", _answered(self._changes)),
                 Route("/api/write", _answered(self._write), methods=["POST"]),
-                Route("/api/again", _answered(self._again_status), methods=["GET"]),
-                Route("/api/again", _answered(self._again_start), methods=["POST"]),
-                Route("/api/again/undo", _answered(self._again_undo), methods=["POST"]),
-                Route("/api/again/stop", _answered(self._again_stop), methods=["POST"]),
+                *([] if self._again is None else _again_routes(self._again)),
                 Route("/api/image/{content}/{number:int}/{side:int}", _answered(self._image)),
             ]
         )
@@ -113,6 +123,8 @@ class _Server:
         used = {one.state.category for one in review.objects}
         return {
             "file": review.annotations.path.name,
+            "check": review.is_check,
+            "again": self._again is not None,
             "output": str(review.output),
             "content": review.content[:16],
             "revision": review.revision,
@@ -125,6 +137,7 @@ class _Server:
                     "name": category.name,
                     "keypoints": category.keypoints,
                     "skeleton": category.skeleton,
+                    "mirrored": mirrored(category.keypoints),
                     "used": category.name in used,
                 }
                 for category in review.annotations.categories.values()
@@ -134,9 +147,9 @@ class _Server:
 
     def _sources(self, request: Request, _: bytes) -> Any:
         number = request.query_params.get("number", "")
-        if not number.isdecimal() or len(number) > 9 or int(number) >= len(self._review.objects):
+        one = self._review.by_number.get(int(number)) if number.isdecimal() and len(number) < 10 else None
+        if one is None:
             return Response("There is no such object.", 404)
-        one = self._review.objects[int(number)]
         names = self._review.annotations.categories[one.state.category].keypoints
         sources = [source for source in self._review.sources_of(one) if source[1].category == one.state.category]
         votes = [one.prediction.votes.get(name, ()) for name in names]
@@ -180,11 +193,11 @@ class _Server:
         numbers = [
             int(one) for one in request.query_params.get("numbers", "").split(",") if one.isdecimal() and len(one) < 10
         ]
-        known = [self._review.objects[one] for one in numbers[:_MOST_OBJECTS] if one < len(self._review.objects)]
+        known = [self._review.by_number[one] for one in numbers[:_MOST_OBJECTS] if one in self._review.by_number]
         return {"objects": [self._object(one) for one in known]}
 
     def _object(self, one: ReviewObject) -> Any:
-        names = self._review.annotations.categories[one.state.category].keypoints
+        category = self._review.annotations.categories[one.state.category]
         box = one.instance.drawn_box
         return {
             "number": one.number,
@@ -195,7 +208,9 @@ class _Server:
             "size": self._review.frame(one.image),
             "box": box,
             "score": one.prediction.score,
-            "predicted": [one.prediction.points.get(name) for name in names],
+            "annotated": not one.instance.predicted,
+            "predicted": [one.prediction.points.get(name) for name in category.keypoints],
+            "reasons": [_reason(finding, category) for finding in self._review.reasons.get(one.number, ())],
             "state": one.state.model_dump(),
         }
 
@@ -214,21 +229,6 @@ class _Server:
     def _write(self, _: Request, __: bytes) -> Any:
         return {"files": [str(path) for path in self._review.write()]}
 
-    def _again_status(self, _: Request, __: bytes) -> Any:
-        return self._again.status()
-
-    def _again_start(self, _: Request, body: bytes) -> Any:
-        self._again.start(_AgainRequest.model_validate_json(body).below)
-        return self._again.status()
-
-    def _again_undo(self, _: Request, __: bytes) -> Any:
-        self._again.undo()
-        return self._again.status()
-
-    def _again_stop(self, _: Request, __: bytes) -> Any:
-        self._again.stop()
-        return self._again.status()
-
     def _image(self, request: Request, _: bytes) -> Any:
         path = request.path_params
         number, side = path["number"], path["side"]
@@ -240,6 +240,45 @@ class _Server:
         except ImageError as error:
             return Response(str(error), 404)
         return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+
+
+def _again_routes(again: PredictAgain) -> list[Route]:
+    """What the page asks of the job that predicts objects again; each is answered with how far it is."""
+
+    def status(_: Request, __: bytes) -> Any:
+        return again.status()
+
+    def start(_: Request, body: bytes) -> Any:
+        again.start(_AgainRequest.model_validate_json(body).below)
+        return again.status()
+
+    def undo(_: Request, __: bytes) -> Any:
+        again.undo()
+        return again.status()
+
+    def stop(_: Request, __: bytes) -> Any:
+        again.stop()
+        return again.status()
+
+    return [
+        Route("/api/again", _answered(status), methods=["GET"]),
+        Route("/api/again", _answered(start), methods=["POST"]),
+        Route("/api/again/undo", _answered(undo), methods=["POST"]),
+        Route("/api/again/stop", _answered(stop), methods=["POST"]),
+    ]
+
+
+def _reason(finding: Finding, category: Category) -> dict[str, Any]:
+    """Why a check lists an object, with the numbers of the key-points that it is about."""
+    numbers = {name: number for number, name in enumerate(category.keypoints)}
+    return {
+        "kind": finding.kind,
+        "suspicion": finding.suspicion,
+        "reason": finding.reason,
+        "points": [numbers[name] for name in finding.keypoints if name in numbers],
+        # Of another category that a person gave the object the points have other numbers.
+        "exchange": finding.exchange if finding.category == category.name and finding.exchange else None,
+    }
 
 
 def _answered(handle: Handle) -> Callable[[Request], Any]:

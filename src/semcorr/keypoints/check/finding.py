@@ -21,6 +21,8 @@ class Finding:
         id: The object's id in the file, or None.
         position: The object's number in the image, from 0; None where it is about all of it.
         keypoints: The names of the key-points that it is about.
+        exchange: Where another order of the points explains it: by key-point, the number of that whose location it
+            should have. Empty otherwise.
     """
 
     kind: Kind
@@ -31,10 +33,18 @@ class Finding:
     id: int | str | None = None
     position: int | None = None
     keypoints: tuple[str, ...] = ()
+    exchange: tuple[int, ...] = ()
 
 
 def of_object(
-    image: AnnotatedImage, position: int, kind: Kind, suspicion: float, reason: str, keypoints: tuple[str, ...] = ()
+    image: AnnotatedImage,
+    position: int,
+    kind: Kind,
+    suspicion: float,
+    reason: str,
+    keypoints: tuple[str, ...] = (),
+    *,
+    exchange: tuple[int, ...] = (),
 ) -> Finding:
     """A finding about an object, by its number in the image."""
     one: Instance = image.instances[position]
@@ -47,4 +57,5 @@ def of_object(
         id=one.id,
         position=position,
         keypoints=keypoints,
+        exchange=exchange,
     )

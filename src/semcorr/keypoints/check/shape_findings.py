@@ -55,7 +55,7 @@ def shape_findings(annotations: Annotations, progress: Progress | None = None) -
                 progress("check", number + 1, len(where))
         usual = _Usual.of(compared)
         for (image, position), one in zip(where, compared, strict=True):
-            yield from _finding(image, position, category, one, usual, [text for text, _ in orders])
+            yield from _finding(image, position, category, one, usual, orders)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,24 +97,26 @@ def _finding(
     category: Category,
     one: Comparison,
     usual: _Usual,
-    orders: Sequence[str],
+    orders: Sequence[tuple[str, list[int]]],
 ) -> Iterator[Finding]:
     names = category.keypoints
     first, second = np.unravel_index(int(one.exchanged.argmax()), one.exchanged.shape)
     pair = names[first], names[second]
     sides = mirrored(names)
     which = "left and right look exchanged: " if sides and sides[first] == second else "exchanged: "
-    ways: list[tuple[float, str, tuple[str, ...]]] = [
-        (float(one.exchanged[first, second]), f"{which}{pair[0]!r} and {pair[1]!r}", pair),
-        *((gain, text, ()) for gain, text in zip(one.permuted, orders, strict=True)),
+    swapped = list(range(len(names)))
+    swapped[first], swapped[second] = swapped[second], swapped[first]
+    ways: list[tuple[float, str, tuple[str, ...], list[int]]] = [
+        (float(one.exchanged[first, second]), f"{which}{pair[0]!r} and {pair[1]!r}", pair, swapped),
+        *((gain, text, (), order) for gain, (text, order) in zip(one.permuted, orders, strict=True)),
     ]
     if usual.one_sided:
         # It names no points: only where it explains clearly more than an exchange of some.
-        ways.append((one.mirrored / _BETTER, "it is mirrored: left and right look exchanged", ()))
-    gain, text, named = max(ways, key=lambda way: way[0])
+        ways.append((one.mirrored / _BETTER, "it is mirrored: left and right look exchanged", (), []))
+    gain, text, named, order = max(ways, key=lambda way: way[0])
     if gain >= _BETTER:
         reason = f"{text}; put right, its points fit similar objects {gain:.1f} times better"
-        yield of_object(image, position, "exchanged", 1 - 1 / gain**2, reason, named)
+        yield of_object(image, position, "exchanged", 1 - 1 / gain**2, reason, named, exchange=tuple(order))
         return
     yield from far_finding(
         image, position, names, one.deviations / usual.deviations, "from where similar objects have it"

@@ -89,25 +89,48 @@ def correct(annotations: Annotations, corrections: Corrections) -> Annotations:
     """A COCO file's content with other objects in place of some of its own, under the same ids.
 
     ``keypoints_found`` and ``score`` keep what the program predicted; the mark says which points a person accepted or
-    placed.
+    placed. Of an annotated object only points that were changed are written anew.
     """
     changed = {
-        image.instances[number].id: one
+        image.instances[number].id: (image.instances[number], one)
         for image in annotations.images
         for number, one in corrections.get(image.file, {}).items()
     }
     entries: list[Mapping[str, Any]] = []
     for entry in annotations.document.get("annotations") or []:
-        one = changed.get(entry["id"])
-        if one is not None:
-            entries.append(_corrected(entry, one, annotations.categories[one.category].id))
-        elif entry["id"] not in changed:
+        before, one = changed.get(entry["id"], (None, None))
+        if before is None:
             entries.append(entry)
+        elif one is not None:
+            corrected = _corrected if before.predicted else _reannotated
+            entries.append(corrected(entry, before, one, annotations.categories[one.category].id))
     images = list(corrected_images(annotations, corrections))
     return replace(annotations, images=images, document={**annotations.document, "annotations": entries})
 
 
-def _corrected(entry: Mapping[str, Any], one: Instance, category: int | str) -> dict[str, Any]:
+def _reannotated(entry: Mapping[str, Any], before: Instance, one: Instance, category: int | str) -> dict[str, Any]:
+    """An annotation of a person's with other points; what says who made them stays."""
+    keypoints = _keypoints(one.points, one.visibility)
+    if one.category == before.category:
+        same = (before.visibility == one.visibility) & (
+            (before.points == one.points).all(axis=1) | (one.visibility == MISSING)
+        )
+        known = list(entry["keypoints"])
+        for number in np.flatnonzero(~same).tolist():
+            known[3 * number : 3 * number + 3] = keypoints[3 * number : 3 * number + 3]
+        keypoints = known
+    fields = {
+        **entry,
+        "category_id": category,
+        "keypoints": keypoints,
+        "num_keypoints": int((one.visibility > MISSING).sum()),
+    }
+    if one.origins is not None:
+        fields[MARK] = {**entry[MARK], **reviewed_mark(one.predicted, one.origins)}
+    return fields
+
+
+def _corrected(entry: Mapping[str, Any], _: Instance, one: Instance, category: int | str) -> dict[str, Any]:
     """An annotation with the points of an object."""
     fields: dict[str, Any] = {
         key: value for key, value in entry.items() if key not in (PREDICTED_POINTS, "score", MARK)

@@ -9,7 +9,7 @@ import numpy as np
 from semcorr.keypoints.base import COVERED, MISSING, AnnotatedImage, Annotations, Instance
 from semcorr.keypoints.corrections import Changed, CorrectedPoint, Corrections, points_of, with_sources
 from semcorr.keypoints.cvat.read import SOURCES, CvatFile, CvatObject
-from semcorr.keypoints.provenance import ACCEPTED, PREDICTED
+from semcorr.keypoints.provenance import ACCEPTED, PLACED, PREDICTED
 
 
 def correct(annotations: Annotations, corrections: Corrections) -> Annotations:
@@ -17,6 +17,7 @@ def correct(annotations: Annotations, corrections: Corrections) -> Annotations:
 
     An accepted skeleton is "semi-auto", as CVAT says of one that a person has changed; so is each of its points that
     was accepted, and one that a person placed is "manual". Boxes stay, whatever becomes of what was predicted in them.
+    Of a skeleton that was annotated only points that were changed are written anew; it is taken out with its box.
     """
     file: CvatFile = annotations.source
 
@@ -24,19 +25,26 @@ def correct(annotations: Annotations, corrections: Corrections) -> Annotations:
         element: ET.Element = copy.deepcopy(image.source)
         copies = dict(zip(image.source.iter(), element.iter(), strict=True))
         for number, one in changed.items():
-            _correct(
-                _Shapes(element, file.objects[image.file][number], copies), image.instances[number], one, annotations
-            )
+            shapes = _Shapes(image.source, file.objects[image.file][number], copies)
+            _correct(shapes, image.instances[number], one, annotations)
         return element
 
     return with_sources(annotations, corrections, corrected)
 
 
 class _Shapes:
-    """The elements of an object in a copy of its image."""
+    """The elements of an object in a copy of its image.
+
+    Args:
+        image: The image's own element.
+        known: The object.
+        copies: Of the image's element and all in it.
+    """
 
     def __init__(self, image: ET.Element, known: CvatObject, copies: Mapping[ET.Element, ET.Element]) -> None:
-        self.image = image
+        self.image = copies[image]
+        boxes = {f"box-{number}": copies[box] for number, box in enumerate(image.findall("box"))}
+        self.box = next((boxes[name] for name in known.id.split("+") if name in boxes), None)
         self.skeleton = copies[known.element] if known.element.tag == "skeleton" else None
         self.points = {name: copies[shape] for name, shape in known.shapes.items()}
 
@@ -45,14 +53,26 @@ class _Shapes:
         for element in self.points.values() if self.skeleton is None else [self.skeleton]:
             self.image.remove(element)
 
+    def remove_all(self) -> None:
+        """Take the object out, with its box."""
+        self.remove()
+        if self.box is not None:
+            self.image.remove(self.box)
+
 
 def _correct(shapes: _Shapes, before: Instance, one: Instance | None, annotations: Annotations) -> None:
+    if one is None and not before.predicted:
+        shapes.remove_all()
+        return
     if one is None or not (one.predicted or (one.visibility > MISSING).any()):
         shapes.remove()
         return
     points = list(points_of(one, annotations.categories[one.category].keypoints))
     names = annotations.categories[before.category].keypoints
     locations = dict(zip(names, map(tuple, before.points.tolist()), strict=True))
+    if not before.predicted:
+        marks = dict(zip(names, before.visibility.tolist(), strict=True))
+        points = [point for point in points if not _is_same(point, locations.get(point.name), marks.get(point.name))]
     if shapes.skeleton is None and one.category != before.category:
         # Single points have no category of their own.
         shapes.remove()
@@ -61,22 +81,33 @@ def _correct(shapes: _Shapes, before: Instance, one: Instance | None, annotation
     if shapes.skeleton is None:
         _correct_single(shapes, points, locations)
     else:
-        _correct_skeleton(shapes.skeleton, shapes.points, one, points, locations)
+        shapes.skeleton.set("label", one.category)
+        for name in shapes.points.keys() - set(annotations.categories[one.category].keypoints):
+            shapes.skeleton.remove(shapes.points[name])
+        _set_source(shapes.skeleton, before, one)
+        _correct_skeleton(shapes.skeleton, shapes.points, points, locations)
+
+
+def _is_same(point: CorrectedPoint, location: tuple[float, ...] | None, mark: int | None) -> bool:
+    """Whether a point is as it was annotated."""
+    return point.mark == mark and (point.mark == MISSING or point.xy == location)
+
+
+def _set_source(skeleton: ET.Element, before: Instance, one: Instance) -> None:
+    if before.predicted:
+        skeleton.set("source", SOURCES[PREDICTED if one.predicted else ACCEPTED])
+    elif skeleton.get("source", SOURCES[PREDICTED]) == SOURCES[PREDICTED]:
+        skeleton.set("source", SOURCES[PLACED])
+    if one.score is not None:
+        skeleton.set("score", f"{one.score:.4f}")
 
 
 def _correct_skeleton(
     skeleton: ET.Element,
     elements: Mapping[str, ET.Element],
-    one: Instance,
     points: list[CorrectedPoint],
     locations: Mapping[str, tuple[float, ...]],
 ) -> None:
-    skeleton.set("label", one.category)
-    skeleton.set("source", SOURCES[PREDICTED if one.predicted else ACCEPTED])
-    if one.score is not None:
-        skeleton.set("score", f"{one.score:.4f}")
-    for name in elements.keys() - {point.name for point in points}:
-        skeleton.remove(elements[name])
     known = [point.xy for point in points if point.xy is not None]
     centre = tuple(np.mean(known, axis=0).tolist()) if known else (0.0, 0.0)
     for point in points:

@@ -13,7 +13,10 @@ from semcorr.keypoints.provenance import ACCEPTED, MARK, PREDICTED
 
 
 def correct(annotations: Annotations, corrections: Corrections) -> Annotations:
-    """A data set with other objects in place of some of its own; everything else of its elements stays."""
+    """A data set with other objects in place of some of its own; everything else of its elements stays.
+
+    Boxes that a person annotated get no mark.
+    """
 
     def corrected(image: AnnotatedImage, changed: Changed) -> ET.Element:
         element: ET.Element = copy.deepcopy(image.source)
@@ -40,17 +43,21 @@ def _correct(box: ET.Element, before: Instance, one: Instance, annotations: Anno
     for name, part in parts.items():
         if name not in points or points[name].mark == MISSING:
             box.remove(part)
+    marks = before.predicted or box.get(MARK) is not None
     for name, point in points.items():
         if point.xy is None or point.mark == MISSING:
             continue
         part = parts[name] if name in parts else ET.SubElement(box, "part", name=name)
-        if name not in parts or point.xy != locations[name]:
+        moved = name not in parts or point.xy != locations[name]
+        if moved:
             part.set("x", str(math.floor(point.xy[0])))
             part.set("y", str(math.floor(point.xy[1])))
-        part.attrib.pop(MARK, None)
-        if point.origin not in (PREDICTED, None):
+        if before.predicted:
+            part.attrib.pop(MARK, None)
+        if marks and (before.predicted or moved) and point.origin not in (PREDICTED, None):
             part.set(MARK, point.origin or "")
-    _mark(box, one)
+    if marks:
+        _mark(box, one)
     marked = one.points[one.visibility > MISSING]
     if before.box is None and len(marked):  # it is that of its own points
         x0, y0, x1, y1 = map(int, pixel_box(np.asarray(marked)))

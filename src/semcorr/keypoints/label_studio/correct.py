@@ -29,6 +29,9 @@ def correct(annotations: Annotations, corrections: Corrections) -> Annotations:
     Regions of an accepted object move from the last prediction to the last annotation, or to a new one. Those of points
     that a person set say so. Where objects of the prediction are left that nobody has decided on, the annotation has a
     mark, without which it would replace the whole prediction, as an annotation from Label Studio does.
+
+    Regions of an object that was annotated stay where they are; of its points only those that were changed are written
+    anew.
     """
     file = annotation_file(annotations.path, TITLE)
 
@@ -67,13 +70,17 @@ class _Corrector:
 
     def task(self, changed: Changed) -> dict[str, Any]:
         """The task with changed objects."""
-        last = self._task.listed("predictions")[-1]
         submitted = self._task.submitted()
-        own = self._task.regions(submitted[-1]) if submitted else []
+        annotated = {number: one for number, one in changed.items() if not self._image.instances[number].predicted}
+        own = self._reannotated(self._task.regions(submitted[-1]), annotated) if submitted else []
+        if len(annotated) == len(changed):
+            return _with_result(self._image.source, submitted, own, _mark_of(submitted))
+        last = self._task.listed("predictions")[-1]
         areas = {_id(region) for region in own} - {""}
         moves = _Moves()
         for number, one in changed.items():
-            self._move(number, one, moves, areas, boxed=self._has_areas(own))
+            if number not in annotated:
+                self._move(number, one, moves, areas, boxed=self._has_areas(own))
         result = [region for old in self._task.regions(last) for region in moves.instead.get(id(old), [old])]
         related = [one for one in result if _ends(one) & moves.gone]
         result = [one for one in result if one not in related]
@@ -87,7 +94,44 @@ class _Corrector:
         if moves.accepted or (submitted and MARK in submitted[-1]):
             mark = {MARK: BESIDE_PREDICTIONS} if left else {}
             source = _with_result(source, submitted, accepted, mark)
+        elif annotated:
+            source = _with_result(source, submitted, own, {})
         return source
+
+    def _reannotated(self, regions: Sequence[Region], changed: Changed) -> list[Region]:
+        """An annotation's regions with changed objects of its own."""
+        instead: dict[int, list[Region]] = {}
+        for number, one in changed.items():
+            instead |= self._instead(number, one)
+        gone = {_id(region) for region in regions if instead.get(id(region), [region]) == []} - {""}
+        kept = [region for region in regions if not _ends(region) & gone]
+        return [region for old in kept for region in instead.get(id(old), [old])]
+
+    def _instead(self, number: int, one: Instance | None) -> dict[int, list[Region]]:
+        """Regions in place of each of an annotated object, by its identity; new points stand behind the last."""
+        old, before = self._drawn[number], self._image.instances[number]
+        if one is None:
+            return {id(region): [] for region in old.regions}
+        instead = {id(region): [region] for region in old.regions}
+        key = old.id if old.area and old.id is not None else f"{before.category}-{number}"
+        parent = {"parentID": key} if old.area and old.id is not None else {}
+        names, added = self._annotations.categories[one.category].keypoints, []
+        shown = {point.name: point for point in points_of(one, names) if point.mark > MISSING}
+        for name, regions in old.point_regions.items():
+            if name not in shown:
+                instead |= {id(region): [] for region in regions}
+        for name, point in shown.items():
+            assert point.xy is not None  # noqa: S101  # it is marked
+            if name not in old.points:
+                added += [{**region, **parent} for region in self._new_point(key, name, point.xy)]
+            elif point.xy != old.points[name]:
+                instead |= {id(region): [self._moved(region, point.xy)] for region in old.point_regions[name]}
+        if one.category != before.category:
+            first = id(old.regions[0])
+            instead |= {id(region): [] for region in old.area}
+            instead[first] = [*self._new_area(key, one), *instead[first]]
+        instead[id(old.regions[-1])] += added
+        return instead
 
     def _move(self, number: int, one: Instance | None, moves: _Moves, areas: set[str], *, boxed: bool) -> None:
         old = self._drawn[number]
@@ -115,8 +159,7 @@ class _Corrector:
         key = old.id if old.area and old.id is not None else f"{before.category}-{number}"
         area = [{"id": key, **region} for region in old.area]
         if one.category != before.category or (boxed and not area):
-            value = rectangle_value(one.box or extent(one.points[one.visibility > MISSING]), self._size)
-            area = drawn(self._size, self._controls.of_area(one.category), key, value, one.category, one.score)
+            area = self._new_area(key, one)
         elif before.drawn_box is None and one.box is not None and one.box != before.box:
             area = [_resized(region, one.box, self._size) for region in area]
         if area and one.predicted and one.score is not None:
@@ -128,15 +171,30 @@ class _Corrector:
                 regions += [{**region, **parent} for region in self._point(old, key, point, point.xy)]
         return regions
 
+    def _new_area(self, key: str, one: Instance) -> list[Region]:
+        value = rectangle_value(one.box or extent(one.points[one.visibility > MISSING]), self._size)
+        return drawn(self._size, self._controls.of_area(one.category), key, value, one.category, one.score)
+
+    def _at(self, xy: tuple[float, float]) -> dict[str, float]:
+        return dict(zip("xy", map(percent, xy, self._size), strict=True))
+
+    def _new_point(self, key: str, name: str, xy: tuple[float, float]) -> list[Region]:
+        value = {**self._at(xy), "width": POINT_WIDTH}
+        return drawn(self._size, self._controls.of_point(name), f"{key}-{name}", value, name, None)
+
+    def _moved(self, region: Region, xy: tuple[float, float]) -> Region:
+        """A region of an annotated point elsewhere; a mark of a prediction that was accepted says who moved it."""
+        moved = {**region, "value": {**region["value"], **self._at(xy)}}
+        if MARK in region:
+            moved = {key: value for key, value in moved.items() if key != "score"} | _ORIGINS[PLACED]
+        return moved
+
     def _point(self, old: DrawnObject, key: str, point: CorrectedPoint, xy: tuple[float, float]) -> list[Region]:
         known = [{**region} for region in old.point_regions.get(point.name, [])]
-        at = dict(zip("xy", map(percent, xy, self._size), strict=True))
         if not known:
-            value = {**at, "width": POINT_WIDTH}
-            controls = self._controls.of_point(point.name)
-            known = drawn(self._size, controls, f"{key}-{point.name}", value, point.name, None)
+            known = self._new_point(key, point.name, xy)
         elif xy != old.points[point.name]:
-            known = [{**region, "value": {**region["value"], **at}} for region in known]
+            known = [{**region, "value": {**region["value"], **self._at(xy)}} for region in known]
         for region in known:
             for name in ("origin", MARK, *(["score"] if point.origin == PLACED else [])):
                 region.pop(name, None)
@@ -157,6 +215,11 @@ class _Corrector:
             {**region, **{key: names.get(region[key], region[key]) for key in ("id", "parentID") if key in region}}
             for region in regions
         ]
+
+
+def _mark_of(submitted: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The mark of a task's last annotation."""
+    return {MARK: submitted[-1][MARK]} if MARK in submitted[-1] else {}
 
 
 def _resized(region: Region, box: Box, size: tuple[int, int]) -> Region:

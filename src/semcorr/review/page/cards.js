@@ -1,6 +1,7 @@
 // The objects of a page, small.
 "use strict";
 import { $, draw, make, shape, sizeOf } from "./drawing.js";
+import { concerned, rating } from "./reasons.js";
 
 const TEXTS = { open: "open", accepted: "accepted", rejected: "rejected" };
 
@@ -26,12 +27,12 @@ export function mark(number) {
 }
 
 function card(one, category, open) {
-  const [width, height] = sizeOf(one), score = one.score === null ? "–" : one.score.toFixed(2);
+  const [width, height] = sizeOf(one), { name, value } = rating(one);
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-  draw(svg, one, category, { side: 240, unit: Math.max(width / 140, height / 120), numbers: false });
-  const caption = make("span", { class: "caption" }, make("span", { class: "file" }, make("bdi", {}, one.file)), make("span", {}, score));
+  draw(svg, one, category, { side: 240, unit: Math.max(width / 140, height / 120), numbers: false, concerned: concerned(one) });
+  const caption = make("span", { class: "caption" }, make("span", { class: "file" }, make("bdi", {}, one.file)), make("span", {}, value));
   const state = make("span", { class: "caption state" }, TEXTS[one.decision]);
-  const label = `${one.file}, ${category.name}, score ${score}, ${TEXTS[one.decision]}`;
+  const label = `${one.file}, ${category.name}, ${name} ${value}, ${TEXTS[one.decision]}`;
   const button = make("button", { type: "button", class: `card ${one.decision}`, "data-number": one.number, "aria-label": label }, svg, caption, state);
   button.addEventListener("click", () => open(one.number));
   return button;

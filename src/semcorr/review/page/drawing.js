@@ -4,7 +4,8 @@ import { COVERED, UNMARKED } from "./states.js";
 
 export const $ = id => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
-export const COLOURS = { predicted: "#ffd24d", accepted: "#7ee2a8", placed: "#9cc9ff", source: "#ffffff" };
+export const COLOURS = { predicted: "#ffd24d", accepted: "#7ee2a8", placed: "#9cc9ff", annotated: "#ffffff", source: "#ffffff" };
+const CONCERNED = "#ff8a1f";
 
 export function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -27,7 +28,7 @@ export const imageAddress = (image, side) => `api/image/${content}/${image}/${si
 export const sizeOf = one => one.size || [0, 1].map(axis => Math.max(1, ...(one.points || []).map(point => point ? point[axis] * 1.1 : 1)));
 
 // The image of an object and all its points; `unit` is a pixel of the screen in the image's pixels.
-export function draw(svg, one, category, { side, unit, chosen = null, names = false, numbers = true }) {
+export function draw(svg, one, category, { side, unit, chosen = null, names = false, numbers = true, concerned = new Map() }) {
   const [width, height] = sizeOf(one);
   const href = imageAddress(one.image, side);
   let image = svg.querySelector("image");
@@ -45,13 +46,19 @@ export function draw(svg, one, category, { side, unit, chosen = null, names = fa
     if (a && b) svg.append(shape("line", { x1: a[0], y1: a[1], x2: b[0], y2: b[1], stroke: "#fff", "stroke-opacity": 0.7, "stroke-width": unit * 2 }));
   }
   one.points.forEach((point, number) => {
-    if (point) svg.append(pointNode(point, number, category.keypoints[number], { unit, numbers, names, chosen: number === chosen }));
+    if (point) svg.append(pointNode(point, number, category.keypoints[number], { unit, numbers, names, chosen: number === chosen, concerned: concerned.get(number) }));
   });
 }
 
-function pointNode([x, y, mark, origin], number, name, { unit, numbers, names, chosen }) {
+function pointNode([x, y, mark, origin], number, name, { unit, numbers, names, chosen, concerned }) {
   const radius = unit * (numbers ? 10 : 4), group = shape("g", { class: "point", "data-point": number });
   const outline = { cx: x, cy: y, r: radius };
+  if (concerned !== undefined) {
+    // For dark and for light images a ring on a darker one; broken and thin where other points are concerned first.
+    const ring = { ...outline, r: radius + unit * (numbers ? 9 : 4), fill: "none" }, width = unit * (concerned ? 4 : 2);
+    group.append(shape("circle", { ...ring, stroke: "#111", "stroke-width": width + unit * 2.5 }));
+    group.append(shape("circle", { ...ring, stroke: CONCERNED, "stroke-width": width, ...(concerned ? {} : { "stroke-dasharray": unit * 5 }) }));
+  }
   if (chosen && numbers && origin !== "source") {
     // A ring around it, a dot on it, and nothing between: what it is on is seen.
     group.append(shape("circle", { ...outline, r: radius + unit * 4, fill: "transparent", stroke: "#111", "stroke-width": unit * 5 }));

@@ -7,7 +7,7 @@ export function start(actions) {
     if (typing || event.altKey || event.defaultPrevented) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     // A key that is held decides on one object, not on all that follow.
-    if (event.repeat && "arh".includes(key)) return;
+    if (event.repeat && "arhx".includes(key)) return;
     const action = event.ctrlKey || event.metaKey ? control(key, event.shiftKey, actions) : plain(key, event.shiftKey, actions);
     if (!action) return;
     event.preventDefault();
@@ -31,7 +31,7 @@ function plain(key, shift, actions) {
   if (key >= "1" && key <= "9") return () => actions.choose(Number(key) - 1);
   if (shift && "ar".includes(key)) return key === "a" ? actions.acceptImage : actions.rejectImage;
   return {
-    a: actions.accept, r: actions.reject, h: actions.hide, n: actions.nextPoint, Escape: actions.none,
+    a: actions.accept, r: actions.reject, h: actions.hide, x: actions.exchange, n: actions.nextPoint, Escape: actions.none,
     "+": actions.closer, "=": actions.closer, "-": actions.farther, "0": actions.whole,
   }[key] || null;
 }

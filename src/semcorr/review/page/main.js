@@ -4,13 +4,14 @@ import * as again from "./again.js";
 import * as cards from "./cards.js";
 import { $, imageAddress, make, setContent } from "./drawing.js";
 import * as keyboard from "./keyboard.js";
+import * as reasons from "./reasons.js";
 import * as server from "./server.js";
 import { showPoints, showSources } from "./sources.js";
 import * as stage from "./stage.js";
 import * as states from "./states.js";
 
 const PAGE = 24, POLL = 1500;
-let about, numbers = [], index = 0, chosen = null, revision = 0, turn = Promise.resolve(), listing = 0;
+let about, numbers = [], index = 0, chosen = null, exchanging = false, revision = 0, turn = Promise.resolve(), listing = 0;
 const undone = [], done = [];
 
 const categoryNamed = name => about.categories.find(one => one.name === name);
@@ -37,7 +38,7 @@ function showCounts(counts) {
 
 function redraw() {
   const object = current();
-  for (const id of ["accept", "reject", "accept-image", "reject-image", "hide", "before", "after", "closer", "farther", "fit", "kind"]) $(id).disabled = !object;
+  for (const id of ["accept", "reject", "accept-image", "reject-image", "hide", "exchange", "before", "after", "closer", "farther", "fit", "kind"]) $(id).disabled = !object;
   $("whole").hidden = !object || object.beside.length < 2;
   $("undo").disabled = !done.length;
   $("redo").disabled = !undone.length;
@@ -45,11 +46,13 @@ function redraw() {
   document.querySelector("aside").hidden = !object;
   if (!object) return;
   const one = flat(object), category = categoryNamed(one.category);
-  stage.show(one, category, { chosen, names: $("names").checked });
+  stage.show(one, category, { chosen, names: $("names").checked, concerned: reasons.concerned(one) });
+  reasons.show(one, putRight);
   showPoints(one, category, chosen, choose);
   $("hide").disabled = chosen === null || !one.points[chosen];
-  const score = one.score === null ? "no score" : `score ${one.score.toFixed(2)}`;
-  $("heading").textContent = `${index + 1} of ${numbers.length} · ${one.file} · ${one.category} · ${score} · ${one.decision}`;
+  $("exchange").setAttribute("aria-pressed", exchanging);
+  const { name, value } = reasons.rating(one), rated = value === "–" ? `no ${name}` : `${name} ${value}`;
+  $("heading").textContent = `${index + 1} of ${numbers.length} · ${one.file} · ${one.category} · ${rated} · ${one.decision}`;
   $("kind").value = one.category;
   showSources(object, category, chosen).catch(error => say(error.message, true));
 }
@@ -66,6 +69,7 @@ async function open(position) {
   const before = pageOf(index), onPage = $("cards").querySelector(`[data-number="${numbers[position]}"]`);
   index = position;
   chosen = null;
+  exchanging = false;
   const first = pageOf(index) * PAGE, page = numbers.slice(first, first + PAGE);
   try {
     await server.load([...page, ...numbers.slice(index, index + 3)]);
@@ -180,8 +184,45 @@ async function restore(from, to, before, after, what) {
 function choose(number) {
   const object = current();
   if (!object || (number !== null && number >= object.state.points.length)) return;
+  if (exchanging && number !== null && number !== chosen) {
+    exchanging = false;
+    putRight(states.exchange(object.state, chosen, number));
+    return;
+  }
+  exchanging = false;
   chosen = number;
   redraw();
+}
+
+// A point by itself, whatever was to be exchanged.
+function take(number) {
+  exchanging = false;
+  choose(number);
+}
+
+function putRight(order) {
+  dismiss();
+  act(states.reorder(current().state, order));
+}
+
+// Of a chosen point the next one that is chosen says with which; the same action again, with that of the other side.
+function exchange() {
+  const object = current();
+  if (!object) return;
+  if (chosen === null) {
+    const order = reasons.order(object);
+    if (order) putRight(order);
+    else say("Choose a point first, then Exchange, then the point to exchange it with.");
+    return;
+  }
+  const { keypoints, mirrored } = categoryNamed(object.state.category), other = mirrored ? mirrored[chosen] : chosen;
+  if (exchanging && other !== chosen) choose(other);
+  else {
+    exchanging = !exchanging;
+    const further = other !== chosen ? `, or Exchange again for ${keypoints[other]}` : "";
+    say(exchanging ? `Choose the point to exchange ${keypoints[chosen]} with${further}.` : "");
+    redraw();
+  }
 }
 
 const actions = {
@@ -199,7 +240,8 @@ const actions = {
   accept() {
     const object = current();
     if (!object) return;
-    if (chosen !== null) act(states.acceptPoint(object.state, chosen, object.predicted[chosen]));
+    // Of an annotated object no single point waits to be accepted.
+    if (chosen !== null && !object.annotated) act(states.acceptPoint(object.state, chosen, object.predicted[chosen]));
     else { act(states.accept(object.state)); step(1); }
   },
   reject() {
@@ -219,12 +261,18 @@ const actions = {
     const point = object.state.points[chosen] || object.predicted[chosen] || object.size?.map(side => side / 2);
     if (point && object.size) act(states.setPoint(object.state, chosen, point[0] + x, point[1] + y, object.size), `${object.number} ${chosen}`);
   },
+  exchange,
   closer: () => stage.step(1),
   farther: () => stage.step(-1),
   whole: stage.whole,
   undo: () => inTurn(() => restore(done, undone, "after", "before", "undone")),
   redo: () => inTurn(() => restore(undone, done, "before", "after", "redone")),
 };
+
+function setChosen(x, y) {
+  take(chosen);
+  act(states.setPoint(current().state, chosen, x, y, current().size));
+}
 
 async function poll() {
   try {
@@ -259,15 +307,16 @@ function listen() {
   });
   stage.start({
     choose,
+    take,
     missing: path => server.ask(path).catch(error => say(error.message, true)),
     set: (number, x, y) => act(states.setPoint(current().state, number, x, y, current().size)),
     click: (x, y) => chosen === null
       ? say("Choose a point first: its number, or its row in the list.")
-      : act(states.setPoint(current().state, chosen, x, y, current().size)),
+      : setChosen(x, y),
   });
   keyboard.start(actions);
   $("message").addEventListener("click", dismiss);
-  const buttons = { accept: actions.accept, reject: actions.reject, hide: actions.hide,
+  const buttons = { accept: actions.accept, reject: actions.reject, hide: actions.hide, exchange,
     "accept-image": actions.acceptImage, "reject-image": actions.rejectImage, undo: actions.undo, redo: actions.redo,
     closer: actions.closer, farther: actions.farther, fit: actions.whole, before: () => step(-1), after: () => step(1),
     "page-before": () => open((pageOf(index) - 1) * PAGE), "page-after": () => open((pageOf(index) + 1) * PAGE) };
@@ -285,14 +334,19 @@ function listen() {
       say(error.message, true);
     }
   });
-  again.start(async message => { server.forget(); await list(); say(message); });
+  $("again-open").hidden = !about.again;
+  if (about.again) again.start(async message => { server.forget(); await list(); say(message); });
 }
 
 async function start() {
   about = await server.ask("api/about");
   revision = about.revision;
   setContent(about.content);
-  document.title = `${about.file}: review`;
+  document.title = `${about.file}: ${about.check ? "check" : "review"}`;
+  if (about.check) {
+    document.querySelector("#order [value=doubtful]").textContent = "most suspicious first";
+    document.querySelector("#order [value=confident]").textContent = "least suspicious first";
+  }
   $("title").textContent = about.file;
   $("output").textContent = about.output;
   $("notes").textContent = about.notes.map(note => `${note[0].toUpperCase()}${note.slice(1)}.`).join(" ");

@@ -2,16 +2,18 @@
 "use strict";
 import { $, draw, make, shape, sizeOf } from "./drawing.js";
 import { ask } from "./server.js";
+import { concerned } from "./reasons.js";
 import { COVERED, UNMARKED } from "./states.js";
 
 export function showPoints(one, category, chosen, choose) {
+  const listed = concerned(one);
   $("points").replaceChildren(...category.keypoints.map((name, number) => {
     const point = one.points[number], predicted = one.predicted[number];
     const kind = point ? point[3] : "none", said = describe(point);
     const sure = predicted && predicted[2] !== null ? predicted[2].toFixed(2) : "";
     const swatch = make("span", { class: `swatch ${kind}${point && point[2] === UNMARKED ? " unmarked" : ""}`, "aria-hidden": "true" }, String(number + 1));
-    const row = make("button", { type: "button", "aria-pressed": number === chosen, "aria-label": `${number + 1} ${name}, ${said}${sure && `, confidence ${sure}`}` },
-      swatch, make("span", {}, name), make("span", { class: "sure" }, `${said}${sure && ` ${sure}`}`));
+    const row = make("button", { type: "button", "aria-pressed": number === chosen, "aria-label": `${number + 1} ${name}, ${said}${sure && `, confidence ${sure}`}${listed.has(number) ? ", suspicious" : ""}` },
+      swatch, make("span", {}, name), ...(listed.has(number) ? [make("span", { class: "listed", "aria-hidden": "true" }, "!")] : []), make("span", { class: "sure" }, `${said}${sure && ` ${sure}`}`));
     row.addEventListener("click", () => choose(number));
     return make("li", {}, row);
   }));
@@ -19,7 +21,7 @@ export function showPoints(one, category, chosen, choose) {
 
 function describe(point) {
   if (!point) return "none";
-  const who = { predicted: "predicted", accepted: "accepted", placed: "yours" }[point[3]];
+  const who = { predicted: "predicted", accepted: "accepted", placed: "yours", annotated: "annotated" }[point[3]];
   return point[2] === UNMARKED ? "doubtful" : point[2] === COVERED ? `${who}, covered` : who;
 }
 

@@ -22,7 +22,7 @@ export function start(handlers) {
     drag: follow,
     drop(id, x, y) {
       dragged = false;
-      listeners.choose(+id);
+      listeners.take(+id);
       listeners.set(+id, x, y);
     },
     cancel() {

@@ -39,6 +39,18 @@ export function coverPoint(state, number) {
   return withPoint(state, number, [old[0], old[1], old[2] === COVERED ? VISIBLE : COVERED, old[3] === "predicted" ? "accepted" : old[3]]);
 }
 
+// Points in another order: by key-point, the number of that whose location it gets.
+export function reorder(state, order) {
+  const points = order.map((from, number) => {
+    const point = state.points[from];
+    return from === number || !point ? point : [point[0], point[1], marked(point[2]), "placed"];
+  });
+  return { ...state, decision: state.decision === "rejected" ? "open" : state.decision, points };
+}
+
+// The order in which two points are exchanged.
+export const exchange = (state, one, other) => state.points.map((_, number) => number === one ? other : number === other ? one : number);
+
 // Another category: points of the same names stay.
 export function recategorize(state, from, to) {
   const points = to.keypoints.map(name => state.points[from.keypoints.indexOf(name)] ?? null);
