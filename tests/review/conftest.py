@@ -2,19 +2,24 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cli.conftest import START
-from review.files import Client, write_coco
+from review.files import Client, write_coco, write_faulty_faces
 from server_threads import serving_app
+
+if TYPE_CHECKING:
+    from semcorr.review.again import PredictAgain
+    from semcorr.review.review import Review
 
 
 @pytest.fixture
@@ -26,11 +31,8 @@ def predictions(tmp_path: Path) -> Path:
 def client(predictions: Path) -> Iterator[Client]:
     """A client of the server behind its guard, in a thread."""
     pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
-    from semcorr.app.server.address import Address, free_port
-    from semcorr.app.server.http_guard import HttpGuard
     from semcorr.review.again import PredictAgain
     from semcorr.review.review import Review
-    from semcorr.review.server import access, build
     from semcorr.transfer.plan import TransferSettings
 
     def load() -> Any:
@@ -38,14 +40,48 @@ def client(predictions: Path) -> Iterator[Client]:
 
     with Review(predictions).open() as review:
         again = PredictAgain(review, load, TransferSettings(), 0.5)
-        port = free_port(Address(port=0))
-        app = HttpGuard(build(review, again, "the-key"), access("the-key"), "127.0.0.1")
-        with serving_app(app, port):
-            yield Client(f"127.0.0.1:{port}", "the-key")
+        with client_of(review, again) as one:
+            yield one
+
+
+@pytest.fixture
+def check_client(faulty: Path) -> Iterator[Client]:
+    """The same of a server of what a check lists."""
+    pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
+    from semcorr.keypoints.check import check_annotations
+    from semcorr.review.review import Review
+
+    findings = check_annotations(faulty).findings
+    with Review(faulty, findings=findings).open() as review, client_of(review, None) as one:
+        yield one
+
+
+@contextmanager
+def client_of(review: "Review", again: "PredictAgain | None") -> Iterator[Client]:
+    """Serve a review that is open."""
+    from semcorr.app.server.address import Address, free_port
+    from semcorr.app.server.http_guard import HttpGuard
+    from semcorr.review.server import access, build
+
+    port = free_port(Address(port=0))
+    app = HttpGuard(build(review, again, "the-key"), access("the-key"), "127.0.0.1")
+    with serving_app(app, port):
+        yield Client(f"127.0.0.1:{port}", "the-key")
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_faulty_faces(tmp_path_factory.mktemp("faces"))
+
+
+@pytest.fixture
+def faulty(faces: Path, tmp_path: Path) -> Path:
+    """Annotated drawings of which five have a fault."""
+    return Path(shutil.copytree(faces.parent, tmp_path / "world")) / faces.name
 
 
 class Command:
-    """``semcorr review`` as a process."""
+    """``semcorr review``, or another command with its page, as a process."""
 
     def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
         self.process, self.address = process, address
@@ -65,10 +101,10 @@ def start() -> Iterator[Callable[..., Command]]:
     """Start the command on a free port; it ends with the test."""
     with ExitStack() as started:
 
-        def run(*arguments: object) -> Command:
+        def run(*arguments: object, command: str = "review") -> Command:
             process = started.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-c", START, "review", *map(str, arguments), "--port", "0"],
+                    [sys.executable, "-c", START, command, *map(str, arguments), "--port", "0"],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,

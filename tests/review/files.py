@@ -2,11 +2,14 @@
 
 import http.client
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
+
+from semcorr.toy.coco import write_coco as write_coco_of_drawings
 
 NAMES = ("ear", "tail", "paw")
 SIZE = (80, 60)
@@ -81,6 +84,43 @@ def write_coco(folder: Path, images: int = 6, *, drawn: bool = True) -> Path:
     }
     path = folder / "found.json"
     path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+EARS, NOSE, REVERSED, OUTSIDE, TWICE, AGAIN = 3, 11, 20, 7, 23, 900
+"""Of the faulty faces: the numbers of those of which the ears are exchanged, the nose is moved, all points are in
+reverse order and an eye is outside, of that which is there twice, and the id that it has the second time."""
+
+
+def write_faulty_faces(folder: Path, side: int = 160) -> Path:
+    """Annotated drawings of faces of which some have faults, and in ``right.json`` without these."""
+    world = write_coco_of_drawings(folder / "world", categories=("face",), support=1, targets=24, size=side)
+    world.annotations.unlink()
+    content = json.loads(world.truth.read_text(encoding="utf-8"))
+    world.truth.rename(world.truth.with_name("right.json"))
+    names, objects = content["categories"][0]["keypoints"], content["annotations"]
+
+    def put(number: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        rows = np.array(objects[number]["keypoints"], dtype=float).reshape(-1, 3)
+        objects[number]["keypoints"] = change(rows).ravel().tolist()
+
+    def moved(name: str, *by: float) -> Callable[[np.ndarray], np.ndarray]:
+        def change(rows: np.ndarray) -> np.ndarray:
+            rows[names.index(name), :2] += by
+            return rows
+
+        return change
+
+    left, right = names.index("left ear"), names.index("right ear")
+    order = list(range(len(names)))
+    order[left], order[right] = right, left
+    put(EARS, lambda rows: rows[order])
+    put(NOSE, moved("nose", side / 4, -side / 6))
+    put(REVERSED, lambda rows: rows[::-1])
+    put(OUTSIDE, moved("left eye", side, 0))
+    objects.append({**objects[TWICE], "id": AGAIN})
+    path = world.truth.with_name("annotations.json")
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 

@@ -37,7 +37,7 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
     ``keypoints_found`` (x, y and confidence of each, in the pixels of ``keypoints``; null where no support shows it)
     and ``score``, their mean confidence. ``votes`` in the mark are a list for each key-point: how much each of the
     objects that the field ``semcorr`` at the top names as its ``sources`` speaks for the point. ``options.info`` goes
-    into that field.
+    into that field; a file gets no empty one.
 
     The box of an object that has none is the extent of its points; with ``options.margin`` there is room around those
     of ``annotations``, and then the file does not say any more that nobody drew them.
@@ -48,12 +48,14 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
     kept = (entry for entry in content["annotations"] if entry["id"] not in completed)
     added = _annotations(annotations, records(), content["annotations"], images, ids, options.min_confidence)
     with atomic_file(path) as stream:
-        stream.write(b"{" + _json("semcorr") + b": " + _json(dict(options.info)))
-        for key, value in content.items():
-            if key not in ("images", "annotations", "semcorr"):
-                stream.write(b",\n" + _json(key) + b": " + _json(value))
+        info = {MARK: dict(options.info)} if options.info or MARK in content else {}
+        others = {key: value for key, value in content.items() if key not in ("images", "annotations", MARK)}
+        stream.write(
+            b"{" + b"".join(_json(key) + b": " + _json(one) + b",\n" for key, one in {**info, **others}.items())
+        )
         # The images come first: writing them fills in the ids of new images, which the annotations need.
         _write_list(stream, "images", itertools.chain(content["images"], _added_images(records(), images)))
+        stream.write(b",\n")
         _write_list(stream, "annotations", itertools.chain(kept, added))
         stream.write(b"}\n")
     return [path]
@@ -179,7 +181,7 @@ def _is_box(bbox: Any, box: Box) -> bool:
 
 
 def _write_list(stream: BufferedIOBase, key: str, entries: Iterable[Any]) -> None:
-    stream.write(b",\n" + _json(key) + b": [")
+    stream.write(_json(key) + b": [")
     for number, entry in enumerate(entries):
         stream.write((b",\n" if number else b"\n") + _json(entry))
     stream.write(b"\n]")

@@ -11,9 +11,10 @@ export function showPoints(one, category, chosen, choose) {
     const point = one.points[number], predicted = one.predicted[number];
     const kind = point ? point[3] : "none", said = describe(point);
     const sure = predicted && predicted[2] !== null ? predicted[2].toFixed(2) : "";
+    const mark = listed.has(number) ? `, ${listed.get(number) ? "suspicious" : "perhaps suspicious"}` : "";
     const swatch = make("span", { class: `swatch ${kind}${point && point[2] === UNMARKED ? " unmarked" : ""}`, "aria-hidden": "true" }, String(number + 1));
-    const row = make("button", { type: "button", "aria-pressed": number === chosen, "aria-label": `${number + 1} ${name}, ${said}${sure && `, confidence ${sure}`}${listed.has(number) ? ", suspicious" : ""}` },
-      swatch, make("span", {}, name), ...(listed.has(number) ? [make("span", { class: "listed", "aria-hidden": "true" }, "!")] : []), make("span", { class: "sure" }, `${said}${sure && ` ${sure}`}`));
+    const row = make("button", { type: "button", "aria-pressed": number === chosen, "aria-label": `${number + 1} ${name}, ${said}${sure && `, confidence ${sure}`}${mark}` },
+      swatch, make("span", {}, name), ...(listed.get(number) ? [make("span", { class: "listed", "aria-hidden": "true" }, "!")] : []), make("span", { class: "sure" }, `${said}${sure && ` ${sure}`}`));
     row.addEventListener("click", () => choose(number));
     return make("li", {}, row);
   }));
