@@ -1,13 +1,13 @@
 """How many faults in annotations ``semcorr check`` lists first: points exchanged, points moved, and objects shifted.
 
-``python -m benchmarks.injected_faults [--toy face --toy animal] [--match] [--faults 20] [--draws 5] [--json FILE]``
+``python -m benchmarks.injected_faults [--toy face] [--match faces] [--faults 20] [--draws 5] [--json FILE]``
 
 Sets of ``SEMCORR_TEST_DATA`` and drawings of the toy world, whose annotations are taken as right: in some objects
 two points are exchanged (left and right of one pair where the names say a side, else any two), or one is moved, and
 the list of the whole set is made. Its first entries should be these objects.
 
-With ``--match`` the mouse and the faces are measured with a network as well, as ``semcorr check --match`` does, and
-with a third fault: all points of an object are shifted alike, which its shape cannot show.
+With ``--match`` sets of photographs are measured with a network as well, as ``semcorr check --match`` does, and with
+a third fault: all points of an object are shifted alike, which its shape cannot show.
 """
 
 import sys
@@ -28,6 +28,7 @@ from benchmarks.kept_features import keep_features
 from benchmarks.photographs import data_folder
 from semcorr.cli import console
 from semcorr.cli.options import Repeated
+from semcorr.errors import SettingsError, suggest
 from semcorr.imaging.image import image_size
 from semcorr.keypoints.base import MISSING, Annotations, Instance
 from semcorr.keypoints.check import Finding
@@ -48,9 +49,6 @@ _MOVED = 0.3
 _TRIES = 100
 """Directions that are tried for a shift that leaves all points inside the image."""
 
-_MATCHED = ("mouse", "faces")
-"""Sets of photographs with enough objects for half of them to predict the others."""
-
 _LISTINGS = {"geometry": "geometry", "match": "geometry and --match"}
 
 Listing = Callable[[Annotations], Iterable[Finding]]
@@ -66,7 +64,7 @@ def injected_faults(
     draws: int = 5,
     toy: Repeated = (),
     photographs: bool = True,
-    match: bool = False,
+    match: Repeated = (),
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
 ) -> int:
     """Inject faults, make the list, and count.
@@ -76,15 +74,18 @@ def injected_faults(
         draws: Draws of objects and faults.
         toy: A category of the toy world, of 60 drawings; repeat for more.
         photographs: Whether the photographs' sets are measured.
-        match: Measure the mouse and the faces with `hypercolumn` as well, and nothing else.
+        match: A set of photographs, such as faces, that is measured with `hypercolumn` as well; repeat for more.
+            Nothing else is measured then.
         json_file: A file that all figures are written to as well.
     """
     rows: list[dict[str, Any]] = []
     if match:
         listings = {"geometry": shape_findings, "match": _with_matches()}
-        for name, annotations in _photographs():
-            if name in _MATCHED:
-                rows += measure(name, annotations, faults, draws, listings, FAULTS)
+        sets = dict(_photographs())
+        if unknown := [name for name in match if name not in sets]:
+            raise SettingsError(f"Unknown set {unknown[0]!r}.{suggest(unknown[0], list(sets))}")
+        for name in match:
+            rows += measure(name, sets[name], faults, draws, listings, FAULTS)
         return _report({"moved": _MOVED, "draws": draws, "rows": rows}, json_file)
     with tempfile.TemporaryDirectory(prefix="semcorr-faults-") as folder:
         for name, annotations in _sets(Path(folder), toy, photographs=photographs):

@@ -18,6 +18,9 @@ from review.files import Client, write_coco, write_faulty_faces
 from server_threads import serving_app
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from playwright.sync_api import Page as Tab
+
     from semcorr.review.again import PredictAgain
     from semcorr.review.review import Review
 
@@ -123,3 +126,27 @@ def start() -> Iterator[Callable[..., Command]]:
             raise AssertionError(f"the page did not start: {output}")
 
         yield run
+
+
+@pytest.fixture
+def open_tab(browser: "Browser", command: Any) -> Iterator[Callable[..., "Tab"]]:
+    """Open the page as a new user; errors, dialogs and requests to another server fail the test."""
+    wrong: list[str] = []
+    contexts = []
+
+    def start(**options: Any) -> "Tab":
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(60_000)
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("dialog", lambda dialog: wrong.append(dialog.message))
+        tab.on("request", lambda request: None if command.host in request.url else wrong.append(request.url))
+        tab.goto(command.address)
+        tab.wait_for_selector(".card[aria-current]")
+        return tab
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert wrong == []

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ import pytest
 from review.files import SIZE, write_coco
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
     from playwright.sync_api import Page as Tab
 
 pytestmark = pytest.mark.slow
@@ -35,30 +34,6 @@ def predictions(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def command(predictions: Path, start: Callable[..., Any]) -> Any:
     pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
     return start(predictions)
-
-
-@pytest.fixture
-def open_tab(browser: "Browser", command: Any) -> Iterator[Callable[..., "Tab"]]:
-    """Open the page as a new user; errors, dialogs and requests to another server fail the test."""
-    wrong: list[str] = []
-    contexts = []
-
-    def start(**options: Any) -> "Tab":
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        tab = context.new_page()
-        tab.set_default_timeout(60_000)
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("dialog", lambda dialog: wrong.append(dialog.message))
-        tab.on("request", lambda request: None if command.host in request.url else wrong.append(request.url))
-        tab.goto(command.address)
-        tab.wait_for_selector(".card[aria-current]")
-        return tab
-
-    yield start
-    for context in contexts:
-        context.close()
-    assert wrong == []
 
 
 def saved(tab: "Tab", text: str = r"Saved\.") -> None:

@@ -49,13 +49,13 @@ def match_findings(
         for half in (0, 1):
             others = replace(annotations, images=images[1 - half :: 2])
             transferrer = Transferrer(matcher, others, settings)
-            for image in images[half::2]:
+            for done, image in enumerate(images[half::2], start=1 + half * len(images[::2])):
                 positions = [number for number, one in enumerate(image.instances) if one.category == name]
                 for position, deviations in _deviations(transferrer, image, positions):
                     where.append((image, position))
                     rows.append(deviations)
                 if progress:
-                    progress("match", len(where), len(images))
+                    progress("match", done, len(images))
         usual = most_stay_below(rows) if rows else np.zeros(len(category.keypoints))
         for (image, position), row in zip(where, rows, strict=True):
             yield from far_finding(

@@ -242,7 +242,7 @@ const actions = {
     if (!object) return;
     // Of an annotated object no single point waits to be accepted.
     if (chosen !== null && !object.annotated) act(states.acceptPoint(object.state, chosen, object.predicted[chosen]));
-    else { act(states.accept(object.state)); step(1); }
+    else { act(states.accept(object.state)); choose(null); step(1); }
   },
   reject() {
     const object = current();

@@ -15,7 +15,7 @@ export function showPoints(one, category, chosen, choose) {
     const swatch = make("span", { class: `swatch ${kind}${point && point[2] === UNMARKED ? " unmarked" : ""}`, "aria-hidden": "true" }, String(number + 1));
     const row = make("button", { type: "button", "aria-pressed": number === chosen, "aria-label": `${number + 1} ${name}, ${said}${sure && `, confidence ${sure}`}${mark}` },
       swatch, make("span", {}, name), ...(listed.get(number) ? [make("span", { class: "listed", "aria-hidden": "true" }, "!")] : []), make("span", { class: "sure" }, `${said}${sure && ` ${sure}`}`));
-    row.addEventListener("click", () => choose(number));
+    row.addEventListener("click", () => choose(number === chosen ? null : number));
     return make("li", {}, row);
   }));
 }
