@@ -189,6 +189,7 @@ _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "domain": lambda document: domain.table([domain.Outcome(**one) for one in document["outcomes"]]),
     "frontier": lambda document: frontier.table([frontier.MethodScore(**_values(one)) for one in document["scores"]]),
     "injected-faults": injected_faults.table,
+    "injected-faults-match": injected_faults.table,
     "known-pairs": lambda document: known_pairs.table([known_pairs.Outcome(**one) for one in document["outcomes"]]),
     "many-workers": lambda document: simulate.table(
         simulate.Recording(**_values(document["recording"])), [simulate.Played(**one) for one in document["played"]]
