@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.injected_faults import measure
+from benchmarks.injected_faults import injected, measure
 from semcorr.cli.main import main
 from semcorr.errors import DatasetError
 from semcorr.keypoints.check import Finding, check_annotations
@@ -355,6 +355,18 @@ def test_the_command(changed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="which is not there"):
         check_annotations(tmp_path / "nothing.json")
+
+
+def test_the_benchmark_shifts_all_points_alike_and_geometry_sees_nothing(faces: Path) -> None:
+    annotations = read_annotations(faces / "truth.json")
+    changed = injected(annotations, [(3, 0)], "shifted", np.random.default_rng(0))
+    before, after = (one.images[3].instances[0].points for one in (annotations, changed))
+    steps = (after - before)[np.isfinite(before).all(axis=1)]
+    np.testing.assert_allclose(steps, np.broadcast_to(steps[0], steps.shape))
+    largest = np.nanmax(np.linalg.norm(before[:, None] - before, axis=2))
+    assert np.linalg.norm(steps[0]) == pytest.approx(0.3 * largest)
+    listed = [(one.file, round(one.suspicion, 6)) for one in shape_findings(annotations)]
+    assert [(one.file, round(one.suspicion, 6)) for one in shape_findings(changed)] == listed
 
 
 @pytest.mark.slow
