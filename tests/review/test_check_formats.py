@@ -117,6 +117,18 @@ def test_what_is_accepted_as_it_is_and_undone_is_written_as_it_was(annotated: Pa
     assert json.loads(output.read_text(encoding="utf-8")) == json.loads(annotated.read_text(encoding="utf-8"))
 
 
+def test_the_box_of_an_accepted_object_follows_its_points(annotated: Path) -> None:
+    """Where it is but their extent; ear and tail span 10.75 to 60.5 and 2.5 to 40.5 in the file."""
+    content = json.loads(annotated.read_text(encoding="utf-8"))
+    content["annotations"][1]["bbox"] = [10.75, 2.5, 49.75, 38]
+    annotated.write_text(json.dumps(content), encoding="utf-8")
+    with review_of(annotated).open() as review:
+        correct(review, 2, ear=(20.5, 12.5, 2, "placed"))
+        (output,) = review.write()
+    now = json.loads(output.read_text(encoding="utf-8"))["annotations"][1]
+    assert (now["bbox"], now["area"]) == ([20.5, 12.5, 40, 28], 1120)
+
+
 def test_table(tmp_path: Path) -> None:
     images(tmp_path, 3)
     path = tmp_path / "points.csv"

@@ -262,16 +262,19 @@ def current_instance(one: ReviewObject, category: Category) -> Instance | None:
 
 
 def _current_annotated(one: ReviewObject, category: Category) -> Instance | None:
-    """An annotated object as it is now; its box stays as it was drawn."""
+    """An annotated object as it is now; a box that is but the extent of what a program predicted follows its points."""
     if one.state.decision == "rejected":
         return None
     xy, marks, origins = _rows(one.state)
-    same = category.name == one.instance.category
+    same, box, marked = category.name == one.instance.category, one.instance.box, xy[marks > MISSING]
+    if one.instance.drawn_box is None and box is not None and len(marked):
+        box = extent(marked)
     return replace(
         one.instance,
         category=category.name,
         points=np.where(marks[:, None] > MISSING, xy, np.nan),
         visibility=marks,
+        box=box,
         origins=None if one.instance.origins is None else tuple(PLACED if by == ANNOTATED else by for by in origins),
         predicted_points=one.instance.predicted_points if same else None,
         votes=one.instance.votes if same else None,

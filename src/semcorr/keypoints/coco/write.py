@@ -127,6 +127,8 @@ def _reannotated(entry: Mapping[str, Any], before: Instance, one: Instance, cate
         "keypoints": keypoints,
         "num_keypoints": int((one.visibility > MISSING).sum()),
     }
+    if one.box is not None and one.box != before.box:
+        fields |= _box_fields(one.box)
     if one.origins is not None:
         fields[MARK] = {**entry[MARK], **reviewed_mark(one.predicted, one.origins)}
     return fields
