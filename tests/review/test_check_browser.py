@@ -95,8 +95,11 @@ def test_five_faults_are_corrected(open_tab: Callable[..., "Tab"], command: Any,
     counts(tab, "3 open · 2 accepted")
 
     find(tab, REVERSED)
-    for key in ("x", "Control+z", "Control+Shift+Z", "a"):
+    for key, kind in (("x", "placed"), ("Control+z", "annotated"), ("Control+Shift+Z", "placed")):
         tab.keyboard.press(key)
+        tab.wait_for_selector(f"#points .swatch.{kind}")
+        saved(tab)
+    tab.keyboard.press("a")
     counts(tab, "2 open · 3 accepted")
 
     find(tab, OUTSIDE)
