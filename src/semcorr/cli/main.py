@@ -25,6 +25,7 @@ from semcorr.cli.data import data_app
 from semcorr.cli.demo import demo
 from semcorr.cli.dense import dense
 from semcorr.cli.describe import describe
+from semcorr.cli.discover import discover
 from semcorr.cli.doctor import doctor
 from semcorr.cli.evaluate import ablate, evaluate, merge
 from semcorr.cli.label_studio import label_studio
@@ -56,6 +57,7 @@ app.command(dense, usage="Usage: semcorr dense SOURCE TARGET... [OPTIONS]")
 app.command(collect, usage="Usage: semcorr collect IMAGE IMAGE IMAGE... -o FOLDER [OPTIONS]")
 app.command(words, usage='Usage: semcorr words IMAGE "PROMPT" [OPTIONS]')
 app.command(transfer, usage="Usage: semcorr transfer ANNOTATIONS [TARGET...] --images DIR -o OUT.json [OPTIONS]")
+app.command(discover, usage="Usage: semcorr discover IMAGES... [-n COUNT] -o OUT.json [--review OUT.html] [OPTIONS]")
 app.command(review, usage="Usage: semcorr review PREDICTED [--images DIR] [-o CORRECTED] [OPTIONS]")
 app.command(convert, usage="Usage: semcorr convert SOURCE TARGET [--format FORMAT] [--images DIR] [OPTIONS]")
 app.command(check, usage="Usage: semcorr check ANNOTATIONS [--images DIR] [--match] [--json OUT] [OPTIONS]")

@@ -1,8 +1,5 @@
 """``semcorr transfer``: the key-points of a few annotated images, predicted in all the others."""
 
-import glob
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from semcorr.cli import console
+from semcorr.cli.many_images import expanded, stoppable
 from semcorr.cli.options import Json, MatcherOptions, Output, Repeated, parse_shard
 from semcorr.cli.suggest import suggest_images
 from semcorr.cli.targets import chosen, load
-from semcorr.errors import SettingsError, TransferError
+from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
     from semcorr.transfer.file_transfer import TransferReport
@@ -120,16 +118,16 @@ def transfer(
     settings, part = how.settings(), parse_shard(shard)
     if suggest is not None:
         _check_suggest(output=output, review=review, shard=shard, workers=workers, ray=ray)
-        return suggest_images(annotations, list(_expanded(targets)), images, suggest, settings, options, json=json)
+        return suggest_images(annotations, list(expanded(targets)), images, suggest, settings, options, json=json)
     if output is None:
         raise SettingsError("Expected a file to write, got none. Name it with -o, such as -o predicted.json.")
     if workers < 1:
         raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
     to = TransferOutput(path=output, formats=formats, review=review, min_confidence=how.min_confidence, replace=replace)
     job = TransferJob(matcher=options.spec(), annotations=annotations, images=images, settings=settings)
-    work = FileTransfer(job, to, targets=list(_expanded(targets)), note=_print_note)
+    work = FileTransfer(job, to, targets=list(expanded(targets)), note=_print_note)
     matcher = load(chosen(options))
-    with _stoppable(output), console.TerminalProgress() as progress:
+    with stoppable(output.with_name(f"{output.name}.work")), console.TerminalProgress() as progress:
         report = work.run(matcher, shard=part, workers=workers, ray=ray, progress=progress)
     _print_report(report, json=json)
     if part.count > 1:
@@ -145,28 +143,8 @@ def _check_suggest(*, output: Path | None, review: Path | None, shard: str, work
         raise SettingsError(f"--suggest predicts and writes nothing: leave out {' and '.join(names)}.")
 
 
-def _expanded(targets: Sequence[str]) -> Iterator[Path]:
-    """Expand patterns that the shell did not expand."""
-    for target in targets:
-        if Path(target).exists() or not glob.has_magic(target):
-            yield Path(target)
-            continue
-        paths = sorted(glob.glob(target, recursive=True))  # noqa: PTH207  # a pattern may begin anywhere
-        if not paths:
-            raise TransferError(f"Expected images for the pattern {target!r}, got none. Check it, or name a folder.")
-        yield from map(Path, paths)
-
-
 def _print_note(note: str) -> None:
     console.note(f"{note[:1].upper()}{note[1:].rstrip('.')}.")
-
-
-@contextmanager
-def _stoppable(output: Path) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"What is finished is kept: the same command continues ({output}.work).") from None
 
 
 def _print_report(report: "TransferReport", *, json: bool) -> None:

@@ -8,13 +8,12 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from semcorr.cli import console
+from semcorr.cli.diffusion_model import load_diffusion_model
 from semcorr.cli.options import Device, DType, Json, Output
 from semcorr.errors import SettingsError
-from semcorr.models.names import PHOTO_MODEL
 
 if TYPE_CHECKING:
     from semcorr.matchers.prompt.word_attention import WordMaps
-    from semcorr.models.diffusion import DiffusionModel
 
 _DEFAULT_OUTPUT = Path("output")
 
@@ -60,7 +59,7 @@ def words(
     check_words(prompt, word)  # before gigabytes are loaded
     if samples < 1:
         raise SettingsError(f"Expected --samples to be at least 1, got {samples}.")
-    network = _load(model, revision, dtype, device)
+    network = load_diffusion_model(model, revision, dtype, device)
     with console.TerminalProgress() as progress:
         maps = word_maps(network, loaded, prompt, samples=samples, seed=seed, progress=progress)
     path = _path(output, image, word)
@@ -82,20 +81,6 @@ def words(
     console.show(_table(image, maps))
     console.say(f"Figure: {path}")
     return 0
-
-
-def _load(model: str, revision: str | None, dtype: DType, device: Device) -> "DiffusionModel":
-    from semcorr.models.device import resolve_dtype
-    from semcorr.models.diffusion import DiffusionModel
-
-    name = model or PHOTO_MODEL
-    console.note(f"Reading the attention of {name}.")
-    precision = resolve_dtype(dtype, DiffusionModel, name, device)
-    with console.TerminalProgress() as progress:
-        progress.busy("load")
-        return DiffusionModel.from_pretrained(
-            name, revision=revision, dtype=precision, device=device, progress=progress
-        )
 
 
 def _path(output: Path, image: str, word: str | None) -> Path:

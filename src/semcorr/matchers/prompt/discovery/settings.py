@@ -1,0 +1,78 @@
+"""Settings of the discovery of key-points."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from semcorr.errors import SettingsError
+from semcorr.settings import Settings, override
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiscoverySettings(Settings):
+    """How tokens are optimized over images that have no labels; :func:`settings_for` has those of a model's family.
+
+    The losses, and the defaults of ``lr``, ``equivariance``, ``steps`` and ``turn``, are those of StableKeypoints
+    (Hedlin et al., "Unsupervised Keypoints from Pretrained Diffusion Models", arXiv 2312.00065, and its authors' code).
+
+    Attributes:
+        layers: Rules that select the layers (:meth:`semcorr.models.diffusion.DiffusionModel.select_layers`); None for
+            the model's own.
+        resolution: Side of the model frame in pixels; None for the model's own.
+        step: Diffusion step of the noise, counted from the clean end.
+        steps_of: How many such steps there are.
+        views: Views of each image: itself, and others that are turned, resized, moved and, every other one, mirrored.
+        turn: The largest turn of a view, in degrees.
+        zoom: How much larger or smaller a view is, at most, as a fraction.
+        shift: How far a view is moved, at most, as a fraction of half its side.
+        mirror: Whether every other view is a mirror image.
+        neutral: The context that queries are computed under: ``"empty"``, the empty prompt through the model's own text
+            encoder, or ``"zeros"``.
+        steps: Steps of the optimizer.
+        batch: Images of a step.
+        lr: Learning rate of Adam.
+        equivariance: Weight of the equivariance loss; that of the localization loss is 1.
+        sigma: Standard deviation of the Gaussian that a token's map should be, as a fraction of the side.
+        optimized: How many tokens each step improves, the most local ones, as a multiple of the points requested.
+        seed: Seed of all draws.
+    """
+
+    layers: tuple[str, ...] | None = None
+    resolution: Annotated[int, Gt(0)] | None = None
+    step: Annotated[int, Ge(1)] = 8
+    steps_of: Annotated[int, Ge(1)] = 50
+    views: Annotated[int, Ge(2)] = 6
+    turn: Annotated[float, Ge(0), Le(180)] = 15.0
+    zoom: Annotated[float, Ge(0), Le(0.5)] = 0.2
+    shift: Annotated[float, Ge(0), Le(0.5)] = 0.1
+    mirror: bool = True
+    neutral: Literal["empty", "zeros"] = "empty"
+    steps: Annotated[int, Ge(1)] = 500
+    batch: Annotated[int, Ge(1)] = 6
+    lr: Annotated[float, Gt(0)] = 0.005
+    equivariance: Annotated[float, Ge(0)] = 10.0
+    sigma: Annotated[float, Gt(0), Le(1)] = 0.06
+    optimized: Annotated[float, Ge(1)] = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.step > self.steps_of:
+            raise SettingsError(f"Setting 'step': expected at most steps_of, {self.steps_of}, got {self.step}.")
+
+
+_FAMILY_CHANGES: Mapping[str, Mapping[str, object]] = {
+    # Chosen on validation drawings. With Stable Diffusion no number has been measured.
+    "toy": {"lr": 0.1, "steps": 200},
+}
+
+
+def settings_for(family: str, **changes: object) -> DiscoverySettings:
+    """Return the settings for models of a family ("sd1", "sd2", "sdxl", "toy"), some of them replaced.
+
+    Raises:
+        SettingsError: A setting is unknown, or a value does not fit.
+    """
+    return override(DiscoverySettings(), **{**_FAMILY_CHANGES.get(family, {}), **changes})
