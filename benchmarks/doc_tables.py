@@ -38,6 +38,7 @@ from benchmarks import peak_refinement as peaks
 from benchmarks import processor_agreement as processors
 from benchmarks import transfer_accuracy as transfer
 from benchmarks.command import main, new_app
+from benchmarks.engine import discovery
 from semcorr.cli import console
 from semcorr.errors import SemcorrError
 from semcorr.evaluation.report import tables as report_tables
@@ -186,6 +187,7 @@ def markdown(table: Table) -> str:
 
 _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "corrections": corrections.table,
+    "discovery": discovery.table,
     "domain": lambda document: domain.table([domain.Outcome(**one) for one in document["outcomes"]]),
     "frontier": lambda document: frontier.table([frontier.MethodScore(**_values(one)) for one in document["scores"]]),
     "injected-faults": injected_faults.table,

@@ -25,6 +25,7 @@ def discover(
     keep: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     category: str = "object",
     review: Path | None = None,
+    figure: Path | None = None,
     min_confidence: float = 0.5,
     model: Annotated[str, Parameter(show_default=False)] = "",
     revision: str | None = None,
@@ -51,6 +52,7 @@ def discover(
         keep: NUMBER=NAME, with --tokens: keep this key-point, under this name. Repeat for more.
         category: What the objects are called.
         review: Also write this page (.html): all images with their points, the least certain first.
+        figure: Also draw the first 24 images with their points into this file (.png).
         min_confidence: From which confidence on a point is marked as visible.
         model: Hub id, diffusers folder, or "toy" for the bundled model of drawings; it needs a text encoder.
             [default: CompVis/stable-diffusion-v1-4; with --tokens, theirs]
@@ -77,7 +79,9 @@ def discover(
     known = None if tokens is None else KeypointTokens.load(tokens)
     if known is not None and keep:
         known = known.keep(parse_names(keep))
-    to = DiscoveryOutput(path=output, review=review, category=category, min_confidence=min_confidence, replace=replace)
+    to = DiscoveryOutput(
+        path=output, review=review, figure=figure, category=category, min_confidence=min_confidence, replace=replace
+    )
     work = FileDiscovery(list(files_in(list(expanded(images)))), to)
     for file, error in work.failed.items():
         console.plain_error(f"{file}: {error}")

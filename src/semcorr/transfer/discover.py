@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from semcorr.errors import ImageError, TransferError
-from semcorr.imaging.image import load_image
+from semcorr.imaging.image import load_image, save_image
 from semcorr.keypoints.base import Annotations, Category
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.matchers.base import ModelIdentity
@@ -27,8 +27,12 @@ from semcorr.storage.safetensors import complete, read_tensors, write_tensors
 from semcorr.transfer import export, review_page
 from semcorr.transfer.journal import Journal
 from semcorr.transfer.targets import Target
+from semcorr.visualization.keypoints import keypoint_sheet
 
 _STATE = "state of a discovery"
+
+_SHOWN = 24
+"""Images of the figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ class DiscoveryOutput:
     Attributes:
         path: Predicted objects as COCO key-points; the tokens are beside it, in a ``.safetensors`` file of its name.
         review: The page with all images and their points, or None.
+        figure: An image of the first 24 of them, or None.
         category: What the objects are called.
         min_confidence: From which confidence on a point is marked as visible.
         replace: Whether files that exist are written over.
@@ -45,6 +50,7 @@ class DiscoveryOutput:
 
     path: Path
     review: Path | None = None
+    figure: Path | None = None
     category: str = "object"
     min_confidence: float = 0.5
     replace: bool = False
@@ -71,7 +77,8 @@ class DiscoveryOutput:
         """
         export.paths_of(self.path, ("coco",))
         read = {path.resolve() for path in images}
-        for path in [self.path, *([self.tokens] if tokens else []), *([self.review] if self.review else [])]:
+        others = [self.tokens if tokens else None, self.review, self.figure]
+        for path in [self.path, *(one for one in others if one is not None)]:
             if path.resolve() in read:
                 raise TransferError(f"{str(path)!r} is read from and cannot be written to. Choose another name.")
             if path.is_dir():
@@ -229,6 +236,10 @@ class FileDiscovery:
                 progress=progress,
             )
             files.append(page)
+        if self.output.figure is not None:
+            shown = targets[:_SHOWN]
+            points = [record.objects[0].points for record in journal.records(shown)]
+            files.append(save_image(keypoint_sheet([target.path for target in shown], points), self.output.figure))
         return files
 
 

@@ -1,0 +1,1 @@
+"""What one optimizer with several kinds of targets is worth; a file for each part."""
