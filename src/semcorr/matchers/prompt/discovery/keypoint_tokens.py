@@ -173,9 +173,9 @@ def discover_keypoints(
     """Find key-points that images of one kind have in common, without labels.
 
     StableKeypoints (Hedlin et al., arXiv 2312.00065): the tokens of one context are optimized over the images, such
-    that the attention to each is a small blob and moves with the image under views of it. Of the most local tokens
-    those are chosen that stay consistent and lie far from each other. Queries are frozen
-    (:mod:`semcorr.matchers.prompt.frozen_queries`), where the authors' run the network under the context.
+    that the attention to each is a small blob and moves with the image under views of it. Each step improves tokens
+    that lie far from each other; of the most consistent ones such are chosen in the end. Queries are frozen
+    (:mod:`semcorr.matchers.prompt.frozen_queries`), where the authors' code runs the network under the context.
 
     Args:
         model: The frozen network.
@@ -263,6 +263,6 @@ def _choose(
         if progress is not None:
             progress("choose", number + 1, images)
     deviations = torch.stack(moved).mean(dim=0)
-    candidates = most_local(deviations, round(settings.optimized * count))
+    candidates = most_local(deviations, round(settings.candidates * count))
     tokens = choose_spread(torch.stack(points), deviations, count, candidates)
     return tokens, deviations[tokens].double().numpy()

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semcorr.errors import NumericsError
+from semcorr.imaging import heatmaps
 from semcorr.matchers.prompt.discovery.settings import DiscoverySettings
-from semcorr.matchers.prompt.discovery.tokens import equivariance_losses, locality_losses, most_local
+from semcorr.matchers.prompt.discovery.tokens import choose_spread, equivariance_losses, locality_losses, most_local
 from semcorr.matchers.prompt.discovery.view_queries import ViewQueries
 from semcorr.matchers.seeds import seeded_generator
 from semcorr.progress import Progress
@@ -37,7 +38,7 @@ def optimize_context(
     save: Callable[[OptimizerState], None] = lambda _: None,
     progress: Progress | None = None,
 ) -> Float[Tensor, "1 tokens dim"]:
-    """Optimize a context so that its most local tokens are local and move with the image under views of it.
+    """Optimize a context so that some of its tokens are local, apart, and move with the image under views of it.
 
     Every step draws images and one view for all of them, from the seed and the step's number alone, so that an
     optimization that was stopped continues with equal results.
@@ -63,7 +64,8 @@ def optimize_context(
         of_views = queries.maps(drawn, view, context)
         locality = locality_losses(maps, settings.sigma * queries.side)
         equivariance = equivariance_losses(maps, of_views, queries.matrices(drawn, view))
-        chosen = most_local(locality.detach(), round(settings.optimized * count))
+        candidates = most_local(locality.detach(), round(settings.candidates * count))
+        chosen = choose_spread(heatmaps.peak(maps.detach()), locality.detach(), count, candidates)
         loss = locality[chosen].mean() + settings.equivariance * equivariance[chosen].mean()
         if not torch.isfinite(loss):
             raise NumericsError(

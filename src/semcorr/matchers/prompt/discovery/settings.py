@@ -35,7 +35,8 @@ class DiscoverySettings(Settings):
         lr: Learning rate of Adam.
         equivariance: Weight of the equivariance loss; that of the localization loss is 1.
         sigma: Standard deviation of the Gaussian that a token's map should be, as a fraction of the side.
-        optimized: How many tokens each step improves, the most local ones, as a multiple of the points requested.
+        candidates: From how many of the most local tokens each step, and the final choice, takes as many as points are
+            requested, far from each other; as a multiple of that number.
         seed: Seed of all draws.
     """
 
@@ -54,7 +55,7 @@ class DiscoverySettings(Settings):
     lr: Annotated[float, Gt(0)] = 0.005
     equivariance: Annotated[float, Ge(0)] = 10.0
     sigma: Annotated[float, Gt(0), Le(1)] = 0.06
-    optimized: Annotated[float, Ge(1)] = 1.0
+    candidates: Annotated[float, Ge(1)] = 2.0
     seed: int = 0
 
     def __post_init__(self) -> None:

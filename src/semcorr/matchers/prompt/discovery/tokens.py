@@ -44,14 +44,14 @@ def choose_spread(
     count: int,
     candidates: Sequence[int],
 ) -> list[int]:
-    """Choose tokens by what stays consistent, then by farthest-point choice.
+    """Choose tokens that lie far from each other, by farthest-point choice.
 
     The first is the candidate of the least deviation; each next is the one whose least mean distance from those chosen
     is the largest.
 
     Args:
         points: Of each token in each image, in any unit.
-        deviations: How far each token's points move against its image, under views of it.
+        deviations: Of each token, such as how far its points move against the image under views of it.
         count: How many are chosen.
         candidates: The tokens to choose from, at least ``count``.
     """
