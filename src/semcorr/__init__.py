@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     )
     from semcorr.imaging.flow import Flow
     from semcorr.imaging.image import Image, load_image
+    from semcorr.imaging.label_map import LabelMap
     from semcorr.keypoints import TransferRecord, read_annotations
     from semcorr.matchers.base import Matcher
     from semcorr.matchers.dense import dense_flow
     from semcorr.matchers.load import load_matcher, match
     from semcorr.matchers.prompt import PromptMatcher, PromptSettings
     from semcorr.matchers.prompt.word_attention import WordMaps, word_maps
+    from semcorr.matchers.regions.results import RegionQuery, Regions
+    from semcorr.matchers.regions.settings import RegionSettings
     from semcorr.matchers.results import Matches, Query
     from semcorr.models.diffusion import DiffusionModel
     from semcorr.progress import Progress
@@ -61,12 +64,16 @@ _HOMES = {
     "DiffusionModel": "semcorr.models.diffusion",
     "Flow": "semcorr.imaging.flow",
     "Image": "semcorr.imaging.image",
+    "LabelMap": "semcorr.imaging.label_map",
     "Matcher": "semcorr.matchers.base",
     "Matches": "semcorr.matchers.results",
     "Progress": "semcorr.progress",
     "PromptMatcher": "semcorr.matchers.prompt",
     "PromptSettings": "semcorr.matchers.prompt",
     "Query": "semcorr.matchers.results",
+    "RegionQuery": "semcorr.matchers.regions.results",
+    "RegionSettings": "semcorr.matchers.regions.settings",
+    "Regions": "semcorr.matchers.regions.results",
     "TransferRecord": "semcorr.keypoints",
     "WordMaps": "semcorr.matchers.prompt.word_attention",
     "draw_matches": "semcorr.visualization.matches",
@@ -89,6 +96,7 @@ __all__ = [
     "FlowError",
     "Image",
     "ImageError",
+    "LabelMap",
     "LayerError",
     "Matcher",
     "Matches",
@@ -100,6 +108,9 @@ __all__ = [
     "PromptSettings",
     "Query",
     "QueryError",
+    "RegionQuery",
+    "RegionSettings",
+    "Regions",
     "SemcorrError",
     "SettingsError",
     "TransferError",

@@ -36,6 +36,7 @@ from semcorr.cli.plan import plan
 from semcorr.cli.report import report
 from semcorr.cli.review import review
 from semcorr.cli.score import score
+from semcorr.cli.segment import segment
 from semcorr.cli.toy import toy_app
 from semcorr.cli.transfer import transfer
 from semcorr.cli.words import words
@@ -56,6 +57,7 @@ app.command(mutual, usage="Usage: semcorr mutual SOURCE TARGET... [OPTIONS]")
 app.command(dense, usage="Usage: semcorr dense SOURCE TARGET... [OPTIONS]")
 app.command(collect, usage="Usage: semcorr collect IMAGE IMAGE IMAGE... -o FOLDER [OPTIONS]")
 app.command(words, usage='Usage: semcorr words IMAGE "PROMPT" [OPTIONS]')
+app.command(segment, usage="Usage: semcorr segment SOURCE MASK TARGET... [-e IMAGE MASK ...] [-o DIR] [OPTIONS]")
 app.command(transfer, usage="Usage: semcorr transfer ANNOTATIONS [TARGET...] --images DIR -o OUT.json [OPTIONS]")
 app.command(discover, usage="Usage: semcorr discover IMAGES... [-n COUNT] -o OUT.json [--review OUT.html] [OPTIONS]")
 app.command(review, usage="Usage: semcorr review PREDICTED [--images DIR] [-o CORRECTED] [OPTIONS]")

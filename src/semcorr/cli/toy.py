@@ -41,6 +41,7 @@ def coco(
     size: int = 256,
     split: Literal["train", "val", "test"] = "test",
     boxes: Annotated[bool, Parameter(negative="")] = False,
+    masks: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Write drawings with COCO key-points: a few that are annotated, and others to transfer the points to.
 
@@ -54,6 +55,7 @@ def coco(
         size: Side of the drawings in pixels.
         split: Which drawings; no two splits share one.
         boxes: Annotate the boxes of the others as well.
+        masks: Write the parts of all drawings as label maps, for `semcorr segment`.
     """
     from semcorr.toy.coco import write_coco
 
@@ -66,6 +68,7 @@ def coco(
             size=size,
             split=split,
             boxes=boxes,
+            masks=masks,
             progress=progress,
         )
     result = output / "found.json"

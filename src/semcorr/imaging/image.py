@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 from jaxtyping import Float, UInt8
+from PIL.PngImagePlugin import PngInfo
 
 from semcorr.errors import ImageError, SemcorrError, suggest
 from semcorr.imaging.png_chunks import without_odd_chunks
@@ -129,25 +130,28 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         ImageError: The file is missing or its header is broken; damage after the header is not noticed.
     """
-    with _opened(os.fspath(path), np.inf) as image:
+    with opened(os.fspath(path), np.inf) as image:
         width, height = image.size
         return (height, width) if _is_stored_sideways(image, Path(path)) else (width, height)
 
 
-def save_image(image: PIL.Image.Image, path: Path, *, error: type[SemcorrError] = SemcorrError) -> Path:
+def save_image(
+    image: PIL.Image.Image, path: Path, *, error: type[SemcorrError] = SemcorrError, pnginfo: PngInfo | None = None
+) -> Path:
     """Write a PNG whole or not at all, its folder included, and return its path.
 
     Args:
         image: What to write.
         path: Where to.
         error: The class of the error where it cannot be written.
+        pnginfo: Text to write with it.
 
     Raises:
         SemcorrError: The folder or the file cannot be written; it is of the class ``error``.
     """
     try:
         with atomic_file(path) as stream:
-            image.save(stream, format="PNG")
+            image.save(stream, format="PNG", pnginfo=pnginfo)
     except OSError as cause:
         advice = "Name a folder that can be written and has room."
         raise error(f"{str(path)!r} cannot be written: {cause.strerror or cause}. {advice}") from cause
@@ -185,12 +189,17 @@ def _has_late_metadata(path: Path) -> bool:
 
 
 def _from_file(path: str, name: str | None, max_megapixels: float) -> Image:
-    with _opened(path, max_megapixels) as opened:
-        return Image(pixels=_from_pil(opened, path, max_megapixels), name=name or Path(path).name)
+    with opened(path, max_megapixels) as image:
+        return Image(pixels=_from_pil(image, path, max_megapixels), name=name or Path(path).name)
 
 
 @contextlib.contextmanager
-def _opened(path: str, max_megapixels: float) -> Iterator[PIL.Image.Image]:
+def opened(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[PIL.Image.Image]:
+    """Open an image file of a supported format, by its header alone.
+
+    Raises:
+        ImageError: It is missing, empty, cannot be read, or is no image; see :func:`open_image`.
+    """
     if "://" in path:
         raise ImageError(f"{path!r} is a URL, but images are read from files only: download it first.")
     file = Path(path)
@@ -201,8 +210,8 @@ def _opened(path: str, max_megapixels: float) -> Iterator[PIL.Image.Image]:
             raise ImageError(f"There is no file {path!r}.{suggest(file.name, _siblings(file))} Check the path.")
         if file.stat().st_size == 0:
             raise ImageError(f"{path!r} is empty (0 bytes): copy or download it again.")
-        with file.open("rb") as stream, open_image(stream, path, max_megapixels) as opened:
-            yield opened
+        with file.open("rb") as stream, open_image(stream, path, max_megapixels) as image:
+            yield image
     except OSError as error:  # No permission, a name too long for the file system, a disk that fails.
         raise ImageError(f"{path!r} cannot be read: {error}.") from error
 

@@ -19,6 +19,9 @@ from semcorr.errors import ImageError, PointError, QueryError, SettingsError, su
 from semcorr.imaging.domain import statistics
 from semcorr.imaging.geometry import check_points
 from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.regions.examples import MaskSource
+from semcorr.matchers.regions.results import RegionQuery, Regions
+from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.matchers.remote_locator import RemoteLocator
 from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.models.names import PHOTO_MODEL
@@ -44,12 +47,14 @@ class Capabilities:
         features: It compares features: :meth:`Matcher.feature_maps` returns them.
         layer_heatmaps: :meth:`Matcher.layer_heatmaps` returns each layer's heat maps.
         attention_heatmaps: Its heat maps are cross-attention and nothing else, as the paper's figures show it.
+        regions: :meth:`Matcher.segment` and its two halves find regions.
     """
 
     optimizes: bool = False
     features: bool = False
     layer_heatmaps: bool = False
     attention_heatmaps: bool = False
+    regions: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +80,7 @@ class ModelIdentity:
         """Return the identity as JSON holds it."""
         return dataclasses.asdict(self)
 
-    def check(self, query: Query) -> None:
+    def check(self, query: Query | RegionQuery) -> None:
         """Refuse a query that was made with another network.
 
         Raises:
@@ -324,6 +329,63 @@ class Matcher(ABC):
         """
         raise SettingsError(f"Method {self.method!r} compares no features. Use a method that does, such as dift.")
 
+    def segment(
+        self,
+        images: "ImageSource | Sequence[ImageSource]",
+        masks: MaskSource | Sequence[MaskSource],
+        target: "ImageSource",
+        *,
+        settings: RegionSettings | None = None,
+        progress: Progress | None = None,
+    ) -> Regions:
+        """Find the regions of one or a few images in another: both halves in one call.
+
+        Args and errors are those of :meth:`describe_regions` and :meth:`locate_regions`.
+        """
+        query = self.describe_regions(images, masks, settings=settings, progress=progress)
+        return self.locate_regions(query, target, progress=progress)
+
+    def describe_regions(
+        self,
+        images: "ImageSource | Sequence[ImageSource]",
+        masks: MaskSource | Sequence[MaskSource],
+        *,
+        settings: RegionSettings | None = None,
+        progress: Progress | None = None,
+    ) -> RegionQuery:
+        """Describe regions of one or a few images in the form in which :meth:`locate_regions` finds them in others.
+
+        Args:
+            images: The example image, or a list of some.
+            masks: The mask of each: a PNG of labels (indexed or grey, 0 is the background), a COCO file that names the
+                image, an array (height, width) of labels, or a :class:`semcorr.LabelMap`. A label means the same in
+                all of them.
+            settings: How regions are found.
+            progress: Called as ``(stage, done, in all)``; raise from it to stop.
+
+        Raises:
+            SettingsError: The method finds no regions (``capabilities.regions``).
+            ImageError, DatasetError: An image or a mask cannot be used.
+            OutOfMemoryError: Not even the smallest batch fits into memory.
+        """
+        raise SettingsError(f"Method {self.method!r} finds no regions. Use a method on features, such as dift.")
+
+    def locate_regions(self, query: RegionQuery, image: "ImageSource", *, progress: Progress | None = None) -> Regions:
+        """Find a query's regions in another image.
+
+        Args:
+            query: What :meth:`describe_regions` returned, perhaps in another process.
+            image: The target.
+            progress: Called as ``(stage, done, in all)``; raise from it to stop.
+
+        Raises:
+            SettingsError: The method finds no regions (``capabilities.regions``).
+            QueryError: The query belongs to another model or method.
+            ImageError: The image cannot be used.
+            OutOfMemoryError: Not even the smallest batch fits into memory.
+        """
+        raise SettingsError(f"Method {self.method!r} finds no regions. Use a method on features, such as dift.")
+
     def with_settings(self: M, settings: Any) -> M:
         """Return the same method on the same network with other settings."""
         raise SettingsError(f"The settings of method {self.method!r} cannot be changed.")
@@ -487,7 +549,7 @@ class NetworkMatcher(Matcher):
         settings = self.settings_of(query)
         return self._locate(query, load_image(image), settings, trace=trace, progress=progress)
 
-    def settings_of(self, query: Query) -> Any:
+    def settings_of(self, query: Query | RegionQuery) -> Any:
         """Return the settings that a query was made with.
 
         Raises:

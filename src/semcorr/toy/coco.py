@@ -14,6 +14,7 @@ from semcorr.keypoints.base import COVERED, MISSING, VISIBLE, AnnotatedImage, Ca
 from semcorr.progress import Progress
 from semcorr.storage.files import write_atomically
 from semcorr.toy.objects import CATEGORIES
+from semcorr.toy.parts import part_map
 from semcorr.toy.render import Scene, Split, render_scene
 from semcorr.toy.spair_layout import keypoint_names
 
@@ -40,12 +41,14 @@ def write_coco(
     size: int = 256,
     split: Split = "test",
     boxes: bool = False,
+    masks: bool = False,
     progress: Progress | None = None,
 ) -> ToyWorld:
     """Draw ``support`` annotated images and ``targets`` others of each category.
 
     ``annotations.json`` names all images and holds the points of the supports; with ``boxes`` it also holds the box
-    of each target. ``truth.json`` holds the points of the targets. The images are in ``images``.
+    of each target. ``truth.json`` holds the points of the targets. The images are in ``images``; with ``masks`` the
+    parts of each, supports and targets alike, are in ``masks`` as label maps.
 
     Args:
         folder: A new folder.
@@ -55,6 +58,7 @@ def write_coco(
         size: Side of the images in pixels.
         split: Which drawings of the toy world: "train", "val" or "test".
         boxes: Whether the boxes of the targets are annotated.
+        masks: Whether the parts of all drawings are written.
         progress: Called as ``("render", drawings done, drawings in all)``.
 
     Raises:
@@ -83,6 +87,8 @@ def write_coco(
             scene = render_scene(first + number, size, split=split, category=kind.name)
             file = f"{kind.name}-{number:04d}.png"
             save_image(PIL.Image.fromarray(scene.image), folder / "images" / file, error=DatasetError)
+            if masks:
+                part_map(scene).save(folder / "masks" / file)
             image = AnnotatedImage(file=file, path=folder / "images" / file, instances=(_instance(scene, kind),))
             (known if number < support else hidden).append((image, (size, size)))
             if progress:

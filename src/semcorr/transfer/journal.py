@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel
 
@@ -26,6 +26,21 @@ class _Header(BaseModel):
     identity: dict[str, Any] = {}
 
 
+class Record(Protocol):
+    """A finished target: its name in the output, the error if it failed, and itself as a line of JSON."""
+
+    @property
+    def file(self) -> str:
+        """Its name in the output."""
+
+    @property
+    def error(self) -> str | None:
+        """The message if it failed."""
+
+    def to_json(self) -> str:
+        """One line, which the class's ``from_json`` reads; that raises a ValueError for a line cut short."""
+
+
 class Journal:
     """Finished targets on disk. In memory is only where each one's line is.
 
@@ -38,6 +53,9 @@ class Journal:
         TransferError: The folder is another transfer's.
         RunError: It cannot be read or written, or another process is working in it (on :meth:`open`).
     """
+
+    record_type: ClassVar[Any] = TransferRecord
+    """The class of its :class:`Record` entries."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], shard: Shard | None = None) -> None:
         self.folder, self._shard = folder, shard or Shard()
@@ -62,14 +80,14 @@ class Journal:
             self._unsettled = 0
             for path, start, line in record_store.read_lines(self.folder):
                 with contextlib.suppress(ValueError):
-                    self._keep(TransferRecord.from_json(line), path, start)
+                    self._keep(self.record_type.from_json(line), path, start)
             yield self
 
     def done(self, target: Target) -> bool:
         """Whether a target is finished. One that failed is tried again."""
         return target.file in self._lines
 
-    def add(self, record: TransferRecord) -> None:
+    def add(self, record: Record) -> None:
         """Add a finished target. The operating system has it then, and the disk after some more lines.
 
         Raises:
@@ -81,16 +99,16 @@ class Journal:
             record_store.settle(self._file)
             self._unsettled = 0
 
-    def records(self, targets: Sequence[Target]) -> Iterator[TransferRecord]:
+    def records(self, targets: Sequence[Target]) -> Iterator[Any]:
         """The finished ones of ``targets``, in their order, read one after the other."""
         for target in targets:
             if target.file in self._lines:
-                yield TransferRecord.from_json(record_store.read_line(*self._lines[target.file]))
+                yield self.record_type.from_json(record_store.read_line(*self._lines[target.file]))
 
     def remove(self) -> None:
         """Delete the folder: everything is in the result."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _keep(self, record: TransferRecord, path: Path, start: int) -> None:
+    def _keep(self, record: Record, path: Path, start: int) -> None:
         if record.error is None:
             self._lines.setdefault(record.file, (path, start))

@@ -18,9 +18,14 @@ from semcorr.matchers.base import Capabilities, NetworkMatcher, PointsAndConfide
 from semcorr.matchers.features.cosine import Similarity, unit, vectors_at
 from semcorr.matchers.features.guided import locate_guided
 from semcorr.matchers.features.mutual_neighbours import Buddies
+from semcorr.matchers.features.regions import label_shares, region_scores
 from semcorr.matchers.features.settings import FeatureSettings
 from semcorr.matchers.features.source_views import describe_views, has_views, read_views
 from semcorr.matchers.features.together import locate_together
+from semcorr.matchers.regions.examples import MaskSource, read_examples
+from semcorr.matchers.regions.refine import regions_of
+from semcorr.matchers.regions.results import RegionQuery, Regions
+from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.progress import Progress
 
@@ -48,7 +53,7 @@ class FeatureMatcher(NetworkMatcher):
     with a geometric prior on the points that are described with it too.
     """
 
-    capabilities = Capabilities(features=True)
+    capabilities = Capabilities(features=True, regions=True)
 
     @property
     def points_together(self) -> bool:
@@ -69,6 +74,49 @@ class FeatureMatcher(NetworkMatcher):
     ) -> list[Float[Tensor, "dim _height _width"]]:
         """Return the features of images, each a map that covers its whole image."""
         return [self.features(image, self.settings, progress) for image in images]
+
+    def describe_regions(
+        self,
+        images: "ImageSource | Sequence[ImageSource]",
+        masks: MaskSource | Sequence[MaskSource],
+        *,
+        settings: RegionSettings | None = None,
+        progress: Progress | None = None,
+    ) -> RegionQuery:
+        """Describe regions as the features of their images and the labels of every cell.
+
+        See :meth:`Matcher.describe_regions`.
+        """
+        examples, names = read_examples(images, masks)
+        how = settings or RegionSettings()
+        tensors: dict[str, np.ndarray] = {}
+        for number, (image, label_map) in enumerate(examples):
+            features = self.features(image, self.settings, progress)
+            shares = label_shares(label_map, tuple(names), features, how.grid)
+            tensors |= {f"features.{number}": features.cpu().numpy(), f"shares.{number}": shares.numpy()}
+        network = self.network()
+        return RegionQuery(
+            method=self.method,
+            model_id=network.model_id,
+            model_revision=network.model_revision,
+            model_fingerprint=network.model_fingerprint,
+            settings=self.settings.to_dict(),
+            region_settings=how.to_dict(),
+            names=names,
+            image_sha256=tuple(image.sha256 for image, _ in examples),
+            tensors=tensors,
+        )
+
+    def locate_regions(self, query: RegionQuery, image: "ImageSource", *, progress: Progress | None = None) -> Regions:
+        """Find regions by the nearest labelled cells; see :meth:`Matcher.locate_regions`."""
+        settings, how = self.settings_of(query), RegionSettings.from_dict(query.region_settings)
+        target = load_image(image)
+        features = self.features(target, settings, progress)
+        known, shares = (
+            [torch.from_numpy(query.tensors[f"{name}.{number}"].copy()) for number in range(len(query.image_sha256))]
+            for name in ("features", "shares")
+        )
+        return regions_of(region_scores(known, shares, features, how), target, query.names, how)
 
     def _describe(
         self, image: Image, points: Float[np.ndarray, "points 2"], progress: Progress | None

@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike
 
 from semcorr.imaging.image import Image, ImageSource
 from semcorr.matchers.base import Matcher, PointsAndConfidence
+from semcorr.matchers.regions.examples import MaskSource
+from semcorr.matchers.regions.results import RegionQuery, Regions
+from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.progress import Progress
 
@@ -98,6 +101,23 @@ class MatcherWrapper(Matcher):
     ) -> list[Float[Any, "dim _height _width"]]:
         """Return the method's own; see :meth:`semcorr.Matcher.feature_maps`."""
         return self.run(lambda matcher: matcher.feature_maps(images, progress=progress), progress)
+
+    def describe_regions(
+        self,
+        images: "ImageSource | Sequence[ImageSource]",
+        masks: MaskSource | Sequence[MaskSource],
+        *,
+        settings: RegionSettings | None = None,
+        progress: Progress | None = None,
+    ) -> RegionQuery:
+        """Describe regions as the method does; see :meth:`semcorr.Matcher.describe_regions`."""
+        return self.run(
+            lambda matcher: matcher.describe_regions(images, masks, settings=settings, progress=progress), progress
+        )
+
+    def locate_regions(self, query: RegionQuery, image: "ImageSource", *, progress: Progress | None = None) -> Regions:
+        """Find regions as the method does; see :meth:`semcorr.Matcher.locate_regions`."""
+        return self.run(lambda matcher: matcher.locate_regions(query, image, progress=progress), progress)
 
     def with_settings(self: W, settings: Any) -> W:
         """Return the same around the method with other settings."""

@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike
 from semcorr.errors import NumericsError
 from semcorr.imaging.image import ImageSource
 from semcorr.matchers.base import Matcher
+from semcorr.matchers.regions.results import RegionQuery, Regions
 from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.matchers.wrappers.base import MatcherWrapper
 from semcorr.progress import Progress
 
 R = TypeVar("R")
-L = TypeVar("L", Matches, LocatedTogether)
+L = TypeVar("L", Matches, LocatedTogether, Regions)
 
 
 class Float32Fallback(MatcherWrapper):
@@ -91,6 +92,16 @@ class Float32Fallback(MatcherWrapper):
             lambda matcher: matcher.locate_together(queries, keypoints, count, image, progress=progress), progress
         )
         return None if located is None else _with_warning(located, warning)
+
+    def locate_regions(self, query: RegionQuery, image: "ImageSource", *, progress: Progress | None = None) -> Regions:
+        """Find regions as the method does; equal to float32's where that was needed.
+
+        See :meth:`semcorr.Matcher.locate_regions`.
+        """
+        regions, warning = self._either(
+            lambda matcher: matcher.locate_regions(query, image, progress=progress), progress
+        )
+        return _with_warning(regions, warning)
 
     def run(self, work: Callable[[Matcher], R], progress: Progress | None = None) -> R:
         """Do one unit of work with the method, and again in float32 if numbers overflow.

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from semcorr.imaging.geometry import mirror_points
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.base import PointsAndConfidence
+from semcorr.matchers.regions.results import RegionQuery, Regions
 from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.matchers.wrappers.base import MatcherWrapper
 from semcorr.progress import Progress
@@ -101,6 +102,26 @@ class MirrorMatcher(MatcherWrapper):
         if confidence.mean() <= straight[1].mean():
             return straight
         return mirror_points(points, target.size), confidence
+
+    def locate_regions(self, query: RegionQuery, image: "ImageSource", *, progress: Progress | None = None) -> Regions:
+        """Find regions in the image or in its mirror image, whichever has the higher mean confidence.
+
+        What looks like a left part in the mirror is a right one, as for points.
+        """
+        target = load_image(image)
+        straight = self.matcher.locate_regions(query, target, progress=progress)
+        mirrored = self.matcher.locate_regions(query, mirror(target), progress=progress)
+        if mirrored.pixel_confidence.mean() <= straight.pixel_confidence.mean():
+            return straight
+        labels = list(query.names)
+        other = np.arange(256, dtype=np.uint8)
+        other[labels] = [labels[index] for index in other_sides(list(query.names.values()), len(labels))]
+        return dataclasses.replace(
+            mirrored,
+            labels=other[mirrored.labels[:, ::-1]],
+            pixel_confidence=mirrored.pixel_confidence[:, ::-1],
+            image_sha256=target.sha256,
+        )
 
 
 def mirror(image: Image) -> Image:

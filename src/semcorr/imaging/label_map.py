@@ -1,0 +1,151 @@
+"""Label maps: for each pixel of an image, which region it belongs to; and the PNG files that hold them."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from jaxtyping import UInt8
+from PIL.PngImagePlugin import PngInfo
+
+from semcorr.errors import ImageError
+from semcorr.imaging.geometry import Size
+from semcorr.imaging.image import opened, save_image
+
+MOST_LABELS = 100
+"""More different values than an image has regions: they are shades of a photograph, or of smooth edges."""
+
+_NAMES = "semcorr labels"
+"""The text chunk of a PNG in which names stand, as a JSON object by label."""
+_MODES = ("1", "L", "P", "I", "I;16")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class LabelMap:
+    """The regions of an image.
+
+    Attributes:
+        labels: For each pixel the label of its region, 1 to 255, or 0 for the background; read-only.
+        names: The name of each label. Labels without one are called by their number.
+    """
+
+    labels: UInt8[np.ndarray, "height width"]
+    names: Mapping[int, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        labels = np.array(self.labels)
+        if labels.ndim != 2 or labels.dtype.kind not in "bui" or (labels.size and labels.max() > 255):
+            raise ImageError(
+                "Expected a label map as an array (height, width) of whole numbers, 0 for the background and 1 to 255 "
+                f"for regions, got {labels.dtype} {labels.shape}"
+                + (f" up to {labels.max()}." if labels.size else ".")
+                + " Give each region a number of its own."
+            )
+        if labels.size and labels.min() < 0:
+            raise ImageError(f"Expected labels from 0 to 255, got {labels.min()}. Make it 0 if it is background.")
+        labels = labels.astype(np.uint8)
+        labels.flags.writeable = False
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "names", {int(label): str(name) for label, name in sorted(self.names.items())})
+
+    @property
+    def size(self) -> Size:
+        """(width, height) in pixels."""
+        height, width = self.labels.shape
+        return width, height
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """The labels that some pixel has, without the background's 0."""
+        return tuple(label for label in np.unique(self.labels).tolist() if label)
+
+    def name(self, label: int) -> str:
+        """The name of a label: its own, or its number."""
+        return self.names.get(label, str(label))
+
+    def check(self, size: Size, *, name: str = "the mask", image: str = "the image") -> None:
+        """Refuse one that does not fit its image, or has no regions.
+
+        Args:
+            size: (width, height) of the image.
+            name: What messages call the mask.
+            image: What messages call the image.
+
+        Raises:
+            ImageError: It has another size, or no labelled pixel.
+        """
+        if self.size != size:
+            raise ImageError(
+                f"{name} is {self.size[0]} x {self.size[1]} pixels, but {image} is {size[0]} x {size[1]} pixels. "
+                "Expected a mask with a label for each pixel of its image: name the one that belongs to it, or resize "
+                "it without mixing labels (nearest neighbour)."
+            )
+        if not self.present:
+            raise ImageError(
+                f"{name} is empty: every pixel is 0, the background. Expected at least one region; give its pixels a "
+                "number from 1 to 255."
+            )
+
+    def save(self, path: str | os.PathLike[str], colours: Mapping[int, tuple[int, int, int]] | None = None) -> Path:
+        """Write an indexed PNG, whole or not at all, and return its path.
+
+        Its indices are the labels; names stand in a text chunk, and :meth:`load` reads them.
+
+        Args:
+            path: Where to.
+            colours: What viewers show of each label; black for others.
+        """
+        image = PIL.Image.fromarray(self.labels, mode=None).convert("L")
+        image.putpalette([part for label in range(256) for part in (colours or {}).get(label, (0, 0, 0))])
+        info = PngInfo()
+        if self.names:
+            info.add_text(_NAMES, json.dumps(self.names))
+        return save_image(image, Path(path), error=ImageError, pnginfo=info)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "LabelMap":
+        """Read a PNG whose pixels are labels: indexed, grey, or black and white.
+
+        Raises:
+            ImageError: It is missing, broken, no PNG, in colour, or holds shades in place of labels.
+        """
+        name = os.fspath(path)
+        with opened(name) as image:
+            if image.format != "PNG":
+                raise ImageError(
+                    f"{name!r} is a {image.format} file, expected a PNG of labels (indexed or grey), or a COCO .json: "
+                    "other formats may mix labels where they compress. Save it as PNG."
+                )
+            if image.mode not in _MODES:
+                raise ImageError(
+                    f"{name!r} is in colour ({image.mode}), expected an indexed or grey PNG whose values are labels, 0 "
+                    "for the background. Save it as indexed PNG, or with one grey for each region."
+                )
+            names = _names(image.info.get(_NAMES), name)
+            try:
+                values = np.asarray(image)
+            except (OSError, ValueError, SyntaxError) as error:  # SyntaxError: how Pillow reports a broken PNG
+                raise ImageError(f"{name!r} is broken or incomplete: {error}. Copy or make it again.") from error
+        distinct = np.unique(values)
+        if len(distinct) > MOST_LABELS:
+            raise ImageError(
+                f"{name!r} holds {len(distinct)} different values, expected at most {MOST_LABELS} labels: it looks "
+                "like a photograph, or like a mask with smooth edges. Make one without (no antialiasing)."
+            )
+        try:
+            return cls(labels=values, names=names)
+        except ImageError as error:
+            raise ImageError(f"{name!r}: {error}") from None
+
+
+def _names(text: object, path: str) -> dict[int, str]:
+    """The names that a PNG holds."""
+    if text is None:
+        return {}
+    try:
+        return {int(label): str(name) for label, name in json.loads(str(text)).items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ImageError(f"{path!r} has broken names of labels ({error}). Make it again.") from error
