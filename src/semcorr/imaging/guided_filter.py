@@ -61,4 +61,7 @@ def _statistics(
 
 def _box(maps: Float[Tensor, "maps height width"], radius: int) -> Float[Tensor, "maps height width"]:
     """The mean over windows of ``2 radius + 1`` pixels, and at the edges over those of them that are inside."""
-    return F.avg_pool2d(maps[None], 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)[0]
+    # Along one axis after the other: a window's pixels at once would take their square in time.
+    for kernel, padding in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
+        maps = F.avg_pool2d(maps[None], kernel, stride=1, padding=padding, count_include_pad=False)[0]
+    return maps

@@ -36,20 +36,30 @@ class LabelMap:
     names: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        labels = np.array(self.labels)
-        if labels.ndim != 2 or labels.dtype.kind not in "bui" or (labels.size and labels.max() > 255):
-            raise ImageError(
-                "Expected a label map as an array (height, width) of whole numbers, 0 for the background and 1 to 255 "
-                f"for regions, got {labels.dtype} {labels.shape}"
-                + (f" up to {labels.max()}." if labels.size else ".")
-                + " Give each region a number of its own."
-            )
-        if labels.size and labels.min() < 0:
-            raise ImageError(f"Expected labels from 0 to 255, got {labels.min()}. Make it 0 if it is background.")
-        labels = labels.astype(np.uint8)
+        labels = np.array(self.labels, dtype=np.uint8)
         labels.flags.writeable = False
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "names", {int(label): str(name) for label, name in sorted(self.names.items())})
+
+    @classmethod
+    def from_array(cls, array: np.ndarray, names: Mapping[int, str] | None = None) -> "LabelMap":
+        """Make one of any whole numbers.
+
+        Args:
+            array: (height, width): 0 for the background, 1 to 255 for regions.
+            names: The name of each label.
+
+        Raises:
+            ImageError: It is something else.
+        """
+        whole = array.ndim == 2 and array.size > 0 and array.dtype.kind in "bui"
+        if not whole or array.min() < 0 or array.max() > 255:
+            among = f" with numbers from {array.min()} to {array.max()}" if whole else ""
+            raise ImageError(
+                "Expected a label map as an array (height, width) of whole numbers, 0 for the background and 1 to 255 "
+                f"for regions, got {array.dtype} {array.shape}{among}. Give each region a number of its own."
+            )
+        return cls(labels=array.astype(np.uint8), names=names or {})
 
     @property
     def size(self) -> Size:
@@ -98,7 +108,7 @@ class LabelMap:
             path: Where to.
             colours: What viewers show of each label; black for others.
         """
-        image = PIL.Image.fromarray(self.labels, mode=None).convert("L")
+        image = PIL.Image.fromarray(self.labels)
         image.putpalette([part for label in range(256) for part in (colours or {}).get(label, (0, 0, 0))])
         info = PngInfo()
         if self.names:
@@ -136,7 +146,7 @@ class LabelMap:
                 "like a photograph, or like a mask with smooth edges. Make one without (no antialiasing)."
             )
         try:
-            return cls(labels=values, names=names)
+            return cls.from_array(values, names)
         except ImageError as error:
             raise ImageError(f"{name!r}: {error}") from None
 

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -26,6 +26,7 @@ class _Header(BaseModel):
     identity: dict[str, Any] = {}
 
 
+@runtime_checkable
 class Record(Protocol):
     """A finished target: its name in the output, the error if it failed, and itself as a line of JSON."""
 

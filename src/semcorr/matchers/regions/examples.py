@@ -94,7 +94,7 @@ def _read(mask: MaskSource, source: ImageSource, image: Image) -> LabelMap:
     if isinstance(mask, LabelMap):
         return mask
     if isinstance(mask, np.ndarray):
-        return LabelMap(labels=mask)
+        return LabelMap.from_array(mask)
     if Path(mask).suffix.lower() == ".json":
         name = os.fspath(source) if isinstance(source, str | os.PathLike) else image.name
         return read_label_map(Path(mask), name, image.size)

@@ -1,0 +1,132 @@
+"""``semcorr segment``: what it writes, how it continues, and what it refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from semcorr.cli.main import main
+from semcorr.imaging.label_map import LabelMap
+from semcorr.keypoints.coco.masks import build_document, read_label_map, region_entry
+from semcorr.matchers.load import load_matcher
+from semcorr.matchers.regions.examples import read_examples
+from semcorr.matchers.regions.settings import RegionSettings
+from semcorr.toy.parts import part_map
+from semcorr.toy.render import render_scene
+from semcorr.transfer.regions import RegionOutput, find_regions, select_region_targets
+
+OPTIONS = ["--method", "dift", "--model", "toy", "--device", "cpu", "--set", "samples=1"]
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three faces of 64 pixels, their masks, and a file that is no image."""
+    folder = tmp_path_factory.mktemp("drawings")
+    (folder / "images").mkdir()
+    for number in range(3):
+        scene = render_scene(number, 64, split="val", category="face")
+        PIL.Image.fromarray(scene.image).save(folder / "images" / f"{number}.png")
+        part_map(scene).save(folder / f"{number}.png")
+    return folder
+
+
+def test_label_maps_overlays_and_coco_are_written(
+    drawings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out, broken = drawings / "images", tmp_path / "out", tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    words = ["segment", images / "0.png", drawings / "0.png", images, broken, *OPTIONS, "-o", out, "--json"]
+    assert main([str(word) for word in words]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [Path(one["target"]).name for one in document["targets"]] == ["1.png", "2.png"]  # not the example itself
+    assert [one["target"] for one in document["broken"]] == [broken.as_posix()]
+    first = document["targets"][0]
+    labels = LabelMap.load(first["labels"])
+    assert labels.names == {int(label): name for label, name in document["names"].items()}
+    coco = read_label_map(out / "regions.json", first["target"], (64, 64))
+    assert np.array_equal(coco.labels, labels.labels)
+    assert [region["pixels"] for region in first["regions"]] == [
+        int((labels.labels == n).sum()) for n in labels.present
+    ]
+    assert {path.name for path in out.iterdir()} == {"labels", "overlays", "regions.json", "figure.png"}
+    assert not (tmp_path / "out.work").exists()
+    for picture in (out / "figure.png", Path(first["overlay"])):
+        with PIL.Image.open(picture) as drawn:
+            assert min(drawn.size) >= 64
+    assert main([str(word) for word in words]) == 2
+    assert "is not empty. Name another folder, or write over it: --replace" in capsys.readouterr().err
+
+
+def test_what_a_stop_leaves_is_continued(drawings: Path, tmp_path: Path) -> None:
+    matcher = load_matcher("dift", "toy", samples=1, device="cpu").unwrapped
+    examples, names = read_examples(str(drawings / "images" / "0.png"), drawings / "0.png")
+    targets = select_region_targets([drawings / "images"], [])
+    seen: list[str] = []
+
+    def stop(stage: str, done: int, total: int, **info: Any) -> None:
+        seen.append(Path(str(info["image"])).name)
+        if done == stops:
+            raise KeyboardInterrupt
+
+    stops = -1
+    find_regions(
+        matcher,
+        examples,
+        names,
+        targets,
+        RegionOutput(folder=tmp_path / "whole"),
+        settings=RegionSettings(),
+        progress=stop,
+    )
+    output, stops = RegionOutput(folder=tmp_path / "parts"), 2
+    with pytest.raises(KeyboardInterrupt):
+        find_regions(matcher, examples, names, targets, output, settings=RegionSettings(), progress=stop)
+    assert not output.file.exists()
+    seen.clear()
+    stops = -1
+    report = find_regions(matcher, examples, names, targets, output, settings=RegionSettings(), progress=stop)
+    assert (seen, report.before, len(report.records)) == (["2.png"], 2, 3)
+    for path in (tmp_path / "whole").rglob("*.*"):
+        assert path.read_bytes() == (output.folder / path.relative_to(tmp_path / "whole")).read_bytes()
+
+
+def test_masks_of_a_coco_file_and_names(drawings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[20:40, 20:40] = True
+    entry = region_entry(5, mask, 1)
+    document = build_document([("0.png", (64, 64), [entry]), ("1.png", (64, 64), [entry])], {5: "middle"})
+    (tmp_path / "masks.json").write_text(json.dumps(document))
+    images = drawings / "images"
+    words = ["segment", images / "0.png", tmp_path / "masks.json", images / "2.png", *OPTIONS, "--no-overlays"]
+    words += ["--example", images / "1.png", tmp_path / "masks.json", "--name", "5=centre", "-o", tmp_path / "out"]
+    assert main([str(word) for word in words]) == 0
+    assert "2.png: centre 0." in capsys.readouterr().out
+    assert not (tmp_path / "out" / "overlays").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["images/0.png", "1.png"], "Expected images to find the regions in, got none"),
+        (["images/0.png", "images/1.png", "images/1.png"], "in colour"),
+        (["images/0.png", "none.png", "images/1.png"], "There is no file"),
+        (["images/0.png", "0.png", "images/*.gif"], "Expected images for the pattern"),
+        (["images/0.png", "0.png", "images/1.png", "--name", "1:a"], "Expected --name LABEL=NAME"),
+        (["images/0.png", "0.png", "images/1.png", "--name", "200=a"], "labels without a name"),
+        (["images/0.png", "0.png", "images/1.png", "--neighbours", "0"], "Setting 'neighbours'"),
+        (["images/0.png", "0.png", "images/1.png", "--method", "prompt"], "Method 'prompt' finds no regions"),
+        (["images/0.png", "0.png", "images/1.png", "-o", "0.png"], "Expected a folder to write into, got the file"),
+        (["images/0.png", "0.png", "images/1.png", "-o", "images"], "'images' is not empty"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_slow(
+    words: list[str], message: str, drawings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(drawings)
+    before = sorted(drawings.rglob("*"))
+    assert main(["segment", *words, "--model", "toy"]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(drawings.rglob("*")) == before
