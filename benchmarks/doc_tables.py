@@ -31,7 +31,7 @@ from rich.table import Table
 
 from benchmarks import accuracy_and_time as frontier
 from benchmarks import calibration_domain as domain
-from benchmarks import corrections, injected_faults, suggest, throughput
+from benchmarks import corrections, injected_faults, regions, suggest, throughput
 from benchmarks import known_transforms as known_pairs
 from benchmarks import many_workers as simulate
 from benchmarks import peak_refinement as peaks
@@ -199,6 +199,8 @@ _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "peaks": peaks.table,
     "peaks-test": peaks.table,
     "processors": lambda document: processors.table([processors.Moved(**one) for one in document["moves"]]),
+    "regions": regions.table,
+    "regions-validation": regions.table,
     "suggest": suggest.table,
     "throughput": lambda document: throughput.table(document["repeats"], compared=True),
     "transfer": transfer.table,

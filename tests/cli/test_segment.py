@@ -53,8 +53,8 @@ def test_label_maps_overlays_and_coco_are_written(
     ]
     assert {path.name for path in out.iterdir()} == {"labels", "overlays", "regions.json", "figure.png"}
     assert not (tmp_path / "out.work").exists()
-    for picture in (out / "figure.png", Path(first["overlay"])):
-        with PIL.Image.open(picture) as drawn:
+    for path in (out / "figure.png", Path(first["overlay"])):
+        with PIL.Image.open(path) as drawn:
             assert min(drawn.size) >= 64
     assert main([str(word) for word in words]) == 2
     assert "is not empty. Name another folder, or write over it: --replace" in capsys.readouterr().err

@@ -67,8 +67,8 @@ def region_figure(
     tall = panel_height(-(-count // across))
     style = panel_style(tall)
     panels = [
-        Panel(image=overlay(image, labels, fitted(image.size, tall)), caption=image.name, note=note)
-        for note, some in (("example", examples), ("", targets))
+        Panel(image=overlay(image, labels, fitted(image.size, tall)), caption=image.name + role)
+        for role, some in ((" (example)", examples), ("", targets))
         for image, labels in some
     ]
     names = {label: labels.name(label) for _, labels in examples for label in labels.present}

@@ -29,5 +29,5 @@ class RegionSettings(Settings):
     neighbours: Annotated[int, Field(ge=1)] = 4
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.02
     refine: Literal["guided", "none"] = "guided"
-    radius: Annotated[float, Field(gt=0, lt=0.5)] = 1 / 64
+    radius: Annotated[float, Field(gt=0, lt=0.5)] = 0.03
     smoothness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
