@@ -63,7 +63,9 @@ def test_label_maps_overlays_and_coco_are_written(
 def test_what_a_stop_leaves_is_continued(drawings: Path, tmp_path: Path) -> None:
     matcher = load_matcher("dift", "toy", samples=1, device="cpu").unwrapped
     examples, names = read_examples(str(drawings / "images" / "0.png"), drawings / "0.png")
-    targets = select_region_targets([drawings / "images"], [])
+    (drawings / "more").mkdir()
+    (drawings / "more" / "2.png").write_bytes((drawings / "images" / "1.png").read_bytes())
+    targets = select_region_targets([drawings / "images", drawings / "more"], [])
     seen: list[str] = []
 
     def stop(stage: str, done: int, total: int, **info: Any) -> None:
@@ -88,7 +90,12 @@ def test_what_a_stop_leaves_is_continued(drawings: Path, tmp_path: Path) -> None
     seen.clear()
     stops = -1
     report = find_regions(matcher, examples, names, targets, output, settings=RegionSettings(), progress=stop)
-    assert (seen, report.before, len(report.records)) == (["2.png"], 2, 3)
+    assert (seen, report.before, len(report.records)) == (["2.png", "2.png"], 2, 4)
+    # Equal names are numbered, and each has its own image's regions.
+    first, _, _, last = (LabelMap.load(output.label_map(record)).labels for record in report.records)
+    assert [record.labels for record in report.records] == ["0.png", "1.png", "2.png", "2-2.png"]
+    assert np.array_equal(last, LabelMap.load(output.folder / "labels" / "1.png").labels)
+    assert not np.array_equal(last, first)
     for path in (tmp_path / "whole").rglob("*.*"):
         assert path.read_bytes() == (output.folder / path.relative_to(tmp_path / "whole")).read_bytes()
 

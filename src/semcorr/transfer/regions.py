@@ -24,7 +24,6 @@ from semcorr.imaging.geometry import Size
 from semcorr.imaging.image import load_image, save_image
 from semcorr.imaging.label_map import LabelMap
 from semcorr.keypoints.coco.masks import build_document, region_entry
-from semcorr.keypoints.file_reader import UniqueNames
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.regions.examples import Example
 from semcorr.matchers.regions.results import RegionQuery
@@ -199,10 +198,10 @@ def find_regions(
     query = _describe(matcher, examples, names, settings)
     journal = RegionJournal(output.work_folder, _identity(matcher, examples, names, targets, settings))
     with journal.open():
-        left = [target for target in targets if not journal.done(target)]
-        failed: dict[str, RegionRecord] = {}
-        unique = UniqueNames()
-        files = {target.file: unique(f"{target.path.stem}.png".casefold()) for target in targets}
+        files, failed = _file_names(targets), dict[str, RegionRecord]()
+        # What is done and no longer there is done again.
+        written = {file for file, name in files.items() if exists(output.folder / "labels" / name)}
+        left = [target for target in targets if not (journal.done(target) and target.file in written)]
         for done, target in enumerate(left, start=len(targets) - len(left)):
             if progress is not None:
                 progress("segment", done, len(targets), image=target.file)
@@ -215,9 +214,9 @@ def find_regions(
         if not finished:
             lines = "\n".join(record.error or "" for record in records)
             raise TransferError(f"{lines}\nRegions were found in none of {len(records)} images. The messages say why.")
-        written = _write_all(output, examples, names, list(zip(targets, records, strict=True)))
+        result = _write_all(output, examples, names, list(zip(targets, records, strict=True)))
     journal.remove()
-    return RegionReport(records=records, before=len(targets) - len(left), files=written)
+    return RegionReport(records=records, before=len(targets) - len(left), files=result)
 
 
 def _identity(
@@ -236,6 +235,20 @@ def _identity(
         "names": {str(label): name for label, name in names.items()},
         "targets": settings_hash({"targets": [target.file for target in targets]}),
     }
+
+
+def _file_names(targets: Sequence[Target]) -> dict[str, str]:
+    """A file name for each target, by its name in the output: numbered where several are called the same."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for target in targets:
+        stem, count = target.path.stem, 1
+        # Some file systems take A.png and a.png for one file.
+        while (name := stem if count == 1 else f"{stem}-{count}").casefold() in taken:
+            count += 1
+        taken.add(name.casefold())
+        names[target.file] = f"{name}.png"
+    return names
 
 
 def _describe(
