@@ -200,7 +200,7 @@ _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "peaks-test": peaks.table,
     "processors": lambda document: processors.table([processors.Moved(**one) for one in document["moves"]]),
     "regions": regions.table,
-    "regions-validation": regions.table,
+    "regions-hypercolumn": regions.table,
     "suggest": suggest.table,
     "throughput": lambda document: throughput.table(document["repeats"], compared=True),
     "transfer": transfer.table,
