@@ -27,7 +27,7 @@ from semcorr.storage.safetensors import complete, read_tensors, write_tensors
 from semcorr.transfer import export, review_page
 from semcorr.transfer.journal import Journal
 from semcorr.transfer.targets import Target
-from semcorr.visualization.keypoints import keypoint_sheet
+from semcorr.visualization.keypoints import keypoint_grid
 
 _STATE = "state of a discovery"
 
@@ -171,13 +171,13 @@ class FileDiscovery:
         """
         tokens.check(model)
         self.output.check(self.images, tokens=False)
-        found = {
+        query = {
             "names": tokens.names,
             "tokens": tokens.tokens,
             "context": settings_hash({"c": tokens.context.tolist()}),
         }
         journal = Journal(
-            self.output.work_folder, {**self._identity(model), "settings": tokens.settings.to_dict(), **found}
+            self.output.work_folder, {**self._identity(model), "settings": tokens.settings.to_dict(), **query}
         )
         with journal.open():
             return self._locate(model, tokens, journal, progress, new=False)
@@ -239,7 +239,7 @@ class FileDiscovery:
         if self.output.figure is not None:
             shown = targets[:_SHOWN]
             points = [record.objects[0].points for record in journal.records(shown)]
-            files.append(save_image(keypoint_sheet([target.path for target in shown], points), self.output.figure))
+            files.append(save_image(keypoint_grid([target.path for target in shown], points), self.output.figure))
         return files
 
 

@@ -15,7 +15,7 @@ from semcorr.visualization.style import FINER, Pen, Style, lay_over
 _COLUMNS = 6
 
 
-def keypoint_sheet(
+def keypoint_grid(
     images: Sequence[ImageSource], points: Iterable[Float[np.ndarray, "keypoints 2"]], *, height: int = 200
 ) -> PIL.Image.Image:
     """Draw images in a grid, each with its key-points as numbered discs; a number has one colour in all of them.

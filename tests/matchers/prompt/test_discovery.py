@@ -158,6 +158,6 @@ def test_what_cannot_be_discovered_is_refused(toy: DiffusionModel, model: Diffus
 
 
 def test_stable_diffusion_without_a_text_encoder_takes_zeros(model: DiffusionModel, birds: list[Image]):
-    found = discover_keypoints(model, birds, 3, neutral="zeros", **QUICK)
-    points, _ = found.locate(model, birds[0])
+    tokens = discover_keypoints(model, birds, 3, neutral="zeros", **QUICK)
+    points, _ = tokens.locate(model, birds[0])
     assert np.isfinite(points).all()

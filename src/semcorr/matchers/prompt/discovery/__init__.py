@@ -1,4 +1,4 @@
-"""Key-points without labels: tokens whose attention shows the same places in all images of one kind."""
+"""Key-points without labels: tokens whose attention shows the same parts in all images of one kind."""
 
 from semcorr.matchers.prompt.discovery.keypoint_tokens import KeypointTokens, check_request, discover_keypoints
 from semcorr.matchers.prompt.discovery.optimize import OptimizerState

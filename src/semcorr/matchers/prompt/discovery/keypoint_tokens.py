@@ -1,4 +1,4 @@
-"""Discovered key-points: tokens of an optimized context, which show the same places of every image; and their file."""
+"""Discovered key-points: tokens of an optimized context, which show the same parts of every image; and their file."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -257,8 +257,8 @@ def _choose(
     images = min(len(queries), _CHOSEN_ON)
     points, moved = [], []
     for number in range(images):
-        found, far = _points(queries, number, context, settings)
-        points.append(found)
+        of_image, far = _points(queries, number, context, settings)
+        points.append(of_image)
         moved.append(far.mean(dim=0))
         if progress is not None:
             progress("choose", number + 1, images)
