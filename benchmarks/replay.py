@@ -54,7 +54,7 @@ from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents, CropRange
 from semcorr.matchers.prompt.locate import fuse_layers, locate_rows
-from semcorr.matchers.prompt.optimize import optimize
+from semcorr.matchers.prompt.optimize import Example, optimize
 from semcorr.matchers.prompt.presets import reference
 from semcorr.matchers.prompt.random_streams import NoiseKind, Stage
 from semcorr.matchers.prompt.settings import PromptSettings
@@ -125,7 +125,8 @@ def replay(
     points = tensors["src_kps"].T.double()
     source, target = (_frame(tensors, name, side) for name in ("source_", "target_"))
     replayed: dict[str, Tensor] = {}
-    optimized = optimize(reader, CropLatents(model, source), points, streams, batch=batch, progress=progress)
+    example = Example.of_points(reader, CropLatents(model, source), points, streams)
+    optimized = optimize(reader, [example], batch=batch, progress=progress)
     replayed["loss"], replayed["contexts"] = optimized.losses.flatten(), optimized.embeddings[:, :, None]
     located = list(
         locate_rows(reader, CropLatents(model, target), optimized.embeddings, streams, batch=batch, progress=progress)

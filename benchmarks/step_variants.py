@@ -33,7 +33,7 @@ from semcorr.imaging.geometry import scale_points, squash
 from semcorr.matchers.prompt import PromptSettings, override, preset
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
-from semcorr.matchers.prompt.optimize import optimize
+from semcorr.matchers.prompt.optimize import Example, optimize
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.checkpoint import Checkpoint
@@ -205,7 +205,8 @@ def _steps(
         synchronise(reader.model.device)
         ends.append(time.perf_counter())
 
-    optimized = optimize(reader, latents, points, draws, batch=rows, progress=tell)
+    example = Example.of_points(reader, latents, points, draws)
+    optimized = optimize(reader, [example], batch=rows, progress=tell)
     return [end - begin for begin, end in pairwise(ends)], optimized.embeddings
 
 

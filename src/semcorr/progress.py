@@ -16,6 +16,25 @@ class Progress(Protocol):
         """Report that ``done`` of ``total`` steps of ``stage`` are done."""
 
 
+def part_of(progress: Progress | None, counted: str, number: int, parts: int) -> Progress | None:
+    """Return a callback for one of several equal parts of a stage, which reports how much of all parts is done.
+
+    Args:
+        progress: What it reports to; None for nothing.
+        counted: The stage that is counted over all parts; others are passed on as they are.
+        number: The part, from 0.
+        parts: How many there are.
+    """
+    if progress is None or parts == 1:
+        return progress
+
+    def report(stage: str, done: int, total: int, **info: object) -> None:
+        before, times = (number * total, parts) if stage == counted else (0, 1)
+        progress(stage, before + done, times * total, **info)
+
+    return report
+
+
 def duration(seconds: float) -> str:
     """Return a duration in seconds as a readable text."""
     if seconds < 90:

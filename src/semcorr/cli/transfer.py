@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -30,6 +30,8 @@ class TransferOptions:
         category: Only this category; repeat for more.
         rescale: Scale coordinates where an image's size is not the one that the annotations declare.
         redo_below: Predict objects with a score below it again, and keep the others.
+        fuse: What several annotated objects become: vote, a query each, whose heat maps are fused in every target; or
+            optimize, one query optimized over all of them (methods prompt and attention-dift).
     """
 
     support: int = 5
@@ -38,6 +40,7 @@ class TransferOptions:
     category: Repeated = ()
     rescale: Annotated[bool, Parameter(negative="")] = False
     redo_below: float | None = None
+    fuse: Literal["optimize", "vote"] = "vote"
 
     def settings(self) -> "TransferSettings":
         """Return the same as settings of the transfer.
@@ -55,6 +58,7 @@ class TransferOptions:
             categories=self.category,
             rescale=self.rescale,
             redo_below=self.redo_below,
+            fuse=self.fuse,
         )
 
 

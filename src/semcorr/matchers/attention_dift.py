@@ -5,6 +5,7 @@ product is nearly as sharp as attention, and its peak is seldom where only one o
 """
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Literal
 
@@ -24,7 +25,7 @@ from semcorr.matchers.prompt import preset as prompt_preset
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.results import Matches, Query
 from semcorr.models.diffusion import DiffusionModel
-from semcorr.progress import Progress
+from semcorr.progress import Progress, part_of
 
 _DIFT = "dift_"
 _LEAST = 1e-6
@@ -98,7 +99,7 @@ class AttentionDiftMatcher(NetworkMatcher):
     settings_type = AttentionDiftSettings
     presets = {name: partial(settings_of, name) for name in ("fast", "paper", "reference")}  # noqa: RUF012  # a constant
     network_type = DiffusionModel
-    capabilities = Capabilities(optimizes=True, layer_heatmaps=True)
+    capabilities = Capabilities(optimizes=True, examples=True, layer_heatmaps=True)
 
     def __init__(
         self, model: DiffusionModel, settings: AttentionDiftSettings, *, memory_budget: int | None = None
@@ -114,9 +115,28 @@ class AttentionDiftMatcher(NetworkMatcher):
     def _describe(
         self, image: Image, points: Float[np.ndarray, "points 2"], progress: Progress | None
     ) -> tuple[Tensors, Tensors]:
-        embeddings, _ = self._prompt._describe(image, points, progress)
-        vectors, _ = self._dift._describe(image, points, progress)
-        return {**embeddings, **vectors}, {}
+        return self._describe_examples([image], points[None], progress)
+
+    def _describe_examples(
+        self, images: Sequence[Image], points: Float[np.ndarray, "examples points 2"], progress: Progress | None
+    ) -> tuple[Tensors, Tensors]:
+        """Describe by embeddings that are optimized over all images, and the mean of the points' unit features."""
+        embeddings, _ = self._prompt._describe_examples(images, points, progress)
+        return {**embeddings, "vectors": self._mean_vectors(images, points, progress)}, {}
+
+    def _mean_vectors(
+        self, images: Sequence[Image], points: Float[np.ndarray, "examples points 2"], progress: Progress | None
+    ) -> Float[np.ndarray, "points dim"]:
+        vectors = []
+        for number, (image, own) in enumerate(zip(images, points, strict=True)):
+            # A point that an image does not show is described anywhere in it, and left out of the mean.
+            somewhere = np.nan_to_num(own)
+            described, _ = self._dift._describe(image, somewhere, part_of(progress, "features", number, len(images)))
+            vectors.append(described["vectors"])
+        if len(vectors) == 1:
+            return vectors[0]
+        units = [one / np.maximum(np.linalg.norm(one, axis=1, keepdims=True), 1e-12) for one in vectors]
+        return np.stack(units).mean(axis=0, where=~np.isnan(points[..., :1]))
 
     def _locate(
         self,

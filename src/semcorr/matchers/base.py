@@ -13,17 +13,17 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from semcorr.errors import ImageError, PointError, QueryError, SettingsError, suggest
 from semcorr.imaging.domain import statistics
-from semcorr.imaging.geometry import check_points
+from semcorr.imaging.geometry import PointsLike
 from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.matchers.examples import check_examples
 from semcorr.matchers.regions.examples import MaskSource
 from semcorr.matchers.regions.results import RegionQuery, Regions
 from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.matchers.remote_locator import RemoteLocator
-from semcorr.matchers.results import LocatedTogether, Matches, Query
+from semcorr.matchers.results import Example, LocatedTogether, Matches, Query
 from semcorr.models.names import PHOTO_MODEL
 from semcorr.progress import Progress
 from semcorr.settings import Settings, in_short, override
@@ -44,6 +44,7 @@ class Capabilities:
 
     Attributes:
         optimizes: ``describe`` optimizes embeddings, so that each point costs many passes of the network.
+        examples: ``describe`` takes several images that show the same points, and makes one query of them.
         features: It compares features: :meth:`Matcher.feature_maps` returns them.
         layer_heatmaps: :meth:`Matcher.layer_heatmaps` returns each layer's heat maps.
         attention_heatmaps: Its heat maps are cross-attention and nothing else, as the paper's figures show it.
@@ -51,6 +52,7 @@ class Capabilities:
     """
 
     optimizes: bool = False
+    examples: bool = False
     features: bool = False
     layer_heatmaps: bool = False
     attention_heatmaps: bool = False
@@ -148,24 +150,32 @@ class Matcher(ABC):
     @abstractmethod
     def describe(
         self,
-        image: "ImageSource",
-        points: "ArrayLike",
+        image: "ImageSource | Sequence[ImageSource]",
+        points: "PointsLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Query:
         """Describe points of an image in the form in which :meth:`locate` finds them in others.
 
+        Several images that show the same points make one query, if the method can (``capabilities.examples``)::
+
+            query = matcher.describe(["cat.jpg", "lion.jpg"], [[(412, 220), (96, 310)], [(380, 195), None]])
+
         Args:
-            image: A path, a PIL image, an array or a tensor; see :func:`semcorr.imaging.image.load_image`.
+            image: A path, a PIL image, an array or a tensor; see :func:`semcorr.imaging.image.load_image`. Or a list
+                of them, of any sizes.
             points: (N, 2): x to the right, y down, in pixels of the image as a person sees it; (0, 0) is its top-left
-                corner.
+                corner. For a list of images a list of such points, one for each image: the same index is the same
+                point, and NaN or None a point that the image does not show.
             names: A name for each point.
             progress: Called as ``(stage, done, in all)``; raise from it to stop.
 
         Raises:
             ImageError: The image cannot be used.
-            PointError: No points, or a point that is not finite or outside the image.
+            PointError: No points, or a point that is not finite or outside the image; of several images, not as many
+                lists of points, or not as many points in each; an image without points, or a point in no image.
+            SettingsError: Several images, and the method takes one.
             OutOfMemoryError: Not even the smallest batch fits into memory.
         """
 
@@ -514,32 +524,39 @@ class NetworkMatcher(Matcher):
 
     def describe(
         self,
-        image: "ImageSource",
-        points: "ArrayLike",
+        image: "ImageSource | Sequence[ImageSource]",
+        points: "PointsLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Query:
-        """Describe points of an image; see :meth:`Matcher.describe`."""
-        source = load_image(image)
-        checked = check_points(points, source.size)
-        if names is not None and len(names) != len(checked):
-            raise PointError(f"Expected one name for each of the {len(checked)} points, got {len(names)}.")
-        tensors, shared = self._describe(source, checked, progress)
-        network = self.network()
+        """Describe points of an image, or of several; see :meth:`Matcher.describe`."""
+        images, checked = check_examples(image, points)
+        count = checked.shape[1]
+        if names is not None and len(names) != count:
+            raise PointError(f"Expected one name for each of the {count} points, got {len(names)}.")
+        if len(images) == 1:
+            tensors, shared = self._describe(images[0], checked[0], progress)
+        else:
+            tensors, shared = self._describe_examples(images, checked, progress)
+        first, network = images[0], self.network()
         return Query(
             method=self.method,
             model_id=network.model_id,
             model_revision=network.model_revision,
             model_fingerprint=network.model_fingerprint,
             settings=self.settings.to_dict(),
-            points=checked,
+            points=checked[0],
             names=None if names is None else tuple(names),
-            image_size=source.size,
-            image_sha256=source.sha256,
-            source_statistics=statistics(source),
+            image_size=first.size,
+            image_sha256=first.sha256,
+            source_statistics=statistics(first),
             tensors=tensors,
             shared=shared,
+            further_examples=tuple(
+                Example(points=own, image_size=one.size, image_sha256=one.sha256)
+                for one, own in zip(images[1:], checked[1:], strict=True)
+            ),
         )
 
     def locate(
@@ -565,6 +582,20 @@ class NetworkMatcher(Matcher):
         self, image: Image, points: Float[np.ndarray, "points 2"], progress: Progress | None
     ) -> tuple[Tensors, Tensors]:
         """Return what a query keeps of each point (points first), and of the whole image: its tensors and shared."""
+
+    def _describe_examples(
+        self, images: Sequence[Image], points: Float[np.ndarray, "examples points 2"], progress: Progress | None
+    ) -> tuple[Tensors, Tensors]:
+        """Return the same of points that several images show; NaN where one does not.
+
+        Raises:
+            SettingsError: The method takes one image (``capabilities.examples``).
+        """
+        raise SettingsError(
+            f"Method {self.method!r} describes points of one image, got {len(images)} images. Describe each by itself, "
+            "and let semcorr transfer fuse what is found by each; or use a method that takes several: prompt or "
+            "attention-dift."
+        )
 
     @abstractmethod
     def _locate(

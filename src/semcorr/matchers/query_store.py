@@ -1,6 +1,7 @@
 """Queries kept as files, so that each source image is described once, whatever stops the work on its targets."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from semcorr.matchers.results import Query
 from semcorr.progress import Progress
 from semcorr.storage.record_store import writing
 
+Points = Float[np.ndarray, "points 2"]
+"""(x, y) in pixels of an image."""
+
 
 @dataclass(frozen=True)
 class QueryStore:
@@ -26,15 +30,20 @@ class QueryStore:
 
     folder: Path
 
-    def load(self, name: str, image: Image, points: Float[np.ndarray, "points 2"]) -> Query | None:
+    def load(self, name: str, image: Image | Sequence[Image], points: Points | Sequence[Points]) -> Query | None:
         """The query of a name.
 
-        None if there is none, or it is damaged, of another version, of another image or of other points: it is to be
+        None if there is none, or it is damaged, of another version, of other images or of other points: it is to be
         described anew.
         """
+        images = [image] if isinstance(image, Image) else list(image)
+        each = [points] if isinstance(image, Image) else list(points)
         with contextlib.suppress(QueryError):
             query = Query.load(self._path(name))
-            if query.image_sha256 == image.sha256 and np.array_equal(query.points, points):
+            known = [(one.image_sha256, one.points) for one in query.examples]
+            if [sha256 for sha256, _ in known] == [one.sha256 for one in images] and all(
+                np.array_equal(own, other, equal_nan=True) for (_, own), other in zip(known, each, strict=True)
+            ):
                 return query
         return None
 
@@ -56,8 +65,8 @@ class QueryStore:
         self,
         name: str,
         matcher: Matcher,
-        image: Image,
-        points: Float[np.ndarray, "points 2"],
+        image: Image | Sequence[Image],
+        points: Points | Sequence[Points],
         *,
         progress: Progress | None = None,
     ) -> Query:
@@ -68,8 +77,8 @@ class QueryStore:
         Args:
             name: What the query is kept under; it must be a file's name.
             matcher: The method. It is not compared with the one that made a query that is there.
-            image: The source image.
-            points: (x, y) in pixels of the image.
+            image: The source image, or several that are described together.
+            points: (x, y) in pixels of the image; of several, those of each.
             progress: As for :meth:`semcorr.matchers.base.Matcher.describe`.
 
         Raises:

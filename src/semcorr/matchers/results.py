@@ -27,14 +27,34 @@ def _read_only(array: ArrayLike, dtype: str | None = None) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Example:
+    """One of several images that points were described from.
+
+    Attributes:
+        points: (x, y) in pixels of the image (continuous; (0, 0) is its top-left corner); NaN where it does not show a
+            point.
+        image_size: Its (width, height).
+        image_sha256: Hash of its content.
+    """
+
+    points: Float[np.ndarray, "points 2"]
+    image_size: tuple[int, int]
+    image_sha256: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", _read_only(self.points, "float64"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Query:
-    """Points of one image, described so that a method can locate them in others.
+    """Points of one image or several, described so that a method can locate them in others.
 
     Attributes:
         method: Name of the method that made it ("prompt").
         model_id, model_revision, model_fingerprint: The network it belongs to.
         settings: The method's complete settings, as JSON holds them.
-        points: (x, y) in pixels of the source image (continuous; (0, 0) is its top-left corner).
+        points: (x, y) in pixels of the source image (continuous; (0, 0) is its top-left corner). Of several images it
+            is the first; NaN where it does not show a point that another one shows.
         names: A name for each point, or None.
         image_size: (width, height) of the source image.
         image_sha256: Hash of the source image's content (:attr:`semcorr.imaging.image.Image.sha256`).
@@ -45,6 +65,7 @@ class Query:
             (:mod:`semcorr.matchers.wrappers.float32_fallback`).
         source_statistics: What kind of image the source is (:func:`semcorr.imaging.domain.statistics`), by which a
             calibration decides whether it holds; empty where it is not known, as in files of an earlier version.
+        further_examples: The other images, where several were described together.
     """
 
     method: str
@@ -60,6 +81,7 @@ class Query:
     shared: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     source_statistics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    further_examples: tuple[Example, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", _read_only(self.points, "float64"))
@@ -71,11 +93,18 @@ class Query:
     def __repr__(self) -> str:
         width, height = self.image_size
         points = _points_in_short(len(self.points), self.names)
-        return f"<Query of {self.method} on {self.model_id}: {points} in an image of {width} × {height}>"
+        where = f"{len(self.examples)} images, the first" if self.further_examples else "an image"
+        return f"<Query of {self.method} on {self.model_id}: {points} in {where} of {width} × {height}>"
 
     def _repr_html_(self) -> str:
         columns = {"x, y": lambda index: notebook.position(self.points[index])}
         return notebook.point_table(repr(self)[1:-1], len(self.points), self.names, columns)
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """All images that points were described from, the source first."""
+        first = Example(points=self.points, image_size=self.image_size, image_sha256=self.image_sha256)
+        return (first, *self.further_examples)
 
     def take(self, indices: Sequence[int]) -> "Query":
         """Return a query of some of the points, in the order given.
@@ -88,6 +117,9 @@ class Query:
             points=self.points[chosen],
             names=None if self.names is None else tuple(self.names[index] for index in chosen),
             tensors={name: value[chosen] for name, value in self.tensors.items()},
+            further_examples=tuple(
+                dataclasses.replace(one, points=one.points[chosen]) for one in self.further_examples
+            ),
         )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -108,6 +140,9 @@ class Query:
             )
         }
         arrays = {"points": self.points, **_prefixed(_PREFIX, self.tensors), **_prefixed(_SHARED, self.shared)}
+        if self.further_examples:
+            header["examples"] = [[one.image_sha256, *one.image_size] for one in self.further_examples]
+            arrays["examples"] = np.stack([one.points for one in self.further_examples])
         return write_tensors(Path(path), "query", header, arrays)
 
     @classmethod
@@ -119,7 +154,10 @@ class Query:
         """
         header, arrays = read_tensors(Path(path), "query")
         with complete(Path(path), "query"):
-            points = _numbers("points", arrays["points"]).reshape(-1, 2)
+            further = _further_examples(header, arrays)
+            points = _numbers("points", arrays["points"], partial=bool(further)).reshape(-1, 2)
+            if further and further[0].points.shape != points.shape:
+                raise ValueError(f"examples of {len(further[0].points)} points for {len(points)} points")
             for name, array in _with_prefix(_PREFIX, arrays).items():
                 if array.shape[:1] != (len(points),):
                     raise ValueError(f"{name} of shape {array.shape} for {len(points)} points")
@@ -140,6 +178,7 @@ class Query:
                 shared=_with_prefix(_SHARED, arrays),
                 warnings=warnings_of(header),
                 source_statistics=_shares(header.get("source_statistics", {})),
+                further_examples=further,
             )
 
 
@@ -395,12 +434,26 @@ def _names(values: Sequence[object] | None, points: int) -> tuple[str, ...] | No
     return tuple(map(str, values))
 
 
-def _numbers(name: str, array: np.ndarray) -> np.ndarray:
+def _numbers(name: str, array: np.ndarray, *, partial: bool = False) -> np.ndarray:
+    """Return an array of numbers that are finite, or with ``partial`` NaN."""
     if array.dtype.kind != "f":
         raise ValueError(f"{name} of type {array.dtype}")
-    if not np.isfinite(array).all():
+    if not (np.isfinite(array) | (partial & np.isnan(array))).all():
         raise ValueError(f"{name} that are not finite")
     return array
+
+
+def _further_examples(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> tuple[Example, ...]:
+    """The examples after the first; none in files of one image."""
+    if "examples" not in header:
+        return ()
+    points = _numbers("examples", arrays["examples"], partial=True)
+    if points.ndim != 3 or points.shape[2] != 2:
+        raise ValueError(f"examples of shape {points.shape}")
+    return tuple(
+        Example(points=own, image_size=_size(size), image_sha256=str(sha256))
+        for own, (sha256, *size) in zip(points, header["examples"], strict=True)
+    )
 
 
 def _check_shapes(arrays: Mapping[str, np.ndarray], layers: int) -> None:

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -33,6 +33,9 @@ class TransferSettings(Settings):
         rescale: Whether coordinates are scaled where an image's size is not the one that the annotations declare;
             otherwise such an image is refused.
         redo_below: Predicted objects with a score below it, or without a score, are predicted again; None for none.
+        fuse: What several annotated objects become: ``"vote"``, a query each, whose heat maps are fused in every
+            target; ``"optimize"``, one query that is optimized over all of them, for methods that can
+            (``capabilities.examples``).
     """
 
     support: Annotated[int, Field(ge=1)] = 5
@@ -40,6 +43,7 @@ class TransferSettings(Settings):
     categories: tuple[str, ...] = ()
     rescale: bool = False
     redo_below: Annotated[float, Field(ge=0, le=1)] | None = None
+    fuse: Literal["optimize", "vote"] = "vote"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from semcorr.errors import TransferError
 from semcorr.executors import in_this_process, run_units
@@ -58,6 +58,7 @@ def transfer_annotations(
     categories: Sequence[str] = (),
     rescale: bool = False,
     redo_below: float | None = None,
+    fuse: Literal["optimize", "vote"] = "vote",
     progress: Progress | None = None,
     **options: Any,
 ) -> Transferred:
@@ -76,6 +77,7 @@ def transfer_annotations(
         categories: As in :class:`semcorr.transfer.plan.TransferSettings`.
         rescale: As in :class:`semcorr.transfer.plan.TransferSettings`.
         redo_below: As in :class:`semcorr.transfer.plan.TransferSettings`.
+        fuse: As in :class:`semcorr.transfer.plan.TransferSettings`.
         progress: Called as ``("transfer", targets done, targets in all, image=name)`` and with the stages of describing
             supports; raise from it to stop.
         **options: As in :func:`semcorr.load_matcher`.
@@ -88,7 +90,12 @@ def transfer_annotations(
     folder = None if images is None else Path(images)
     known = annotations if isinstance(annotations, Annotations) else read_annotations(annotations, folder)
     settings = TransferSettings(
-        support=support, margin=margin, categories=tuple(categories), rescale=rescale, redo_below=redo_below
+        support=support,
+        margin=margin,
+        categories=tuple(categories),
+        rescale=rescale,
+        redo_below=redo_below,
+        fuse=fuse,
     )
     plan = plan_transfer(known, settings)
     paths = [Path(target) for target in targets]

@@ -12,7 +12,7 @@ from semcorr.errors import ImageError, TransferError
 from semcorr.imaging.geometry import Size, crop_around
 from semcorr.imaging.image import Image, load_image
 from semcorr.matchers.base import Matcher
-from semcorr.matchers.query_store import QueryStore
+from semcorr.matchers.query_store import Points, QueryStore
 from semcorr.matchers.results import Query
 from semcorr.progress import Progress
 from semcorr.transfer.suited import with_enlargement
@@ -61,6 +61,7 @@ class SupportQueries:
         self._matcher, self._supports, self._margin = matcher, supports, margin
         self._store = None if folder is None else QueryStore(folder)
         self._described: dict[tuple[str, bool], list[DescribedSupport]] = {}
+        self._together: dict[tuple[str, bool], DescribedSupport] = {}
 
     def described(self, category: str, *, cut: bool, progress: Progress | None = None) -> Sequence[DescribedSupport]:
         """The supports of a category, each in its whole image or, with ``cut``, in a crop around its box.
@@ -78,6 +79,27 @@ class SupportQueries:
                 described.append(self._describe(matcher, support, number, cut=cut, progress=progress))
             self._described[key] = described
         return self._described[key]
+
+    def together(self, category: str, *, cut: bool, progress: Progress | None = None) -> DescribedSupport:
+        """All supports of a category as one query, for methods that take several images (``capabilities.examples``).
+
+        Raises:
+            TransferError: A support's image cannot be read, or a point lies outside it.
+        """
+        if (category, cut) not in self._together:
+            supports = self._supports[category]
+            keypoints = np.unique(np.concatenate([one.keypoints for one in supports]))
+            images, points = [], []
+            for support in supports:
+                image, own = self._part(support, cut=cut)
+                images.append(image)
+                points.append(np.full((len(keypoints), 2), np.nan))
+                points[-1][np.isin(keypoints, support.keypoints)] = own
+            if progress is not None:
+                progress("supports", 0, 1, image=f"all {len(supports)} of {category}")
+            query = self._query(self._matcher, images, points, category, "all", cut=cut, progress=progress)
+            self._together[category, cut] = DescribedSupport(query=query, keypoints=keypoints)
+        return self._together[category, cut]
 
     def _objects(
         self, supports: Sequence[Support], *, cut: bool
@@ -100,12 +122,26 @@ class SupportQueries:
         self, matcher: Matcher, support: Support, number: int, *, cut: bool, progress: Progress | None
     ) -> DescribedSupport:
         image, points = self._part(support, cut=cut)
-        if self._store is None:
-            query = matcher.describe(image, points, progress=progress)
-        else:
-            name = f"{_file_name(support.instance.category)}-{number}-{'cut' if cut else 'whole'}"
-            query = self._store.describe(name, matcher, image, points, progress=progress)
+        category = support.instance.category
+        query = self._query(matcher, image, points, category, str(number), cut=cut, progress=progress)
         return DescribedSupport(query=query, keypoints=support.keypoints)
+
+    def _query(
+        self,
+        matcher: Matcher,
+        image: Image | Sequence[Image],
+        points: Points | Sequence[Points],
+        category: str,
+        which: str,
+        *,
+        cut: bool,
+        progress: Progress | None,
+    ) -> Query:
+        """Describe an image, or several together, unless that was stored before."""
+        if self._store is None:
+            return matcher.describe(image, points, progress=progress)
+        name = f"{_file_name(category)}-{which}-{'cut' if cut else 'whole'}"
+        return self._store.describe(name, matcher, image, points, progress=progress)
 
 
 def _described_part(

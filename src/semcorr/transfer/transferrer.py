@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from semcorr.errors import ImageError, NumericsError, OutOfMemoryError, PointError, TransferError
+from semcorr.errors import (
+    ImageError,
+    NumericsError,
+    OutOfMemoryError,
+    PointError,
+    SettingsError,
+    TransferError,
+)
 from semcorr.imaging.geometry import scaled_box
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.base import Annotations
@@ -20,14 +27,14 @@ from semcorr.matchers.results import LocatedTogether, Matches
 from semcorr.models.memory import out_of_memory_message
 from semcorr.progress import Progress
 from semcorr.transfer.category_choice import ReferenceLevels, exclusive_groups, measure_levels, resemblance
-from semcorr.transfer.fusion import fuse, fuse_near, locate_supports
+from semcorr.transfer.fusion import fuse, fuse_near, locate_optimized, locate_supports
 from semcorr.transfer.plan import Plan, TransferSettings, plan_transfer
 from semcorr.transfer.suited import with_turns
 from semcorr.transfer.support_queries import DescribedSupport, SupportQueries, crop_to_box
 from semcorr.transfer.targets import Region, Target
 
 _DEFAULTS = TransferSettings()
-_LATER = ("rescale", "redo_below")
+_LATER = ("rescale", "redo_below", "fuse")
 """Settings that came later. They are left out of the identity where they have their default, so that transfers that
 were begun before can be continued."""
 
@@ -66,6 +73,7 @@ class Transferrer:
 
     Raises:
         TransferError: As :func:`semcorr.transfer.plan.plan_transfer`.
+        SettingsError: The method cannot ``fuse`` so.
     """
 
     def __init__(
@@ -78,6 +86,12 @@ class Transferrer:
         plan: Plan | None = None,
     ) -> None:
         self.annotations, self.settings = annotations, settings or TransferSettings()
+        self._optimizes = self.settings.fuse == "optimize"
+        if self._optimizes and not matcher.capabilities.examples:
+            raise SettingsError(
+                f"Method {matcher.method!r} describes points of one image at a time, and cannot optimize over several "
+                "annotated images. Use --fuse vote, or a method that can: prompt or attention-dift."
+            )
         self.plan = plan or plan_transfer(annotations, self.settings)
         self.matcher, self.notes = with_turns(matcher, self.plan.supports)
         self.supports_of: Mapping[str, int] = {name: len(chosen) for name, chosen in self.plan.supports.items()}
@@ -117,7 +131,10 @@ class Transferrer:
         """
         needed = {(region.category, region.box is not None) for target in targets for region in target.regions}
         for category, cut in sorted(needed):
-            self._queries.described(category, cut=cut, progress=progress)
+            if self._optimizes:
+                self._queries.together(category, cut=cut, progress=progress)
+            else:
+                self._queries.described(category, cut=cut, progress=progress)
         if any(self._is_open(target) for target in targets):
             self._reference_levels(progress)
 
@@ -202,7 +219,11 @@ class Transferrer:
             TransferError: No support shows the key-point, or one cannot be used.
         """
         number = self.annotations.categories[category].keypoints.index(keypoint)
-        described = self._queries.described(category, cut=False, progress=progress)
+        described: Sequence[DescribedSupport] = (
+            [self._queries.together(category, cut=False, progress=progress)]
+            if self._optimizes
+            else self._queries.described(category, cut=False, progress=progress)
+        )
         showing = [support for support in described if number in support.keypoints]
         if not showing:
             raise TransferError(
@@ -228,10 +249,15 @@ class Transferrer:
     def _locate(self, image: Image, supports: Sequence[DescribedSupport]) -> list[Matches]:
         return locate_supports(self.matcher, supports, image)
 
-    def _together(self, image: Image, category: str, supports: Sequence[DescribedSupport]) -> LocatedTogether | None:
+    def _together(self, image: Image, category: str, *, cut: bool, progress: Progress | None) -> LocatedTogether | None:
         """The key-points by all supports at once; None where the method knows no such way."""
-        queries, keypoints = [one.query for one in supports], [one.keypoints.tolist() for one in supports]
         count = len(self.annotations.categories[category].keypoints)
+        if self._optimizes:
+            return locate_optimized(
+                self.matcher, self._queries.together(category, cut=cut, progress=progress), count, image
+            )
+        supports = self._queries.described(category, cut=cut, progress=progress)
+        queries, keypoints = [one.query for one in supports], [one.keypoints.tolist() for one in supports]
         return self.matcher.locate_together(queries, keypoints, count, image)
 
     def _in_own_pixels(self, target: Target, size: tuple[int, int]) -> Target:
@@ -250,11 +276,15 @@ class Transferrer:
         """Predict the points of regions that share one part of the image, which the method reads once."""
         box = regions[0].box
         part, corner = crop_to_box(image, box, self.settings.margin)
-        groups = [self._queries.described(one.category, cut=box is not None, progress=progress) for one in regions]
-        supports = [support for group in groups for support in group]
-        together = [self._together(part, region.category, group) for region, group in zip(regions, groups, strict=True)]
+        cut = box is not None
+        together = [self._together(part, region.category, cut=cut, progress=progress) for region in regions]
         # Each support alone, where the method knows no other way, and to choose among categories.
         alone = None in together or (box is None and len(self.groups) > 1)
+        groups: list[Sequence[DescribedSupport]] = [
+            [] if self._optimizes and not alone else self._queries.described(one.category, cut=cut, progress=progress)
+            for one in regions
+        ]
+        supports = [support for group in groups for support in group]
         matches = self._locate(part, supports) if alone else []
         left = iter(matches)
         objects: dict[Region, PredictedObject] = {}

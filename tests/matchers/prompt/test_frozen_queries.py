@@ -12,7 +12,7 @@ from semcorr.matchers.prompt import PromptMatcher, PromptSettings, fast, overrid
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents, containing, crop_range
 from semcorr.matchers.prompt.frozen_queries import FrozenQueries, shared_crops
-from semcorr.matchers.prompt.optimize import optimize
+from semcorr.matchers.prompt.optimize import Example, optimize
 from semcorr.matchers.prompt.random_streams import SeededStream, SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.attention import attention_to
@@ -61,7 +61,7 @@ def test_a_row_is_optimized_as_written_out(model: DiffusionModel, frozen: Prompt
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededStreams(7, "image", points.numpy())
-    optimized = optimize(reader, CropLatents(model, frame), points, draws, batch=4)
+    optimized = optimize(reader, [Example.of_points(reader, CropLatents(model, frame), points, draws)], batch=4)
 
     shared = draws.shared("optimize")
     crops = [Crop(left=left, top=top, width=119, height=119) for left, top in [(0, 0), (0, 9), (9, 0), (9, 9)]]

@@ -7,9 +7,10 @@ from semcorr.imaging.geometry import squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, fast, override, paper
 from semcorr.matchers.prompt.attention_reader import AttentionReader
+from semcorr.matchers.prompt.attention_targets import GaussianTargets
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.frozen_queries import FrozenQueries
-from semcorr.matchers.prompt.least_squares import solve_token
+from semcorr.matchers.prompt.least_squares import solved
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 
@@ -28,8 +29,11 @@ def test_the_token_solves_the_problem_written_out(model: DiffusionModel, setting
     shared = FrozenQueries.of_image(reader, latents, "optimize", draws)
     points = [torch.tensor([30.0, 40.0]), torch.tensor([3.0, 126.0])]
     embeddings = torch.randn(2, 4, model.context_dim, generator=torch.Generator().manual_seed(1))
-    solved = solve_token(reader, shared.crops, shared.queries, points, embeddings)
-    torch.testing.assert_close(solved[:, [0, 1, 3]], embeddings[:, [0, 1, 3]], rtol=0, atol=0)
+    targets = GaussianTargets(reader, torch.stack(points))
+    equations = shared.token_equations(targets, [0, 1], embeddings)
+    assert equations is not None
+    solution = solved(embeddings, 2, [([0, 1], equations)])
+    torch.testing.assert_close(solution[:, [0, 1, 3]], embeddings[:, [0, 1, 3]], rtol=0, atol=0)
 
     unit = torch.eye(model.context_dim)[None]
     for row, (x, y) in enumerate(point.tolist() for point in points):
@@ -57,17 +61,17 @@ def test_the_token_solves_the_problem_written_out(model: DiffusionModel, setting
         extended = np.concatenate([equations, np.sqrt(ridge) * np.eye(model.context_dim)])
         extended_right = np.concatenate([np.array(right), np.zeros(model.context_dim)])
         expected, *_ = np.linalg.lstsq(extended, extended_right)
-        np.testing.assert_allclose(solved[row, 2].numpy(), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+        np.testing.assert_allclose(solution[row, 2].numpy(), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
 def test_the_optimization_starts_there(model: DiffusionModel, settings: PromptSettings, source: Image):
     """The first loss is far below that of a random start, and a point does not depend on those beside it."""
     points = [(20.0, 30.0), (100.0, 60.0)]
-    solved = PromptMatcher(model, settings).describe(source, points)
+    closed = PromptMatcher(model, settings).describe(source, points)
     random = PromptMatcher(model, override(settings, start="random")).describe(source, points)
-    assert (solved.tensors["losses"] < random.tensors["losses"]).all()
+    assert (closed.tensors["losses"] < random.tensors["losses"]).all()
     alone = PromptMatcher(model, settings, memory_budget=1).describe(source, points[1:])
-    np.testing.assert_allclose(solved.tensors["losses"][1:], alone.tensors["losses"], rtol=1e-3)
+    np.testing.assert_allclose(closed.tensors["losses"][1:], alone.tensors["losses"], rtol=1e-3)
 
 
 def test_live_queries_have_no_closed_form():

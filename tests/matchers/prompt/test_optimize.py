@@ -10,7 +10,7 @@ from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.crops import CropLatents
-from semcorr.matchers.prompt.optimize import optimize, row_losses
+from semcorr.matchers.prompt.optimize import Example, optimize, row_losses
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 
@@ -61,7 +61,7 @@ def test_a_batch_gives_what_its_rows_give_alone_with_their_own_adam(
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededStreams(7, "image", points.numpy())
-    optimized = optimize(reader, CropLatents(model, frame), points, draws, batch=4)
+    optimized = optimize(reader, [Example.of_points(reader, CropLatents(model, frame), points, draws)], batch=4)
 
     stream = draws.optimizing(1, 1)
     embedding = stream.embedding(77, 64)[None].requires_grad_()
@@ -96,7 +96,8 @@ def test_the_batch_size_changes_rounding_only(
     frame = squash(source.tensor(), 128)
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededStreams(0, "image", points.numpy())
-    whole, parts = (optimize(reader, CropLatents(model, frame), points, draws, batch=size) for size in (4, batch))
+    example = Example.of_points(reader, CropLatents(model, frame), points, draws)
+    whole, parts = (optimize(reader, [example], batch=size) for size in (4, batch))
     assert_close_to_scale(parts.embeddings, whole.embeddings)
     torch.testing.assert_close(parts.losses, whole.losses, rtol=1e-4, atol=0)
 
@@ -112,7 +113,8 @@ def test_progress_counts_up_to_its_total(model: DiffusionModel, settings: Prompt
     points = torch.tensor([[30.0, 40.0], [100.0, 90.0]], dtype=torch.float64)
     draws = SeededStreams(0, "image", points.numpy())
     latents = CropLatents(model, squash(source.tensor(), 128))
-    optimize(AttentionReader(model, settings), latents, points, draws, batch=3, progress=progress)
+    reader = AttentionReader(model, settings)
+    optimize(reader, [Example.of_points(reader, latents, points, draws)], batch=3, progress=progress)
     assert seen == [(3, 12), (6, 12), (9, 12), (10, 12), (11, 12), (12, 12)]
 
 

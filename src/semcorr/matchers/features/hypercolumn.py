@@ -6,18 +6,17 @@ After Hariharan et al., 2015, "Hypercolumns for Object Segmentation and Fine-gra
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 from pydantic import Field
 from torch import Tensor
 
 from semcorr.errors import SettingsError
-from semcorr.imaging.geometry import Size, check_points, lattice, patch_grid, sample, scale_points
+from semcorr.imaging.geometry import PointsLike, Size, check_points, lattice, patch_grid, sample, scale_points
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.features import geometric_prior
 from semcorr.matchers.features.best_buddies import BuddyMatcher
@@ -186,16 +185,16 @@ class HypercolumnMatcher(FeatureMatcher):
 
     def describe(
         self,
-        image: "ImageSource",
-        points: "ArrayLike",
+        image: "ImageSource | Sequence[ImageSource]",
+        points: "PointsLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Query:
         """Describe points of an image at the resolution that suits their object; see :meth:`Matcher.describe`."""
-        source = load_image(image)
-        if self.settings.enlarge != "auto":
-            return super().describe(source, points, names=names, progress=progress)
+        if self.settings.enlarge != "auto" or isinstance(image, list | tuple):
+            return super().describe(image, points, names=names, progress=progress)
+        source = load_image(cast("ImageSource", image))
         settings = self.settings.suited_to([(check_points(points, source.size), source.size)])
         return self.with_settings(settings).describe(source, points, names=names, progress=progress)
 

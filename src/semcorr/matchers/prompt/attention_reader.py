@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semcorr.errors import NumericsError, SettingsError
 from semcorr.imaging.geometry import Size
-from semcorr.matchers.prompt.crops import CropRange, crop_range
+from semcorr.matchers.prompt.crops import CropRange, anywhere, crop_range
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.models.diffusion import CrossAttentionLayer, DiffusionModel
 from semcorr.models.diffusion.attention import attention_to
@@ -99,6 +99,10 @@ class AttentionReader:
     def optimize_range(self, x: float, y: float) -> CropRange:
         """The crops allowed while optimizing for the point (x, y) of the model frame."""
         return self._range(x, y, self.settings.optimize_crop)
+
+    def optimize_anywhere(self) -> CropRange:
+        """All crops of the optimization's size, for what has no point that they must contain."""
+        return anywhere(resolution=self.resolution, fraction=self.settings.optimize_crop)
 
     def locate_range(self, x: float, y: float) -> CropRange:
         """The crops allowed while locating with the running peak at (x, y) of the model frame."""

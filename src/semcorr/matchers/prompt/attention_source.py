@@ -6,9 +6,12 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.attention_reader import AttentionReader, Row
+from semcorr.matchers.prompt.attention_targets import AttentionTargets
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.frozen_queries import FrozenQueries
+from semcorr.matchers.prompt.least_squares import TokenEquations
 from semcorr.matchers.prompt.live_queries import LiveQueries
 from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams, Stage
 from semcorr.progress import Progress
@@ -16,21 +19,22 @@ from semcorr.progress import Progress
 
 @runtime_checkable
 class AttentionSource(Protocol):
-    """The attention of any batch of rows over one image. Points are in the model frame, one for each row."""
+    """The attention of any batch of rows over one image. ``points`` are the numbers of their points in the targets."""
 
-    def starts(
-        self, points: Sequence[Float[Tensor, "2"]], drawn: Float[Tensor, "rows tokens dim"]
-    ) -> Float[Tensor, "rows tokens dim"]:
-        """Return the embeddings that the optimization starts from, given random ones."""
+    def token_equations(
+        self, targets: AttentionTargets, points: Sequence[int], drawn: Float[Tensor, "rows tokens dim"]
+    ) -> TokenEquations | None:
+        """Return the equations of the token that is read, given random embeddings; None where the start is random."""
         ...
 
     def optimization_maps(
         self,
         streams: Sequence[RandomStream],
-        points: Sequence[Float[Tensor, "2"]],
+        targets: AttentionTargets,
+        points: Sequence[int],
         embeddings: Float[Tensor, "rows tokens dim"],
-    ) -> tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]]:
-        """Return each row's maps of a crop, one tensor a layer, and where its point lies in the resized crop."""
+    ) -> tuple[list[Float[Tensor, "rows _h _w"]], list[Crop]]:
+        """Return each row's maps of a crop, one tensor a layer, and the crop: one that its target allows."""
         ...
 
     def location_maps(

@@ -15,8 +15,9 @@ from torch import Tensor
 from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, stack_noise
-from semcorr.matchers.prompt.crops import CORNERS, CropLatents, anywhere, containing
-from semcorr.matchers.prompt.least_squares import solve_token
+from semcorr.matchers.prompt.attention_targets import AttentionTargets
+from semcorr.matchers.prompt.crops import CORNERS, CropLatents, anywhere
+from semcorr.matchers.prompt.least_squares import TokenEquations, token_equations
 from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams, Stage
 from semcorr.models.diffusion.prompt_context import prompt_context
 from semcorr.models.memory import in_batches
@@ -92,25 +93,25 @@ class FrozenQueries:
     def _paste(self) -> heatmaps.CropPaste:
         return heatmaps.CropPaste(self.crops, self._reader.resolution)
 
-    def starts(
-        self, points: Sequence[Float[Tensor, "2"]], drawn: Float[Tensor, "rows tokens dim"]
-    ) -> Float[Tensor, "rows tokens dim"]:
-        """The random start, or the least-squares solution for the token that is read."""
+    def token_equations(
+        self, targets: AttentionTargets, points: Sequence[int], drawn: Float[Tensor, "rows tokens dim"]
+    ) -> TokenEquations | None:
+        """Return the least-squares equations of the token that is read, unless the start is random."""
         if self._reader.settings.start == "random":
-            return drawn
-        return solve_token(self._reader, self.crops, self.queries, points, drawn)
+            return None
+        return token_equations(self._reader, self.crops, self.queries, targets, points, drawn)
 
     def optimization_maps(
         self,
         streams: Sequence[RandomStream],
-        points: Sequence[Float[Tensor, "2"]],
+        targets: AttentionTargets,
+        points: Sequence[int],
         embeddings: Float[Tensor, "rows tokens dim"],
-    ) -> tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]]:
-        """Read each row from one of the crops that contain its point."""
-        inside = containing(self.crops, torch.stack(list(points)))
+    ) -> tuple[list[Float[Tensor, "rows _h _w"]], list[Crop]]:
+        """Read each row from one of the crops that its target allows, such as those that contain its point."""
         picks = [
             int(possible.nonzero()[stream.pick(int(possible.sum()))])
-            for stream, possible in zip(streams, inside, strict=True)
+            for stream, possible in zip(streams, targets.usable(points, self.crops), strict=True)
         ]
         keys = self._reader.model.keys(embeddings, self._reader.layers)
         # Rows that read the same crop share one product.
@@ -123,9 +124,7 @@ class FrozenQueries:
         ]
         back = torch.tensor([row for rows in groups for row in rows]).argsort().to(embeddings.device)
         maps = [torch.cat(layer)[back] for layer in zip(*by_group, strict=True)]
-        side = self._reader.resolution
-        centres = [self.crops[pick].to_crop(point, side) for pick, point in zip(picks, points, strict=True)]
-        return maps, torch.stack(centres)
+        return maps, [self.crops[pick] for pick in picks]
 
     @torch.no_grad()
     def location_maps(

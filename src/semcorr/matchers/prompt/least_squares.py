@@ -5,15 +5,16 @@ share p where the score is logit(p) plus the log-sum-exp of the other tokens' sc
 problem over all crops, layers, heads and positions gives the token; its matrix is the same for all points and rounds.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.attention_reader import AttentionReader
+from semcorr.matchers.prompt.attention_targets import AttentionTargets
 
 _LOWEST = -8.0
 """Logits below this stand for no attention at all: how far below must not dominate the fit."""
@@ -22,22 +23,37 @@ _RIDGE = 1e-3
 """Added to the diagonal, as a fraction of its mean: some directions of the embedding reach no key."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenEquations:
+    """Normal equations of one image, in float64 on the CPU: those of several images add up.
+
+    Attributes:
+        matrix: The same for all rows.
+        right: A column for each row.
+    """
+
+    matrix: Float[Tensor, "dim dim"]
+    right: Float[Tensor, "dim rows"]
+
+
 @torch.no_grad()
-def solve_token(
+def token_equations(
     reader: AttentionReader,
     crops: Sequence[Crop],
     queries: Sequence[Mapping[str, Float[Tensor, "heads _height _width _dim"]]],
-    points: Sequence[Float[Tensor, "2"]],
+    targets: AttentionTargets,
+    points: Sequence[int],
     embeddings: Float[Tensor, "rows tokens dim"],
-) -> Float[Tensor, "rows tokens dim"]:
-    """Return the embeddings with the token that is read replaced by the solution for each row's point.
+) -> TokenEquations:
+    """Return the equations of the token that is read, for each row's point.
 
     Args:
         reader: The model and settings.
         crops: Crops of the source image.
         queries: The frozen queries of each crop, by layer.
-        points: Points of the model frame, one for each row. In a crop that does not contain it, a point's target is
-            the tail of its Gaussian.
+        targets: Where attention should be in the image. In a crop that does not contain it, a point's target is the
+            tail of its Gaussian.
+        points: The point of each row.
         embeddings: Random starts.
     """
     token, layers = reader.settings.token, reader.layers
@@ -48,6 +64,8 @@ def solve_token(
     basis = reader.model.keys(torch.eye(dim)[None], layers)
     matrix = torch.zeros(dim, dim, dtype=torch.float64)
     right = torch.zeros(dim, len(embeddings), dtype=torch.float64)
+    # The logit of a point in the very middle of a cell would be infinite.
+    lowest = torch.tensor(_LOWEST).sigmoid().item()
     for layer in layers:
         heads = reader.heads[layer.name]
         adds = basis[layer.name][0, heads]
@@ -56,28 +74,37 @@ def solve_token(
         for crop, crop_queries in zip(crops, queries, strict=True):
             query = crop_queries[layer.name][heads]
             height, width = query.shape[1:3]
-            centres = torch.stack([crop.to_crop(point, reader.resolution) for point in points])
-            target = _logits(centres / reader.resolution, reader.settings.sigma, (width, height)).to(query)
+            target = torch.logit(targets.cells(points, crop, (width, height)), eps=lowest).to(query)
             flat = query.flatten(1, 2)
             scores = torch.einsum("hpd,rhtd->hprt", flat, keys[layer.name][:, heads])
             inner += flat.mT @ flat
             product += flat.mT @ (scores.logsumexp(dim=-1) + target.flatten(1).T)
         matrix += (adds @ inner @ adds.mT).sum(dim=0).double().cpu()
         right += (adds @ product).sum(dim=0).double().cpu()
-    matrix.diagonal().add_(_RIDGE * matrix.diagonal().mean())
-    solved = embeddings.clone()
-    solved[:, token] = torch.linalg.solve(matrix, right).T.to(solved)
-    return solved
+    return TokenEquations(matrix=matrix, right=right)
 
 
-def _logits(
-    centres: Float[Tensor, "rows 2"], sigma: float, size: tuple[int, int]
-) -> Float[Tensor, "rows height width"]:
-    """Logits of the target Gaussian at the middles of a map's cells.
+def solved(
+    embeddings: Float[Tensor, "rows tokens dim"], token: int, images: Sequence[tuple[Sequence[int], TokenEquations]]
+) -> Float[Tensor, "rows tokens dim"]:
+    """Return the embeddings with the token that is read replaced by the solution over all images that show its point.
 
-    ``centres`` and ``sigma`` are fractions of the map's side.
+    Args:
+        embeddings: Random starts.
+        token: The token that is read.
+        images: For each image, the rows whose points it shows, and its equations.
     """
-    # The logit of a point in the very middle of a cell would be infinite.
-    lowest = torch.tensor(_LOWEST).sigmoid().item()
-    width = size[0]
-    return torch.logit(heatmaps.gaussian(centres.float() * width, sigma * width, size), eps=lowest)
+    result = embeddings.clone()
+    showing: dict[tuple[int, ...], list[int]] = {}
+    for row in range(len(embeddings)):
+        showing.setdefault(tuple(n for n, (rows, _) in enumerate(images) if row in rows), []).append(row)
+    for numbers, rows in showing.items():
+        matrix = sum(images[number][1].matrix for number in numbers[1:]) + images[numbers[0]][1].matrix
+        right = sum(_columns(*images[number], rows) for number in numbers[1:]) + _columns(*images[numbers[0]], rows)
+        matrix.diagonal().add_(_RIDGE * matrix.diagonal().mean())
+        result[rows, token] = torch.linalg.solve(matrix, right).T.to(result)
+    return result
+
+
+def _columns(known: Sequence[int], equations: TokenEquations, rows: Sequence[int]) -> Float[Tensor, "dim rows"]:
+    return equations.right[:, [known.index(row) for row in rows]]

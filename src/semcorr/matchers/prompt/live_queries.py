@@ -10,6 +10,7 @@ from torch import Tensor
 from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import Crop
 from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, naming, stack_noise
+from semcorr.matchers.prompt.attention_targets import AttentionTargets
 from semcorr.matchers.prompt.crops import CORNERS, CropLatents, anywhere
 from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams
 from semcorr.models.diffusion import PrefixCache
@@ -31,23 +32,24 @@ class LiveQueries:
             return positions, []
         return positions, [stream.noise(self._reader.latent_shape, settings.noise) for _ in positions]
 
-    def starts(
+    def token_equations(
         self,
-        points: Sequence[Float[Tensor, "2"]],  # noqa: ARG002  # as AttentionSource has it
+        targets: AttentionTargets,  # as AttentionSource has it
+        points: Sequence[int],
         drawn: Float[Tensor, "rows tokens dim"],
-    ) -> Float[Tensor, "rows tokens dim"]:
-        """The random start (paper section 3.3)."""
-        return drawn
+    ) -> None:
+        """None: the start is random (paper section 3.3)."""
 
     def optimization_maps(
         self,
         streams: Sequence[RandomStream],
-        points: Sequence[Float[Tensor, "2"]],
+        targets: AttentionTargets,
+        points: Sequence[int],
         embeddings: Float[Tensor, "rows tokens dim"],
-    ) -> tuple[list[Float[Tensor, "rows _h _w"]], Float[Tensor, "rows 2"]]:
+    ) -> tuple[list[Float[Tensor, "rows _h _w"]], list[Crop]]:
         """Draw a crop for each row, fresh or one of those that the image's rows share, and read its maps."""
         reader, settings = self._reader, self._reader.settings
-        allowed = [reader.optimize_range(*point.tolist()) for point in points]
+        allowed = [targets.crop_range(point) for point in points]
         if settings.optimize_crops is None:
             picks: list[int] = []
             crops = [stream.crop(one) for stream, one in zip(streams, allowed, strict=True)]
@@ -64,8 +66,7 @@ class LiveQueries:
         else:
             noise = stack_noise([stream.noise(reader.latent_shape, settings.noise) for stream in streams], clean)
             maps = reader.maps(clean, noise, reader.optimize_t, embeddings)
-        centres = [crop.to_crop(point, reader.resolution) for crop, point in zip(crops, points, strict=True)]
-        return maps, torch.stack(centres)
+        return maps, crops
 
     def location_maps(
         self,

@@ -1,6 +1,7 @@
 """The paper's method as a matcher."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from semcorr.matchers.prompt.batch_size import batch_size
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.latent_cache import LatentCache
 from semcorr.matchers.prompt.locate import locate_rows
-from semcorr.matchers.prompt.optimize import optimize
+from semcorr.matchers.prompt.optimize import Example, optimize
 from semcorr.matchers.prompt.presets import PRESETS
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.matchers.prompt.settings import PromptSettings
@@ -72,7 +73,7 @@ class PromptMatcher(NetworkMatcher):
     settings_type = PromptSettings
     presets = PRESETS
     network_type = DiffusionModel
-    capabilities = Capabilities(optimizes=True, layer_heatmaps=True, attention_heatmaps=True)
+    capabilities = Capabilities(optimizes=True, examples=True, layer_heatmaps=True, attention_heatmaps=True)
 
     def __init__(
         self,
@@ -99,14 +100,27 @@ class PromptMatcher(NetworkMatcher):
     def _describe(
         self, image: Image, points: Float[np.ndarray, "points 2"], progress: Progress | None
     ) -> tuple[Tensors, Tensors]:
+        return self._describe_examples([image], points[None], progress)
+
+    def _describe_examples(
+        self, images: Sequence[Image], points: Float[np.ndarray, "examples points 2"], progress: Progress | None
+    ) -> tuple[Tensors, Tensors]:
         reader = AttentionReader(self.model, self.settings, gradient_checkpointing=self.gradient_checkpointing)
         side = (reader.resolution, reader.resolution)
+        examples = [
+            Example.of_points(
+                reader,
+                self._latents(image, reader.resolution),
+                torch.from_numpy(scale_points(own, image.size, side)),
+                SeededStreams(self.settings.seed, image.sha256, own),
+            )
+            # By content, so that the order in which images are given changes nothing.
+            for image, own in sorted(zip(images, points, strict=True), key=lambda pair: pair[0].sha256)
+        ]
         optimized = optimize(
             reader,
-            self._latents(image, reader.resolution),
-            torch.from_numpy(scale_points(points, image.size, side)),
-            SeededStreams(self.settings.seed, image.sha256, points),
-            batch=batch_size(reader, len(points), self.memory_budget, optimizing=True),
+            examples,
+            batch=batch_size(reader, points.shape[1], self.memory_budget, optimizing=True),
             progress=progress,
         )
         return {"embeddings": optimized.embeddings.numpy(), "losses": optimized.losses.numpy()}, {}

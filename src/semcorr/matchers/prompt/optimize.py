@@ -1,4 +1,8 @@
-"""Optimization: find embeddings whose attention is high at the query point (paper section 3.2, "Optimization")."""
+"""Optimization: find embeddings whose attention is high at the query point (paper section 3.2, "Optimization").
+
+Where attention should be is a target of :mod:`semcorr.matchers.prompt.attention_targets`: a Gaussian at the point, or a
+mask. Where several images show the same points, one embedding is optimized over all of them.
+"""
 
 import dataclasses
 import math
@@ -12,13 +16,14 @@ from semcorr.errors import NumericsError
 from semcorr.imaging import heatmaps
 from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, naming, rows_of
 from semcorr.matchers.prompt.attention_source import AttentionSource, attention_source
+from semcorr.matchers.prompt.attention_targets import AttentionTargets, GaussianTargets
 from semcorr.matchers.prompt.crops import CropLatents
+from semcorr.matchers.prompt.least_squares import solved
 from semcorr.matchers.prompt.preview import preview_of
-from semcorr.matchers.prompt.random_streams import RandomStreams
-from semcorr.matchers.prompt.settings import PromptSettings
+from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams
 from semcorr.models.finite import all_finite, largest, precision_of
 from semcorr.models.memory import in_batches
-from semcorr.progress import Progress
+from semcorr.progress import Progress, part_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,54 +34,75 @@ class Optimized:
     losses: Float[Tensor, "points rounds steps"]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example:
+    """One image, and where attention should be in it.
+
+    Attributes:
+        latents: The image's.
+        targets: Where attention should be, for each point.
+        streams: Where random numbers come from.
+    """
+
+    latents: CropLatents
+    targets: AttentionTargets
+    streams: RandomStreams
+
+    @classmethod
+    def of_points(
+        cls, reader: AttentionReader, latents: CropLatents, points: Float[Tensor, "points 2"], streams: RandomStreams
+    ) -> "Example":
+        """Return an example whose targets are points of the model frame (continuous, pixels); NaN where not shown."""
+        return cls(latents=latents, targets=GaussianTargets(reader, points), streams=streams)
+
+
 def optimize(
-    reader: AttentionReader,
-    latents: CropLatents,
-    points: Float[Tensor, "points 2"],
-    streams: RandomStreams,
-    *,
-    batch: int,
-    progress: Progress | None = None,
+    reader: AttentionReader, examples: Sequence[Example], *, batch: int, progress: Progress | None = None
 ) -> Optimized:
     """Optimize ``rounds`` embeddings for every point, ``batch`` of them at a time.
 
     Every (point, round) is a row with its own crops, noise and optimizer state: but for rounding, the result does not
-    depend on which rows share a batch.
+    depend on which rows share a batch. In every step a row reads a crop of each example that shows its point, and its
+    loss is the mean over them; they run one after the other, so that they need no more memory than one.
 
     Args:
         reader: The model and settings.
-        latents: The source image's.
-        points: Query points in the model frame (continuous, pixels).
-        streams: Where random numbers come from.
+        examples: The source image; or several, which all have the same points. Each point is shown in one at least. A
+            row's start is drawn by the first that shows its point.
         batch: Rows that run together; halved when memory runs out.
         progress: Called as ``("optimize", steps done, steps in all, loss=mean, preview=...)``, where ``preview`` is a
-            :class:`semcorr.matchers.prompt.preview.AttentionPreview`, which computes the maps over the source if it is
-            called; with frozen queries as ``("queries", crops done, crops in all)`` before that.
+            :class:`semcorr.matchers.prompt.preview.AttentionPreview`, which computes the maps over the first image if
+            it is called; with frozen queries as ``("queries", crops done, crops in all)`` before that.
 
     Raises:
         OutOfMemoryError: Not even one row fits into memory.
         NumericsError: A map, a loss, a gradient or an embedding is not finite.
     """
-    settings = reader.settings
-    rows = rows_of(len(points), settings.rounds)
-    source = attention_source(reader, latents, "optimize", streams, progress=progress)
+    settings, points = reader.settings, len(examples[0].targets.shown)
+    rows = rows_of(points, settings.rounds)
+    sources = [
+        attention_source(
+            reader, one.latents, "optimize", one.streams, progress=part_of(progress, "queries", number, len(examples))
+        )
+        for number, one in enumerate(examples)
+    ]
     finished = 0
 
     def work(batch_rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
         def report(step: int, loss: float, embeddings: Tensor) -> None:
             if progress is not None:
                 done = finished * settings.steps + step * len(batch_rows)
-                preview = preview_of(batch_rows, embeddings, source)
+                preview = preview_of(batch_rows, embeddings, sources[0])
                 progress("optimize", done, len(rows) * settings.steps, loss=loss, preview=preview)
 
-        return _optimize_rows(reader, source, batch_rows, points, streams, report)
+        return _optimize_rows(reader, _shown_rows(batch_rows, examples, sources), batch_rows, report)
 
     embeddings, losses = [], []
     for done, (embedding, loss) in in_batches(rows, batch, work, stage="optimize"):
         finished += len(done)
         embeddings.append(embedding)
         losses.append(loss)
-    shape = (len(points), settings.rounds)
+    shape = (points, settings.rounds)
     return Optimized(
         embeddings=torch.cat(embeddings).reshape(*shape, reader.context_length, reader.model.context_dim),
         losses=torch.cat(losses).reshape(*shape, settings.steps),
@@ -98,41 +124,100 @@ def row_losses(
     return torch.stack(errors).mean(dim=0)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ShownRows:
+    """The rows of a batch whose points one example shows.
+
+    Attributes:
+        source: The example's attention.
+        targets: The example's.
+        rows: Their numbers in the batch.
+        points: Their points.
+        streams: Their draws, from the start.
+    """
+
+    source: AttentionSource
+    targets: AttentionTargets
+    rows: list[int]
+    points: list[int]
+    streams: list[RandomStream]
+
+
+def _shown_rows(
+    rows: Sequence[Row], examples: Sequence[Example], sources: Sequence[AttentionSource]
+) -> list[_ShownRows]:
+    parts = []
+    for example, source in zip(examples, sources, strict=True):
+        shown = example.targets.shown.tolist()
+        numbers = [number for number, row in enumerate(rows) if shown[row.point]]
+        if numbers:
+            own = [rows[number] for number in numbers]
+            parts.append(
+                _ShownRows(
+                    source=source,
+                    targets=example.targets,
+                    rows=numbers,
+                    points=[row.point for row in own],
+                    streams=[example.streams.optimizing(row.point, row.round_) for row in own],
+                )
+            )
+    return parts
+
+
 def _optimize_rows(
     reader: AttentionReader,
-    source: AttentionSource,
+    parts: Sequence[_ShownRows],
     rows: Sequence[Row],
-    points: Float[Tensor, "points 2"],
-    streams: RandomStreams,
     report: Callable[[int, float, Tensor], None],
 ) -> tuple[Float[Tensor, "rows tokens dim"], Float[Tensor, "rows steps"]]:
     settings, model = reader.settings, reader.model
-    row_streams = [streams.optimizing(row.point, row.round_) for row in rows]
-    row_points = [points[row.point] for row in rows]
-    drawn = torch.stack([stream.embedding(reader.context_length, model.context_dim) for stream in row_streams])
-    embeddings = source.starts(row_points, drawn.to(model.device, torch.float32)).requires_grad_()
+    embeddings = _starts(reader, parts, len(rows)).requires_grad_()
     # Adam updates every number by itself, so one optimizer over the batch is one optimizer for each row.
     optimizer = torch.optim.Adam([embeddings], lr=settings.lr)
     # float16 would round small gradients to zero on their way through the network.
     scale = 4096.0 if model.dtype == torch.float16 else 1.0
+    chosen = [_index(part.rows, len(rows), model.device) for part in parts]
+    counts = torch.zeros(len(rows), device=model.device)
+    for index in chosen:
+        counts[index] += 1
     losses = []
     for step in range(settings.steps):
+        loss = torch.zeros(len(rows), device=model.device)
         with naming(f"step {step + 1} of {settings.steps}", rows):
-            maps, centres = source.optimization_maps(row_streams, row_points, embeddings)
-            target = _targets(centres.to(model.device), settings, reader.resolution)
-            loss = row_losses(maps, target, settings.loss)
-            # The sum, not the mean: a row's gradient must not depend on how many others there are.
-            torch.autograd.backward(scale * loss.sum())
-            mean = _checked_mean(loss.detach(), embeddings, precision_of(model.unet))
+            for part, index in zip(parts, chosen, strict=True):
+                maps, crops = part.source.optimization_maps(part.streams, part.targets, part.points, embeddings[index])
+                own = row_losses(maps, part.targets.maps(part.points, crops), settings.loss) / counts[index]
+                # The sum over rows, not the mean: a row's gradient must not depend on how many others there are.
+                torch.autograd.backward(scale * own.sum())
+                loss[index] += own.detach()
+            mean = _checked_mean(loss, embeddings, precision_of(model.unet))
         if scale != 1.0 and embeddings.grad is not None:
             embeddings.grad /= scale
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(loss.detach())
+        losses.append(loss)
         report(step + 1, mean, embeddings)
     with naming(f"the last of {settings.steps} steps", rows):
         _check_last(embeddings, settings.lr, precision_of(model.unet))
     return embeddings.detach().cpu(), torch.stack(losses, dim=1).cpu()
+
+
+def _index(rows: Sequence[int], count: int, device: torch.device) -> slice | Tensor:
+    """Return what chooses rows of a batch; of all of them a slice, which copies nothing."""
+    return slice(None) if len(rows) == count else torch.tensor(rows, device=device)
+
+
+def _starts(reader: AttentionReader, parts: Sequence[_ShownRows], rows: int) -> Float[Tensor, "rows tokens dim"]:
+    """Return where embeddings start: at random, or solved for the token that is read (the setting ``start``)."""
+    by_row: dict[int, Tensor] = {}
+    for part in parts:
+        for row, stream in zip(part.rows, part.streams, strict=True):
+            if row not in by_row:
+                by_row[row] = stream.embedding(reader.context_length, reader.model.context_dim)
+    drawn = torch.stack([by_row[row] for row in range(rows)]).to(reader.model.device, torch.float32)
+    equations = [part.source.token_equations(part.targets, part.points, drawn[part.rows]) for part in parts]
+    known = [(part.rows, one) for part, one in zip(parts, equations, strict=True) if one is not None]
+    return solved(drawn, reader.settings.token, known) if known else drawn
 
 
 def _checked_mean(loss: Float[Tensor, " rows"], embeddings: Tensor, precision: str) -> float:
@@ -148,11 +233,3 @@ def _checked_mean(loss: Float[Tensor, " rows"], embeddings: Tensor, precision: s
 def _check_last(embeddings: Tensor, rate: float, precision: str) -> None:
     if not all_finite([embeddings]):
         raise NumericsError("Embeddings are not finite.", f"Lower the setting 'lr', which is {rate:g}.", precision)
-
-
-def _targets(
-    centres: Float[Tensor, "rows 2"], settings: PromptSettings, resolution: int
-) -> Float[Tensor, "rows {resolution} {resolution}"]:
-    """A Gaussian of peak 1 around each row's point (paper section 3.2)."""
-    sigma = settings.sigma * resolution
-    return heatmaps.gaussian(centres.float(), sigma, (resolution, resolution), settings.pixel_centre)

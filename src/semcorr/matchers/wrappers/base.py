@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
+from semcorr.imaging.geometry import PointsLike
 from semcorr.imaging.image import Image, ImageSource
 from semcorr.matchers.base import Matcher, PointsAndConfidence
 from semcorr.matchers.regions.examples import MaskSource
@@ -55,8 +55,8 @@ class MatcherWrapper(Matcher):
 
     def describe(
         self,
-        image: "ImageSource",
-        points: "ArrayLike",
+        image: "ImageSource | Sequence[ImageSource]",
+        points: "PointsLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,

@@ -16,14 +16,14 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from semcorr.errors import CalibrationError
 from semcorr.imaging.domain import Domain, statistics
+from semcorr.imaging.geometry import PointsLike
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.base import Matcher, PointsAndConfidence
 from semcorr.matchers.results import LocatedTogether, Matches, Query
@@ -186,14 +186,16 @@ class CalibratedMatcher(MatcherWrapper):
 
     def describe(
         self,
-        image: "ImageSource",
-        points: "ArrayLike",
+        image: "ImageSource | Sequence[ImageSource]",
+        points: "PointsLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Query:
         """Describe points as the method does; see :meth:`semcorr.Matcher.describe`."""
-        source = load_image(image)
+        if isinstance(image, list | tuple):
+            return self.matcher.describe(image, points, names=names, progress=progress)
+        source = load_image(cast("ImageSource", image))
         query = self.matcher.describe(source, points, names=names, progress=progress)
         # Another package's method may not add them.
         known = query.source_statistics or statistics(source)
@@ -202,9 +204,11 @@ class CalibratedMatcher(MatcherWrapper):
     def holds(self, query: Query, target: Image) -> bool:
         """Whether confidence between a query's image and another is a probability.
 
-        Not where the method adapted its settings to the query's image, or to the supports of a transfer: the curve of
-        other settings is not known.
+        Not where the method adapted its settings to the query's image, or to the supports of a transfer, nor where
+        several images were described together: the curve of these is not known.
         """
+        if query.further_examples:
+            return False
         made = {**self.matcher.identity(), "settings": dict(query.settings)}
         if key_of(self.calibration.method, made) != self.calibration.key:
             return False

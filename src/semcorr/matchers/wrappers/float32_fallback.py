@@ -8,9 +8,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from numpy.typing import ArrayLike
-
 from semcorr.errors import NumericsError
+from semcorr.imaging.geometry import PointsLike
 from semcorr.imaging.image import ImageSource
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.regions.results import RegionQuery, Regions
@@ -37,8 +36,8 @@ class Float32Fallback(MatcherWrapper):
 
     def describe(
         self,
-        image: "ImageSource",
-        points: "ArrayLike",
+        image: "ImageSource | Sequence[ImageSource]",
+        points: "PointsLike",
         *,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
