@@ -39,6 +39,7 @@ from benchmarks import processor_agreement as processors
 from benchmarks import transfer_accuracy as transfer
 from benchmarks.command import main, new_app
 from benchmarks.engine import discovery
+from benchmarks.engine import examples as engine_examples
 from semcorr.cli import console
 from semcorr.errors import SemcorrError
 from semcorr.evaluation.report import tables as report_tables
@@ -188,6 +189,7 @@ def markdown(table: Table) -> str:
 _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "corrections": corrections.table,
     "discovery": discovery.table,
+    "engine-examples": engine_examples.table,
     "domain": lambda document: domain.table([domain.Outcome(**one) for one in document["outcomes"]]),
     "frontier": lambda document: frontier.table([frontier.MethodScore(**_values(one)) for one in document["scores"]]),
     "injected-faults": injected_faults.table,

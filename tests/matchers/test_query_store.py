@@ -60,3 +60,16 @@ def test_a_query_of_another_image_or_other_points_or_damaged_is_none(
     assert store.load("cat-0", other, POINTS) is None
     (tmp_path / "cat-0.safetensors").write_bytes(b"broken")  # by a crash
     assert store.load("cat-0", image, POINTS) is None
+
+
+def test_a_query_of_several_images_is_described_once(image: Image, tmp_path: Path) -> None:
+    options = {"steps": 1, "resolution": 64, "device": "cpu", "calibration": "none"}
+    store, matcher = QueryStore(tmp_path / "queries"), Counting(load_matcher("prompt", "toy", "fast", **options))
+    other = Image(pixels=image.pixels[::-1].copy(), name="other")
+    both = [POINTS, np.array([[np.nan, np.nan], [5.0, 6.0]])]
+    for _ in range(2):
+        store.describe("cat-all", matcher, [image, other], both)
+    assert matcher.count == 1
+    assert store.load("cat-all", [other, image], both) is None
+    assert store.load("cat-all", [image, other], both[::-1]) is None
+    assert store.load("cat-all", image, POINTS) is None

@@ -199,5 +199,6 @@ def _table(target: str, query: "Query", matches: "Matches") -> Table:
     table.add_column("confidence" if matches.calibration else "confidence (uncalibrated)", justify="right")
     names = query.names or [str(number + 1) for number in range(len(query.points))]
     for name, start, end, confidence in zip(names, query.points, matches.points, matches.confidence, strict=True):
-        table.add_row(name, f"{start[0]:.1f}, {start[1]:.1f}", f"{end[0]:.1f}, {end[1]:.1f}", f"{confidence:.2f}")
+        shown = "–" if start[0] != start[0] else f"{start[0]:.1f}, {start[1]:.1f}"  # NaN: another image shows it
+        table.add_row(name, shown, f"{end[0]:.1f}, {end[1]:.1f}", f"{confidence:.2f}")
     return table

@@ -118,7 +118,7 @@ def squash(image: Float[Tensor, "3 height width"], resolution: int) -> Float[Ten
     return resize(image, (resolution, resolution))
 
 
-def resize(image: Float[Tensor, "3 height width"], size: Size) -> Float[Tensor, "3 {size[1]} {size[0]}"]:
+def resize(image: Float[Tensor, "channels height width"], size: Size) -> Float[Tensor, "channels {size[1]} {size[0]}"]:
     """Resize to ``size`` (width, height), edge to edge.
 
     Bilinear; along an axis that shrinks, the kernel widens with the factor to prevent aliasing.

@@ -44,8 +44,8 @@ def point_table(
 
 
 def position(point: Float[np.ndarray, "2"]) -> str:
-    """Return a point as a cell."""
-    return f"{point[0]:.1f}, {point[1]:.1f}"
+    """Return a point as a cell; a dash for NaN, which an image does not show."""
+    return "–" if np.isnan(point[0]) else f"{point[0]:.1f}, {point[1]:.1f}"
 
 
 def heatmap_cell(heatmap: Float[np.ndarray, "height width"], point: Float[np.ndarray, "2"], size: Size) -> str:

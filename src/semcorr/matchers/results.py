@@ -246,7 +246,7 @@ class Matches:
             does not mean right in 8 of 10 cases.
         heatmaps: One map a point; each covers the whole target, whatever the target's own proportions.
         image_size, image_sha256: The target's (width, height) and the hash of its content.
-        query_points: The query's own points, in pixels of the source.
+        query_points: The query's own points, in pixels of the source; NaN where it has none (:class:`Query`).
         names: The query's names, or None.
         calibration: The data that the confidence was calibrated on, for people; None if it is not calibrated.
         similarity: The highest cosine similarity of each point's features with the target's, where a method compares
@@ -315,7 +315,8 @@ class Matches:
         """Return a record for each point, as ``pandas.DataFrame`` and ``csv.DictWriter`` take them.
 
         Each has ``name`` (None without names), ``x`` and ``y`` in pixels of the target, ``confidence``, ``calibrated``
-        (whether that is a probability), and ``source_x`` and ``source_y``, the query's point in pixels of the source.
+        (whether that is a probability), and ``source_x`` and ``source_y``, the query's point in pixels of the source
+        (NaN where it does not show it).
         """
         names = self.names or [None] * len(self.points)
         numbers = np.column_stack((self.points, self.confidence, self.query_points)).tolist()
@@ -335,9 +336,11 @@ class Matches:
     def to_keypoint_matches(self) -> list[dict[str, Any]]:
         """Return a record for each point as transformers' key-point matching pipeline does, the most confident first.
 
-        See :mod:`semcorr.matchers.keypoint_matches`. ``score`` is the confidence; names are lost.
+        See :mod:`semcorr.matchers.keypoint_matches`. ``score`` is the confidence; names are lost, and points that the
+        source does not show.
         """
-        return records_of(self.query_points, self.points, self.confidence)
+        shown = np.isfinite(self.query_points[:, 0])
+        return records_of(self.query_points[shown], self.points[shown], self.confidence[shown])
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the heat maps as plain lists and numbers, for JSON."""
@@ -353,7 +356,7 @@ class Matches:
             "points": [
                 {
                     "name": self.names[index] if self.names else None,
-                    "source": self.query_points[index].tolist(),
+                    "source": None if np.isnan(self.query_points[index, 0]) else self.query_points[index].tolist(),
                     "target": self.points[index].tolist(),
                     "confidence": float(self.confidence[index]),
                     "rounds": rounds[index].tolist(),
@@ -463,7 +466,7 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], layers: int) -> None:
     expected |= {"points": (count, 2), "query_points": (count, 2), "confidence": (count,)}
     expected |= {"heatmaps": (count, None, None), "layer_points": (count, layers, 2)}
     for name in expected.keys() & arrays.keys():
-        shape = _numbers(name, arrays[name]).shape
+        shape = _numbers(name, arrays[name], partial=name == "query_points").shape
         sizes = expected[name]
         if len(shape) != len(sizes) or any(a not in (None, b) for a, b in zip(sizes, shape, strict=True)):
             raise ValueError(f"{name} of shape {shape} for {count} points and {layers} layers")

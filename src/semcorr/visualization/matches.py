@@ -97,12 +97,17 @@ def match_figure(
 def draw_matches(matches: Matches, source: "ImageSource", target: "ImageSource", **options: Any) -> PIL.Image.Image:
     """Draw source and target side by side with numbered points and the heat maps of matches.
 
+    Points that the source does not show, as another one of several images does, are left out.
+
     Args:
         matches: The matches in the target.
         source: The image that the query's points are in.
         target: The image that they were located in.
         **options: As for :func:`match_figure`; ``heatmaps=None`` leaves the maps out.
     """
+    known = np.isfinite(matches.query_points[:, 0])
+    if not known.all():
+        matches = matches.take(np.flatnonzero(known).tolist())
     shown: dict[str, Any] = {"heatmaps": matches.heatmaps, "confidence": matches.confidence, "names": matches.names}
     return match_figure(
         load_image(source), load_image(target), matches.query_points, matches.points, **(shown | options)
