@@ -1,6 +1,6 @@
 """One, two or five annotated drawings: a query each and a vote, or one query that is optimized over all of them.
 
-``python -m benchmarks.engine examples [--draws 3] [--targets 8] [--split test] [--json FILE]``
+``python -m benchmarks.engine examples [--draws 3] [--targets 6] [--split test] [--json FILE]``
 
 Points are predicted as ``semcorr transfer --fuse vote`` and ``--fuse optimize`` predict them, from the same annotated
 drawings in the same targets.
@@ -71,7 +71,7 @@ def measure(
     preset: str = "fast",
     support: Annotated[tuple[int, ...], Parameter(negative="", consume_multiple=True)] = (1, 2, 5),
     draws: int = 3,
-    targets: int = 8,
+    targets: int = 6,
     category: Repeated = (),
     split: Split = "test",
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,

@@ -6,7 +6,7 @@ After Hariharan et al., 2015, "Hypercolumns for Object Segmentation and Fine-gra
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, TypeVar, cast
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from pydantic import Field
 from torch import Tensor
 
 from semcorr.errors import SettingsError
-from semcorr.imaging.geometry import PointsLike, Size, check_points, lattice, patch_grid, sample, scale_points
-from semcorr.imaging.image import Image, ImageSource, load_image
+from semcorr.imaging.geometry import PointsLike, Size, lattice, patch_grid, sample, scale_points
+from semcorr.imaging.image import Image, ImageSource
+from semcorr.matchers.examples import check_examples
 from semcorr.matchers.features import geometric_prior
 from semcorr.matchers.features.best_buddies import BuddyMatcher
 from semcorr.matchers.features.matcher import FeatureMatcher
@@ -192,11 +193,11 @@ class HypercolumnMatcher(FeatureMatcher):
         progress: Progress | None = None,
     ) -> Query:
         """Describe points of an image at the resolution that suits their object; see :meth:`Matcher.describe`."""
-        if self.settings.enlarge != "auto" or isinstance(image, list | tuple):
-            return super().describe(image, points, names=names, progress=progress)
-        source = load_image(cast("ImageSource", image))
-        settings = self.settings.suited_to([(check_points(points, source.size), source.size)])
-        return self.with_settings(settings).describe(source, points, names=names, progress=progress)
+        images, checked = check_examples(image, points)
+        if self.settings.enlarge != "auto" or len(images) > 1:
+            return super().describe(images, checked, names=names, progress=progress)
+        settings = self.settings.suited_to([(checked[0], images[0].size)])
+        return self.with_settings(settings).describe(images, checked, names=names, progress=progress)
 
     def features(
         self, image: Image, settings: HypercolumnSettings, progress: Progress | None = None

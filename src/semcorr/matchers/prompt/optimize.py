@@ -95,7 +95,9 @@ def optimize(
                 preview = preview_of(batch_rows, embeddings, sources[0])
                 progress("optimize", done, len(rows) * settings.steps, loss=loss, preview=preview)
 
-        return _optimize_rows(reader, _shown_rows(batch_rows, examples, sources), batch_rows, report)
+        return _optimize_rows(
+            reader, _shown_rows(batch_rows, examples, sources, reader.model.device), batch_rows, report
+        )
 
     embeddings, losses = [], []
     for done, (embedding, loss) in in_batches(rows, batch, work, stage="optimize"):
@@ -134,6 +136,8 @@ class _ShownRows:
         rows: Their numbers in the batch.
         points: Their points.
         streams: Their draws, from the start.
+        index: The same numbers as a tensor; None where all rows are shown.
+        share: How much each row's loss counts beside those of other examples; None where this is the only one.
     """
 
     source: AttentionSource
@@ -141,24 +145,41 @@ class _ShownRows:
     rows: list[int]
     points: list[int]
     streams: list[RandomStream]
+    index: Tensor | None
+    share: Float[Tensor, " rows"] | None
+
+    def loss(self, embeddings: Float[Tensor, "batch tokens dim"], kind: str) -> Float[Tensor, " rows"]:
+        """Read a crop for each row, and return their shares of the loss."""
+        own = embeddings if self.index is None else embeddings[self.index]
+        maps, crops = self.source.optimization_maps(self.streams, self.targets, self.points, own)
+        loss = row_losses(maps, self.targets.maps(self.points, crops), kind)
+        return loss if self.share is None else loss * self.share
+
+    def added(self, total: Float[Tensor, " batch"], loss: Float[Tensor, " rows"]) -> Float[Tensor, " batch"]:
+        """Return the losses of the batch with those of these rows."""
+        return total + loss if self.index is None else total.index_add(0, self.index, loss)
 
 
 def _shown_rows(
-    rows: Sequence[Row], examples: Sequence[Example], sources: Sequence[AttentionSource]
+    rows: Sequence[Row], examples: Sequence[Example], sources: Sequence[AttentionSource], device: torch.device
 ) -> list[_ShownRows]:
+    """Return the rows of a batch that each example shows."""
+    shown = torch.stack([one.targets.shown for one in examples])[:, [row.point for row in rows]]
+    shares = 1 / shown.sum(dim=0)
     parts = []
-    for example, source in zip(examples, sources, strict=True):
-        shown = example.targets.shown.tolist()
-        numbers = [number for number, row in enumerate(rows) if shown[row.point]]
-        if numbers:
-            own = [rows[number] for number in numbers]
+    for example, source, numbers in zip(examples, sources, shown, strict=True):
+        chosen = numbers.nonzero()[:, 0]
+        own = [rows[number] for number in chosen.tolist()]
+        if own:
             parts.append(
                 _ShownRows(
                     source=source,
                     targets=example.targets,
-                    rows=numbers,
+                    rows=chosen.tolist(),
                     points=[row.point for row in own],
                     streams=[example.streams.optimizing(row.point, row.round_) for row in own],
+                    index=None if len(own) == len(rows) else chosen.to(device),
+                    share=None if len(examples) == 1 else shares[chosen].to(device),
                 )
             )
     return parts
@@ -176,35 +197,25 @@ def _optimize_rows(
     optimizer = torch.optim.Adam([embeddings], lr=settings.lr)
     # float16 would round small gradients to zero on their way through the network.
     scale = 4096.0 if model.dtype == torch.float16 else 1.0
-    chosen = [_index(part.rows, len(rows), model.device) for part in parts]
-    counts = torch.zeros(len(rows), device=model.device)
-    for index in chosen:
-        counts[index] += 1
     losses = []
     for step in range(settings.steps):
-        loss = torch.zeros(len(rows), device=model.device)
         with naming(f"step {step + 1} of {settings.steps}", rows):
-            for part, index in zip(parts, chosen, strict=True):
-                maps, crops = part.source.optimization_maps(part.streams, part.targets, part.points, embeddings[index])
-                own = row_losses(maps, part.targets.maps(part.points, crops), settings.loss) / counts[index]
+            total = torch.zeros(len(rows), device=model.device)
+            for part in parts:
+                own = part.loss(embeddings, settings.loss)
                 # The sum over rows, not the mean: a row's gradient must not depend on how many others there are.
                 torch.autograd.backward(scale * own.sum())
-                loss[index] += own.detach()
-            mean = _checked_mean(loss, embeddings, precision_of(model.unet))
+                total = part.added(total, own.detach())
+            mean = _checked_mean(total, embeddings, precision_of(model.unet))
         if scale != 1.0 and embeddings.grad is not None:
             embeddings.grad /= scale
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(loss)
+        losses.append(total)
         report(step + 1, mean, embeddings)
     with naming(f"the last of {settings.steps} steps", rows):
         _check_last(embeddings, settings.lr, precision_of(model.unet))
     return embeddings.detach().cpu(), torch.stack(losses, dim=1).cpu()
-
-
-def _index(rows: Sequence[int], count: int, device: torch.device) -> slice | Tensor:
-    """Return what chooses rows of a batch; of all of them a slice, which copies nothing."""
-    return slice(None) if len(rows) == count else torch.tensor(rows, device=device)
 
 
 def _starts(reader: AttentionReader, parts: Sequence[_ShownRows], rows: int) -> Float[Tensor, "rows tokens dim"]:
