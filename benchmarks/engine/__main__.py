@@ -4,11 +4,17 @@
 """
 
 import sys
+from collections.abc import Callable
 
+from benchmarks import collections_
 from benchmarks.command import main, new_app
-from benchmarks.engine import examples
+from benchmarks.engine import discovery, examples
 
-PARTS = {"examples": examples.measure}
+PARTS: dict[str, Callable[..., int]] = {
+    "examples": examples.measure,
+    "discovery": discovery.measure,
+    "collections": collections_.measure,
+}
 """The parts by name: functions whose arguments are their options."""
 
 app = new_app("engine", "Measure what one optimizer with several kinds of targets is worth.")
