@@ -31,14 +31,14 @@ from rich.table import Table
 
 from benchmarks import accuracy_and_time as frontier
 from benchmarks import calibration_domain as domain
-from benchmarks import corrections, injected_faults, regions, suggest, throughput
+from benchmarks import corrections, injected_faults, suggest, throughput
 from benchmarks import known_transforms as known_pairs
 from benchmarks import many_workers as simulate
 from benchmarks import peak_refinement as peaks
 from benchmarks import processor_agreement as processors
 from benchmarks import transfer_accuracy as transfer
 from benchmarks.command import main, new_app
-from benchmarks.engine import discovery
+from benchmarks.engine import discovery, regions
 from benchmarks.engine import examples as engine_examples
 from semcorr.cli import console
 from semcorr.errors import SemcorrError

@@ -6,14 +6,14 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import collections_
 from benchmarks.command import main, new_app
-from benchmarks.engine import discovery, examples
+from benchmarks.engine import collections, discovery, examples, regions
 
 PARTS: dict[str, Callable[..., int]] = {
     "examples": examples.measure,
+    "regions": regions.regions,
     "discovery": discovery.measure,
-    "collections": collections_.measure,
+    "collections": collections.measure,
 }
 """The parts by name: functions whose arguments are their options."""
 

@@ -12,7 +12,8 @@ from semcorr.settings import Settings
 class RegionSettings(Settings):
     """How regions are found; a method's own settings say what its features are.
 
-    The values were chosen on validation drawings of the toy world (``python -m benchmarks.regions --split val``).
+    The values were chosen on validation drawings of the toy world (``python -m benchmarks.engine regions
+    --split val``).
 
     Attributes:
         grid: Cells along the longer side to which features are resampled; the time grows with its fourth power.

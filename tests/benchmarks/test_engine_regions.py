@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks import regions
 from benchmarks.command import main
+from benchmarks.engine import __main__ as engine
+from benchmarks.engine import regions
 from semcorr.imaging.image import load_image
 from semcorr.imaging.label_map import LabelMap
 from semcorr.toy.render import render_scene
@@ -45,7 +46,7 @@ def test_a_group_is_measured_by_itself() -> None:
 
 @pytest.mark.slow
 def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(regions.app, ["--split", "val", "--groups", "1", "--method", "dift"]) == 0
+    assert main(engine.app, ["regions", "--split", "val", "--groups", "1", "--method", "dift"]) == 0
     printed = capsys.readouterr().out
     assert "20 drawings of val, 4 groups" in printed
     assert "dift" in printed

@@ -1,6 +1,6 @@
 """Whether a canonical grid beats the features that it was trained from: part (d) of what is measured of the engine.
 
-``python -m benchmarks.collections_ [--data FOLDER] [--half development] [--toy val] [-o runs/collections]``
+``python -m benchmarks.engine collections [--data FOLDER] [--half development] [--toy val] [-o runs/collections]``
 
 Of every collection all ordered pairs are matched: by the nearest neighbour of the features, by their best buddies and
 moving least squares, and through the grid that was trained from them. The toy categories have exact truth; those of
@@ -9,7 +9,6 @@ PF-WILLOW need its folder. Trained collections are kept, so that the same comman
 
 import itertools
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +22,7 @@ from jaxtyping import Float
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.command import main, new_app, save_json, use_threads
+from benchmarks.command import save_json, use_threads
 from benchmarks.kept_features import keep_features
 from benchmarks.photograph_sets.figures import Half, image_intervals
 from benchmarks.photograph_sets.pairs import in_half
@@ -50,8 +49,6 @@ GRID = ("published", "guided")
 _FIRST_SEED = 50_000
 """Of the drawings: none of them is in the toy benchmark."""
 
-app = new_app("collections_", "Compare matching through a collection's canonical grid with its features.")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
@@ -73,7 +70,6 @@ class World:
     training: CollectionSettings
 
 
-@app.default
 def measure(
     *,
     data: Path | None = None,
@@ -309,7 +305,3 @@ def _table(world: str, rows: Sequence[dict[str, Any]]) -> Table:
         lead = "" if one["lead"] is None else "{:+.1f} to {:+.1f}".format(*one["lead"][1])
         table.add_row(row["collection"], key, *cells, lead)
     return table
-
-
-if __name__ == "__main__":
-    sys.exit(main(app))

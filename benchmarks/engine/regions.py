@@ -1,6 +1,7 @@
 """What finding regions is worth: mean IoU over the parts of drawings, from 1 and 5 examples.
 
-``python -m benchmarks.regions [--split test] [--groups 10] [--method dift] [--variant NAME=VALUE] [--json FILE]``
+``python -m benchmarks.engine regions [--split test] [--groups 10] [--method dift] [--variant NAME=VALUE]
+[--json FILE]``
 
 Drawings of the toy world come in groups of 5 examples and 5 targets of one category; no two groups share a drawing. The
 IoU of a part is counted in each target that shows it, if an example shows it too; a target's figure is the mean over
@@ -12,7 +13,6 @@ from image to image as they are, and the label that most of them have at a pixel
 """
 
 import itertools
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from jaxtyping import UInt8
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.command import main, new_app, save_json
+from benchmarks.command import save_json
 from benchmarks.kept_features import keep_features
 from semcorr.cli import console
 from semcorr.cli.options import Repeated, parse_settings
@@ -50,8 +50,6 @@ _MODELS = {"dift": "toy"}
 PRIOR = "box prior"
 IMAGE_PRIOR = "box prior, whole image"
 
-app = new_app("regions", "Mean IoU over the parts of drawings, from 1 and 5 examples.")
-
 Figures = dict[tuple[str, int], list[list[float]]]
 """By row and number of examples: for each group, the mean IoU of each target."""
 
@@ -65,7 +63,6 @@ class Drawing:
     box: Box
 
 
-@app.default
 def regions(
     *,
     split: Split = "test",
@@ -231,7 +228,3 @@ def table(document: Mapping[str, Any]) -> Table:
             cells += [f"{one['mean']:.1f}", f"{low:.1f} to {high:.1f}", lead if row["row"] != PRIOR else ""]
         result.add_row(*cells)
     return result
-
-
-if __name__ == "__main__":
-    sys.exit(main(app))
