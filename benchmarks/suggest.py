@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.suggest [--toy bird --toy animal] [--split test] [--half held-out] [--draws 20] [--json FILE]``
 
-Each draw divides a set at random into targets and a pool. Of the pool, images are suggested and others drawn at random;
-the points of the same targets are predicted from both.
+Each draw divides a set at random into targets and a pool. Suggested are images of the pool that resemble all of both;
+others of the pool are drawn at random, and the points of the same targets are predicted from both.
 """
 
 import sys
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
+from jaxtyping import Integer
 from rich.table import Table
 
 from benchmarks.command import main, new_app, save_json
@@ -29,6 +30,10 @@ from semcorr.cli.options import Repeated
 from semcorr.imaging.image import load_image
 from semcorr.toy.render import Split
 from semcorr.transfer import suggest
+
+WAYS = ("suggested", "at random")
+Right = dict[str, list[float]]
+"""The right points in %, of every draw, by how the supports were chosen."""
 
 app = new_app("suggest", "What suggested images to annotate are worth, against as many at random.")
 
@@ -59,11 +64,14 @@ def suggested(
         turns: Whether the mouse is compared in several directions, as by default; without it is quicker.
         json_file: A file that all figures are written to as well.
     """
-    rows = []
+    sets: dict[str, Right] = {}
     with tempfile.TemporaryDirectory(prefix="semcorr-suggest-") as folder:
         for known, configuration in _sets(Path(folder), toy, split, mouse=mouse, turns=turns):
             numbers = transfers.numbers_of(len(known.objects), half if known.name == objects.MOUSE else "all")
-            rows.append(_measure(known, configuration, numbers, supports, draws, targets))
+            sets[known.name] = _measure(known, configuration, numbers, supports, draws, targets)
+    if len(sets) > 1:
+        sets["mean"] = {way: np.mean([right[way] for right in sets.values()], axis=0).tolist() for way in WAYS}
+    rows = [_row(name, right) for name, right in sets.items()]
     document = {"alpha": ALPHAS[HEADLINE], "supports": supports, "draws": draws, "rows": rows}
     console.show(table(document))
     if json_file is not None:
@@ -86,39 +94,43 @@ def _sets(
 
 def _measure(
     known: ObjectSet, configuration: Configuration, numbers: Sequence[int], supports: int, draws: int, targets: int
-) -> dict[str, Any]:
+) -> Right:
     matcher = configuration.spec().load()
     keep_features(matcher.unwrapped, {}, by_settings=True)  # type: ignore[arg-type]  # both methods compare features
     images = [load_image(known.objects[number].image.path) for number in numbers]
-    distance = suggest.distances(np.stack([suggest.describe(matcher, image) for image in images]))
-    right: dict[str, list[float]] = {"suggested": [], "at random": []}
+    described = np.stack([suggest.describe(matcher, image) for image in images])
+    right: Right = {way: [] for way in WAYS}
     with console.TerminalProgress() as progress:
         for draw in range(draws):
             order = np.random.default_rng([draw, len(numbers)]).permutation(len(numbers))
             predicted, pool = order[:targets], order[targets:]
-            chosen = suggest.choose_spread(distance[np.ix_(pool, pool)], supports)
-            for way, choice in {"suggested": pool[chosen].tolist(), "at random": pool[:supports].tolist()}.items():
-                one = Draw(half="all", supports=_of(numbers, choice), targets=_of(numbers, predicted.tolist()))
+            chosen = suggest.choose_representative(suggest.distances(described, described[pool]), supports)
+            for way, choice in zip(WAYS, (pool[chosen], pool[:supports]), strict=True):
+                one = Draw(half="all", supports=_of(numbers, choice), targets=_of(numbers, predicted))
                 errors = transfers.predict(known, one, configuration, matcher).errors
                 right[way].append(100 * float((errors <= ALPHAS[HEADLINE]).mean()))
             progress("draws", draw + 1, draws, set=known.name)
-    difference = np.subtract(right["suggested"], right["at random"])
+    return right
+
+
+def _row(name: str, right: Right) -> dict[str, Any]:
+    suggested, at_random = (right[way] for way in WAYS)
+    difference = np.subtract(suggested, at_random)
     return {
-        "set": known.name,
-        **{way: float(np.mean(values)) for way, values in right.items()},
+        "set": name,
+        **{way: float(np.mean(right[way])) for way in WAYS},
         "difference": float(difference.mean()),
         "interval": difference_interval(difference.tolist()),
-        "worst suggested": min(right["suggested"]),
-        "worst at random": min(right["at random"]),
+        **{f"worst {way}": min(right[way]) for way in WAYS},
     }
 
 
-def _of(numbers: Sequence[int], indices: Sequence[int]) -> tuple[int, ...]:
+def _of(numbers: Sequence[int], indices: Integer[np.ndarray, " objects"]) -> tuple[int, ...]:
     return tuple(sorted(numbers[index] for index in indices))
 
 
 def table(document: Mapping[str, Any]) -> Table:
-    """A row for each set."""
+    """A row for each set, and one for the mean of all sets in each draw."""
     result = Table(
         title=f"Right points in %, at {document['alpha']:g}, from {document['supports']} annotated images, mean of "
         f"{document['draws']} draws",

@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 
 from semcorr.errors import TransferError
+from semcorr.imaging.image import load_image
 from semcorr.keypoints import read_annotations
 from semcorr.matchers.base import Matcher
 from semcorr.toy.coco import ToyWorld
-from semcorr.transfer.suggest import Candidate, candidates_of, choose_spread, distances, suggest_images
+from semcorr.transfer.suggest import (
+    Candidate,
+    candidates_of,
+    choose_representative,
+    describe,
+    distances,
+    suggest_images,
+)
 
 
 def line(*positions: float) -> np.ndarray:
@@ -23,33 +31,51 @@ def line(*positions: float) -> np.ndarray:
 CLUSTERS = line(0, 1, 2, 50, 51, 52, 53, 54, 100)
 
 
-def test_the_middle_comes_first_then_whatever_is_farthest() -> None:
-    assert choose_spread(line(0, 1, 2, 3, 100), 3) == [2, 4, 0]
+def test_the_middle_comes_first_then_what_is_nearest_to_most_of_the_others() -> None:
+    # What is left of the distances after 2 and 100: 4; then 2, with either of the first two.
+    assert choose_representative(line(0, 1, 2, 3, 100), 3) == [2, 4, 0]
 
 
-def test_one_of_each_cluster_is_chosen() -> None:
-    assert choose_spread(CLUSTERS, 3) == [4, 0, 8]
+def test_the_middle_of_each_cluster_is_chosen() -> None:
+    assert choose_representative(CLUSTERS, 3) == [4, 1, 8]
+
+
+def test_a_cluster_comes_before_an_image_that_nothing_resembles() -> None:
+    assert choose_representative(line(0, 1, 2, 40, 41, 42, 43, 44, 120), 2)[1] == 1
 
 
 def test_an_annotated_image_covers_its_cluster() -> None:
-    assert choose_spread(CLUSTERS, 2, covered=[5]) == [0, 8]
-    assert choose_spread(CLUSTERS, 1, covered=[8]) == [0]
+    assert choose_representative(CLUSTERS, 2, CLUSTERS[5]) == [1, 8]
+    assert choose_representative(CLUSTERS, 1, CLUSTERS[8]) == [3]
 
 
-def test_images_that_are_predicted_with_certainty_count_as_closer() -> None:
-    doubt = np.array([0.1, 0.1, 0.1, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1])
-    assert choose_spread(CLUSTERS, 2, covered=[0], weights=doubt) == [7, 8]
+def test_images_that_are_predicted_with_certainty_count_less() -> None:
+    doubt = np.array([0.1, 0.1, 0.1, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+    assert choose_representative(CLUSTERS, 2, CLUSTERS[0], doubt) == [5, 3]
+
+
+def test_images_that_are_no_candidates_are_covered_too() -> None:
+    """Of the images at 50 and at 100 one may be chosen: most of those that cannot be are near 50."""
+    assert choose_representative(CLUSTERS[:, [8, 3]], 1) == [1]
 
 
 def test_no_more_are_chosen_than_there_are() -> None:
-    assert choose_spread(line(0, 1, 5), 9, covered=[1]) == [2, 0]
+    assert sorted(choose_representative(line(0, 1, 5), 9)) == [0, 1, 2]
 
 
-def test_what_all_images_share_says_nothing() -> None:
-    descriptors = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
-    expected = np.array([[0, 2, 0, 2], [2, 0, 2, 0]] * 2)
-    np.testing.assert_allclose(distances(descriptors + 100), expected, atol=1e-12)
-    assert (distances(np.ones((3, 2))) == 1).all()
+def test_distances_are_squared() -> None:
+    descriptors = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+    np.testing.assert_allclose(distances(descriptors, descriptors[:2]), [[0, 25], [25, 0], [1, 18]], atol=1e-12)
+
+
+def test_an_image_is_described_by_its_quarters(world: ToyWorld, dift: Matcher) -> None:
+    image = load_image(min(world.images.iterdir()))
+    (features,) = dift.feature_maps([image])
+    rows, columns = features.shape[1] // 2, features.shape[2] // 2
+    corners = [(top, left) for top in (0, rows) for left in (0, columns)]
+    quarters = [features[:, top : top + rows, left : left + columns].mean(dim=(1, 2)) for top, left in corners]
+    expected = np.stack([one.double().numpy() for one in quarters], axis=1).ravel()
+    np.testing.assert_allclose(describe(dift, image), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_copies_of_two_drawings_stand_for_each_other(world: ToyWorld, dift: Matcher, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Which images to annotate next: those that resemble none of the annotated ones, by k-centre on their features.
+"""Which images to annotate next: those that the others resemble, by facility location on their features.
 
-Each image is described by the mean of the method's own feature map. Images are chosen one after the other, each the
-one that is farthest from all that are annotated or chosen (Gonzalez 1985, "Clustering to minimize the maximum
-intercluster distance"); the first, where none is annotated, is the one in the middle. An image whose predicted points
-are certain counts as closer.
+Each image is described by the means of the method's own feature map over its four quarters, which say what it shows
+and roughly where. Images are chosen one after the other, each the
+one after which the squared distances of all images to the nearest one that is annotated or chosen have the smallest
+sum (Cornuejols, Fisher and Nemhauser 1977, "Location of bank accounts to optimize float"). An image whose predicted
+points are certain counts less.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch.nn.functional as F
 from jaxtyping import Float
 
 from semcorr.errors import ImageError, PointError, SettingsError, TransferError, suggest
@@ -22,6 +24,9 @@ from semcorr.matchers.base import Matcher
 from semcorr.progress import Progress
 from semcorr.transfer.support_queries import crop_to_box
 from semcorr.transfer.targets import files_in, output_name
+
+_EQUAL = 1e-9
+"""Sums that differ by less, as part of the largest distance, are equal: on every processor the same image is first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,64 +117,73 @@ def suggest_images(
         raise TransferError(
             "Expected images without annotations that can be read, got none. " + next(iter(unreadable.values()), "")
         )
-    distance = distances(np.stack(descriptors))
-    weights = np.array([1.0 if one.score is None else 1 - one.score for one in known])
-    chosen = choose_spread(distance, count, covered=annotated, weights=weights)
-    centres = np.array([*annotated, *chosen])
-    nearest = centres[distance[:, centres].argmin(axis=1)]
+    others = [number for number, one in enumerate(known) if not one.annotated]
+    described = np.stack(descriptors)
+    own = described[others]
+    near = distances(own, described[annotated]).min(axis=1, initial=np.inf)
+    scores = [known[number].score for number in others]
+    weights = np.array([1.0 if score is None else 1 - score for score in scores])
+    chosen = choose_representative(distances(own, own), count, near, weights)
+    centres = np.array([*annotated, *(others[one] for one in chosen)])
+    nearest = centres[distances(own, described[centres]).argmin(axis=1)]
     # Of equal images the first would be the nearest of all.
-    nearest[centres] = centres
-    others = np.array([not one.annotated for one in known])
+    nearest[chosen] = centres[len(annotated) :]
     return Suggestions(
-        images=[Suggestion(image=known[one], stands_for=int(((nearest == one) & others).sum())) for one in chosen],
-        considered=int(others.sum()),
+        images=[
+            Suggestion(image=known[one], stands_for=int((nearest == one).sum()))
+            for one in centres[len(annotated) :].tolist()
+        ],
+        considered=len(others),
         annotated=len(annotated),
         unreadable=unreadable,
     )
 
 
 def describe(matcher: Matcher, image: Image) -> Float[np.ndarray, " dim"]:
-    """Return the mean of an image's feature map.
+    """Return the means of an image's feature map over its four quarters.
 
     Raises:
         SettingsError: The method compares no features.
         ImageError: The image cannot be used.
     """
     (features,) = matcher.feature_maps([image])
-    return np.asarray(features.mean(dim=(1, 2)).cpu(), dtype=np.float64)
+    return F.adaptive_avg_pool2d(features, 2).flatten().double().cpu().numpy()
 
 
-def distances(descriptors: Float[np.ndarray, "images dim"]) -> Float[np.ndarray, "images images"]:
-    """Return 1 - cosine of descriptors from which their mean is taken: what all images share says nothing."""
-    centred = descriptors - descriptors.mean(axis=0)
-    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    unit = centred / np.where(lengths > 0, lengths, 1)
-    return 1 - unit @ unit.T
+def distances(
+    first: Float[np.ndarray, "images dim"], second: Float[np.ndarray, "candidates dim"]
+) -> Float[np.ndarray, "images candidates"]:
+    """Return the squared Euclidean distances of descriptors."""
+    squares, others = (first**2).sum(axis=1), (second**2).sum(axis=1)
+    return np.maximum(squares[:, None] + others - 2 * first @ second.T, 0)
 
 
-def choose_spread(
-    distance: Float[np.ndarray, "images images"],
+def choose_representative(
+    distance: Float[np.ndarray, "images candidates"],
     count: int,
-    *,
-    covered: Sequence[int] = (),
+    near: Float[np.ndarray, " images"] | None = None,
     weights: Float[np.ndarray, " images"] | None = None,
 ) -> list[int]:
-    """Choose the numbers of ``count`` images, at most, each the farthest from those before; of equals the first.
+    """Choose ``count`` candidates, at most, one after the other: each the one that brings all images nearest.
 
     Args:
-        distance: Between each image and each.
+        distance: Of each image to each candidate.
         count: How many.
-        covered: Numbers of those that are annotated already; they are not chosen.
-        weights: What an image's distances are multiplied by; 1 if None.
+        near: Of each image to the nearest that is annotated already; none is if None.
+        weights: How much an image's distance counts; 1 if None.
+
+    Returns:
+        Numbers of candidates, in the order in which they were chosen; of equals the first.
     """
     weights = np.ones(len(distance)) if weights is None else weights
-    left = [number for number in range(len(distance)) if number not in covered]
-    taken, chosen = list(covered), list[int]()
-    while left and len(chosen) < count:
-        far = weights * distance[:, taken].min(axis=1) if taken else -(weights @ distance)
-        chosen.append(max(left, key=lambda number: far[number]))
-        left.remove(chosen[-1])
-        taken.append(chosen[-1])
+    near = np.full(len(distance), np.inf) if near is None else near
+    chosen: list[int] = []
+    equal = _EQUAL * distance.max(initial=0)
+    while len(chosen) < min(count, distance.shape[1]):
+        left = weights @ np.minimum(near[:, None], distance)
+        left[chosen] = np.inf
+        chosen.append(int((left <= left.min() + equal).argmax()))
+        near = np.minimum(near, distance[:, chosen[-1]])
     return chosen
 
 
