@@ -60,6 +60,16 @@ def copy_project(
     rows = rows_of(given / TABLE)
     labelled = [rows[3 + number] for number in annotated]
     without = [[rows[3 + number][0], *[""] * 8] for number in empty]
-    with (project / TABLE).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([*rows[:3], *labelled, *without])
+    _write(project, [*rows[:3], *labelled, *without])
     return project
+
+
+def annotate(photographs: Path, project: Path, files: Sequence[str]) -> None:
+    """Label further frames of a copied project, as its owner did."""
+    own = {row[0]: row for row in rows_of(photographs / "mouse-open-field" / TABLE)}
+    _write(project, [*rows_of(project / TABLE), *(own[file] for file in files)])
+
+
+def _write(project: Path, rows: Sequence[Sequence[str]]) -> None:
+    with (project / TABLE).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
