@@ -86,7 +86,7 @@ def test_five_frames_annotated_and_ten_corrected_become_a_training_set(
                 kept = np.array(corrected[file][row]) - 0.5 if row in corrected[file] else before[file]["xy"][row]
                 np.testing.assert_allclose(point, kept, atol=1e-9)
     for file in annotated:
-        np.testing.assert_allclose(after[file]["xy"], truth[file], atol=1e-9)
+        np.testing.assert_allclose(after[file]["xy"], truth[file], atol=0.01)  # COCO files have two decimals
 
     figures = record_figures(before, after, hidden, corrected, truth, record_property)
     semcorr("convert", done, tmp_path / "data", "--format", "yolo-pose", "--images", project)
