@@ -1,10 +1,9 @@
 """Which images to annotate next: those that the others resemble, by facility location on their features.
 
 Each image is described by the means of the method's own feature map over its four quarters, which say what it shows
-and roughly where. Images are chosen one after the other, each the
-one after which the squared distances of all images to the nearest one that is annotated or chosen have the smallest
-sum (Cornuejols, Fisher and Nemhauser 1977, "Location of bank accounts to optimize float"). An image whose predicted
-points are certain counts less.
+and roughly where. Images are chosen one after the other, each the one after which the squared distances of all images
+to the nearest one that is annotated or chosen have the smallest sum (the greedy way of Cornuejols, Fisher and Nemhauser
+1977, "Location of bank accounts to optimize float"). An image whose predicted points are certain counts less.
 """
 
 from collections.abc import Mapping, Sequence
