@@ -1,42 +1,21 @@
 """What the tools' own readers make of what is converted; ``make importers`` makes the Python that has them."""
 
 import json
-import os
-import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from keypoints.other_python import NEEDED, PACKAGES, PYTHON, run, ultralytics_environment
 from keypoints.rich import NAMES, SIZES, kept_by_the_table, write_rich
 from semcorr.keypoints import PredictedObject, TransferRecord, read_annotations
 from semcorr.keypoints.annotation_format import ExportOptions
 from semcorr.keypoints.convert import convert_annotations
 from semcorr.transfer import export
 
-PYTHON = os.environ.get("SEMCORR_IMPORTERS_PYTHON", "")
-PACKAGES = sysconfig.get_path("purelib")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON, reason="SEMCORR_IMPORTERS_PYTHON names no Python with the readers: make test-slow"),
-]
-
-
-def run(*command: str | Path, **environment: str) -> str:
-    ran = subprocess.run(
-        [str(part) for part in command],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, **environment},
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+pytestmark = [pytest.mark.slow, NEEDED]
 
 
 def semcorr(*arguments: str | Path) -> dict[str, Any]:
@@ -63,8 +42,7 @@ def theirs(rich: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     semcorr("convert", rich, folder / "labels.slp", "--images", images)
     given = ("data/data.yaml", "labels.slp", "tasks.json", "tasks.config.xml", "cvat")
     script = Path(__file__).with_name("their_readers.py")
-    offline = {"YOLO_OFFLINE": "true", "YOLO_CONFIG_DIR": str(folder / "settings"), "MPLCONFIGDIR": str(folder)}
-    said = run(PYTHON, script, PACKAGES, *(folder / one for one in given), **offline)
+    said = run(PYTHON, script, PACKAGES, *(folder / one for one in given), **ultralytics_environment(folder))
     return json.loads(said.splitlines()[-1])
 
 

@@ -4,18 +4,14 @@ Of the mouse's 116 frames 23 take part: 3 are annotated, 2 more are suggested an
 """
 
 import json
-import os
-import subprocess
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import yaml  # type: ignore[import-untyped]
 
+from keypoints.other_python import NEEDED, PACKAGES, PYTHON, run, ultralytics_environment
 from review.person import Person
 from semcorr.cli import main
 from transfer.mouse import annotate, copy_project, errors, extent, frame, true_points
@@ -30,12 +26,9 @@ SUGGESTED, CORRECTED = 2, 10
 WRONG = 0.05
 """From how far off on a person moves a point, as part of the largest distance between the frame's."""
 OPTIONS = ("--method", "hypercolumn", "--min-confidence", "0", "--device", "cpu")
-READERS = os.environ.get("SEMCORR_IMPORTERS_PYTHON", "")
+SCRIPTS = Path(__file__).parents[1] / "keypoints"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not READERS, reason="SEMCORR_IMPORTERS_PYTHON names no Python with Ultralytics: make test-slow"),
-]
+pytestmark = [pytest.mark.slow, NEEDED]
 
 
 def semcorr(*arguments: str | Path | int) -> None:
@@ -155,44 +148,27 @@ def record_figures(
 
 
 def ultralytics_reads(folder: Path, expected: dict[str, dict[str, Any]]) -> None:
-    """Its own check and its own class for training, in a Python that has it."""
-    here = Path(__file__).parents[1] / "keypoints"
-    code = f"import sys; sys.path.insert(0, {str(here)!r}); import their_readers, json, pathlib; " + (
+    """Its own check and its own class for training."""
+    code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import their_readers, json, pathlib; " + (
         "print(json.dumps(their_readers.ultralytics(pathlib.Path(sys.argv[2]))))"
     )
-    settings = {name: str(folder.parent / "settings") for name in ("YOLO_CONFIG_DIR", "MPLCONFIGDIR")}
-    ran = subprocess.run(
-        [READERS, "-c", code, sysconfig.get_path("purelib"), folder / "data.yaml"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, "YOLO_OFFLINE": "true", **settings},
-    )
-    assert ran.returncode == 0, ran.stderr
-    read = json.loads(ran.stdout.splitlines()[-1])
+    said = run(PYTHON, "-c", code, PACKAGES, folder / "data.yaml", **ultralytics_environment(folder.parent))
+    read = json.loads(said.splitlines()[-1])
     assert read["settings"]["kpt_shape"] == [4, 3]
     images = {Path(name).name: one for name, one in read["images"].items()}
     assert set(images) == {Path(file).name for file in expected}
     for file, one in expected.items():
         (points,) = images[Path(file).name]["keypoints"]
-        # A pixel's centre is at a half there; two decimals of a pixel are more than enough for float32.
+        # A pixel's centre is at a half there.
         np.testing.assert_allclose(points, np.c_[one["xy"] + 0.5, np.full(4, 2)], atol=1e-2)
 
 
 def deeplabcut_reads(folder: Path, expected: dict[str, dict[str, Any]]) -> None:
-    """The labels by pandas, with the headings and the index that DeepLabCut's ``convertcsv2h5`` reads them with."""
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    (table,) = folder.glob(f"labeled-data/*/CollectedData_{config['scorer']}.csv")
-    head = table.read_text(encoding="utf-8").splitlines()
-    labels = pd.read_csv(table, header=[0, 1, 2], index_col=[0, 1, 2] if head[-1].startswith("labeled-data,") else 0)
-    assert labels.columns.names == ["scorer", "bodyparts", "coords"]
-    assert list(labels.columns.levels[0]) == [config["scorer"]]
-    own = labels[config["scorer"]]
-    rows = {Path(*np.atleast_1d(index)): row for index, row in own.iterrows()}
-    assert {path.name for path in rows} == {Path(file).name for file in expected}
+    """Its own conversion of labels, and what it gathers of them for training."""
+    (predictions,) = folder.rglob("*.machinelabels.csv")
+    script = SCRIPTS / "deeplabcut_reader.py"
+    said = run(PYTHON, script, PACKAGES, predictions, folder / "config.yaml", MPLCONFIGDIR=str(folder.parent))
+    (project,) = json.loads(said.splitlines()[-1])["projects"]
+    assert set(project["rows"]) == set(project["trained"]) == set(expected)
     for file, one in expected.items():
-        (name,) = (path for path in rows if path.name == Path(file).name)
-        assert (folder / name).is_file()
-        points = [[rows[name][part, axis] for axis in "xy"] for part in config["bodyparts"]]
-        np.testing.assert_allclose(points, one["xy"], atol=1e-5)
+        np.testing.assert_allclose(project["rows"][file], one["xy"], atol=1e-5)
