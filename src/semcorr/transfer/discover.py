@@ -160,7 +160,9 @@ class FileDiscovery:
                     progress=progress, **settings,
                 )  # fmt: skip
                 tokens.save(kept)
-            return self._locate(model, tokens, journal, progress, new=True)
+            report = self._locate(model, tokens, journal, progress, new=True)
+        journal.remove()
+        return report
 
     def locate(
         self, model: DiffusionModel, tokens: KeypointTokens, *, progress: Progress | None = None
@@ -180,7 +182,9 @@ class FileDiscovery:
             self.output.work_folder, {**self._identity(model), "settings": tokens.settings.to_dict(), **query}
         )
         with journal.open():
-            return self._locate(model, tokens, journal, progress, new=False)
+            report = self._locate(model, tokens, journal, progress, new=False)
+        journal.remove()
+        return report
 
     def _identity(self, model: DiffusionModel) -> dict[str, Any]:
         hashes = {path.as_posix(): value for path, value in self._hashes.items()}
@@ -198,7 +202,6 @@ class FileDiscovery:
         files = self._write(model, tokens, journal, targets, progress)
         if new:
             files.append(tokens.save(self.output.tokens))
-        journal.remove()
         return DiscoveryReport(tokens=tokens, images=len(targets), failed=self.failed, files=tuple(files))
 
     def _record(self, model: DiffusionModel, tokens: KeypointTokens, target: Target) -> TransferRecord:
