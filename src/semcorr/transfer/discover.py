@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from semcorr.errors import ImageError, TransferError
+from semcorr.errors import ImageError
 from semcorr.imaging.image import load_image, save_image
 from semcorr.keypoints.base import Annotations, Category
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
@@ -76,15 +76,9 @@ class DiscoveryOutput:
             TransferError: A file cannot be written to.
         """
         export.paths_of(self.path, ("coco",))
-        read = {path.resolve() for path in images}
         others = [self.tokens if tokens else None, self.review, self.figure]
-        for path in [self.path, *(one for one in others if one is not None)]:
-            if path.resolve() in read:
-                raise TransferError(f"{str(path)!r} is read from and cannot be written to. Choose another name.")
-            if path.is_dir():
-                raise TransferError(f"Expected a file to write, got the folder {str(path)!r}.")
-            if path.exists() and not self.replace and not self.work_folder.exists():
-                raise TransferError(f"{str(path)!r} exists. Choose another name, or write over it with --replace.")
+        files = [self.path, *(one for one in others if one is not None)]
+        export.check_outputs(files, images, work_folder=self.work_folder, replace=self.replace)
 
 
 @dataclass(frozen=True, kw_only=True)

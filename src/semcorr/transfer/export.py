@@ -1,6 +1,6 @@
 """Writing the results of a transfer in the formats of annotations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,28 @@ def paths_of(output: Path, formats: Sequence[str]) -> dict[str, Path]:
     if output.suffix.lower() != first.suffix:
         raise TransferError(f"Expected a file name that ends in {first.suffix} for {first.name}, got {str(output)!r}.")
     return {first.name: output, **{one.name: output.with_suffix(f".{one.name}{one.suffix}") for one in others}}
+
+
+def check_outputs(files: Iterable[Path], read: Iterable[Path], *, work_folder: Path, replace: bool) -> None:
+    """Refuse to write over what is read, and over what exists, unless it is to be replaced or the work is under way.
+
+    Args:
+        files: What would be written.
+        read: What is read.
+        work_folder: Where the work is stored while it is under way.
+        replace: Whether files that exist are written over.
+
+    Raises:
+        TransferError: A file cannot be written to.
+    """
+    sources = {path.resolve() for path in read}
+    for path in files:
+        if path.resolve() in sources:
+            raise TransferError(f"{str(path)!r} is read from and cannot be written to. Choose another name.")
+        if path.is_dir():
+            raise TransferError(f"Expected a file to write, got the folder {str(path)!r}.")
+        if path.exists() and not replace and not work_folder.exists():
+            raise TransferError(f"{str(path)!r} exists. Choose another name, or write over it with --replace.")
 
 
 def write(

@@ -69,17 +69,11 @@ class TransferOutput:
         Raises:
             TransferError: A file cannot be written to.
         """
-        read = {path.resolve() for path in sources}
         further = [
             one for name, path in self.paths.items() for one in find_format(name).further_files(path, annotations)
         ]
-        for path in [*self.paths.values(), *further, *([self.review] if self.review else [])]:
-            if path.resolve() in read:
-                raise TransferError(f"{str(path)!r} is read from and cannot be written to. Choose another name.")
-            if path.is_dir():
-                raise TransferError(f"Expected a file to write, got the folder {str(path)!r}.")
-            if path.exists() and not self.replace and not self.work_folder.exists():
-                raise TransferError(f"{str(path)!r} exists. Choose another name, or write over it with --replace.")
+        files = [*self.paths.values(), *further, *([self.review] if self.review else [])]
+        export.check_outputs(files, sources, work_folder=self.work_folder, replace=self.replace)
 
 
 @dataclass(frozen=True, kw_only=True)
