@@ -241,7 +241,7 @@ class FileDiscovery:
 
 
 def _write_state(path: Path, state: OptimizerState) -> None:
-    arrays = {"context": state.context, "mean": state.mean, "squares": state.squares}
+    arrays = {"context": state.embeddings, "mean": state.mean, "squares": state.squares}
     write_tensors(path, _STATE, {"step": state.step}, {name: value.numpy() for name, value in arrays.items()})
 
 
@@ -250,5 +250,5 @@ def _read_state(path: Path) -> OptimizerState | None:
         return None
     header, arrays = read_tensors(path, _STATE)
     with complete(path, _STATE):
-        tensors = {name: torch.from_numpy(arrays[name]) for name in ("context", "mean", "squares")}
-        return OptimizerState(step=int(header["step"]), **tensors)
+        context, mean, squares = (torch.from_numpy(arrays[name]) for name in ("context", "mean", "squares"))
+        return OptimizerState(step=int(header["step"]), embeddings=context, mean=mean, squares=squares)

@@ -5,23 +5,21 @@ mask. Where several images show the same points, one embedding is optimized over
 """
 
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from semcorr.errors import NumericsError
 from semcorr.imaging import heatmaps
-from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, naming, rows_of
+from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, rows_of
 from semcorr.matchers.prompt.attention_source import AttentionSource, attention_source
 from semcorr.matchers.prompt.attention_targets import AttentionTargets, GaussianTargets
 from semcorr.matchers.prompt.crops import CropLatents
+from semcorr.matchers.prompt.descent import Step, descend
 from semcorr.matchers.prompt.least_squares import solved
 from semcorr.matchers.prompt.preview import preview_of
 from semcorr.matchers.prompt.random_streams import RandomStream, RandomStreams
-from semcorr.models.finite import all_finite, largest, precision_of
 from semcorr.models.memory import in_batches
 from semcorr.progress import Progress, part_of
 
@@ -89,14 +87,20 @@ def optimize(
     finished = 0
 
     def work(batch_rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-        def report(step: int, loss: float, embeddings: Tensor) -> None:
-            if progress is not None:
-                done = finished * settings.steps + step * len(batch_rows)
-                preview = preview_of(batch_rows, embeddings, sources[0])
-                progress("optimize", done, len(rows) * settings.steps, loss=loss, preview=preview)
+        parts = _shown_rows(batch_rows, examples, sources, reader.model.device)
 
-        return _optimize_rows(
-            reader, _shown_rows(batch_rows, examples, sources, reader.model.device), batch_rows, report
+        def losses(_: int, embeddings: Tensor) -> Iterator[Tensor]:
+            return (part.loss(embeddings, settings.loss) for part in parts)
+
+        def report(step: Step) -> None:
+            if progress is not None:
+                done = finished * settings.steps + step.number * len(batch_rows)
+                preview = preview_of(batch_rows, step.embeddings, sources[0])
+                progress("optimize", done, len(rows) * settings.steps, loss=step.loss, preview=preview)
+
+        start = _starts(reader, parts, len(batch_rows))
+        return descend(
+            reader.model, start, losses, steps=settings.steps, lr=settings.lr, report=report, rows=batch_rows
         )
 
     embeddings, losses = [], []
@@ -148,16 +152,14 @@ class _ShownRows:
     index: Tensor | None
     share: Float[Tensor, " rows"] | None
 
-    def loss(self, embeddings: Float[Tensor, "batch tokens dim"], kind: str) -> Float[Tensor, " rows"]:
-        """Read a crop for each row, and return their shares of the loss."""
+    def loss(self, embeddings: Float[Tensor, "batch tokens dim"], kind: str) -> Float[Tensor, " batch"]:
+        """Read a crop for each row, and return their shares of the losses of the batch; 0 for all other rows."""
         own = embeddings if self.index is None else embeddings[self.index]
         maps, crops = self.source.optimization_maps(self.streams, self.targets, self.points, own)
         loss = row_losses(maps, self.targets.maps(self.points, crops), kind)
-        return loss if self.share is None else loss * self.share
-
-    def added(self, total: Float[Tensor, " batch"], loss: Float[Tensor, " rows"]) -> Float[Tensor, " batch"]:
-        """Return the losses of the batch with those of these rows."""
-        return total + loss if self.index is None else total.index_add(0, self.index, loss)
+        if self.share is not None:
+            loss = loss * self.share
+        return loss if self.index is None else loss.new_zeros(len(embeddings)).index_add(0, self.index, loss)
 
 
 def _shown_rows(
@@ -185,39 +187,6 @@ def _shown_rows(
     return parts
 
 
-def _optimize_rows(
-    reader: AttentionReader,
-    parts: Sequence[_ShownRows],
-    rows: Sequence[Row],
-    report: Callable[[int, float, Tensor], None],
-) -> tuple[Float[Tensor, "rows tokens dim"], Float[Tensor, "rows steps"]]:
-    settings, model = reader.settings, reader.model
-    embeddings = _starts(reader, parts, len(rows)).requires_grad_()
-    # Adam updates every number by itself, so one optimizer over the batch is one optimizer for each row.
-    optimizer = torch.optim.Adam([embeddings], lr=settings.lr)
-    # float16 would round small gradients to zero on their way through the network.
-    scale = 4096.0 if model.dtype == torch.float16 else 1.0
-    losses = []
-    for step in range(settings.steps):
-        with naming(f"step {step + 1} of {settings.steps}", rows):
-            total = torch.zeros(len(rows), device=model.device)
-            for part in parts:
-                own = part.loss(embeddings, settings.loss)
-                # The sum over rows, not the mean: a row's gradient must not depend on how many others there are.
-                torch.autograd.backward(scale * own.sum())
-                total = part.added(total, own.detach())
-            mean = _checked_mean(total, embeddings, precision_of(model.unet))
-        if scale != 1.0 and embeddings.grad is not None:
-            embeddings.grad /= scale
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(total)
-        report(step + 1, mean, embeddings)
-    with naming(f"the last of {settings.steps} steps", rows):
-        _check_last(embeddings, settings.lr, precision_of(model.unet))
-    return embeddings.detach().cpu(), torch.stack(losses, dim=1).cpu()
-
-
 def _starts(reader: AttentionReader, parts: Sequence[_ShownRows], rows: int) -> Float[Tensor, "rows tokens dim"]:
     """Return where embeddings start: at random, or solved for the token that is read (the setting ``start``)."""
     by_row: dict[int, Tensor] = {}
@@ -229,18 +198,3 @@ def _starts(reader: AttentionReader, parts: Sequence[_ShownRows], rows: int) -> 
     equations = [part.source.token_equations(part.targets, part.points, drawn[part.rows]) for part in parts]
     known = [(part.rows, one) for part, one in zip(parts, equations, strict=True) if one is not None]
     return solved(drawn, reader.settings.token, known) if known else drawn
-
-
-def _checked_mean(loss: Float[Tensor, " rows"], embeddings: Tensor, precision: str) -> float:
-    """Return the mean loss; insist that it and the gradient are finite, with one synchronisation of the device."""
-    assert embeddings.grad is not None  # noqa: S101  # the maps depend on them
-    mean, steepest = torch.stack((loss.mean(), largest(embeddings.grad))).tolist()
-    for name, number in (("loss", mean), ("gradient to the embeddings", steepest)):
-        if not math.isfinite(number):
-            raise NumericsError(f"The {name} is not finite, in {precision}.", "Use dtype='float32'.", precision)
-    return float(mean)
-
-
-def _check_last(embeddings: Tensor, rate: float, precision: str) -> None:
-    if not all_finite([embeddings]):
-        raise NumericsError("Embeddings are not finite.", f"Lower the setting 'lr', which is {rate:g}.", precision)

@@ -15,7 +15,8 @@ from semcorr.errors import QueryError, SettingsError
 from semcorr.imaging import heatmaps
 from semcorr.imaging.image import ImageSource, load_image
 from semcorr.matchers.base import ModelIdentity
-from semcorr.matchers.prompt.discovery.optimize import OptimizerState, optimize_context
+from semcorr.matchers.prompt.descent import OptimizerState
+from semcorr.matchers.prompt.discovery.optimize import optimize_context
 from semcorr.matchers.prompt.discovery.settings import DiscoverySettings, settings_for
 from semcorr.matchers.prompt.discovery.tokens import choose_spread, most_local
 from semcorr.matchers.prompt.discovery.view_queries import ViewQueries
@@ -191,7 +192,7 @@ def discover_keypoints(
         SettingsError: A setting is unknown or does not fit, there are fewer tokens than key-points, or fewer than 2
             different images.
         ImageError: An image cannot be used.
-        NumericsError: The loss is not finite.
+        NumericsError: A loss, a gradient or the context is not finite.
     """
     how = settings_for(model.family, **settings)
     hashes = [load_image(image).sha256 for image in images]
@@ -238,7 +239,7 @@ def _points(
     queries: ViewQueries, image: int, context: Float[Tensor, "1 tokens dim"], settings: DiscoverySettings
 ) -> tuple[Float[Tensor, "tokens 2"], Float[Tensor, "views tokens"]]:
     """Every token's point in an image, and how far that of each view is from it; as fractions of the frame."""
-    context = context.to(queries.device)
+    context = context.to(queries.model.device)
     points = heatmaps.peak(queries.maps([image], 0, context)).cpu() / queries.side
     moved = []
     for view in range(1, settings.views):

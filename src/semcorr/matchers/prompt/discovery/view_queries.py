@@ -41,7 +41,7 @@ class ViewQueries:
         *,
         limit_bytes: int = 2**30,
     ) -> None:
-        self._model, self._settings, self._load, self._hashes = model, settings, load, hashes
+        self.model, self._settings, self._load, self._hashes = model, settings, load, hashes
         self.layers = model.select_layers(settings.layers)
         self.resolution = settings.resolution or model.resolution
         self._t = model.timestep(settings.step, settings.steps_of)
@@ -58,17 +58,12 @@ class ViewQueries:
     @property
     def context_shape(self) -> tuple[int, int]:
         """(tokens, dim) of a context."""
-        return self._model.context_tokens, self._model.context_dim
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        return self._model.device
+        return self.model.context_tokens, self.model.context_dim
 
     @property
     def side(self) -> int:
         """Side of the maps: twice the finest layer's, so that a peak lies between its positions too."""
-        latent = self.resolution // self._model.vae_factor
+        latent = self.resolution // self.model.vae_factor
         return 2 * max(max(layer.map_size(latent, latent)) for layer in self.layers)
 
     def matrices(self, images: Sequence[int], view: int) -> Float[Tensor, "images 2 3"]:
@@ -79,7 +74,7 @@ class ViewQueries:
         self, images: Sequence[int], view: int, context: Float[Tensor, "1 tokens dim"]
     ) -> Float[Tensor, "images tokens side side"]:
         """Return the attention of a view of some images to every token: the mean over heads and layers."""
-        keys = self._model.keys(context, self.layers)
+        keys = self.model.keys(context, self.layers)
         queries = [self(number, view) for number in images]
         layers = []
         for layer in self.layers:
@@ -102,9 +97,9 @@ class ViewQueries:
     @torch.no_grad()
     def _compute(self, image: int, view: int) -> Queries:
         frame = squash(self._load(image).tensor(), self.resolution)
-        clean = self._model.encode(view_of(frame, draw_view(self._settings, self._hashes[image], view))[None])
+        clean = self.model.encode(view_of(frame, draw_view(self._settings, self._hashes[image], view))[None])
         generator = seeded_generator(f"discover-noise|{self._settings.seed}|{self._hashes[image]}|{view}")
         noise = torch.randn(clean.shape, generator=generator).to(clean)
-        noisy = self._model.add_noise(clean, noise, self._t)
-        queries = self._model.queries(noisy, self._t, self._neutral, self.layers)
+        noisy = self.model.add_noise(clean, noise, self._t)
+        queries = self.model.queries(noisy, self._t, self._neutral, self.layers)
         return {name: values[0].float() for name, values in queries.items()}
