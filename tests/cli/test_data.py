@@ -56,7 +56,7 @@ def test_checking_the_real_one(semcorr, photographs):
         (["check", "spiar", "."], "Did you mean 'spair'?"),
         (["check", "spair", "nowhere"], "expected the folder Layout/large in 'nowhere'"),
         (["check", "cub", ".", "--setting", "asci"], "Did you mean 'asic'?"),
-        (["download", "spair-u"], "SPair-U has no address"),
+        (["download", "ap10k"], "AP-10K has no address"),
         (["download", "willow"], "Did you mean 'pf-willow'?"),
     ],
 )

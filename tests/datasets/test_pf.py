@@ -225,7 +225,10 @@ def test_the_published_pairs_of_pf_pascal(published):
     dataset = registry.load("pf-pascal", root)
     assert len(dataset.pairs) == len(rows) == 299
     assert len({pair.id for pair in dataset.pairs}) == 299
-    assert len({pair.category for pair in dataset.pairs}) == 20
+    assert list(Counter(pair.category for pair in dataset.pairs).values()) == [
+        *(15, 30, 10, 6, 8, 32, 19, 27, 13, 3),
+        *(8, 24, 9, 27, 12, 7, 1, 13, 20, 15),
+    ]
     for pair, row in zip(dataset.pairs, rows, strict=True):
         assert pf_pascal.CLASSES[int(row["class"]) - 1] == pair.category
         for side, name, x, y in ((pair.source, "source_image", "XA", "YA"), (pair.target, "target_image", "XB", "YB")):
@@ -234,7 +237,7 @@ def test_the_published_pairs_of_pf_pascal(published):
             assert (side.path, side.size) == (root.parent / row[name], sizes[row[name]])
         assert pair.names == tuple(str(number + 1) for number in range(len(pair.source.points)))
     report = check("pf-pascal", root)
-    assert (report.whole, report.total.pairs) == (True, 299)
+    assert (report.whole, report.total.pairs, report.total.points) == (True, 299, 2414)
 
 
 @pytest.mark.parametrize("split", ["val", "train"])

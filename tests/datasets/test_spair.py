@@ -83,10 +83,44 @@ def test_the_toy_world_under_official_names(tmp_path):
     assert len(birds.pairs) == sum(pair.category == "bird" for pair in dataset.pairs)
 
 
-def test_spair_u_has_the_same_layout(tmp_path, literal, write_pairs):
-    write_pairs(tmp_path / "SPair-U", [literal])
-    dataset = registry.load("spair-u", tmp_path)
-    assert (dataset.name, len(dataset.pairs)) == ("spair-u", 1)
+@pytest.fixture
+def spair_u(spair_copy, literal):
+    """SPair-U beside SPair-71k: two annotations of the same pair of images, no list and no images."""
+    folder = spair_copy.parent / "SPair-U" / "PairAnnotation" / "test"
+    folder.mkdir(parents=True)
+    for number in (2, 1):
+        record = {**literal, "src_kps": [[number, 2]], "trg_kps": [[3, 4]], "kps_ids": ["1"]}
+        (folder / f"{number}:aeroplane.json").write_text(json.dumps(record), encoding="utf-8")
+    return spair_copy.parent / "SPair-U"
+
+
+def test_spair_u_is_annotations_beside_spair_71k(spair_u, spair_copy):
+    for named in (spair_u, spair_u.parent):
+        dataset = registry.load("spair-u", named)
+        assert (dataset.name, dataset.root) == ("spair-u", spair_copy)
+        assert [pair.id for pair in dataset.pairs] == ["1:aeroplane", "2:aeroplane"]
+        np.testing.assert_array_equal(dataset.pairs[1].source.points, [[2.5, 2.5]])
+        assert all(side.path.is_file() for pair in dataset.pairs for side in (pair.source, pair.target))
+
+
+def test_images_and_a_list_of_spair_u_itself_come_first(spair_u, save_image):
+    save_image(spair_u / "JPEGImages" / "aeroplane" / "2008_002719.jpg", (500, 333))
+    layout = spair_u / "Layout" / "large"
+    layout.mkdir(parents=True)
+    (layout / "test.txt").write_text("2:aeroplane\n", encoding="utf-8")
+    dataset = registry.load("spair-u", spair_u)
+    assert (dataset.root, [pair.id for pair in dataset.pairs]) == (spair_u, ["2:aeroplane"])
+
+
+def test_the_error_describes_the_folder_of_spair_u(spair_u, tmp_path):
+    with pytest.raises(DatasetError, match=r"expected the folder PairAnnotation .* folder SPair-71k beside it"):
+        registry.load("spair-u", tmp_path / "nowhere")
+    for path in (spair_u / "PairAnnotation" / "test").iterdir():
+        path.unlink()
+    with pytest.raises(DatasetError, match=r"expected pairs in 'PairAnnotation/test', got none"):
+        registry.load("spair-u", spair_u)
+    with pytest.raises(DatasetError, match=r"SPair-U has no split 'val'"):
+        registry.load("spair-u", spair_u, split="val")
 
 
 def test_another_folder_is_refused(tmp_path):

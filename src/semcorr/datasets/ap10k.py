@@ -64,7 +64,7 @@ def load(
     for number, path in enumerate(paths):
         file = DataFile(folder=folder, path=path)
         record = file.json()
-        pairs.append(read_pair(file, record) if "src_kps" in record else _pair(file, record, known))
+        pairs.append(read_pair(file, record, folder) if "src_kps" in record else _pair(file, record, known))
         if progress and number % 500 == 0:
             progress("read", number, len(paths))
     return Dataset(name="ap10k", split=split, pairs=pairs, threshold="target-box", root=folder.root, setting=setting)

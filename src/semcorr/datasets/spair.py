@@ -1,18 +1,23 @@
-"""SPair-71k, and SPair-U, which has the same layout."""
+"""SPair-71k, and SPair-U: other key-points on the pairs of its test split, in the same layout."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.datasets.benchmark import Benchmark, KnownCounts, Source
 from semcorr.imaging.geometry import Box, pixel_points
-from semcorr.keypoints.file_reader import DataFile, open_folder
+from semcorr.keypoints.file_reader import DataFile, DataFolder, open_folder
 from semcorr.progress import Progress
 
 _TITLES = {"spair": "SPair-71k", "spair-u": "SPair-U"}
 _ADVICE = {
     "spair": "See what else is wrong: semcorr data check spair FOLDER. Get it: semcorr data download spair.",
-    "spair-u": "Get SPair-U from its authors' page; its layout is SPair-71k's.",
+    "spair-u": (
+        "SPair-U is a folder of annotations, with SPair-71k's folder SPair-71k beside it for the images. Get both: "
+        "semcorr data download spair-u, semcorr data download spair."
+    ),
 }
 _FLAGS = {
     "viewpoint_variation": "viewpoint",
@@ -26,7 +31,9 @@ _FLAGS = {
 def load(data: Path, split: str = "test", *, name: str = "spair", progress: Progress | None = None) -> Dataset:
     """Read the pairs of ``Layout/large/<split>.txt``, in its order; no image is opened.
 
-    Point names are the ids of ``kps_ids``. Flags: viewpoint, scale, truncation, occlusion, mirror.
+    Point names are the ids of ``kps_ids``. Flags: viewpoint, scale, truncation, occlusion, mirror. SPair-U is published
+    as annotations alone: without a list its pairs are all files of ``PairAnnotation/<split>``, by name, and without
+    images of its own they are those of the folder SPair-71k beside it.
 
     Args:
         data: The benchmark's folder, or the one that it is in.
@@ -37,35 +44,55 @@ def load(data: Path, split: str = "test", *, name: str = "spair", progress: Prog
     Raises:
         DatasetError: The folder is something else, or a file is missing or broken.
     """
+    expected = "Layout/large" if name == "spair" else "PairAnnotation"
     folder = open_folder(
         data,
         [_TITLES[name]],
-        lambda root: (root / "Layout" / "large").is_dir(),
+        lambda root: (root / expected).is_dir(),
         title=_TITLES[name],
-        expected="the folder Layout/large",
+        expected=f"the folder {expected}",
         advice=_ADVICE[name],
     )
-    lines = folder.file("Layout", "large", f"{split}.txt").lines()
+    lines = _listed(folder, split, required=name == "spair")
+    images = folder if name == "spair" else _images_of(folder)
     pairs = []
     for number, line in enumerate(lines):
         file = folder.file("PairAnnotation", split, f"{line}.json")
-        pairs.append(read_pair(file, file.json()))
+        pairs.append(read_pair(file, file.json(), images))
         if progress and number % 500 == 0:
             progress("read", number, len(lines))
-    if not pairs:
-        raise folder.error(f"expected pairs in {f'Layout/large/{split}.txt'!r}, got none.")
-    return Dataset(name=name, split=split, pairs=pairs, threshold="target-box", root=folder.root)
+    return Dataset(name=name, split=split, pairs=pairs, threshold="target-box", root=images.root)
 
 
-def read_pair(file: DataFile, record: dict[str, Any]) -> Pair:
-    """The pair that one file of ``PairAnnotation`` holds; ``record`` is its content.
+def _listed(folder: DataFolder, split: str, *, required: bool) -> Sequence[str]:
+    """The names of a split's pairs: those of its list, or of all annotations where a list is not required."""
+    file = folder.file("Layout", "large", f"{split}.txt")
+    if required or file.path.is_file():
+        source, lines = f"Layout/large/{split}.txt", file.lines()
+    else:
+        source = f"PairAnnotation/{split}"
+        lines = sorted(path.stem for path in (folder.root / source).glob("*.json"))
+    if not lines:
+        raise folder.error(f"expected pairs in {source!r}, got none.")
+    return lines
+
+
+def _images_of(folder: DataFolder) -> DataFolder:
+    """The folder of SPair-U's images: SPair-71k's beside it, unless it holds images itself."""
+    beside = folder.root.resolve().parent / _TITLES["spair"]
+    own = (folder.root / "JPEGImages").is_dir() or not (beside / "JPEGImages").is_dir()
+    return folder if own else replace(folder, root=beside)
+
+
+def read_pair(file: DataFile, record: dict[str, Any], images: DataFolder) -> Pair:
+    """The pair that one file of ``PairAnnotation`` holds; ``record`` is its content, ``images`` has JPEGImages.
 
     Raises:
         DatasetError: A field is missing or broken.
     """
     category = file.field(record, "category", str)
     names = tuple(map(str, file.field(record, "kps_ids", list)))
-    source, target = (_side(file, record, side, category) for side in ("src", "trg"))
+    source, target = (_side(file, record, side, category, images) for side in ("src", "trg"))
     if not len(names) == len(source.points) == len(target.points):
         got = f"{len(source.points)}, {len(target.points)} and {len(names)}"
         raise file.error("as many src_kps and trg_kps as kps_ids", got)
@@ -73,13 +100,13 @@ def read_pair(file: DataFile, record: dict[str, Any]) -> Pair:
     return Pair(id=file.path.stem, category=category, source=source, target=target, names=names, flags=flags)
 
 
-def _side(file: DataFile, record: dict[str, Any], side: str, category: str) -> PairImage:
+def _side(file: DataFile, record: dict[str, Any], side: str, category: str, images: DataFolder) -> PairImage:
     size = file.size(file.field(record, f"{side}_imsize", list)[:2], f"{side}_imsize")
     x0, y0, x1, y1 = file.numbers(file.field(record, f"{side}_bndbox", list), 4, f"{side}_bndbox")
     # The raw numbers: the field's threshold is the longer of their differences.
     box: Box = (x0, y0, x1, y1)
     points = file.points(file.field(record, f"{side}_kps", list), f"{side}_kps")
-    image = file.folder.below("JPEGImages", category, file.field(record, f"{side}_imname", str))
+    image = images.below("JPEGImages", category, file.field(record, f"{side}_imname", str))
     return PairImage(path=image, size=size, points=pixel_points(points, size), box=box)
 
 
@@ -117,5 +144,7 @@ SPAIR_U = Benchmark(
     folder="SPair-U",
     read=lambda data, split, _, progress: load(data, split, name="spair-u", progress=progress),
     threshold="target-box",
-    splits=("test", "val", "trn"),
+    # The address in the README of VICO-UoE/JamaisVu, which does not say how the archive's folder is called.
+    sources=(Source(url="https://groups.inf.ed.ac.uk/hbilen-data/data/JamaisVuData/SPair-U.zip", inside="SPair-U"),),
+    origin="github.com/VICO-UoE/JamaisVu (annotations; the images are SPair-71k's)",
 )
