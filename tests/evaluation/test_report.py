@@ -304,10 +304,29 @@ def test_quoted_figures_stand_under_their_own_protocol() -> None:
         "quoted: DIFT": 59.5,
         "quoted: DINOv2-B NN": 55.6,
         "quoted: SD+DINOv2": 64.0,
-        "quoted: DiTF-FLUX": 67.1,
         "quoted: CleanDIFT + pose alignment": 69.99,
+        "quoted: DiTF-FLUX, raw features": 29.9,
+        "quoted: DiTF-FLUX, adaptive layer norm": 65.3,
+        "quoted: DiTF-FLUX": 67.1,
+        "quoted: DINOv3-B": 46.8,
+        "quoted: DINOv3-B without position (INSID3)": 52.6,
     }
-    assert set(quoted_rows(report, "pck@0.05 per image").values()) == {27.2, 35.0, 28.9}
+    assert quoted_rows(report, "pck@0.05 per image") == {
+        "quoted: CHM, strong": 27.2,
+        "quoted: VAT, strong": 35.0,
+        "quoted: Hedlin et al. 2023": 28.9,
+        "quoted: DIFT": 39.7,
+        "quoted: DINOv2-B NN": 38.4,
+        "quoted: SD+DINOv2": 44.7,
+        "quoted: Spherical maps, pose": 48.2,
+        "quoted: DIY-SC, orientation model, no human labels": 51.2,
+        "quoted: DIY-SC, pose": 53.8,
+        "quoted: 3D-SC, no human labels": 54.8,
+        "quoted: MARCO, key-points": 77.6,
+    }
+    finest = build_report([SPAIR], ReportOptions(alphas=(0.01,)))
+    assert quoted_rows(finest, "pck@0.01 per image")["quoted: DIFT"] == 7.2
+    assert not quoted_rows(finest, "pck@0.01 per point")
     assert not quoted_rows(report, "pck@0.05 per point")
     assert not quoted_rows(build_report([SPAIR], ReportOptions(alphas=(0.15,))), "pck@0.15 per image")
     assert not quoted_rows(build_report([SPAIR], ReportOptions(quote=False)), "pck@0.1 per image")
@@ -327,12 +346,16 @@ def test_quoted_figures_of_another_protocol_are_warned_of() -> None:
     assert "(target box, original pixels; here reference-spair" in reference
 
 
-def test_table_1_is_whole() -> None:
-    """43 figures of the paper's Table 1 have a number; and 9 later ones."""
+def test_the_published_tables_are_whole() -> None:
+    """43 figures of the paper's Table 1, 68 that arXiv 2605.30093 collects, and 11 others."""
     table_1 = [figure for figure in PUBLISHED if figure.source == "the paper's Table 1"]
-    assert len(table_1) == 43
-    assert len(PUBLISHED) == 52
+    collected = [figure for figure in PUBLISHED if figure.source.startswith("arXiv 2605.30093")]
+    assert (len(table_1), len(collected), len(PUBLISHED)) == (43, 68, 122)
     assert all(figure.mark == "quoted" for figure in PUBLISHED)
+    assert {figure.averaging for figure in collected} == {"per image"}
+    assert {f.averaging_stated for f in collected if f.by == "overall"} == {True}
+    # No row of a table has two figures of one kind, whatever their sources.
+    assert len({(f.label, f.dataset, f.setting, f.by, f.alpha, f.averaging) for f in PUBLISHED}) == len(PUBLISHED)
     own = {(f.dataset, f.alpha): f.value for f in table_1 if f.method.startswith("Hedlin")}
     assert own == {
         ("cub-200-2011", 0.05): 61.6,
@@ -342,11 +365,28 @@ def test_table_1_is_whole() -> None:
         ("spair-71k", 0.05): 28.9,
         ("spair-71k", 0.1): 45.4,
     }
+    dift = {(f.dataset, f.setting, f.by, f.alpha): f.value for f in collected if f.method == "DIFT"}
+    assert dift == {
+        ("spair-71k", "", "overall", 0.01): 7.2,
+        ("spair-71k", "", "overall", 0.05): 39.7,
+        ("spair-71k", "", "overall", 0.1): 52.9,
+        ("spair-71k", "", "geo", 0.1): 42.5,
+        ("ap-10k", "intra-species", "overall", 0.1): 50.3,
+        ("ap-10k", "cross-species", "overall", 0.1): 46.0,
+        ("ap-10k", "cross-family", "overall", 0.1): 35.0,
+        ("spair-u", "", "overall", 0.1): 47.4,
+    }
 
 
-@pytest.mark.parametrize(("name", "count"), [("spair-71k", 22), ("SPair", 22), ("pf_willow", 20), ("spair-u", 0)])
-def test_quoted_by_a_data_set_of_another_spelling(name: str, count: int) -> None:
-    assert len(quoted(name)) == count
+@pytest.mark.parametrize(
+    ("name", "setting", "count"),
+    [
+        *(("spair-71k", "", 49), ("SPair", "", 49), ("pf_willow", "", 20), ("spair-u", "", 9)),
+        *(("ap10k", "cross-family", 9), ("ap10k", "", 0), ("toy", "", 0)),
+    ],
+)
+def test_quoted_by_a_data_set_of_another_spelling(name: str, setting: str, count: int) -> None:
+    assert len(quoted(name, setting)) == count
 
 
 def test_figures_of_cub_stand_under_their_own_protocol() -> None:

@@ -26,7 +26,8 @@ class TableOptions:
 
     Attributes:
         by: overall, category, difficulty, point, layer, rounds, crops, or the name of a flag; repeat for more tables.
-        alpha: The fraction of the threshold's size within which a point is right; repeat for more.
+        alpha: The fraction of the threshold's size within which a point is right; repeat for more. Published figures
+            are at 0.01, 0.05 and 0.1, of PF-PASCAL also at 0.15.
         baselines: Show guesses that need no model, computed from the first run's pairs.
         quote: Show published figures.
         details: Print tables of errors, confidence and leads as well; csv and json always have them.

@@ -145,7 +145,7 @@ def _different(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 
 
 def _methods(figures: Sequence[Published]) -> str:
-    return "; ".join(dict.fromkeys(figure.method for figure in figures))
+    return "; ".join(dict.fromkeys(figure.name for figure in figures))
 
 
 def _count(number: int, what: str) -> str:
