@@ -135,6 +135,8 @@ def test_ap10k_points_boxes_and_images(animals):
     assert pair.source.size == (100, 80)
     np.testing.assert_array_equal(pair.source.points, [[10.5, 0.5], [11.5, 2.5], [12.5, 4.5], [13.5, 6.5]])
     np.testing.assert_array_equal(pair.target.points[:, 0], [20.5, 21.5, 22.5, 23.5])
+    assert pair.source.unmatched == {"root of tail": (14.5, 8.5)}
+    assert pair.target.unmatched == {}
 
 
 def test_ap10k_pairs_as_spair_has_them(tmp_path, literal, write_pairs):

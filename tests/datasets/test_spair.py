@@ -83,6 +83,27 @@ def test_the_toy_world_under_official_names(tmp_path):
     assert len(birds.pairs) == sum(pair.category == "bird" for pair in dataset.pairs)
 
 
+def write_annotation(root, image, kps):
+    path = root / "ImageAnnotation" / "aeroplane" / f"{image}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"filename": f"{image}.jpg", "kps": kps}), encoding="utf-8")
+
+
+def test_points_that_one_image_shows_alone(spair_copy, save_image):
+    assert spair.load(spair_copy).pairs[0].target.unmatched == {}
+    write_annotation(spair_copy, "2008_002719", {"0": [212, 153], "1": None, "7": [300, 130], "11": [330, 127]})
+    write_annotation(spair_copy, "2008_004100", {"0": [39, 145], "1": [9, 500], "7": None, "8": [4, 6]})
+    (pair,) = spair.load(spair_copy).pairs
+    assert pair.source.unmatched == {}
+    assert pair.target.unmatched == {"1": (9.5, 500.5), "8": (4.5, 6.5)}
+    save_image(pair.target.path, (1000, 664))
+    (rescaled,) = registry.load("spair", spair_copy, rescale=True).pairs
+    assert rescaled.target.unmatched == {"1": (19.0, 1001.0), "8": (9.0, 13.0)}
+    write_annotation(spair_copy, "2008_004100", {"0": [1, 2, 3]})
+    with pytest.raises(DatasetError, match=r"expected kps as a list of x, y"):
+        spair.load(spair_copy)
+
+
 @pytest.fixture
 def spair_u(spair_copy, literal):
     """SPair-U beside SPair-71k: two annotations of the same pair of images, no list and no images."""

@@ -25,7 +25,9 @@ class TableOptions:
     """Which tables are printed, and in which format.
 
     Attributes:
-        by: overall, category, difficulty, point, layer, rounds, crops, or the name of a flag; repeat for more tables.
+        by: overall, category, difficulty, point, layer, rounds, crops, the name of a flag, geo (key-points alone that
+            look like another of the target, of SPair-71k and AP-10K), or pck-dagger (a point nearer to another
+            key-point is wrong); repeat for more tables.
         alpha: The fraction of the threshold's size within which a point is right; repeat for more. Published figures
             are at 0.01, 0.05 and 0.1, of PF-PASCAL also at 0.15.
         baselines: Show guesses that need no model, computed from the first run's pairs.

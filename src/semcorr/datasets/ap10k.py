@@ -7,6 +7,7 @@ import numpy as np
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.datasets.benchmark import Benchmark
+from semcorr.datasets.similar_points import AP10K as ALIKE
 from semcorr.datasets.spair import read_pair
 from semcorr.imaging.geometry import corner_box, pixel_points
 from semcorr.keypoints.file_reader import DataFile, open_folder
@@ -77,7 +78,7 @@ def _pair(file: DataFile, record: dict[str, Any], known: _Annotations) -> Pair:
             known[one] = one.json()
     arrays = [_key_points(one, known[one]) for one in files]
     common = (arrays[0][:, 2] > 0) & (arrays[1][:, 2] > 0)
-    source, target = (_image(one, known[one], array[common, :2]) for one, array in zip(files, arrays, strict=True))
+    source, target = (_image(one, known[one], array, common) for one, array in zip(files, arrays, strict=True))
     names = tuple(POINTS[number] for number in np.flatnonzero(common))
     category = file.path.stem.rpartition(":")[2]
     return Pair(id=file.path.stem, category=category, source=source, target=target, names=names)
@@ -97,12 +98,20 @@ def _key_points(file: DataFile, record: dict[str, Any]) -> np.ndarray:
     return np.array(file.numbers(values, 3 * len(POINTS), "'keypoints'")).reshape(-1, 3)
 
 
-def _image(file: DataFile, record: dict[str, Any], points: np.ndarray) -> PairImage:
+def _image(file: DataFile, record: dict[str, Any], array: np.ndarray, common: np.ndarray) -> PairImage:
     size = file.size([file.field(record, side, int) for side in ("width", "height")], "'width' and 'height'")
     box = corner_box(*file.numbers(file.field(record, "bbox", list), 4, "'bbox'"))
     root = file.folder.root
     name = file.path.relative_to(root / "ImageAnnotation").with_suffix(".jpg")
-    return PairImage(path=root / "JPEGImages" / name, size=size, points=pixel_points(points, size), box=box)
+    points = pixel_points(array[:, :2], size)
+    alone = np.flatnonzero((array[:, 2] > 0) & ~common)
+    return PairImage(
+        path=root / "JPEGImages" / name,
+        size=size,
+        points=points[common],
+        box=box,
+        unmatched={POINTS[number]: (float(points[number, 0]), float(points[number, 1])) for number in alone},
+    )
 
 
 AP10K = Benchmark(
@@ -113,4 +122,5 @@ AP10K = Benchmark(
     threshold="target-box",
     splits=("test", "val", "trn"),
     settings=SETTINGS,
+    similar_points=lambda _: ALIKE,
 )

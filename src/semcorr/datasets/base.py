@@ -20,12 +20,15 @@ class PairImage:
         points: The pair's common points, (x, y) in pixels of the upright image (continuous: (0, 0) is the top-left
             corner of the first pixel, its centre is (0.5, 0.5)).
         box: The object's, where the benchmark has one.
+        unmatched: The object's further key-points that can be seen here but not on the other side, by name, where the
+            benchmark has them.
     """
 
     path: Path
     size: tuple[int, int]
     points: Float[np.ndarray, "points 2"]
     box: Box | None = None
+    unmatched: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

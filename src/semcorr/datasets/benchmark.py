@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from semcorr.datasets.base import Dataset
+from semcorr.datasets.similar_points import Groups
 from semcorr.progress import Progress
 
 
@@ -64,6 +65,7 @@ class Benchmark:
         settings: Its protocols; the first is the default.
         known: What a whole copy holds, by split and setting.
         sources: The files to download.
+        similar_points: The groups of key-points of a category that look alike; None where none are published.
         origin: Where it comes from.
         terms: Under what terms.
         compare_sizes: Whether the declared sizes are compared with the images when the benchmark is read, not only
@@ -79,6 +81,7 @@ class Benchmark:
     settings: tuple[str, ...] = ("",)
     known: Mapping[tuple[str, str], KnownCounts] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
+    similar_points: Callable[[str], Groups] | None = None
     origin: str = "its authors' page"
     terms: str = "its authors' own terms: read them first"
     compare_sizes: bool = False

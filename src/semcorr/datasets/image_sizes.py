@@ -70,4 +70,5 @@ def _with_actual_size(
     swap = swap_warning(file, image.size, actual, np.concatenate([points, np.reshape(box or (), (-1, 2))]))
     if swap is not None:
         swapped[path] = swap
-    return replace(image, size=actual, points=points, box=box)
+    unmatched = {name: (px * x, py * y) for name, (px, py) in image.unmatched.items()}
+    return replace(image, size=actual, points=points, box=box, unmatched=unmatched)

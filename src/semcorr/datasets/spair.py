@@ -1,12 +1,16 @@
 """SPair-71k, and SPair-U: other key-points on the pairs of its test split, in the same layout."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from semcorr.datasets.base import Dataset, Pair, PairImage
 from semcorr.datasets.benchmark import Benchmark, KnownCounts, Source
+from semcorr.datasets.similar_points import SPAIR as ALIKE
 from semcorr.imaging.geometry import Box, pixel_points
 from semcorr.keypoints.file_reader import DataFile, DataFolder, open_folder
 from semcorr.progress import Progress
@@ -31,7 +35,8 @@ _FLAGS = {
 def load(data: Path, split: str = "test", *, name: str = "spair", progress: Progress | None = None) -> Dataset:
     """Read the pairs of ``Layout/large/<split>.txt``, in its order; no image is opened.
 
-    Point names are the ids of ``kps_ids``. Flags: viewpoint, scale, truncation, occlusion, mirror. SPair-U is published
+    Point names are the ids of ``kps_ids``. Flags: viewpoint, scale, truncation, occlusion, mirror. Key-points that one
+    image shows alone are those of ``ImageAnnotation``, where that folder is there. SPair-U is published
     as annotations alone: without a list its pairs are all files of ``PairAnnotation/<split>``, by name, and without
     images of its own they are those of the folder SPair-71k beside it.
 
@@ -55,10 +60,11 @@ def load(data: Path, split: str = "test", *, name: str = "spair", progress: Prog
     )
     lines = _listed(folder, split, required=name == "spair")
     images = folder if name == "spair" else _images_of(folder)
+    others = _Unmatched(folder)
     pairs = []
     for number, line in enumerate(lines):
         file = folder.file("PairAnnotation", split, f"{line}.json")
-        pairs.append(read_pair(file, file.json(), images))
+        pairs.append(read_pair(file, file.json(), images, others))
         if progress and number % 500 == 0:
             progress("read", number, len(lines))
     return Dataset(name=name, split=split, pairs=pairs, threshold="target-box", root=images.root)
@@ -84,7 +90,30 @@ def _images_of(folder: DataFolder) -> DataFolder:
     return folder if own else replace(folder, root=beside)
 
 
-def read_pair(file: DataFile, record: dict[str, Any], images: DataFolder) -> Pair:
+class _Unmatched:
+    """Key-points by image, from ``ImageAnnotation/<category>/<image>.json``; none without the folder."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        self._folder = folder if (folder.root / "ImageAnnotation").is_dir() else None
+        self._known: dict[tuple[str, str], dict[str, Float[np.ndarray, " 2"]]] = {}
+
+    def __call__(
+        self, category: str, image: str, size: tuple[int, int], names: Container[str]
+    ) -> dict[str, tuple[float, float]]:
+        """The key-points of an image of this size that are not in ``names``, (x, y) in its pixels."""
+        if self._folder is None:
+            return {}
+        if (category, image) not in self._known:
+            file = self._folder.file("ImageAnnotation", category, f"{PurePosixPath(image).stem}.json")
+            kps = file.field(file.json(), "kps", dict)
+            seen = {name: point for name, point in kps.items() if point is not None}
+            points = pixel_points(file.points(list(seen.values()), "kps"), size)
+            self._known[category, image] = dict(zip(seen, points, strict=True))
+        known = self._known[category, image]
+        return {name: (float(x), float(y)) for name, (x, y) in known.items() if name not in names}
+
+
+def read_pair(file: DataFile, record: dict[str, Any], images: DataFolder, unmatched: _Unmatched | None = None) -> Pair:
     """The pair that one file of ``PairAnnotation`` holds; ``record`` is its content, ``images`` has JPEGImages.
 
     Raises:
@@ -93,6 +122,11 @@ def read_pair(file: DataFile, record: dict[str, Any], images: DataFolder) -> Pai
     category = file.field(record, "category", str)
     names = tuple(map(str, file.field(record, "kps_ids", list)))
     source, target = (_side(file, record, side, category, images) for side in ("src", "trg"))
+    if unmatched is not None:
+        source, target = (
+            replace(side, unmatched=unmatched(category, str(record[key]), side.size, names))
+            for side, key in ((source, "src_imname"), (target, "trg_imname"))
+        )
     if not len(names) == len(source.points) == len(target.points):
         got = f"{len(source.points)}, {len(target.points)} and {len(names)}"
         raise file.error("as many src_kps and trg_kps as kps_ids", got)
@@ -136,6 +170,7 @@ SPAIR = Benchmark(
             inside="SPair-71k",
         ),
     ),
+    similar_points=lambda category: ALIKE.get(category, ()),
     origin="cvlab.postech.ac.kr/research/SPair-71k",
 )
 SPAIR_U = Benchmark(

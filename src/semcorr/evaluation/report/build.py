@@ -1,6 +1,7 @@
 """Runs side by side: which tables a report has, and their values."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float
 from semcorr.errors import SettingsError, suggest
 from semcorr.evaluation.metrics import confidence as confidence_metrics
 from semcorr.evaluation.metrics import pck
+from semcorr.evaluation.metrics.alike import geometry_aware, nearest_only
 from semcorr.evaluation.metrics.scores import (
     Alternative,
     Scores,
@@ -38,15 +40,16 @@ from semcorr.evaluation.report.comparability import (
 )
 from semcorr.evaluation.report.groups import Group, Member, ReportOptions, group_runs
 from semcorr.evaluation.report.published import Averaging, Published, quoted
-from semcorr.evaluation.report.tables import Column, Report, Row, Table, Value
+from semcorr.evaluation.report.tables import BY_RUN, Column, Report, Row, Table, Value
 from semcorr.evaluation.runs.records import Run
 
 WITHIN_A_RUN: dict[str, Alternative] = {"layer": "layers", "rounds": "rounds", "crops": "crops"}
 """Groupings by alternative predictions that a run's records hold."""
-_GROUPINGS = ("overall", "category", "difficulty", "point", "sets", *WITHIN_A_RUN)
+_GROUPINGS = (*BY_RUN, "category", "difficulty", "point", "sets", *WITHIN_A_RUN)
 _ALPHAS_PER_TABLE = 2
 """More do not fit beside each other on a terminal."""
 _AVERAGES: tuple[Averaging, ...] = get_args(Averaging)
+_INTERVALS = "95 % bootstrap intervals over pairs"
 
 
 def build_report(runs: Sequence[Run], options: ReportOptions | None = None) -> Report:
@@ -77,11 +80,19 @@ def build_report(runs: Sequence[Run], options: ReportOptions | None = None) -> R
         compared = ([one.name for one in group.members], [one.run for one in group.members])
         warnings += warnings_of(*compared, [one.scores for one in group.members])
         notes += notes_of(*compared, group.protocol)
-        figures = _published(group, options) if "overall" in options.by else []
-        warnings += warnings_of_quoted(figures, group.protocol, len(group.members[0].run.records), group.dataset)
-        notes += notes_of_quoted(figures)
+        every: list[Published] = []
         for by in dict.fromkeys(options.by):
-            tables += _overall(group, options, figures) if by == "overall" else _breakdown(group, options, by)
+            figures = _published(group, options, by)
+            every += figures
+            match by:
+                case "overall":
+                    tables += _overall(group, options, figures)
+                case "geo" | "pck-dagger":
+                    tables += _alike(group, options, by, figures)
+                case _:
+                    tables += _breakdown(group, options, by)
+        warnings += warnings_of_quoted(every, group.protocol, len(group.members[0].run.records), group.dataset)
+        notes += notes_of_quoted(every)
     return Report(tables=tuple(tables), warnings=tuple(dict.fromkeys(warnings)), notes=tuple(dict.fromkeys(notes)))
 
 
@@ -114,11 +125,10 @@ def _overall(group: Group, options: ReportOptions, figures: Sequence[Published])
     runs = [RunFigures(one, options) for one in group.members]
     reference = next((one for one in group.members if one.name == options.baseline), None)
     tables = []
-    for start in range(0, len(options.alphas), _ALPHAS_PER_TABLE):
-        chosen = range(start, min(start + _ALPHAS_PER_TABLE, len(options.alphas)))
+    for chosen in _chunks(options.alphas):
         alphas = [options.alphas[index] for index in chosen]
         rows = [_row(run.member, _pck_values(run.summary.averages, run.summary.intervals, chosen)) for run in runs]
-        title = f"PCK in %, {group.protocol}, with 95 % bootstrap intervals over pairs"
+        title = f"PCK in %, {group.protocol}, with {_INTERVALS}"
         tables.append(_table(group, title, _pck_columns(alphas, "pck"), [*rows, *_quoted_rows(figures, alphas)]))
         if reference is not None and options.details:
             rows = [_row(one, _lead(one, reference, alphas)) for one in group.members]
@@ -139,6 +149,37 @@ def _overall(group: Group, options: ReportOptions, figures: Sequence[Published])
         )
         tables.append(_run_table(group, title, CONFIDENCE_COLUMNS, with_confidence, options))
     return tables
+
+
+def _alike(group: Group, options: ReportOptions, by: str, figures: Sequence[Published]) -> list[Table]:
+    """Tables of PCK that counts key-points which look alike: of these alone ("geo"), or PCK† ("pck-dagger")."""
+    mark, what = ("", "PCK of geometry-aware points in %") if by == "geo" else ("†", "PCK† in %")
+    counted = []
+    for one in group.members:
+        if by == "geo":
+            counts = one.scores.counts(options.alphas, geometry_aware(one.scores, group.name))
+        else:
+            counts = nearest_only(one.scores).counts(options.alphas)
+        counted.append((one, counts, pck.averages(counts), pck.intervals(counts)))
+    points = Column(key="points", heading="points", kind="count")
+    tables = []
+    for chosen in _chunks(options.alphas):
+        alphas = [options.alphas[index] for index in chosen]
+        rows = [
+            _row(one, (int(counts.total.sum()), *_pck_values(averages, intervals, chosen)))
+            for one, counts, averages, intervals in counted
+        ]
+        quoted_rows = [replace(row, values=(None, *row.values)) for row in _quoted_rows(figures, alphas)]
+        columns = [points, *_pck_columns(alphas, "pck", mark)]
+        title = f"{what}, {group.protocol}, with {_INTERVALS}"
+        tables.append(_table(group, title, columns, [*rows, *quoted_rows], by))
+    return tables
+
+
+def _chunks(alphas: Sequence[float]) -> list[range]:
+    """The indices of the alphas of each table."""
+    starts = range(0, len(alphas), _ALPHAS_PER_TABLE)
+    return [range(start, min(start + _ALPHAS_PER_TABLE, len(alphas))) for start in starts]
 
 
 def _run_table(
@@ -165,12 +206,12 @@ def _table(group: Group, title: str, columns: Sequence[Column], rows: Sequence[R
     )
 
 
-def _pck_columns(alphas: Sequence[float], what: str) -> list[Column]:
+def _pck_columns(alphas: Sequence[float], what: str, mark: str = "") -> list[Column]:
     columns = []
     for alpha in alphas:
         for averaging in _AVERAGES:
             key = f"{what}@{alpha:g} {averaging}"
-            heading = f"PCK@{alpha:g} {averaging}"
+            heading = f"PCK{mark}@{alpha:g} {averaging}"
             columns.append(Column(key=key, heading=heading, kind="percent" if what == "pck" else "gain"))
             columns.append(Column(key=f"{key} 95%", heading="95 %", kind="interval"))
     return columns
@@ -198,9 +239,9 @@ def _lead(one: Member, reference: Member, alphas: Sequence[float]) -> tuple[Valu
     return _pck_values(gain, pck.intervals(first, second), range(len(alphas)))
 
 
-def _published(group: Group, options: ReportOptions) -> list[Published]:
-    """The published figures for which the report has a column."""
-    figures = quoted(group.name, group.setting) if options.quote else ()
+def _published(group: Group, options: ReportOptions, by: str) -> list[Published]:
+    """The published figures for which a table has a column."""
+    figures = quoted(group.name, group.setting, by) if options.quote else ()
     return [figure for figure in figures if any(np.isclose(figure.alpha, alpha) for alpha in options.alphas)]
 
 

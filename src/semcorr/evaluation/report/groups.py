@@ -18,8 +18,9 @@ class ReportOptions:
     """What a report shows.
 
     Attributes:
-        by: Any of "overall", "category", "difficulty" (every flag), "point", "sets" (of ``point_sets``), "layer",
-            "rounds", "crops", or the name of one flag.
+        by: Any of "overall", "geo" (the geometry-aware key-points alone), "pck-dagger" (PCK†, by which a point that is
+            nearer to another key-point is wrong), "category", "difficulty" (every flag), "point", "sets" (of
+            ``point_sets``), "layer", "rounds", "crops", or the name of one flag.
         alphas: Fractions of the threshold's size within which a point is correct.
         threshold: The rule for that size; None for each data set's own.
         frame: The frame that distances are measured in; None for the rule's own.

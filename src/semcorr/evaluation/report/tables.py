@@ -16,6 +16,9 @@ Kind = Literal["text", "percent", "gain", "interval", "fraction", "count", "seco
 
 NOTHING = "–"
 
+BY_RUN = ("overall", "geo", "pck-dagger")
+"""Tables (``Table.by``) whose rows are runs; in the others runs stand side by side."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -125,7 +128,7 @@ class Table:
             ):
                 competes = row.competes and column.competes and not row.quoted
                 if competes and column.kind in _BETTER and isinstance(value, float | int):
-                    group = groups.setdefault(index if self.by == "overall" else number, {})
+                    group = groups.setdefault(index if self.by in BY_RUN else number, {})
                     group[number, index] = (_BETTER[column.kind] * value, text)
         best: set[tuple[int, int]] = set()
         for group in groups.values():
@@ -269,6 +272,7 @@ _LATEX = {
     "–": "--",
     "×": "$\\times$",
     "≤": "$\\le$",
+    "†": "$\\dagger$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 

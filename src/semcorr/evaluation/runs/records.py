@@ -59,6 +59,8 @@ class PairRecord:
         source_size, target_size: (width, height) of the images.
         source_box, target_box: The object's boxes, if the data set has them.
         source_points, truth: The true points in the source and in the target.
+        source_unmatched, target_unmatched: By name, further key-points that only the source, or only the target, shows;
+            empty for data sets that do not say so, and in records of version 0.1.
         predicted: The predicted points in the target; no rows if the pair failed.
         confidence: The confidence of each of them.
         layers: By layer name, the peaks of that layer's heat maps alone; empty for methods without layers.
@@ -83,6 +85,8 @@ class PairRecord:
     target_box: Box | None
     source_points: Points
     truth: Points
+    source_unmatched: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    target_unmatched: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     predicted: Points
     confidence: Values
     layers: Mapping[str, Points] = field(default_factory=dict)
@@ -103,6 +107,9 @@ class PairRecord:
         for name in ("layers", "rounds", "crops"):
             row[name] = {key: np.round(points, 4).tolist() for key, points in row[name].items()}
         row["flags"] = dict(self.flags)
+        for name in ("source_unmatched", "target_unmatched"):
+            if not row[name]:
+                del row[name]
         return json.dumps(row, separators=(",", ":"))
 
     @classmethod

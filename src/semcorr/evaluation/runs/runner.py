@@ -240,6 +240,8 @@ class _RunJob:
             target_box=pair.target.box,
             source_points=pair.source.points,
             truth=pair.target.points,
+            source_unmatched=pair.source.unmatched,
+            target_unmatched=pair.target.unmatched,
             predicted=np.zeros((0, 2)),
             confidence=np.zeros(0),
             describe_seconds=describe_seconds,
