@@ -28,6 +28,7 @@ from semcorr.models.names import PHOTO_MODEL
         (Situation(kind="diffusion", gpu=True), "attention-dift", "dift"),
         (Situation(kind="vision"), "dino", "dino"),
         (Situation(kind="convolutional", gpu=True, checkpoint=True), "hypercolumn", "hypercolumn"),
+        (Situation(kind="collection", gpu=True, checkpoint=True), "asic", "asic"),
     ],
 )
 def test_the_method_fits_the_model_or_else_the_machine(situation: Situation, points: str, grid: str) -> None:

@@ -46,6 +46,9 @@ def test_of_a_folder_and_of_a_file(tiny_sd: Path, tmp_path: Path) -> None:
     assert model_kind(parts) == "diffusion"
     for kind in KINDS:
         assert model_kind(save_folder(tmp_path / kind, kind)) == "vision"
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid" / "collection.json").write_text("{}")
+    assert model_kind(tmp_path / "grid") == "collection"
     vgg = save_timm(tmp_path / "vgg19", "vgg19.tv_in1k", timm_vgg("vgg19"))
     assert model_kind(vgg) == "convolutional"
 

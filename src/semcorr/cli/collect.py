@@ -30,8 +30,8 @@ def collect(
     """Map IMAGES of one kind to one canonical grid, through which any two of them are matched then.
 
     A small network is trained on these images alone, from mutual nearest neighbours of a method's features (ASIC).
-    Match with --method asic --model FOLDER. Ctrl-C stops; the same command continues. FOLDER/canonical.png shows the
-    grid on every image.
+    Match with --model FOLDER. Ctrl-C stops; the same command continues. FOLDER/canonical.png shows the grid on every
+    image.
 
     Args:
         images: Files, at least three.
@@ -77,4 +77,4 @@ def _say(summary: "CollectionSummary", seconds: float, figure: Path) -> None:
     )
     console.say(f"Losses at the end: {losses}" if losses else "The training was finished before.")
     console.say(f"Figure: {figure}")
-    console.say(f"Try: semcorr match SOURCE TARGET -p X Y --method asic --model {summary.folder}")
+    console.say(f"Try: semcorr match SOURCE TARGET -p X Y --model {summary.folder}")

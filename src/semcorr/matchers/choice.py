@@ -23,6 +23,7 @@ _METHODS: Mapping[str, Mapping[Task, str]] = {
     "diffusion": {"points": "attention-dift", "grid": "dift"},
     "vision": {"points": "dino", "grid": "dino"},
     "convolutional": {"points": "hypercolumn", "grid": "hypercolumn"},
+    "collection": {"points": "asic", "grid": "asic"},
 }
 """The recommended method for each kind of network."""
 
@@ -30,6 +31,7 @@ _NAMES: Mapping[str, str] = {
     "diffusion": "diffusion models",
     "vision": "vision transformers",
     "convolutional": "convolutional networks",
+    "collection": "collections",
 }
 
 

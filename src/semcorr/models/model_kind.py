@@ -1,4 +1,4 @@
-"""Which kind of network a model's name stands for, from its name and its configuration, before anything is loaded."""
+"""Which kind of network a model's name stands for, from its name and its files, before anything is loaded."""
 
 import contextlib
 import os
@@ -11,6 +11,7 @@ from semcorr.models.hub import RequiredFiles, fetch
 from semcorr.models.names import (
     BUNDLED_DRAWING_MODELS,
     BUNDLED_PHOTO_MODEL,
+    COLLECTION_HEADER,
     PHOTO_MODEL,
     VISION_MODEL,
     is_hub_id,
@@ -23,7 +24,7 @@ from semcorr.storage.files import exists, is_dir, is_file
 if TYPE_CHECKING:
     from semcorr.models.network_folder import NetworkKind
 
-ModelKind = Literal["diffusion", "vision", "convolutional"]
+ModelKind = Literal["diffusion", "vision", "convolutional", "collection"]
 
 _BUNDLED: dict[str, ModelKind] = {
     BUNDLED_PHOTO_MODEL: "convolutional",
@@ -92,6 +93,8 @@ def _kind_of_folder(folder: Path, name: str) -> ModelKind:
     # Which other pipelines and parts there are, and that they are not supported, the loader says.
     if is_file(folder / _INDEX) or is_dir(folder / "unet"):
         return "diffusion"
+    if is_file(folder / COLLECTION_HEADER):
+        return "collection"
     # Late: transformers takes seconds.
     from semcorr.models.cnn.load_folder import CONVOLUTIONAL
     from semcorr.models.dino.load_folder import TRANSFORMER
@@ -102,7 +105,10 @@ def _kind_of_folder(folder: Path, name: str) -> ModelKind:
         with contextlib.suppress(ModelError, OSError, ValueError, TypeError, RecursionError):
             network.check(read_json(folder / _CONFIG), name)
             return kind
-    raise _unknown(name, f"it has no unet/, and its {_CONFIG} is missing or of no other network that is supported")
+    raise _unknown(
+        name,
+        f"it has no unet/ and no {COLLECTION_HEADER}, and its {_CONFIG} is missing or of no network that is supported",
+    )
 
 
 def _unknown(name: str, reason: str) -> ModelError:

@@ -25,6 +25,9 @@ BUNDLED_DRAWING_MODELS = ("toy", "toy-plain")
 COLLECTION = "collection"
 """The folder of a trained collection where none is named."""
 
+COLLECTION_HEADER = "collection.json"
+"""The file that every folder of a collection has, trained or not yet."""
+
 PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 """Suffixes of files that can run any code when they are read, and therefore are not read."""
 

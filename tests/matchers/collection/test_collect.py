@@ -32,7 +32,7 @@ def test_a_training_that_was_stopped_continues_to_the_same_numbers(collection: T
     with pytest.raises(_StoppedError):
         collect(backbone, SPEC, paths, again, SETTINGS, progress=stop)
     with pytest.raises(ModelError, match="not finished"):
-        Collection.from_pretrained(again)
+        load_matcher(model=again)
     seen: list[tuple[str, int]] = []
     continued = collect(
         backbone, SPEC, paths, again, SETTINGS, progress=lambda stage, done, *_, **__: seen.append((stage, done))
@@ -81,6 +81,7 @@ def test_a_query_of_another_collection_is_refused(collection: Trained):
     paths, folder, _ = collection
     matcher = load_matcher("asic", folder)
     query = matcher.describe(paths[0], [(50, 50)])
+    assert load_matcher(model=folder).locate(query, paths[1]).points.shape == (1, 2)  # "auto" is asic there
     with pytest.raises(QueryError, match="made with model"):
         matcher.locate(dataclasses.replace(query, model_fingerprint="0" * 64), paths[1])
     with pytest.raises(QueryError, match="The query's coordinates: expected shape"):

@@ -22,12 +22,13 @@ from semcorr.errors import QueryError, RunError
 from semcorr.matchers.collection.prepared import Prepared, Reduction
 from semcorr.matchers.collection.pseudo_matches import PseudoMatches
 from semcorr.matchers.collection.train import State
+from semcorr.models.names import COLLECTION_HEADER
 from semcorr.storage import record_store
 from semcorr.storage.files import is_file, write_atomically
 from semcorr.storage.record_store import Shard
 from semcorr.storage.safetensors import complete, read_tensors, write_tensors
 
-HEADER, RESULT = "collection.json", "collection.safetensors"
+HEADER, RESULT = COLLECTION_HEADER, "collection.safetensors"
 _PREPARED, _TRAINING = "prepared.safetensors", "training.safetensors"
 _KIND = "collection"
 
