@@ -110,8 +110,9 @@ from semcorr.matchers.prompt import PromptMatcher, override, paper
 model = DiffusionModel.from_pretrained(sys.argv[1], device="cpu")
 settings = override(paper("sd1"), resolution=192, steps=1, rounds=24, locate_crops=4)
 matcher = PromptMatcher(model, settings, memory_budget=2**50)
-image = np.random.default_rng(0).random((64, 64, 3))
-small = PromptMatcher(model, override(settings, rounds=1), memory_budget=1).describe(image, [(20, 20)])
+images = [np.random.default_rng(seed).random((64, 64, 3)) for seed in range(int(sys.argv[2]))]
+points = [[(20, 20 + 10 * number)] for number in range(len(images))]
+small = PromptMatcher(model, override(settings, rounds=1), memory_budget=1).describe(images, points)
 sizes = []
 
 def progress(stage, done, total, **info):
@@ -125,12 +126,12 @@ def limit():
 
 
 limit()
-query = matcher.describe(image, [(20, 20)], progress=progress)
+query = matcher.describe(images, points, progress=progress)
 same = np.abs(query.tensors["embeddings"][:, :1] - small.tensors["embeddings"]).max()
 print(sizes[0], same < 1e-4 * np.abs(small.tensors["embeddings"]).max())
 limit()
 try:
-    PromptMatcher(model, override(settings, resolution=1024), memory_budget=1).describe(image, [(20, 20)])
+    PromptMatcher(model, override(settings, resolution=1024), memory_budget=1).describe(images, points)
 except OutOfMemoryError as error:
     print("refused:", error)
 """
@@ -138,8 +139,9 @@ except OutOfMemoryError as error:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits address space the Linux way")
 @pytest.mark.slow
-def test_optimizing_backs_off_under_a_real_limit_and_says_so_when_nothing_fits(tiny_sd: Path):
-    command = [sys.executable, "-c", PROGRAM, str(tiny_sd)]
+@pytest.mark.parametrize("images", [1, 2])
+def test_optimizing_backs_off_under_a_real_limit_and_says_so_when_nothing_fits(tiny_sd: Path, images: int):
+    command = [sys.executable, "-c", PROGRAM, str(tiny_sd), str(images)]
     # On some processors torch's own backward pass dies, about once in twenty times, where an allocation in it fails
     # (a segmentation fault in _engine_run_backward). Nobody can catch that; what is tested here is what can be caught.
     for _ in range(4):

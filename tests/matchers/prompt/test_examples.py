@@ -1,5 +1,7 @@
 """Embeddings that are optimized over several images, and targets that are masks."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,37 @@ def test_the_closed_form_adds_the_equations_of_the_images_that_show_a_point():
         rows = np.concatenate([stacked, np.sqrt(ridge) * np.eye(3)])
         expected, *_ = np.linalg.lstsq(rows, np.concatenate([*(one for _, one in parts), np.zeros(3)]))
         np.testing.assert_allclose(solution[row, 1], expected, rtol=1e-4, atol=1e-6)
+
+
+class _Greedy(GaussianTargets):
+    """Needs more memory than any machine has for more than one row."""
+
+    batches: list[int]
+
+    def maps(self, points: Sequence[int], crops: Sequence[Crop]) -> torch.Tensor:
+        self.batches.append(len(points))
+        torch.empty(2**46 if len(points) > 1 else 1, dtype=torch.uint8)
+        return super().maps(points, crops)
+
+
+def test_where_memory_runs_out_at_a_later_image_its_rows_run_again_from_their_start(
+    model: DiffusionModel, settings: PromptSettings, source: Image, target: Image
+):
+    reader = AttentionReader(model, override(settings, rounds=1, steps=1, resolution=64))
+    points = torch.tensor([[30.0, 40.0], [50.0, 20.0]]).double()
+    first, second = (
+        Example.of_points(
+            reader, CropLatents(model, squash(image.tensor(), 64)), points, SeededStreams(0, name, points.numpy())
+        )
+        for name, image in (("a", source), ("b", target))
+    )
+    greedy = _Greedy(reader, points)
+    greedy.batches = []
+    backed_off = optimize(reader, [first, dataclasses.replace(second, targets=greedy)], batch=2)
+    assert greedy.batches == [2, 1, 1]
+    alone = optimize(reader, [first, second], batch=1)
+    assert torch.equal(backed_off.embeddings, alone.embeddings)
+    assert torch.equal(backed_off.losses, alone.losses)
 
 
 def test_a_query_keeps_all_its_images(matcher: PromptMatcher, source: Image, target: Image, tmp_path: Path):
