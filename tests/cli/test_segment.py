@@ -10,13 +10,14 @@ import pytest
 
 from semcorr.cli.main import main
 from semcorr.imaging.label_map import LabelMap
-from semcorr.keypoints.coco.masks import build_document, read_label_map, region_entry
+from semcorr.keypoints.coco.masks import read_label_map, region_entry, write_regions
 from semcorr.matchers.load import load_matcher
 from semcorr.matchers.regions.examples import read_examples
 from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.toy.parts import part_map
 from semcorr.toy.render import render_scene
-from semcorr.transfer.regions import RegionOutput, find_regions, select_region_targets
+from semcorr.transfer.region_files import RegionOutput
+from semcorr.transfer.regions import find_regions, select_region_targets
 
 OPTIONS = ["--method", "dift", "--model", "toy", "--device", "cpu", "--set", "samples=1"]
 
@@ -51,7 +52,7 @@ def test_label_maps_overlays_and_coco_are_written(
     assert [region["pixels"] for region in first["regions"]] == [
         int((labels.labels == n).sum()) for n in labels.present
     ]
-    assert {path.name for path in out.iterdir()} == {"labels", "overlays", "regions.json", "figure.png"}
+    assert {path.name for path in out.iterdir()} == {"labels", "overlays", "regions.json", "figure.png", "review.html"}
     assert not (tmp_path / "out.work").exists()
     for path in (out / "figure.png", Path(first["overlay"])):
         with PIL.Image.open(path) as drawn:
@@ -69,8 +70,9 @@ def test_what_a_stop_leaves_is_continued(drawings: Path, tmp_path: Path) -> None
     seen: list[str] = []
 
     def stop(stage: str, done: int, total: int, **info: Any) -> None:
-        seen.append(Path(str(info["image"])).name)
-        if done == stops:
+        if stage == "segment":
+            seen.append(Path(str(info["image"])).name)
+        if (stage, done) == ("segment", stops):
             raise KeyboardInterrupt
 
     stops = -1
@@ -92,7 +94,7 @@ def test_what_a_stop_leaves_is_continued(drawings: Path, tmp_path: Path) -> None
     report = find_regions(matcher, examples, names, targets, output, settings=RegionSettings(), progress=stop)
     assert (seen, report.before, len(report.records)) == (["2.png", "2.png"], 2, 4)
     # Equal names are numbered, and each has its own image's regions.
-    first, _, _, last = (LabelMap.load(output.label_map(record)).labels for record in report.records)
+    first, _, _, last = (LabelMap.load(output.label_map(record.labels)).labels for record in report.records)
     assert [record.labels for record in report.records] == ["0.png", "1.png", "2.png", "2-2.png"]
     assert np.array_equal(last, LabelMap.load(output.folder / "labels" / "1.png").labels)
     assert not np.array_equal(last, first)
@@ -104,8 +106,8 @@ def test_masks_of_a_coco_file_and_names(drawings: Path, tmp_path: Path, capsys: 
     mask = np.zeros((64, 64), dtype=bool)
     mask[20:40, 20:40] = True
     entry = region_entry(5, mask, 1)
-    document = build_document([("0.png", (64, 64), [entry]), ("1.png", (64, 64), [entry])], {5: "middle"})
-    (tmp_path / "masks.json").write_text(json.dumps(document))
+    regions = [("0.png", (64, 64), [entry]), ("1.png", (64, 64), [entry])]
+    write_regions(tmp_path / "masks.json", lambda: regions, {5: "middle"})
     images = drawings / "images"
     words = ["segment", images / "0.png", tmp_path / "masks.json", images / "2.png", *OPTIONS, "--no-overlays"]
     words += ["--example", images / "1.png", tmp_path / "masks.json", "--name", "5=centre", "-o", tmp_path / "out"]

@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 
 from semcorr.errors import DatasetError
 from semcorr.imaging.masks import encode_rle
-from semcorr.keypoints.coco.masks import build_document, read_label_map, region_entry
+from semcorr.keypoints.coco.masks import read_label_map, region_entry, write_regions
 
 SIZE = (6, 5)
 BLOCK = np.zeros((5, 6), dtype=bool)
@@ -82,7 +82,7 @@ def test_what_is_no_mask_of_the_image_is_refused(
 def test_pycocotools_reads_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entry = region_entry(8, BLOCK, 0.123456)
     assert (entry["bbox"], entry["area"], entry["score"]) == ([1, 2, 5, 3], 15, 0.1235)
-    path = write(tmp_path / "a.json", build_document([("a.jpg", SIZE, [entry])], {3: "head", 8: "body"}))
+    path = write_regions(tmp_path / "a.json", lambda: [("a.jpg", SIZE, [entry])], {3: "head", 8: "body"})
     coco = COCO(str(path))
     (annotation,) = coco.loadAnns(coco.getAnnIds(catIds=[8]))
     assert np.array_equal(coco.annToMask(annotation) > 0, BLOCK)

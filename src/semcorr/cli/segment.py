@@ -8,14 +8,15 @@ from cyclopts import Parameter
 
 from semcorr.cli import console
 from semcorr.cli.many_images import expanded, stoppable
-from semcorr.cli.options import FeatureOptions, Json, Output, Repeated
+from semcorr.cli.options import FeatureOptions, Json, Output, Repeated, parse_shard
 from semcorr.cli.targets import chosen, load
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
     from semcorr.matchers.base import Matcher
     from semcorr.matchers.regions.settings import RegionSettings
-    from semcorr.transfer.regions import RegionOutput, RegionRecord, RegionReport
+    from semcorr.transfer.region_files import RegionOutput, RegionRecord
+    from semcorr.transfer.regions import RegionReport
 
 _DEFAULT_OUTPUT = Path("regions")
 
@@ -63,6 +64,9 @@ def segment(
     name: Repeated = (),
     output: Output = _DEFAULT_OUTPUT,
     overlays: bool = True,
+    shard: str = "1/1",
+    workers: int = 1,
+    ray: str | None = None,
     replace: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
     how: RegionOptions = _HOW,
@@ -73,8 +77,9 @@ def segment(
     MASK is a PNG of SOURCE's size whose values are labels (indexed or grey; 0 is the background), or a COCO file
     (.json) with polygons or RLE that names SOURCE. Targets are files, folders or patterns.
 
-    Writes into the output folder a label map and an overlay for each target, all regions as COCO RLE (regions.json),
-    and a figure. Finished targets are stored as they are done: stopped in whatever way, the same command continues.
+    Writes into the output folder a label map and an overlay for each target, all regions as COCO RLE (regions.json), a
+    figure, and a page of all targets, the least certain first (review.html). Finished targets are stored as they are
+    done: stopped in whatever way, the same command continues.
 
     Needs a method on features.
 
@@ -86,16 +91,23 @@ def segment(
         name: LABEL=NAME, such as 1=head; repeat for more. All labels need one then.
         output: The folder to write: a new or empty one.
         overlays: Draw the regions of every target.
+        shard: i/n: do only the i-th of n shards of the targets, here or on another machine. When all shards are done,
+            the same command without --shard writes what is for all targets together.
+        workers: Processes, each with a model of its own.
+        ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
         replace: Write into a folder that is not empty.
         json: Print one JSON document instead of lines.
         how: How regions are found.
         options: What to match with.
     """
     from semcorr.matchers.regions.examples import named, read_examples
-    from semcorr.transfer.regions import RegionOutput, find_regions, select_region_targets
+    from semcorr.transfer.region_files import RegionOutput
+    from semcorr.transfer.regions import find_regions, select_region_targets
 
     sources, masks = zip((source, mask), *(example or ()), strict=True)
-    settings = how.settings()
+    settings, part = how.settings(), parse_shard(shard)
+    if workers < 1:
+        raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
     examples, names = named(*read_examples(list(sources), list(masks)), _names(name))
     chosen_targets = select_region_targets(list(expanded(targets)), [Path(one) for one in sources])
     to = RegionOutput(folder=output, overlays=overlays, replace=replace)
@@ -107,13 +119,20 @@ def segment(
         )
     matcher = load(spec)
     with stoppable(to.work_folder), console.TerminalProgress() as progress:
-        report = find_regions(matcher, examples, names, chosen_targets, to, settings=settings, progress=progress)
+        report = find_regions(
+            matcher, examples, names, chosen_targets, to,
+            settings=settings, shard=part, workers=workers, ray=ray, progress=progress,
+        )  # fmt: skip
     for file, error in report.failed.items():
         console.plain_error(f"{file}: {error}")
     if json:
         console.show_json(_document(matcher, names, report, to))
     else:
         _say(names, report, to)
+    if part.count > 1:
+        console.note(
+            f"When all {part.count} shards are done, the same command without --shard writes {to.file} and the others."
+        )
     return 1 if report.failed else 0
 
 
@@ -139,8 +158,8 @@ def _document(
         "targets": [
             {
                 "target": record.file,
-                "labels": output.label_map(record),
-                "overlay": output.overlay(record) if output.overlays else None,
+                "labels": output.label_map(record.labels),
+                "overlay": output.overlay(record.labels) if output.overlays else None,
                 "warnings": record.warnings,
                 "regions": [
                     {

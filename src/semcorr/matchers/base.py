@@ -237,12 +237,7 @@ class Matcher(ABC):
         if workers < 1:
             raise SettingsError(f"Expected at least 1 worker, got {workers}.")
         if workers > 1:
-            if self.load_again is None:
-                raise SettingsError(
-                    f"This {self.method!r} matcher cannot be loaded in {workers} workers, because it was not made by "
-                    "semcorr.load_matcher, or changed since. Load it so, with all its settings, or leave out workers."
-                )
-            locator = RemoteLocator(load=self.load_again, query=query, workers=workers)
+            locator = RemoteLocator(load=self.loader(), query=query, workers=workers)
             yield from locator.locate(images, progress)
             return
         count = length_hint(images)
@@ -255,6 +250,19 @@ class Matcher(ABC):
             if progress is not None:
                 progress("images", done, max(count, done))
             yield outcome
+
+    def loader(self) -> "Callable[[], Matcher]":
+        """Return what loads the same matcher in another process.
+
+        Raises:
+            SettingsError: Nothing does (``load_again``).
+        """
+        if self.load_again is None:
+            raise SettingsError(
+                f"This {self.method!r} matcher cannot be loaded in other workers, because it was not made by "
+                "semcorr.load_matcher, or changed since. Load it so, with all its settings, or leave out workers."
+            )
+        return self.load_again
 
     def locate_points(
         self, query: Query, image: "ImageSource", *, progress: Progress | None = None

@@ -6,129 +6,41 @@
     labels/a.png    for each target a label for each pixel
     overlays/a.png  for each target the regions drawn over it
     figure.png      the examples and the first targets
+    review.html     all targets, the least certain first
 
 The journal of finished targets lies beside the folder until then, as that of a transfer does.
 """
 
+import contextlib
+import dataclasses
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from semcorr.errors import ImageError, TransferError
-from semcorr.imaging.geometry import Size
+from semcorr.errors import QueryError, TransferError
+from semcorr.executors import run_units
 from semcorr.imaging.image import load_image, save_image
 from semcorr.imaging.label_map import LabelMap
-from semcorr.keypoints.coco.masks import build_document, region_entry
+from semcorr.keypoints.coco.masks import write_regions
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.regions.examples import Example
 from semcorr.matchers.regions.results import RegionQuery
 from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.progress import Progress
-from semcorr.storage.files import exists, write_atomically
-from semcorr.storage.record_store import settings_hash
-from semcorr.transfer.journal import Journal
+from semcorr.storage.files import exists
+from semcorr.storage.record_store import Shard, settings_hash, writing
+from semcorr.transfer import region_page
+from semcorr.transfer.region_files import RegionJournal, RegionOutput, RegionRecord
+from semcorr.transfer.region_job import RegionJob
+from semcorr.transfer.run import counted
 from semcorr.transfer.targets import Target, files_in, output_name
-from semcorr.visualization.regions import draw_regions, region_colours, region_figure
+from semcorr.visualization.regions import region_figure
 
 _IN_FIGURE = 24
 """Targets that the figure of all shows."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegionRecord:
-    """One target: the regions in it, or why there are none.
-
-    Attributes:
-        file: Its name in the output.
-        size: (width, height) in pixels; (0, 0) if it could not be read.
-        entries: Its regions, as COCO has them.
-        labels: The name of its label map in the folder ``labels``, and of the image in ``overlays``.
-        error: A message, or None.
-        warnings: What to know of how they were found.
-    """
-
-    file: str
-    size: Size = (0, 0)
-    entries: tuple[dict[str, Any], ...] = ()
-    labels: str = ""
-    error: str | None = None
-    warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> str:
-        """One line."""
-        return json.dumps(vars(self))
-
-    @classmethod
-    def from_json(cls, line: str | bytes) -> "RegionRecord":
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            ValueError: The line is cut short or something else.
-        """
-        return _RECORD.validate_json(line)
-
-
-_RECORD = TypeAdapter(RegionRecord)
-
-
-class RegionJournal(Journal):
-    """The journal of finished targets."""
-
-    record_type = RegionRecord
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegionOutput:
-    """The folder that regions are written into.
-
-    Attributes:
-        folder: It is made.
-        overlays: Whether every target is drawn.
-        replace: Whether files that exist are written over.
-    """
-
-    folder: Path
-    overlays: bool = True
-    replace: bool = False
-
-    @property
-    def work_folder(self) -> Path:
-        """Where finished targets are stored until all are."""
-        return self.folder.with_name(f"{self.folder.name}.work")
-
-    @property
-    def file(self) -> Path:
-        """The COCO file of all regions."""
-        return self.folder / "regions.json"
-
-    @property
-    def figure(self) -> Path:
-        """The figure of the examples and the first targets."""
-        return self.folder / "figure.png"
-
-    def label_map(self, record: RegionRecord) -> Path:
-        """A target's label map."""
-        return self.folder / "labels" / record.labels
-
-    def overlay(self, record: RegionRecord) -> Path:
-        """A target's overlay."""
-        return self.folder / "overlays" / record.labels
-
-    def check(self) -> None:
-        """Refuse to write over what exists, before anything slow begins.
-
-        Raises:
-            TransferError: There is something that is no part of the same work.
-        """
-        if exists(self.folder) and not self.folder.is_dir():
-            raise TransferError(f"Expected a folder to write into, got the file {str(self.folder)!r}. Name another.")
-        if exists(self.folder) and any(self.folder.iterdir()) and not (self.replace or exists(self.work_folder)):
-            raise TransferError(f"{str(self.folder)!r} is not empty. Name another folder, or write over it: --replace.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,14 +48,14 @@ class RegionReport:
     """How it went.
 
     Attributes:
-        records: One for each target, in order, failed ones included.
+        records: One for each target, of the shard if one was requested, in order, failed ones included; without masks.
         before: How many were done before this call.
-        files: What was written for all of them together.
+        files: What was written for all of them together; nothing for a shard.
     """
 
     records: tuple[RegionRecord, ...]
     before: int
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
 
     @property
     def failed(self) -> Mapping[str, str]:
@@ -175,6 +87,9 @@ def find_regions(
     output: RegionOutput,
     *,
     settings: RegionSettings,
+    shard: Shard | None = None,
+    workers: int = 1,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> RegionReport:
     """Find the regions of examples in all targets that are not done yet, and write the folder.
@@ -186,37 +101,51 @@ def find_regions(
         targets: The images.
         output: Where to.
         settings: How regions are found.
-        progress: Called as ``("segment", targets done, targets in all, image=name)``; raise from it to stop: what is
-            finished is kept, and the same call continues.
+        shard: Do this shard of the targets alone, and write nothing for all of them together.
+        workers: Processes, each with a method of its own; they share this one's threads.
+        ray: Address of a Ray cluster to work on; see :func:`semcorr.executors.on_ray.on_ray`.
+        progress: Called as ``("segment", targets done, targets in all, image=name)``, with the method's own stages, and
+            as ``("review", targets done, targets in all)``; raise from it to stop: what is finished is kept, and the
+            same call continues.
 
     Raises:
-        SettingsError: The method finds no regions.
+        SettingsError: The method finds no regions, or cannot be loaded in other processes.
         TransferError: All targets failed, or the work folder is of other examples or settings.
-        RunError: The work folder cannot be written, or is in use.
+        RunError: The work folder cannot be written, or is in use; a worker was killed.
     """
     output.check()
-    query = _describe(matcher, examples, names, settings)
-    journal = RegionJournal(output.work_folder, _identity(matcher, examples, names, targets, settings))
+    load = matcher.loader() if workers > 1 or ray is not None else lambda: matcher
+    job = RegionJob(load=load, query=output.query, output=output)
+    shard, files = shard or Shard(), _file_names(targets)
+    own = shard.of(targets)
+    journal = RegionJournal(output.work_folder, _identity(matcher, examples, names, targets, settings), shard)
     with journal.open():
-        files, failed = _file_names(targets), dict[str, RegionRecord]()
+        _describe(matcher, examples, names, settings, output, progress)
         # What is done and no longer there is done again.
-        written = {file for file, name in files.items() if exists(output.folder / "labels" / name)}
-        left = [target for target in targets if not (journal.done(target) and target.file in written)]
-        for done, target in enumerate(left, start=len(targets) - len(left)):
-            if progress is not None:
-                progress("segment", done, len(targets), image=target.file)
-            record = _find(matcher, query, target, files[target.file], output)
+        left = [one for one in own if not (journal.done(one) and exists(output.label_map(files[one.file])))]
+        before, failed = len(own) - len(left), dict[str, RegionRecord]()
+        units = [(target, files[target.file]) for target in left]
+        records = run_units(job, units, workers=workers, ray=ray, progress=progress)
+        for record in counted(records, "segment", before, len(own), progress):
             journal.add(record)
             if record.error is not None:
                 failed[record.file] = record
-        finished = {record.file: record for record in journal.records(targets)}
-        records = tuple({**failed, **finished}[target.file] for target in targets)
-        if not finished:
-            lines = "\n".join(record.error or "" for record in records)
-            raise TransferError(f"{lines}\nRegions were found in none of {len(records)} images. The messages say why.")
-        result = _write_all(output, examples, names, list(zip(targets, records, strict=True)))
+        report = _report(journal, own, failed, before)
+        if shard.count > 1:
+            return report
+        if len(report.failed) == len(own):
+            lines = "\n".join(report.failed.values())
+            raise TransferError(f"{lines}\nRegions were found in none of {len(own)} images. The messages say why.")
+        result = _write_all(output, examples, names, journal, targets, report, progress)
     journal.remove()
-    return RegionReport(records=records, before=len(targets) - len(left), files=result)
+    return dataclasses.replace(report, files=result)
+
+
+def _report(
+    journal: RegionJournal, own: Sequence[Target], failed: Mapping[str, RegionRecord], before: int
+) -> RegionReport:
+    finished = {record.file: record.without_masks() for record in journal.records(own)}
+    return RegionReport(records=tuple({**failed, **finished}[target.file] for target in own), before=before)
 
 
 def _identity(
@@ -252,38 +181,38 @@ def _file_names(targets: Sequence[Target]) -> dict[str, str]:
 
 
 def _describe(
-    matcher: Matcher, examples: Sequence[Example], names: Mapping[int, str], settings: RegionSettings
-) -> RegionQuery:
-    masks = [LabelMap(labels=label_map.labels, names=names) for _, label_map in examples]
-    return matcher.describe_regions([image for image, _ in examples], masks, settings=settings)
-
-
-def _find(matcher: Matcher, query: RegionQuery, target: Target, name: str, output: RegionOutput) -> RegionRecord:
-    """Find the regions of one target and write its files, before it counts as done."""
-    try:
-        image = load_image(target.path)
-        regions = matcher.locate_regions(query, image)
-    except ImageError as error:
-        return RegionRecord(file=target.file, error=str(error))
-    entries = [region_entry(label, regions.mask(label), score) for label, score in regions.confidence.items()]
-    record = RegionRecord(
-        file=target.file, size=image.size, entries=tuple(entries), labels=name, warnings=regions.warnings
-    )
-    regions.label_map().save(output.label_map(record), colours=region_colours(regions.names))
-    if output.overlays:
-        save_image(draw_regions(regions, image), output.overlay(record))
-    return record
+    matcher: Matcher,
+    examples: Sequence[Example],
+    names: Mapping[int, str],
+    settings: RegionSettings,
+    output: RegionOutput,
+    progress: Progress | None,
+) -> None:
+    """Describe the examples once, for all starts, shards and workers."""
+    with contextlib.suppress(QueryError):  # none yet, or damaged
+        RegionQuery.load(output.query)
+        return
+    masks = [dataclasses.replace(label_map, names=names) for _, label_map in examples]
+    query = matcher.describe_regions([image for image, _ in examples], masks, settings=settings, progress=progress)
+    with writing(output.query):
+        query.save(output.query)
 
 
 def _write_all(
     output: RegionOutput,
     examples: Sequence[Example],
     names: Mapping[int, str],
-    done: Sequence[tuple[Target, RegionRecord]],
+    journal: RegionJournal,
+    targets: Sequence[Target],
+    report: RegionReport,
+    progress: Progress | None,
 ) -> tuple[Path, ...]:
-    good = [(target, record) for target, record in done if record.error is None]
-    document = build_document([(record.file, record.size, record.entries) for _, record in good], names)
-    write_atomically(output.file, (json.dumps(document) + "\n").encode())
-    shown = [(load_image(target.path), LabelMap.load(output.label_map(record))) for target, record in good[:_IN_FIGURE]]
-    save_image(region_figure(examples, shown), output.figure)
-    return output.file, output.figure
+    def records() -> Iterator[RegionRecord]:
+        return journal.records(targets)
+
+    write_regions(output.file, lambda: ((one.file, one.size, one.entries) for one in records()), names)
+    shown = islice(records(), _IN_FIGURE)
+    figures = [(load_image(one.path), LabelMap.load(output.label_map(one.labels))) for one in shown]
+    save_image(region_figure(examples, figures), output.figure)
+    region_page.write(output, examples, names, records, failed=report.failed, total=len(targets), progress=progress)
+    return output.file, output.figure, output.review

@@ -1,5 +1,7 @@
 """The review page: one HTML file with every target and its points, the least certain first. It needs no server.
 
+Regions have the same page (:mod:`semcorr.transfer.region_page`).
+
 The page is a template (``review.html``) with data in it. Points and numbers of all targets are in one block; images,
 small and as JPEG, are in blocks of their own that the page reads when it shows them.
 """
@@ -14,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 
 from semcorr.errors import ImageError, TransferError
-from semcorr.imaging.image import Image, load_image
+from semcorr.imaging.image import load_image
 from semcorr.keypoints.base import Annotations
 from semcorr.keypoints.predictions import TransferRecord
 from semcorr.progress import Progress
 from semcorr.storage.files import atomic_file
 from semcorr.transfer.supports import Support
 
-_SIDE = 360
+SIDE = 360
 """Longer side of an image on the page, in its pixels."""
 _BLOCK = 50
 """Images in a block."""
@@ -56,27 +59,52 @@ def write(
     Raises:
         TransferError: It cannot be written.
     """
+    about = {
+        "categories": [
+            {"name": category.name, "keypoints": list(category.keypoints)}
+            for category in annotations.categories.values()
+        ],
+        "min_confidence": min_confidence,
+        "failed": list((failed or {}).items()),
+        "supports": _supports(supports),
+    }
+    images = (_thumbnail_of(record.path) for record in records())
+    return write_page(path, about, map(_target, records()), images, total=total, progress=progress)
+
+
+def write_page(
+    path: Path,
+    about: Mapping[str, Any],
+    targets: Iterable[Mapping[str, Any]],
+    images: Iterable[str],
+    *,
+    total: int,
+    progress: Progress | None,
+) -> Path:
+    """Write the page, completely or not at all, and return its path. At most one block of images is in memory.
+
+    Args:
+        path: The .html file.
+        about: What the page shows for all targets together, as its script reads it.
+        targets: What it shows for each.
+        images: Of each its image, as :func:`thumbnail` makes it.
+        total: How many targets there are, for ``progress``.
+        progress: Called as ``("review", targets done, targets in all)``.
+
+    Raises:
+        TransferError: It cannot be written.
+    """
     page = resources.files("semcorr.transfer").joinpath("review.html").read_text(encoding="utf-8")
     before, _, after = page.partition(_MARK)
     try:
         with atomic_file(path) as stream:
             stream.write(before.encode())
-            about = {
-                "categories": [
-                    {"name": category.name, "keypoints": list(category.keypoints)}
-                    for category in annotations.categories.values()
-                ],
-                "min_confidence": min_confidence,
-                "block": _BLOCK,
-                "failed": list((failed or {}).items()),
-                "supports": _supports(supports),
-            }
-            _script(stream, "about", about)
+            _script(stream, "about", {**about, "block": _BLOCK})
             stream.write(b'<script type="application/json" id="targets">[')
-            for number, record in enumerate(records()):
-                stream.write((b"," if number else b"") + _json(_target(record)))
+            for number, target in enumerate(targets):
+                stream.write((b"," if number else b"") + _json(target))
             stream.write(b"]</script>\n")
-            _images(stream, records(), total, progress)
+            _images(stream, images, total, progress)
             stream.write(after.encode())
     except OSError as error:
         raise TransferError(f"{str(path)!r} cannot be written: {error.strerror or error}. Choose another.") from error
@@ -112,7 +140,7 @@ def _supports(supports: Mapping[str, Sequence[Support]]) -> list[dict[str, Any]]
                     "category": category,
                     "file": support.image.file,
                     "size": list(image.size),
-                    "image": _thumbnail(image),
+                    "image": thumbnail(image.pil()),
                     "points": [
                         [round(float(x), 1), round(float(y), 1), 1] if number in support.keypoints else None
                         for number, (x, y) in enumerate(points)
@@ -122,11 +150,11 @@ def _supports(supports: Mapping[str, Sequence[Support]]) -> list[dict[str, Any]]
     return shown
 
 
-def _images(stream: BufferedIOBase, records: Iterable[TransferRecord], total: int, progress: Progress | None) -> None:
+def _images(stream: BufferedIOBase, images: Iterable[str], total: int, progress: Progress | None) -> None:
     block: list[str] = []
     number = 0
-    for done, record in enumerate(records, start=1):
-        block.append(_thumbnail_of(record.path))
+    for done, image in enumerate(images, start=1):
+        block.append(image)
         if len(block) == _BLOCK:
             _script(stream, f"images-{number}", block)
             block, number = [], number + 1
@@ -136,17 +164,17 @@ def _images(stream: BufferedIOBase, records: Iterable[TransferRecord], total: in
 
 
 def _thumbnail_of(path: Path) -> str:
-    """As :func:`_thumbnail`; empty if the image is gone."""
+    """As :func:`thumbnail`; empty if the image is gone."""
     try:
-        return _thumbnail(load_image(path))
+        return thumbnail(load_image(path).pil())
     except ImageError:
         return ""
 
 
-def _thumbnail(image: Image) -> str:
+def thumbnail(image: PIL.Image.Image) -> str:
     """A small JPEG in base 64."""
-    small = image.pil()
-    small.thumbnail((_SIDE, _SIDE))
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=82)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -1,10 +1,10 @@
 """A transfer over many targets, in this process or several; in memory for Python."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from semcorr.errors import TransferError
 from semcorr.executors import in_this_process, run_units
@@ -16,9 +16,12 @@ from semcorr.matchers.load import load_matcher
 from semcorr.matchers.registry import DEFAULT_METHOD
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.progress import Progress
+from semcorr.transfer.journal import Record
 from semcorr.transfer.plan import TransferSettings, plan_transfer
 from semcorr.transfer.targets import Target, select_targets
 from semcorr.transfer.transferrer import Transferrer
+
+RecordType = TypeVar("RecordType", bound=Record)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -174,7 +177,22 @@ def predict(
         records = in_this_process(transferrer.do, targets, progress)
     else:
         records = run_units(job, targets, workers=workers, ray=ray, started=transferrer.do, progress=progress)
+    yield from counted(records, "transfer", before, before + len(targets), progress)
+
+
+def counted(
+    records: Iterable[RecordType], stage: str, before: int, total: int, progress: Progress | None
+) -> Iterator[RecordType]:
+    """Yield the records of targets, and report each once it was taken.
+
+    Args:
+        records: What :func:`semcorr.executors.run_units` yields.
+        stage: What is reported.
+        before: How many targets were done before.
+        total: How many there are in all.
+        progress: Called as ``(stage, targets done, in all, image=name)``; raise from it to stop.
+    """
     for number, record in enumerate(records, start=before + 1):
         yield record
         if progress is not None:
-            progress("transfer", number, before + len(targets), image=record.file)
+            progress(stage, number, total, image=record.file)

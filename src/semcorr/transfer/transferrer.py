@@ -9,14 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from semcorr.errors import (
-    ImageError,
-    NumericsError,
-    OutOfMemoryError,
-    PointError,
-    SettingsError,
-    TransferError,
-)
+from semcorr.errors import SettingsError, TransferError
 from semcorr.imaging.geometry import scaled_box
 from semcorr.imaging.image import Image, load_image
 from semcorr.keypoints.base import Annotations
@@ -24,9 +17,9 @@ from semcorr.keypoints.declared_size import declared_scale, swap_warning
 from semcorr.keypoints.predictions import PredictedObject, TransferRecord
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.results import LocatedTogether, Matches
-from semcorr.models.memory import out_of_memory_message
 from semcorr.progress import Progress
 from semcorr.transfer.category_choice import ReferenceLevels, exclusive_groups, measure_levels, resemblance
+from semcorr.transfer.failures import failure_message
 from semcorr.transfer.fusion import fuse, fuse_near, locate_optimized, locate_supports
 from semcorr.transfer.plan import Plan, TransferSettings, plan_transfer
 from semcorr.transfer.suited import with_turns
@@ -154,10 +147,8 @@ class Transferrer:
         """
         try:
             return self._predict(target, progress)
-        except (ImageError, PointError, OutOfMemoryError, NumericsError) as error:
-            return TransferRecord(file=target.file, path=target.path, error=str(error))
-        except (MemoryError, RuntimeError) as error:
-            message = out_of_memory_message(error)
+        except Exception as error:
+            message = failure_message(error)
             if message is None:
                 raise
             return TransferRecord(file=target.file, path=target.path, error=message)

@@ -8,6 +8,7 @@ import PIL.ImageDraw
 import PIL.ImageOps
 from jaxtyping import Bool, UInt8
 
+from semcorr.imaging.geometry import Size
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.imaging.label_map import LabelMap
 from semcorr.matchers.regions.results import Regions
@@ -33,6 +34,12 @@ def region_colours(labels: Iterable[int]) -> dict[int, Colour]:
     return {label: point_colour(label - 1) for label in labels}
 
 
+def size_within(size: Size, side: int) -> Size:
+    """Return a size (width, height), or one in its proportions with the longer side ``side`` where that is smaller."""
+    scale = min(1.0, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def draw_regions(regions: Regions, target: "ImageSource", *, opacity: float = OPACITY) -> PIL.Image.Image:
     """Draw regions over their image, each in its colour with a line around it, above a legend with their confidence.
 
@@ -45,8 +52,7 @@ def draw_regions(regions: Regions, target: "ImageSource", *, opacity: float = OP
         ImageError: The image cannot be read.
     """
     image = load_image(target)
-    scale = min(1.0, _LONGEST / max(image.size))
-    size = max(1, round(image.size[0] * scale)), max(1, round(image.size[1] * scale))
+    size = size_within(image.size, _LONGEST)
     figure = overlay(image, regions.label_map(), size, opacity)
     texts = {label: f"{regions.names[label]} {value:.2f}" for label, value in regions.confidence.items()}
     return _with_legend(figure, texts, Style.of(size[1]))

@@ -1,19 +1,26 @@
 """Regions in COCO files: polygons and run lengths (RLE) become a label map of an image, and label maps become RLE."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
+from semcorr.errors import DatasetError
 from semcorr.imaging.geometry import Size
 from semcorr.imaging.label_map import LabelMap
 from semcorr.imaging.masks import decode_rle, encode_rle, fill_polygons
 from semcorr.keypoints.coco.document import CocoDocument, Entry, named, size_of
+from semcorr.keypoints.coco.write import write_list
 from semcorr.keypoints.file_reader import annotation_file, first_few
+from semcorr.storage.files import atomic_file
 
 TITLE = "COCO masks"
+
+ImageRegions = tuple[str, Size, Sequence[Entry]]
+"""An image's name, its (width, height), and the entries of its regions as :func:`region_entry` makes them."""
 
 
 def read_label_map(path: Path, image: str, size: Size) -> LabelMap:
@@ -53,23 +60,42 @@ def read_label_map(path: Path, image: str, size: Size) -> LabelMap:
     return LabelMap(labels=labels, names={label: name for label, name in names.items() if label in labels})
 
 
-def build_document(images: Sequence[tuple[str, Size, Sequence[Entry]]], names: Mapping[int, str]) -> dict[str, Any]:
-    """Return a COCO document of regions.
+def write_regions(path: Path, images: Callable[[], Iterable[ImageRegions]], names: Mapping[int, str]) -> Path:
+    """Write a COCO file of regions, completely or not at all, and return its path.
 
     Args:
-        images: Of each its name, (width, height) and the entries of its regions, as :func:`region_entry` makes them.
+        path: The .json file.
+        images: Called twice for all images.
         names: The names of all labels, which become categories whose ids are the labels.
+
+    Raises:
+        DatasetError: It cannot be written.
     """
-    document: dict[str, Any] = {
-        "images": [],
-        "annotations": [],
-        "categories": [{"id": label, "name": name} for label, name in names.items()],
-    }
-    for number, (name, (width, height), entries) in enumerate(images, start=1):
-        document["images"].append({"id": number, "file_name": name, "width": width, "height": height})
-        for entry in entries:
-            document["annotations"].append({"id": len(document["annotations"]) + 1, "image_id": number, **entry})
-    return document
+    ids = itertools.count(1)
+    entries = (
+        {"id": number, "file_name": name, "width": width, "height": height}
+        for number, (name, (width, height), _) in enumerate(images(), start=1)
+    )
+    annotations = (
+        {"id": next(ids), "image_id": number, **entry}
+        for number, (_, _, regions) in enumerate(images(), start=1)
+        for entry in regions
+    )
+    try:
+        with atomic_file(path) as stream:
+            stream.write(b"{")
+            write_list(stream, "images", entries)
+            stream.write(b",\n")
+            write_list(stream, "annotations", annotations)
+            stream.write(b",\n")
+            write_list(stream, "categories", [{"id": label, "name": name} for label, name in names.items()])
+            stream.write(b"}\n")
+    except OSError as error:
+        raise DatasetError(
+            f"{str(path)!r} cannot be written: {error.strerror or error}. Name a folder that can be written and has "
+            "room."
+        ) from error
+    return path
 
 
 def region_entry(label: int, mask: Bool[np.ndarray, "height width"], confidence: float) -> dict[str, Any]:

@@ -54,9 +54,9 @@ def write(path: Path, annotations: Annotations, records: Records, options: Expor
             b"{" + b"".join(_json(key) + b": " + _json(one) + b",\n" for key, one in {**info, **others}.items())
         )
         # The images come first: writing them fills in the ids of new images, which the annotations need.
-        _write_list(stream, "images", itertools.chain(content["images"], _added_images(records(), images)))
+        write_list(stream, "images", itertools.chain(content["images"], _added_images(records(), images)))
         stream.write(b",\n")
-        _write_list(stream, "annotations", itertools.chain(kept, added))
+        write_list(stream, "annotations", itertools.chain(kept, added))
         stream.write(b"}\n")
     return [path]
 
@@ -182,7 +182,8 @@ def _is_box(bbox: Any, box: Box) -> bool:
     return bool(bbox) and np.allclose(np.array(bbox, dtype=np.float64), _box_fields(box)["bbox"], rtol=0, atol=0.02)
 
 
-def _write_list(stream: BufferedIOBase, key: str, entries: Iterable[Any]) -> None:
+def write_list(stream: BufferedIOBase, key: str, entries: Iterable[Any]) -> None:
+    """Write a list of a JSON object, entry by entry, so that it need not be in memory."""
     stream.write(_json(key) + b": [")
     for number, entry in enumerate(entries):
         stream.write((b",\n" if number else b"\n") + _json(entry))
