@@ -1,19 +1,25 @@
 """``semcorr segment``: what it writes, how it continues, and what it refuses."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
+from cli.test_transfer import run_killed
 from semcorr.cli.main import main
 from semcorr.imaging.label_map import LabelMap
 from semcorr.keypoints.coco.masks import read_label_map, region_entry, write_regions
+from semcorr.matchers.features.dift import DiftMatcher
 from semcorr.matchers.load import load_matcher
 from semcorr.matchers.regions.examples import read_examples
 from semcorr.matchers.regions.settings import RegionSettings
+from semcorr.storage.record_store import Shard, locked
 from semcorr.toy.parts import part_map
 from semcorr.toy.render import render_scene
 from semcorr.transfer.region_files import RegionOutput
@@ -102,6 +108,60 @@ def test_what_a_stop_leaves_is_continued(drawings: Path, tmp_path: Path) -> None
         assert path.read_bytes() == (output.folder / path.relative_to(tmp_path / "whole")).read_bytes()
 
 
+def command(drawings: Path, output: Path, *more: object) -> list[str]:
+    """Regions of the first drawing in all others; coarse features, because only the mechanics count."""
+    words = ["segment", drawings / "images" / "0.png", drawings / "0.png", drawings / "images", *OPTIONS]
+    return [str(word) for word in [*words, "--set", "resolution=32", "-o", output, *more]]
+
+
+def equal_folders(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files, byte by byte; pages and files of regions name no output."""
+    contents = [{path.relative_to(root): path.read_bytes() for path in root.rglob("*.*")} for root in (one, other)]
+    return contents[0] == contents[1]
+
+
+def test_shards_find_what_one_command_finds(
+    drawings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(command(drawings, tmp_path / "whole")) == 0
+    work = tmp_path / "parts.work"
+    for number in (1, 2):
+        assert main(command(drawings, tmp_path / "parts", "--shard", f"{number}/2")) == 0
+        captured = capsys.readouterr()
+        assert "Regions found in 1 of 1 images." in captured.out
+        assert "When all 2 shards are done" in captured.err
+        assert not (tmp_path / "parts" / "regions.json").exists()
+        # The second one describes nothing.
+        monkeypatch.setattr(DiftMatcher, "describe_regions", None)
+    with locked(work, Shard(number=2, count=2)):
+        assert main(command(drawings, tmp_path / "parts")) == 2
+    assert "is working on shard 2/2" in capsys.readouterr().err
+    assert main(command(drawings, tmp_path / "parts")) == 0
+    assert "Regions found in 2 of 2 images (2 of them before)." in capsys.readouterr().out
+    assert equal_folders(tmp_path / "whole", tmp_path / "parts")
+    assert not work.exists()
+
+
+@pytest.mark.slow
+def test_killed_in_several_processes_and_continued_in_one_it_is_the_same(
+    drawings: Path, tmp_path: Path, semcorr_process: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "drawings"
+    shutil.copytree(drawings, folder)
+    for number in range(40):
+        shutil.copy(drawings / "images" / f"{1 + number % 2}.png", folder / "images" / f"copy-{number}.png")
+    killed = command(folder, tmp_path / "killed", "--workers", "2")
+    done = run_killed(semcorr_process, tuple(killed), tmp_path / "killed.work", 3)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker has: more would add numbers up in another order
+    try:
+        assert main(command(folder, tmp_path / "whole")) == main(command(folder, tmp_path / "killed")) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert f"Regions found in 42 of 42 images ({done} of them before)." in capsys.readouterr().out
+    assert equal_folders(tmp_path / "whole", tmp_path / "killed")
+
+
 def test_masks_of_a_coco_file_and_names(drawings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mask = np.zeros((64, 64), dtype=bool)
     mask[20:40, 20:40] = True
@@ -126,6 +186,8 @@ def test_masks_of_a_coco_file_and_names(drawings: Path, tmp_path: Path, capsys: 
         (["images/0.png", "0.png", "images/1.png", "--name", "1:a"], "Expected --name LABEL=NAME"),
         (["images/0.png", "0.png", "images/1.png", "--name", "200=a"], "labels without a name"),
         (["images/0.png", "0.png", "images/1.png", "--neighbours", "0"], "Setting 'neighbours'"),
+        (["images/0.png", "0.png", "images/1.png", "--ignore", "255"], "Expected labels to ignore that a mask has"),
+        (["images/0.png", "0.png", "images/1.png", "--workers", "0"], "Expected at least 1 of --workers, got 0"),
         (["images/0.png", "0.png", "images/1.png", "--method", "prompt"], "Method 'prompt' finds no regions"),
         (["images/0.png", "0.png", "images/1.png", "-o", "0.png"], "Expected a folder to write into, got the file"),
         (["images/0.png", "0.png", "images/1.png", "-o", "images"], "'images' is not empty"),

@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import PIL.Image
 import psutil
 import pytest
 
@@ -23,6 +24,8 @@ from semcorr.errors import RunError
 from semcorr.evaluation.runs.folder import read_run
 from semcorr.executors import run_units
 from semcorr.toy.coco import ToyWorld, write_coco
+from semcorr.toy.parts import part_map
+from semcorr.toy.render import render_scene
 
 pytestmark = pytest.mark.slow
 
@@ -152,6 +155,28 @@ def test_transfer_that_loses_workers_and_a_node_that_is_silent(cluster: Nodes, f
     assert killed == ["worker", "node", "worker"]
     assert "raylet" not in done.stdout + done.stderr  # Ray's own words are no result
     assert output.read_bytes() == serial.read_bytes()
+
+
+def test_regions_of_targets_whose_workers_and_node_are_killed(cluster: Nodes, tmp_path: Path) -> None:
+    scene = render_scene(0, 64, split="val", category="face")
+    (tmp_path / "images").mkdir()
+    for number in range(61):
+        PIL.Image.fromarray(scene.image).rotate(6 * number).save(tmp_path / "images" / f"{number}.png")
+    part_map(scene).save(tmp_path / "mask.png")
+    words = [sys.executable, "-m", "semcorr", "segment", "images/0.png", "mask.png", "images", "--model", "toy"]
+    words += ["--method", "dift", "--set", "samples=1", "--device", "cpu"]
+    for name, more in (("serial", ()), ("ray", ("--ray", cluster.address))):
+        with killing(cluster, tmp_path / "ray.work", (5, 15, 25)) if more else nullcontext() as killed:
+            done = subprocess.run(
+                [*words, "-o", name, *more], check=False, capture_output=True, text=True, timeout=240, cwd=tmp_path
+            )
+        assert done.returncode == 0, done.stderr
+    assert killed == ["worker", "node", "worker"]
+    serial, ray = (
+        {path.name: path.read_bytes() for path in (tmp_path / one).rglob("*.*")} for one in ("serial", "ray")
+    )
+    assert len(serial) == 60 + 3  # label maps and overlays have the same names
+    assert serial == ray
 
 
 def test_a_lost_head_node_is_an_error_and_the_rest_is_done_without(

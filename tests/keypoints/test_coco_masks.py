@@ -53,6 +53,20 @@ def test_ids_that_are_no_labels_are_numbered(tmp_path: Path) -> None:
     assert read.names == {1: "head", 2: "body"}
 
 
+def test_crowds_are_ignored_where_no_object_is(tmp_path: Path) -> None:
+    content = document()
+    content["annotations"][1]["iscrowd"] = 1
+    read = read_label_map(write(tmp_path / "a.json", content), "a.jpg", SIZE)
+    expected = np.zeros((5, 6), dtype=np.uint8)
+    expected[BLOCK] = 255
+    expected[1:3, 1:4] = 3
+    assert np.array_equal(read.labels, expected)
+    assert (read.names, read.present, read.ignored) == ({3: "head"}, (3,), (255,))
+    content["categories"] = [{"id": number, "name": str(number)} for number in range(1, 256)]
+    with pytest.raises(DatasetError, match="at most 254 categories beside crowds"):
+        read_label_map(write(tmp_path / "a.json", content), "a.jpg", SIZE)
+
+
 def one(segmentation: object, category: object = 3) -> dict[str, Any]:
     return document(annotations=[{"id": 1, "image_id": 1, "category_id": category, "segmentation": segmentation}])
 

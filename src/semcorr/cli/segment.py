@@ -62,6 +62,7 @@ def segment(
     *targets: str,
     example: Annotated[list[tuple[str, str]] | None, Parameter(name=("--example", "-e"), negative="")] = None,
     name: Repeated = (),
+    ignore: Annotated[tuple[int, ...], Parameter(negative="")] = (),
     output: Output = _DEFAULT_OUTPUT,
     overlays: bool = True,
     shard: str = "1/1",
@@ -89,6 +90,8 @@ def segment(
         targets: Images to find the regions in: files, folders, or patterns such as 'new/*.jpg'.
         example: IMAGE MASK: a further image with its mask; repeat for more. A label means the same in all masks.
         name: LABEL=NAME, such as 1=head; repeat for more. All labels need one then.
+        ignore: LABEL whose pixels are neither a region nor the background, such as 255 for void; repeat for more.
+            Crowds of a COCO file (iscrowd) are ignored without it.
         output: The folder to write: a new or empty one.
         overlays: Draw the regions of every target.
         shard: i/n: do only the i-th of n shards of the targets, here or on another machine. When all shards are done,
@@ -108,7 +111,7 @@ def segment(
     settings, part = how.settings(), parse_shard(shard)
     if workers < 1:
         raise SettingsError(f"Expected at least 1 of --workers, got {workers}.")
-    examples, names = named(*read_examples(list(sources), list(masks)), _names(name))
+    examples, names = named(*read_examples(list(sources), list(masks), ignore=ignore), _names(name))
     chosen_targets = select_region_targets(list(expanded(targets)), [Path(one) for one in sources])
     to = RegionOutput(folder=output, overlays=overlays, replace=replace)
     to.check()

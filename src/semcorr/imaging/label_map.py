@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,12 @@ class LabelMap:
     Attributes:
         labels: For each pixel the label of its region, 1 to 255, or 0 for the background; read-only.
         names: The name of each label. Labels without one are called by their number.
+        ignored: Labels whose pixels are neither a region nor the background, in order: nobody says what they are.
     """
 
     labels: UInt8[np.ndarray, "height width"]
     names: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    ignored: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         labels = np.array(self.labels, dtype=np.uint8)
@@ -69,12 +71,17 @@ class LabelMap:
 
     @property
     def present(self) -> tuple[int, ...]:
-        """The labels that some pixel has, without the background's 0."""
-        return tuple(label for label in np.unique(self.labels).tolist() if label)
+        """The labels of regions that some pixel has: without the background's 0, and without those that are ignored."""
+        return tuple(label for label in np.unique(self.labels).tolist() if label and label not in self.ignored)
 
     def name(self, label: int) -> str:
         """The name of a label: its own, or its number."""
         return self.names.get(label, str(label))
+
+    def ignoring(self, labels: Iterable[int]) -> "LabelMap":
+        """Return the same with further labels ignored; those that no pixel has are left out."""
+        present = set(np.unique(self.labels).tolist())
+        return dataclasses.replace(self, ignored=tuple(sorted({*self.ignored, *present.intersection(labels)})))
 
     def check(self, size: Size, *, name: str = "the mask", image: str = "the image") -> None:
         """Refuse one that does not fit its image, or has no regions.
@@ -94,15 +101,17 @@ class LabelMap:
                 "it without mixing labels (nearest neighbour)."
             )
         if not self.present:
+            others = "".join(f", or {label}, which is ignored" for label in self.ignored)
             raise ImageError(
-                f"{name} is empty: every pixel is 0, the background. Expected at least one region; give its pixels a "
-                "number from 1 to 255."
+                f"{name} is empty: every pixel is 0, the background{others}. Expected at least one region; give its "
+                "pixels a number from 1 to 255."
             )
 
     def save(self, path: str | os.PathLike[str], colours: Mapping[int, tuple[int, int, int]] | None = None) -> Path:
         """Write an indexed PNG, whole or not at all, and return its path.
 
-        Its indices are the labels; names stand in a text chunk, and :meth:`load` reads them.
+        Its indices are the labels; names stand in a text chunk, and :meth:`load` reads them. The file does not say which
+        labels are ignored.
 
         Args:
             path: Where to.

@@ -160,7 +160,11 @@ def _identity(
     return {
         "matcher": {"method": matcher.method, **matcher.identity()},
         "regions": settings.to_dict(),
-        "examples": {"images": [image.sha256 for image, _ in examples], "masks": masks},
+        "examples": {
+            "images": [image.sha256 for image, _ in examples],
+            "masks": masks,
+            "ignored": [list(label_map.ignored) for _, label_map in examples],
+        },
         "names": {str(label): name for label, name in names.items()},
         "targets": settings_hash({"targets": [target.file for target in targets]}),
     }

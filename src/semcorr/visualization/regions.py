@@ -90,7 +90,7 @@ def overlay(image: Image, label_map: LabelMap, size: tuple[int, int], opacity: f
     colours = np.zeros((256, 3))
     for label, colour in region_colours(label_map.present).items():
         colours[label] = colour
-    inside = (labels > 0)[..., None]
+    inside = np.isin(labels, label_map.present)[..., None]
     # On grey, because the image's own colours would make others of them than the legend has.
     grey = pixels @ _LUMINANCE
     mixed = np.where(inside, (1 - opacity) * grey[..., None] + opacity * colours[labels], pixels)

@@ -14,7 +14,7 @@ from semcorr.matchers.attention_dift import AttentionDiftMatcher, settings_of
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.features.regions import label_shares, region_scores
 from semcorr.matchers.load import load_matcher
-from semcorr.matchers.regions.examples import named, read_examples
+from semcorr.matchers.regions.examples import named, one_hot, read_examples
 from semcorr.matchers.regions.refine import regions_of
 from semcorr.matchers.regions.results import RegionQuery, Regions
 from semcorr.matchers.regions.settings import RegionSettings
@@ -129,6 +129,33 @@ def test_examples_that_do_not_fit_are_refused(image: np.ndarray, mask: LabelMap,
     ):
         with pytest.raises(ImageError, match=message):
             read_examples(images, masks)
+
+
+def test_ignored_pixels_count_neither_as_a_region_nor_as_background(image: np.ndarray, mask: LabelMap) -> None:
+    void = np.array(mask.labels)
+    void[:, 32:] = 255
+    ((_, read),), names = read_examples(image, void, ignore=[255])
+    assert (read.present, names) == ((4,), {4: "4"})
+    # Columns of 24 pixels: the second is ignored but for its first third, the others wholly or not at all.
+    shares = label_shares(read, (4,), torch.zeros(1, 2, 4), grid=4)
+    assert shares.tolist() == [[0, 1], [0, 1], [0, 0], [0, 0], [1, 0], [1, 0], [0, 0], [0, 0]]
+    features = torch.nn.functional.one_hot(torch.arange(8)).float().T.reshape(8, 2, 4)
+    scores = region_scores([features], [shares], features, RegionSettings(grid=4, neighbours=1))
+    assert scores.sum(dim=0).tolist() == [[1] * 4] * 2
+    assert scores[:, 0, 0].tolist() == [0, 1]
+    assert scores[:, 1, 0].tolist() == [1, 0]
+
+
+def test_what_is_ignored_is_known_to_a_mask_and_leaves_a_region(image: np.ndarray, mask: LabelMap) -> None:
+    with pytest.raises(ImageError, match=r"to ignore that a mask has, 0, 4, 9, got 255\. Leave it out"):
+        read_examples(image, mask, ignore=[255])
+    with pytest.raises(ImageError, match=r"is empty: every pixel is 0, the background, or 4, which is ignored, or 9"):
+        read_examples(image, mask, ignore=[4, 9])
+    # A label that one mask ignores may be another's region.
+    examples, names = read_examples([image, image], [mask.ignoring([9]), mask])
+    assert list(names) == [4, 9]
+    assert one_hot(examples[0][1], tuple(names))[2].sum() == 0
+    assert one_hot(examples[1][1], tuple(names))[2].sum() == 32 * 48
 
 
 def test_names_are_of_all_labels(image: np.ndarray, mask: LabelMap) -> None:

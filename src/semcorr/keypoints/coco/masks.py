@@ -27,7 +27,8 @@ def read_label_map(path: Path, image: str, size: Size) -> LabelMap:
     """Read the regions of one image: each category's objects are one region.
 
     A category's label is its id where all ids of the file are 1 to 255, else its number in the file, from 1. Where
-    objects overlap, the smaller one is on top.
+    objects overlap, the smaller one is on top. A crowd (``iscrowd``) covers several objects and what is between them:
+    it is ignored where no object is.
 
     Args:
         path: The .json file.
@@ -48,16 +49,23 @@ def read_label_map(path: Path, image: str, size: Size) -> LabelMap:
         )
     labels_of = _labels(document)
     number = document.id_of(entry)
-    masks = []
+    masks, crowd = [], np.zeros((size[1], size[0]), dtype=bool)
     for annotation in document.entries("annotations"):
         if document.image_id(annotation) == number and annotation.get("segmentation"):
             mask = _mask(document, annotation, size)
-            masks.append((int(mask.sum()), labels_of[document.category_id(annotation)], mask))
+            if document.is_crowd(annotation):
+                crowd |= mask
+            else:
+                masks.append((int(mask.sum()), labels_of[document.category_id(annotation)], mask))
     labels = np.zeros((size[1], size[0]), dtype=np.uint8)
+    ignored = (_free_label(document, labels_of.values()),) if crowd.any() else ()
+    for label in ignored:
+        labels[crowd] = label
     for _, label, mask in sorted(masks, key=lambda one: -one[0]):
         labels[mask] = label
     names = {labels_of[number]: str(category.get("name")) for number, category in document.categories.items()}
-    return LabelMap(labels=labels, names={label: name for label, name in names.items() if label in labels})
+    present = {label: name for label, name in names.items() if label in labels}
+    return LabelMap(labels=labels, names=present, ignored=ignored)
 
 
 def write_regions(path: Path, images: Callable[[], Iterable[ImageRegions]], names: Mapping[int, str]) -> Path:
@@ -140,6 +148,14 @@ def _labels(document: CocoDocument) -> dict[int | str, int]:
     if all(isinstance(number, int) and 1 <= number <= 255 for number in numbers):
         return {number: int(number) for number in numbers}
     return {number: label for label, number in enumerate(numbers, start=1)}
+
+
+def _free_label(document: CocoDocument, used: Iterable[int]) -> int:
+    """The highest label that no category has."""
+    free = set(range(1, 256)) - set(used)
+    if not free:
+        raise document.file.error("at most 254 categories beside crowds ('iscrowd'), which need a label", "255")
+    return max(free)
 
 
 def _mask(document: CocoDocument, annotation: Entry, size: Size) -> Bool[np.ndarray, "height width"]:

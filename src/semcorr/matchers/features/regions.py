@@ -26,6 +26,8 @@ def label_shares(
 ) -> Float[Tensor, "cells labels_and_background"]:
     """Return the share of the background and of each of ``labels`` in the area of every cell, row by row.
 
+    Of a cell that is ignored in part, shares are those of the rest; of one that is all ignored they are 0.
+
     Args:
         label_map: The regions of the image whose features these are.
         labels: Without the background's 0.
@@ -33,7 +35,10 @@ def label_shares(
         grid: Cells along the longer side, as for :func:`region_scores`.
     """
     masks = torch.from_numpy(one_hot(label_map, labels))
-    return F.adaptive_avg_pool2d(masks.float(), _grid_of(features, grid)).flatten(1).T
+    shares = F.adaptive_avg_pool2d(masks.float(), _grid_of(features, grid)).flatten(1).T
+    if label_map.ignored:
+        shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=torch.finfo(shares.dtype).tiny)
+    return shares
 
 
 def region_scores(
@@ -52,6 +57,8 @@ def region_scores(
     """
     known = torch.cat([_vectors(features.to(target), settings.grid) for features in examples])
     known_shares = torch.cat([one.to(target) for one in shares])
+    labelled = known_shares.sum(dim=1) > 0  # the others are ignored
+    known, known_shares = known[labelled], known_shares[labelled]
     count = min(settings.neighbours * len(examples), len(known))
     scores = []
     for some in _vectors(target, settings.grid).split(max(1, _CHUNK_NUMBERS // len(known))):

@@ -1,7 +1,8 @@
 """The examples that a person gives: images, and a mask of each, from files or arrays."""
 
+import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,21 @@ Example = tuple[Image, LabelMap]
 
 
 def read_examples(
-    images: "ImageSource | Sequence[ImageSource]", masks: "MaskSource | Sequence[MaskSource]"
+    images: "ImageSource | Sequence[ImageSource]",
+    masks: "MaskSource | Sequence[MaskSource]",
+    *,
+    ignore: Collection[int] = (),
 ) -> tuple[list[Example], dict[int, str]]:
     """Read a few images and the mask of each; return them and the name of every label.
 
     Args:
         images: One image, or a list of some.
         masks: As many masks.
+        ignore: Labels whose pixels are neither a region nor the background, besides those that the masks ignore.
 
     Raises:
-        ImageError: An image or a mask cannot be used, a mask does not fit its image, or the same label has different
-            names.
+        ImageError: An image or a mask cannot be used, a mask does not fit its image, the same label has different
+            names, or no mask has a label that is to be ignored.
         DatasetError: A COCO file cannot be used.
     """
     all_images: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
@@ -39,10 +44,11 @@ def read_examples(
         raise ImageError(
             f"Expected a mask for each of at least one image, got {len(all_images)} images and {len(all_masks)} masks."
         )
-    examples, names = [], dict[int, str]()
+    examples, names, ignored = [], dict[int, str](), set[int]()
     for source, mask in zip(all_images, all_masks, strict=True):
         image = load_image(source)
-        label_map = _read(mask, source, image)
+        label_map = _read(mask, source, image).ignoring(ignore)
+        ignored.update(label_map.ignored)
         label_map.check(image.size, name=f"The mask {_called(mask)}", image=f"its image {image.name!r}")
         for label in label_map.present:
             name = label_map.name(label)
@@ -52,6 +58,12 @@ def read_examples(
                     "that mean the same in all masks: give each region one number."
                 )
         examples.append((image, label_map))
+    unknown = sorted(set(ignore) - ignored)
+    if unknown:
+        values = sorted({value for _, one in examples for value in np.unique(one.labels).tolist()})
+        raise ImageError(
+            f"Expected labels to ignore that a mask has, {', '.join(map(str, values))}, got {unknown[0]}. Leave it out."
+        )
     return examples, dict(sorted(names.items()))
 
 
@@ -82,12 +94,13 @@ def named(
             f"{', '.join(map(str, known))}."
         )
     names = {label: given[label] for label in known}
-    return [(image, LabelMap(labels=one.labels, names=names)) for image, one in examples], names
+    return [(image, dataclasses.replace(one, names=names)) for image, one in examples], names
 
 
 def one_hot(label_map: LabelMap, labels: Sequence[int]) -> UInt8[np.ndarray, "labels height width"]:
-    """Return a mask of the background and of each of ``labels``, as 0 and 1."""
-    return np.stack([label_map.labels == label for label in (0, *labels)]).astype(np.uint8)
+    """Return a mask of the background and of each of ``labels``, as 0 and 1; ignored pixels are in none."""
+    known = ~np.isin(label_map.labels, label_map.ignored)
+    return np.stack([(label_map.labels == label) & known for label in (0, *labels)]).astype(np.uint8)
 
 
 def _read(mask: MaskSource, source: ImageSource, image: Image) -> LabelMap:
