@@ -1,12 +1,16 @@
 """``semcorr collect``, and what its folder is good for."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
+from cli.test_stopping import wait_for
 from semcorr.cli.main import main
 from semcorr.imaging.flow import Flow
 from windows import SHIFTS, SIDE, write_images
@@ -49,6 +53,31 @@ def test_a_collection_is_trained_and_dense_draws_it(tmp_path: Path, capsys: pyte
     flow = Flow.load(Path(target["files"][0]))
     inner = flow.displacement[3:-2, 3:-2].reshape(-1, 2)
     assert np.median(np.linalg.norm(inner + SHIFTS[3], axis=1)) < SIDE / 16
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_same_command_continues_with_equal_results(
+    tmp_path: Path, semcorr_process: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+):
+    paths = [str(path) for path in write_images(tmp_path)]
+    command = ["collect", *paths, *FEATURES, *TRAINING, "-o"]
+    command[command.index("steps=30")] = "steps=200"
+    process = semcorr_process(*command, tmp_path / "killed")
+    wait_for(process, tmp_path / "killed", "training.safetensors", 1)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed" / "collection.safetensors").exists()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # another number rounds differently
+    try:
+        assert main([*command, str(tmp_path / "whole")]) == main([*command, str(tmp_path / "killed")]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert "steps that were done before" in capsys.readouterr().out
+    names = {"collection.json", "collection.safetensors", "canonical.png"}
+    for name in names:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes(), name
+    assert {path.name for path in (tmp_path / "killed").glob("[!.]*")} == names
 
 
 @pytest.mark.parametrize(

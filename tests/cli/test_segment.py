@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,24 +142,35 @@ def test_shards_find_what_one_command_finds(
     assert not work.exists()
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a worker has: more would add numbers up in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
-def test_killed_in_several_processes_and_continued_in_one_it_is_the_same(
-    drawings: Path, tmp_path: Path, semcorr_process: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("one_thread")
+def test_killed_and_continued_and_in_several_processes_it_is_the_same(
+    drawings: Path,
+    tmp_path: Path,
+    semcorr_process: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     folder = tmp_path / "drawings"
     shutil.copytree(drawings, folder)
     for number in range(40):
         shutil.copy(drawings / "images" / f"{1 + number % 2}.png", folder / "images" / f"copy-{number}.png")
-    killed = command(folder, tmp_path / "killed", "--workers", "2")
-    done = run_killed(semcorr_process, tuple(killed), tmp_path / "killed.work", 3)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as a worker has: more would add numbers up in another order
-    try:
-        assert main(command(folder, tmp_path / "whole")) == main(command(folder, tmp_path / "killed")) == 0
-    finally:
-        torch.set_num_threads(threads)
+    done = run_killed(semcorr_process, tuple(command(folder, tmp_path / "killed")), tmp_path / "killed.work", 3)
+    assert main(command(folder, tmp_path / "killed")) == main(command(folder, tmp_path / "whole")) == 0
     assert f"Regions found in 42 of 42 images ({done} of them before)." in capsys.readouterr().out
+    assert main(command(folder, tmp_path / "workers", "--workers", "2")) == 0
     assert equal_folders(tmp_path / "whole", tmp_path / "killed")
+    assert equal_folders(tmp_path / "whole", tmp_path / "workers")
 
 
 def test_masks_of_a_coco_file_and_names(drawings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,6 +75,6 @@ def _say(summary: "CollectionSummary", seconds: float, figure: Path) -> None:
         f"{summary.folder}: {summary.images} images, {summary.matches} pseudo-correspondences, in {duration(seconds)}"
         f"{after}"
     )
-    console.say(f"Losses at the end: {losses}" if losses else "The training was finished before.")
+    console.say(f"Losses at the end: {losses}")
     console.say(f"Figure: {figure}")
     console.say(f"Try: semcorr match SOURCE TARGET -p X Y --model {summary.folder}")

@@ -110,8 +110,8 @@ class LabelMap:
     def save(self, path: str | os.PathLike[str], colours: Mapping[int, tuple[int, int, int]] | None = None) -> Path:
         """Write an indexed PNG, whole or not at all, and return its path.
 
-        Its indices are the labels; names stand in a text chunk, and :meth:`load` reads them. The file does not say which
-        labels are ignored.
+        Its indices are the labels; names stand in a text chunk, and :meth:`load` reads them. The file does not say
+        which labels are ignored.
 
         Args:
             path: Where to.

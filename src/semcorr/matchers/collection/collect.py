@@ -28,7 +28,7 @@ class CollectionSummary:
         matches: Pseudo-correspondences of all pairs of images.
         foreground: Share of the images' cells that count as the object.
         losses: Means over the last steps.
-        continued: Steps that were done before.
+        continued: Steps that were done before this call.
     """
 
     folder: Path
@@ -92,8 +92,9 @@ def collect(
     }
     store = CollectionFolder(folder, identity, _loaded_by(spec.as_loaded(matcher)), entries)
     with store.locked():
+        continued = chosen.steps
         if not store.finished:
-            _train(store, matcher, paths, chosen, mask_images, progress)
+            continued = _train(store, matcher, paths, chosen, mask_images, progress)
         summary, _ = read_result(folder)
     return CollectionSummary(
         folder=folder,
@@ -101,7 +102,7 @@ def collect(
         matches=int(summary["matches"]),
         foreground=float(summary["foreground"]),
         losses=dict(summary["losses"]),
-        continued=int(summary["continued"]),
+        continued=continued,
     )
 
 
@@ -112,7 +113,8 @@ def _train(
     settings: CollectionSettings,
     masks: Sequence[Image] | None,
     progress: Progress | None,
-) -> None:
+) -> int:
+    """Train, and return how many steps were done before."""
     prepared = store.read_prepared()
     if prepared is None:
         reads = [_reader(path) for path in paths]
@@ -124,18 +126,18 @@ def _train(
         coordinates = torch.cat([network.coordinates(one[None]) for one in prepared.features])
     arrays = {name: value.numpy() for name, value in network.state_dict().items()}
     store.finish(
-        _summary(prepared, losses, before[-1]),
+        _summary(prepared, losses),
         {**common_arrays(prepared), "coordinates": coordinates.numpy()}
         | {f"network.{name}": value for name, value in arrays.items()},
     )
+    return before[-1]
 
 
-def _summary(prepared: Prepared, losses: dict[str, float], continued: int) -> dict[str, Any]:
+def _summary(prepared: Prepared, losses: dict[str, float]) -> dict[str, Any]:
     return {
         "matches": sum(len(one.source) for one in prepared.matches),
         "foreground": float(prepared.inside.float().mean()),
         "losses": losses,
-        "continued": continued,
     }
 
 

@@ -25,6 +25,9 @@ _TURN, _SCALE, _SHIFT, _BEND = 0.35, 0.3, 0.25, 0.075
 _BENDS = 4
 """Control points of the bend along each side."""
 
+_LOSS = "loss."
+"""Before the name of a loss in a checkpoint, which holds what the means at the end are taken over."""
+
 State = dict[str, np.ndarray]
 
 
@@ -207,25 +210,29 @@ def train(
         restored: Called with the number of steps that were done before.
 
     Returns:
-        The network, and the losses' means over the last tenth of the steps that were taken here.
+        The network, and the losses' means over the last tenth of the steps.
 
     Raises:
         NumericsError: A loss is NaN or infinite.
     """
     training = Training(prepared, settings)
     begun = checkpoints.read()
-    first = 0
+    first, last = 0, settings.steps - max(1, settings.steps // 10)
+    history: dict[str, list[float]] = {}
     if begun is not None:
-        first = begun[0]
-        training.restore(begun[1])
+        first, state = begun
+        training.restore(state)
+        history = {name.removeprefix(_LOSS): state[name].tolist() for name in state if name.startswith(_LOSS)}
         restored(first)
-    history: list[dict[str, float]] = []
     for number in range(first, settings.steps):
-        history.append(training.step(number))
+        values = training.step(number)
+        if number >= last:
+            for name, value in values.items():
+                history.setdefault(name, []).append(value)
         if progress is not None:
-            progress("train", number + 1, settings.steps, **history[-1])
+            progress("train", number + 1, settings.steps, **values)
         if (number + 1) % every == 0:
-            checkpoints.write(number + 1, training.state())
-    last = history[-max(1, settings.steps // 10) :]
-    means = {name: float(np.mean([one[name] for one in last])) for name in (last[0] if last else {})}
+            losses_so_far = {_LOSS + name: np.array(some) for name, some in history.items()}
+            checkpoints.write(number + 1, {**training.state(), **losses_so_far})
+    means = {name: float(np.mean(some)) for name, some in history.items()}
     return training.network.eval().requires_grad_(False), means
