@@ -6,6 +6,9 @@ from pathlib import Path
 
 from benchmarks.fuzzing import mutate
 
+MEGAPIXELS = 2.0
+"""The limit for images here: the size that a header may declare decides how much memory reading takes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:

@@ -14,7 +14,8 @@ import torch
 
 from benchmarks.fuzzing import corpus, mutate, networks
 from benchmarks.fuzzing.of_networks import checkpoints
-from benchmarks.fuzzing.target import Target
+from benchmarks.fuzzing.of_regions import regions
+from benchmarks.fuzzing.target import MEGAPIXELS, Target
 from benchmarks.replay import read_record
 from semcorr.cli.options import parse_settings
 from semcorr.datasets import ap10k, cub, own, pf_pascal, pf_willow, spair
@@ -36,13 +37,10 @@ from semcorr.settings import override
 from semcorr.transfer import export
 from semcorr.transfer.journal import Journal
 
-MEGAPIXELS = 2.0
-"""The limit for images here: the size that a header may declare decides how much memory reading takes."""
-
 
 def targets() -> list[Target]:
     """All readers."""
-    return [*_images_and_annotations(), *_benchmarks(), *_archives(), *_results(), *checkpoints()]
+    return [*_images_and_annotations(), *_benchmarks(), *_archives(), *_results(), *regions(), *checkpoints()]
 
 
 def _images_and_annotations() -> list[Target]:

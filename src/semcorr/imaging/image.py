@@ -256,13 +256,22 @@ def open_image(stream: BufferedIOBase, path: str, max_megapixels: float) -> PIL.
         raise ImageError(f"{path!r} is broken: {error}. Copy or download it again.") from error
 
 
-def _from_pil(image: PIL.Image.Image, label: str, max_megapixels: float) -> UInt8[np.ndarray, "height width 3"]:
+def check_megapixels(image: PIL.Image.Image, label: str, max_megapixels: float) -> None:
+    """Refuse an image by its header, before it is decoded; ``label`` is what the message calls it.
+
+    Raises:
+        ImageError: It has more pixels.
+    """
     width, height = image.size
     if width * height > max_megapixels * 1e6:
         raise ImageError(
             f"{label!r} is {width} x {height} pixels ({width * height / 1e6:.0f} megapixels), more than the limit of "
             f"{max_megapixels:g} megapixels. It was not decoded. Scale it down first, or raise max_megapixels."
         )
+
+
+def _from_pil(image: PIL.Image.Image, label: str, max_megapixels: float) -> UInt8[np.ndarray, "height width 3"]:
+    check_megapixels(image, label, max_megapixels)
     try:
         with quiet():
             image.load()

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from semcorr.errors import ImageError
 from semcorr.imaging.geometry import Size
-from semcorr.imaging.image import opened, save_image
+from semcorr.imaging.image import MAX_MEGAPIXELS, check_megapixels, opened, save_image
 
 MOST_LABELS = 100
 """More different values than an image has regions: they are shades of a photograph, or of smooth edges."""
@@ -125,11 +125,11 @@ class LabelMap:
         return save_image(image, Path(path), error=ImageError, pnginfo=info)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "LabelMap":
+    def load(cls, path: str | os.PathLike[str], *, max_megapixels: float = MAX_MEGAPIXELS) -> "LabelMap":
         """Read a PNG whose pixels are labels: indexed, grey, or black and white.
 
         Raises:
-            ImageError: It is missing, broken, no PNG, in colour, or holds shades in place of labels.
+            ImageError: It is missing, broken, too large, no PNG, in colour, or holds shades in place of labels.
         """
         name = os.fspath(path)
         with opened(name) as image:
@@ -143,10 +143,13 @@ class LabelMap:
                     f"{name!r} is in colour ({image.mode}), expected an indexed or grey PNG whose values are labels, 0 "
                     "for the background. Save it as indexed PNG, or with one grey for each region."
                 )
+            check_megapixels(image, name, max_megapixels)
             names = _names(image.info.get(_NAMES), name)
             try:
                 values = np.asarray(image)
-            except (OSError, ValueError, SyntaxError) as error:  # SyntaxError: how Pillow reports a broken PNG
+            except MemoryError:
+                raise
+            except Exception as error:  # A broken file makes decoders raise all kinds of errors.
                 raise ImageError(f"{name!r} is broken or incomplete: {error}. Copy or make it again.") from error
         distinct = np.unique(values)
         if len(distinct) > MOST_LABELS:

@@ -19,6 +19,9 @@ from semcorr.storage.files import atomic_file
 
 TITLE = "COCO masks"
 
+_FARTHEST = 1e7
+"""Corners may lie outside of the image, but not where numbers overflow."""
+
 ImageRegions = tuple[str, Size, Sequence[Entry]]
 """An image's name, its (width, height), and the entries of its regions as :func:`region_entry` makes them."""
 
@@ -165,7 +168,10 @@ def _mask(document: CocoDocument, annotation: Entry, size: Size) -> Bool[np.ndar
         for polygon in shape:
             if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
                 raise document.file.error(f"{what} as lists of x, y of 3 corners or more", f"{polygon!r:.60}")
-            corners.append(np.array(document.file.numbers(polygon, len(polygon), what)).reshape(-1, 2))
+            numbers = np.array(document.file.numbers(polygon, len(polygon), what))
+            if np.abs(numbers).max() > _FARTHEST:
+                raise document.file.error(f"{what} as x, y in pixels", f"{np.abs(numbers).max():g}")
+            corners.append(numbers.reshape(-1, 2))
         return fill_polygons(corners, size)
     if not isinstance(shape, dict):
         raise document.file.error(f"{what} as polygons or RLE", f"{shape!r:.60}")

@@ -67,8 +67,10 @@ class Collection:
             self._inside = tensors["inside"].bool()
             self._reduction: Reduction = reduction_of(arrays)
             self._network = _network(tensors, self._features.shape[1], self._settings.width)
-            if len(self._coordinates) != len(self.header.images):
-                raise ValueError(f"{len(self._coordinates)} images, {len(self.header.images)} in {HEADER}")
+            count, grid = len(self.header.images), self._settings.grid
+            for name, channels in (("coordinates", (2,)), ("features", self._features.shape[1:2]), ("inside", ())):
+                if tensors[name].shape != (count, *channels, grid, grid):
+                    raise ValueError(f"{name} of shape {tuple(tensors[name].shape)} for {count} images in {HEADER}")
         self.fingerprint = fingerprint([self.header.identity], [folder / RESULT])
         self._numbers = {entry.sha256: number for number, entry in enumerate(self.header.images)}
 

@@ -18,7 +18,7 @@ from semcorr.matchers.base import Capabilities, NetworkMatcher, PointsAndConfide
 from semcorr.matchers.features.cosine import Similarity, unit, vectors_at
 from semcorr.matchers.features.guided import locate_guided
 from semcorr.matchers.features.mutual_neighbours import Buddies
-from semcorr.matchers.features.regions import label_shares, region_scores
+from semcorr.matchers.features.regions import described_examples, label_shares, region_scores
 from semcorr.matchers.features.settings import FeatureSettings
 from semcorr.matchers.features.source_views import describe_views, has_views, read_views
 from semcorr.matchers.features.together import locate_together
@@ -112,10 +112,7 @@ class FeatureMatcher(NetworkMatcher):
         settings, how = self.settings_of(query), RegionSettings.from_dict(query.region_settings)
         target = load_image(image)
         features = self.features(target, settings, progress)
-        known, shares = (
-            [torch.from_numpy(query.tensors[f"{name}.{number}"].copy()) for number in range(len(query.image_sha256))]
-            for name in ("features", "shares")
-        )
+        known, shares = described_examples(query, len(features), how.grid)
         return regions_of(region_scores(known, shares, features, how), target, query.names, how)
 
     def _describe(

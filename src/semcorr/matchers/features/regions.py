@@ -5,16 +5,20 @@ Walk"; with DIFT's features Tang et al., 2023): the nearest cells vote, weighted
 cell's label is not one but the shares of its area, so that parts smaller than a cell count too.
 """
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from semcorr.errors import QueryError
 from semcorr.imaging.label_map import LabelMap
 from semcorr.matchers.features.cosine import unit
 from semcorr.matchers.regions.examples import one_hot
+from semcorr.matchers.regions.results import RegionQuery
 from semcorr.matchers.regions.settings import RegionSettings
 
 _CHUNK_NUMBERS = 2**24
@@ -39,6 +43,40 @@ def label_shares(
     if label_map.ignored:
         shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=torch.finfo(shares.dtype).tiny)
     return shares
+
+
+def described_examples(query: RegionQuery, dim: int, grid: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the features of each example of a query, and what :func:`label_shares` returned for it.
+
+    Args:
+        query: What ``describe_regions`` returned, perhaps read from a file.
+        dim: The features' length.
+        grid: Cells along the longer side.
+
+    Raises:
+        QueryError: It holds something else.
+    """
+    known, shares = [], []
+    for number in range(len(query.image_sha256)):
+        features, own = (query.tensors.get(f"{name}.{number}") for name in ("features", "shares"))
+        fits = (
+            features is not None
+            and own is not None
+            and features.dtype == own.dtype == np.float32
+            and features.ndim == 3
+            and features.size > 0
+            and len(features) == dim
+        )
+        if fits:
+            known.append(torch.from_numpy(features.copy()))
+            shares.append(torch.from_numpy(own.copy()))
+            fits = own.shape == (math.prod(_grid_of(known[-1], grid)), 1 + len(query.names))
+        if not fits:
+            raise QueryError(
+                f"The query's example {number + 1}: expected features of length {dim}, and the shares of "
+                f"{1 + len(query.names)} labels in each of their cells. Describe the regions again."
+            )
+    return known, shares
 
 
 def region_scores(

@@ -176,9 +176,14 @@ class Regions:
         header, arrays = read_tensors(Path(path), "regions")
         with complete(Path(path), "regions"):
             width, height = header["image_size"]
+            names = _names(header["names"])
+            if not np.isin(arrays["labels"], (0, *names)).all():
+                raise ValueError("labels without a name")
+            if not np.isfinite(arrays["pixel_confidence"]).all():
+                raise ValueError("a confidence that is NaN or infinite")
             return cls(
                 labels=arrays["labels"],
-                names=_names(header["names"]),
+                names=names,
                 pixel_confidence=arrays["pixel_confidence"],
                 image_size=(int(width), int(height)),
                 image_sha256=str(header["image_sha256"]),
@@ -187,8 +192,15 @@ class Regions:
 
 
 def _names(names: Mapping[str, str]) -> dict[int, str]:
-    """Names by label; JSON has labels as texts."""
-    return {int(label): str(name) for label, name in names.items()}
+    """Names by label; JSON has labels as texts.
+
+    Raises:
+        ValueError: A label is none.
+    """
+    result = {int(label): str(name) for label, name in names.items()}
+    if not all(1 <= label <= 255 for label in result):
+        raise ValueError(f"labels from 1 to 255, got {', '.join(map(str, result)):.40}")
+    return result
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

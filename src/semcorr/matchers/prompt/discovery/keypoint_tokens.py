@@ -141,8 +141,9 @@ class KeypointTokens:
         header, arrays = read_tensors(Path(path), _KIND)
         with complete(Path(path), _KIND):
             names, tokens = tuple(map(str, header["names"])), tuple(map(int, header["tokens"]))
-            context = np.asarray(arrays["context"], dtype=np.float32)
-            deviations = np.asarray(arrays["deviations"], dtype=np.float64)
+            context, deviations = arrays["context"], arrays["deviations"]
+            if not context.dtype.kind == deviations.dtype.kind == "f":
+                raise ValueError(f"{context.dtype} and {deviations.dtype} in place of real numbers")
             if not len(names) == len(tokens) == len(deviations):
                 raise ValueError(f"{len(names)} names and {len(tokens)} tokens")
             if context.ndim != 3 or len(context) != 1 or not all(0 <= token < context.shape[1] for token in tokens):
@@ -156,8 +157,8 @@ class KeypointTokens:
                 settings=settings,
                 names=names,
                 tokens=tokens,
-                context=context,
-                deviations=deviations,
+                context=context.astype(np.float32),
+                deviations=deviations.astype(np.float64),
             )
 
 
