@@ -146,7 +146,7 @@ def _read_regions(path: Path) -> None:
 
 
 def _region_records() -> Files:
-    entries = tuple(region_entry(label, label == _LABELS, 0.5) for label in (1, 2))
+    entries = tuple(region_entry(label, np.equal(_LABELS, label), 0.5) for label in (1, 2))
     records = [
         RegionRecord(file="a.png", path=Path("a.png"), size=_SIZE, entries=entries, labels="a.png"),
         RegionRecord(file="b.png", path=Path("b.png"), error="broken"),

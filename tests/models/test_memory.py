@@ -19,6 +19,8 @@ from semcorr.evaluation.runs.runner import run
 from semcorr.imaging.image import load_image
 from semcorr.keypoints.base import VISIBLE, AnnotatedImage, Annotations, Category, Instance
 from semcorr.matchers.features.dift import DiftMatcher, published
+from semcorr.matchers.regions.examples import read_examples
+from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.memory import (
@@ -31,6 +33,8 @@ from semcorr.models.memory import (
 )
 from semcorr.settings import override
 from semcorr.transfer import transfer_annotations
+from semcorr.transfer.region_files import RegionOutput
+from semcorr.transfer.regions import find_regions, select_region_targets
 
 # More than any machine has: the real allocator refuses it at once.
 HUGE = 2**46
@@ -218,6 +222,64 @@ def test_a_transfer_goes_on_where_memory_ran_out_for_one_target(hungry: Hungry, 
     result = transfer_annotations(known, paths[1:], matcher=hungry)
     assert [record.error is None for record in result] == [True, False, True]
     assert result.records[1].error.startswith("Memory ran out")
+
+
+def test_regions_are_found_in_the_others_where_memory_ran_out_for_one_target(hungry: Hungry, tmp_path: Path):
+    paths = noises(tmp_path, 4)
+    labels = np.zeros((32, 32), dtype=np.uint8)
+    labels[:16] = 1
+    examples, names = read_examples(str(paths[0]), labels)
+    hungry.large = load_image(paths[2]).sha256
+    targets, output = select_region_targets(paths[1:], []), RegionOutput(folder=tmp_path / "regions")
+    report = find_regions(hungry, examples, names, targets, output, settings=RegionSettings())
+    assert [record.error is None for record in report.records] == [True, False, True]
+    assert report.failed[paths[2].as_posix()].startswith("Memory ran out")
+    assert sorted(path.name for path in output.label_map("1.png").parent.iterdir()) == ["1.png", "3.png"]
+
+
+COMMANDS = """
+import os, resource, sys, torch
+import numpy as np, PIL.Image
+from semcorr.cli.main import main
+
+torch.set_num_threads(1)
+os.chdir(sys.argv[1])
+for number in range(3):
+    pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    PIL.Image.fromarray(pixels).save(f"{number}.png")
+PIL.Image.fromarray(np.full((64, 64), 1, dtype=np.uint8)).save("mask.png")
+TOY = ["--model", "toy", "--device", "cpu"]
+DIFT = [*TOY, "--method", "dift", "--set", "samples=1"]
+warm = main(["segment", "0.png", "mask.png", "1.png", "--grid", "4", "-o", "warm", *DIFT])  # whatever is imported late
+for words in (
+    ["segment", "0.png", "mask.png", "1.png", "-o", "regions", "--set", "resolution=1024", *DIFT],
+    ["segment", "0.png", "mask.png", "1.png", "-o", "fine", "--grid", "256", *DIFT],
+    ["discover", "0.png", "1.png", "2.png", "-o", "found.json", "-n", "2", "--set", "resolution=1024", *TOY],
+    ["collect", "0.png", "1.png", "2.png", "-o", "collection", "--train", "grid=128", *DIFT],
+):
+    # From here on 64 MiB more, whatever is held by now.
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, resource.RLIM_INFINITY))
+    status = main(words)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print("status", words[0], status, file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits address space the Linux way")
+@pytest.mark.slow
+def test_commands_of_regions_discovery_and_collections_say_so_under_a_real_limit(tmp_path: Path):
+    command = [sys.executable, "-c", COMMANDS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    outcomes = [line for line in done.stderr.splitlines() if line.startswith(("Memory ran out", "status"))]
+    assert [line for line in outcomes if line.startswith("status")] == [
+        *("status segment 2", "status segment 2", "status discover 2", "status collect 2")
+    ]
+    messages = [line for line in outcomes if line.startswith("Memory ran out")]
+    assert len(messages) == 4
+    assert all("smaller 'resolution' or, for regions and collections, 'grid'." in line for line in messages)
+    assert not (tmp_path / "found.json").exists()
 
 
 def test_the_command_says_in_words_that_memory_ran_out(capsys: pytest.CaptureFixture[str]):

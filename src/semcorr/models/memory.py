@@ -24,7 +24,7 @@ _SIGNS = (
 
 _ADVICE = (
     "Use a machine with more free memory, half precision (dtype='float16' or 'bfloat16', on a GPU), or a smaller "
-    "'resolution'."
+    "'resolution' or, for regions and collections, 'grid'."
 )
 
 Row = TypeVar("Row")

@@ -1,5 +1,6 @@
 """Finding regions: the nearest labelled cells, what is kept, and what is refused."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,19 @@ def test_an_image_has_its_own_regions_where_they_are(
         Regions.load(tmp_path / "query.safetensors")
     with pytest.raises(ValueError, match="read-only"):
         regions.labels[0] = 1
+
+
+def test_a_query_with_other_tensors_is_refused(matcher: Matcher, image: np.ndarray, mask: LabelMap) -> None:
+    query = matcher.describe_regions(image, mask)
+    features, shares = query.tensors["features.0"], query.tensors["shares.0"]
+    for tensors in (
+        {"shares.0": shares},
+        {"features.0": features[:-1], "shares.0": shares},
+        {"features.0": features, "shares.0": shares[:, :-1]},
+        {"features.0": features, "shares.0": shares.astype(np.float64)},
+    ):
+        with pytest.raises(QueryError, match=r"example 1: expected features of length \d+, and the shares of 3 labels"):
+            matcher.locate_regions(dataclasses.replace(query, tensors=tensors), image)
 
 
 def test_in_the_mirror_left_is_right(matcher: Matcher, image: np.ndarray, mask: LabelMap) -> None:

@@ -58,20 +58,13 @@ def described_examples(query: RegionQuery, dim: int, grid: int) -> tuple[list[Te
     """
     known, shares = [], []
     for number in range(len(query.image_sha256)):
-        features, own = (query.tensors.get(f"{name}.{number}") for name in ("features", "shares"))
-        fits = (
-            features is not None
-            and own is not None
-            and features.dtype == own.dtype == np.float32
-            and features.ndim == 3
-            and features.size > 0
-            and len(features) == dim
-        )
-        if fits:
+        features, own = (query.tensors.get(f"{name}.{number}", np.zeros(0)) for name in ("features", "shares"))
+        fits = features.dtype == own.dtype == np.float32 and features.ndim == 3 and len(features) == dim
+        if fits and features.size:
             known.append(torch.from_numpy(features.copy()))
             shares.append(torch.from_numpy(own.copy()))
             fits = own.shape == (math.prod(_grid_of(known[-1], grid)), 1 + len(query.names))
-        if not fits:
+        if not (fits and features.size):
             raise QueryError(
                 f"The query's example {number + 1}: expected features of length {dim}, and the shares of "
                 f"{1 + len(query.names)} labels in each of their cells. Describe the regions again."
