@@ -97,6 +97,24 @@ def test_nothing_is_written_over(semcorr, birds, tmp_path):
 
 
 @pytest.mark.slow
+def test_images_without_anything_in_common_are_a_warning(semcorr, birds, tmp_path, one_thread):
+    """Noise is: its points stay where they are when it is turned. Drawings are not, with the same few steps."""
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    for seed in range(3):
+        pixels = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(noise / f"{seed}.png")
+    settings = ["--model", "toy", "--device", "cpu", "--set", "views=3", "--set", "batch=2", "--set", "steps=40"]
+    for folder, warned in ((birds, False), (noise, True)):
+        ran = semcorr("discover", folder, "-n", 3, "-o", tmp_path / f"{folder.name}.json", "--json", *settings)
+        assert ran.status == 0
+        document = json.loads(ran.out)
+        assert (len(document["warnings"]), "do not follow their images" in ran.err) == (int(warned), warned)
+        assert (document["confidence"] < 0.25) is warned
+        assert (document["confidence"] > 0.45) is not warned
+
+
+@pytest.mark.slow
 def test_after_a_kill_the_same_command_continues_with_equal_results(semcorr, birds, tmp_path, one_thread):
     def command(out: Path) -> list[str]:
         settings = ["--model", "toy", "--device", "cpu", "--set", "views=2", "--set", "steps=40", "--set", "batch=1"]

@@ -224,7 +224,7 @@ def test_a_transfer_goes_on_where_memory_ran_out_for_one_target(hungry: Hungry, 
     assert result.records[1].error.startswith("Memory ran out")
 
 
-def test_regions_are_found_in_the_others_where_memory_ran_out_for_one_target(hungry: Hungry, tmp_path: Path):
+def test_regions_of_the_others_are_there_where_memory_ran_out_for_one_target(hungry: Hungry, tmp_path: Path):
     paths = noises(tmp_path, 4)
     labels = np.zeros((32, 32), dtype=np.uint8)
     labels[:16] = 1

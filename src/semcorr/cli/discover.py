@@ -116,11 +116,15 @@ def parse_names(assignments: Sequence[str]) -> dict[int, str]:
 
 def _print_report(report: "DiscoveryReport", *, json: bool) -> None:
     tokens = report.tokens
+    for warning in report.warnings:
+        console.note(warning)
     if json:
         console.show_json(
             {
                 "files": report.files,
                 "images": report.images,
+                "confidence": report.confidence,
+                "warnings": report.warnings,
                 "broken": [{"image": file, "error": error} for file, error in report.failed.items()],
                 "keypoints": [
                     {"name": name, "deviation": deviation}

@@ -1,5 +1,6 @@
 """The process that is connected to Ray: it passes units to workers, each an actor, and their results to its parent."""
 
+import contextlib
 import os
 import pickle
 import socket
@@ -44,15 +45,22 @@ def drive(job: Job[Any, Any], units: Sequence[Any], address: str, workers: int |
 
 
 class Worker:
-    """An actor, which does one unit after the other."""
+    """An actor, which does one unit after the other.
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    Args:
+        threads: What PyTorch may use.
+        folder: Where the command runs: paths may be relative to it.
+    """
+
+    def __init__(self, threads: int, folder: str) -> None:
+        self._threads, self._folder = threads, folder
         self._do: Callable[[Any, Progress | None], Iterator[Any]] | None = None
 
     def start(self, job: Job[Any, Any]) -> None:
         """Start the job."""
         torch.set_num_threads(self._threads)
+        with contextlib.suppress(OSError):  # Not on this machine: only whole paths can be meant.
+            os.chdir(self._folder)
         self._do = job.start()
 
     def do(self, unit: Any) -> list[Any]:
@@ -112,7 +120,7 @@ class _Pool:
             options = {"num_cpus": self._cpus, "num_gpus": int(self._gpus), "scheduling_strategy": "SPREAD"}
             # Else the head node keeps an event of each unit for its dashboard, and grows by them.
             options["enable_task_events"] = False
-            worker = self._ray.remote(**options)(Worker).remote(self._cpus)
+            worker = self._ray.remote(**options)(Worker).remote(self._cpus, str(Path.cwd()))
             self._starting[worker.start.remote(self._job)] = worker
 
     def _slots(self) -> int:

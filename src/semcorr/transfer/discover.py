@@ -31,6 +31,13 @@ from semcorr.visualization.keypoints import keypoint_grid
 
 _STATE = "state of a discovery"
 
+_FOLLOWS = 0.35
+"""Mean confidence below which key-points do not follow their images.
+
+Chosen on the toy model, between what drawings give, of one kind or of several, and what noise gives: whether images
+show the same kind of object, it cannot say.
+"""
+
 _SHOWN = 24
 """Images of the figure."""
 
@@ -83,12 +90,33 @@ class DiscoveryOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class DiscoveryReport:
-    """How a discovery went: the key-points, images with points, images that failed, and the files written."""
+    """How a discovery went.
+
+    Attributes:
+        tokens: The key-points.
+        images: How many images have points.
+        failed: Images that failed, with error messages.
+        confidence: The mean confidence of all points.
+        files: What was written.
+    """
 
     tokens: KeypointTokens
     images: int
     failed: Mapping[str, str]
+    confidence: float
     files: tuple[Path, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of the key-points, a sentence each."""
+        if self.confidence >= _FOLLOWS:
+            return ()
+        return (
+            f"The key-points do not follow their images when these are turned and moved (mean confidence "
+            f"{self.confidence:.2f}, expected at least {_FOLLOWS:g}): the images may have nothing in common that this "
+            "network knows, or the optimization was too short. Check them (--review), name other images, or raise "
+            "--set steps.",
+        )
 
 
 class FileDiscovery:
@@ -196,7 +224,10 @@ class FileDiscovery:
         files = self._write(model, tokens, journal, targets, progress)
         if new:
             files.append(tokens.save(self.output.tokens))
-        return DiscoveryReport(tokens=tokens, images=len(targets), failed=self.failed, files=tuple(files))
+        confidence = float(np.mean([record.objects[0].confidence.mean() for record in journal.records(targets)]))
+        return DiscoveryReport(
+            tokens=tokens, images=len(targets), failed=self.failed, confidence=confidence, files=tuple(files)
+        )
 
     def _record(self, model: DiffusionModel, tokens: KeypointTokens, target: Target) -> TransferRecord:
         image = load_image(target.path)
