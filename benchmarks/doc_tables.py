@@ -43,7 +43,6 @@ from benchmarks.engine import examples as engine_examples
 from semcorr.cli import console
 from semcorr.errors import SemcorrError
 from semcorr.evaluation.report import tables as report_tables
-from semcorr.evaluation.report.tables import Column, Row
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -102,7 +101,8 @@ def _table(file: Path, title: str = "", headings: str = "", names: str = "") -> 
         make = _OF_BENCHMARKS.get(file.stem)
         if make is not None:
             return markdown(make(document))
-        chosen = [report_table for report_table in tables_of(document) if title in report_table.title]
+        every = map(report_tables.Table.from_document, document["tables"])
+        chosen = [report_table for report_table in every if title in report_table.title]
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise SemcorrError(
             f"{file}: expected what a command wrote by --json ({type(error).__name__}: {error})."
@@ -118,30 +118,8 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(";" if ";" in text else ",")]
 
 
-def tables_of(document: Mapping[str, Any]) -> list[report_tables.Table]:
-    """The tables of a report that was written as JSON."""
-    tables = []
-    for table in document["tables"]:
-        columns = tuple(Column(**column) for column in table["columns"])
-        rows = tuple(
-            Row(
-                name=row["name"],
-                quoted=row["quoted"],
-                values=tuple(_value(row["values"][column.key]) for column in columns),
-            )
-            for row in table["rows"]
-        )
-        header = {name: table[name] for name in ("title", "by", "dataset", "protocol")}
-        tables.append(report_tables.Table(columns=columns, rows=rows, **header))
-    return tables
-
-
-def _value(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _values(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _value(value) for name, value in record.items()}
+    return {name: report_tables.restored(value) for name, value in record.items()}
 
 
 def with_rows(report_table: report_tables.Table, names: Sequence[str]) -> report_tables.Table:

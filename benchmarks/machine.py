@@ -3,11 +3,9 @@
 ``python -m benchmarks.machine [--dtype bfloat16 ...]``
 """
 
-import platform
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import psutil
@@ -17,6 +15,7 @@ from cyclopts import Parameter
 from benchmarks.command import main, new_app, synchronise, use_threads
 from semcorr.cli import console
 from semcorr.models.diffusion.model import Device, DType, find_device
+from semcorr.models.environment import processor
 
 SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192), "mps": (1024, 2048, 4096)}
 """Sides of the square matrices that are tried; the largest is past the caches of its kind of machine."""
@@ -83,7 +82,7 @@ def measure(device: torch.device, dtype: torch.dtype, *, seconds: float = 2.0) -
         properties = torch.cuda.get_device_properties(device)
         name, memory = properties.name, properties.total_memory
     else:
-        name, memory = _processor(), psutil.virtual_memory().total
+        name, memory = processor(), psutil.virtual_memory().total
     return Machine(
         device=device.type,
         name=name,
@@ -115,16 +114,6 @@ def show(
     for kind in dtype:
         console.say(str(measure(find_device(device), getattr(torch, kind))))
     return 0
-
-
-def _processor() -> str:
-    """The processor's name as the system tells it."""
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

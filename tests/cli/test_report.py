@@ -12,6 +12,7 @@ from cyclopts import App
 from evaluation.handmade import pair_record, run_of
 from semcorr.cli.report import PlotOptions, TableOptions, report
 from semcorr.errors import RunError, SettingsError
+from semcorr.evaluation.report.card import Card
 from semcorr.evaluation.runs import folder as run_folder
 from semcorr.evaluation.runs.records import PairRecord
 from semcorr.storage import record_store
@@ -125,6 +126,17 @@ def test_plots(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ]
     assert "Figure" not in out
     assert err.count("Figure: ") == 3
+
+
+def test_the_card_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, _ = call(capsys, folder, "--card")
+    assert text.startswith("# mine\n")
+    assert "PCK@0.01 per image" in text
+    document, _ = call(capsys, folder, "--card", "--json", "--threshold", "image")
+    assert Card.from_json(document).protocol["threshold"] == "image"
+    for words in ((folder, folder), (folder, "--format", "csv")):
+        with pytest.raises(SettingsError, match="Expected one run and Markdown or JSON for a card"):
+            call(capsys, *words, "--card")
 
 
 def test_errors(folder: Path, tmp_path: Path) -> None:

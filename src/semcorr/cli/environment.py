@@ -1,9 +1,7 @@
 """What this machine and installation offer: devices, precisions, models, extras."""
 
 import contextlib
-import importlib.metadata
 import os
-import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,10 +19,10 @@ from semcorr.models.cnn.published_lite0 import weights_file
 from semcorr.models.device import device_traits, fastest_dtype
 from semcorr.models.diffusion.load import bundled_folder
 from semcorr.models.dino.load_folder import TRANSFORMER
+from semcorr.models.environment import PACKAGES, versions
 from semcorr.models.names import BUNDLED_DRAWING_MODELS, BUNDLED_PHOTO_MODEL
 from semcorr.models.weights import read_json
 
-_CORE = ("torch", "diffusers", "transformers", "huggingface-hub", "safetensors", "numpy", "pillow")
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -55,12 +53,9 @@ def examine() -> list[Finding]:
 
 
 def _software() -> Iterator[Finding]:
-    yield Finding(topic="software", name="semcorr", usable=True, detail=importlib.metadata.version("semcorr"))
-    yield Finding(topic="software", name="python", usable=True, detail=platform.python_version())
-    for name in _CORE:
-        # PyTorch's own version also names the build: for a processor, or for which CUDA.
-        version = torch.__version__ if name == "torch" else version_of(name)
-        yield Finding(topic="software", name=name, usable=version is not None, detail=version or "not installed")
+    known = versions()
+    for name in ("python", *PACKAGES):
+        yield Finding(topic="software", name=name, usable=name in known, detail=known.get(name, "not installed"))
 
 
 def _devices() -> Iterator[Finding]:

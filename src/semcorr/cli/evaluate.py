@@ -277,8 +277,11 @@ def merge(output: Path, /, *runs: Path) -> int:
 
 def _read(data: DataOptions, name: str, tables: TableOptions) -> "Dataset":
     """Read the pairs, and check that they have the groups of the requested tables."""
+    from semcorr.evaluation.metrics.alike import similar_points
     from semcorr.evaluation.report.build import check_groupings
 
+    if "geo" in tables.by:
+        similar_points(name)
     pairs = data.read(name)
     check_groupings(tables.by, (flag for pair in pairs.pairs for flag in pair.flags))
     return pairs

@@ -126,6 +126,7 @@ def report(
     baseline: str | None = None,
     times: Annotated[bool, Parameter(negative="")] = False,
     plots: PlotOptions = _PLOTS,
+    card: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Compare the results of runs, with published figures where they are comparable.
 
@@ -141,11 +142,25 @@ def report(
         baseline: Also print each run's lead over this run, named like its folder, or over a baseline.
         times: Show seconds.
         plots: Which figures are drawn.
+        card: Print the card of one run instead, for others to cite and check: model, settings, data, protocol,
+            versions, hardware, cost and figures, as Markdown or, with --json, as JSON.
     """
     from semcorr.evaluation.report.build import build_report
     from semcorr.evaluation.runs.folder import read_run, run_folders
 
     plots.check()
+    if card:
+        from semcorr.evaluation.report.card import make_card
+
+        folders = [folder for path in runs for folder in run_folders(path)]
+        if len(folders) != 1 or tables.format not in ("table", "markdown", "json"):
+            raise SettingsError(
+                f"Expected one run and Markdown or JSON for a card, got {len(folders)} runs and --format "
+                f"{tables.format}. Name the folder of one run."
+            )
+        made = make_card(read_run(folders[0]), threshold=threshold, frame=frame)
+        console.say(made.json() if tables.json or tables.format == "json" else made.markdown())
+        return 0
     options = tables.options(threshold=threshold, frame=frame, baseline=baseline, times=times)
     compared = tables.compared([read_run(folder) for path in runs for folder in run_folders(path)])
     tables.show(build_report(compared, options))

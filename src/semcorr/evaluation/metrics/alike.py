@@ -1,6 +1,6 @@
 """Measures of key-points that look alike, such as left and right paws, which the usual PCK hides."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +30,17 @@ def geometry_aware(scores: Scores, dataset: str) -> Bool[np.ndarray, " points"]:
     Raises:
         SettingsError: Its key-points are in no published groups.
     """
+    groups_of = similar_points(dataset)
+    masks = [_ambiguous(record, groups_of(record.category)) for record in scores.records]
+    return np.array([value for mask in masks for value in mask], dtype=bool)
+
+
+def similar_points(dataset: str) -> Callable[[str], Groups]:
+    """The groups of each category of a data set.
+
+    Raises:
+        SettingsError: None are published.
+    """
     benchmark = BENCHMARKS.get(dataset)
     if benchmark is None or benchmark.similar_points is None:
         having = [one.name for one in BENCHMARKS.values() if one.similar_points]
@@ -37,8 +48,7 @@ def geometry_aware(scores: Scores, dataset: str) -> Bool[np.ndarray, " points"]:
             f"There are no published groups of key-points that look alike for {dataset!r}, so it has no geometry-aware "
             f"subset. Data sets that have one: {', '.join(having)}."
         )
-    masks = [_ambiguous(record, benchmark.similar_points(record.category)) for record in scores.records]
-    return np.array([value for mask in masks for value in mask], dtype=bool)
+    return benchmark.similar_points
 
 
 def _ambiguous(record: PairRecord, groups: Groups) -> Sequence[bool]:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -163,6 +163,21 @@ class Table:
             "rows": rows,
         }
 
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Table":
+        """The table that :meth:`document` is of, but for what competes in it."""
+        columns = tuple(Column(**column) for column in document["columns"])
+        rows = tuple(
+            Row(
+                name=row["name"],
+                quoted=row["quoted"],
+                values=tuple(restored(row["values"][column.key]) for column in columns),
+            )
+            for row in document["rows"]
+        )
+        header = {name: document[name] for name in ("title", "by", "dataset", "protocol")}
+        return cls(columns=columns, rows=rows, **header)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -223,6 +238,20 @@ class Report:
             "notes": list(self.notes),
             "tables": [table.document() for table in self.tables],
         }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Report":
+        """The report that :meth:`document` is of, but for what competes in its tables."""
+        return cls(
+            tables=tuple(map(Table.from_document, document["tables"])),
+            warnings=tuple(document["warnings"]),
+            notes=tuple(document["notes"]),
+        )
+
+
+def restored(value: Any) -> Any:
+    """A value as it was before JSON, which has no tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def joined(reports: Sequence[Report]) -> Report:

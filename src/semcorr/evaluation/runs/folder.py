@@ -4,6 +4,7 @@
 
     run.json                 settings, their hash, the number of pairs
     records/1-of-1.0.jsonl   lines of shard 1 of 1, written by one process; every start opens a new file
+    environments/1-of-1.0.json   versions and hardware of that process
     queries/                 queries of sources that have pairs left
 """
 
@@ -20,11 +21,12 @@ from semcorr.errors import RunError
 from semcorr.evaluation.runs.records import PairRecord, Run
 from semcorr.settings import current_names
 from semcorr.storage import record_store
-from semcorr.storage.files import exists, is_file
+from semcorr.storage.files import exists, is_file, write_atomically
 
 _FORMAT = 1
 _SECONDS_TO_BE_SEEN = 90.0
 """A folder on a network may show files of other machines late: NFS by default after up to a minute."""
+_ENVIRONMENTS = "environments"
 ROOT = "root"
 """The data set's setting that may differ between machines: the folder of its images."""
 _DRAWN = "toy"
@@ -106,6 +108,7 @@ def read_run(folder: Path) -> Run:
         settings=header.current(),
         records=records,
         expected=header.pairs,
+        environments=_environments(folder),
     )
 
 
@@ -144,7 +147,37 @@ def merge(sources: Sequence[Path], folder: Path) -> Run:
         raise RunError(f"{folder} is not empty: name a new folder, nothing is overwritten.")
     open_run(folder, settings[0], headers[0].pairs)
     record_store.copy_records(sources, folder)
+    for number, source in enumerate(sources):
+        for path in sorted((source / _ENVIRONMENTS).glob("*.json")):
+            _write_environment(folder, f"{number}.{path.name}", path.read_bytes())
     return read_run(folder)
+
+
+def new_record_file(folder: Path, shard: record_store.Shard, environment: Mapping[str, Any]) -> Path:
+    """Make a record file that no other process writes to, and write down the environment of this one.
+
+    Raises:
+        RunError: The disk is full, or the folder cannot be written.
+    """
+    file = record_store.new_record_file(folder, shard)
+    _write_environment(folder, f"{file.stem}.json", json.dumps(environment).encode())
+    return file
+
+
+def _write_environment(folder: Path, name: str, content: bytes) -> None:
+    with record_store.writing(folder):
+        write_atomically(folder / _ENVIRONMENTS / name, content)
+
+
+def _environments(folder: Path) -> tuple[dict[str, Any], ...]:
+    """The different environments, in the order of their files; a broken one is left out."""
+    known: list[dict[str, Any]] = []
+    for path in sorted((folder / _ENVIRONMENTS).glob("*.json")):
+        with contextlib.suppress(OSError, ValueError):
+            environment = json.loads(path.read_bytes())
+            if isinstance(environment, dict) and environment not in known:
+                known.append(environment)
+    return tuple(known)
 
 
 def append(path: Path, record: PairRecord) -> None:

@@ -143,6 +143,8 @@ class Run:
             depend on).
         records: One per pair that is done, in the data set's order.
         expected: How many records there are when it is finished.
+        environments: The different ones of :func:`semcorr.models.environment.environment` that processes worked on it
+            in; none in runs of earlier versions.
     """
 
     name: str
@@ -150,6 +152,7 @@ class Run:
     settings: dict[str, Any]
     records: list[PairRecord]
     expected: int
+    environments: tuple[dict[str, Any], ...] = ()
 
     @cached_property
     def done(self) -> set[int]:

@@ -29,6 +29,7 @@ from semcorr.matchers.registry import find_method
 from semcorr.matchers.results import Diagnostics, Query
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.matchers.wrappers.calibration import OWN_DATA, for_data_set
+from semcorr.models.environment import environment
 from semcorr.models.memory import out_of_memory_message
 from semcorr.progress import Progress
 from semcorr.settings import earlier_names
@@ -164,7 +165,8 @@ class _RunJob:
 
     def started(self, matcher: Matcher | None) -> Callable[[Unit, Progress | None], Iterator[int]]:
         """With a matcher that is loaded already."""
-        file = record_store.new_record_file(self.folder, self.shard)
+        model = None if matcher is None else matcher.unwrapped.model
+        file = run_folder.new_record_file(self.folder, self.shard, environment(model))
         return lambda unit, progress: self.pairs(matcher, unit, file, progress)
 
     def pairs(self, matcher: Matcher | None, unit: Unit, file: Path, progress: Progress | None = None) -> Iterator[int]:
