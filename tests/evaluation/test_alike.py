@@ -98,6 +98,9 @@ def test_the_subset_in_a_report() -> None:
     assert quoted["quoted: DIFT"] == (None, *[None] * 4, 42.5, None, None, None)
     assert "quoted: Spherical maps, pose" not in quoted
     assert not any(row.quoted for one in tables_of("geo", records, quote=False) for row in one.rows)
+    both = build_report([run_of("mine", records, dataset={"name": "spair"})], ReportOptions(by=("overall", "geo")))
+    assert any("does not say which average they are: " in one and "; DIFT (geo); " in one for one in both.warnings)
+    assert not any("which average they are" in one and "; DIFT;" in one for one in both.warnings)
 
 
 def test_the_dagger_in_a_report() -> None:

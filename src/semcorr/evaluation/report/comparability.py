@@ -145,7 +145,8 @@ def _different(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 
 
 def _methods(figures: Sequence[Published]) -> str:
-    return "; ".join(dict.fromkeys(figure.name for figure in figures))
+    names = (f.name if f.by == "overall" else f"{f.name} ({f.by})" for f in figures)
+    return "; ".join(dict.fromkeys(names))
 
 
 def _count(number: int, what: str) -> str:
