@@ -92,9 +92,9 @@ class Visitor(Client):
         query = f"name={name}&base={self.shown['revision']}{'&sure=1' if sure else ''}"
         return self.ask(f"/api/work/{which}?{query}", data)
 
-    def find(self, method: str, preset: str | None = None) -> dict[str, Any]:
+    def find(self, method: str, preset: str | None = None, **fields: str) -> dict[str, Any]:
         """Press Find and wait until the job ends; return it."""
-        asked = {"method": method, "preset": preset, "base": self.shown["revision"]}
+        asked = {"method": method, "preset": preset, "base": self.shown["revision"], **fields}
         status, answer = self.ask("/api/find", asked)
         assert status == 200, answer
         return self.follow()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
-from semcorr.imaging.masks import decode_rle, encode_rle, fill_polygons
+from semcorr.imaging.masks import decode_rle, encode_rle, fill_polygons, fill_stroke
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20))
 
@@ -68,3 +68,21 @@ def test_a_triangle_by_the_sides_of_its_edges(corners: list[tuple[float, float]]
     clear = np.abs(sides).min(axis=0) > 1e-6
     inside = (sides > 0).all(axis=0) | (sides < 0).all(axis=0)
     assert np.array_equal(fill_polygons([polygon], (40, 30))[clear], inside[clear])
+
+
+@settings(max_examples=40)
+@given(
+    hnp.arrays(float, st.tuples(st.integers(1, 5), st.just(2)), elements=st.integers(-8, 36).map(lambda one: one / 2)),
+    st.sampled_from([0.3, 0.75, 2.0, 5.3, 40.0]),
+)
+def test_a_stroke_is_all_pixels_near_its_line(corners: np.ndarray, radius: float) -> None:
+    width, height = 17, 13
+    centres = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1) + 0.5
+    distance = np.full((height, width), np.inf)
+    for start, stop in zip(corners, [*corners[1:], corners[-1]], strict=True):
+        along = stop - start
+        share = np.clip((centres - start) @ along / max(float(along @ along), 1e-12), 0, 1)
+        nearest = start + share[..., None] * along
+        distance = np.minimum(distance, np.linalg.norm(centres - nearest, axis=-1))
+    clear = np.abs(distance - radius) > 1e-9  # where rounding decides nothing
+    assert np.array_equal(fill_stroke(corners, radius, (width, height))[clear], (distance <= radius)[clear])

@@ -24,7 +24,7 @@ def new_workspace(source: Image, points: Mapping[str, Point], targets: Sequence[
 
 
 def replace_source(work: Workspace, image: Image) -> Workspace:
-    """Replace the source; its points and their results are removed."""
+    """Replace the source; its points, its regions and their results are removed."""
     return Workspace(source=image, targets=work.targets, target_ids=work.target_ids)
 
 
@@ -45,7 +45,7 @@ def add_targets(work: Workspace, images: Sequence[Image], limits: Limits) -> Wor
 
 def remove_targets(work: Workspace) -> Workspace:
     """Remove all targets and the results in them."""
-    return dataclasses.replace(work, targets=(), target_ids=(), matches={}, decisions={})
+    return dataclasses.replace(work, targets=(), target_ids=(), matches={}, decisions={}, regions={})
 
 
 def remove_target(work: Workspace, index: int) -> Workspace:
@@ -62,6 +62,7 @@ def remove_target(work: Workspace, index: int) -> Workspace:
         target_ids=(*work.target_ids[:index], *work.target_ids[index + 1 :]),
         matches={cell: match for cell, match in work.matches.items() if cell[0] != removed},
         decisions={cell: decision for cell, decision in work.decisions.items() if cell[0] != removed},
+        regions={target: regions for target, regions in work.regions.items() if target != removed},
     )
 
 
@@ -111,7 +112,7 @@ def delete_point(work: Workspace, index: int) -> Workspace:
 
 def clear_points(work: Workspace) -> Workspace:
     """Delete all points and their results."""
-    return Workspace(source=work.source, targets=work.targets, target_ids=work.target_ids, example=work.example)
+    return dataclasses.replace(work, points=(), ids=(), names=(), described={}, matches={}, decisions={})
 
 
 def name_points(work: Workspace, text: str) -> Workspace:
@@ -140,16 +141,25 @@ def name_point(work: Workspace, index: int, name: str) -> Workspace:
 
 
 def _named(work: Workspace, names: tuple[str, ...]) -> Workspace:
-    given = [name for name in names if name]
     if len(names) > _MOST_NAMES:
         raise PointError(f"Expected at most {_MOST_NAMES} names, got {len(names)}.")
+    check_names(names)
+    names = names if any(names) else ()
+    return work if names == work.names else dataclasses.replace(work, names=names)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Check names of points or regions, empty ones among them.
+
+    Raises:
+        PointError: One occurs twice, or is too long.
+    """
+    given = [name for name in names if name]
     repeated = next((name for name in given if given.count(name) > 1), None)
     if repeated is not None:
         raise PointError(f"Expected every name once, got {repeated!r} twice.")
     if any(len(name) > 60 for name in names):
         raise PointError("Expected names of at most 60 letters.")
-    names = names if given else ()
-    return work if names == work.names else dataclasses.replace(work, names=names)
 
 
 def merge(work: Workspace, result: FindResult) -> tuple[Workspace, int]:

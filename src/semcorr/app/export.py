@@ -1,4 +1,4 @@
-"""The files of *Export*: matches as COCO, CSV and figures, and the query, one by one and in one archive.
+"""The files of *Export*: matches as COCO, CSV and figures, the query, and regions, one by one and in one archive.
 
 All numbers are in pixels of the images that were sent, also where those were scaled down for matching.
 """
@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from semcorr.app.export_regions import region_files
 from semcorr.app.find import join_queries
-from semcorr.app.images import original_size, to_original
+from semcorr.app.images import free_name, original_size, to_original
 from semcorr.app.workspace import Cell, Point, Workspace
 from semcorr.errors import PointError
 from semcorr.imaging.image import Image
@@ -49,19 +50,28 @@ def export(work: Workspace) -> dict[str, bytes]:
     """All files of a workspace by name; ``semcorr-matches.zip`` holds the others.
 
     Raises:
-        PointError: No point has a location in any target.
+        PointError: No point has a location in any target, and no target has the regions.
     """
-    if work.source is None or not any(located(work, target) for target in work.target_ids):
+    files = {**_match_files(work), **region_files(work, image_names(work))}
+    if not files:
         raise PointError("There is nothing to export yet: press Find first.")
-    files = {"matches.csv": csv_file(work), "matches.coco.json": coco_file(work), **query_files(work)}
-    for name, target, image in zip(image_names(work)[1:], work.target_ids, work.targets, strict=True):
-        if located(work, target):
-            files[f"{Path(name).stem}-matches.png"] = figure_file(work, work.source, target, image)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, data in files.items():
             packed.writestr(name, data)
     return {"semcorr-matches.zip": archive.getvalue(), **files}
+
+
+def _match_files(work: Workspace) -> dict[str, bytes]:
+    """The files about points; none where no point has a location in any target."""
+    if work.source is None or not any(located(work, target) for target in work.target_ids):
+        return {}
+    files = {"matches.csv": csv_file(work), "matches.coco.json": coco_file(work), **query_files(work)}
+    for name, target, image in zip(image_names(work)[1:], work.target_ids, work.targets, strict=True):
+        if located(work, target):
+            # Images may differ in their suffix alone.
+            files[free_name(f"{Path(name).stem}-matches.png", files)] = figure_file(work, work.source, target, image)
+    return files
 
 
 def located(work: Workspace, target: int) -> dict[int, Point]:
@@ -198,11 +208,7 @@ def image_names(work: Workspace) -> list[str]:
     names: list[str] = []
     for image in [work.source, *work.targets]:
         name = _UNSAFE.sub("_", Path(getattr(image, "name", "") or "image").name).strip(". ") or "image"
-        stem, suffix, count = Path(name).stem, Path(name).suffix, 1
-        while name.casefold() in {other.casefold() for other in names}:
-            count += 1
-            name = f"{stem}-{count}{suffix}"
-        names.append(name)
+        names.append(free_name(name, names))
     return names
 
 

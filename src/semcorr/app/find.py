@@ -55,7 +55,7 @@ def find(matcher: Matcher, work: Workspace, label: str, progress: Progress) -> F
     warnings: list[str] = []
     targets = [target for target in work.target_ids if any(cell[0] == target for cell in missing)]
     for number, target in enumerate(targets, start=1):
-        target_progress = _LabelledProgress(progress, f"target {number} of {len(targets)}")
+        target_progress = LabelledProgress(progress, f"target {number} of {len(targets)}")
         image = work.targets[work.target_ids.index(target)]
         points = {point for cell_target, point in missing if cell_target == target}
         located = {
@@ -111,7 +111,7 @@ def predict(matcher: Matcher, query: Query, target: Image, progress: Progress) -
     matches = matcher.locate(query, target, progress=progress)
     layers = None
     if len(matches.layer_names) > 1 and matcher.capabilities.layer_heatmaps:
-        layers = matcher.layer_heatmaps(query, target, progress=_LabelledProgress(progress, "layers"))
+        layers = matcher.layer_heatmaps(query, target, progress=LabelledProgress(progress, "layers"))
     return Prediction(image=target, matches=matches, layers=layers)
 
 
@@ -161,11 +161,12 @@ def _join(one: Query, other: Query) -> Query:
 
 
 @dataclasses.dataclass(frozen=True)
-class _LabelledProgress:
+class LabelledProgress:
     """Passes progress on, with a label after the stage's name."""
 
     progress: Progress
     label: str
 
     def __call__(self, stage: str, done: int, total: int, **info: object) -> None:
+        """Report progress."""
         self.progress(f"{stage}, {self.label}", done, total, **info)

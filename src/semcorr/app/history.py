@@ -92,13 +92,18 @@ class History:
 
 def _bytes(works: list[Workspace]) -> int:
     # Most steps change a few numbers and share all else with the step before.
-    different = {(id(work.source), id(work.targets), id(work.matches), id(work.described)): work for work in works}
+    parts = ("source", "targets", "matches", "described", "painting", "described_regions", "regions")
+    different = {tuple(id(getattr(work, part)) for part in parts): work for work in works}
     arrays = [array for work in different.values() for array in _arrays(work)]
-    return sum({id(array): array.nbytes for array in arrays}.values())
+    return sum({id(array): _size(array) for array in arrays}.values())
 
 
-def _arrays(work: Workspace) -> Iterator[np.ndarray]:
-    """All large arrays of a workspace: images, heat maps, queries; an array that is held twice comes twice."""
+def _size(array: np.ndarray | bytes) -> int:
+    return array.nbytes if isinstance(array, np.ndarray) else len(array)
+
+
+def _arrays(work: Workspace) -> Iterator[np.ndarray | bytes]:
+    """All that is large in a workspace: images, heat maps, queries, labels; what is held twice comes twice."""
     for image in (work.source, *work.targets):
         if image is not None:
             yield image.pixels
@@ -109,3 +114,9 @@ def _arrays(work: Workspace) -> Iterator[np.ndarray]:
     for query in {id(point.query): point.query for point in work.described.values()}.values():
         yield from query.tensors.values()
         yield from query.shared.values()
+    if work.painting is not None:
+        yield work.painting.labels.packed
+    if work.described_regions is not None:
+        yield from work.described_regions.query.tensors.values()
+    for regions in work.regions.values():
+        yield regions.labels.packed

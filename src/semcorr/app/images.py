@@ -6,6 +6,7 @@ Matching uses the *held* image. Whoever sends a larger one sees and gets points 
 import io
 import re
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import PurePosixPath
@@ -18,6 +19,8 @@ from semcorr.errors import ImageError
 from semcorr.imaging.image import Image, load_image, open_image, quiet
 from semcorr.imaging.image_files import advice_on
 
+SHOWN_SIDE = 2048
+"""Pixels of the longer side of an image, or what lies over it, as the browser gets it."""
 _LARGE = threading.Lock()
 """Held while an image is decoded that is scaled down after that: it takes several bytes a pixel, so one at a time."""
 _MIXABLE = {"P": "RGBA", "PA": "RGBA", "1": "L"}
@@ -102,6 +105,16 @@ def file_name(name: str) -> str:
     """The last part of a name, in one line: what shows where a file was on another machine is dropped."""
     last = PurePosixPath(_CONTROLS.sub("", name).replace("\\", "/")).name.strip()
     return last[-_MOST_LETTERS:] or "image"
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """A file's name, with a number where another has it, in whatever case."""
+    stem, suffix, count = PurePosixPath(name).stem, PurePosixPath(name).suffix, 1
+    known = {other.casefold() for other in taken}
+    while name.casefold() in known:
+        count += 1
+        name = f"{stem}-{count}{suffix}"
+    return name
 
 
 def _scale(opened: PIL.Image.Image, name: str, limits: Limits) -> Image:

@@ -15,6 +15,8 @@ class Limits:
         held_megapixels: Larger images are scaled down to this.
         targets: Targets of one workspace.
         points: Points of one source.
+        regions: Regions of one source.
+        corners: Corners of one stroke of a brush.
         letters: Letters of a prompt.
         waiting: Jobs in the queue, of all users together.
         waiting_megabytes: Uploaded files that were not read yet, of all users together.
@@ -29,6 +31,8 @@ class Limits:
     held_megapixels: float = 25.0
     targets: int = 6
     points: int = 40
+    regions: int = 20
+    corners: int = 2000
     letters: int = 1000
     waiting: int = 20
     waiting_megabytes: float = 1000.0

@@ -88,6 +88,16 @@ class LoadedMatchers:
             raise SettingsError(f"Expected a method and preset of the list, got {method!r}, {preset!r}.")
         return self.usual(example=example).for_method(method, preset)
 
+    def check_finds_regions(self, method: str, *, example: bool = False) -> None:
+        """Check that a method finds regions.
+
+        Raises:
+            SettingsError: It does not; the message names those that do.
+        """
+        if not finds_regions(method):
+            others = ", ".join(filter(finds_regions, self.methods(example=example))) or "none on this model"
+            raise SettingsError(f"The method {method!r} finds no regions. Choose one that does: {others}.")
+
     def get(self, spec: MatcherSpec) -> Matcher:
         """The matcher of what is offered, loaded if it is not there.
 
@@ -118,6 +128,11 @@ class LoadedMatchers:
         if isinstance(network, DiffusionModel):
             return network
         raise SettingsError(without_words(spec))
+
+
+def finds_regions(method: str) -> bool:
+    """Whether a method of the page finds regions."""
+    return MatcherSpec(method=method).capabilities().regions
 
 
 def label_of(spec: MatcherSpec) -> str:

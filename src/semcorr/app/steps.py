@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002  # all steps have one signature
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -67,7 +68,7 @@ class _AddPoint(_Located):
     said = "point added"
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
-        x, y = _in_held(work.source, (self.x, self.y))
+        x, y = in_held(work.source, (self.x, self.y))
         return changes.add_point(work, x, y, limits)
 
 
@@ -76,7 +77,7 @@ class _MovePoint(_Located):
     point: int
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
-        x, y = _in_held(work.source, (self.x, self.y))
+        x, y = in_held(work.source, (self.x, self.y))
         return changes.move_point(work, point_index(work, self.point), x, y)
 
 
@@ -100,7 +101,7 @@ class _ClearPoints(Step):
         return changes.clear_points(work)
 
     def question(self, work: Workspace) -> Question | None:
-        return question_before_loss(work, "This removes your", "Clear the points")
+        return question_before_loss(dataclasses.replace(work, painting=None), "This removes your", "Clear the points")
 
 
 class _NamePoint(Step):
@@ -127,7 +128,7 @@ class _Correct(_Located):
 
     def change(self, work: Workspace, limits: Limits) -> Workspace:
         target = target_index(work, self.target)
-        x, y = _in_held(work.targets[target], (self.x, self.y))
+        x, y = in_held(work.targets[target], (self.x, self.y))
         return changes.correct(work, target, point_index(work, self.point), x, y)
 
 
@@ -165,8 +166,8 @@ class _RemoveTarget(Step):
         return changes.remove_target(work, target_index(work, self.target))
 
     def question(self, work: Workspace) -> Question | None:
-        text = "Its matches and corrections are lost with the target. Undo brings them back."
-        lost = any(cell[0] == self.target for cell in (*work.matches, *work.decisions))
+        text = "Its matches, corrections and regions are lost with the target. Undo brings them back."
+        lost = self.target in work.regions or any(cell[0] == self.target for cell in (*work.matches, *work.decisions))
         return Question(text=text, yes="Remove it") if lost else None
 
 
@@ -177,8 +178,8 @@ class _RemoveTargets(Step):
         return changes.remove_targets(work)
 
     def question(self, work: Workspace) -> Question | None:
-        text = "All matches and corrections in the targets are lost with them. Undo brings them back."
-        return Question(text=text, yes="Remove them") if work.matches or work.decisions else None
+        text = "All matches, corrections and regions in the targets are lost with them. Undo brings them back."
+        return Question(text=text, yes="Remove them") if work.matches or work.decisions or work.regions else None
 
 
 STEPS: dict[str, type[Step]] = {
@@ -231,7 +232,7 @@ def _index_or_all(work: Workspace, point: int | None) -> int | None:
     return None if point is None else point_index(work, point)
 
 
-def _in_held(image: Image | None, point: Point) -> Point:
+def in_held(image: Image | None, point: Point) -> Point:
     """A point in pixels of an original image, in those of the held one.
 
     Raises:

@@ -9,18 +9,17 @@ from starlette.responses import Response
 from semcorr.app.colours import heat_image, hex_colour, legend, strongest
 from semcorr.app.export import count_left_out
 from semcorr.app.heat import Heat, layer_choices
-from semcorr.app.images import original_size, to_original
-from semcorr.app.matchers import LoadedMatchers, images_of, model_of
+from semcorr.app.images import SHOWN_SIDE, original_size, to_original
+from semcorr.app.matchers import LoadedMatchers, finds_regions, images_of, model_of
+from semcorr.app.region_view import regions_view, target_regions_view
 from semcorr.app.server.jobs import JobQueue
-from semcorr.app.server.served_files import SessionFiles, png
+from semcorr.app.server.served_files import SessionFiles
 from semcorr.app.server.session import Session
 from semcorr.app.workspace import Workspace, contents
-from semcorr.imaging.image import Image
+from semcorr.imaging.image import Image, png
 from semcorr.matchers.spec import MatcherSpec
 from semcorr.visualization.style import point_colour
 
-_MAX_SIDE = 2048
-"""Pixels of an image's longer side as the browser gets it."""
 _MOST_LOSSES = 200
 _ALMOST_FULL = (
     "The disk of this server is nearly full: export what you want to keep, and delete works that you do not need."
@@ -41,10 +40,16 @@ def work_view(session: Session, matchers: LoadedMatchers, queue: JobQueue) -> di
             "contents": contents(work),
             "source": None if work.source is None else image_view(session.files, work.source),
             "points": _points(work),
+            "regions": regions_view(session.files, work),
             "targets": [_target(session.files, work, number) for number in range(len(work.targets))],
             "found": _results(work),
             "methods": [
-                {"name": name, "presets": matchers.presets(name), "preset": MatcherSpec(method=name).preset}
+                {
+                    "name": name,
+                    "presets": matchers.presets(name),
+                    "preset": MatcherSpec(method=name).preset,
+                    "regions": finds_regions(name),
+                }
                 for name in matchers.methods(example=example)
             ],
             "method": method,
@@ -157,7 +162,12 @@ def _points(work: Workspace) -> list[dict[str, Any]]:
 
 def _target(files: SessionFiles, work: Workspace, number: int) -> Mapping[str, Any]:
     image, target = work.targets[number], work.target_ids[number]
-    return {**image_view(files, image), "id": target, "points": [_match(work, image, target, id_) for id_ in work.ids]}
+    return {
+        **image_view(files, image),
+        "id": target,
+        "points": [_match(work, image, target, id_) for id_ in work.ids],
+        "regions": target_regions_view(files, work, target),
+    }
 
 
 def _match(work: Workspace, image: Image, target: int, point: int) -> dict[str, Any]:
@@ -193,5 +203,5 @@ def _results(work: Workspace) -> dict[str, Any] | None:
 
 def _thumbnail(image: Image) -> PIL.Image.Image:
     thumbnail = image.pil()
-    thumbnail.thumbnail((_MAX_SIDE, _MAX_SIDE), PIL.Image.Resampling.LANCZOS)
+    thumbnail.thumbnail((SHOWN_SIDE, SHOWN_SIDE), PIL.Image.Resampling.LANCZOS)
     return thumbnail

@@ -14,13 +14,12 @@ from semcorr.app.images import read_upload, to_original
 from semcorr.app.limits import check_letters
 from semcorr.app.matchers import images_of, model_of, without_words
 from semcorr.app.server.jobs import Job
-from semcorr.app.server.served_files import png
 from semcorr.app.server.session import Session
 from semcorr.app.state import AppState
 from semcorr.app.view import image_view, job_view
 from semcorr.app.workspace import Point
 from semcorr.errors import ImageError
-from semcorr.imaging.image import Image
+from semcorr.imaging.image import Image, png
 from semcorr.matchers.prompt.word_attention import WordMaps, word_maps
 from semcorr.matchers.registry import find_method
 from semcorr.matchers.spec import MatcherSpec

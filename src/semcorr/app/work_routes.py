@@ -1,7 +1,9 @@
 """The answers about a work: its state, steps, images, *Find*, heat maps, export, deletion."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -9,17 +11,23 @@ from starlette.routing import Route
 
 from semcorr.app import changes, examples, export
 from semcorr.app.find import check_ready, find
+from semcorr.app.find_regions import check_regions_ready, find_regions
 from semcorr.app.heat import FUSED, heat_in
 from semcorr.app.images import read_upload
 from semcorr.app.matchers import images_of, label_of, model_of
+from semcorr.app.region_changes import merge_regions
+from semcorr.app.region_steps import REGION_STEPS
+from semcorr.app.region_view import regions_to_find, targets_without
 from semcorr.app.server.jobs import Job
 from semcorr.app.server.session import Session
 from semcorr.app.state import AppState
 from semcorr.app.steps import STEPS, Ask, Step, plain, question_before_loss
 from semcorr.app.view import heat_response, job_view, left_to_find, summarize_warnings
-from semcorr.app.workspace import FindResult, Workspace, contents
+from semcorr.app.workspace import Workspace, contents
 from semcorr.errors import ImageError
 from semcorr.imaging.image_files import image_suffixes
+from semcorr.matchers.base import Matcher
+from semcorr.progress import Progress
 
 WELCOME = "New here? Choose a source and a target and click a point, or press an example; then press Find."
 
@@ -42,6 +50,7 @@ class _Find(_Request):
     base: int = Field(ge=0)
     method: str
     preset: str | None = None
+    what: Literal["points", "regions"] = "points"
 
 
 class _Sure(_Request):
@@ -54,11 +63,47 @@ class _Upload(_Request):
     name: str = "image"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """What *Find* finds: how it is checked, done, added to the work, and spoken of."""
+
+    check: Callable[[Workspace, str], object]
+    find: Callable[[Matcher, Workspace, str, Progress], Any]
+    merge: Callable[[Workspace, Any], tuple[Workspace, int]]
+    left: Callable[[Workspace], str]
+    said: Callable[[Any], str]
+    step: str
+    dropped: str
+
+
+_KINDS = {
+    "points": _Kind(
+        check=check_ready,
+        find=find,
+        merge=changes.merge,
+        left=left_to_find,
+        said=lambda _: "Switch the heat map on to see why.",
+        step="matches found",
+        dropped="matches were for points",
+    ),
+    "regions": _Kind(
+        check=check_regions_ready,
+        find=find_regions,
+        merge=merge_regions,
+        left=regions_to_find,
+        said=targets_without,
+        step="regions found",
+        dropped="results were for regions",
+    ),
+}
+
+
 def routes(state: AppState) -> list[Route]:
     """All routes about a work."""
     answers = _Answers(state)
     steps = [
-        state.work_route(f"/api/work/{name}", partial(answers.step, kind), post=True) for name, kind in STEPS.items()
+        state.work_route(f"/api/work/{name}", partial(answers.step, kind), post=True)
+        for name, kind in {**STEPS, **REGION_STEPS}.items()
     ]
     return [
         state.route("/api/about", answers.about),
@@ -87,7 +132,7 @@ class _Answers:
 
     def about(self, _: Request, __: bytes) -> Any:
         matchers, limits = self._state.matchers, self._state.limits
-        names = ("megabytes", "megapixels", "targets", "points", "letters")
+        names = ("megabytes", "megapixels", "targets", "points", "regions", "corners", "letters")
         return {
             "examples": list(examples.CATEGORIES),
             "limits": {name: getattr(limits, name) for name in names},
@@ -200,29 +245,32 @@ class _Answers:
             start = session.work
             spec = matchers.offered(asked.method, asked.preset, example=start.example)
             label = label_of(spec)
-            check_ready(start, label)
+            kind = _KINDS[asked.what]
+            if asked.what == "regions":
+                matchers.check_finds_regions(spec.method, example=start.example)
+            kind.check(start, label)
             self._state.sessions.check_room(session)
 
-            def work(job: Job) -> tuple[FindResult, int]:
-                result = find(matchers.get(spec), start, label, job)
+            def work(job: Job) -> tuple[Any, int]:
+                result = kind.find(matchers.get(spec), start, label, job)
                 # Here and not when the page asks for it: the page may have been closed.
                 with session.lock:
-                    merged, dropped = changes.merge(session.work, result)
-                    session.do("matches found", merged, by_person=False)
+                    merged, dropped = kind.merge(session.work, result)
+                    session.do(kind.step, merged, by_person=False)
                 return result, dropped
 
-            session.start(self._state.queue, "find", work, partial(self._done_message, session))
+            session.start(self._state.queue, "find", work, partial(self._done_message, session, kind))
             session.methods[start.example] = (spec.method, spec.preset)
             return {"job": job_view(session, self._state.queue)}
 
-    def _done_message(self, session: Session, outcome: tuple[FindResult, int]) -> str:
+    def _done_message(self, session: Session, kind: "_Kind", outcome: tuple[Any, int]) -> str:
         """The message after a run that succeeded."""
         result, dropped = outcome
         images = images_of(self._state.matchers.usual(example=result.start.example))
-        sentences = [f"Done with {result.label} (for {images}). Switch the heat map on to see why."]
+        sentences = [f"Done with {result.label} (for {images}).", kind.said(result)]
         if dropped:
-            sentences.append(f"{dropped} matches were for points or targets that changed meanwhile, and were dropped.")
-        sentences += [left_to_find(session.work), summarize_warnings(result.warnings)]
+            sentences.append(f"{dropped} {kind.dropped} or targets that changed meanwhile, and were dropped.")
+        sentences += [kind.left(session.work), summarize_warnings(result.warnings)]
         return " ".join(filter(None, sentences))
 
     def job(self, session: Session, _: Request, __: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""One user's workspace: images, points, predictions and corrections. :mod:`semcorr.app.changes` changes it."""
+"""One user's workspace: images, points, regions, predictions and corrections. :mod:`semcorr.app.changes` changes it."""
 
 import dataclasses
 import secrets
@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from semcorr.app.painting import DescribedRegions, Painting, TargetRegions
 from semcorr.imaging.image import Image
 from semcorr.matchers.results import Matches, Query
 
@@ -116,6 +117,9 @@ class Workspace:
         described: The points as the last run described them, by the points' ids.
         matches: The last prediction of a point in a target.
         decisions: A person's corrections and acceptances, which no run changes.
+        painting: The regions that were painted in the source.
+        described_regions: The regions as the last run described them.
+        regions: The last prediction of the regions in a target, by its id.
         example: Whether all images are those of one of the page's examples, which are drawings.
     """
 
@@ -128,6 +132,9 @@ class Workspace:
     described: Mapping[int, DescribedPoint] = dataclasses.field(default_factory=dict)
     matches: Mapping[Cell, Match] = dataclasses.field(default_factory=dict)
     decisions: Mapping[Cell, Decision] = dataclasses.field(default_factory=dict)
+    painting: Painting | None = None
+    described_regions: DescribedRegions | None = None
+    regions: Mapping[int, TargetRegions] = dataclasses.field(default_factory=dict)
     example: bool = False
 
     @property
@@ -157,6 +164,21 @@ class Workspace:
             if cell not in self.matches or self.matches[cell].label != label or self.outdated(cell)
         ]
 
+    def regions_outdated(self, target: int) -> bool:
+        """Whether the regions were painted anew since they were predicted in a target."""
+        painted = "" if self.painting is None else self.painting.labels.sha256
+        return target in self.regions and self.regions[target].painted != painted
+
+    def targets_without_regions(self, made_with: str) -> list[int]:
+        """The targets in which a run with a method and preset has to find the regions."""
+        return [
+            target
+            for target in self.target_ids
+            if target not in self.regions
+            or self.regions[target].made_with != made_with
+            or self.regions_outdated(target)
+        ]
+
     @property
     def incomplete(self) -> int:
         """The number of points that have no location in at least one target."""
@@ -182,6 +204,25 @@ class FindResult:
     warnings: tuple[str, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RegionResult:
+    """The result of a run on regions.
+
+    Attributes:
+        start: The workspace when the run began.
+        label: Method and preset.
+        described: The regions as it described them.
+        regions: What it predicted, by the targets' ids.
+        warnings: Warnings about how the results were computed.
+    """
+
+    start: Workspace
+    label: str
+    described: DescribedRegions
+    regions: Mapping[int, TargetRegions]
+    warnings: tuple[str, ...] = ()
+
+
 def contents(work: Workspace) -> str:
     """What a user would lose with a workspace, in words; empty where there is nothing."""
     kinds = [decision.how for decision in work.decisions.values()]
@@ -190,6 +231,7 @@ def contents(work: Workspace) -> str:
         (len(work.matches), "match", "matches"),
         (kinds.count("corrected"), "correction", "corrections"),
         (kinds.count("accepted"), "acceptance", "acceptances"),
+        (0 if work.painting is None else len(work.painting.names), "painted region", "painted regions"),
     ]
     words = [f"{count} {one if count == 1 else many}" for count, one, many in counted if count]
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

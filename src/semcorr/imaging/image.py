@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -156,6 +157,13 @@ def save_image(
         advice = "Name a folder that can be written and has room."
         raise error(f"{str(path)!r} cannot be written: {cause.strerror or cause}. {advice}") from cause
     return path
+
+
+def png(image: PIL.Image.Image) -> bytes:
+    """An image packed as PNG, fast rather than small."""
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", compress_level=1)
+    return stream.getvalue()
 
 
 def _is_stored_sideways(image: PIL.Image.Image, path: Path) -> bool:

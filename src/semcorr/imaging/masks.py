@@ -7,6 +7,7 @@ the fourth on, what is written is the difference from the number two before it. 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,62 @@ def fill_polygons(
                 flips[rows, np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)] += 1
         mask |= flips.cumsum(axis=1)[:, :width] % 2 == 1
     return mask
+
+
+def fill_stroke(
+    corners: Float[np.ndarray, "corners 2"], radius: float, size: Size
+) -> Bool[np.ndarray, "{size[1]} {size[0]}"]:
+    """Return the pixels whose centres are within a radius of a line, as a round brush paints it.
+
+    Args:
+        corners: The line's corners (x, y) in pixels of the image, (0, 0) being its top-left corner; they may lie
+            outside. One alone is a dot.
+        radius: The brush's, in pixels of the image.
+        size: (width, height) of the image.
+    """
+    width, height = size
+    top, end = (
+        int(np.clip(row, 0, height))
+        for row in (np.ceil(corners[:, 1].min() - radius - 0.5), np.floor(corners[:, 1].max() + radius - 0.5) + 1)
+    )
+    # What a straight piece of it covers of a row is one interval: where it begins counts 1, where it ends -1.
+    changes = np.zeros((max(0, end - top), width + 1), dtype=np.int32)
+    middles = np.arange(top, end) + 0.5
+    for start, stop in pairwise([corners[0], *corners]):
+        left, right = _extent(start, stop, radius, middles)
+        rows = np.flatnonzero(left <= right)
+        first, last = np.ceil(left[rows] - 0.5), np.floor(right[rows] - 0.5) + 1
+        changes[rows, np.clip(first, 0, width).astype(np.int64)] += 1
+        changes[rows, np.clip(last, 0, width).astype(np.int64)] -= 1
+    mask = np.zeros((height, width), dtype=bool)
+    mask[top:end] = changes.cumsum(axis=1)[:, :width] > 0
+    return mask
+
+
+def _extent(
+    start: Float[np.ndarray, "2"], stop: Float[np.ndarray, "2"], radius: float, middles: Float[np.ndarray, "rows"]
+) -> tuple[Float[np.ndarray, "rows"], Float[np.ndarray, "rows"]]:
+    """Return where all that is within a radius of a straight line begins and ends in each row; inf, -inf: nowhere.
+
+    It is convex: in each row the ends are those of the discs about both ends of the line, or of the tangents of both.
+    """
+    left, right = np.full(len(middles), np.inf), np.full(len(middles), -np.inf)
+    for x, y in (start, stop):
+        inside = np.abs(middles - y) <= radius
+        reach = np.sqrt(np.maximum(radius**2 - (middles - y) ** 2, 0))
+        left = np.where(inside, np.minimum(left, x - reach), left)
+        right = np.where(inside, np.maximum(right, x + reach), right)
+    along = stop - start
+    length = float(np.hypot(*along))
+    if length > 0:
+        aside = np.array([-along[1], along[0]]) * (radius / length)
+        for (x0, y0), (x1, y1) in ((start + aside, stop + aside), (start - aside, stop - aside)):
+            if y0 != y1:
+                crossed = (middles >= min(y0, y1)) & (middles <= max(y0, y1))
+                x = x0 + (middles - y0) * ((x1 - x0) / (y1 - y0))
+                left = np.where(crossed, np.minimum(left, x), left)
+                right = np.where(crossed, np.maximum(right, x), right)
+    return left, right
 
 
 def _text(counts: Sequence[int]) -> str:

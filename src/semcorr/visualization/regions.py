@@ -94,11 +94,11 @@ def overlay(image: Image, label_map: LabelMap, size: tuple[int, int], opacity: f
     # On grey, because the image's own colours would make others of them than the legend has.
     grey = pixels @ _LUMINANCE
     mixed = np.where(inside, (1 - opacity) * grey[..., None] + opacity * colours[labels], pixels)
-    mixed[_edges(labels)] = INK
+    mixed[edges_of(labels)] = INK
     return PIL.Image.fromarray(np.floor(mixed + 0.5).astype(np.uint8))
 
 
-def _edges(labels: UInt8[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+def edges_of(labels: UInt8[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
     """Pixels whose neighbour to the right or below has another label."""
     edges = np.zeros(labels.shape, dtype=bool)
     edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]

@@ -40,7 +40,8 @@ def test_the_page_and_what_it_says_of_itself(server: Served) -> None:
     assert client.ask("/favicon.ico")[0] == 204
     about = client.ask("/api/about")[1]
     assert about["examples"] == ["animal", "bird", "car", "face"]
-    assert about["limits"] == {"megabytes": 60, "megapixels": 200, "targets": 3, "points": 4, "letters": 40}
+    limits = {"megabytes": 60, "megapixels": 200, "targets": 3, "points": 4, "regions": 20, "corners": 2000}
+    assert about["limits"] == {**limits, "letters": 40}
     assert ".jpg" in about["suffixes"]
     assert (about["model"], about["images"]) == ("toy", "drawings of the toy world, and nothing else")
     # Whoever has no work yet sees an empty one, and none is made for that.

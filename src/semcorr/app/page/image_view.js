@@ -2,6 +2,7 @@
 // keyboard, closer and farther. Coordinates are continuous pixels of the original image.
 "use strict";
 import { describe, mark, coordinatesOf, position, rounded, stateOf, titleOf, truth } from "./marks.js";
+import { brush } from "./brush.js";
 import { make, shape } from "./nodes.js";
 import { viewport } from "./viewport.js";
 
@@ -21,7 +22,8 @@ export function imageView(container, { name }) {
   const image = shape("image", { class: "base", preserveAspectRatio: "none" });
   const heat = shape("image", { class: "heat", preserveAspectRatio: "none" });
   const lines = shape("g"), points = shape("g"), crossing = shape("g", { class: "cross" });
-  const stage = shape("svg", { class: "stage", tabindex: 0, "aria-describedby": `${id}-words` }, image, heat, lines, points, crossing);
+  const painter = brush(corners => tell("stroke", corners));
+  const stage = shape("svg", { class: "stage", tabindex: 0, "aria-describedby": `${id}-words` }, image, heat, painter.group, lines, points, crossing);
   const tip = make("div", { class: "tip", "aria-hidden": "true" });
   const words = make("p", { id: `${id}-words`, class: "hidden" }), where = make("span", { class: "where", "aria-live": "polite" });
   const zoomed = ["Zoom in", "Zoom out", "All of it"].map((label, index) => {
@@ -42,17 +44,24 @@ export function imageView(container, { name }) {
       if (key !== null && !isElsewhere(x, y, find(key), event)) {
         chosenAt = event.timeStamp;
         tell("choose", find(key).id);
-      } else if (shown.mode !== "view") tell("mark", x, y);
+      } else if (paints()) painter.dab(x, y);
+      else if (shown.mode !== "view") tell("mark", x, y);
     },
     // A finger moves only what was chosen before: a swipe that begins on a point scrolls.
     grip: (key, event) => shown.mode !== "view" && (event.pointerType === "mouse" || isChosen(find(key))),
     drag: (key, x, y) => follow(find(key), x, y),
     drop: (key, x, y) => { follow(find(key), x, y); tell("move", find(key).id, x, y); },
     cancel: () => draw(),
+    // With Shift a drag moves the image, as without a brush.
+    paints: event => paints() && !event?.shiftKey,
+    paint: painter.paint,
+    painted: painter.end,
+    unpainted: painter.cancel,
     changed: () => arrange(),
     anchor: () => cross || focused() && [focused().x, focused().y],
   });
 
+  const paints = () => shown.mode === "paint";
   const isChosen = point => Boolean(point) && (point.chosen ?? point.id === shown.chosen);
 
   // Whether a click on the chosen point, whose ring reaches far, is elsewhere: the point is put there.
@@ -114,6 +123,9 @@ export function imageView(container, { name }) {
     stage.addEventListener(off, hideTip);
   }
 
+  stage.addEventListener("pointermove", event => painter.hover(paints() && event.pointerType !== "touch" ? view.locate(event) : null, view.unit));
+  stage.addEventListener("pointerleave", () => painter.hover(null));
+
   // --- keys ---
 
   // What arrows moved is sent once they rest.
@@ -153,6 +165,7 @@ export function imageView(container, { name }) {
     else if (event.key === "Enter" || event.key === " ") {
       stop();
       if (point) tell("choose", point.id);
+      else if (cross && paints()) painter.dab(...cross, event.shiftKey);
       else if (cross && shown.mode !== "view") tell("mark", ...cross);
       else done = false;
     } else if (point && (event.key === "Delete" || event.key === "Backspace")) tell("remove", point.id);
@@ -185,7 +198,9 @@ export function imageView(container, { name }) {
         stage.style.aspectRatio = `${width} / ${height}`;
         frame.style.setProperty("--aspect", width / height);
         cross = null;
+        painter.forget();
       }
+      painter.use(shown.brush);
       for (const layer of [image, heat]) { layer.setAttribute("width", width); layer.setAttribute("height", height); }
       if (shown.heat) heat.setAttribute("href", shown.heat); else heat.removeAttribute("href");
       heat.style.opacity = shown.opacity;
@@ -195,6 +210,7 @@ export function imageView(container, { name }) {
       words.textContent = shown.description || describe(shown.image, shown.points);
       zoomed.forEach((button, index) => button.setAttribute("aria-label", `${["Zoom in", "Zoom out", "Show all"][index]}: ${name}, ${shown.image.name}`));
       view.show([width, height]);
+      view.takeSwipes();
       draw();
     },
     on(what, listener) { listeners[what] = listener; },

@@ -5,13 +5,14 @@ import { titleOf } from "./marks.js";
 import { $, button, make, options } from "./nodes.js";
 import { imageView } from "./image_view.js";
 import { showChips, showPoints } from "./points.js";
+import * as regions from "./regions.js";
 import { ask, begin, refresh, step, work } from "./server.js";
 import { act, say } from "./status.js";
 import { hasResults, showNumbers, showTargets } from "./targets.js";
 import * as uploads from "./uploads.js";
 import * as works from "./works.js";
 
-const ui = { chosen: null, heat: false, opacity: 0.7, layer: "", preview: null, running: false };
+const ui = { what: "points", chosen: null, heat: false, opacity: 0.7, layer: "", preview: null, running: false };
 let about, source, methods = "";
 const quiet = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -38,10 +39,7 @@ function render() {
   $("source-drop").classList.toggle("filled", Boolean(value.source));
   $("source-drop").querySelector(".file span").textContent = value.source ? "Choose another" : "Choose an image";
   $("source-name").replaceChildren(...(value.source ? [make("b", {}, make("bdi", {}, value.source.name)), ` ${value.source.size.join(" × ")}`, ...(value.source.note ? [make("span", { class: "note" }, value.source.note)] : [])] : []));
-  source.show({ image: value.source, points: value.points, heat: ui.preview, mode: "add", chosen: ui.chosen });
-  $("source-help").hidden = !value.source || value.points.length > 2;
-  $("point-box").hidden = !value.points.length;
-  showPoints(value.points, ui.chosen, listed);
+  renderSource(value);
   $("examples").classList.toggle("small", Boolean(value.source));
   renderResults(value);
   renderFinder(value);
@@ -54,8 +52,24 @@ function render() {
   works.show();
 }
 
+const ofRegions = () => ui.what === "regions";
+
+function renderSource(value) {
+  for (const what of ["points", "regions"]) $(`mode-${what}`).setAttribute("aria-pressed", String(ui.what === what));
+  $("modes").hidden = !value.source;
+  $("source-lead").textContent = `${ofRegions() ? "Paint regions of" : "Click points in"} this image. They are looked for in the others.`;
+  $("source-help").textContent = ofRegions() ? "Drag on the image to paint; two fingers, or the wheel, zoom. With the keyboard: arrows, then Enter." : "Click on the image, or tap. With the keyboard: arrows, then Enter.";
+  $("source-help").hidden = !value.source || (ofRegions() ? value.regions.list.length > 0 : value.points.length > 2);
+  $("point-box").hidden = ofRegions() || !value.points.length;
+  $("region-box").hidden = !ofRegions() || !value.source;
+  showPoints(value.points, ui.chosen, listed);
+  regions.show(painted);
+  if (ofRegions() && value.source) source.show({ image: value.source, heat: value.regions.address, opacity: ui.opacity, mode: "paint", brush: regions.brushOf(), description: regions.describe(value.source) });
+  else source.show({ image: value.source, points: value.points, heat: ui.preview, mode: "add", chosen: ui.chosen });
+}
+
 function renderResults(value) {
-  const results = hasResults(value), cells = value.targets.flatMap(target => target.points);
+  const results = hasResults(value, ui.what), cells = value.targets.flatMap(target => target.points);
   const layers = value.found ? value.found.layers : [];
   options($("layer"), layers, layers.includes(ui.layer) ? ui.layer : layers[0]);
   ui.layer = $("layer").value;
@@ -65,14 +79,22 @@ function renderResults(value) {
   $("targets-drop").hidden = value.targets.length >= about.limits.targets;
   $("remove").hidden = value.targets.length < 2;
   $("results").hidden = $("check").hidden = !results;
-  $("heat-row").hidden = !value.found;
+  $("heat-row").hidden = !value.found && !ofRegions();
   $("heat").checked = ui.heat;
-  for (const label of document.querySelectorAll(".heat-only")) label.hidden = !ui.heat;
+  for (const label of document.querySelectorAll(".heat-only")) label.hidden = !ui.heat && !ofRegions();
+  for (const element of document.querySelectorAll(".of-points")) element.classList.toggle("off", ofRegions());
   showChips(value.points, ui.chosen, choose);
   const seen = { ...ui, heat: ui.heat && Boolean(value.found) };
   showTargets(value, seen, onTargets);
   $("with").textContent = "";
   if (!results) return;
+  $("check-title").textContent = ofRegions() ? "Export" : "Check and export";
+  $("export-words").textContent = ofRegions() ? "label maps, COCO RLE, and a figure" : "COCO, CSV, figures, and the query for further images";
+  if (ofRegions()) {
+    $("with").textContent = `with ${value.regions.with}`;
+    $("legend").textContent = `Found with ${value.regions.with}, a model for ${value.images}. A number is the mean confidence over a region’s pixels; it ranks, and is no probability.`;
+    return;
+  }
   $("with").textContent = value.found ? `with ${value.found.with}` : "";
   $("legend").textContent = value.found ? `Found with ${value.found.with}, a model for ${value.images}. Numbers and rings are the confidence, ${value.found.legend}.` : "";
   const name = ui.chosen === null ? "" : titleOf(pointNamed(ui.chosen)), own = cell => ui.chosen === null || cell.id === ui.chosen;
@@ -91,11 +113,16 @@ function renderFinder(value) {
     renderPresets(value.preset);
   }
   $("warning").textContent = value.warning;
-  $("find").disabled = ui.running || !value.source || !value.points.length || !value.targets.length;
+  const [count, one, left] = ofRegions() ? [value.regions.list.filter(region => region.share).length, "a region", value.regions.to_find] : [value.points.length, "a point", value.to_find];
+  const suited = ofRegions() ? regions.suited(value.methods, $("method").value) : null;
+  $("find").disabled = ui.running || !value.source || !count || !value.targets.length || suited !== null;
   $("cancel").hidden = !ui.running;
-  const missing = [!value.source && "a source", value.source && !value.points.length && "a point in the source", !value.targets.length && "a target"].filter(Boolean);
-  const needs = missing.length ? ` Needs ${missing.join(" and ")} first.` : value.to_find ? ` ${value.to_find}` : "";
-  $("model").replaceChildren(`on `, make("b", {}, value.model), `, a model for ${value.images}.${ui.running ? "" : needs}`);
+  $("suited").hidden = !suited || ui.running;
+  if (suited) $("suited").textContent = `Use ${suited}`;
+  const missing = [!value.source && "a source", value.source && !count && `${one} in the source`, !value.targets.length && "a target"].filter(Boolean);
+  const unsuited = suited === null ? "" : ` The method ${$("method").value} finds no regions.`;
+  const needs = missing.length ? ` Needs ${missing.join(" and ")} first.` : left ? ` ${left}` : "";
+  $("model").replaceChildren(`on `, make("b", {}, value.model), `, a model for ${value.images}.${ui.running ? "" : unsuited + needs}`);
 }
 
 function renderPresets(preset) {
@@ -113,6 +140,12 @@ const listed = {
     return take("name-points", { text: [...points.slice(0, first).map(point => point.name), ...given, ...points.slice(first + given.length).map(point => point.name)].join(",") });
   },
   remove: id => take("delete-point", { point: id }),
+};
+
+const painted = {
+  choose: regions.choose,
+  rename: (id, name) => take("name-region", { region: id, name }),
+  remove: id => take("delete-region", { region: id }),
 };
 
 async function correct(target, point, x, y) {
@@ -169,7 +202,7 @@ async function follow(ours) {
 }
 
 async function find() {
-  const fields = { method: $("method").value, preset: $("preset").value };
+  const fields = { method: $("method").value, preset: $("preset").value, what: ui.what };
   if (await act(() => begin("api/find", fields).then(() => ""))) await follow(true);
 }
 
@@ -196,16 +229,34 @@ function wire() {
   });
   source.on("move", (id, x, y) => take("move-point", { point: id, x, y }));
   source.on("remove", id => take("delete-point", { point: id }));
+  source.on("stroke", async corners => {
+    const fields = regions.stroke(corners);
+    if (!await take("paint", fields)) return;
+    regions.painted(fields);
+    render();
+  });
+  regions.start(about.limits.regions, render);
+  for (const what of ["points", "regions"]) $(`mode-${what}`).addEventListener("click", () => {
+    ui.what = what;
+    say("");
+    render();
+  });
   $("examples").querySelector("#example-buttons").append(...about.examples.map(category =>
     button(category, () => take("example", { category }), { id: `example-${category}` })));
   for (const name of ["undo", "redo"]) $(name).addEventListener("click", () => take(name));
   const clicks = {
-    clear: () => take("clear-points"), remove: () => take("remove-targets"), find, cancel: () => act(() => ask("api/cancel", {}).then(() => "")),
+    clear: () => take("clear-points"), "clear-regions": () => take("clear-regions"), remove: () => take("remove-targets"), find, cancel: () => act(() => ask("api/cancel", {}).then(() => "")),
     accept: () => take("accept", { point: ui.chosen, target: null }), discard: () => take("discard", { point: ui.chosen }), export: exportFiles,
   };
   for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", action);
   $("more").addEventListener("click", () => $("more").setAttribute("aria-expanded", String($("methods").classList.toggle("open"))));
-  $("method").addEventListener("change", () => renderPresets());
+  $("method").addEventListener("change", () => { renderPresets(); render(); });
+  $("suited").addEventListener("click", () => {
+    $("method").value = regions.suited(current().methods, $("method").value);
+    renderPresets();
+    render();
+    $("find").focus();
+  });
   for (const [id, read] of [["heat", () => { ui.heat = $("heat").checked; }], ["opacity", () => { ui.opacity = $("opacity").value / 100; }], ["layer", () => { ui.layer = $("layer").value; }]]) {
     $(id).addEventListener("input", () => { read(); render(); });
   }
@@ -231,8 +282,8 @@ export function start(given, gone) {
   const { limits } = about;
   $("limit").textContent = `At most ${limits.targets}.`;
   $("example-words").textContent = `Drawings, matched on ${about.example_model}, a model for ${about.example_images}.`;
-  $("source-help").textContent = "Click on the image, or tap. With the keyboard: arrows, then Enter.";
   wire();
+  if (current().regions.list.length && !hasResults(current(), "points")) ui.what = "regions";
   let before = work.value;
   work.subscribe(value => { changed(value, before); before = value; });
   uploads.start({ limits, suffixes: about.suffixes, hasSource: () => Boolean(current()?.source), arrived: () => render() });

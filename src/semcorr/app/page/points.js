@@ -11,33 +11,37 @@ export function swatch(point) {
   return shown;
 }
 
-function row(point, actions) {
-  const choose = button("", () => actions.choose(point.id), { class: "choose" });
+function row(item, actions) {
+  const choose = button("", () => actions.choose(item.id), { class: "choose" });
   const name = make("input", { type: "text", class: "name", maxlength: 2000, autocomplete: "off", spellcheck: "false" });
-  name.addEventListener("change", () => actions.rename(point.id, name.value));
+  name.addEventListener("change", () => actions.rename(item.id, name.value));
   name.addEventListener("keydown", event => { if (event.key === "Enter") name.blur(); });
   const state = make("span", { class: "faint" });
-  const remove = button("×", () => actions.remove(point.id), { class: "plain round" });
-  return make("li", { "data-id": point.id }, choose, name, state, remove);
+  const remove = button("×", () => actions.remove(item.id), { class: "plain round" });
+  return make("li", { "data-id": item.id }, choose, name, state, remove);
 }
 
-export function showPoints(points, chosen, actions) {
-  const rows = new Map([...$("points").children].map(one => [one.dataset.id, one]));
-  const expected = points.map(point => {
-    const li = rows.get(String(point.id)) || row(point, actions), [choose, name, state, remove] = li.children;
-    choose.replaceChildren(swatch(point));
-    choose.setAttribute("aria-pressed", String(point.id === chosen));
-    choose.setAttribute("aria-label", `Choose ${titleOf(point)}, at ${coordinatesOf(point)}`);
-    name.setAttribute("aria-label", `Name of point ${point.number}`);
+// Points or regions, each to choose, name and delete; `kind` is the word for one, `stateOf` says more of it.
+export function showRows(list, items, chosen, actions, kind, stateOf) {
+  const rows = new Map([...list.children].map(one => [one.dataset.id, one]));
+  const expected = items.map(item => {
+    const li = rows.get(String(item.id)) || row(item, actions), [choose, name, state, remove] = li.children;
+    choose.replaceChildren(swatch(item));
+    choose.setAttribute("aria-pressed", String(item.id === chosen));
+    choose.setAttribute("aria-label", `Choose ${titleOf(item)}, ${kind === "point" ? `at ${coordinatesOf(item)}` : stateOf(item)}`);
+    name.setAttribute("aria-label", `Name of ${kind} ${item.number}`);
     name.setAttribute("placeholder", "name it, if you like");
-    if (document.activeElement !== name) name.value = point.name;
-    state.textContent = STATES[point.state] || coordinatesOf(point);
-    remove.setAttribute("aria-label", `Delete ${titleOf(point)}`);
-    li.classList.toggle("chosen", point.id === chosen);
+    if (document.activeElement !== name) name.value = item.name;
+    state.textContent = stateOf(item);
+    remove.setAttribute("aria-label", `Delete ${titleOf(item)}`);
+    li.classList.toggle("chosen", item.id === chosen);
     return li;
   });
-  if (expected.length !== rows.size || expected.some((li, index) => $("points").children[index] !== li)) $("points").replaceChildren(...expected);
+  if (expected.length !== rows.size || expected.some((li, index) => list.children[index] !== li)) list.replaceChildren(...expected);
 }
+
+export const showPoints = (points, chosen, actions) =>
+  showRows($("points"), points, chosen, actions, "point", point => STATES[point.state] || coordinatesOf(point));
 
 export function showChips(points, chosen, choose) {
   const chips = [null, ...points].map(point => {

@@ -4,6 +4,7 @@ import { rounded, stateOf, sureness, titleOf } from "./marks.js";
 import { $, button, make } from "./nodes.js";
 import { imageView } from "./image_view.js";
 import { swatch } from "./points.js";
+import * as regions from "./regions.js";
 import { image } from "./server.js";
 
 const shown = new Map();  // by the target's id
@@ -28,7 +29,7 @@ function add(target, actions) {
 }
 
 export function showTargets(work, ui, actions) {
-  const known = new Set(work.targets.map(target => target.id)), results = hasResults(work);
+  const known = new Set(work.targets.map(target => target.id)), results = hasResults(work, ui.what), ofRegions = ui.what === "regions";
   for (const [id, one] of shown) if (!known.has(id)) {
     dropHeat(one);
     one.view.destroy();
@@ -42,15 +43,17 @@ export function showTargets(work, ui, actions) {
     one.caption.replaceChildren(make("b", {}, make("bdi", {}, target.name)), ` ${target.size.join(" × ")}`);
     one.note.textContent = target.note;
     // The same is in the description of the image.
-    one.sure.replaceChildren(...(results ? joined(work, target).map(sureOf) : []));
-    one.accept.hidden = !target.points.some(point => point.state === "found");
+    one.sure.replaceChildren(...(ofRegions ? regions.sureOf(target) : results ? joined(work, target).map(sureOf) : []));
+    one.accept.hidden = ofRegions || !target.points.some(point => point.state === "found");
     one.accept.setAttribute("aria-label", `Accept all points in ${target.name}`);
     one.remove.setAttribute("aria-label", `Remove ${target.name}`);
     draw(work, target, one, ui, results);
-    if (ui.heat && work.found) loadHeat(work, target, one, ui); else dropHeat(one);
+    if (ui.heat && work.found && !ofRegions) loadHeat(work, target, one, ui); else dropHeat(one);
   }
   $("grid").dataset.count = work.targets.length;
 }
+
+const PALE = 0.5;
 
 const MARKS = { accepted: "✓", corrected: "✎", missing: "–" };
 
@@ -59,6 +62,11 @@ function sureOf(point) {
 }
 
 function draw(work, target, one, ui, results) {
+  if (ui.what === "regions") {
+    const shown = target.regions || {};
+    one.view.show({ image: target, heat: shown.address, opacity: ui.opacity * (shown.outdated ? PALE : 1), description: regions.describeTarget(target) });
+    return;
+  }
   const points = results ? joined(work, target) : [];
   one.view.show({
     image: target, points, heat: ui.heat ? one.heat : null, opacity: ui.opacity, chosen: ui.chosen, mode: results ? "move" : "view",
@@ -86,7 +94,7 @@ async function loadHeat(work, target, one, ui) {
   draw(work, target, one, ui, true);
 }
 
-export const hasResults = work => Boolean(work.found) || work.targets.some(target => target.points.some(point => point.state !== "missing"));
+export const hasResults = (work, what) => what === "regions" ? Boolean(work.regions.with) : Boolean(work.found) || work.targets.some(target => target.points.some(point => point.state !== "missing"));
 
 export function showNumbers(work) {
   const head = ["Target", "Point", "Name", "x", "y", "Confidence"].map(text => make("th", { scope: "col" }, text));

@@ -3,6 +3,8 @@
 //   tap(x, y, id, event)   a click or tap; id is the point's, or null
 //   grip(id, event)        whether a drag that begins on a point moves it
 //   drag(id, x, y), drop(id, x, y), cancel(id)
+//   paints(event)          whether a drag paints, wherever it begins
+//   paint(x, y), painted(), unpainted()
 //   changed()              another part of the image is shown, or at another size
 //   anchor()               [x, y] that zooming by key is about, or null for the middle
 // All coordinates are continuous pixels of the image: (0, 0) is its top-left corner.
@@ -26,6 +28,11 @@ export function viewport(stage, listeners) {
   const unit = () => whole() / zoom;
   const farthest = () => Math.max(8, whole() * CLOSEST);
 
+  // At its smallest a swipe scrolls the page; zoomed, it moves the image; a brush paints at any size.
+  function takeSwipes() {
+    stage.style.touchAction = zoom > 1 || tell("paints") ? "none" : "pan-x pan-y";
+  }
+
   function apply() {
     zoom = Math.min(Math.max(zoom, 1), farthest());
     const extent = [box.width * unit(), box.height * unit()];
@@ -35,8 +42,7 @@ export function viewport(stage, listeners) {
       return zoom === 1 ? size[axis] / 2 : Math.min(Math.max(value, margin), size[axis] - margin);
     });
     stage.setAttribute("viewBox", [centre[0] - extent[0] / 2, centre[1] - extent[1] / 2, ...extent].join(" "));
-    // At its smallest a swipe scrolls the page; zoomed, it moves the image.
-    stage.style.touchAction = zoom > 1 ? "none" : "pan-x pan-y";
+    takeSwipes();
     stage.classList.toggle("zoomed", zoom > 1);
     tell("changed");
   }
@@ -74,18 +80,24 @@ export function viewport(stage, listeners) {
     return { middle, apart: Math.max(1, Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY)) };
   }
 
+  // What was under way is not done.
+  function abandon() {
+    if (gesture && gesture.kind === "drag") tell("cancel", gesture.id);
+    else if (gesture && gesture.kind === "paint") tell("unpainted");
+  }
+
   function begin(event) {
     if (event.pointerType === "mouse" && event.button !== 0) return;
     pointers.set(event.pointerId, event);
     if (pointers.size === 2) {
-      if (gesture && gesture.kind === "drag") tell("cancel", gesture.id);
+      abandon();
       const { middle, apart } = pinch();
       gesture = { kind: "pinch", at: locate(middle), apart, zoom };
       return;
     }
     if (pointers.size > 2) return;
     const point = event.target.closest("[data-point]"), id = point ? point.dataset.point : null;
-    gesture = { kind: "tap", id, gripped: id !== null && Boolean(tell("grip", id, event)), from: event, at: locate(event) };
+    gesture = { kind: "tap", id, gripped: id !== null && Boolean(tell("grip", id, event)), paints: Boolean(tell("paints", event)), from: event, at: locate(event) };
     if (event.pointerType === "mouse") stage.setPointerCapture(event.pointerId);
   }
 
@@ -100,9 +112,11 @@ export function viewport(stage, listeners) {
     }
     const { from } = gesture;
     if (gesture.kind === "tap" && Math.hypot(event.clientX - from.clientX, event.clientY - from.clientY) > (SLOP[event.pointerType] || SLOP.pen)) {
-      gesture.kind = gesture.gripped ? "drag" : zoom > 1 ? "pan" : "nothing";
+      gesture.kind = gesture.gripped ? "drag" : gesture.paints ? "paint" : zoom > 1 ? "pan" : "nothing";
+      if (gesture.kind === "paint") tell("paint", ...inside(from));
     }
-    if (gesture.kind === "drag") tell("drag", gesture.id, ...inside(event));
+    if (gesture.kind === "paint") tell("paint", ...inside(event));
+    else if (gesture.kind === "drag") tell("drag", gesture.id, ...inside(event));
     else if (gesture.kind === "pan") hold(gesture.at, event);
   }
 
@@ -113,18 +127,19 @@ export function viewport(stage, listeners) {
     if (pointers.size) gesture = { kind: "nothing" };
     else gesture = null;
     if (kind === "drag") tell("drop", id, ...inside(event));
+    else if (kind === "paint") tell("painted");
     else if (kind === "tap") tell("tap", ...inside(event), id, event);
   }
 
   // The browser took the pointer, to scroll the page.
   function lose(event) {
     if (!pointers.delete(event.pointerId)) return;
-    if (gesture.kind === "drag") tell("cancel", gesture.id);
+    abandon();
     gesture = pointers.size ? { kind: "nothing" } : null;
   }
 
   function touch(event) {
-    const ours = event.touches.length > 1 || (gesture && (gesture.gripped || ["pinch", "drag", "pan"].includes(gesture.kind)));
+    const ours = event.touches.length > 1 || (gesture && (gesture.gripped || gesture.paints || ["pinch", "drag", "pan"].includes(gesture.kind)));
     if (ours && event.cancelable) event.preventDefault();
   }
 
@@ -168,6 +183,7 @@ export function viewport(stage, listeners) {
       zoom = 1;
       apply();
     },
+    takeSwipes, locate,
     step: direction => zoomAbout(direction > 0 ? STEP : 1 / STEP, tell("anchor")),
     reset: () => zoomAbout(0),
     // Pixels of the image for a pixel of the screen.

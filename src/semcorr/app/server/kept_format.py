@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from semcorr.app.images import original_size
+from semcorr.app.painting import DescribedRegions, Labels, Painting, TargetRegions
 from semcorr.app.workspace import Decision, DescribedPoint, Match, Prediction, Workspace
 from semcorr.imaging.image import Image
+from semcorr.matchers.regions.results import RegionQuery
 from semcorr.matchers.results import Query
 
 FORMAT: Literal["semcorr-work"] = "semcorr-work"
@@ -53,6 +55,12 @@ class Files(Protocol):
 
     def prediction(self, name: str, image: Image) -> Prediction:
         """Read a prediction in a target."""
+
+    def labels(self, name: str) -> Labels:
+        """Read a label map."""
+
+    def region_query(self, name: str) -> RegionQuery:
+        """Read a region query."""
 
 
 class _Model(BaseModel):
@@ -102,6 +110,35 @@ class _Decision(_Model):
     how: Literal["corrected", "accepted"]
 
 
+class _Region(_Model):
+    label: int = Field(ge=1, le=255)
+    name: str
+
+
+class _Painting(_Model):
+    labels: Name
+    regions: tuple[_Region, ...]
+
+
+class _DescribedRegions(_Model):
+    query: Name
+    made_with: str
+    painted: Name
+
+
+class _Confidence(_Model):
+    label: int = Field(ge=1, le=255)
+    confidence: FiniteFloat
+
+
+class _TargetRegions(_Model):
+    target: int
+    labels: Name
+    regions: tuple[_Confidence, ...]
+    made_with: str
+    painted: Name
+
+
 class _Methods(_Model):
     example: bool
     method: str
@@ -131,9 +168,17 @@ class Document(_Model):
     decisions: tuple[_Decision, ...]
     methods: tuple[_Methods, ...]
     words: _Words
+    # Works of versions before have none of these.
+    painting: _Painting | None = None
+    described_regions: _DescribedRegions | None = None
+    regions: tuple[_TargetRegions, ...] = ()
 
 
-def document_of(content: Content, name_of: Callable[[Query | Prediction], str]) -> Document:
+Kept = Query | Prediction | RegionQuery
+"""What is kept in files that are named at random, as its hash is not known."""
+
+
+def document_of(content: Content, name_of: Callable[[Kept], str]) -> Document:
     """The document of a work; ``name_of`` gives the name of the file of a query or a prediction."""
     work = content.work
     return Document(
@@ -174,7 +219,32 @@ def document_of(content: Content, name_of: Callable[[Query | Prediction], str]) 
             example=content.words_example,
             prompt=content.words_prompt,
         ),
+        **_regions_of(work, name_of),
     )
+
+
+def _regions_of(work: Workspace, name_of: Callable[[Kept], str]) -> dict[str, Any]:
+    """The document's fields of the regions."""
+    painting, described = work.painting, work.described_regions
+    return {
+        "painting": painting
+        and _Painting(
+            labels=painting.labels.sha256,
+            regions=tuple(_Region(label=label, name=name) for label, name in painting.names.items()),
+        ),
+        "described_regions": described
+        and _DescribedRegions(query=name_of(described.query), made_with=described.made_with, painted=described.painted),
+        "regions": tuple(
+            _TargetRegions(
+                target=target,
+                labels=one.labels.sha256,
+                regions=tuple(_Confidence(label=label, confidence=value) for label, value in one.confidence.items()),
+                made_with=one.made_with,
+                painted=one.painted,
+            )
+            for target, one in work.regions.items()
+        ),
+    }
 
 
 def content_of(document: Document, files: Files) -> Content:
@@ -203,6 +273,7 @@ def content_of(document: Document, files: Files) -> Content:
         },
         decisions={(one.target, one.point): Decision(point=(one.x, one.y), how=one.how) for one in document.decisions},
         example=document.example,
+        **_read_regions(document, files),
     )
     _check(work)
     return Content(
@@ -216,8 +287,30 @@ def content_of(document: Document, files: Files) -> Content:
     )
 
 
+def _read_regions(document: Document, files: Files) -> dict[str, Any]:
+    """The workspace's fields of the regions."""
+    painting, described = document.painting, document.described_regions
+    return {
+        "painting": painting
+        and Painting(labels=files.labels(painting.labels), names={one.label: one.name for one in painting.regions}),
+        "described_regions": described
+        and DescribedRegions(
+            query=files.region_query(described.query), made_with=described.made_with, painted=described.painted
+        ),
+        "regions": {
+            one.target: TargetRegions(
+                labels=files.labels(one.labels),
+                confidence={region.label: region.confidence for region in one.regions},
+                made_with=one.made_with,
+                painted=one.painted,
+            )
+            for one in document.regions
+        },
+    }
+
+
 def _check(work: Workspace) -> None:
-    """Check that every result is one of a point and a target, and in its file.
+    """Check that every result is one of a point and a target, and in its file, and every label map its image's.
 
     Raises:
         ValueError: It is not.
@@ -228,10 +321,18 @@ def _check(work: Workspace) -> None:
         and work.matches.keys() | work.decisions.keys() <= cells
         and all(one.index < len(one.query.points) for one in work.described.values())
         and all(one.index < len(one.prediction.matches.points) for one in work.matches.values())
-        and (work.source is not None or not work.ids)
+        and (work.source is not None or (not work.ids and work.painting is None))
+        and (work.painting is not None or not work.regions)
+        and work.regions.keys() <= set(work.target_ids)
     )
     if not fits:
-        raise ValueError("results without their points or targets")
+        raise ValueError("results without their points, regions or targets")
+    images = dict(zip(work.target_ids, work.targets, strict=True))
+    maps = [(one.labels, images[target], set(one.confidence)) for target, one in work.regions.items()]
+    if work.painting is not None and work.source is not None:
+        maps.append((work.painting.labels, work.source, set(work.painting.names)))
+    if any(labels.size != image.size or not labels.pixels.keys() <= {0, *known} for labels, image, known in maps):
+        raise ValueError("labels that are not their image's")
 
 
 def _image(image: Image) -> KeptImage:

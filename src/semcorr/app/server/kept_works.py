@@ -21,16 +21,17 @@ from zipfile import BadZipFile
 import numpy as np
 
 from semcorr.app.images import HeldImage
-from semcorr.app.server.kept_format import FORMAT, Content, Document, KeptImage, content_of, document_of
-from semcorr.app.server.served_files import png
+from semcorr.app.painting import Labels
+from semcorr.app.server.kept_format import FORMAT, Content, Document, Kept, KeptImage, content_of, document_of
 from semcorr.app.workspace import Prediction, Workspace
 from semcorr.errors import SemcorrError, SettingsError
-from semcorr.imaging.image import Image, load_image
+from semcorr.imaging.image import Image, load_image, png
+from semcorr.matchers.regions.results import RegionQuery
 from semcorr.matchers.results import Matches, Query
 from semcorr.storage.files import atomic_file, write_atomically
 from semcorr.storage.npz import npz_file
 
-_FOLDERS = ("images", "queries", "predictions")
+_FOLDERS = ("images", "queries", "predictions", "labels")
 _NAME = re.compile(r"[0-9a-f]{64}")
 _DELETED = ".deleted-"
 _LITTLE = 500e6
@@ -58,7 +59,7 @@ class KeptWork:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._document = folder, folder / "work.json"
-        self._names: WeakKeyDictionary[Query | Prediction, str] = WeakKeyDictionary()
+        self._names: WeakKeyDictionary[Kept, str] = WeakKeyDictionary()
         self._version: tuple[int, int] | None = None
         self._touched = 0.0
 
@@ -142,7 +143,7 @@ class KeptWork:
         except OSError as error:
             raise NotKept(f"The work cannot be deleted ({error.strerror or error}). Try again.") from error
 
-    def name_of(self, kept: Query | Prediction) -> str:
+    def name_of(self, kept: Kept) -> str:
         """The name of the files of a query or a prediction, which it keeps."""
         return self._names.setdefault(kept, secrets.token_hex(16))
 
@@ -160,6 +161,11 @@ class KeptWork:
                 files[f"predictions/{name}.safetensors"] = prediction.matches.save
                 if prediction.layers is not None:
                     files[f"predictions/{name}.npz"] = partial(_write_layers, prediction.layers)
+            if work.described_regions is not None:
+                query = work.described_regions.query
+                files[f"queries/{self.name_of(query)}.safetensors"] = query.save
+            for labels in _label_maps(work):
+                files[f"labels/{labels.sha256}.png"] = partial(write_atomically, data=labels.packed)
         return files | {f"images/{image.sha256}.png": partial(_write_image, image) for image in images}
 
     def _clean(self, works: Iterable[Workspace], words_image: Image | None) -> None:
@@ -187,7 +193,7 @@ class _Reader:
         names: Gets the names of the queries and predictions that are read.
     """
 
-    def __init__(self, folder: Path, names: WeakKeyDictionary[Query | Prediction, str]) -> None:
+    def __init__(self, folder: Path, names: WeakKeyDictionary[Kept, str]) -> None:
         self._folder, self._names = folder, names
         self._images: dict[KeptImage, Image] = {}
         self._queries: dict[str, Query] = {}
@@ -218,6 +224,16 @@ class _Reader:
             prediction = self._predictions[name] = Prediction(image=image, matches=matches, layers=layers)
             self._names[prediction] = name
         return self._predictions[name]
+
+    def labels(self, name: str) -> Labels:
+        """Read a label map."""
+        return Labels(packed=(self._folder / "labels" / f"{name}.png").read_bytes())
+
+    def region_query(self, name: str) -> RegionQuery:
+        """Read a region query."""
+        query = RegionQuery.load(self._folder / "queries" / f"{name}.safetensors")
+        self._names[query] = name
+        return query
 
 
 class KeptWorks:
@@ -287,6 +303,10 @@ def _delete(folder: Path) -> None:
     if not folder.name.startswith(_DELETED):
         folder = folder.rename(folder.with_name(f"{_DELETED}{secrets.token_hex(16)}"))
     shutil.rmtree(folder)
+
+
+def _label_maps(work: Workspace) -> list[Labels]:
+    return [*([] if work.painting is None else [work.painting.labels]), *(one.labels for one in work.regions.values())]
 
 
 def _write_image(image: Image, path: Path) -> None:

@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from semcorr.imaging.image import png
+
 PREFIX = "/files/"
 """The path below which the browser asks for them."""
 
@@ -122,7 +124,7 @@ class SessionFiles:
                 self._tokens.move_to_end(key)
                 return address
         image = make()
-        if max(image.size) > _PNG_SIDE:
+        if max(image.size) > _PNG_SIDE and image.mode == "RGB":
             stream = io.BytesIO()
             image.save(stream, format="JPEG", quality=92, subsampling=0)
             data, media_type = stream.getvalue(), "image/jpeg"
@@ -143,10 +145,3 @@ class SessionFiles:
 
 def _key(data: bytes, media_type: str, filename: str | None) -> str:
     return hashlib.sha256(data + media_type.encode() + (filename or "").encode()).hexdigest()
-
-
-def png(image: PIL.Image.Image) -> bytes:
-    """An image packed as PNG, fast rather than small."""
-    stream = io.BytesIO()
-    image.save(stream, format="PNG", compress_level=1)
-    return stream.getvalue()
