@@ -89,7 +89,9 @@ def located(work: Workspace, target: int) -> dict[int, Point]:
 
 
 def count_left_out(work: Workspace) -> int:
-    """The number of points in targets that are not exported: not found yet, or outdated."""
+    """The number of points in targets that are not exported, where any are found: not found yet, or outdated."""
+    if not work.matches and not work.decisions:
+        return 0
     return sum(len(work.ids) - len(located(work, target)) for target in work.target_ids)
 
 

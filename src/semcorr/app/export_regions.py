@@ -52,6 +52,11 @@ def region_files(work: Workspace, names: Sequence[str]) -> dict[str, bytes]:
     return {"regions.coco.json": (json.dumps(document) + "\n").encode(), **files, "regions.png": stream.getvalue()}
 
 
+def count_targets_left_out(work: Workspace) -> int:
+    """The number of targets whose regions are not exported, where there are regions: not found yet, or outdated."""
+    return len(work.targets) - len(current_targets(work)) if work.regions else 0
+
+
 def current_targets(work: Workspace) -> list[int]:
     """The targets whose regions are those of the source as it is painted now."""
     return [target for target in work.target_ids if target in work.regions and not work.regions_outdated(target)]

@@ -57,7 +57,7 @@ def work_view(session: Session, matchers: LoadedMatchers, queue: JobQueue) -> di
             "model": model_of(spec),
             "images": images_of(spec),
             "to_find": left_to_find(work),
-            "left_out": count_left_out(work) if work.matches or work.decisions else 0,
+            "left_out": count_left_out(work),
             "warning": _ALMOST_FULL if session.kept.nearly_full else "",
             "job": job_view(session, queue),
         }

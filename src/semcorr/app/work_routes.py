@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from semcorr.app import changes, examples, export
+from semcorr.app.export_regions import count_targets_left_out
 from semcorr.app.find import check_ready, find
 from semcorr.app.find_regions import check_regions_ready, find_regions
 from semcorr.app.heat import FUSED, heat_in
@@ -296,11 +297,18 @@ class _Answers:
                 {"name": name, "address": session.files.add(files[name], export.media_type(name), name)}
                 for name in export.in_order(list(files))
             ]
-            left = export.count_left_out(work)
-            message = (
-                f"{left} of the targets' points are not in the files: they are not found yet, or the point was moved."
-            )
-            return {"files": addresses, "message": message if left else ""}
+            messages = []
+            if left := export.count_left_out(work):
+                messages.append(
+                    f"{left} of the targets' points are not in the files: they are not found yet, or the point was "
+                    "moved."
+                )
+            if left := count_targets_left_out(work):
+                messages.append(
+                    f"The regions of {left} target{'s' * (left > 1)} are not in the files: they are not found yet, or "
+                    "were painted anew."
+                )
+            return {"files": addresses, "message": " ".join(messages)}
 
     def delete(self, session: Session, _: Request, body: bytes) -> Any:
         """Forget the work, in memory and on the disk."""

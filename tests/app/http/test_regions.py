@@ -126,6 +126,20 @@ def test_a_method_that_finds_regions_finds_them(server: Served, visitor: Visitor
     assert visitor.shown["undo"] == "regions found"
     assert visitor.shown["method"] == "dift"
     assert "Nothing is left to find with dift, clean" in refused("dift", "clean")
+    # In a target that is added they are located by the same query.
+    with server.state.sessions.using(visitor.key) as session:
+        described = session.work.described_regions
+        visitor.send("target", "grey.png", png())
+        assert visitor.shown["regions"]["to_find"].startswith("The regions are not searched for in 1 target yet")
+        assert "regions of 1 target are not in the files" in visitor.ask("/api/work/export", {})[1]["message"]
+        assert visitor.find("dift", "clean", what="regions")["state"] == "done"
+        assert session.work.described_regions is described
+        assert len(session.work.regions) == 2
+    files = visitor.ask("/api/work/export", {})[1]
+    assert files["message"] == ""
+    assert {"regions.coco.json", "bird-source-regions.png", "grey-regions.png"} <= {
+        one["name"] for one in files["files"]
+    }
     visitor.step("paint", region=1, radius=20, corners=[[140, 128]])
     assert visitor.shown["targets"][0]["regions"]["outdated"]
     assert visitor.shown["regions"]["to_find"].startswith("The regions were painted anew")

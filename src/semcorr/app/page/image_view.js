@@ -15,7 +15,7 @@ let count = 0;
 
 export function imageView(container, { name }) {
   const id = `image-view-${count += 1}`;
-  let shown = { image: null, points: [], heat: null, opacity: 0.7, mode: "view", chosen: null }, cross = null, moving = null, drawing = false, chosenAt = -Infinity;
+  let shown = { image: null, points: [], heat: null, opacity: 0.7, mode: "view", chosen: null }, cross = null, moving = null, drawing = false, chosenAt = -Infinity, laid = null;
   const listeners = {};
   const tell = (what, ...values) => listeners[what] && listeners[what](...values);
 
@@ -35,6 +35,20 @@ export function imageView(container, { name }) {
   const bar = make("div", { class: "under" }, where, make("div", { class: "zoom", role: "group", "aria-label": "Zoom" }, ...zoomed));
   const root = make("div", { class: "image-view" }, frame, bar, words);
   container.append(root);
+
+  // Under a brush, what lies over the image stays until what follows it is loaded.
+  function lay() {
+    const address = shown.heat;
+    const set = () => {
+      if (address !== shown.heat) return;
+      if (address) heat.setAttribute("href", address); else heat.removeAttribute("href");
+    };
+    if (!address || !paints() || !heat.hasAttribute("href")) return void set();
+    if (heat.getAttribute("href") === address) return;
+    const next = new Image();
+    next.src = address;
+    laid = next.decode().catch(() => {}).then(set);
+  }
 
   const find = key => shown.points.find(point => String(point.id) === key);
   const located = () => shown.points.filter(point => point.x !== null && point.x !== undefined);
@@ -202,7 +216,7 @@ export function imageView(container, { name }) {
       }
       painter.use(shown.brush);
       for (const layer of [image, heat]) { layer.setAttribute("width", width); layer.setAttribute("height", height); }
-      if (shown.heat) heat.setAttribute("href", shown.heat); else heat.removeAttribute("href");
+      lay();
       heat.style.opacity = shown.opacity;
       stage.classList.toggle("placing", shown.mode !== "view");
       stage.setAttribute("role", shown.mode === "view" && !listeners.choose ? "img" : "application");
@@ -213,6 +227,8 @@ export function imageView(container, { name }) {
       view.takeSwipes();
       draw();
     },
+    // Until what was given last to lie over the image does.
+    laid: () => laid,
     on(what, listener) { listeners[what] = listener; },
     destroy() { stop(); view.destroy(); root.remove(); },
   };

@@ -64,7 +64,7 @@ function renderSource(value) {
   $("region-box").hidden = !ofRegions() || !value.source;
   showPoints(value.points, ui.chosen, listed);
   regions.show(painted);
-  if (ofRegions() && value.source) source.show({ image: value.source, heat: value.regions.address, opacity: ui.opacity, mode: "paint", brush: regions.brushOf(), description: regions.describe(value.source) });
+  if (ofRegions() && value.source) source.show({ image: value.source, heat: ui.preview || value.regions.address, opacity: ui.opacity, mode: "paint", brush: regions.brushOf(), description: regions.describe(value.source) });
   else source.show({ image: value.source, points: value.points, heat: ui.preview, mode: "add", chosen: ui.chosen });
 }
 
@@ -120,7 +120,7 @@ function renderFinder(value) {
   $("suited").hidden = !suited || ui.running;
   if (suited) $("suited").textContent = `Use ${suited}`;
   const missing = [!value.source && "a source", value.source && !count && `${one} in the source`, !value.targets.length && "a target"].filter(Boolean);
-  const unsuited = suited === null ? "" : ` The method ${$("method").value} finds no regions.`;
+  const unsuited = suited === null ? "" : ` The method ${$("method").value} finds no regions${suited ? "" : ", nor does another on this model: start the page with another --model"}.`;
   const needs = missing.length ? ` Needs ${missing.join(" and ")} first.` : left ? ` ${left}` : "";
   $("model").replaceChildren(`on `, make("b", {}, value.model), `, a model for ${value.images}.${ui.running ? "" : unsuited + needs}`);
 }
@@ -234,6 +234,7 @@ function wire() {
     if (!await take("paint", fields)) return;
     regions.painted(fields);
     render();
+    await source.laid();
   });
   regions.start(about.limits.regions, render);
   for (const what of ["points", "regions"]) $(`mode-${what}`).addEventListener("click", () => {
