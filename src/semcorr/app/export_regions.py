@@ -1,7 +1,6 @@
 """The files of *Export* about regions: label maps as PNG, COCO RLE, and a figure, in pixels of the images as sent."""
 
 import io
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from semcorr.app.painting import Labels
 from semcorr.app.workspace import Workspace
 from semcorr.imaging.image import Image
 from semcorr.imaging.label_map import LabelMap
-from semcorr.keypoints.coco.masks import build_document, region_entry
+from semcorr.keypoints.coco.masks import region_entry, write_regions
 from semcorr.visualization.regions import region_colours, region_figure
 
 _EXAMPLE_SCORE = 1.0
@@ -44,12 +43,11 @@ def region_files(work: Workspace, names: Sequence[str]) -> dict[str, bytes]:
             files[file] = full.save(Path(folder) / file, region_colours(titles)).read_bytes()
             entries = [region_entry(label, full.labels == label, scores[label]) for label in full.present]
             described.append((name, full.size, entries))
-    made_with = ", ".join(["semcorr app", *sorted({work.regions[target].made_with for target in shown})])
-    document = {"info": {"description": made_with}, **build_document(described, titles)}
+        coco = write_regions(Path(folder) / "regions.coco.json", lambda: described, titles).read_bytes()
     held = [(image, LabelMap(labels=labels.array(), names=titles)) for _, image, labels, _ in images]
     stream = io.BytesIO()
     region_figure(held[:1], held[1:]).save(stream, format="PNG")
-    return {"regions.coco.json": (json.dumps(document) + "\n").encode(), **files, "regions.png": stream.getvalue()}
+    return {"regions.coco.json": coco, **files, "regions.png": stream.getvalue()}
 
 
 def count_targets_left_out(work: Workspace) -> int:
