@@ -139,6 +139,11 @@ def test_the_card_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
             call(capsys, *words, "--card")
 
 
+def test_key_point_average_precision_needs_heat_maps(folder: Path) -> None:
+    with pytest.raises(RunError, match="mine has no heat maps"):
+        report(folder, tables=TableOptions(baselines=False), kap=True)
+
+
 def test_errors(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run in"):
         report(tmp_path / "none")

@@ -14,6 +14,8 @@ from models.dino.networks import save_folder
 from semcorr.cli.main import main
 from semcorr.datasets.base import Dataset
 from semcorr.errors import QueryError, RunError
+from semcorr.evaluation.report.groups import ReportOptions
+from semcorr.evaluation.report.kap import kap_report
 from semcorr.evaluation.runs.recompute import HeatmapsOf, QueriesOf, load_method
 from semcorr.evaluation.runs.records import Run
 from semcorr.evaluation.runs.runner import run
@@ -84,6 +86,21 @@ def assert_peaks(done: Run, within: float) -> None:
 def test_every_method_is_tried_here() -> None:
     own = {name for name, method in methods().items() if method.matcher.startswith("semcorr.")}
     assert own == {*MADE, "asic"}  # which needs a collection of the very images: tests/matchers/collection
+
+
+@pytest.mark.slow
+def test_maps_of_points_that_the_source_shows_alone(few: Dataset, tmp_path: Path) -> None:
+    """They follow those of the common points, which are as they were; KAP is computed from all of them."""
+    done = run(few, method_of("dift", {"toy": "toy"}), tmp_path / "run")
+    record = dataclasses.replace(done.records[0], source_unmatched={"more": (20.5, 30.5)})
+    maps = HeatmapsOf(done)
+    every = maps.with_unmatched(record)
+    assert every is not None
+    assert len(every) == len(record.truth) + 1
+    for point in range(len(record.truth)):
+        np.testing.assert_allclose(every[point], maps(record, point), atol=1e-5)
+    (table,) = kap_report([done], ReportOptions(alphas=(0.1,)), lambda one: HeatmapsOf(one).with_unmatched).tables
+    assert 0 < table.rows[0].values[0] <= 100
 
 
 @pytest.mark.slow

@@ -126,6 +126,7 @@ def report(
     baseline: str | None = None,
     times: Annotated[bool, Parameter(negative="")] = False,
     plots: PlotOptions = _PLOTS,
+    kap: Annotated[bool, Parameter(negative="")] = False,
     card: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Compare the results of runs, with published figures where they are comparable.
@@ -142,10 +143,13 @@ def report(
         baseline: Also print each run's lead over this run, named like its folder, or over a baseline.
         times: Show seconds.
         plots: Which figures are drawn.
+        kap: Also print the key-point average precision of the runs. Heat maps are computed again for it, which takes as
+            long as the runs did.
         card: Print the card of one run instead, for others to cite and check: model, settings, data, protocol,
             versions, hardware, cost and figures, as Markdown or, with --json, as JSON.
     """
     from semcorr.evaluation.report.build import build_report
+    from semcorr.evaluation.report.tables import joined
     from semcorr.evaluation.runs.folder import read_run, run_folders
 
     plots.check()
@@ -163,6 +167,17 @@ def report(
         return 0
     options = tables.options(threshold=threshold, frame=frame, baseline=baseline, times=times)
     compared = tables.compared([read_run(folder) for path in runs for folder in run_folders(path)])
-    tables.show(build_report(compared, options))
+    reports = [build_report(compared, options)]
+    if kap:
+        reports.append(_kap(compared, options))
+    tables.show(joined(reports))
     plots.draw(compared, options)
     return 0
+
+
+def _kap(runs: Sequence["Run"], options: "ReportOptions") -> "Report":
+    from semcorr.evaluation.report.kap import kap_report
+    from semcorr.evaluation.runs.recompute import HeatmapsOf
+
+    with console.TerminalProgress() as progress:
+        return kap_report(runs, options, lambda run: HeatmapsOf(run).with_unmatched, progress=progress)

@@ -121,6 +121,20 @@ def intervals(
     return Intervals(per_image=image, per_point=point)
 
 
+def mean_intervals(
+    values: Float[np.ndarray, "pairs columns"], *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+) -> tuple[Float[np.ndarray, " columns"], Float[np.ndarray, "columns 2"]]:
+    """The means over pairs and their percentile intervals, as :func:`intervals` draws pairs.
+
+    Pairs that have NaN in any column are left out; without others all is NaN.
+    """
+    known = values[~np.isnan(values).any(axis=1)]
+    if not len(known):
+        return np.full(values.shape[1], np.nan), np.full((values.shape[1], 2), np.nan)
+    drawn = np.concatenate([weights @ known for weights in _weights(len(known), resamples, seed)]) / len(known)
+    return known.mean(axis=0), np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+
+
 def _table(counts: Counts) -> Float[np.ndarray, "pairs columns"]:
     """What is summed over pairs for both averages: fractions, right points, 1 if there are points, and points."""
     total = counts.total[:, None]

@@ -40,12 +40,12 @@ from semcorr.evaluation.report.comparability import (
 )
 from semcorr.evaluation.report.groups import Group, Member, ReportOptions, group_runs
 from semcorr.evaluation.report.published import Averaging, Published, quoted
-from semcorr.evaluation.report.tables import BY_RUN, Column, Report, Row, Table, Value
+from semcorr.evaluation.report.tables import Column, Report, Row, Table, Value
 from semcorr.evaluation.runs.records import Run
 
 WITHIN_A_RUN: dict[str, Alternative] = {"layer": "layers", "rounds": "rounds", "crops": "crops"}
 """Groupings by alternative predictions that a run's records hold."""
-_GROUPINGS = (*BY_RUN, "category", "difficulty", "point", "sets", *WITHIN_A_RUN)
+_GROUPINGS = ("overall", "geo", "pck-dagger", "category", "difficulty", "point", "sets", *WITHIN_A_RUN)
 _ALPHAS_PER_TABLE = 2
 """More do not fit beside each other on a terminal."""
 _AVERAGES: tuple[Averaging, ...] = get_args(Averaging)

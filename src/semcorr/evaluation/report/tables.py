@@ -16,7 +16,7 @@ Kind = Literal["text", "percent", "gain", "interval", "fraction", "count", "seco
 
 NOTHING = "–"
 
-BY_RUN = ("overall", "geo", "pck-dagger")
+BY_RUN = ("overall", "geo", "pck-dagger", "kap")
 """Tables (``Table.by``) whose rows are runs; in the others runs stand side by side."""
 
 

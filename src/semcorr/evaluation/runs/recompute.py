@@ -4,6 +4,7 @@ Records keep the peaks alone: heat maps of thousands of pairs would fill a disk.
 """
 
 import contextlib
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,15 @@ class HeatmapsOf:
             self._maps[record.index] = self._heatmaps(record)
         maps = self._maps[record.index]
         return None if maps is None else maps[index]
+
+    def with_unmatched(self, record: PairRecord) -> Float[np.ndarray, "points height width"] | None:
+        """The heat maps of a pair's common points, and after them those of the points that the source shows alone.
+
+        With a geometric prior all of them are located together, so that a map may be another than the run's.
+        """
+        alone = np.array(list(record.source_unmatched.values()), dtype=np.float64).reshape(-1, 2)
+        points = np.concatenate([record.source_points, alone])
+        return self._heatmaps(replace(record, source_points=points, names=(*record.names, *record.source_unmatched)))
 
     def _heatmaps(self, record: PairRecord) -> Float[np.ndarray, "points height width"] | None:
         try:
