@@ -55,7 +55,7 @@ def full_size_model(dtype: DType = "float32", device: Device = "auto") -> Diffus
         fingerprint=hashlib.sha256(f"full-size {dtype}".encode()).hexdigest(),
         family="sd1",
         context_tokens=CONTEXT_TOKENS,
-        unet=unet.to(kind),
+        network=unet.to(kind),
         vae=vae.to(kind),
         scheduler=scheduler,
         fetch=_no_text_encoder,

@@ -249,7 +249,7 @@ def _with_a_view_of_its_own(model: DiffusionModel) -> DiffusionModel:
         fingerprint=model.fingerprint,
         family=model.family,
         context_tokens=model.context_tokens,
-        unet=model.unet,
+        network=model.unet,
         vae=model.vae,
         scheduler=model.scheduler,
         fetch=_no_text_encoder,

@@ -113,7 +113,9 @@ def _models() -> Iterator[Finding]:
         return
     for repo in sorted(cache.repos, key=lambda repo: repo.repo_id):
         files = [file.file_path for revision in repo.revisions for file in revision.files]
-        if repo.repo_type == "model" and ({"unet", "vae"} <= {file.parent.name for file in files} or _compares(files)):
+        folders = {file.parent.name for file in files}
+        generates = "vae" in folders and not folders.isdisjoint(("unet", "transformer"))
+        if repo.repo_type == "model" and (generates or _compares(files)):
             detail = f"in the hub cache, {repo.size_on_disk / 1e6:.0f} MB"
             yield Finding(topic="model", name=repo.repo_id, usable=True, detail=detail)
     offline = "; offline mode is on" if huggingface_hub.constants.HF_HUB_OFFLINE else ""

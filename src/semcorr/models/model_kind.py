@@ -91,7 +91,7 @@ class _Configuration(RequiredFiles):
 
 def _kind_of_folder(folder: Path, name: str) -> ModelKind:
     # Which other pipelines and parts there are, and that they are not supported, the loader says.
-    if is_file(folder / _INDEX) or is_dir(folder / "unet"):
+    if is_file(folder / _INDEX) or is_dir(folder / "unet") or is_dir(folder / "transformer"):
         return "diffusion"
     if is_file(folder / COLLECTION_HEADER):
         return "collection"
@@ -107,7 +107,8 @@ def _kind_of_folder(folder: Path, name: str) -> ModelKind:
             return kind
     raise _unknown(
         name,
-        f"it has no unet/ and no {COLLECTION_HEADER}, and its {_CONFIG} is missing or of no network that is supported",
+        f"it has no unet/, transformer/ or {COLLECTION_HEADER}, and its {_CONFIG} is missing or of no network that is "
+        "supported",
     )
 
 

@@ -4,9 +4,17 @@ import copy
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
+
+
+class PassThrough(nn.Module):
+    """Replaces a module whose result is not used: returns its first argument."""
+
+    def forward(self, hidden_states: Tensor, *_: object, **__: object) -> Tensor:
+        """Return the first argument."""
+        return hidden_states
 
 
 def shallow_clone(module: M) -> M:

@@ -134,7 +134,13 @@ def check_types(file: Any) -> None:
         raise ValueError(f"{odd} holds complex numbers")
 
 
-_LAYERS = ("layers_per_block", "num_hidden_layers")
+_LAYERS = (
+    "layers_per_block",
+    "num_hidden_layers",
+    "num_layers",
+    "encoder_layers_per_block",
+    "decoder_layers_per_block",
+)
 
 
 def check_layers(config: Mapping[str, Any], tensors: int) -> None:

@@ -162,7 +162,6 @@ def test_the_families_own_weights_are_of_no_other_kind() -> None:
         ("model_index.json", {"_class_name": "PixArtSigmaPipeline"}, "PixArt"),
         ("model_index.json", {"_class_name": "StableCascadePriorPipeline"}, "Stable Cascade"),
         ("model_index.json", {"_class_name": "IFPipeline"}, "DeepFloyd IF"),
-        ("transformer/config.json", {"_class_name": "SD3Transformer2DModel"}, "Stable Diffusion 3"),
         ("config.json", {"_class_name": "ControlNetModel"}, "a ControlNet"),
         ("config.json", {"_class_name": "AutoencoderKL"}, "an autoencoder alone"),
         ("config.json", {"architectures": ["CLIPTextModel"]}, "a text encoder alone"),

@@ -4,7 +4,7 @@ import pytest
 
 from models.diffusion.networks import make_unet
 from semcorr.errors import LayerError
-from semcorr.models.diffusion import DEFAULT_LAYERS, DiffusionModel, select_layers
+from semcorr.models.diffusion import FAMILIES, DiffusionModel, select_layers
 from semcorr.models.diffusion.layers import cross_attention_layers
 
 
@@ -41,7 +41,7 @@ def test_sdxl_names_its_transformer_blocks(models: dict[str, DiffusionModel]) ->
 
 def test_default_is_the_papers_four(models: dict[str, DiffusionModel]) -> None:
     four = [f"up_blocks.1.attentions.{n}" for n in range(3)] + ["up_blocks.2.attentions.0"]
-    assert names(models["sd1"], *DEFAULT_LAYERS["sd1"]) == four
+    assert names(models["sd1"], *FAMILIES["sd1"].layers) == four
     assert [layer.name for layer in models["sd2"].select_layers()] == four
 
 

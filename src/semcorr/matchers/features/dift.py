@@ -14,14 +14,10 @@ from semcorr.matchers.features.best_buddies import BuddyMatcher
 from semcorr.matchers.features.matcher import FeatureMatcher
 from semcorr.matchers.features.settings import BuddySettings, FeatureSettings
 from semcorr.matchers.noise import sum_over_noise
-from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.diffusion import FAMILIES, DiffusionModel
 from semcorr.models.diffusion.prompt_context import prompt_context
 from semcorr.progress import Progress
 from semcorr.settings import override
-
-# Block, time step and samples are those that DIFT was published with, for Stable Diffusion 2.1 at 768 pixels; for the
-# other families they are taken over.
-_FAMILIES: dict[str, dict[str, object]] = {"sd2": {"resolution": 768}}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +25,7 @@ class DiftSettings(FeatureSettings):
     """DIFT: a diffusion network's decoder features (Tang et al., 2023, "Emergent Correspondence from Image Diffusion").
 
     Attributes:
-        block: The decoder block whose output is read, counted from 0 at the bottom.
+        block: The block whose output is read, counted from 0: of a U-Net's decoder from the bottom, of a transformer.
         t: The time step, of 0 to 999, whose noise is added.
         samples: Noise samples whose features are averaged.
         noise: ``"gaussian"``; or ``"none"`` for networks that were trained to take images as they are at any time
@@ -61,8 +57,12 @@ class DiftBuddySettings(BuddySettings, DiftSettings):
 
 
 def published(family: str = "sd2") -> DiftSettings:
-    """The published settings: decoder block 1, t = 261, 8 noise samples; the empty prompt, since none is known."""
-    return override(DiftSettings(), **_FAMILIES.get(family, {}))
+    """The published settings: decoder block 1, t = 261, 8 noise samples; the empty prompt, since none is known.
+
+    They were published for Stable Diffusion 2.1 at 768 pixels; other families take them over, transformers with
+    a block in their middle.
+    """
+    return override(DiftSettings(), **FAMILIES[family].dift)
 
 
 def clean(family: str = "sd2") -> DiftSettings:
@@ -88,17 +88,13 @@ class DiftMatcher(FeatureMatcher):
 
     def __init__(self, model: DiffusionModel, settings: DiftSettings) -> None:
         super().__init__(model, settings)
-        side = settings.resolution or model.resolution
-        if side % model.vae_factor:
-            raise SettingsError(
-                f"Setting 'resolution': expected a multiple of {model.vae_factor} (the VAE's factor), got {side}."
-            )
+        model.check_side(settings.resolution)
         steps = model.scheduler.config.num_train_timesteps
         if settings.t >= steps:
             raise SettingsError(f"Setting 't': expected less than the model's {steps} time steps, got {settings.t}.")
-        blocks = len(model.unet.up_blocks)
+        blocks = model.network.blocks
         if settings.block >= blocks:
-            raise SettingsError(f"Setting 'block': expected a decoder block, 0 to {blocks - 1}, got {settings.block}.")
+            raise SettingsError(f"Setting 'block': expected a block, 0 to {blocks - 1}, got {settings.block}.")
 
     def features(
         self, image: Image, settings: DiftSettings, progress: Progress | None = None

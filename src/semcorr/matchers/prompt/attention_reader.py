@@ -12,7 +12,7 @@ from semcorr.errors import NumericsError, SettingsError
 from semcorr.imaging.geometry import Size
 from semcorr.matchers.prompt.crops import CropRange, anywhere, crop_range
 from semcorr.matchers.prompt.settings import PromptSettings
-from semcorr.models.diffusion import CrossAttentionLayer, DiffusionModel
+from semcorr.models.diffusion import FAMILIES, CrossAttentionLayer, DiffusionModel
 from semcorr.models.diffusion.attention import attention_to
 
 
@@ -67,10 +67,11 @@ class AttentionReader:
                 f"Setting 'token': expected less than the {self.context_length} tokens of a context of "
                 f"{model.model_id!r}, got {settings.token}."
             )
-        if self.resolution % model.vae_factor:
+        model.check_side(settings.resolution)
+        if settings.start == "least_squares" and not model.network.linear_keys:
             raise SettingsError(
-                f"Setting 'resolution': expected a multiple of {model.vae_factor} (the VAE's factor), "
-                f"got {self.resolution}."
+                f"Setting 'start': least_squares needs keys that are linear in the context, and those of "
+                f"{model.model_id!r} are not ({FAMILIES[model.family].title}). Set start=random."
             )
 
     @property

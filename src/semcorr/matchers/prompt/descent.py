@@ -75,7 +75,7 @@ def descend(
     Raises:
         NumericsError: A loss, a gradient or an embedding is not finite.
     """
-    precision, advice = precision_of(model.unet), f"Lower the setting 'lr', which is {lr:g}."
+    precision, advice = precision_of(model.network.module), f"Lower the setting 'lr', which is {lr:g}."
     embeddings, adam, first = _started(start, lr, model.device)
     # float16 would round small gradients to zero on their way through the network.
     scale = 4096.0 if model.dtype == torch.float16 else 1.0

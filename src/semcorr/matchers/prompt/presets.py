@@ -7,14 +7,8 @@ from collections.abc import Callable
 
 from semcorr.errors import SettingsError, suggest
 from semcorr.matchers.prompt.settings import PromptSettings
-from semcorr.models.diffusion import DEFAULT_LAYERS
+from semcorr.models.diffusion import FAMILIES, Family
 from semcorr.settings import override
-
-# The bundled toy model is small: its embedding needs larger steps, and fewer of them.
-_FAMILY_CHANGES: dict[str, dict[str, object]] = {
-    # Its frame has 36 crop positions in all: there is nothing to save by sharing some.
-    "toy": {"lr": 0.03, "steps": 30, "rounds": 3, "locate_crops": 6, "optimize_crops": None, "optimize_noise": "fresh"},
-}
 
 # With frozen queries every crop takes a pass of the network, and nothing else does.
 _FAST: dict[str, object] = {
@@ -37,8 +31,8 @@ def paper(family: str = "sd1") -> PromptSettings:
     crop size, repetitions) are those of the authors' code; family ``"toy"`` has its own. 12 crops, each with its
     noise, are drawn for an image and shared by its points and rounds, since encoding one costs about as much as a step.
     """
-    shared = PromptSettings(layers=_default_layers(family), optimize_crops=12, optimize_noise="shared")
-    return override(shared, **_FAMILY_CHANGES.get(family, {}))
+    own = _family(family)
+    return override(PromptSettings(layers=own.layers, optimize_crops=12, optimize_noise="shared"), **own.prompt)
 
 
 def reference(family: str = "sd1") -> PromptSettings:
@@ -70,11 +64,11 @@ def fast(family: str = "sd1") -> PromptSettings:
     Its numbers were chosen on the toy world, not all of them on validation drawings alone (``docs/performance.md``); no
     checkpoint for photographs has been measured.
     """
-    return override(paper(family), **_FAST)
+    return override(paper(family), **{**_FAST, **_family(family).fast})
 
 
 PRESETS: dict[str, Callable[[str], PromptSettings]] = {"paper": paper, "reference": reference, "fast": fast}
-"""The presets by name; each takes a model family ("sd1", "sd2", "sdxl", "toy")."""
+"""The presets by name; each takes the name of a model's family, such as "sd1"."""
 
 
 def preset(name: str, family: str = "sd1") -> PromptSettings:
@@ -88,10 +82,9 @@ def preset(name: str, family: str = "sd1") -> PromptSettings:
     return PRESETS[name](family)
 
 
-def _default_layers(family: str) -> tuple[str, ...]:
-    known = {str(name): rules for name, rules in DEFAULT_LAYERS.items()}
-    if family not in known:
+def _family(name: str) -> Family:
+    if name not in FAMILIES:
         raise SettingsError(
-            f"Unknown model family {family!r}.{suggest(family, known)} Families are: {', '.join(known)}."
+            f"Unknown model family {name!r}.{suggest(name, FAMILIES)} Families are: {', '.join(FAMILIES)}."
         )
-    return known[family]
+    return FAMILIES[name]

@@ -1,18 +1,24 @@
 """Record the cross-attention of image positions to chosen tokens, or the positions' queries."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import torch
-from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0, HunyuanAttnProcessor2_0
+from diffusers.models.embeddings import apply_rotary_emb
+from diffusers.models.transformers.sana_transformer import SanaAttnProcessor2_0
 from jaxtyping import Float
 from torch import Tensor
 
 from semcorr.errors import LayerError
 from semcorr.models.diffusion.layers import CrossAttentionLayer
 from semcorr.models.finite import largest
+from semcorr.models.shallow_clone import shallow_clone
+
+# Their output is softmax(Q K^T / sqrt(d)) V, projected; queries and keys as project_queries and project_keys have them.
+_PLAIN = (AttnProcessor, AttnProcessor2_0, HunyuanAttnProcessor2_0, SanaAttnProcessor2_0)
 
 
 @dataclass(kw_only=True)
@@ -72,7 +78,7 @@ class MapRecorder:
         self.layer = layer
         self.last = False
         self._before = attention.processor
-        plain = type(self._before) in (AttnProcessor, AttnProcessor2_0)
+        plain = type(self._before) in _PLAIN
         self._own_values = plain and not attention.residual_connection and attention.rescale_output_factor == 1
 
     def __call__(
@@ -82,12 +88,14 @@ class MapRecorder:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
+        image_rotary_emb: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Record, and return the output of the attention."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         if encoder_hidden_states is not None and attn.norm_cross:
             context = attn.norm_encoder_hidden_states(context)
-        probabilities = self._record(attn, hidden_states, context, attention_mask)
+        query = project_queries(attn, hidden_states, image_rotary_emb)
+        probabilities = self._record(attn, query, context, attention_mask)
         if self.last:
             return hidden_states
         if self._own_values and probabilities is not None:
@@ -96,13 +104,14 @@ class MapRecorder:
             for layer in attn.to_out:
                 mixed = layer(mixed)
             return mixed
-        result: Tensor = self._before(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+        more = {"temb": temb, "image_rotary_emb": image_rotary_emb}
+        given = {name: value for name, value in more.items() if value is not None}
+        result: Tensor = self._before(attn, hidden_states, encoder_hidden_states, attention_mask, **given)
         return result
 
-    def _record(self, attn: Attention, hidden_states: Tensor, context: Tensor, mask: Tensor | None) -> Tensor | None:
+    def _record(self, attn: Attention, query: Tensor, context: Tensor, mask: Tensor | None) -> Tensor | None:
         """Record, and return the probabilities if they were computed."""
         recording = _ACTIVE.get()
-        query = project_queries(attn, hidden_states)
         if recording is not None and recording.tokens is None:
             recording.tensors[self.layer.name] = query.unflatten(2, self.layer.map_size(*recording.size))
             return None
@@ -118,18 +127,28 @@ class MapRecorder:
         return probabilities
 
 
+def with_recorder(attention: Attention, layer: CrossAttentionLayer) -> Attention:
+    """Return a clone of a layer's module that records; it shares the weights."""
+    clone = shallow_clone(attention)
+    recorder = MapRecorder(layer, clone)
+    clone._modules.pop("processor", None)  # some processors are modules
+    clone.processor = recorder
+    return clone
+
+
 def project_queries(
-    attn: Attention, hidden_states: Float[Tensor, "batch positions _"]
+    attn: Attention,
+    hidden_states: Float[Tensor, "batch positions _"],
+    rotary: tuple[Tensor, Tensor] | None = None,
 ) -> Float[Tensor, "batch heads positions dim"]:
-    """Return the query of every image position."""
-    query = _split_heads(attn.to_q(hidden_states), attn.heads)
-    return query if attn.norm_q is None else attn.norm_q(query)
+    """Return the query of every image position, turned by its position where the network has ``rotary`` embeddings."""
+    query = _normed_heads(attn, attn.to_q(hidden_states), attn.norm_q)
+    return query if rotary is None else apply_rotary_emb(query, rotary)
 
 
 def project_keys(attn: Attention, context: Float[Tensor, "batch tokens _"]) -> Float[Tensor, "batch heads tokens dim"]:
     """Return the key of every token of the context."""
-    key = _split_heads(attn.to_k(context), attn.heads)
-    return key if attn.norm_k is None else attn.norm_k(key)
+    return _normed_heads(attn, attn.to_k(context), attn.norm_k)
 
 
 def attention_probabilities(
@@ -167,6 +186,18 @@ def attention_to(
 def _without_autocast(device: str) -> AbstractContextManager[object]:
     """Keep autocast, where a device has it, from turning float32 products back into half precision."""
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
+def _normed_heads(
+    attn: Attention, values: Float[Tensor, "batch positions _"], norm: Callable[[Tensor], Tensor] | None
+) -> Float[Tensor, "batch heads positions dim"]:
+    """Split into heads and normalise: each head alone, or all together before, as the norm is wide."""
+    if norm is None:
+        return _split_heads(values, attn.heads)
+    weight = getattr(norm, "weight", None)
+    if weight is not None and weight.numel() == values.shape[-1]:
+        return _split_heads(norm(values), attn.heads)
+    return norm(_split_heads(values, attn.heads))
 
 
 def _split_heads(values: Float[Tensor, "batch positions _"], heads: int) -> Float[Tensor, "batch {heads} positions _"]:

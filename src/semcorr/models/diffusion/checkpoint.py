@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
 
 from semcorr.errors import ModelError
+from semcorr.models.diffusion.families import SD1
 from semcorr.models.diffusion.kinds import SUPPORTED, describe_channels
-from semcorr.models.diffusion.layers import Family
+from semcorr.models.diffusion.latents import Schedule
 
 CONTEXT_TOKENS = 77  # of CLIP's text encoders, and so of every Stable Diffusion
 
@@ -18,6 +19,7 @@ CONTEXT_TOKENS = 77  # of CLIP's text encoders, and so of every Stable Diffusion
 class Checkpoint:
     """A loaded network; :class:`semcorr.models.diffusion.DiffusionModel` documents the fields.
 
+    ``network`` and ``vae`` are diffusers' objects.
     ``fetch`` makes sure that further parts ("text_encoder", "tokenizer") are on this machine and returns the folder
     that holds them; it raises ``ModelError`` if they cannot be had. ``variant`` is the preferred variant of the files.
     """
@@ -25,69 +27,80 @@ class Checkpoint:
     model_id: str
     revision: str | None
     fingerprint: str
-    family: Family
+    family: str
     context_tokens: int
-    unet: UNet2DConditionModel
-    vae: AutoencoderKL
-    scheduler: DDIMScheduler
+    network: Any
+    vae: Any
+    scheduler: Schedule
     fetch: Callable[[Sequence[str]], Path]
     variant: str | None = None
 
 
-# The noise schedule of Stable Diffusion 1.x, 2.x and SDXL, for a folder without one.
-STABLE_DIFFUSION_SCHEDULE: Mapping[str, Any] = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "prediction_type": "epsilon",
-}
-
 _MAX_STEPS = 100_000
 _MAX_LATENT_SIDE = 1024  # eight times SDXL's
+_MAX_PATCH = 16
 
 
-def make_schedule(config: Mapping[str, Any]) -> DDIMScheduler:
-    """Make the noise schedule from a scheduler's configuration, whichever sampler it was written for.
+def check_transformer(name: str, config: Mapping[str, Any]) -> None:
+    """Check a transformer's configuration before a network is made of it.
 
     Raises:
-        ValueError: The number of time steps is out of range.
+        ModelError: It takes other inputs than a latent, a time step and a text context, or its sizes are out of range.
     """
-    keys = (*STABLE_DIFFUSION_SCHEDULE, "trained_betas", "rescale_betas_zero_snr")
-    chosen = {key: config[key] for key in keys if config.get(key) is not None}
-    steps = chosen.get("num_train_timesteps", 1)
+    side, patch = config.get("sample_size", 0), config.get("patch_size", 0)
+    known = isinstance(side, int) and isinstance(patch, int) and 1 <= patch <= _MAX_PATCH
+    if not known or not 1 <= side <= _MAX_LATENT_SIDE or side % patch:
+        raise ModelError(
+            f"The transformer of {name} takes latents of {side} positions in patches of {patch}. {SUPPORTED}."
+        )
+    if config.get("guidance_embeds"):
+        raise ModelError(f"The transformer of {name} takes a guidance scale (Sana-Sprint), which is not supported.")
+
+
+def make_schedule(config: Mapping[str, Any], default: Mapping[str, Any] = SD1.schedule) -> Schedule:
+    """Make the noise schedule from a scheduler's configuration, whichever sampler it was written for.
+
+    Args:
+        config: May be empty.
+        default: What it does not say.
+
+    Returns:
+        DDIM's schedule, or that of flow matching with the sampler's shift of time.
+
+    Raises:
+        ValueError: The number of time steps is out of range, or the shift depends on the size of the image.
+    """
+    chosen = {**default, **{key: value for key, value in config.items() if value is not None}}
+    steps = chosen["num_train_timesteps"]
     if not 1 <= steps <= _MAX_STEPS:
         raise ValueError(f"num_train_timesteps is {steps}, expected 1 to {_MAX_STEPS:,}")
-    return DDIMScheduler(**{**STABLE_DIFFUSION_SCHEDULE, **chosen})
+    flow = chosen.get("prediction_type") == "flow_prediction" or "FlowMatch" in str(chosen.get("_class_name"))
+    if flow:
+        if chosen.get("use_dynamic_shifting"):
+            raise ValueError("its shift of time depends on the size of the image (use_dynamic_shifting)")
+        shift = chosen.get("shift", chosen.get("flow_shift", 1.0))
+        return FlowMatchEulerDiscreteScheduler(num_train_timesteps=steps, shift=shift)
+    keys = (*SD1.schedule, "trained_betas", "rescale_betas_zero_snr")
+    return DDIMScheduler(**{key: chosen[key] for key in keys if key in chosen})
 
 
-def family_of(config: Mapping[str, Any]) -> Family:
-    """Return the family of a U-Net's configuration.
+def check_supported(name: str, network: Any, vae: Any) -> None:
+    """Raise ``ModelError`` for a network that takes other inputs than a latent, a time step and a text context.
 
-    Only SDXL adds pooled text and sizes to the time embedding; only from Stable Diffusion 2 on are the
-    projections around the attention linear.
+    :func:`semcorr.models.diffusion.kinds.check_kind` checks the conditions that are added to a U-Net's time embedding.
     """
-    if config.get("addition_embed_type") == "text_time":
-        return "sdxl"
-    return "sd2" if config.get("use_linear_projection") else "sd1"
-
-
-def check_supported(name: str, unet: UNet2DConditionModel, vae: AutoencoderKL) -> None:
-    """Raise ``ModelError`` for a U-Net that takes other inputs than a latent, a time step and a text context.
-
-    :func:`semcorr.models.diffusion.kinds.check_kind` checks the conditions that are added to the time embedding.
-    """
-    config = unet.config
-    inputs = []
+    config, inputs = network.config, []
     if config.in_channels != vae.config.latent_channels:
         given, taken = vae.config.latent_channels, config.in_channels
         inputs.append(f"{taken} input channels where its VAE gives {given}{describe_channels(taken)}")
-    if config.encoder_hid_dim_type is not None or not isinstance(config.cross_attention_dim, int):
-        inputs.append("another kind of context")
-    if not isinstance(config.sample_size, int) or not 1 <= config.sample_size <= _MAX_LATENT_SIDE:
-        inputs.append("latents of no one size, or of too large a one")
+    if isinstance(network, UNet2DConditionModel):
+        if config.encoder_hid_dim_type is not None or not isinstance(config.cross_attention_dim, int):
+            inputs.append("another kind of context")
+        if not isinstance(config.sample_size, int) or not 1 <= config.sample_size <= _MAX_LATENT_SIDE:
+            inputs.append("latents of no one size, or of too large a one")
     if inputs:
+        noun = "U-Net" if isinstance(network, UNet2DConditionModel) else "transformer"
         raise ModelError(
-            f"The U-Net of {name} takes {' and '.join(inputs)}. {SUPPORTED}; inpainting, upscaling and other variants "
+            f"The {noun} of {name} takes {' and '.join(inputs)}. {SUPPORTED}; inpainting, upscaling and other variants "
             "are not supported."
         )

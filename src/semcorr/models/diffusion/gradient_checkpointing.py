@@ -1,19 +1,18 @@
-"""Gradient checkpointing: save only the inputs of the U-Net's blocks, and recompute the rest in the backward pass."""
+"""Gradient checkpointing: save only the inputs of a network's blocks, and recompute the rest in the backward pass."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from semcorr.models.diffusion.prefix_cache import same_cache
-from semcorr.models.shallow_clone import replace_modules
+from semcorr.models.shallow_clone import M, replace_modules
 
 RunPart = Callable[..., Any]
-"""Runs a block of a U-Net: called with the module and its inputs."""
+"""Runs a block of a network: called with the module and its inputs."""
 
 
 def recomputed(module: nn.Module, *inputs: Any) -> Any:
@@ -27,17 +26,18 @@ def _contexts() -> tuple[AbstractContextManager[object], AbstractContextManager[
     return nullcontext(), same_cache()
 
 
-def run_parts_through(view: UNet2DConditionModel, run: RunPart) -> UNet2DConditionModel:
+def run_parts_through(view: M, run: RunPart) -> M:
     """Return ``view`` with its residual and transformer blocks run by ``run`` wherever gradients are required.
 
-    These are the blocks that diffusers checkpoints. Modules shared with another U-Net do not change.
+    These are the blocks that diffusers checkpoints. Modules shared with another network do not change.
     """
 
     def use(clone: Any, _module: Any) -> None:
         clone.gradient_checkpointing = True
         clone._gradient_checkpointing_func = run
 
-    return replace_modules(view, lambda module: hasattr(module, "gradient_checkpointing"), use)
+    changed: M = replace_modules(view, lambda module: hasattr(module, "gradient_checkpointing"), use)
+    return changed
 
 
 class SavedBytes:

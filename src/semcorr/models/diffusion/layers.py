@@ -1,7 +1,7 @@
-"""The cross-attention layers of a U-Net, and their selection by name or by rule."""
+"""The cross-attention layers of a network, and their selection by name or by rule."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,33 +11,24 @@ from torch import nn
 
 from semcorr.errors import LayerError, suggest
 
-Family = Literal["sd1", "sd2", "sdxl", "toy"]
-Section = Literal["down", "mid", "up"]
+Section = Literal["down", "mid", "up", "block"]
 
-DEFAULT_LAYERS: Mapping[Family, tuple[str, ...]] = {
-    # The paper's layers 7-10 of 16 (5-8 when only those with at most 32x32 queries are counted).
-    "sd1": ("up/4", "up/2:0"),
-    "sd2": ("up/4", "up/2:0"),
-    # The same positions in the U-Net; with ten transformer blocks per attention module that makes 31 maps.
-    # A guess by analogy: it has not been measured on photographs.
-    "sdxl": ("up/4", "up/2:0"),
-    "toy": ("up/2", "up/1"),
-}
-
-_RULE = re.compile(r"(down|mid|up|any)/(\d+)(?::(\d+(?:,\d+)*))?")
+_RULE = re.compile(r"(down|mid|up|block|any)/(\d+)(?::(\d+(?:,\d+)*))?")
+_DEPTH = re.compile(r"depth/(\d+)-(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossAttentionLayer:
-    """One cross-attention layer of a U-Net.
+    """One cross-attention layer of a network.
 
     Attributes:
-        name: Path of the attention module that holds it ("up_blocks.1.attentions.0"), followed by
-            ".transformer_blocks.k" if that module holds several.
-        section: Part of the U-Net.
+        name: In a U-Net, path of the attention module that holds it ("up_blocks.1.attentions.0"), followed by
+            ".transformer_blocks.k" if that module holds several; in a transformer, path of its block.
+        section: Part of the U-Net; "block" in a transformer.
         scale: The latent's side divided by the map's side.
         heads: Number of attention heads.
-        path: Indices of the ``attn2`` module: block (None in the middle), attention module, transformer block.
+        path: Indices of the ``attn2`` module: in a U-Net block (None in the middle), attention module, transformer
+            block; in a transformer its block, 0, 0.
     """
 
     name: str
@@ -101,12 +92,14 @@ def _of_block(
 def select_layers(layers: Sequence[CrossAttentionLayer], spec: Sequence[str]) -> tuple[CrossAttentionLayer, ...]:
     """Choose layers by exact name or by rule.
 
-    A rule is ``section/scale`` or ``section/scale:n,n``: section is down, mid, up or any; scale is the latent's side
-    divided by the map's side; n is the index, from 0, among the layers that match, all of which are taken without it.
-    "up/4" with Stable Diffusion 1.x is the three layers of ``up_blocks.1``, whose maps are 16x16 at 512 px.
+    A rule is ``section/scale`` or ``section/scale:n,n``: section is down, mid, up, block (of a transformer) or any;
+    scale is the latent's side divided by the map's side; n is the index, from 0, among the layers that match, all of
+    which are taken without it. "up/4" with Stable Diffusion 1.x is the three layers of ``up_blocks.1``, whose maps are
+    16x16 at 512 px. A rule ``depth/a-b`` is the layers whose middle lies from ``a`` to ``b`` percent of all layers:
+    "depth/33-67" is the middle third.
 
     Returns:
-        The layers in the U-Net's own order, none twice.
+        The layers in the network's own order, none twice.
 
     Raises:
         LayerError: A name or rule matches nothing. The message lists all layers.
@@ -125,10 +118,13 @@ def _matching(layers: Sequence[CrossAttentionLayer], item: str) -> list[CrossAtt
     exact = [layer for layer in layers if layer.name == item]
     if exact:
         return exact
+    depth = _DEPTH.fullmatch(item)
+    if depth is not None:
+        return _between(layers, item, *(int(percent) / 100 for percent in depth.groups()))
     rule = _RULE.fullmatch(item)
     if rule is None:
         hint = suggest(item, [layer.name for layer in layers])
-        raise LayerError(f"This U-Net has no cross-attention layer {item!r}.{hint}\n{_listing(layers)}")
+        raise LayerError(f"This network has no cross-attention layer {item!r}.{hint}\n{_listing(layers)}")
     section, scale, numbers = rule.groups()
     matching = [layer for layer in layers if section in (layer.section, "any") and layer.scale == int(scale)]
     requested = range(len(matching)) if numbers is None else [int(number) for number in numbers.split(",")]
@@ -140,8 +136,32 @@ def _matching(layers: Sequence[CrossAttentionLayer], item: str) -> list[CrossAtt
     return [matching[number] for number in requested]
 
 
+def _between(layers: Sequence[CrossAttentionLayer], item: str, low: float, high: float) -> list[CrossAttentionLayer]:
+    inside = [layer for index, layer in enumerate(layers) if low <= (index + 0.5) / len(layers) <= high]
+    if not inside:
+        raise LayerError(f"The rule {item!r} requests layers, and there is none between.\n{_listing(layers)}")
+    return inside
+
+
+def in_running_order(
+    own: Sequence[CrossAttentionLayer], layers: Sequence[CrossAttentionLayer], noun: str
+) -> tuple[CrossAttentionLayer, ...]:
+    """Return ``layers`` in the order of ``own``, all layers of a network, which messages call ``noun``.
+
+    Raises:
+        LayerError: ``layers`` is empty or holds a layer that is not in ``own``.
+    """
+    missing = [layer.name for layer in layers if layer not in own]
+    if missing or not layers:
+        raise LayerError(
+            f"Expected cross-attention layers of this {noun}, got {missing or 'none'}. "
+            "Choose them with select_layers on the same model."
+        )
+    return tuple(layer for layer in own if layer in layers)
+
+
 def _listing(layers: Sequence[CrossAttentionLayer]) -> str:
     if not layers:
-        return "This U-Net has no cross-attention layers at all."
+        return "This network has no cross-attention layers at all."
     lines = (f"  {layer.name}  ({layer.section}/{layer.scale}, {layer.heads} heads)" for layer in layers)
     return "\n".join(["Existing layers, each with the rule that selects it:", *lines])

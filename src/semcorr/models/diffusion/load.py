@@ -11,7 +11,7 @@ import torch
 from semcorr.errors import ModelError, suggest
 from semcorr.models import hub
 from semcorr.models.diffusion.checkpoint import Checkpoint
-from semcorr.models.diffusion.hub_files import NETWORK, CheckpointFiles
+from semcorr.models.diffusion.hub_files import CheckpointFiles
 from semcorr.models.diffusion.load_folder import load_folder, with_unet_file
 from semcorr.models.diffusion.load_single_file import load_single_file
 from semcorr.models.names import (
@@ -109,6 +109,6 @@ def _load_from_hub(
     checkpoint = load_folder(folder, name, revision=folder.name, dtype=dtype, variant=variant)
 
     def more(parts: Sequence[str]) -> Path:
-        return fetch(CheckpointFiles(parts=[*NETWORK, *parts], variant=variant), revision=folder.name)
+        return fetch(CheckpointFiles(parts=parts, variant=variant), revision=folder.name)
 
     return replace(checkpoint, fetch=more)

@@ -1,15 +1,15 @@
-"""Load what diffusers saves: a checkpoint's folder, or a file with the weights of a U-Net alone."""
+"""Load what diffusers saves: a checkpoint's folder, or a file with the weights of its network alone."""
 
 import contextlib
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -18,11 +18,11 @@ from semcorr.models.diffusion.checkpoint import (
     CONTEXT_TOKENS,
     Checkpoint,
     check_supported,
-    family_of,
+    check_transformer,
     make_schedule,
 )
+from semcorr.models.diffusion.families import FAMILIES, TRANSFORMERS, Family, family_of
 from semcorr.models.diffusion.kinds import SUPPORTED, check_kind, kind_of_class, kind_of_weights, traits_of_config
-from semcorr.models.diffusion.layers import Family
 from semcorr.models.fingerprint import fingerprint
 from semcorr.models.names import PICKLED
 from semcorr.models.weights import (
@@ -41,11 +41,18 @@ from semcorr.storage.files import is_file
 
 WEIGHT_STEMS = {
     "unet": "diffusion_pytorch_model",
+    "transformer": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
     "text_encoder": "model",
     "text_encoder_2": "model",
 }
-_CLASSES: dict[str, Any] = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}
+UNET, TRANSFORMER = "unet", "transformer"
+
+
+def network_part(names: Iterable[str]) -> str:
+    """Return the folder of the network, given the names of a checkpoint's files, with "/", or folders."""
+    folders = {name.split("/")[0] for name in names}
+    return TRANSFORMER if TRANSFORMER in folders and UNET not in folders else UNET
 
 
 def load_folder(
@@ -57,7 +64,7 @@ def load_folder(
     vae_from: Path | None = None,
     variant: str | None = None,
 ) -> Checkpoint:
-    """Load ``unet/`` and ``vae/``, and ``scheduler/`` if there is one.
+    """Load ``unet/`` or ``transformer/``, and ``vae/``, and ``scheduler/`` if there is one.
 
     Args:
         folder: The checkpoint's folder.
@@ -65,42 +72,48 @@ def load_folder(
         revision: Commit of a hub id.
         dtype: Precision of the weights.
         vae_from: Another folder whose ``vae/`` is used.
-        variant: Variant of the files, such as "bf16". The U-Net must have it; other parts fall back to their usual
+        variant: Variant of the files, such as "bf16". The network must have it; other parts fall back to their usual
             files.
 
     Returns:
-        The checkpoint, with the noise schedule of Stable Diffusion 1.x if the folder has no scheduler.
+        The checkpoint, with the noise schedule of its family if the folder has no scheduler.
 
     Raises:
         ModelError: A part is missing, pickled, damaged, or of another kind of network.
     """
-    folders = {"unet": folder, "vae": vae_from or folder}
-    for part, parent in folders.items():
-        reason = missing(parent, part, variant)
+    part = network_part(_folders(folder))
+    folders = {part: folder, "vae": vae_from or folder}
+    if is_file(folder / part / "config.json"):
+        check_folder(folder, model_id)  # another kind of network is named as such, whatever it lacks
+    for name, parent in folders.items():
+        reason = missing(parent, name, variant)
         if reason:
             raise ModelError(_incomplete(parent, model_id, reason))
-    check_folder(folder, model_id)
-    unet, vae = (_load_part(parent / part, part, model_id, dtype, variant) for part, parent in folders.items())
-    check_supported(model_id, unet, vae)
+    family = check_folder(folder, model_id)
+    classes = {part: family.network, "vae": family.vae}
+    network, vae = (
+        _load_part(parent / name, name, classes[name], model_id, dtype, variant) for name, parent in folders.items()
+    )
+    check_supported(model_id, network, vae)
     with as_model_error("configuration", model_id):
-        schedule = make_schedule(read_json(folder / "scheduler" / "scheduler_config.json"))
+        schedule = make_schedule(read_json(folder / "scheduler" / "scheduler_config.json"), family.schedule)
         fingerprint_ = fingerprint(
-            [read_json(parent / part / "config.json") for part, parent in folders.items()],
+            [read_json(parent / name / "config.json") for name, parent in folders.items()],
             [
-                parent / part / name
-                for part, parent in folders.items()
-                for name in folder_weights(parent / part, WEIGHT_STEMS[part], variant)[1]
-                if name.endswith(".safetensors")
+                parent / name / file
+                for name, parent in folders.items()
+                for file in folder_weights(parent / name, WEIGHT_STEMS[name], variant)[1]
+                if file.endswith(".safetensors")
             ],
         )
-        family, tokens = _family(folder, unet), _context_tokens(folder)
+        tokens = family.tokens or _context_tokens(folder)
     return Checkpoint(
         model_id=model_id,
         revision=revision,
         fingerprint=fingerprint_,
-        family=family,
+        family=family.name,
         context_tokens=tokens,
-        unet=unet,
+        network=network,
         vae=vae,
         scheduler=schedule,
         fetch=partial(_check_parts, folder, model_id, variant),
@@ -129,7 +142,7 @@ def with_unet_file(checkpoint: Checkpoint, file: Path, name: str) -> Checkpoint:
     with as_model_error("U-Net", str(file)):
         with safe_open(file, framework="pt") as opened:
             check_types(opened)
-        checkpoint.unet.load_state_dict(load_file(file))
+        checkpoint.network.load_state_dict(load_file(file))
         own = fingerprint([], [file])
     both = hashlib.sha256(f"{checkpoint.fingerprint} {own}".encode()).hexdigest()
     return replace(checkpoint, model_id=name, fingerprint=both)
@@ -151,28 +164,36 @@ def missing_in(names: Collection[str] | None, part: str, variant: str | None) ->
         return f"{part}/config.json is missing"
     stem = WEIGHT_STEMS[part]
     chosen, files = choose_weights(names, stem, variant)
-    if variant is not None and part == "unet" and chosen != variant:
+    if variant is not None and part in (UNET, TRANSFORMER) and chosen != variant:
         known = [*variants(names, stem), *([f"{stem}.safetensors"] if files and chosen is None else [])]
         return f"{part}/ has no whole variant {variant!r}: there is {', '.join(known) or 'none'}"
     return "" if files else lacking_weights(names, stem, f"{part}/")
 
 
-def check_folder(folder: Path, model_id: str) -> None:
-    """Check by its configuration alone that a folder's U-Net is of a supported family.
+def check_folder(folder: Path, model_id: str) -> Family:
+    """Check by its configuration alone that a folder's network is of a supported family, and return the family.
 
     Raises:
         ModelError: It is another kind of network, which the message names if it is known.
     """
     with as_model_error("configuration", model_id):
-        config, index = read_json(folder / "unet" / "config.json"), read_json(folder / "model_index.json")
-        saved_as = config.get("_class_name", UNet2DConditionModel.__name__)
-        if saved_as != UNet2DConditionModel.__name__:
-            kind = kind_of_class(saved_as, index.get("_class_name"))
+        part = network_part(_folders(folder))
+        config, index = read_json(folder / part / "config.json"), read_json(folder / "model_index.json")
+        pipeline = index.get("_class_name")
+        family = family_of(config, pipeline)
+        if family is None or (family.network in TRANSFORMERS) != (part == TRANSFORMER):
+            saved_as = config.get("_class_name")
+            kind = kind_of_class(saved_as, pipeline)
+            expected = FAMILIES["sd1"].network if part == UNET else " or ".join(sorted(TRANSFORMERS))
             raise ModelError(
-                f"The unet of {model_id} is not supported: its configuration is of {saved_as}, expected "
-                f"{UNet2DConditionModel.__name__}.{f' It looks like {kind}.' if kind else ''} {SUPPORTED}."
+                f"The {part} of {model_id} is not supported: its configuration is of {saved_as}, expected "
+                f"{expected}.{f' It looks like {kind}.' if kind else ''} {SUPPORTED}."
             )
+        if part == TRANSFORMER:
+            check_transformer(model_id, config)
+            return family
         check_kind(model_id, traits_of_config(config, index))
+        return FAMILIES["toy"] if read_json(folder / "semcorr.json").get("family") == "toy" else family
 
 
 def _incomplete(folder: Path, model_id: str, reason: str) -> str:
@@ -189,13 +210,13 @@ def _incomplete(folder: Path, model_id: str, reason: str) -> str:
     return (
         f"{model_id} is not a Stable Diffusion checkpoint as diffusers saves it: {reason} (in {folder}). "
         + (f"It looks like {kind}, which cannot be used alone or is not supported. " if kind else "")
-        + f"{_single_files(folder)}Expected unet/ and vae/, each with config.json and "
+        + f"{_single_files(folder)}Expected unet/ or transformer/, and vae/, each with config.json and "
         "diffusion_pytorch_model.safetensors."
     )
 
 
 def _kind_of_folder(folder: Path) -> str:
-    """Name the kind of a folder without a whole U-Net and VAE, by the class names and file names in it."""
+    """Name the kind of a folder without a whole network and VAE, by the class names and file names in it."""
     if (folder / "adapter_config.json").exists() or (folder / "pytorch_lora_weights.safetensors").exists():
         return "an adapter (LoRA)"
     classes: list[object] = []
@@ -224,21 +245,21 @@ def _check_parts(folder: Path, model_id: str, variant: str | None, parts: Sequen
     return folder
 
 
-def _load_part(folder: Path, part: str, model_id: str, dtype: torch.dtype, variant: str | None) -> Any:
-    expected = _CLASSES[part].__name__
+def _folders(folder: Path) -> list[str]:
+    return [one.name for one in folder.iterdir() if one.is_dir()]
+
+
+def _load_part(folder: Path, part: str, expected: str, model_id: str, dtype: torch.dtype, variant: str | None) -> Any:
     with as_model_error(part, model_id):
         saved_as = read_json(folder / "config.json").get("_class_name", expected)
         if saved_as != expected:
             raise ValueError(f"its configuration is of {saved_as}, expected {expected}")
-        network, extra = load_network(_CLASSES[part], folder, WEIGHT_STEMS[part], variant, torch_dtype=dtype)
+        kind = getattr(diffusers, expected)
+        network, extra = load_network(kind, folder, WEIGHT_STEMS[part], variant, torch_dtype=dtype)
         # They belong to another input of the network, which would silently be ignored.
-        if part == "unet" and extra:
+        if part != "vae" and extra:
             raise ValueError(f"{len(extra)} weights have no counterpart in the network, the first is {extra[0]}")
     return network
-
-
-def _family(folder: Path, unet: UNet2DConditionModel) -> Family:
-    return "toy" if read_json(folder / "semcorr.json").get("family") == "toy" else family_of(unet.config)
 
 
 def _context_tokens(folder: Path) -> int:

@@ -15,7 +15,6 @@ from safetensors import safe_open
 from semcorr.errors import ModelError
 from semcorr.models.diffusion.checkpoint import CONTEXT_TOKENS, Checkpoint, check_supported, make_schedule
 from semcorr.models.diffusion.kinds import IMAGE, LABELS, SIZES, SUPPORTED, Traits, check_kind, kind_of_weights
-from semcorr.models.diffusion.layers import Family
 from semcorr.models.fingerprint import fingerprint
 from semcorr.models.weights import as_model_error, check_layers, check_types
 
@@ -67,7 +66,7 @@ def load_single_file(path: Path, model_id: str, *, dtype: torch.dtype = torch.fl
         fingerprint=fingerprint_,
         family=family,
         context_tokens=CONTEXT_TOKENS,
-        unet=unet,
+        network=unet,
         vae=vae,
         scheduler=make_schedule(configs["scheduler"]),
         fetch=fetch,
@@ -113,7 +112,7 @@ def traits_of_weights(shapes: Shapes) -> Traits:
     )
 
 
-def family_of_weights(shapes: Shapes) -> Family:
+def family_of_weights(shapes: Shapes) -> str:
     """Return the family of weights in the original layout, whose kind is supported.
 
     Raises:
@@ -132,7 +131,7 @@ def family_of_weights(shapes: Shapes) -> Family:
     return "sd2" if linear else "sd1"
 
 
-def prediction_and_side(family: Family, file_name: str, notes: Mapping[str, str], names: Shapes) -> tuple[str, int]:
+def prediction_and_side(family: str, file_name: str, notes: Mapping[str, str], names: Shapes) -> tuple[str, int]:
     """Return what the U-Net predicts, "epsilon" or "v_prediction", and the side in pixels it was trained on.
 
     Neither can be read from the weights. In this order: the file's metadata (the ModelSpec keys); a tensor named
@@ -152,7 +151,7 @@ def prediction_and_side(family: Family, file_name: str, notes: Mapping[str, str]
     return prediction, int(resolution.group()) if resolution else side
 
 
-def unet_widths(shapes: Shapes, family: Family) -> dict[str, Any]:
+def unet_widths(shapes: Shapes, family: str) -> dict[str, Any]:
     """Read the part of a U-Net's configuration that its weights show."""
     blocks = 1 + max(int(name.split(".")[1]) for name in shapes if name.startswith("input_blocks."))
     if blocks > len(shapes):
@@ -209,7 +208,7 @@ def _below(shapes: Shapes, prefix: str) -> Shapes:
     return {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
 
 
-def _packaged(family: Family, part: str) -> dict[str, Any]:
+def _packaged(family: str, part: str) -> dict[str, Any]:
     text = (
         resources.files("semcorr.models.diffusion")
         .joinpath("configs", family, f"{part}.json")

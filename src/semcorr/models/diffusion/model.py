@@ -7,27 +7,23 @@ from typing import ClassVar
 
 import torch
 from diffusers import UNet2DConditionModel
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from semcorr.errors import ModelError
+from semcorr.errors import ModelError, SettingsError
 from semcorr.models import finite
 from semcorr.models.device import Device, DType, find_device, find_dtype
 from semcorr.models.diffusion import latents as _latents
 from semcorr.models.diffusion.attention import project_keys, recording
 from semcorr.models.diffusion.checkpoint import Checkpoint
+from semcorr.models.diffusion.families import FAMILIES
 from semcorr.models.diffusion.gradient_checkpointing import SavedBytes, recomputed
-from semcorr.models.diffusion.layers import (
-    DEFAULT_LAYERS,
-    CrossAttentionLayer,
-    Family,
-    cross_attention_layers,
-    cross_attention_module,
-    select_layers,
-)
+from semcorr.models.diffusion.layers import CrossAttentionLayer, select_layers
 from semcorr.models.diffusion.load import load_checkpoint
+from semcorr.models.diffusion.network import DenoisingNetwork
 from semcorr.models.diffusion.text_encoder import TextEncoder
-from semcorr.models.diffusion.trimmed_unet import trimmed_unet, unet_up_to
+from semcorr.models.diffusion.transformer import TRANSFORMERS
+from semcorr.models.diffusion.unet import UNet
 from semcorr.models.names import PHOTO_MODEL, with_variant
 from semcorr.progress import Progress
 
@@ -37,20 +33,22 @@ __all__ = ["DType", "Device", "DiffusionModel", "find_device"]
 
 
 class DiffusionModel:
-    """A frozen Stable Diffusion network whose cross-attention can be read, with gradients to the context.
+    """A frozen text-to-image network whose cross-attention can be read, with gradients to the context.
 
     Attributes:
         model_id: The bundled name, hub id or path that it was loaded from.
         revision: The hub commit, or None.
-        fingerprint: A hash of the U-Net's and VAE's configuration and weights that identifies the model.
-        family: "sd1", "sd2", "sdxl" or "toy".
+        fingerprint: A hash of the network's and VAE's configuration and weights that identifies the model.
+        family: A name of :data:`semcorr.models.diffusion.families.FAMILIES`, such as "sd1".
         resolution: Side in pixels of the square images that the network was trained on.
         vae_factor: Pixels per latent position along each side.
+        side_factor: Sides of images must be multiples of it: the pixels along what the network makes one position of.
         context_tokens, context_dim: Shape of one context (77 x 768 for Stable Diffusion 1.x).
-        prediction_type: What the U-Net was trained to predict ("epsilon", "v_prediction"). The attention maps do not
-            depend on it, because nothing after the last of them is read.
-        layers: The cross-attention layers in the U-Net's order.
-        unet, vae, scheduler: The objects of diffusers. ``unet`` is whole and is never changed.
+        prediction_type: What the network was trained to predict ("epsilon", "v_prediction", "flow_prediction"). The
+            attention maps do not depend on it, because nothing after the last of them is read.
+        network: The denoising network: a U-Net or a transformer.
+        layers: The cross-attention layers in the network's order.
+        vae, scheduler: The objects of diffusers.
     """
 
     half_precision: ClassVar[bool] = True
@@ -59,28 +57,42 @@ class DiffusionModel:
     def __init__(self, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> None:
         """Wrap a loaded checkpoint; :meth:`from_pretrained` is the usual way in."""
         self.device = torch.device(device)
-        self.unet = checkpoint.unet.to(self.device)
         self.vae = checkpoint.vae.to(self.device)
+        self.vae_factor = _latents.vae_factor(self.vae)
+        kind = TRANSFORMERS.get(type(checkpoint.network).__name__, UNet)
+        self.network: DenoisingNetwork = kind(checkpoint.network.to(self.device), self.vae_factor)
         self.scheduler = checkpoint.scheduler
         self.model_id = checkpoint.model_id
         self.revision = checkpoint.revision
         self.fingerprint = checkpoint.fingerprint
-        self.family: Family = checkpoint.family
+        self.family = checkpoint.family
         self.context_tokens = checkpoint.context_tokens
-        self.context_dim: int = self.unet.config.cross_attention_dim
-        self.dtype: torch.dtype = self.unet.dtype
-        self.prediction_type: str = self.scheduler.config.prediction_type
-        self.vae_factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
-        self.resolution: int = self.unet.config.sample_size * self.vae_factor
-        self.layers = cross_attention_layers(self.unet)
-        if self.family == "sdxl" and self.dtype == torch.float16 and self.vae.config.force_upcast:
+        self.context_dim = self.network.context_dim
+        self.dtype: torch.dtype = self.network.module.dtype
+        self.prediction_type: str = self.scheduler.config.get("prediction_type", "flow_prediction")
+        self.side_factor = self.vae_factor * self.network.patch_size
+        self.resolution = self.network.sample_size * self.vae_factor
+        self.layers = self.network.layers
+        self._facts = FAMILIES[self.family]
+        if self._facts.float32_vae and self.dtype == torch.float16 and self.vae.config.get("force_upcast", True):
             self.vae = self.vae.float()  # its activations overflow in half precision
         self._fetch = checkpoint.fetch
         self._variant = checkpoint.variant
         self._text_encoder: TextEncoder | None = None
         self._saved_bytes: dict[tuple[object, ...], int] = {}
-        self._trimmed: dict[tuple[tuple[str, ...], bool], UNet2DConditionModel] = {}
-        self._up_to: dict[int, UNet2DConditionModel] = {}
+        self._trimmed: dict[tuple[tuple[str, ...], bool], nn.Module] = {}
+
+    @property
+    def unet(self) -> UNet2DConditionModel:
+        """The U-Net of diffusers, whole; it is never changed.
+
+        Raises:
+            ModelError: The network is a transformer.
+        """
+        if not isinstance(self.network, UNet):
+            raise ModelError(f"{self.model_id} has a {self.network.noun} and no U-Net: read .network.module instead.")
+        unet: UNet2DConditionModel = self.network.module
+        return unet
 
     @classmethod
     def from_pretrained(
@@ -110,8 +122,7 @@ class DiffusionModel:
             progress: Called with ("download", bytes done, bytes in all, file=name) while files are downloaded.
 
         Raises:
-            ModelError: The checkpoint is unknown, cannot be had, is damaged, or is not one of Stable Diffusion 1.x, 2.x
-                or SDXL.
+            ModelError: The checkpoint is unknown, cannot be had, is damaged, or is of no family that is supported.
         """
         checkpoint = load_checkpoint(
             with_variant(model, variant),
@@ -124,16 +135,32 @@ class DiffusionModel:
 
     @property
     def default_layers(self) -> tuple[str, ...]:
-        """The rules that select the paper's layers in this family."""
-        return DEFAULT_LAYERS[self.family]
+        """The rules that select the family's layers: the paper's, in a U-Net."""
+        return self._facts.layers
 
     def select_layers(self, spec: Sequence[str] | None = None) -> tuple[CrossAttentionLayer, ...]:
         """Choose layers by name or rule, by default the family's own; see :func:`select_layers`."""
         return select_layers(self.layers, self.default_layers if spec is None else spec)
 
+    def check_side(self, resolution: int | None) -> None:
+        """Check that images of a setting ``resolution``, a side in pixels or None for the model's own, can be read.
+
+        Raises:
+            SettingsError: The side is not a multiple of ``side_factor``.
+        """
+        if resolution is not None and resolution % self.side_factor:
+            patch = f" and {self.network.patch_size} of a patch" if self.network.patch_size > 1 else ""
+            raise SettingsError(
+                f"Setting 'resolution': expected a multiple of {self.side_factor} (the VAE's factor{patch}), "
+                f"got {resolution}."
+            )
+
     def timestep(self, step_from_clean: int, of: int = 50) -> int:
-        """Return the DDIM time step that is ``step_from_clean`` steps from the clean end: 8 of 50 is t = 140."""
-        return _latents.ddim_timestep(self.scheduler, step_from_clean, of)
+        """Return the time step that is ``step_from_clean`` steps from the clean end: DDIM's 8 of 50 is t = 140.
+
+        See :func:`semcorr.models.diffusion.latents.timestep`.
+        """
+        return _latents.timestep(self.scheduler, step_from_clean, of)
 
     def encode(
         self, images: Float[Tensor, "batch 3 height width"]
@@ -154,7 +181,7 @@ class DiffusionModel:
         noise: Float[Tensor, "batch channels height width"],
         t: int,
     ) -> Float[Tensor, "batch channels height width"]:
-        """Return sqrt(abar_t) latents + sqrt(1 - abar_t) noise."""
+        """Return the noisy latents of a time step; see :func:`semcorr.models.diffusion.latents.add_noise`."""
         return _latents.add_noise(self.scheduler, latents, noise, t)
 
     def attention(
@@ -171,15 +198,15 @@ class DiffusionModel:
 
         Softmax over all tokens of Q K^T / sqrt(d), in float32, one map per head and requested token, under the layer's
         name. The paper reads token 1, the first after the start token. Gradients reach ``context`` (and ``noisy``); the
-        network is frozen. The U-Net is run up to the last of ``layers``. With ``gradient_checkpointing`` the backward
+        network is frozen. It is run up to the last of ``layers``. With ``gradient_checkpointing`` the backward
         pass takes less memory and runs most of the network again.
 
         Raises:
             NumericsError: An attention or a key is NaN or infinite.
         """
         self._check_context(context, tokens)
-        unet = self.trimmed(layers, gradient_checkpointing=gradient_checkpointing and torch.is_grad_enabled())
-        return self._record(unet, noisy, t, context, layers, tokens)
+        view = self.trimmed(layers, gradient_checkpointing=gradient_checkpointing and torch.is_grad_enabled())
+        return self._record(view, noisy, t, context, layers, tokens)
 
     @torch.no_grad()
     def queries(
@@ -215,24 +242,24 @@ class DiffusionModel:
         own = context.to(self.device, self.dtype)
 
         def project() -> dict[str, Tensor]:
-            projected = {}
+            projected, common = {}, self.network.project(own)
             for layer in layers:
-                attn = cross_attention_module(self.unet, layer)
-                normed = attn.norm_encoder_hidden_states(own) if attn.norm_cross else own
+                attn = self.network.attention_module(layer)
+                normed = attn.norm_encoder_hidden_states(common) if attn.norm_cross else common
                 projected[layer.name] = project_keys(attn, normed).float() * attn.scale
             return projected
 
         keys = project()
-        finite.check(keys.values(), self._unet_name, self.unet, project, {_CONTEXT: own})
+        finite.check(keys.values(), self._network_name, self.network.module, project, {_CONTEXT: own})
         return keys
 
     @property
-    def _unet_name(self) -> str:
-        return f"The U-Net of {self.model_id!r}"
+    def _network_name(self) -> str:
+        return f"The {self.network.noun} of {self.model_id!r}"
 
     def _record(
         self,
-        unet: UNet2DConditionModel,
+        view: nn.Module,
         noisy: Float[Tensor, "batch channels latent_height latent_width"],
         t: int,
         context: Float[Tensor, "batch tokens dim"],
@@ -247,11 +274,11 @@ class DiffusionModel:
 
         def run() -> dict[str, Tensor]:
             with recording(tokens, (noisy.shape[2], noisy.shape[3]), magnitudes) as tensors:
-                unet(noisy, t, context, added_cond_kwargs=self._added_conditions(noisy), return_dict=False)
+                self.network.run(view, noisy, t, context)
             return {layer.name: tensors[layer.name] for layer in layers}
 
         recorded = run()
-        finite.check([*recorded.values(), *magnitudes], self._unet_name, unet, run, inputs)
+        finite.check([*recorded.values(), *magnitudes], self._network_name, view, run, inputs)
         return recorded
 
     @torch.no_grad()
@@ -262,42 +289,55 @@ class DiffusionModel:
         context: Float[Tensor, "batch tokens dim"],
         block: int,
     ) -> Float[Tensor, "batch _dim _height _width"]:
-        """Return the output of a decoder block, counted from 0 at the bottom of the U-Net, in float32.
+        """Return the output of a block in float32.
 
-        These are the features of DIFT (Tang et al., 2023). Nothing after the block is run.
+        Blocks are counted from 0: those of a U-Net's decoder from the bottom, whose outputs are the features of DIFT
+        (Tang et al., 2023); and a transformer's. Nothing after the block is run.
 
         Raises:
             LayerError: There is no such block.
             NumericsError: A feature is NaN or infinite.
         """
         self._check_context(context, (0,))
-        if block not in self._up_to:
-            self._up_to[block] = unet_up_to(self.unet, block)
-        unet = self._up_to[block]
+        view = self.network.cut_after_block(block)
         noisy = noisy.to(self.device, self.dtype)
         context = context.to(self.device, self.dtype)
-        added = self._added_conditions(noisy)
-        run = partial(unet, noisy, t, context, added_cond_kwargs=added, return_dict=False)
-        (output,) = run()
-        finite.check([output], self._unet_name, unet, run, {_LATENTS: noisy, _CONTEXT: context})
-        result: Tensor = output.float()
-        return result
+        run = partial(self.network.run, view, noisy, t, context)
+        output = run()
+        finite.check([output], self._network_name, view, run, {_LATENTS: noisy, _CONTEXT: context})
+        return output.float()
 
     def encode_text(self, prompts: Sequence[str]) -> Float[Tensor, "batch tokens dim"]:
         """Encode prompts into float32 contexts with the checkpoint's own text encoder, loaded on first use.
 
-        The text encoder of a hub id is also downloaded on first use, unless it is in the cache.
+        The text encoder of a hub id is also downloaded on first use, unless it is in the cache. Where the network masks
+        padding, a context has the prompt's tokens alone.
 
         Raises:
-            ModelError: The checkpoint has no text encoder or tokenizer, or they cannot be had.
+            ModelError: The checkpoint has no text encoder or tokenizer, or they cannot be had; or prompts differ in
+                their number of tokens, and the network takes no padding.
         """
-        return self.text_encoder()(prompts, self.context_tokens)
+        encoder = self.text_encoder()
+        if self._facts.padded:
+            return self.network.join(encoder(prompts, self.context_tokens))
+        contexts = [self.network.join(encoder([prompt], self.context_tokens)) for prompt in prompts]
+        lengths = {context.shape[1] for context in contexts}
+        if len(lengths) > 1:
+            raise ModelError(
+                f"Contexts of {self.model_id} have no padding, and the prompts have {sorted(lengths)} tokens. Encode "
+                "one at a time."
+            )
+        return torch.cat(contexts)
 
     def text_encoder(self) -> TextEncoder:
         """Return the checkpoint's own text encoder, loaded on first use; raises the errors of :meth:`encode_text`."""
         if self._text_encoder is None:
-            folder = self._fetch(TextEncoder.parts(self.family))
-            self._text_encoder = TextEncoder(folder, self.model_id, self.family, self.device, self._variant)
+            parts = self._facts.text
+            folder = self._fetch([name for part in parts for name in (part.encoder, part.tokenizer)])
+            half = torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float32
+            self._text_encoder = TextEncoder(
+                folder, self.model_id, parts, self.device, self._variant, padded=self._facts.padded, large_dtype=half
+            )
         return self._text_encoder
 
     def saved_bytes_per_row(
@@ -313,30 +353,28 @@ class DiffusionModel:
         runs the network once on one row; the weights are not counted. With ``gradient_checkpointing``, the tensors that
         are recomputed inside one block count as well.
         """
-        height, width = latent_size or (self.unet.config.sample_size,) * 2
+        height, width = latent_size or (self.network.sample_size,) * 2
         key = (*(layer.name for layer in layers), height, width, gradient_checkpointing)
         if key not in self._saved_bytes:
-            latent = torch.zeros(1, self.unet.config.in_channels, height, width)
+            latent = torch.zeros(1, self.vae.config.latent_channels, height, width)
             context = torch.zeros(1, self.context_tokens, self.context_dim, requires_grad=True)
-            saved = SavedBytes({weight.untyped_storage().data_ptr() for weight in self.unet.parameters()})
-            unet = trimmed_unet(self.unet, layers, run_parts=saved.run) if gradient_checkpointing else None
+            saved = SavedBytes({weight.untyped_storage().data_ptr() for weight in self.network.module.parameters()})
+            view = self.network.cut(layers, run_parts=saved.run) if gradient_checkpointing else self.trimmed(layers)
             with torch.enable_grad(), saved:
-                maps = self._record(unet or self.trimmed(layers), latent, 1, context, layers, (1,))
+                maps = self._record(view, latent, 1, context, layers, (1,))
             del maps
             self._saved_bytes[key] = saved.bytes
         return self._saved_bytes[key]
 
-    def trimmed(
-        self, layers: Sequence[CrossAttentionLayer], *, gradient_checkpointing: bool = False
-    ) -> UNet2DConditionModel:
-        """Return the U-Net cut after the last of ``layers``, as :meth:`attention` runs it; the same object each time.
+    def trimmed(self, layers: Sequence[CrossAttentionLayer], *, gradient_checkpointing: bool = False) -> nn.Module:
+        """Return the network cut after the last of ``layers``, as :meth:`attention` runs it; the same object each time.
 
-        See :func:`semcorr.models.diffusion.trimmed_unet.trimmed_unet`.
+        See :meth:`semcorr.models.diffusion.network.DenoisingNetwork.cut`.
         """
         key = tuple(layer.name for layer in layers), gradient_checkpointing
         if key not in self._trimmed:
             run_parts = recomputed if gradient_checkpointing else None
-            self._trimmed[key] = trimmed_unet(self.unet, layers, run_parts=run_parts)
+            self._trimmed[key] = self.network.cut(layers, run_parts=run_parts)
         return self._trimmed[key]
 
     def _check_context(self, context: Tensor, tokens: Sequence[int]) -> None:
@@ -348,16 +386,3 @@ class DiffusionModel:
         outside = [token for token in tokens if not 0 <= token < context.shape[1]]
         if outside or not tokens:
             raise ModelError(f"Expected tokens from 0 to {context.shape[1] - 1}, got {outside or 'none'}.")
-
-    def _added_conditions(self, noisy: Tensor) -> dict[str, Tensor] | None:
-        """Return SDXL's pooled prompt and image sizes, for an empty prompt and an image that is not cropped."""
-        if self.family != "sdxl":
-            return None
-        config = self.unet.config
-        pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
-        height, width = (side * self.vae_factor for side in noisy.shape[2:])
-        ids: Int[Tensor, "6"] = torch.tensor([height, width, 0, 0, height, width], device=self.device)
-        return {
-            "text_embeds": noisy.new_zeros(len(noisy), pooled),
-            "time_ids": ids.to(noisy.dtype).expand(len(noisy), 6),
-        }

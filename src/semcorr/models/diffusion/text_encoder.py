@@ -7,21 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from jaxtyping import Float
 from torch import Tensor
-from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
 
-from semcorr.models.diffusion.layers import Family
+from semcorr.models.diffusion.families import TextPart
 from semcorr.models.finite import check
 from semcorr.models.weights import as_model_error, check_files, folder_weights, read_json
-
-_PARTS: dict[bool, tuple[tuple[str, str, Any], ...]] = {
-    False: (("tokenizer", "text_encoder", CLIPTextModel),),
-    True: (
-        ("tokenizer", "text_encoder", CLIPTextModel),
-        ("tokenizer_2", "text_encoder_2", CLIPTextModelWithProjection),
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,51 +35,68 @@ class TextPiece:
 
 
 class TextEncoder:
-    """A checkpoint's tokenizers and text encoders, in float32 on one device."""
+    """A checkpoint's tokenizers and text encoders, in float32 on one device.
+
+    Args:
+        folder: The checkpoint's folder.
+        model_id: Name of the model.
+        parts: The text encoders of its family.
+        device: Where they run.
+        variant: Preferred variant of their files.
+        padded: Whether prompts are padded to the full length, and padding takes part.
+        large_dtype: Precision of those with billions of weights.
+    """
 
     def __init__(
-        self, folder: Path, model_id: str, family: Family, device: torch.device, variant: str | None = None
+        self,
+        folder: Path,
+        model_id: str,
+        parts: Sequence[TextPart],
+        device: torch.device,
+        variant: str | None = None,
+        *,
+        padded: bool = True,
+        large_dtype: torch.dtype = torch.float32,
     ) -> None:
-        self._device = device
-        self._sdxl = family == "sdxl"
+        self._device, self._padded, self._parts = device, padded, tuple(parts)
         self._pairs: list[tuple[Any, Any]] = []
-        for tokenizer, encoder, kind in _PARTS[self._sdxl]:
+        for part in parts:
             with as_model_error("text encoder", model_id):
-                chosen, files = folder_weights(folder / encoder, "model", variant)
-                check_files(folder / encoder, files, read_json(folder / encoder / "config.json"))
-                network = kind.from_pretrained(
-                    folder / encoder, variant=chosen, use_safetensors=True, local_files_only=True
+                chosen, files = folder_weights(folder / part.encoder, "model", variant)
+                check_files(folder / part.encoder, files, read_json(folder / part.encoder / "config.json"))
+                network = getattr(transformers, part.kind).from_pretrained(
+                    folder / part.encoder, variant=chosen, use_safetensors=True, local_files_only=True
                 )
-                words = AutoTokenizer.from_pretrained(folder / tokenizer, local_files_only=True)
-            self._pairs.append((words, network.float().to(device).eval().requires_grad_(False)))
-
-    @staticmethod
-    def parts(family: Family) -> list[str]:
-        """Return the folders of a checkpoint that a family's text encoding needs."""
-        return [name for tokenizer, encoder, _ in _PARTS[family == "sdxl"] for name in (encoder, tokenizer)]
+                words = transformers.AutoTokenizer.from_pretrained(folder / part.tokenizer, local_files_only=True)
+            network = network.to(large_dtype if part.large else torch.float32)
+            self._pairs.append((words, network.to(device).eval().requires_grad_(False)))
 
     @torch.no_grad()
-    def __call__(self, prompts: Sequence[str], tokens: int) -> Float[Tensor, "batch tokens dim"]:
-        """Encode prompts, cut or padded to ``tokens`` tokens.
+    def __call__(self, prompts: Sequence[str], tokens: int) -> list[Float[Tensor, "batch _tokens _dim"]]:
+        """Return each encoder's hidden states of prompts, cut to ``tokens`` tokens or its share of them, in float32.
 
-        Returns the last hidden state, normalised, for Stable Diffusion 1.x, 2.x and the toy, and for SDXL the last but
-        one of both encoders, concatenated.
+        They are padded to that many, or not at all: the prompts must then have equal numbers of tokens.
         """
-        contexts = []
-        for words, network in self._pairs:
-            ids = words(list(prompts), padding="max_length", truncation=True, max_length=tokens, return_tensors="pt")
-            run = partial(network, ids["input_ids"].to(self._device), output_hidden_states=self._sdxl)
+        states = []
+        for part, (words, network) in zip(self._parts, self._pairs, strict=True):
+            padding = "max_length" if self._padded else False
+            limit = tokens if part.tokens is None else min(part.tokens, tokens)
+            ids = words(list(prompts), padding=padding, truncation=True, max_length=limit, return_tensors="pt")
+            penultimate = part.hidden == "penultimate"
+            run = partial(network, ids["input_ids"].to(self._device), output_hidden_states=penultimate)
             output = run()
-            contexts.append(output.hidden_states[-2] if self._sdxl else output.last_hidden_state)
-            check([contexts[-1]], "The text encoder", network, run, {})
-        return torch.cat(contexts, dim=-1)
+            states.append(output.hidden_states[-2] if penultimate else output.last_hidden_state)
+            check([states[-1]], "The text encoder", network, run, {})
+        return [state.float() for state in states]
 
     def pieces(self, prompt: str, tokens: int) -> tuple[TextPiece, ...]:
         """Return the tokens of a prompt, without start, end and padding, for a context of ``tokens`` tokens.
 
-        SDXL's two tokenizers share a vocabulary and agree.
+        Of several tokenizers the first one's: SDXL's two share a vocabulary and agree, Hunyuan-DiT's have a part of the
+        context each.
         """
         words, _ = self._pairs[0]
+        tokens = min(tokens, self._parts[0].tokens or tokens)
         encoding = words(prompt, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)
         special = [bool(mark) for mark in encoding["special_tokens_mask"]]
         after = special[::-1].index(False) if False in special else 0  # the end token is always kept

@@ -8,21 +8,14 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from semcorr.errors import LayerError
-from semcorr.models.diffusion.attention import MapRecorder
+from semcorr.models.diffusion.attention import with_recorder
 from semcorr.models.diffusion.gradient_checkpointing import RunPart, run_parts_through
-from semcorr.models.diffusion.layers import CrossAttentionLayer, cross_attention_layers
+from semcorr.models.diffusion.layers import CrossAttentionLayer, cross_attention_layers, in_running_order
 from semcorr.models.diffusion.prefix_cache import cache_prefix
-from semcorr.models.shallow_clone import shallow_clone
+from semcorr.models.shallow_clone import PassThrough, shallow_clone
 
 # torch types a module's attribute as "Tensor or Module"; the attributes of blocks are diffusers' convention.
 Block = Any
-
-
-class _PassThrough(nn.Module):
-    """Replaces a module whose result is not used: returns its first argument."""
-
-    def forward(self, hidden_states: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-        return hidden_states
 
 
 def trimmed_unet(
@@ -40,14 +33,7 @@ def trimmed_unet(
     Raises:
         LayerError: ``layers`` is empty or holds a layer that ``unet`` does not have.
     """
-    own = cross_attention_layers(unet)
-    missing = [layer.name for layer in layers if layer not in own]
-    if missing or not layers:
-        raise LayerError(
-            f"Expected cross-attention layers of this U-Net, got {missing or 'none'}. "
-            "Choose them with select_layers on the same model."
-        )
-    ordered = [layer for layer in own if layer in layers]
+    ordered = in_running_order(cross_attention_layers(unet), layers, "U-Net")
     view = shallow_clone(unet)
     for section, blocks in (("down", "down_blocks"), ("up", "up_blocks")):
         setattr(view, blocks, _with_recorders(getattr(unet, blocks), [x for x in ordered if x.section == section]))
@@ -85,7 +71,7 @@ def unet_up_to(unet: UNet2DConditionModel, block: int) -> UNet2DConditionModel:
     ends = [] if block == count - 1 else [_End()]
     view.up_blocks = nn.ModuleList([*unet.up_blocks[: block + 1], *ends])
     view.conv_norm_out = None
-    view.conv_out = _PassThrough()
+    view.conv_out = PassThrough()
     return view
 
 
@@ -105,10 +91,7 @@ def _block_with_recorders(block: Block, layers: Sequence[CrossAttentionLayer]) -
     for layer in layers:
         _, j, k = layer.path
         transformer = shallow_clone(block.attentions[j].transformer_blocks[k])
-        transformer.attn2 = shallow_clone(transformer.attn2)
-        recorder = MapRecorder(layer, transformer.attn2)
-        transformer.attn2._modules.pop("processor", None)  # some processors are modules
-        transformer.attn2.processor = recorder
+        transformer.attn2 = with_recorder(transformer.attn2, layer)
         block.attentions[j].transformer_blocks[k] = transformer
     return block
 
@@ -133,20 +116,20 @@ def _cut(view: UNet2DConditionModel, last: CrossAttentionLayer) -> None:
     block.attentions = nn.ModuleList(block.attentions[: j + 1])
     if last.section == "mid":
         # A middle block has one residual block before its attentions and one after each.
-        block.resnets = nn.ModuleList([*block.resnets[: j + 1], _PassThrough()])
+        block.resnets = nn.ModuleList([*block.resnets[: j + 1], PassThrough()])
     else:
         block.resnets = nn.ModuleList(block.resnets[: j + 1])
         block.downsamplers = block.upsamplers = None
     _cut_attention(block.attentions[j], k)
     view.conv_norm_out = None
-    view.conv_out = _PassThrough()
+    view.conv_out = PassThrough()
 
 
 def _cut_attention(attention: Block, k: int) -> None:
     """Remove all of an attention module that runs after the scores of its k-th transformer block."""
     attention.transformer_blocks = nn.ModuleList(attention.transformer_blocks[: k + 1])
-    attention.proj_out = _PassThrough()
+    attention.proj_out = PassThrough()
     transformer = attention.transformer_blocks[k]
     transformer.attn2.processor.last = True
-    transformer.norm3 = _PassThrough()
-    transformer.ff = _PassThrough()
+    transformer.norm3 = PassThrough()
+    transformer.ff = PassThrough()

@@ -1,0 +1,38 @@
+"""The families of diffusion networks: a new one is a file here and a line below."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from semcorr.models.diffusion.families.family import Family, TextPart
+from semcorr.models.diffusion.families.hunyuan_dit import HUNYUAN_DIT
+from semcorr.models.diffusion.families.pixart import PIXART_ALPHA, PIXART_SIGMA
+from semcorr.models.diffusion.families.sana import SANA
+from semcorr.models.diffusion.families.stable_diffusion import SD1, SD2, SDXL
+from semcorr.models.diffusion.families.toy import TOY
+
+__all__ = ["FAMILIES", "SD1", "TRANSFORMERS", "Family", "TextPart", "family_of"]
+
+FAMILIES: Mapping[str, Family] = {
+    family.name: family for family in (SD1, SD2, SDXL, TOY, PIXART_ALPHA, PIXART_SIGMA, SANA, HUNYUAN_DIT)
+}
+"""By name."""
+
+TRANSFORMERS = frozenset(family.network for family in FAMILIES.values()) - {SD1.network}
+"""Classes of diffusers that are supported beside the U-Net."""
+
+
+def family_of(config: Mapping[str, Any], pipeline: object = None) -> Family | None:
+    """Return the family of a network's configuration; None if its class is of none.
+
+    Of U-Nets only SDXL's adds pooled text and sizes to the time embedding; only from Stable Diffusion 2 on are the
+    projections around the attention linear. Families that share a transformer differ by the class of their pipeline;
+    the last of them is that of an unknown one.
+    """
+    kind = config.get("_class_name", SD1.network)
+    if kind == SD1.network:
+        if config.get("addition_embed_type") == "text_time":
+            return SDXL
+        return SD2 if config.get("use_linear_projection") else SD1
+    families = [family for family in FAMILIES.values() if family.network == kind]
+    named = [family for family in families if pipeline in family.pipelines]
+    return next(reversed(named or families), None)

@@ -1,0 +1,69 @@
+"""What is known of a family of networks beforehand, and no configuration says: data, one file a family."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPart:
+    """One of a checkpoint's text encoders.
+
+    Attributes:
+        tokenizer, encoder: Folders of the checkpoint.
+        kind: Class of transformers.
+        tokens: Its share of the context's positions; None is all of them.
+        hidden: Which hidden state is read: the last, normalised ("last"), or the last but one ("penultimate").
+        large: Whether it has billions of weights: it is then kept in bfloat16 if the network is.
+    """
+
+    tokenizer: str
+    encoder: str
+    kind: str
+    tokens: int | None = None
+    hidden: str = "last"
+    large: bool = False
+
+
+CLIP = TextPart(tokenizer="tokenizer", encoder="text_encoder", kind="CLIPTextModel")
+T5 = TextPart(tokenizer="tokenizer", encoder="text_encoder", kind="T5EncoderModel", large=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A family of networks. Its numbers are defaults; ``sources`` says where they come from.
+
+    Attributes:
+        name: Its name in settings and files.
+        title: Its name for people.
+        network: Class of diffusers.
+        vae: Class of diffusers.
+        pipelines: Classes of pipelines by which families of one ``network`` differ; empty if it has one.
+        layers: Rules that select the layers whose attention is read.
+        text: The text encoders.
+        padded: Whether a context is padded to its full length: the padding of CLIP's contexts takes part in the
+            attention. Where the network masks padding, or replaces it, contexts come without.
+        tokens: Positions of a context; None is what the text encoder's configuration says.
+        schedule: The noise schedule of a checkpoint without one, in diffusers' words.
+        float32_vae: Whether activations of the VAE overflow in float16.
+        prompt: What the presets of the prompt method change for it.
+        fast: What the preset ``fast`` changes besides.
+        dift: What DIFT's settings change for it.
+        sources: Where the numbers come from.
+    """
+
+    name: str
+    title: str
+    network: str = "UNet2DConditionModel"
+    vae: str = "AutoencoderKL"
+    pipelines: Sequence[str] = ()
+    layers: tuple[str, ...]
+    text: tuple[TextPart, ...] = (CLIP,)
+    padded: bool = True
+    tokens: int | None = None
+    schedule: Mapping[str, Any]
+    float32_vae: bool = False
+    prompt: Mapping[str, object] = field(default_factory=dict)
+    fast: Mapping[str, object] = field(default_factory=dict)
+    dift: Mapping[str, object] = field(default_factory=dict)
+    sources: str

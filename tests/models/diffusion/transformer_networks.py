@@ -1,0 +1,202 @@
+"""Tiny instances of the transformers' real classes, and of their text encoders, with random weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    HunyuanDiT2DModel,
+    PixArtTransformer2DModel,
+    SanaTransformer2DModel,
+)
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import Tensor
+from transformers import (
+    BertConfig,
+    BertModel,
+    Gemma2Config,
+    Gemma2Model,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5EncoderModel,
+)
+
+TRANSFORMERS = ("pixart-alpha", "pixart-sigma", "sana", "hunyuan-dit")
+WORDS = ("a", "cat", "with", "red", "tail", "dog", "s")
+CHANNELS, SIDE, DIM = 4, 16, 24
+"""Of latents, of the native latent in positions, and width of a context."""
+
+_PIXART: dict[str, Any] = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 8,
+    "in_channels": CHANNELS,
+    "out_channels": 2 * CHANNELS,
+    "num_layers": 4,
+    "cross_attention_dim": 16,
+    "sample_size": SIDE,
+    "patch_size": 2,
+    "caption_channels": DIM,
+}
+NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "pixart-alpha": (
+        PixArtTransformer2DModel,
+        _PIXART | {"attention_head_dim": 12, "cross_attention_dim": 24, "use_additional_conditions": True},
+    ),
+    "pixart-sigma": (PixArtTransformer2DModel, _PIXART | {"use_additional_conditions": False}),
+    "sana": (
+        SanaTransformer2DModel,
+        {
+            "in_channels": CHANNELS,
+            "out_channels": CHANNELS,
+            "num_attention_heads": 4,
+            "attention_head_dim": 4,
+            "num_layers": 4,
+            "num_cross_attention_heads": 2,
+            "cross_attention_head_dim": 8,
+            "cross_attention_dim": 16,
+            "caption_channels": DIM,
+            "sample_size": SIDE,
+            "patch_size": 1,
+            "qk_norm": "rms_norm_across_heads",
+        },
+    ),
+    "hunyuan-dit": (
+        HunyuanDiT2DModel,
+        {
+            "num_attention_heads": 2,
+            "attention_head_dim": 8,
+            "in_channels": CHANNELS,
+            "patch_size": 2,
+            "sample_size": SIDE,
+            "hidden_size": 16,
+            "num_layers": 6,
+            "mlp_ratio": 2.0,
+            "cross_attention_dim": DIM,
+            "cross_attention_dim_t5": 16,
+            "pooled_projection_dim": 8,
+        },
+    ),
+}
+PAD, UNKNOWN = "<pad>", "<unk>"
+PIPELINES = {
+    "pixart-alpha": "PixArtAlphaPipeline",
+    "pixart-sigma": "PixArtSigmaPipeline",
+    "sana": "SanaPipeline",
+    "hunyuan-dit": "HunyuanDiTPipeline",
+}
+_SCHEDULES: dict[str, Any] = {
+    "pixart": {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"},
+    "hunyuan": {
+        "beta_start": 0.00085,
+        "beta_end": 0.03,
+        "beta_schedule": "scaled_linear",
+        "prediction_type": "v_prediction",
+    },
+}
+
+
+def make_transformer(family: str, seed: int = 0, **changes: Any) -> Any:
+    torch.manual_seed(seed)
+    kind, config = NETWORKS[family]
+    network = kind(**{**config, **changes}).eval().requires_grad_(False)
+    for name, weight in network.named_parameters():
+        if name.endswith(("attn2.to_q.weight", "attn2.to_k.weight")):
+            weight.mul_(2.0)  # else every map is nearly flat
+        if "attn2.norm_" in name and name.endswith("weight"):
+            weight.copy_(1 + 0.5 * torch.rand_like(weight))
+    return network
+
+
+def make_vae(family: str, seed: int = 1) -> Any:
+    torch.manual_seed(seed)
+    if family == "sana":
+        levels = 3
+        vae = AutoencoderDC(
+            latent_channels=CHANNELS,
+            attention_head_dim=8,
+            encoder_block_out_channels=(8,) * levels,
+            decoder_block_out_channels=(8,) * levels,
+            encoder_layers_per_block=(1,) * levels,
+            decoder_layers_per_block=(1,) * levels,
+            encoder_qkv_multiscales=((),) * levels,
+            decoder_qkv_multiscales=((),) * levels,
+            scaling_factor=0.41407,
+        )
+    else:
+        vae = AutoencoderKL(
+            block_out_channels=(32, 32, 32),
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            latent_channels=CHANNELS,
+            mid_block_add_attention=False,
+            scaling_factor=0.18215 if family != "pixart-sigma" else 0.13025,
+        )
+    return vae.eval().requires_grad_(False)
+
+
+def make_scheduler(family: str) -> Any:
+    if family == "sana":
+        return FlowMatchEulerDiscreteScheduler(shift=3.0)
+    return DDIMScheduler(**_SCHEDULES[family.split("-")[0]])
+
+
+def save_tokenizer(folder: Path, *, start: str | None, end: str | None) -> int:
+    """Write a tokenizer of whole words between marks, as ``tokenizer.json``; return the number of its tokens."""
+    marks = [mark for mark in (start, end) if mark]
+    vocabulary = {word: number for number, word in enumerate([PAD, UNKNOWN, *marks, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=" ".join([*([start] if start else []), "$A", *([end] if end else [])]),
+        special_tokens=[(mark, vocabulary[mark]) for mark in marks],
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNKNOWN, bos_token=start, eos_token=end
+    ).save_pretrained(folder)
+    return len(vocabulary)
+
+
+def save_text(folder: Path, family: str) -> None:
+    """Add the text encoders of a family to a checkpoint's folder."""
+    torch.manual_seed(3)
+    small = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    if family == "hunyuan-dit":
+        size = save_tokenizer(folder / "tokenizer", start="[CLS]", end="[SEP]")
+        BertModel(BertConfig(vocab_size=size, hidden_size=DIM, **small)).save_pretrained(folder / "text_encoder")
+        _save_t5(folder, 16, "_2")
+    elif family == "sana":
+        size = save_tokenizer(folder / "tokenizer", start="<bos>", end=None)
+        config = Gemma2Config(vocab_size=size, hidden_size=DIM, head_dim=12, num_key_value_heads=2, **small)
+        Gemma2Model(config).save_pretrained(folder / "text_encoder")
+    else:
+        _save_t5(folder, DIM, "")
+
+
+def _save_t5(folder: Path, dim: int, suffix: str) -> None:
+    size = save_tokenizer(folder / f"tokenizer{suffix}", start=None, end="</s>")
+    config = T5Config(vocab_size=size, d_model=dim, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    T5EncoderModel(config).save_pretrained(folder / f"text_encoder{suffix}")
+
+
+def save_transformer(folder: Path, family: str, **changes: Any) -> Path:
+    """Write a folder as a pipeline of diffusers does."""
+    make_transformer(family, **changes).save_pretrained(folder / "transformer")
+    make_vae(family).save_pretrained(folder / "vae")
+    make_scheduler(family).save_pretrained(folder / "scheduler")
+    save_text(folder, family)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": PIPELINES[family]}))
+    return folder
+
+
+def inputs(
+    height: int = SIDE, width: int = SIDE, tokens: int = 7, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """A random noisy latent of two images and a random context."""
+    generator = torch.Generator().manual_seed(7)
+    noisy = torch.randn(2, CHANNELS, height, width, generator=generator, dtype=dtype)
+    return noisy, torch.randn(2, tokens, DIM, generator=generator, dtype=dtype)
