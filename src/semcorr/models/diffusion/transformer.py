@@ -90,7 +90,9 @@ class CrossAttentionTransformer(DenoisingNetwork):
     ) -> Float[Tensor, "batch _dim _height _width"]:
         """Run a view."""
         time = torch.full((len(noisy),), t, device=noisy.device)
-        output: Tensor = view(noisy, **self._conditions(noisy, time, context), return_dict=False)[0]
+        # diffusers flattens it by view, which a repeated context has none for.
+        conditions = self._conditions(noisy, time, context.contiguous())
+        output: Tensor = view(noisy, **conditions, return_dict=False)[0]
         if not isinstance(view.norm_out, _Kept):
             return output
         height, width = (side // self.patch_size for side in noisy.shape[2:])
