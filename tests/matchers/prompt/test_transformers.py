@@ -49,6 +49,7 @@ def wide_model(folder: Path, family: str) -> DiffusionModel:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", TRANSFORMERS)
 def test_points_are_located_in_a_shifted_copy_at_least_as_well_as_by_the_features(tmp_path: Path, family: str) -> None:
     model = wide_model(tmp_path, family)
@@ -70,11 +71,13 @@ def test_points_are_located_in_a_shifted_copy_at_least_as_well_as_by_the_feature
     assert errors[0].mean() <= errors[1].mean()
 
 
-@pytest.mark.parametrize("family", TRANSFORMERS)
+@pytest.mark.parametrize(
+    "family", ["sana", *(pytest.param(family, marks=pytest.mark.slow) for family in TRANSFORMERS if family != "sana")]
+)
 def test_live_queries_words_and_both_methods_together(tmp_path: Path, family: str) -> None:
     folder = save_transformer(tmp_path, family)
     assert model_kind(folder) == "diffusion"
-    few = {"rounds": 1, "steps": 2, "layers": LAYERS[family], "context_length": 6, "resolution": 48}
+    few = {"rounds": 1, "steps": 2, "layers": LAYERS[family], "context_length": 6, "resolution": 32}
     image = np.random.default_rng(1).integers(0, 256, (40, 56, 3), dtype=np.uint8)
     live = load_matcher("prompt", folder, device="cpu", locate_crops=4, **few)
     together = load_matcher("attention-dift", folder, device="cpu", dift_block=1, dift_samples=1, **few)

@@ -39,6 +39,7 @@ class Checkpoint:
 _MAX_STEPS = 100_000
 _MAX_LATENT_SIDE = 1024  # eight times SDXL's
 _MAX_PATCH = 16
+_MAX_WIDTH = 2**16  # sixteen times the widest that is published
 
 
 def check_transformer(name: str, config: Mapping[str, Any]) -> None:
@@ -53,6 +54,9 @@ def check_transformer(name: str, config: Mapping[str, Any]) -> None:
         raise ModelError(
             f"The transformer of {name} takes latents of {side} positions in patches of {patch}. {SUPPORTED}."
         )
+    width = config.get("num_attention_heads", 1) * config.get("attention_head_dim", 1)
+    if not 1 <= width <= _MAX_WIDTH:  # its positions would be computed before its weights are seen to be fewer
+        raise ModelError(f"The transformer of {name} is {width:,} wide, expected at most {_MAX_WIDTH:,}.")
     if config.get("guidance_embeds"):
         raise ModelError(f"The transformer of {name} takes a guidance scale (Sana-Sprint), which is not supported.")
 

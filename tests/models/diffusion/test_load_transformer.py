@@ -1,0 +1,115 @@
+"""Folders with a transformer: what is read, and what is refused by its name before weights are read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.diffusion.networks import make_vae as make_other_vae
+from models.diffusion.transformer_networks import NETWORKS, PIPELINES, make_transformer, make_vae
+from semcorr.errors import ModelError
+from semcorr.models.diffusion import FAMILIES, DiffusionModel
+from semcorr.models.diffusion.checkpoint import make_schedule
+from semcorr.models.diffusion.families import TRANSFORMERS, family_of
+from semcorr.models.diffusion.hub_files import CheckpointFiles
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """PixArt-Sigma without a scheduler, a text encoder and an index."""
+    make_transformer("pixart-sigma").save_pretrained(tmp_path / "transformer")
+    make_vae("pixart-sigma").save_pretrained(tmp_path / "vae")
+    return tmp_path
+
+
+def change(folder: Path, **changes: Any) -> None:
+    file = folder / "transformer" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def load(folder: Path) -> DiffusionModel:
+    return DiffusionModel.from_pretrained(folder, device="cpu")
+
+
+def test_a_folder_of_two_parts_is_enough(folder: Path) -> None:
+    model = load(folder)
+    assert (model.family, model.context_tokens, model.prediction_type) == ("pixart-sigma", 300, "epsilon")
+    # The family's own noise schedule, not Stable Diffusion's.
+    assert model.scheduler.config.beta_schedule == "linear"
+    with pytest.raises(ModelError, match="it has no text_encoder/ folder"):
+        model.encode_text(["a cat"])
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "PixArtAlphaPipeline"}))
+    assert load(folder).family == "pixart-alpha"
+    make_transformer("pixart-sigma", seed=1).save_pretrained(folder / "transformer")
+    assert load(folder).fingerprint != model.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"_class_name": "SD3Transformer2DModel"},
+            "It looks like Stable Diffusion 3",
+        ),
+        ({"_class_name": "FluxTransformer2DModel"}, "It looks like Flux"),
+        ({"_class_name": "Flux2Transformer2DModel"}, "It looks like Flux"),
+        ({"_class_name": "Lumina2Transformer2DModel"}, "It looks like Lumina"),
+        ({"_class_name": "UNet2DConditionModel"}, "The transformer of .* is not supported"),
+        ({"guidance_embeds": True}, "Sana-Sprint"),
+        ({"patch_size": 3}, "latents of 16 positions in patches of 3"),
+        ({"sample_size": 10**9}, "latents of 1000000000 positions"),
+        ({"num_attention_heads": 10**9}, "8,000,000,000 wide"),
+        ({"num_layers": 10**9}, "1,000,000,000 layers, and its files"),
+        ({"in_channels": 9}, "expected shape"),
+    ],
+)
+def test_other_transformers_and_sizes_are_refused(folder: Path, changes: dict[str, Any], message: str) -> None:
+    change(folder, **changes)
+    with pytest.raises(ModelError, match=message):
+        load(folder)
+
+
+def test_another_vae_is_refused(folder: Path) -> None:
+    make_vae("sana").save_pretrained(folder / "vae")
+    with pytest.raises(ModelError, match="of AutoencoderDC, expected AutoencoderKL"):
+        load(folder)
+
+
+def test_an_unsupported_transformer_is_named_whatever_its_folder_lacks(tmp_path: Path) -> None:
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "config.json").write_text(json.dumps({"_class_name": "SD3Transformer2DModel"}))
+    with pytest.raises(ModelError, match="It looks like Stable Diffusion 3"):
+        load(tmp_path)
+
+
+def test_the_files_of_a_repository_are_those_of_its_transformer(folder: Path) -> None:
+    names = [f"{part}/{name}" for part in ("transformer", "vae") for name in ("config.json", "other.bin")]
+    weights = [f"{part}/diffusion_pytorch_model.safetensors" for part in ("transformer", "vae")]
+    chosen = CheckpointFiles().choose("owner/name", [*names, *weights, "text_encoder/config.json"])
+    assert chosen == ["text_encoder/config.json", "transformer/config.json", "vae/config.json", *weights]
+    assert CheckpointFiles().missing(folder) == ""
+    (folder / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
+    assert "transformer/" in CheckpointFiles().missing(folder)
+
+
+def test_every_transformer_has_a_family_and_every_family_its_configuration() -> None:
+    assert {kind.__name__ for kind, _ in NETWORKS.values()} == TRANSFORMERS
+    for name, (kind, _) in NETWORKS.items():
+        assert family_of({"_class_name": kind.__name__}, PIPELINES[name]) is FAMILIES[name]
+    assert family_of({"_class_name": "SD3Transformer2DModel"}) is None
+
+
+def test_schedules_of_flow_matching() -> None:
+    solver = {"_class_name": "DPMSolverMultistepScheduler", "prediction_type": "flow_prediction", "flow_shift": 3.0}
+    for config in (solver, {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}):
+        assert make_schedule(config).shift == 3.0
+    with pytest.raises(ValueError, match="depends on the size of the image"):
+        make_schedule({"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True})
+
+
+def test_a_vae_with_other_channels_is_refused(folder: Path) -> None:
+    make_transformer("pixart-sigma", in_channels=8).save_pretrained(folder / "transformer")
+    make_other_vae("sd1").save_pretrained(folder / "vae")
+    with pytest.raises(ModelError, match=r"The transformer of .* takes 8 input channels where its VAE gives 4"):
+        load(folder)
