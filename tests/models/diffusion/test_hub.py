@@ -171,7 +171,7 @@ def test_what_the_hub_refuses_and_what_is_refused_of_it(repositories: Path, tmp_
         assert revision["error"] == f"tiny/sd has no revision 'v2' at {hub.address}."
     assert "only as a pickle" in pickled["error"]
     assert not any("pickled" in request and "/resolve/" in request for request in hub.requests)
-    assert "it has no unet/ with config.json and safetensors weights" in other["error"]
+    assert "it has no transformer/ with config.json and safetensors weights" in other["error"]
     # A download that was broken off does not count as a copy, and is taken up again.
     assert cancelled == {"cancelled": True}
     assert resumed["family"] == "sd1"

@@ -75,7 +75,7 @@ def _incomplete(repo_id: str, part: str, inside: Sequence[str], reason: str) -> 
             "only safetensors are read. Use a revision that has them, or another copy of the model."
         )
     return (
-        f"{repo_id} is not a Stable Diffusion checkpoint as diffusers saves it: it has no {part}/ with "
+        f"{repo_id} is not a diffusion checkpoint as diffusers saves it: it has no {part}/ with "
         f"config.json and safetensors weights ({reason}). {SUPPORTED}; Stable Diffusion 3, Flux and other "
         "transformers, Stable Cascade, adapters and single parts are not supported."
     )

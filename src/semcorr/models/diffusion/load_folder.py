@@ -208,7 +208,7 @@ def _incomplete(folder: Path, model_id: str, reason: str) -> str:
         return f"{model_id} cannot be loaded as it is: {reason}. {choice}".rstrip()
     kind = _kind_of_folder(folder)
     return (
-        f"{model_id} is not a Stable Diffusion checkpoint as diffusers saves it: {reason} (in {folder}). "
+        f"{model_id} is not a diffusion checkpoint as diffusers saves it: {reason} (in {folder}). "
         + (f"It looks like {kind}, which cannot be used alone or is not supported. " if kind else "")
         + f"{_single_files(folder)}Expected unet/ or transformer/, and vae/, each with config.json and "
         "diffusion_pytorch_model.safetensors."
