@@ -8,11 +8,15 @@ IoU of a part is counted in each target that shows it, if an example shows it to
 its parts. Intervals are of the mean over targets, with whole groups drawn again (bootstrap), because targets of a group
 share their examples.
 
+A method's lead over a prior, or over dift, is the mean over targets of the difference. Its cost is the seconds of
+processor time for an example and for a target, measured on two of the drawings by themselves.
+
 The box priors know no image: the examples' masks are moved from the object's box to the target's object's true box, or
 from image to image as they are, and the label that most of them have at a pixel counts.
 """
 
 import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +49,15 @@ _FIRST = 70_000
 """Seeds of another range than other benchmarks'."""
 _SEEDS_A_CATEGORY = 100_000
 _DRAWS = 2000
-_MODELS = {"dift": "toy"}
+_SPECS = {
+    "dift": MatcherSpec(method="dift", model="toy"),
+    "prompt": MatcherSpec(method="prompt", model="toy", preset="fast"),
+}
 """Methods whose own model does not know drawings."""
 PRIOR = "box prior"
 IMAGE_PRIOR = "box prior, whole image"
+NEIGHBOURS = "dift"
+"""The row that other methods are compared with besides the prior, where it is measured."""
 
 Figures = dict[tuple[str, int], list[list[float]]]
 """By row and number of examples: for each group, the mean IoU of each target."""
@@ -76,18 +85,18 @@ def regions(
     Args:
         split: Which drawings: "val" for choices, "test" for figures.
         groups: Of 5 examples and 5 targets, of each category.
-        method: On features; repeat for more.
+        method: One that finds regions; repeat for more.
         variant: NAME=VALUE,...: also with these settings of finding regions; repeat for more.
         json_file: A file that all figures are written to as well.
     """
     variants = {"": RegionSettings(), **{text: _settings(text) for text in variant}}
-    matchers = {name: MatcherSpec(method=name, model=_MODELS.get(name)).load().unwrapped for name in method}
+    matchers = {name: _SPECS.get(name, MatcherSpec(method=name)).load().unwrapped for name in method}
     figures: Figures = {}
     with console.TerminalProgress() as progress:
         for done, drawings in enumerate(_groups(split, groups), start=1):
             measure(drawings, matchers, variants, figures)
             progress("groups", done, groups * len(CATEGORIES))
-    document = summary(figures, split=split)
+    document = summary(figures, split=split) | {"seconds": costs(drawings, matchers)}
     console.show(table(document))
     if json_file is not None:
         save_json(document, json_file)
@@ -124,8 +133,8 @@ def measure(
             guesses = [prior(examples, target, boxes=boxes) for target in targets]
             figures.setdefault((name, count), []).append(_scores(guesses, targets, examples))
     for name, matcher in matchers.items():
-        kept: dict[str, Tensor] = {}
-        keep_features(matcher, kept)  # type: ignore[arg-type]  # methods on features alone find regions
+        if matcher.capabilities.features:
+            keep_features(matcher, dict[str, Tensor]())  # type: ignore[arg-type]  # such methods have features
         for (text, settings), count in itertools.product(variants.items(), (1, EXAMPLES)):
             examples = drawings[:count]
             query = matcher.describe_regions(
@@ -134,7 +143,20 @@ def measure(
             predicted = [matcher.locate_regions(query, target.image).labels for target in targets]
             row = f"{name} {text}".strip()
             figures.setdefault((row, count), []).append(_scores(predicted, targets, examples))
-        del matcher.features  # type: ignore[attr-defined]  # the kept ones are of this group
+        if matcher.capabilities.features:
+            del matcher.features  # type: ignore[attr-defined]  # the kept ones are of this group
+
+
+def costs(drawings: Sequence[Drawing], matchers: Mapping[str, Matcher]) -> dict[str, dict[str, float]]:
+    """Return the seconds of processor time that each method takes for an example and for a target."""
+    seconds = {}
+    for name, matcher in matchers.items():
+        start = time.process_time()
+        query = matcher.describe_regions(drawings[0].image, drawings[0].parts)
+        middle = time.process_time()
+        matcher.locate_regions(query, drawings[1].image)
+        seconds[name] = {"example": middle - start, "target": time.process_time() - middle}
+    return seconds
 
 
 def _scores(
@@ -186,10 +208,13 @@ def summary(figures: Figures, *, split: str) -> dict[str, Any]:
     for name in dict.fromkeys(name for name, _ in figures):
         row: dict[str, Any] = {"row": name}
         for count in (1, EXAMPLES):
-            own, other = figures[name, count], figures[PRIOR, count]
-            leads = [np.subtract(one, two).tolist() for one, two in zip(own, other, strict=True)]
+            own = figures[name, count]
             row[str(count)] = {"mean": _mean(own), "interval": _interval(own)}
-            row[str(count)] |= {"lead": _mean(leads), "lead interval": _interval(leads)}
+            for key, other in (("lead", PRIOR), (f"over {NEIGHBOURS}", NEIGHBOURS)):
+                if (other, count) in figures:
+                    pairs = zip(own, figures[other, count], strict=True)
+                    leads = [np.subtract(one, two).tolist() for one, two in pairs]
+                    row[str(count)] |= {key: _mean(leads), f"{key} interval": _interval(leads)}
         rows.append(row)
     targets = sum(map(len, figures[PRIOR, 1]))
     return {"split": split, "targets": targets, "groups": len(figures[PRIOR, 1]), "rows": rows}
@@ -215,16 +240,30 @@ def table(document: Mapping[str, Any]) -> Table:
         title_justify="left",
     )
     result.add_column("by")
+    over = f"over {NEIGHBOURS}"
+    leads = {key: other for key, other in (("lead", PRIOR), (over, NEIGHBOURS)) if key in document["rows"][0]["1"]}
     for count in (1, EXAMPLES):
         of = f"{count} example{'s' * (count > 1)}"
-        for heading in (of, "95 % interval", f"over the {PRIOR}"):
+        for heading in (of, "95 % interval", *(f"over {'the ' * (other == PRIOR)}{other}" for other in leads.values())):
             result.add_column(heading, justify="right")
+    seconds = document.get("seconds", {})
+    if seconds:
+        result.add_column("s an example, a target", justify="right")
     for row in document["rows"]:
         cells = [row["row"]]
         for count in (1, EXAMPLES):
             one = row[str(count)]
             low, high = one["interval"]
-            lead = f"{one['lead']:+.1f} ({one['lead interval'][0]:+.1f} to {one['lead interval'][1]:+.1f})"
-            cells += [f"{one['mean']:.1f}", f"{low:.1f} to {high:.1f}", lead if row["row"] != PRIOR else ""]
+            cells += [f"{one['mean']:.1f}", f"{low:.1f} to {high:.1f}"]
+            cells += [
+                "" if row["row"] == other else _lead(one[key], one[f"{key} interval"]) for key, other in leads.items()
+            ]
+        if seconds:
+            own = seconds.get(row["row"])
+            cells.append(f"{own['example']:.2f}, {own['target']:.2f}" if own else "")
         result.add_row(*cells)
     return result
+
+
+def _lead(mean: float, interval: Sequence[float]) -> str:
+    return f"{mean:+.1f} ({interval[0]:+.1f} to {interval[1]:+.1f})"

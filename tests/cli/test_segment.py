@@ -199,7 +199,7 @@ def test_masks_of_a_coco_file_and_names(drawings: Path, tmp_path: Path, capsys: 
         (["images/0.png", "0.png", "images/1.png", "--neighbours", "0"], "Setting 'neighbours'"),
         (["images/0.png", "0.png", "images/1.png", "--ignore", "255"], "Expected labels to ignore that a mask has"),
         (["images/0.png", "0.png", "images/1.png", "--workers", "0"], "Expected at least 1 of --workers, got 0"),
-        (["images/0.png", "0.png", "images/1.png", "--method", "prompt"], "Method 'prompt' finds no regions"),
+        (["images/0.png", "0.png", "images/1.png", "--method", "attention-dift"], "'attention-dift' finds no regions"),
         (["images/0.png", "0.png", "images/1.png", "-o", "0.png"], "Expected a folder to write into, got the file"),
         (["images/0.png", "0.png", "images/1.png", "-o", "images"], "'images' is not empty"),
     ],

@@ -27,15 +27,21 @@ class RegionOptions:
     """How regions are found.
 
     Attributes:
-        neighbours: Labelled cells, for each example, that a cell takes its label from.
-        temperature: Of the softmax by which they count, in units of the cosine.
-        grid: Cells along the longer side to which features are resampled.
+        neighbours: On features: labelled cells, for each example, that a cell takes its label from.
+        temperature: On features: of the softmax by which they count, in units of the cosine.
+        grid: On features: cells along the longer side to which they are resampled.
+        steps: By prompt: steps of the optimization.
+        lr: By prompt: its learning rate.
+        self_attention: By prompt: the part of a cell's label that comes from what the cell attends to; 0 for none.
         refine: "guided" follows the image's edges; "none" enlarges the scores smoothly.
     """
 
     neighbours: Annotated[int | None, Parameter(show_default=False)] = None
     temperature: Annotated[float | None, Parameter(show_default=False)] = None
     grid: Annotated[int | None, Parameter(show_default=False)] = None
+    steps: Annotated[int | None, Parameter(show_default=False)] = None
+    lr: Annotated[float | None, Parameter(show_default=False)] = None
+    self_attention: Annotated[float | None, Parameter(show_default=False)] = None
     refine: Literal["guided", "none"] = "guided"
 
     def settings(self) -> "RegionSettings":
@@ -82,7 +88,7 @@ def segment(
     figure, and a page of all targets, the least certain first (review.html). Finished targets are stored as they are
     done: stopped in whatever way, the same command continues.
 
-    Needs a method on features.
+    Needs a method on features, or prompt, which --preset fast makes quick.
 
     Args:
         source: The image with regions.
@@ -118,7 +124,7 @@ def segment(
     spec = chosen(options, "grid")
     if not spec.capabilities().regions:
         raise SettingsError(
-            f"Method {spec.method!r} finds no regions. Use a method on features, for instance --method dift."
+            f"Method {spec.method!r} finds no regions. Use prompt, or a method on features such as --method dift."
         )
     matcher = load(spec)
     with stoppable(to.work_folder), console.TerminalProgress() as progress:

@@ -160,16 +160,17 @@ class CropPaste:
         # By the size of the maps: the same for all calls.
         self._matrices: dict[tuple[int, int, torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
 
-    def mean(self, maps: Float[Tensor, "crops batch h w"]) -> Float[Tensor, "batch side side"]:
+    def mean(self, maps: Float[Tensor, "crops *batch h w"]) -> Float[Tensor, "*batch side side"]:
         """Return the mean over the first ``len(maps)`` crops; 0 where there is no crop."""
-        count = len(maps)
+        count, batch = len(maps), maps.shape[1:-2]
+        maps = maps.flatten(1, -3)
         down, across = (matrices[:count] for matrices in self._enlarging(maps))
         wide = maps @ across[:, None].transpose(-1, -2)  # (crops, batch, h, side)
         total = down.movedim(0, 1).flatten(1) @ wide.movedim(0, 1).flatten(1, 2)
         covered = maps.new_zeros(self._side, self._side)
         for crop in self._crops[:count]:
             covered[crop.slices] += 1
-        return total / covered.clamp(min=1)
+        return (total / covered.clamp(min=1)).unflatten(0, batch)
 
     def _enlarging(self, maps: Tensor) -> tuple[Float[Tensor, "crops side h"], Float[Tensor, "crops side w"]]:
         """Return, for every crop, the matrices that enlarge a map to it within the canvas: downwards and across."""

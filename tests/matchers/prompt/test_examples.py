@@ -16,7 +16,7 @@ from semcorr.matchers.base import Matcher
 from semcorr.matchers.load import load_matcher
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, fast, override
 from semcorr.matchers.prompt.attention_reader import AttentionReader
-from semcorr.matchers.prompt.attention_targets import GaussianTargets, MaskTargets
+from semcorr.matchers.prompt.attention_targets import GaussianTargets
 from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.least_squares import TokenEquations, solved
 from semcorr.matchers.prompt.optimize import Example, optimize
@@ -202,71 +202,3 @@ def test_features_of_several_examples_are_the_mean_of_unit_vectors(source: Image
     units = [vector / np.linalg.norm(vector) for vector in (one, two, other, third)]
     expected = np.stack([(units[0] + units[2]) / 2, units[1], units[3]])
     np.testing.assert_allclose(query.tensors["vectors"], expected, rtol=1e-4, atol=1e-6)
-
-
-@pytest.fixture
-def reader(model: DiffusionModel, settings: PromptSettings) -> AttentionReader:
-    return AttentionReader(model, settings)
-
-
-def test_a_mask_is_cropped_as_the_image_is(reader: AttentionReader):
-    """A mask of any shape whose values are linear in x and y: so are its crops, at the same locations."""
-    rows, columns = np.indices((48, 96))
-    mask = torch.from_numpy(((columns + 0.5) / 96 + 2 * (rows + 0.5) / 48) / 3).float()
-    targets = MaskTargets(reader, [None, mask])
-    assert targets.shown.tolist() == [False, True]
-    crop = Crop(left=20, top=7, width=90, height=90)
-    (cut,) = targets.maps([1], [crop])
-    grid = (torch.arange(128) + 0.5) / 128 * 90
-    expected = ((grid + 20)[None, :] / 128 + 2 * (grid + 7)[:, None] / 128) / 3
-    torch.testing.assert_close(cut, expected, rtol=0, atol=2e-3)
-    (cells,) = targets.cells([1], crop, (4, 8))
-    torch.testing.assert_close(cells, expected.reshape(8, 16, 4, 32).mean(dim=(1, 3)), rtol=0, atol=2e-3)
-    assert targets.usable([1], [crop]).all()
-    with pytest.raises(ValueError, match="Region 0 has no mask"):
-        targets.maps([0], [crop])
-
-
-def test_a_mask_that_is_a_gaussian_is_the_target_of_a_point(reader: AttentionReader):
-    x, y, sigma = 50.0, 70.0, 27.97853316316864 / 4
-    grid = torch.arange(128) + 0.5
-    mask = torch.exp(-((grid[None, :] - x) ** 2 + (grid[:, None] - y) ** 2) / (2 * sigma**2))
-    crop = Crop(left=9, top=0, width=119, height=119)
-    (cut,) = MaskTargets(reader, [mask]).maps([0], [crop])
-    (expected,) = GaussianTargets(reader, torch.tensor([[x, y]])).maps([0], [crop])
-    # A crop is enlarged by 7 %, and the Gaussian's width is not.
-    stretched = torch.exp(
-        -((grid[None, :] - (x - 9) * 128 / 119) ** 2 + (grid[:, None] - y * 128 / 119) ** 2)
-        / (2 * (sigma * 128 / 119) ** 2)
-    )
-    torch.testing.assert_close(cut, stretched, rtol=0, atol=0.01)
-    assert expected.argmax() == cut.argmax()
-
-
-@pytest.mark.parametrize("queries", ["live", "frozen"])
-def test_embeddings_are_optimized_for_a_mask(
-    model: DiffusionModel, settings: PromptSettings, source: Image, queries: str
-):
-    """Attention within the mask rises against that outside of it, in the loop that optimizes points."""
-    changes = {"rounds": 1, "steps": 20, "lr": 0.1, "optimize_crop": 1.0}
-    if queries == "frozen":
-        changes |= {"queries": "frozen", "neutral": "zeros", "optimize_crops": 1, "start": "least_squares"}
-    reader = AttentionReader(model, override(settings, **changes))
-    mask = torch.zeros(30, 60)
-    mask[:, :20] = 1
-    example = Example(
-        latents=CropLatents(model, squash(source.tensor(), 128)),
-        targets=MaskTargets(reader, [mask]),
-        streams=SeededStreams(0, "image", np.zeros((1, 2))),
-    )
-    maps: list[np.ndarray] = []
-
-    def progress(stage: str, done: int, total: int, **info: object) -> None:
-        if stage == "optimize" and done in (1, total):
-            maps.append(info["preview"]()[0])  # type: ignore[operator]
-
-    optimized = optimize(reader, [example], batch=1, progress=progress)
-    assert optimized.losses[0, 0, -1] < optimized.losses[0, 0, 0]
-    contrast = [one[:, :40].mean() - one[:, 44:].mean() for one in (maps[0], maps[-1])]
-    assert contrast[1] > contrast[0]
-    assert contrast[1] > 0

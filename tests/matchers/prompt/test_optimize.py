@@ -9,8 +9,9 @@ from semcorr.imaging.geometry import squash
 from semcorr.imaging.image import Image
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, override
 from semcorr.matchers.prompt.attention_reader import AttentionReader
+from semcorr.matchers.prompt.attention_targets import row_losses
 from semcorr.matchers.prompt.crops import CropLatents
-from semcorr.matchers.prompt.optimize import Example, optimize, row_losses
+from semcorr.matchers.prompt.optimize import Example, optimize
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.models.diffusion import DiffusionModel
 

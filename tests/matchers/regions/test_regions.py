@@ -194,5 +194,5 @@ def test_a_mask_may_be_a_file(image: np.ndarray, mask: LabelMap, tmp_path: Path)
 def test_methods_without_regions_say_so(matcher: Matcher, image: np.ndarray, mask: LabelMap) -> None:
     prompt = AttentionDiftMatcher(matcher.model, settings_of("fast", "toy"))
     assert not prompt.capabilities.regions
-    with pytest.raises(SettingsError, match=r"finds no regions\. Use a method on features"):
+    with pytest.raises(SettingsError, match=r"finds no regions\. Use prompt, or a method on features"):
         prompt.segment(image, mask, image)

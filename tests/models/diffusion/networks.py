@@ -90,10 +90,13 @@ def inputs(model: DiffusionModel, height: int = 16, width: int = 16, batch: int 
     return noisy, torch.randn(batch, 77, model.context_dim, generator=generator)
 
 
-def whole_unet_maps(model: DiffusionModel, noisy: Tensor, t: int, context: Tensor) -> dict[str, Tensor]:
+def whole_unet_maps(
+    model: DiffusionModel, noisy: Tensor, t: int, context: Tensor, kind: str = "attn2"
+) -> dict[str, Tensor]:
     """Every cross-attention's probabilities, (batch, heads, queries, tokens), from a pass of the whole U-Net.
 
-    An independent computation: hooks catch what goes into each ``attn2``, whose own processor stays.
+    An independent computation: hooks catch what goes into each ``attn2``, whose own processor stays. With ``kind``
+    "attn1" it is the self-attention of the same blocks, (batch, heads, queries, keys).
     """
     maps: dict[str, Tensor] = {}
     hooks = []
@@ -103,7 +106,8 @@ def whole_unet_maps(model: DiffusionModel, noisy: Tensor, t: int, context: Tenso
             hidden = args[0] if args else kwargs["hidden_states"]
             split = attn.to_q.weight.shape[0] // attn.heads
             query = torch.stack(attn.to_q(hidden).split(split, dim=-1), dim=1)
-            key = torch.stack(attn.to_k(kwargs["encoder_hidden_states"]).split(split, dim=-1), dim=1)
+            context = kwargs.get("encoder_hidden_states")
+            key = torch.stack(attn.to_k(hidden if context is None else context).split(split, dim=-1), dim=1)
             logits = torch.einsum("bhqd,bhtd->bhqt", query, key) / split**0.5
             maps[name] = torch.exp(logits - torch.logsumexp(logits, dim=-1, keepdim=True))
 
@@ -111,7 +115,7 @@ def whole_unet_maps(model: DiffusionModel, noisy: Tensor, t: int, context: Tenso
 
     for layer in model.layers:
         name = layer.name if ".transformer_blocks." in layer.name else f"{layer.name}.transformer_blocks.0"
-        attn = model.unet.get_submodule(f"{name}.attn2")
+        attn = model.unet.get_submodule(f"{name}.{kind}")
         hooks.append(attn.register_forward_pre_hook(catch(layer.name), with_kwargs=True))
     added = None
     if model.family == "sdxl":

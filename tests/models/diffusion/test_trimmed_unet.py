@@ -13,7 +13,7 @@ from closeness import assert_close_to_scale
 from models.diffusion.networks import UNETS, inputs, whole_unet_maps
 from semcorr.errors import LayerError
 from semcorr.models.diffusion import DiffusionModel, trimmed_unet
-from semcorr.models.diffusion.attention import MapRecorder, recording
+from semcorr.models.diffusion.attention import MapRecorder, SelfAttentionRecorder, recording
 from semcorr.models.diffusion.layers import CrossAttentionLayer, cross_attention_layers, select_layers
 
 # Stable Diffusion 1.x, real widths.
@@ -68,6 +68,18 @@ def test_choices_of_several_layers_equal_the_whole_network(model: DiffusionModel
 @pytest.mark.parametrize(("height", "width"), [(16, 24), (24, 8), (13, 10), (9, 21)])
 def test_latents_that_are_not_square(model: DiffusionModel, height: int, width: int) -> None:
     assert_same_maps(model, model.layers, height, width)
+
+
+@torch.no_grad()
+def test_self_attention_equals_the_whole_networks(model: DiffusionModel) -> None:
+    noisy, context = inputs(model, 16, 24)
+    whole = whole_unet_maps(model, noisy, 140, context, "attn1")
+    recorded = model.self_attention(noisy, 140, context, model.layers)
+    assert list(recorded) == [layer.name for layer in model.layers]
+    for layer in model.layers:
+        height, width = layer.map_size(16, 24)
+        assert recorded[layer.name].shape == (2, height * width, height * width)
+        assert_close_to_scale(recorded[layer.name], whole[layer.name].mean(dim=1))
 
 
 def test_gradients_to_the_context_equal_the_whole_networks(model: DiffusionModel) -> None:
@@ -130,7 +142,9 @@ def test_the_cut_network_shares_weights_and_records_only_the_requested_layers(mo
     recorders = [value for value in processors.values() if isinstance(value, MapRecorder)]
     assert {recorder.layer.name for recorder in recorders} == {layer.name for layer in layers}
     assert [recorder.layer for recorder in recorders if recorder.last] == [layers[-1]]
-    assert all(isinstance(value, MapRecorder | AttnProcessor2_0) for value in processors.values())
+    assert all(
+        isinstance(value, MapRecorder | SelfAttentionRecorder | AttnProcessor2_0) for value in processors.values()
+    )
     # Nothing after the last requested layer is left.
     assert len(view.up_blocks) == {"sd1": 3, "sd2": 3, "sdxl": 2}[model.family]
     assert (len(view.up_blocks[-1].attentions), view.up_blocks[-1].upsamplers) == (1, None)

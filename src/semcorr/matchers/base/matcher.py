@@ -333,7 +333,9 @@ class Matcher(ABC):
             ImageError, DatasetError: An image or a mask cannot be used.
             OutOfMemoryError: Not even the smallest batch fits into memory.
         """
-        raise SettingsError(f"Method {self.method!r} finds no regions. Use a method on features, such as dift.")
+        raise SettingsError(
+            f"Method {self.method!r} finds no regions. Use prompt, or a method on features, such as dift."
+        )
 
     def locate_regions(self, query: RegionQuery, image: "ImageSource", *, progress: Progress | None = None) -> Regions:
         """Find a query's regions in another image.
@@ -349,7 +351,9 @@ class Matcher(ABC):
             ImageError: The image cannot be used.
             OutOfMemoryError: Not even the smallest batch fits into memory.
         """
-        raise SettingsError(f"Method {self.method!r} finds no regions. Use a method on features, such as dift.")
+        raise SettingsError(
+            f"Method {self.method!r} finds no regions. Use prompt, or a method on features, such as dift."
+        )
 
     def with_settings(self: M, settings: Any) -> M:
         """Return the same method on the same network with other settings."""

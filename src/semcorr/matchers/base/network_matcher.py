@@ -19,7 +19,11 @@ from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.base.matcher import Matcher
 from semcorr.matchers.base.model_identity import ModelIdentity
 from semcorr.matchers.examples import check_examples
-from semcorr.matchers.regions.results import RegionQuery
+from semcorr.matchers.regions.examples import Example as LabelledImage
+from semcorr.matchers.regions.examples import MaskSource, read_examples
+from semcorr.matchers.regions.refine import regions_of
+from semcorr.matchers.regions.results import RegionQuery, Regions
+from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.matchers.results import Example, Matches, Query
 from semcorr.models.names import PHOTO_MODEL
 from semcorr.progress import Progress
@@ -205,6 +209,55 @@ class NetworkMatcher(Matcher):
             raise QueryError(f"The query was made by method {query.method!r}, expected {self.method!r}.")
         self.network().check(query)
         return self.settings_type.from_dict(query.settings)
+
+    def describe_regions(
+        self,
+        images: "ImageSource | Sequence[ImageSource]",
+        masks: MaskSource | Sequence[MaskSource],
+        *,
+        settings: RegionSettings | None = None,
+        progress: Progress | None = None,
+    ) -> RegionQuery:
+        """Describe regions of one or a few images; see :meth:`Matcher.describe_regions`."""
+        if not self.capabilities.regions:
+            return super().describe_regions(images, masks)
+        examples, names = read_examples(images, masks)
+        how, network = settings or RegionSettings(), self.network()
+        return RegionQuery(
+            method=self.method,
+            model_id=network.model_id,
+            model_revision=network.model_revision,
+            model_fingerprint=network.model_fingerprint,
+            settings=self.settings.to_dict(),
+            region_settings=how.to_dict(),
+            names=names,
+            image_sha256=tuple(image.sha256 for image, _ in examples),
+            tensors=self._describe_regions(examples, names, how, progress),
+        )
+
+    def locate_regions(self, query: RegionQuery, image: "ImageSource", *, progress: Progress | None = None) -> Regions:
+        """Find a query's regions in another image; see :meth:`Matcher.locate_regions`."""
+        if not self.capabilities.regions:
+            return super().locate_regions(query, image)
+        settings, how = self.settings_of(query), RegionSettings.from_dict(query.region_settings)
+        target = load_image(image)
+        return regions_of(self._region_scores(query, target, settings, how, progress), target, query.names, how)
+
+    def _describe_regions(
+        self,
+        examples: Sequence[LabelledImage],
+        names: Mapping[int, str],
+        how: RegionSettings,
+        progress: Progress | None,
+    ) -> Tensors:
+        """Return what a query keeps of regions, where the method finds them (``capabilities.regions``)."""
+        raise NotImplementedError
+
+    def _region_scores(
+        self, query: RegionQuery, target: Image, settings: Any, how: RegionSettings, progress: Progress | None
+    ) -> Float[Any, "labels _height _width"]:
+        """Return the scores of the background and each label on a grid over the whole target, not negative."""
+        raise NotImplementedError
 
     @abstractmethod
     def _describe(

@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,8 @@ from semcorr.matchers.features.regions import described_examples, label_shares, 
 from semcorr.matchers.features.settings import FeatureSettings
 from semcorr.matchers.features.source_views import describe_views, has_views, read_views
 from semcorr.matchers.features.together import locate_together
-from semcorr.matchers.regions.examples import MaskSource, read_examples
-from semcorr.matchers.regions.refine import regions_of
-from semcorr.matchers.regions.results import RegionQuery, Regions
+from semcorr.matchers.regions.examples import Example as LabelledImage
+from semcorr.matchers.regions.results import RegionQuery
 from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.matchers.results import LocatedTogether, Matches, Query
 from semcorr.progress import Progress
@@ -75,45 +74,28 @@ class FeatureMatcher(NetworkMatcher):
         """Return the features of images, each a map that covers its whole image."""
         return [self.features(image, self.settings, progress) for image in images]
 
-    def describe_regions(
+    def _describe_regions(
         self,
-        images: "ImageSource | Sequence[ImageSource]",
-        masks: MaskSource | Sequence[MaskSource],
-        *,
-        settings: RegionSettings | None = None,
-        progress: Progress | None = None,
-    ) -> RegionQuery:
-        """Describe regions as the features of their images and the labels of every cell.
-
-        See :meth:`Matcher.describe_regions`.
-        """
-        examples, names = read_examples(images, masks)
-        how = settings or RegionSettings()
+        examples: Sequence[LabelledImage],
+        names: Mapping[int, str],
+        how: RegionSettings,
+        progress: Progress | None,
+    ) -> Tensors:
+        """Describe regions as the features of their images and the labels of every cell."""
         tensors: dict[str, np.ndarray] = {}
         for number, (image, label_map) in enumerate(examples):
             features = self.features(image, self.settings, progress)
             shares = label_shares(label_map, tuple(names), features, how.grid)
             tensors |= {f"features.{number}": features.cpu().numpy(), f"shares.{number}": shares.numpy()}
-        network = self.network()
-        return RegionQuery(
-            method=self.method,
-            model_id=network.model_id,
-            model_revision=network.model_revision,
-            model_fingerprint=network.model_fingerprint,
-            settings=self.settings.to_dict(),
-            region_settings=how.to_dict(),
-            names=names,
-            image_sha256=tuple(image.sha256 for image, _ in examples),
-            tensors=tensors,
-        )
+        return tensors
 
-    def locate_regions(self, query: RegionQuery, image: "ImageSource", *, progress: Progress | None = None) -> Regions:
-        """Find regions by the nearest labelled cells; see :meth:`Matcher.locate_regions`."""
-        settings, how = self.settings_of(query), RegionSettings.from_dict(query.region_settings)
-        target = load_image(image)
+    def _region_scores(
+        self, query: RegionQuery, target: Image, settings: Any, how: RegionSettings, progress: Progress | None
+    ) -> Float[Tensor, "labels _height _width"]:
+        """Find regions by the nearest labelled cells."""
         features = self.features(target, settings, progress)
         known, shares = described_examples(query, len(features), how.grid)
-        return regions_of(region_scores(known, shares, features, how), target, query.names, how)
+        return region_scores(known, shares, features, how)
 
     def _describe(
         self, image: Image, points: Float[np.ndarray, "points 2"], progress: Progress | None

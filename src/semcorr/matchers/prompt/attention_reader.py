@@ -47,6 +47,9 @@ def _span(name: str, numbers: set[int]) -> str:
 class AttentionReader:
     """Settings bound to a model: reads the chosen token's maps from noisy latents.
 
+    A sub-class may read several ``tokens`` of each context (:class:`semcorr.matchers.prompt.labels.LabelReader`): maps
+    then have an axis of them.
+
     With ``gradient_checkpointing`` a backward pass computes the network's activations again.
 
     Raises:
@@ -59,6 +62,7 @@ class AttentionReader:
     ) -> None:
         self.model, self.settings, self.gradient_checkpointing = model, settings, gradient_checkpointing
         self.layers: tuple[CrossAttentionLayer, ...] = model.select_layers(settings.layers)
+        self.tokens: tuple[int, ...] = (settings.token,)
         self.resolution = settings.resolution or model.resolution
         self.heads = {layer.name: _head_slice(layer, settings) for layer in self.layers}
         self.context_length = settings.context_length or model.context_tokens
@@ -73,6 +77,11 @@ class AttentionReader:
                 f"Setting 'start': least_squares needs keys that are linear in the context, and those of "
                 f"{model.model_id!r} are not ({FAMILIES[model.family].title}). Set start=random."
             )
+
+    @property
+    def token_axis(self) -> tuple[int, ...]:
+        """What maps have between their rows and pixels: nothing, or the number of tokens where several are read."""
+        return ()
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -117,8 +126,8 @@ class AttentionReader:
         latents: Float[Tensor, "rows channels h w"],
         noise: Float[Tensor, "rows channels h w"],
         t: int,
-        embeddings: Float[Tensor, "rows tokens dim"],
-    ) -> list[Float[Tensor, "rows _h _w"]]:
+        embeddings: Float[Tensor, "rows context dim"],
+    ) -> list[Float[Tensor, "rows *tokens _h _w"]]:
         """Return the token's maps, averaged over the chosen heads, one tensor a layer in the U-Net's order.
 
         Averaging heads before a map is enlarged gives what averaging after it would: both are linear.
@@ -129,16 +138,22 @@ class AttentionReader:
             t,
             embeddings,
             self.layers,
-            tokens=(self.settings.token,),
+            tokens=self.tokens,
             gradient_checkpointing=self.gradient_checkpointing,
         )
-        return [attention[layer.name][:, self.heads[layer.name], 0].mean(dim=1) for layer in self.layers]
+        return [self._over_heads(attention[layer.name][:, self.heads[layer.name]]) for layer in self.layers]
+
+    def _over_heads(
+        self, attention: Float[Tensor, "rows heads tokens h w"]
+    ) -> Float[Tensor, "rows h w"] | Float[Tensor, "rows tokens h w"]:
+        """Return one map for each row, or for each of its tokens, of the attention of heads."""
+        return attention[:, :, 0].mean(dim=1)
 
     def frozen_maps(
         self,
         queries: Mapping[str, Float[Tensor, "heads _h _w _dim"]],
-        keys: Mapping[str, Float[Tensor, "rows heads tokens _dim"]],
-    ) -> list[Float[Tensor, "rows _h _w"]]:
+        keys: Mapping[str, Float[Tensor, "rows heads context _dim"]],
+    ) -> list[Float[Tensor, "rows *tokens _h _w"]]:
         """Return every row's maps of one crop from its frozen queries. Both mappings are by layer."""
         return [
             attention_to(self.settings.token, queries[layer.name][heads], keys[layer.name][:, heads]).mean(dim=1)

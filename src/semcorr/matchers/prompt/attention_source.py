@@ -32,26 +32,28 @@ class AttentionSource(Protocol):
         streams: Sequence[RandomStream],
         targets: AttentionTargets,
         points: Sequence[int],
-        embeddings: Float[Tensor, "rows tokens dim"],
-    ) -> tuple[list[Float[Tensor, "rows _h _w"]], list[Crop]]:
+        embeddings: Float[Tensor, "rows context dim"],
+    ) -> tuple[list[Float[Tensor, "rows *tokens _h _w"]], list[Crop]]:
         """Return each row's maps of a crop, one tensor a layer, and the crop: one that its target allows."""
         ...
 
     def location_maps(
         self,
         rows: Sequence[Row],
-        embeddings: Float[Tensor, "rows tokens dim"],
+        embeddings: Float[Tensor, "rows context dim"],
         *,
         each_crop: bool,
         report: Callable[[int], None],
-    ) -> tuple[Float[Tensor, "rows layers side side"], list[Tensor]]:
+    ) -> tuple[Float[Tensor, "rows layers *tokens side side"], list[Tensor]]:
         """Return each row's maps over the whole image, the mean over crops, and if ``each_crop`` after each of them.
 
         ``report`` is called with the number of crops read so far. Results are on the CPU.
         """
         ...
 
-    def whole_image_maps(self, embeddings: Float[Tensor, "rows tokens dim"]) -> Float[Tensor, "rows side side"]:
+    def whole_image_maps(
+        self, embeddings: Float[Tensor, "rows context dim"]
+    ) -> Float[Tensor, "rows *tokens side side"]:
         """Return a preview: each row's map over the whole image, the mean over layers. No row's draws are used."""
         ...
 

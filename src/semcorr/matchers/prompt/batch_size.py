@@ -30,7 +30,7 @@ def row_bytes(reader: AttentionReader, *, optimizing: bool) -> int:
     pass through the network, whose passing activations are taken to be no more than what autograd would save without
     checkpoints; with frozen queries only the scores of the tokens are a row's own.
     """
-    map_bytes = 4 * reader.resolution**2
+    map_bytes = 4 * reader.resolution**2 * len(reader.tokens)
     latent_size = reader.latent_shape[1:]
     if reader.settings.queries == "frozen":
         sizes = [(layer.heads, *layer.map_size(*latent_size)) for layer in reader.layers]

@@ -69,13 +69,7 @@ class FrozenQueries:
         clean = latents(crops)
         noise = stack_noise([stream.noise(reader.latent_shape, settings.noise) for _ in crops], clean)
         noisy = reader.model.add_noise(clean, noise, t)
-        context = prompt_context(
-            reader.model,
-            "" if settings.neutral == "empty" else None,
-            setting="neutral",
-            instead="neutral=zeros (and with attention-dift dift_prompt=null), or the method prompt with the preset "
-            "paper",
-        )
+        context = neutral_context(reader)
 
         def compute(numbers: Sequence[int]) -> list[dict[str, Tensor]]:
             chosen = list(numbers)
@@ -106,8 +100,8 @@ class FrozenQueries:
         streams: Sequence[RandomStream],
         targets: AttentionTargets,
         points: Sequence[int],
-        embeddings: Float[Tensor, "rows tokens dim"],
-    ) -> tuple[list[Float[Tensor, "rows _h _w"]], list[Crop]]:
+        embeddings: Float[Tensor, "rows context dim"],
+    ) -> tuple[list[Float[Tensor, "rows *tokens _h _w"]], list[Crop]]:
         """Read each row from one of the crops that its target allows, such as those that contain its point."""
         picks = [
             int(possible.nonzero()[stream.pick(int(possible.sum()))])
@@ -130,15 +124,15 @@ class FrozenQueries:
     def location_maps(
         self,
         rows: Sequence[Row],  # noqa: ARG002  # nothing is drawn for a row
-        embeddings: Float[Tensor, "rows tokens dim"],
+        embeddings: Float[Tensor, "rows context dim"],
         *,
         each_crop: bool,
         report: Callable[[int], None],
-    ) -> tuple[Float[Tensor, "rows layers side side"], list[Tensor]]:
+    ) -> tuple[Float[Tensor, "rows layers *tokens side side"], list[Tensor]]:
         """Read all rows from the same crops."""
         keys = self._reader.model.keys(embeddings, self._reader.layers)
         maps = [self._reader.frozen_maps(queries, keys) for queries in self.queries]
-        layers = [torch.stack(layer) for layer in zip(*maps, strict=True)]  # (crops, rows, h, w) each
+        layers = [torch.stack(layer) for layer in zip(*maps, strict=True)]  # (crops, rows, tokens, h, w) each
         count = len(self.crops)
         after = [
             torch.stack([self._paste.mean(layer[:number]) for layer in layers], dim=1).cpu()
@@ -147,10 +141,26 @@ class FrozenQueries:
         report(count)
         return after[-1], after if each_crop else []
 
-    def whole_image_maps(self, embeddings: Float[Tensor, "rows tokens dim"]) -> Float[Tensor, "rows side side"]:
+    def whole_image_maps(
+        self, embeddings: Float[Tensor, "rows context dim"]
+    ) -> Float[Tensor, "rows *tokens side side"]:
         """The mean over the shared crops."""
         maps, _ = self.location_maps([], embeddings, each_crop=False, report=lambda _: None)
         return maps.mean(dim=1)
+
+
+def neutral_context(reader: AttentionReader) -> Float[Tensor, "1 tokens dim"]:
+    """Return the context that stands for no prompt in particular (the setting ``neutral``).
+
+    Raises:
+        SettingsError: The model has no text encoder for the empty prompt.
+    """
+    return prompt_context(
+        reader.model,
+        "" if reader.settings.neutral == "empty" else None,
+        setting="neutral",
+        instead="neutral=zeros (and with attention-dift dift_prompt=null), or the method prompt with the preset paper",
+    )
 
 
 def shared_crops(stream: RandomStream, count: int, *, resolution: int, fraction: float) -> list[Crop]:

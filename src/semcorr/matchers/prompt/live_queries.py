@@ -45,8 +45,8 @@ class LiveQueries:
         streams: Sequence[RandomStream],
         targets: AttentionTargets,
         points: Sequence[int],
-        embeddings: Float[Tensor, "rows tokens dim"],
-    ) -> tuple[list[Float[Tensor, "rows _h _w"]], list[Crop]]:
+        embeddings: Float[Tensor, "rows context dim"],
+    ) -> tuple[list[Float[Tensor, "rows *tokens _h _w"]], list[Crop]]:
         """Draw a crop for each row, fresh or one of those that the image's rows share, and read its maps."""
         reader, settings = self._reader, self._reader.settings
         allowed = [targets.crop_range(point) for point in points]
@@ -71,15 +71,16 @@ class LiveQueries:
     def location_maps(
         self,
         rows: Sequence[Row],
-        embeddings: Float[Tensor, "rows tokens dim"],
+        embeddings: Float[Tensor, "rows context dim"],
         *,
         each_crop: bool,
         report: Callable[[int], None],
-    ) -> tuple[Float[Tensor, "rows layers side side"], list[Tensor]]:
+    ) -> tuple[Float[Tensor, "rows layers *tokens side side"], list[Tensor]]:
         """Read each row from crops of its own: the corners, then around its running peak."""
-        side, count = self._reader.resolution, self._reader.settings.locate_crops
+        reader, side, count = self._reader, self._reader.resolution, self._reader.settings.locate_crops
         streams = [self._streams.locating(row.point, row.round_) for row in rows]
-        mean = heatmaps.CoverageMean((len(rows), len(self._reader.layers), side, side), device=embeddings.device)
+        axes = (len(rows), len(reader.layers), *reader.token_axis)
+        mean = heatmaps.CoverageMean((*axes, side, side), device=embeddings.device)
         history = []
         for number in range(count):
             with naming(f"crop {number + 1} of {count}", rows):
@@ -89,7 +90,9 @@ class LiveQueries:
             report(number + 1)
         return mean.mean().cpu(), history
 
-    def whole_image_maps(self, embeddings: Float[Tensor, "rows tokens dim"]) -> Float[Tensor, "rows side side"]:
+    def whole_image_maps(
+        self, embeddings: Float[Tensor, "rows context dim"]
+    ) -> Float[Tensor, "rows *tokens side side"]:
         """One pass over the whole image, with the same noise for all rows."""
         reader, count = self._reader, len(embeddings)
         clean = self._latents([anywhere(resolution=reader.resolution, fraction=1.0).crop(0, 0)])
@@ -105,7 +108,7 @@ class LiveQueries:
         mean: heatmaps.CoverageMean,
         number: int,
         streams: Sequence[RandomStream],
-        embeddings: Float[Tensor, "rows tokens dim"],
+        embeddings: Float[Tensor, "rows context dim"],
     ) -> None:
         """Draw one crop for each row, read its maps, and add them."""
         reader = self._reader

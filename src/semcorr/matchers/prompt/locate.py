@@ -18,13 +18,13 @@ from semcorr.progress import Progress
 def locate_rows(
     reader: AttentionReader,
     latents: CropLatents,
-    embeddings: Float[Tensor, "points rounds tokens dim"],
+    embeddings: Float[Tensor, "points rounds context dim"],
     streams: RandomStreams,
     *,
     batch: int,
     on_crops: Callable[[Float[Tensor, "crops layers side side"]], None] | None = None,
     progress: Progress | None = None,
-) -> Iterator[tuple[Row, Float[Tensor, "layers side side"]]]:
+) -> Iterator[tuple[Row, Float[Tensor, "layers *tokens side side"]]]:
     """Yield every row's maps over the whole image, point-major: each the mean over the crops that cover a pixel.
 
     The first four crops are the corners; the others contain the row's running peak, which is that of the mean over

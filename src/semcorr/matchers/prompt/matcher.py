@@ -1,7 +1,7 @@
 """The paper's method as a matcher."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,20 @@ from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.base import Capabilities, NetworkMatcher, Tensors
 from semcorr.matchers.prompt.aggregate import CropTrace, MapAggregator, Predictions
 from semcorr.matchers.prompt.attention_reader import AttentionReader
+from semcorr.matchers.prompt.attention_targets import LabelTargets
 from semcorr.matchers.prompt.batch_size import batch_size
 from semcorr.matchers.prompt.crops import CropLatents
+from semcorr.matchers.prompt.labels import LabelReader, self_attention, spread
 from semcorr.matchers.prompt.latent_cache import LatentCache
 from semcorr.matchers.prompt.locate import locate_rows
 from semcorr.matchers.prompt.optimize import Example, optimize
 from semcorr.matchers.prompt.presets import PRESETS
 from semcorr.matchers.prompt.random_streams import SeededStreams
 from semcorr.matchers.prompt.settings import PromptSettings
+from semcorr.matchers.regions.examples import Example as LabelledImage
+from semcorr.matchers.regions.examples import one_hot
+from semcorr.matchers.regions.results import RegionQuery
+from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.matchers.results import Diagnostics, Matches, Query
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.progress import Progress
@@ -40,6 +46,9 @@ LOCATE_SETTINGS = (
     "seed",
 )
 """Settings that may differ from those a query was optimized with: they concern locating alone, or draws."""
+
+_ALL_LABELS = np.zeros((1, 2))
+"""Labels have no points: what is optimized for all of them counts as one, whose draws depend on the image alone."""
 
 
 class PromptMatcher(NetworkMatcher):
@@ -73,7 +82,9 @@ class PromptMatcher(NetworkMatcher):
     settings_type = PromptSettings
     presets = PRESETS
     network_type = DiffusionModel
-    capabilities = Capabilities(optimizes=True, examples=True, layer_heatmaps=True, attention_heatmaps=True)
+    capabilities = Capabilities(
+        optimizes=True, examples=True, layer_heatmaps=True, attention_heatmaps=True, regions=True
+    )
 
     def __init__(
         self,
@@ -225,6 +236,58 @@ class PromptMatcher(NetworkMatcher):
         for _, maps in located:
             aggregator.add(maps)
 
+    def _describe_regions(
+        self,
+        examples: Sequence[LabelledImage],
+        names: Mapping[int, str],
+        how: RegionSettings,
+        progress: Progress | None,
+    ) -> Tensors:
+        """Optimize a context whose tokens are the labels, over all examples."""
+        reader = LabelReader(
+            self.model, self.settings, how, len(names) + 1, gradient_checkpointing=self.gradient_checkpointing
+        )
+        optimized = optimize(
+            reader,
+            [
+                Example(
+                    latents=self._latents(image, reader.resolution),
+                    targets=LabelTargets(reader, torch.from_numpy(one_hot(label_map, tuple(names)))),
+                    streams=SeededStreams(self.settings.seed, image.sha256, _ALL_LABELS),
+                )
+                for image, label_map in sorted(examples, key=lambda pair: pair[0].sha256)
+            ],
+            batch=batch_size(reader, 1, self.memory_budget, optimizing=True),
+            progress=progress,
+        )
+        return {"embeddings": optimized.embeddings.numpy(), "losses": optimized.losses.numpy()}
+
+    def _region_scores(
+        self,
+        query: RegionQuery,
+        target: Image,
+        settings: PromptSettings,
+        how: RegionSettings,
+        progress: Progress | None,
+    ) -> Float[Tensor, "labels side side"]:
+        """Read the labels' scores as a point's attention is located; the mean over rounds, layers and crops."""
+        reader = LabelReader(self.model, settings, how, len(query.names) + 1)
+        latents = self._latents(target, reader.resolution)
+        streams = SeededStreams(settings.seed, target.sha256, _ALL_LABELS)
+        located = locate_rows(
+            reader,
+            latents,
+            self._embeddings(query, reader.settings),
+            streams,
+            batch=batch_size(reader, 1, self.memory_budget, optimizing=False),
+            progress=progress,
+        )
+        shares = torch.stack([maps.mean(dim=0) for _, maps in located]).mean(dim=0).softmax(dim=0)
+        if how.self_attention == 0:
+            return shares
+        attention = self_attention(reader, latents, streams.shared("locate")).to(shares)
+        return spread(shares, attention, reader.grid, how.self_attention)
+
     def _matches(
         self, query: Query, predictions: Predictions, crops: CropTrace | None, reader: AttentionReader, target: Image
     ) -> Matches:
@@ -250,10 +313,13 @@ class PromptMatcher(NetworkMatcher):
             ),
         )
 
-    def _embeddings(self, query: Query, settings: PromptSettings) -> Float[Tensor, "points rounds tokens dim"]:
+    def _embeddings(
+        self, query: Query | RegionQuery, settings: PromptSettings
+    ) -> Float[Tensor, "points rounds tokens dim"]:
         embeddings = query.tensors.get("embeddings")
         tokens = settings.context_length or self.model.context_tokens
-        shape = (len(query.points), settings.rounds, tokens, self.model.context_dim)
+        points = len(query.points) if isinstance(query, Query) else len(_ALL_LABELS)
+        shape = (points, settings.rounds, tokens, self.model.context_dim)
         if embeddings is None or embeddings.shape != shape:
             got = "none" if embeddings is None else str(embeddings.shape)
             raise QueryError(f"The query's embeddings: expected shape {shape}, got {got}. Describe the points again.")

@@ -1,7 +1,7 @@
 """Optimization: find embeddings whose attention is high at the query point (paper section 3.2, "Optimization").
 
-Where attention should be is a target of :mod:`semcorr.matchers.prompt.attention_targets`: a Gaussian at the point, or a
-mask. Where several images show the same points, one embedding is optimized over all of them.
+Where attention should be is a target of :mod:`semcorr.matchers.prompt.attention_targets`: a Gaussian at the point, or
+the labels of all pixels. Where several images show the same points, one embedding is optimized over all of them.
 """
 
 import dataclasses
@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from semcorr.imaging import heatmaps
 from semcorr.matchers.prompt.attention_reader import AttentionReader, Row, rows_of
 from semcorr.matchers.prompt.attention_source import AttentionSource, attention_source
 from semcorr.matchers.prompt.attention_targets import AttentionTargets, GaussianTargets
@@ -90,7 +89,7 @@ def optimize(
         parts = _shown_rows(batch_rows, examples, sources, reader.model.device)
 
         def losses(_: int, embeddings: Tensor) -> Iterator[Tensor]:
-            return (part.loss(embeddings, settings.loss) for part in parts)
+            return (part.loss(embeddings) for part in parts)
 
         def report(step: Step) -> None:
             if progress is not None:
@@ -115,21 +114,6 @@ def optimize(
     )
 
 
-def row_losses(
-    maps: Sequence[Float[Tensor, "rows _h _w"]], target: Float[Tensor, "rows side side"], kind: str
-) -> Float[Tensor, " rows"]:
-    """Mean squared error of each row's maps, enlarged bilinearly, against its target.
-
-    ``"mean_map"`` compares the mean over layers (paper section 3.2); ``"per_layer"`` compares every layer's map
-    and averages (authors' code).
-    """
-    size = (target.shape[-1], target.shape[-2])
-    if kind == "mean_map":
-        return ((heatmaps.fuse_mean(maps, size) - target) ** 2).mean(dim=(-2, -1))
-    errors = [((heatmaps.upsample(layer, size) - target) ** 2).mean(dim=(-2, -1)) for layer in maps]
-    return torch.stack(errors).mean(dim=0)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _ShownRows:
     """The rows of a batch whose points one example shows.
@@ -152,11 +136,11 @@ class _ShownRows:
     index: Tensor | None
     share: Float[Tensor, " rows"] | None
 
-    def loss(self, embeddings: Float[Tensor, "batch tokens dim"], kind: str) -> Float[Tensor, " batch"]:
+    def loss(self, embeddings: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, " batch"]:
         """Read a crop for each row, and return their shares of the losses of the batch; 0 for all other rows."""
         own = embeddings if self.index is None else embeddings[self.index]
         maps, crops = self.source.optimization_maps(self.streams, self.targets, self.points, own)
-        loss = row_losses(maps, self.targets.maps(self.points, crops), kind)
+        loss = self.targets.losses(maps, self.points, crops)
         if self.share is not None:
             loss = loss * self.share
         return loss if self.index is None else loss.new_zeros(len(embeddings)).index_add(0, self.index, loss)

@@ -24,10 +24,13 @@ class AttentionPreview:
     """
 
     points: tuple[int, ...]
-    _maps: Callable[[], Float[Tensor, "points side side"]]
+    _maps: Callable[[], Float[Tensor, "points *tokens side side"]]
 
-    def __call__(self) -> Float[np.ndarray, "points side side"]:
-        """Return each point's map over the whole source: the mean over its rounds, heads and layers."""
+    def __call__(self) -> Float[np.ndarray, "points *tokens side side"]:
+        """Return each point's map over the whole source: the mean over its rounds, heads and layers.
+
+        Where the labels of pixels are optimized, there are the scores of each label.
+        """
         return self._maps().float().cpu().numpy()
 
 

@@ -1,9 +1,10 @@
-"""Record the cross-attention of image positions to chosen tokens, or the positions' queries."""
+"""Record the cross-attention of image positions to chosen tokens, the positions' queries, or their self-attention."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0, HunyuanAttnProcessor2_0
@@ -20,12 +21,16 @@ from semcorr.models.shallow_clone import shallow_clone
 # Their output is softmax(Q K^T / sqrt(d)) V, projected; queries and keys as project_queries and project_keys have them.
 _PLAIN = (AttnProcessor, AttnProcessor2_0, HunyuanAttnProcessor2_0, SanaAttnProcessor2_0)
 
+SELF = ".attn1"
+"""What the name of a recorded self-attention ends in."""
+
 
 @dataclass(kw_only=True)
 class _Recording:
     tokens: list[int] | None
     size: tuple[int, int]
     key_magnitudes: list[Tensor]
+    self_attention: bool
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -36,7 +41,11 @@ _ACTIVE: ContextVar[_Recording | None] = ContextVar("semcorr_recording", default
 
 @contextmanager
 def recording(
-    tokens: Sequence[int] | None, latent_size: tuple[int, int], key_magnitudes: list[Tensor] | None = None
+    tokens: Sequence[int] | None,
+    latent_size: tuple[int, int],
+    key_magnitudes: list[Tensor] | None = None,
+    *,
+    self_attention: bool = False,
 ) -> Iterator[dict[str, Tensor]]:
     """Collect from every recording processor that runs inside the ``with`` block.
 
@@ -45,13 +54,20 @@ def recording(
         latent_size: (height, width) of the latent that the U-Net is called with.
         key_magnitudes: List that receives the largest magnitude of each layer's keys: an infinite key may leave the
             softmax finite, and wrong.
+        self_attention: Also record self-attention, the mean over heads, in the same transformer blocks: under the
+            layer's name and ``SELF``, ``Float[Tensor, "batch queries keys"]``.
 
     Yields:
         A dictionary that fills with the maps of ``tokens``, ``layer name -> Float[Tensor, "batch heads tokens height
         width"]``, or with the queries, ``layer name -> Float[Tensor, "batch heads height width dim"]``.
     """
     magnitudes = [] if key_magnitudes is None else key_magnitudes
-    recording = _Recording(tokens=None if tokens is None else list(tokens), size=latent_size, key_magnitudes=magnitudes)
+    recording = _Recording(
+        tokens=None if tokens is None else list(tokens),
+        size=latent_size,
+        key_magnitudes=magnitudes,
+        self_attention=self_attention,
+    )
     before = _ACTIVE.set(recording)
     try:
         yield recording.tensors
@@ -127,10 +143,37 @@ class MapRecorder:
         return probabilities
 
 
-def with_recorder(attention: Attention, layer: CrossAttentionLayer) -> Attention:
-    """Return a clone of a layer's module that records; it shares the weights."""
+class SelfAttentionRecorder:
+    """An attention processor that leaves the output to the one before it, and passes self-attention to a recording.
+
+    Args:
+        layer: The cross-attention layer that follows in the same transformer block.
+        attention: The self-attention.
+    """
+
+    def __init__(self, layer: CrossAttentionLayer, attention: Attention) -> None:
+        self.layer, self._before = layer, attention.processor
+
+    def __call__(self, attn: Attention, hidden_states: Tensor, *rest: Any, **named: Any) -> Tensor:
+        """Record the mean over heads, and return the output of the attention."""
+        recording = _ACTIVE.get()
+        if recording is not None and recording.self_attention:
+            query, key = project_queries(attn, hidden_states), project_keys(attn, hidden_states)
+            total = query.new_zeros(len(query), query.shape[2], key.shape[2], dtype=torch.float32)
+            # One head after the other: all of them at 64 x 64 positions would take gigabytes.
+            for one_query, one_key in zip(query.split(1, dim=1), key.split(1, dim=1), strict=True):
+                total += attention_probabilities(one_query, one_key, attn.scale)[:, 0]
+            recording.tensors[self.layer.name + SELF] = total / attn.heads
+        result: Tensor = self._before(attn, hidden_states, *rest, **named)
+        return result
+
+
+def with_recorder(
+    attention: Attention, layer: CrossAttentionLayer, kind: type[MapRecorder | SelfAttentionRecorder] = MapRecorder
+) -> Attention:
+    """Return a clone of a module that records for a layer; it shares the weights."""
     clone = shallow_clone(attention)
-    recorder = MapRecorder(layer, clone)
+    recorder = kind(layer, clone)
     clone._modules.pop("processor", None)  # some processors are modules
     clone.processor = recorder
     return clone

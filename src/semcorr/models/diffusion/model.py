@@ -14,7 +14,7 @@ from semcorr.errors import ModelError, SettingsError
 from semcorr.models import finite
 from semcorr.models.device import Device, DType, find_device, find_dtype
 from semcorr.models.diffusion import latents as _latents
-from semcorr.models.diffusion.attention import project_keys, recording
+from semcorr.models.diffusion.attention import SELF, project_keys, recording
 from semcorr.models.diffusion.checkpoint import Checkpoint
 from semcorr.models.diffusion.families import FAMILIES
 from semcorr.models.diffusion.gradient_checkpointing import SavedBytes, recomputed
@@ -227,6 +227,34 @@ class DiffusionModel:
         self._check_context(context, (0,))
         return self._record(self.trimmed(layers), noisy, t, context, layers, None)
 
+    @property
+    def reads_self_attention(self) -> bool:
+        """Whether :meth:`self_attention` reads this network: U-Nets alone."""
+        return isinstance(self.network, UNet)
+
+    @torch.no_grad()
+    def self_attention(
+        self,
+        noisy: Float[Tensor, "batch channels latent_height latent_width"],
+        t: int,
+        context: Float[Tensor, "batch tokens dim"],
+        layers: Sequence[CrossAttentionLayer],
+    ) -> dict[str, Float[Tensor, "batch _queries _keys"]]:
+        """Return what image positions pay to each other in the transformer block of each layer. No gradient.
+
+        The mean over heads, in float32, under the layer's name; positions are row by row, and a query's values add up
+        to 1 over the keys.
+
+        Raises:
+            ModelError: The network is a transformer.
+            NumericsError: An attention is NaN or infinite.
+        """
+        self._check_context(context, (0,))
+        if not self.reads_self_attention:
+            raise ModelError(f"{self.model_id} has a {self.network.noun}: the self-attention of U-Nets alone is read.")
+        recorded = self._record(self.trimmed(layers), noisy, t, context, layers, None, self_attention=True)
+        return {layer.name: recorded[layer.name + SELF] for layer in layers}
+
     def keys(
         self, context: Float[Tensor, "batch tokens dim"], layers: Sequence[CrossAttentionLayer]
     ) -> dict[str, Float[Tensor, "batch _heads tokens _dim"]]:
@@ -265,17 +293,21 @@ class DiffusionModel:
         context: Float[Tensor, "batch tokens dim"],
         layers: Sequence[CrossAttentionLayer],
         tokens: Sequence[int] | None,
+        *,
+        self_attention: bool = False,
     ) -> dict[str, Tensor]:
         """Run the network and return the recording, which must be finite."""
+        names = [layer.name + end for layer in layers for end in (("", SELF) if self_attention else ("",))]
         inputs = {_LATENTS: noisy, _CONTEXT: context}
         noisy = noisy.to(self.device, self.dtype)
         context = context.to(self.device, self.dtype)
         magnitudes: list[Tensor] = []
 
         def run() -> dict[str, Tensor]:
-            with recording(tokens, (noisy.shape[2], noisy.shape[3]), magnitudes) as tensors:
+            size = (noisy.shape[2], noisy.shape[3])
+            with recording(tokens, size, magnitudes, self_attention=self_attention) as tensors:
                 self.network.run(view, noisy, t, context)
-            return {layer.name: tensors[layer.name] for layer in layers}
+            return {name: tensors[name] for name in names}
 
         recorded = run()
         finite.check([*recorded.values(), *magnitudes], self._network_name, view, run, inputs)

@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from semcorr.errors import LayerError
-from semcorr.models.diffusion.attention import with_recorder
+from semcorr.models.diffusion.attention import SelfAttentionRecorder, with_recorder
 from semcorr.models.diffusion.gradient_checkpointing import RunPart, run_parts_through
 from semcorr.models.diffusion.layers import CrossAttentionLayer, cross_attention_layers, in_running_order
 from semcorr.models.diffusion.prefix_cache import cache_prefix
@@ -91,6 +91,7 @@ def _block_with_recorders(block: Block, layers: Sequence[CrossAttentionLayer]) -
     for layer in layers:
         _, j, k = layer.path
         transformer = shallow_clone(block.attentions[j].transformer_blocks[k])
+        transformer.attn1 = with_recorder(transformer.attn1, layer, SelfAttentionRecorder)
         transformer.attn2 = with_recorder(transformer.attn2, layer)
         block.attentions[j].transformer_blocks[k] = transformer
     return block
