@@ -49,6 +49,7 @@ def work_view(session: Session, matchers: LoadedMatchers, queue: JobQueue) -> di
                     "presets": matchers.presets(name),
                     "preset": MatcherSpec(method=name).preset,
                     "regions": finds_regions(name),
+                    "optimizes": MatcherSpec(method=name).capabilities().optimizes,
                 }
                 for name in matchers.methods(example=example)
             ],

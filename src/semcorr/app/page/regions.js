@@ -70,10 +70,12 @@ export function describeTarget(target) {
   return `${target.name}: ${words.join("; ")}${outdated ? "; painted anew since then, find again" : ""}.`;
 }
 
-// The method to use where the chosen one finds no regions; empty where none does, null where it does.
+// The method to use where the chosen one finds no regions, a quick one if there is one; empty where none does, null
+// where it does.
 export function suited(methods, chosen) {
   if (methods.find(method => method.name === chosen)?.regions) return null;
-  return methods.find(method => method.regions)?.name || "";
+  const able = methods.filter(method => method.regions);
+  return (able.find(method => !method.optimizes) || able[0])?.name || "";
 }
 
 function pick(id, another = false) {
