@@ -56,8 +56,8 @@ class LabelReader(AttentionReader):
     ) -> None:
         if how.self_attention > 0 and not model.reads_self_attention:
             raise SettingsError(
-                f"Setting 'self_attention': expected 0, since {model.model_id!r} has no U-Net whose self-attention could "
-                f"be read, got {how.self_attention:g}."
+                f"Setting 'self_attention': expected 0, since {model.model_id!r} has no U-Net whose self-attention "
+                f"could be read, got {how.self_attention:g}."
             )
         own: dict[str, object] = {
             "context_length": labels,
