@@ -29,6 +29,7 @@ from semcorr.cli.discover import discover
 from semcorr.cli.doctor import doctor
 from semcorr.cli.evaluate import ablate, evaluate, merge
 from semcorr.cli.label_studio import label_studio
+from semcorr.cli.layers import layers
 from semcorr.cli.locate import locate
 from semcorr.cli.match import match
 from semcorr.cli.mutual import mutual
@@ -69,6 +70,7 @@ app.command(
 app.command(app_page, name="app")
 app.command(demo)
 app.command(doctor)
+app.command(layers, usage="Usage: semcorr layers MODEL [--json] [OPTIONS]")
 app.command(toy_app)
 app.command(data_app)
 app.command(evaluate, name="eval")

@@ -114,6 +114,12 @@ def select_layers(layers: Sequence[CrossAttentionLayer], spec: Sequence[str]) ->
     return tuple(layer for layer in layers if layer.name in chosen)
 
 
+def rule_of(layers: Sequence[CrossAttentionLayer], layer: CrossAttentionLayer) -> str:
+    """Return the rule that selects one of a network's ``layers`` alone, such as "up/4:0"."""
+    alike = [other for other in layers if (other.section, other.scale) == (layer.section, layer.scale)]
+    return f"{layer.section}/{layer.scale}:{alike.index(layer)}"
+
+
 def _matching(layers: Sequence[CrossAttentionLayer], item: str) -> list[CrossAttentionLayer]:
     exact = [layer for layer in layers if layer.name == item]
     if exact:

@@ -74,6 +74,14 @@ class DenoisingNetwork(ABC):
     def attention_module(self, layer: CrossAttentionLayer) -> Attention:
         """Return the module of one of ``layers``."""
 
+    def block_size(self, block: int, height: int, width: int) -> tuple[int, int, int]:  # noqa: ARG002
+        """Return the (dim, height, width) of a block's output for a latent of that height and width.
+
+        The blocks of a transformer are all alike.
+        """
+        dim: int = self.attention_module(self.layers[0]).to_q.in_features
+        return dim, height // self.patch_size, width // self.patch_size
+
     def project(self, context: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens _dim"]:
         """Return what the keys of every layer are computed from."""
         return context

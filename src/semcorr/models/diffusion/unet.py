@@ -52,6 +52,13 @@ class UNet(DenoisingNetwork):
         """Return the module of one of ``layers``."""
         return cross_attention_module(self.module, layer)
 
+    def block_size(self, block: int, height: int, width: int) -> tuple[int, int, int]:
+        """Return the (dim, height, width) of a decoder block's output, which ends with the enlargement to the next."""
+        ups = self.module.up_blocks
+        # An encoder halves sides, rounding up, and the decoder enlarges to the very sides that were halved.
+        scale = 2 ** sum(later.upsamplers is not None for later in ups[block + 1 :])
+        return ups[block].resnets[-1].out_channels, -(-height // scale), -(-width // scale)
+
     def _added_conditions(self, noisy: Tensor) -> dict[str, Tensor] | None:
         """Return SDXL's pooled prompt and image sizes, for an empty prompt and an image that is not cropped."""
         config = self.module.config
