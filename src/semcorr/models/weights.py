@@ -138,6 +138,7 @@ _LAYERS = (
     "layers_per_block",
     "num_hidden_layers",
     "num_layers",
+    "num_single_layers",
     "encoder_layers_per_block",
     "decoder_layers_per_block",
 )

@@ -1,4 +1,4 @@
-"""The paper's method, DIFT and words on tiny random cross-attention transformers, from folders to points."""
+"""The paper's method, DIFT and words on tiny random transformers, from folders to points."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.diffusion.transformer_networks import TRANSFORMERS, save_transformer
+from models.diffusion.transformer_networks import JOINT, TRANSFORMERS, save_transformer
 from semcorr import load_matcher
 from semcorr.errors import SettingsError
 from semcorr.matchers.attention_dift import settings_of
@@ -31,8 +31,10 @@ WIDE: dict[str, dict[str, Any]] = {
         "qk_norm": None,
     },
     "hunyuan-dit": _WIDE | {"hidden_size": 192},
+    "sd3": _WIDE | {"caption_projection_dim": 192},
 }
-LAYERS = {family: ("block/1:1,2" if family == "sana" else "block/2:1,2",) for family in TRANSFORMERS}
+EVERY = (*TRANSFORMERS, *JOINT)
+LAYERS = {family: ("block/1:1,2" if family == "sana" else "block/2:1,2",) for family in EVERY}
 QUICK = {"rounds": 2, "steps": 60, "context_length": 6, "sigma": 0.06, "optimize_step": 1, "locate_step": 1}
 WHOLE = {"optimize_crop": 1.0, "locate_crop": 1.0, "optimize_crops": 1, "locate_crops": 1, "optimize_noise": "shared"}
 POINTS = np.array([[20.0, 20.0], [36.0, 28.0], [28.0, 36.0], [44.0, 20.0]])
@@ -50,7 +52,7 @@ def wide_model(folder: Path, family: str) -> DiffusionModel:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", TRANSFORMERS)
+@pytest.mark.parametrize("family", EVERY)
 def test_points_are_located_in_a_shifted_copy_at_least_as_well_as_by_the_features(tmp_path: Path, family: str) -> None:
     model = wide_model(tmp_path, family)
     canvas = np.kron(np.random.default_rng(0).integers(0, 256, (24, 24, 3)), np.ones((4, 4, 1))).astype(np.uint8)
@@ -59,7 +61,8 @@ def test_points_are_located_in_a_shifted_copy_at_least_as_well_as_by_the_feature
     points = POINTS - 2 if family == "sana" else POINTS
     source, target = canvas[16:80, 16:80], canvas[16 - y : 80 - y, 16 - x : 80 - x]
     lr = 0.3 if family == "sana" else 0.1
-    settings = override(preset("paper", family), layers=LAYERS[family], queries="frozen", lr=lr, **QUICK, **WHOLE)
+    queries = "live" if family in JOINT else "frozen"
+    settings = override(preset("paper", family), layers=LAYERS[family], queries=queries, lr=lr, **QUICK, **WHOLE)
     errors = []
     for matcher in (
         PromptMatcher(model, settings),
@@ -72,7 +75,7 @@ def test_points_are_located_in_a_shifted_copy_at_least_as_well_as_by_the_feature
 
 
 @pytest.mark.parametrize(
-    "family", ["sana", *(pytest.param(family, marks=pytest.mark.slow) for family in TRANSFORMERS if family != "sana")]
+    "family", ["sana", *(pytest.param(family, marks=pytest.mark.slow) for family in EVERY if family != "sana")]
 )
 def test_live_queries_words_and_both_methods_together(tmp_path: Path, family: str) -> None:
     folder = save_transformer(tmp_path, family)
@@ -91,8 +94,10 @@ def test_live_queries_words_and_both_methods_together(tmp_path: Path, family: st
     # Of the tokens that share 1, the marks at the ends and padding have the rest.
     assert 0 < maps.heatmaps.sum(axis=0).max() < 1
     assert maps.heatmaps.std(axis=(1, 2)).min() > 1e-5
-    with pytest.raises(SettingsError, match=r"keys that are linear in the context, .* Set start=random"):
-        load_matcher("prompt", folder, preset="fast", device="cpu", start="least_squares", layers=LAYERS[family])
+    refused = "no frozen queries" if family in JOINT else "keys that are linear in the context, .* Set start=random"
+    frozen = {"queries": "frozen", "start": "least_squares"}
+    with pytest.raises(SettingsError, match=refused):
+        load_matcher("prompt", folder, preset="fast", device="cpu", layers=LAYERS[family], **frozen)
     with pytest.raises(SettingsError, match=rf"multiple of {live.model.side_factor} \(the VAE's factor"):
         load_matcher("prompt", folder, device="cpu", resolution=50)
 

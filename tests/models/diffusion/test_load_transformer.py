@@ -48,10 +48,7 @@ def test_a_folder_of_two_parts_is_enough(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"_class_name": "SD3Transformer2DModel"},
-            "It looks like Stable Diffusion 3",
-        ),
+        ({"_class_name": "AuraFlowTransformer2DModel"}, "It looks like AuraFlow"),
         ({"_class_name": "FluxTransformer2DModel"}, "It looks like Flux"),
         ({"_class_name": "Flux2Transformer2DModel"}, "It looks like Flux"),
         ({"_class_name": "Lumina2Transformer2DModel"}, "It looks like Lumina"),
@@ -78,8 +75,8 @@ def test_another_vae_is_refused(folder: Path) -> None:
 
 def test_an_unsupported_transformer_is_named_whatever_its_folder_lacks(tmp_path: Path) -> None:
     (tmp_path / "transformer").mkdir()
-    (tmp_path / "transformer" / "config.json").write_text(json.dumps({"_class_name": "SD3Transformer2DModel"}))
-    with pytest.raises(ModelError, match="It looks like Stable Diffusion 3"):
+    (tmp_path / "transformer" / "config.json").write_text(json.dumps({"_class_name": "AuraFlowTransformer2DModel"}))
+    with pytest.raises(ModelError, match="It looks like AuraFlow"):
         load(tmp_path)
 
 
@@ -97,7 +94,7 @@ def test_every_transformer_has_a_family_and_every_family_its_configuration() -> 
     assert {kind.__name__ for kind, _ in NETWORKS.values()} == TRANSFORMERS
     for name, (kind, _) in NETWORKS.items():
         assert family_of({"_class_name": kind.__name__}, PIPELINES[name]) is FAMILIES[name]
-    assert family_of({"_class_name": "SD3Transformer2DModel"}) is None
+    assert family_of({"_class_name": "AuraFlowTransformer2DModel"}) is None
 
 
 def test_schedules_of_flow_matching() -> None:

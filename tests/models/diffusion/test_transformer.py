@@ -175,7 +175,7 @@ def test_the_whole_network_is_not_touched_and_nothing_after_the_last_layer_runs(
     view = model.network.cut(model.layers[1:2])
     kept = [weight for name, weight in view.named_parameters() if name != "text_embedding_padding"]
     assert {weight.data_ptr() for weight in kept} < weights
-    last = getattr(view, model.network.blocks_name)
+    last = getattr(view, model.network.lists[0])
     assert len(last) == 2
     assert not list(last[1].ff.parameters())
     model.attention(noisy, T, context, model.layers)

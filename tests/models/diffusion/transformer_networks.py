@@ -13,12 +13,15 @@ from diffusers import (
     HunyuanDiT2DModel,
     PixArtTransformer2DModel,
     SanaTransformer2DModel,
+    SD3Transformer2DModel,
 )
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import (
     BertConfig,
     BertModel,
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
     Gemma2Config,
     Gemma2Model,
     PreTrainedTokenizerFast,
@@ -27,6 +30,9 @@ from transformers import (
 )
 
 TRANSFORMERS = ("pixart-alpha", "pixart-sigma", "sana", "hunyuan-dit")
+"""With cross-attention."""
+JOINT = ("sd3",)
+"""With joint attention."""
 WORDS = ("a", "cat", "with", "red", "tail", "dog", "s")
 CHANNELS, SIDE, DIM = 4, 16, 24
 """Of latents, of the native latent in positions, and width of a context."""
@@ -81,6 +87,24 @@ NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
             "pooled_projection_dim": 8,
         },
     ),
+    "sd3": (
+        SD3Transformer2DModel,
+        {
+            "num_attention_heads": 2,
+            "attention_head_dim": 8,
+            "in_channels": CHANNELS,
+            "out_channels": CHANNELS,
+            "num_layers": 4,
+            "joint_attention_dim": DIM,
+            "caption_projection_dim": 16,
+            "pooled_projection_dim": 8,
+            "sample_size": SIDE,
+            "patch_size": 2,
+            "pos_embed_max_size": 16,
+            "dual_attention_layers": (0, 2),
+            "qk_norm": "rms_norm",
+        },
+    ),
 }
 PAD, UNKNOWN = "<pad>", "<unk>"
 PIPELINES = {
@@ -88,6 +112,7 @@ PIPELINES = {
     "pixart-sigma": "PixArtSigmaPipeline",
     "sana": "SanaPipeline",
     "hunyuan-dit": "HunyuanDiTPipeline",
+    "sd3": "StableDiffusion3Pipeline",
 }
 _SCHEDULES: dict[str, Any] = {
     "pixart": {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"},
@@ -105,9 +130,9 @@ def make_transformer(family: str, seed: int = 0, **changes: Any) -> Any:
     kind, config = NETWORKS[family]
     network = kind(**{**config, **changes}).eval().requires_grad_(False)
     for name, weight in network.named_parameters():
-        if name.endswith(("attn2.to_q.weight", "attn2.to_k.weight")):
+        if name.endswith(("attn2.to_q.weight", "attn2.to_k.weight", "attn.to_q.weight", "attn.add_k_proj.weight")):
             weight.mul_(2.0)  # else every map is nearly flat
-        if "attn2.norm_" in name and name.endswith("weight"):
+        if ("attn2.norm_" in name or "attn.norm_" in name) and name.endswith("weight"):
             weight.copy_(1 + 0.5 * torch.rand_like(weight))
     return network
 
@@ -135,12 +160,13 @@ def make_vae(family: str, seed: int = 1) -> Any:
             latent_channels=CHANNELS,
             mid_block_add_attention=False,
             scaling_factor=0.18215 if family != "pixart-sigma" else 0.13025,
+            shift_factor=0.0609 if family in JOINT else None,
         )
     return vae.eval().requires_grad_(False)
 
 
 def make_scheduler(family: str) -> Any:
-    if family == "sana":
+    if family in ("sana", "sd3"):
         return FlowMatchEulerDiscreteScheduler(shift=3.0)
     return DDIMScheduler(**_SCHEDULES[family.split("-")[0]])
 
@@ -173,6 +199,14 @@ def save_text(folder: Path, family: str) -> None:
         size = save_tokenizer(folder / "tokenizer", start="<bos>", end=None)
         config = Gemma2Config(vocab_size=size, hidden_size=DIM, head_dim=12, num_key_value_heads=2, **small)
         Gemma2Model(config).save_pretrained(folder / "text_encoder")
+    elif family == "sd3":
+        for suffix in ("", "_2"):
+            size = save_tokenizer(folder / f"tokenizer{suffix}", start="<start>", end="<end>")
+            clip = CLIPTextConfig(
+                vocab_size=size, hidden_size=8, projection_dim=4, eos_token_id=3, **small | {"num_hidden_layers": 2}
+            )
+            CLIPTextModelWithProjection(clip).save_pretrained(folder / f"text_encoder{suffix}")
+        _save_t5(folder, DIM, "_3")
     else:
         _save_t5(folder, DIM, "")
 

@@ -72,6 +72,8 @@ class AttentionReader:
                 f"{model.model_id!r}, got {settings.token}."
             )
         model.check_side(settings.resolution)
+        if settings.queries == "frozen":
+            model.check_frozen_queries()
         if settings.start == "least_squares" and not model.network.linear_keys:
             raise SettingsError(
                 f"Setting 'start': least_squares needs keys that are linear in the context, and those of "

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -111,7 +112,7 @@ class MapRecorder:
         if encoder_hidden_states is not None and attn.norm_cross:
             context = attn.norm_encoder_hidden_states(context)
         query = project_queries(attn, hidden_states, image_rotary_emb)
-        probabilities = self._record(attn, query, context, attention_mask)
+        probabilities = self._record(query, partial(project_keys, attn, context), attn.scale, attention_mask)
         if self.last:
             return hidden_states
         if self._own_values and probabilities is not None:
@@ -125,21 +126,22 @@ class MapRecorder:
         result: Tensor = self._before(attn, hidden_states, encoder_hidden_states, attention_mask, **given)
         return result
 
-    def _record(self, attn: Attention, query: Tensor, context: Tensor, mask: Tensor | None) -> Tensor | None:
-        """Record, and return the probabilities if they were computed."""
+    def _record(self, query: Tensor, project: Callable[[], Tensor], scale: float, mask: Tensor | None) -> Tensor | None:
+        """Record, and return the probabilities if they were computed; image positions come last among queries."""
         recording = _ACTIVE.get()
         if recording is not None and recording.tokens is None:
             recording.tensors[self.layer.name] = query.unflatten(2, self.layer.map_size(*recording.size))
             return None
         # Computed even without a recording: with gradient checkpointing the network runs again without one, and must
         # then save the same tensors for the backward pass.
-        key = project_keys(attn, context)
-        probabilities = attention_probabilities(query, key, attn.scale, mask)
+        key = project()
+        probabilities = attention_probabilities(query, key, scale, mask)
         if recording is not None and recording.tokens is not None:
             recording.key_magnitudes.append(largest(key))
             # Indexed one by one, because indexing by a list saves another tensor for the backward pass.
             chosen = torch.stack([probabilities[..., token] for token in recording.tokens], dim=2)
-            recording.tensors[self.layer.name] = chosen.unflatten(3, self.layer.map_size(*recording.size))
+            height, width = self.layer.map_size(*recording.size)
+            recording.tensors[self.layer.name] = chosen[..., -height * width :].unflatten(3, (height, width))
         return probabilities
 
 
@@ -185,13 +187,13 @@ def project_queries(
     rotary: tuple[Tensor, Tensor] | None = None,
 ) -> Float[Tensor, "batch heads positions dim"]:
     """Return the query of every image position, turned by its position where the network has ``rotary`` embeddings."""
-    query = _normed_heads(attn, attn.to_q(hidden_states), attn.norm_q)
+    query = normed_heads(attn, attn.to_q(hidden_states), attn.norm_q)
     return query if rotary is None else apply_rotary_emb(query, rotary)
 
 
 def project_keys(attn: Attention, context: Float[Tensor, "batch tokens _"]) -> Float[Tensor, "batch heads tokens dim"]:
     """Return the key of every token of the context."""
-    return _normed_heads(attn, attn.to_k(context), attn.norm_k)
+    return normed_heads(attn, attn.to_k(context), attn.norm_k)
 
 
 def attention_probabilities(
@@ -231,7 +233,7 @@ def _without_autocast(device: str) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
-def _normed_heads(
+def normed_heads(
     attn: Attention, values: Float[Tensor, "batch positions _"], norm: Callable[[Tensor], Tensor] | None
 ) -> Float[Tensor, "batch heads positions dim"]:
     """Split into heads and normalise: each head alone, or all together before, as the norm is wide."""

@@ -76,6 +76,6 @@ def _incomplete(repo_id: str, part: str, inside: Sequence[str], reason: str) -> 
         )
     return (
         f"{repo_id} is not a diffusion checkpoint as diffusers saves it: it has no {part}/ with "
-        f"config.json and safetensors weights ({reason}). {SUPPORTED}; Stable Diffusion 3, Flux and other "
+        f"config.json and safetensors weights ({reason}). {SUPPORTED}; other "
         "transformers, Stable Cascade, adapters and single parts are not supported."
     )

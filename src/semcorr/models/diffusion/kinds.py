@@ -7,7 +7,10 @@ from typing import Any
 
 from semcorr.errors import ModelError
 
-SUPPORTED = "Expected a text-to-image network of Stable Diffusion 1.x, 2.x or SDXL (base), PixArt, Sana or Hunyuan-DiT"
+SUPPORTED = (
+    "Expected a text-to-image network of Stable Diffusion 1.x, 2.x or SDXL (base), or a folder of PixArt, Sana, "
+    "Hunyuan-DiT or Stable Diffusion 3.x"
+)
 
 # The pooled prompt's width, and the six numbers of size and cut, as SDXL takes them; its refiner takes five numbers.
 _POOLED, _NUMBER = 1280, 256

@@ -45,6 +45,7 @@ WEIGHT_STEMS = {
     "vae": "diffusion_pytorch_model",
     "text_encoder": "model",
     "text_encoder_2": "model",
+    "text_encoder_3": "model",
 }
 UNET, TRANSFORMER = "unet", "transformer"
 

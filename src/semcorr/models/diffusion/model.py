@@ -21,8 +21,8 @@ from semcorr.models.diffusion.gradient_checkpointing import SavedBytes, recomput
 from semcorr.models.diffusion.layers import CrossAttentionLayer, select_layers
 from semcorr.models.diffusion.load import load_checkpoint
 from semcorr.models.diffusion.network import DenoisingNetwork
+from semcorr.models.diffusion.networks import network_class
 from semcorr.models.diffusion.text_encoder import TextEncoder
-from semcorr.models.diffusion.transformer import TRANSFORMERS
 from semcorr.models.diffusion.unet import UNet
 from semcorr.models.names import PHOTO_MODEL, with_variant
 from semcorr.progress import Progress
@@ -59,8 +59,8 @@ class DiffusionModel:
         self.device = torch.device(device)
         self.vae = checkpoint.vae.to(self.device)
         self.vae_factor = _latents.vae_factor(self.vae)
-        kind = TRANSFORMERS.get(type(checkpoint.network).__name__, UNet)
-        self.network: DenoisingNetwork = kind(checkpoint.network.to(self.device), self.vae_factor)
+        module = checkpoint.network.to(self.device)
+        self.network: DenoisingNetwork = network_class(module)(module, self.vae_factor)
         self.scheduler = checkpoint.scheduler
         self.model_id = checkpoint.model_id
         self.revision = checkpoint.revision
@@ -155,6 +155,18 @@ class DiffusionModel:
                 f"got {resolution}."
             )
 
+    def check_frozen_queries(self) -> None:
+        """Check that queries and keys can be computed apart.
+
+        Raises:
+            SettingsError: The keys of a context depend on the image.
+        """
+        if self.network.keys_depend_on_image:
+            raise SettingsError(
+                f"{self.model_id!r} ({self._facts.title}) has no frozen queries: its keys depend on the image, with "
+                "which the context is attended to. Set queries=live; for key-points without labels use another model."
+            )
+
     def timestep(self, step_from_clean: int, of: int = 50) -> int:
         """Return the time step that is ``step_from_clean`` steps from the clean end: DDIM's 8 of 50 is t = 140.
 
@@ -222,8 +234,10 @@ class DiffusionModel:
         the context's side.
 
         Raises:
+            SettingsError: There are no frozen queries.
             NumericsError: A query is NaN or infinite.
         """
+        self.check_frozen_queries()
         self._check_context(context, (0,))
         return self._record(self.trimmed(layers), noisy, t, context, layers, None)
 
@@ -264,8 +278,10 @@ class DiffusionModel:
         forward pass of the network. Gradients reach ``context``.
 
         Raises:
+            SettingsError: There are no frozen queries.
             NumericsError: A key is NaN or infinite.
         """
+        self.check_frozen_queries()
         self._check_context(context, (0,))
         own = context.to(self.device, self.dtype)
 

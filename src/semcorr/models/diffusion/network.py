@@ -21,6 +21,8 @@ class DenoisingNetwork(ABC):
     Attributes:
         noun: What messages call it.
         linear_keys: Whether the keys of its attention are linear in the context.
+        keys_depend_on_image: Whether the keys of a context depend on the image, as where the two attend to each other.
+        packed: Side, in latent positions, of the squares that its pipeline packs into channels before the network.
         module: The object of diffusers, whole.
         layers: The cross-attention layers in the order in which they run.
         context_dim: Width of a context.
@@ -31,6 +33,8 @@ class DenoisingNetwork(ABC):
 
     noun: ClassVar[str]
     linear_keys: ClassVar[bool] = False
+    keys_depend_on_image: ClassVar[bool] = False
+    packed: ClassVar[int] = 1
     module: Any
     layers: tuple[CrossAttentionLayer, ...]
     context_dim: int

@@ -220,8 +220,10 @@ def check_request(model: DiffusionModel, hashes: Sequence[str], count: int) -> N
         count: How many key-points.
 
     Raises:
-        SettingsError: There are fewer tokens than key-points, or fewer than 2 different images.
+        SettingsError: There are fewer tokens than key-points, or fewer than 2 different images; or the network has no
+            frozen queries.
     """
+    model.check_frozen_queries()
     if not 1 <= count < model.context_tokens:
         raise SettingsError(
             f"Expected from 1 to {model.context_tokens - 1} key-points (a context of {model.model_id!r} has "

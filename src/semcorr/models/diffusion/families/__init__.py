@@ -7,13 +7,14 @@ from semcorr.models.diffusion.families.family import Family, TextPart
 from semcorr.models.diffusion.families.hunyuan_dit import HUNYUAN_DIT
 from semcorr.models.diffusion.families.pixart import PIXART_ALPHA, PIXART_SIGMA
 from semcorr.models.diffusion.families.sana import SANA
+from semcorr.models.diffusion.families.sd3 import SD3
 from semcorr.models.diffusion.families.stable_diffusion import SD1, SD2, SDXL
 from semcorr.models.diffusion.families.toy import TOY
 
 __all__ = ["FAMILIES", "SD1", "TRANSFORMERS", "Family", "TextPart", "family_of"]
 
 FAMILIES: Mapping[str, Family] = {
-    family.name: family for family in (SD1, SD2, SDXL, TOY, PIXART_ALPHA, PIXART_SIGMA, SANA, HUNYUAN_DIT)
+    family.name: family for family in (SD1, SD2, SDXL, TOY, PIXART_ALPHA, PIXART_SIGMA, SANA, HUNYUAN_DIT, SD3)
 }
 """By name."""
 

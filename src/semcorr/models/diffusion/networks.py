@@ -1,0 +1,22 @@
+"""The class here that wraps each class of networks of diffusers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from semcorr.models.diffusion.cross_attention_transformers import HunyuanDiT, PixArt, Sana
+from semcorr.models.diffusion.joint_transformers import StableDiffusion3
+from semcorr.models.diffusion.network import DenoisingNetwork
+from semcorr.models.diffusion.unet import UNet
+
+_NETWORKS: Mapping[str, type[DenoisingNetwork]] = {
+    "UNet2DConditionModel": UNet,
+    "PixArtTransformer2DModel": PixArt,
+    "SanaTransformer2DModel": Sana,
+    "HunyuanDiT2DModel": HunyuanDiT,
+    "SD3Transformer2DModel": StableDiffusion3,
+}
+
+
+def network_class(module: Any) -> type[DenoisingNetwork]:
+    """Return the class that wraps a network of diffusers."""
+    return _NETWORKS[type(module).__name__]
