@@ -15,7 +15,8 @@ semicolons where one has a comma in it::
     <!-- table: toy-ablation | lead over | PCK@0.1 per point -->
     <!-- table: photographs | Photographs: | mouse, 5 annotated; faces, 1 annotated | hypercolumn; same position -->
 
-A table whose result is not recorded yet is empty.
+A table whose result is not recorded yet is empty. Those of ``semcorr doctor --families`` need no record: they say what
+the package itself says.
 """
 
 import json
@@ -40,9 +41,10 @@ from benchmarks import transfer_accuracy as transfer
 from benchmarks.command import main, new_app
 from benchmarks.engine import discovery, regions
 from benchmarks.engine import examples as engine_examples
-from semcorr.cli import console
+from semcorr.cli import console, doctor
 from semcorr.errors import SemcorrError
 from semcorr.evaluation.report import tables as report_tables
+from semcorr.matchers.family_support import FamilySupport, family_support
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -85,6 +87,9 @@ def rendered(text: str, results: Path = RESULTS) -> tuple[str, set[str]]:
 
     def table(mark: re.Match[str]) -> str:
         name, *which = (part.strip() for part in mark["what"].split("|"))
+        if name in _OF_THE_PACKAGE:
+            made = markdown(_OF_THE_PACKAGE[name](family_support()))
+            return f"<!-- table: {name} -->\n{made}\n<!-- end -->"
         if not (results / f"{name}.json").exists():
             missing.add(name)
             return mark[0]
@@ -163,6 +168,12 @@ def markdown(table: Table) -> str:
     rows = zip(*(column.cells for column in table.columns), strict=True)
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in [headings, rules, *rows])
 
+
+_OF_THE_PACKAGE: dict[str, Callable[[Sequence[FamilySupport]], Table]] = {
+    "families": doctor.family_table,
+    "family-sources": doctor.source_table,
+}
+"""What makes the tables that a command prints without data."""
 
 _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "corrections": corrections.table,

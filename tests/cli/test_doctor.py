@@ -1,9 +1,12 @@
 import importlib.util
 import json
+from dataclasses import asdict
 from functools import partial
 
 import huggingface_hub
 import torch
+
+from semcorr.matchers.family_support import family_support
 
 
 def test_says_what_there_is(semcorr):
@@ -46,3 +49,15 @@ def test_networks_in_the_hub_cache_are_named(semcorr, tmp_path, monkeypatch):
     findings = json.loads(semcorr("doctor", "--json").out)["findings"]
     cached = {entry["name"]: entry["detail"] for entry in findings if entry["detail"].startswith("in the hub cache")}
     assert cached == dict.fromkeys(("facebook/dinov2-base", "timm/vgg19.tv_in1k"), "in the hub cache, 2 MB")
+
+
+def test_families_are_the_packages_own_and_what_never_ran_is_said(semcorr):
+    ran = semcorr("doctor", "--families")
+    assert ran.status == 0
+    known = family_support()
+    for family in known:
+        assert sum(line.startswith(f"│ {family.name} ") for line in ran.out.splitlines()) == 2
+    never = ", ".join(family.name for family in known if family.name != "toy")
+    assert f"Never run here with trained weights: {never}." in ran.out
+    document = json.loads(semcorr("doctor", "--families", "--json").out)
+    assert document == json.loads(json.dumps({"families": [asdict(family) for family in known]}))

@@ -28,6 +28,8 @@ class TextPart:
 CLIP = TextPart(tokenizer="tokenizer", encoder="text_encoder", kind="CLIPTextModel")
 T5 = TextPart(tokenizer="tokenizer", encoder="text_encoder", kind="T5EncoderModel", large=True)
 
+RANDOM = "tiny random networks of diffusers' own classes"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
@@ -50,6 +52,8 @@ class Family:
         fast: What the preset ``fast`` changes besides.
         dift: What DIFT's settings change for it.
         sources: Where the numbers come from.
+        tested: What its tests run on.
+        trained: Whether it was ever run here with trained weights.
     """
 
     name: str
@@ -67,3 +71,5 @@ class Family:
     fast: Mapping[str, object] = field(default_factory=dict)
     dift: Mapping[str, object] = field(default_factory=dict)
     sources: str
+    tested: str = RANDOM
+    trained: bool = False

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from semcorr.models.diffusion.families.family import CLIP, Family, TextPart
+from semcorr.models.diffusion.families.family import CLIP, RANDOM, Family, TextPart
 
 SD1 = Family(
     name="sd1",
@@ -17,6 +17,7 @@ SD1 = Family(
         "prediction_type": "epsilon",
     },
     sources="Layers: Hedlin et al., 2023, section 3.3. DIFT: taken over from Stable Diffusion 2.1.",
+    tested=f"{RANDOM}; recorded runs of the paper's code on one of them",
 )
 
 SD2 = replace(
@@ -25,6 +26,7 @@ SD2 = replace(
     title="Stable Diffusion 2.x",
     dift={"resolution": 768},
     sources="Layers: by analogy with Stable Diffusion 1.x. DIFT: Tang et al., 2023, for 2.1 at 768 pixels.",
+    tested=RANDOM,
 )
 
 SDXL = replace(
@@ -42,4 +44,5 @@ SDXL = replace(
     ),
     float32_vae=True,
     sources="Layers: the same positions in the U-Net, 31 maps; not measured on photographs. DIFT: taken over.",
+    tested=RANDOM,
 )

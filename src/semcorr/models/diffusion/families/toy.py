@@ -20,4 +20,6 @@ TOY = replace(
         "optimize_noise": "fresh",
     },
     sources="Chosen on validation drawings of the toy world.",
+    tested="the bundled models",
+    trained=True,
 )
