@@ -4,14 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from models.diffusion.transformer_networks import TRANSFORMERS, save_transformer
+from models.diffusion.transformer_networks import JOINT, TRANSFORMERS, save_transformer
 from semcorr.errors import SettingsError
 from semcorr.matchers.family_support import family_support
 from semcorr.matchers.features.dift import DiftMatcher
 from semcorr.matchers.prompt import PromptMatcher, preset
 from semcorr.models.diffusion import FAMILIES, DiffusionModel
-from semcorr.models.diffusion.transformer import TRANSFORMERS as WRAPPERS
-from semcorr.models.diffusion.unet import UNet
 from semcorr.settings import override
 
 SUPPORT = {family.name: family for family in family_support()}
@@ -27,8 +25,8 @@ def test_every_family_is_there_and_only_the_bundled_one_was_run_with_trained_wei
 
 
 # One of each kind of keys is quick; the others are loaded in the same way.
-QUICK = ("toy", "hunyuan-dit")
-OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in TRANSFORMERS if name not in QUICK]
+QUICK = ("toy", "hunyuan-dit", "sd3")
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in (*TRANSFORMERS, *JOINT) if name not in QUICK]
 
 
 @pytest.mark.parametrize("name", [*QUICK, *OTHERS])
@@ -38,19 +36,12 @@ def test_frozen_queries_words_and_regions_are_as_said(name: str, tmp_path: Path)
     family = SUPPORT[name]
     assert model.family == name
     fast = preset("fast", name)
-    assert ("frozen queries" in family.supported) == (fast.queries == "frozen")
+    assert ("frozen queries" in family.supported) == (not model.network.keys_depend_on_image)
     assert PromptMatcher(model, fast).settings.start == family.start
     assert model.network.linear_keys == (family.start == "least_squares")
     if family.start == "random":
-        with pytest.raises(SettingsError, match="least_squares needs keys that are linear"):
-            PromptMatcher(model, override(fast, start="least_squares"))
+        with pytest.raises(SettingsError, match=r"keys that are linear|keys depend on the image"):
+            PromptMatcher(model, override(fast, queries="frozen", start="least_squares"))
     assert "words" in family.supported
     assert model.encode_text(["a cat"]).shape[2] == model.context_dim
     assert ("regions" in family.supported) == DiftMatcher.capabilities.regions
-
-
-def test_starts_in_closed_form_are_of_networks_with_linear_keys() -> None:
-    kinds = {name: WRAPPERS.get(family.network, UNet) for name, family in FAMILIES.items()}
-    assert {name: kind.linear_keys for name, kind in kinds.items()} == {
-        name: family.start == "least_squares" for name, family in SUPPORT.items()
-    }

@@ -1,6 +1,5 @@
 """What is listed of a network's layers: sizes are those of what the network puts out, and settings select them."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 import torch
 
 from models.diffusion.networks import save_checkpoint
-from models.diffusion.transformer_networks import save_transformer
+from models.diffusion.transformer_networks import JOINT, TRANSFORMERS, save_transformer
 from models.dino.networks import DIM, save_folder
 from semcorr.errors import ModelError
 from semcorr.matchers.features import dino
@@ -17,25 +16,19 @@ from semcorr.matchers.model_layers import ReadableLayer, layers_of, layers_of_mo
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.dino import VisionModel
 
-DIFFUSION: dict[str, Callable[[Path], object]] = {
-    "toy": lambda _: "toy",
-    "sd1": lambda folder: save_checkpoint(folder, "sd1"),
-    "pixart-sigma": lambda folder: save_transformer(folder, "pixart-sigma"),
-    "sana": lambda folder: save_transformer(folder, "sana"),
-    "hunyuan-dit": lambda folder: save_transformer(folder, "hunyuan-dit"),
-}
+# The topology of Stable Diffusion 1.x is that of the recorded network, below, and the transformers' blocks are alike.
+QUICK = ("toy", "sana", "sd3")
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("sd1", *TRANSFORMERS, *JOINT) if name not in QUICK]
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        # Its topology is that of the recorded network, below.
-        pytest.param(name, marks=pytest.mark.slow) if name in ("sd1", "pixart-sigma") else name
-        for name in DIFFUSION
-    ],
-)
+def load(family: str, folder: Path) -> DiffusionModel:
+    save = save_checkpoint if family == "sd1" else save_transformer
+    return DiffusionModel.from_pretrained("toy" if family == "toy" else save(folder, family), device="cpu")
+
+
+@pytest.mark.parametrize("family", [*QUICK, *OTHERS])
 def test_sizes_and_rules_are_the_networks_own(family: str, tmp_path: Path) -> None:
-    model = DiffusionModel.from_pretrained(str(DIFFUSION[family](tmp_path)), device="cpu")
+    model = load(family, tmp_path)
     listed = layers_of(model)
     side = model.network.sample_size
     assert (listed.family, listed.resolution) == (family, side * model.vae_factor)
