@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import FluxPipeline
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 from closeness import assert_close_to_scale
@@ -27,18 +29,30 @@ def models(folders: dict[str, Path]) -> dict[str, DiffusionModel]:
     return {family: DiffusionModel.from_pretrained(folder, device="cpu") for family, folder in folders.items()}
 
 
-@pytest.fixture(params=JOINT)
+# FLUX.1 schnell takes no guidance scale, and is else as dev.
+@pytest.fixture(params=["sd3", "flux-dev", pytest.param("flux-schnell", marks=pytest.mark.slow)])
 def model(request: pytest.FixtureRequest, models: dict[str, DiffusionModel]) -> DiffusionModel:
     return models[request.param]
 
 
 def blocks_of(model: DiffusionModel) -> list[Any]:
-    return list(model.network.module.transformer_blocks)
+    module = model.network.module
+    return [*module.transformer_blocks, *getattr(module, "single_transformer_blocks", ())]
 
 
 def conditions(model: DiffusionModel, noisy: Tensor, context: Tensor) -> dict[str, Any]:
     """What each pipeline of diffusers passes, with pooled text of zeros."""
-    rows = len(noisy)
+    rows, channels, height, width = noisy.shape
+    if model.family.startswith("flux"):
+        return {
+            "hidden_states": FluxPipeline._pack_latents(noisy, rows, channels, height, width),
+            "timestep": torch.full((rows,), T) / 1000,
+            "encoder_hidden_states": context,
+            "pooled_projections": torch.zeros(rows, 8).to(noisy),
+            "txt_ids": torch.zeros(context.shape[1], 3),
+            "img_ids": FluxPipeline._prepare_latent_image_ids(rows, height // 2, width // 2, "cpu", noisy.dtype),
+            "guidance": torch.full((rows,), 3.5).to(noisy) if model.family == "flux-dev" else None,
+        }
     return {
         "hidden_states": noisy,
         "timestep": torch.full((rows,), T),
@@ -62,7 +76,9 @@ def whole_network(model: DiffusionModel, noisy: Tensor, context: Tensor) -> tupl
         if inside:
             logits = torch.einsum("bhqd,bhtd->bhqt", query, key) / query.shape[-1] ** 0.5
             both = torch.exp(logits - torch.logsumexp(logits, dim=-1, keepdim=True))
-            maps.append(both[:, :, :positions, positions:])  # image first
+            text = both.shape[3] - positions
+            first = model.family.startswith("flux")  # the text before the image
+            maps.append(both[:, :, text:, :text] if first else both[:, :, :positions, positions:])
         return plain(query, key, value, *rest, **options)
 
     hooks = []
@@ -183,6 +199,29 @@ def test_encoding_shifts_and_scales(model: DiffusionModel) -> None:
     images = torch.rand(1, 3, 32, 24)
     moments = model.vae.quant_conv(model.vae.encoder(2 * images - 1))
     assert_close_to_scale(model.encode(images), 0.18215 * (moments[:, :4] - 0.0609))
+
+
+def test_flux_what_its_checkpoints_say(models: dict[str, DiffusionModel]) -> None:
+    dev, schnell = models["flux-dev"], models["flux-schnell"]
+    assert (dev.context_tokens, schnell.context_tokens, dev.side_factor, dev.resolution) == (512, 256, 8, 4 * 128)
+    assert [layer.name for layer in dev.select_layers()] == ["single_transformer_blocks.0"]
+    assert [layer.name for layer in dev.select_layers(["block/2:1,4"])] == [
+        "transformer_blocks.1",
+        "single_transformer_blocks.2",
+    ]
+    context = dev.encode_text(["a cat", "dog"])
+    ((words, network),) = dev.text_encoder()._pairs
+    ids = words(["a cat", "dog"], padding="max_length", max_length=512, return_tensors="pt")["input_ids"]
+    assert_close_to_scale(context, network(ids).last_hidden_state, rel=1e-6)
+
+
+@pytest.mark.parametrize("resolution", [64, 128, 512])
+def test_time_is_shifted_by_the_number_of_positions(models: dict[str, DiffusionModel], resolution: int) -> None:
+    scheduler = models["flux-dev"].scheduler
+    scheduler.set_timesteps(sigmas=[0.14, 0.98], mu=calculate_shift((resolution // 8) ** 2))
+    own = [models["flux-dev"].timestep(step, resolution=resolution) for step in (1, 8, 50)]
+    assert own == [0, *scheduler.timesteps.round().int().tolist()]
+    assert models["flux-schnell"].timestep(8, resolution=resolution) == 140
 
 
 def test_stable_diffusion_3_what_its_checkpoint_says(models: dict[str, DiffusionModel]) -> None:

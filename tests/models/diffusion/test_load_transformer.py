@@ -13,6 +13,7 @@ from semcorr.models.diffusion import FAMILIES, DiffusionModel
 from semcorr.models.diffusion.checkpoint import make_schedule
 from semcorr.models.diffusion.families import TRANSFORMERS, family_of
 from semcorr.models.diffusion.hub_files import CheckpointFiles
+from semcorr.models.diffusion.latents import timestep
 
 
 @pytest.fixture
@@ -49,8 +50,9 @@ def test_a_folder_of_two_parts_is_enough(folder: Path) -> None:
     ("changes", "message"),
     [
         ({"_class_name": "AuraFlowTransformer2DModel"}, "It looks like AuraFlow"),
-        ({"_class_name": "FluxTransformer2DModel"}, "It looks like Flux"),
-        ({"_class_name": "Flux2Transformer2DModel"}, "It looks like Flux"),
+        ({"_class_name": "ChromaTransformer2DModel"}, "It looks like Flux"),
+        ({"_class_name": "Flux2Transformer2DModel"}, "It looks like FLUX.2"),
+        ({"sample_size": None}, "latents of None positions"),
         ({"_class_name": "Lumina2Transformer2DModel"}, "It looks like Lumina"),
         ({"_class_name": "UNet2DConditionModel"}, "The transformer of .* is not supported"),
         ({"guidance_embeds": True}, "Sana-Sprint"),
@@ -92,8 +94,8 @@ def test_the_files_of_a_repository_are_those_of_its_transformer(folder: Path) ->
 
 def test_every_transformer_has_a_family_and_every_family_its_configuration() -> None:
     assert {kind.__name__ for kind, _ in NETWORKS.values()} == TRANSFORMERS
-    for name, (kind, _) in NETWORKS.items():
-        assert family_of({"_class_name": kind.__name__}, PIPELINES[name]) is FAMILIES[name]
+    for name, (kind, config) in NETWORKS.items():
+        assert family_of({**config, "_class_name": kind.__name__}, PIPELINES[name]) is FAMILIES[name]
     assert family_of({"_class_name": "AuraFlowTransformer2DModel"}) is None
 
 
@@ -101,8 +103,11 @@ def test_schedules_of_flow_matching() -> None:
     solver = {"_class_name": "DPMSolverMultistepScheduler", "prediction_type": "flow_prediction", "flow_shift": 3.0}
     for config in (solver, {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}):
         assert make_schedule(config).shift == 3.0
-    with pytest.raises(ValueError, match="depends on the size of the image"):
-        make_schedule({"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True})
+    by_size = {"use_dynamic_shifting": True, "base_shift": 0.4, "max_image_seq_len": 1024, "time_shift_type": "linear"}
+    made = make_schedule({"_class_name": "FlowMatchEulerDiscreteScheduler", **by_size})
+    assert {key: made.config[key] for key in by_size} == by_size
+    # mu is 0.4 + (1.15 - 0.4) / 2 halfway between 256 and 1024 positions.
+    assert timestep(made, 8, positions=640) == round(1000 * 0.775 * 0.14 / (1 - 0.225 * 0.14))
 
 
 def test_a_vae_with_other_channels_is_refused(folder: Path) -> None:

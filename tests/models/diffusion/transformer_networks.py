@@ -10,6 +10,7 @@ from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FluxTransformer2DModel,
     HunyuanDiT2DModel,
     PixArtTransformer2DModel,
     SanaTransformer2DModel,
@@ -31,7 +32,7 @@ from transformers import (
 
 TRANSFORMERS = ("pixart-alpha", "pixart-sigma", "sana", "hunyuan-dit")
 """With cross-attention."""
-JOINT = ("sd3",)
+JOINT = ("sd3", "flux-dev", "flux-schnell")
 """With joint attention."""
 WORDS = ("a", "cat", "with", "red", "tail", "dog", "s")
 CHANNELS, SIDE, DIM = 4, 16, 24
@@ -47,6 +48,16 @@ _PIXART: dict[str, Any] = {
     "sample_size": SIDE,
     "patch_size": 2,
     "caption_channels": DIM,
+}
+_FLUX: dict[str, Any] = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,
+    "axes_dims_rope": (4, 4, 4),
+    "in_channels": 4 * CHANNELS,
+    "num_layers": 2,
+    "num_single_layers": 3,
+    "joint_attention_dim": DIM,
+    "pooled_projection_dim": 8,
 }
 NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "pixart-alpha": (
@@ -105,6 +116,8 @@ NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
             "qk_norm": "rms_norm",
         },
     ),
+    "flux-dev": (FluxTransformer2DModel, _FLUX | {"guidance_embeds": True}),
+    "flux-schnell": (FluxTransformer2DModel, _FLUX),
 }
 PAD, UNKNOWN = "<pad>", "<unk>"
 PIPELINES = {
@@ -113,6 +126,8 @@ PIPELINES = {
     "sana": "SanaPipeline",
     "hunyuan-dit": "HunyuanDiTPipeline",
     "sd3": "StableDiffusion3Pipeline",
+    "flux-dev": "FluxPipeline",
+    "flux-schnell": "FluxPipeline",
 }
 _SCHEDULES: dict[str, Any] = {
     "pixart": {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"},
@@ -166,6 +181,8 @@ def make_vae(family: str, seed: int = 1) -> Any:
 
 
 def make_scheduler(family: str) -> Any:
+    if family.startswith("flux"):
+        return FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=family == "flux-dev")
     if family in ("sana", "sd3"):
         return FlowMatchEulerDiscreteScheduler(shift=3.0)
     return DDIMScheduler(**_SCHEDULES[family.split("-")[0]])
@@ -207,6 +224,8 @@ def save_text(folder: Path, family: str) -> None:
             )
             CLIPTextModelWithProjection(clip).save_pretrained(folder / f"text_encoder{suffix}")
         _save_t5(folder, DIM, "_3")
+    elif family.startswith("flux"):
+        _save_t5(folder, DIM, "_2")
     else:
         _save_t5(folder, DIM, "")
 

@@ -94,12 +94,12 @@ class AttentionReader:
     @property
     def optimize_t(self) -> int:
         """The time step of the optimization."""
-        return self.model.timestep(self.settings.optimize_step, self.settings.steps_of)
+        return self.model.timestep(self.settings.optimize_step, self.settings.steps_of, resolution=self.resolution)
 
     @property
     def locate_t(self) -> int:
         """The time step while locating."""
-        return self.model.timestep(self.settings.locate_step, self.settings.steps_of)
+        return self.model.timestep(self.settings.locate_step, self.settings.steps_of, resolution=self.resolution)
 
     @property
     def grid(self) -> Size:

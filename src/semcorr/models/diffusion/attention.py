@@ -5,12 +5,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0, HunyuanAttnProcessor2_0
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.sana_transformer import SanaAttnProcessor2_0
+from diffusers.models.transformers.transformer_flux import FluxAttention
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,6 +19,9 @@ from semcorr.errors import LayerError
 from semcorr.models.diffusion.layers import CrossAttentionLayer
 from semcorr.models.finite import largest
 from semcorr.models.shallow_clone import shallow_clone
+
+AttentionModule: TypeAlias = Attention | FluxAttention
+"""Both have the same projections and norms under the same names."""
 
 # Their output is softmax(Q K^T / sqrt(d)) V, projected; queries and keys as project_queries and project_keys have them.
 _PLAIN = (AttnProcessor, AttnProcessor2_0, HunyuanAttnProcessor2_0, SanaAttnProcessor2_0)
@@ -85,7 +89,7 @@ class MapRecorder:
     scores are computed, and the output is meaningless.
     """
 
-    def __init__(self, layer: CrossAttentionLayer, attention: Attention) -> None:
+    def __init__(self, layer: CrossAttentionLayer, attention: AttentionModule) -> None:
         unknown = [name for name in ("group_norm", "spatial_norm") if getattr(attention, name, None) is not None]
         if unknown:
             raise LayerError(
@@ -100,7 +104,7 @@ class MapRecorder:
 
     def __call__(
         self,
-        attn: Attention,
+        attn: AttentionModule,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -153,10 +157,10 @@ class SelfAttentionRecorder:
         attention: The self-attention.
     """
 
-    def __init__(self, layer: CrossAttentionLayer, attention: Attention) -> None:
+    def __init__(self, layer: CrossAttentionLayer, attention: AttentionModule) -> None:
         self.layer, self._before = layer, attention.processor
 
-    def __call__(self, attn: Attention, hidden_states: Tensor, *rest: Any, **named: Any) -> Tensor:
+    def __call__(self, attn: AttentionModule, hidden_states: Tensor, *rest: Any, **named: Any) -> Tensor:
         """Record the mean over heads, and return the output of the attention."""
         recording = _ACTIVE.get()
         if recording is not None and recording.self_attention:
@@ -171,8 +175,10 @@ class SelfAttentionRecorder:
 
 
 def with_recorder(
-    attention: Attention, layer: CrossAttentionLayer, kind: type[MapRecorder | SelfAttentionRecorder] = MapRecorder
-) -> Attention:
+    attention: AttentionModule,
+    layer: CrossAttentionLayer,
+    kind: type[MapRecorder | SelfAttentionRecorder] = MapRecorder,
+) -> AttentionModule:
     """Return a clone of a module that records for a layer; it shares the weights."""
     clone = shallow_clone(attention)
     recorder = kind(layer, clone)
@@ -182,7 +188,7 @@ def with_recorder(
 
 
 def project_queries(
-    attn: Attention,
+    attn: AttentionModule,
     hidden_states: Float[Tensor, "batch positions _"],
     rotary: tuple[Tensor, Tensor] | None = None,
 ) -> Float[Tensor, "batch heads positions dim"]:
@@ -191,7 +197,9 @@ def project_queries(
     return query if rotary is None else apply_rotary_emb(query, rotary)
 
 
-def project_keys(attn: Attention, context: Float[Tensor, "batch tokens _"]) -> Float[Tensor, "batch heads tokens dim"]:
+def project_keys(
+    attn: AttentionModule, context: Float[Tensor, "batch tokens _"]
+) -> Float[Tensor, "batch heads tokens dim"]:
     """Return the key of every token of the context."""
     return normed_heads(attn, attn.to_k(context), attn.norm_k)
 
@@ -234,7 +242,7 @@ def _without_autocast(device: str) -> AbstractContextManager[object]:
 
 
 def normed_heads(
-    attn: Attention, values: Float[Tensor, "batch positions _"], norm: Callable[[Tensor], Tensor] | None
+    attn: AttentionModule, values: Float[Tensor, "batch positions _"], norm: Callable[[Tensor], Tensor] | None
 ) -> Float[Tensor, "batch heads positions dim"]:
     """Split into heads and normalise: each head alone, or all together before, as the norm is wide."""
     if norm is None:

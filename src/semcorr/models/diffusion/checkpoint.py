@@ -8,9 +8,10 @@ from typing import Any
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
 
 from semcorr.errors import ModelError
-from semcorr.models.diffusion.families import SD1
+from semcorr.models.diffusion.families import SD1, Family
 from semcorr.models.diffusion.kinds import SUPPORTED, describe_channels
 from semcorr.models.diffusion.latents import Schedule
+from semcorr.models.diffusion.networks import network_class
 
 CONTEXT_TOKENS = 77  # of CLIP's text encoders, and so of every Stable Diffusion
 
@@ -36,19 +37,28 @@ class Checkpoint:
     variant: str | None = None
 
 
+_SHIFT_BY_SIZE = (
+    "use_dynamic_shifting",
+    "time_shift_type",
+    "base_shift",
+    "max_shift",
+    "base_image_seq_len",
+    "max_image_seq_len",
+)
 _MAX_STEPS = 100_000
 _MAX_LATENT_SIDE = 1024  # eight times SDXL's
 _MAX_PATCH = 16
 _MAX_WIDTH = 2**16  # sixteen times the widest that is published
 
 
-def check_transformer(name: str, config: Mapping[str, Any]) -> None:
+def check_transformer(name: str, config: Mapping[str, Any], family: Family) -> None:
     """Check a transformer's configuration before a network is made of it.
 
     Raises:
         ModelError: It takes other inputs than a latent, a time step and a text context, or its sizes are out of range.
     """
-    side, patch = config.get("sample_size", 0), config.get("patch_size", 0)
+    patch = config.get("patch_size", 0)
+    side = config.get("sample_size", patch)
     known = isinstance(side, int) and isinstance(patch, int) and 1 <= patch <= _MAX_PATCH
     if not known or not 1 <= side <= _MAX_LATENT_SIDE or side % patch:
         raise ModelError(
@@ -57,7 +67,7 @@ def check_transformer(name: str, config: Mapping[str, Any]) -> None:
     width = config.get("num_attention_heads", 1) * config.get("attention_head_dim", 1)
     if not 1 <= width <= _MAX_WIDTH:  # its positions would be computed before its weights are seen to be fewer
         raise ModelError(f"The transformer of {name} is {width:,} wide, expected at most {_MAX_WIDTH:,}.")
-    if config.get("guidance_embeds"):
+    if config.get("guidance_embeds") and not family.traits.get("guidance_embeds"):
         raise ModelError(f"The transformer of {name} takes a guidance scale (Sana-Sprint), which is not supported.")
 
 
@@ -72,7 +82,7 @@ def make_schedule(config: Mapping[str, Any], default: Mapping[str, Any] = SD1.sc
         DDIM's schedule, or that of flow matching with the sampler's shift of time.
 
     Raises:
-        ValueError: The number of time steps is out of range, or the shift depends on the size of the image.
+        ValueError: The number of time steps is out of range.
     """
     chosen = {**default, **{key: value for key, value in config.items() if value is not None}}
     steps = chosen["num_train_timesteps"]
@@ -80,10 +90,9 @@ def make_schedule(config: Mapping[str, Any], default: Mapping[str, Any] = SD1.sc
         raise ValueError(f"num_train_timesteps is {steps}, expected 1 to {_MAX_STEPS:,}")
     flow = chosen.get("prediction_type") == "flow_prediction" or "FlowMatch" in str(chosen.get("_class_name"))
     if flow:
-        if chosen.get("use_dynamic_shifting"):
-            raise ValueError("its shift of time depends on the size of the image (use_dynamic_shifting)")
         shift = chosen.get("shift", chosen.get("flow_shift", 1.0))
-        return FlowMatchEulerDiscreteScheduler(num_train_timesteps=steps, shift=shift)
+        by_size = {key: chosen[key] for key in _SHIFT_BY_SIZE if key in chosen}
+        return FlowMatchEulerDiscreteScheduler(num_train_timesteps=steps, shift=shift, **by_size)
     keys = (*SD1.schedule, "trained_betas", "rescale_betas_zero_snr")
     return DDIMScheduler(**{key: chosen[key] for key in keys if key in chosen})
 
@@ -94,9 +103,9 @@ def check_supported(name: str, network: Any, vae: Any) -> None:
     :func:`semcorr.models.diffusion.kinds.check_kind` checks the conditions that are added to a U-Net's time embedding.
     """
     config, inputs = network.config, []
-    if config.in_channels != vae.config.latent_channels:
-        given, taken = vae.config.latent_channels, config.in_channels
-        inputs.append(f"{taken} input channels where its VAE gives {given}{describe_channels(taken)}")
+    given, taken = vae.config.latent_channels, config.in_channels / network_class(network).packed ** 2
+    if taken != given:
+        inputs.append(f"{taken:g} input channels where its VAE gives {given}{describe_channels(int(taken))}")
     if isinstance(network, UNet2DConditionModel):
         if config.encoder_hid_dim_type is not None or not isinstance(config.cross_attention_dim, int):
             inputs.append("another kind of context")

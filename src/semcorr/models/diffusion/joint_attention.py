@@ -3,11 +3,10 @@
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor
 
-from semcorr.models.diffusion.attention import MapRecorder, normed_heads, project_keys, project_queries
+from semcorr.models.diffusion.attention import AttentionModule, MapRecorder, normed_heads, project_keys, project_queries
 
 
 class JointRecorder(MapRecorder):
@@ -20,7 +19,7 @@ class JointRecorder(MapRecorder):
 
     def __call__(  # type: ignore[override]  # diffusers passes what the signature names
         self,
-        attn: Attention,
+        attn: AttentionModule,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,

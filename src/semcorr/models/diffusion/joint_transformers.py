@@ -1,7 +1,7 @@
-"""Diffusion transformers in which image and context attend to both together: Stable Diffusion 3."""
+"""Diffusion transformers in which image and context attend to both together: Stable Diffusion 3, FLUX.1."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -42,3 +42,28 @@ class StableDiffusion3(JointTransformer):
         beside = torch.cat(clip, dim=-1)
         filled = torch.nn.functional.pad(beside, (0, self.context_dim - beside.shape[-1]))
         return torch.cat([filled, t5], dim=1)
+
+
+class Flux(JointTransformer):
+    """FLUX.1 (Black Forest Labs, 2024).
+
+    Blocks with a stream each for image and context come first, and then blocks with one stream for both; they are
+    numbered through. A network that takes a guidance scale is given its pipeline's.
+    """
+
+    lists = ("transformer_blocks", "single_transformer_blocks")
+    packed = 2
+    native_size = 128  # of diffusers' FluxPipeline
+    guidance: ClassVar[float] = 3.5  # of diffusers' FluxPipeline
+
+    def _conditions(self, noisy: Tensor, time: Tensor, context: Tensor) -> dict[str, Any]:
+        squares = torch.nn.functional.pixel_unshuffle(noisy, self.packed)
+        first, rows, columns = (torch.arange(float(count), device=noisy.device) for count in (1, *squares.shape[2:]))
+        scaled = noisy.new_full((len(noisy),), self.guidance) if self.module.config.guidance_embeds else None
+        return {
+            **super()._conditions(noisy, time / 1000, context),  # the network multiplies by 1000
+            "hidden_states": squares.flatten(2).transpose(1, 2),
+            "img_ids": torch.cartesian_prod(first, rows, columns),
+            "txt_ids": first.new_zeros(context.shape[1], 3),
+            "guidance": scaled,
+        }

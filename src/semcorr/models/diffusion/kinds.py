@@ -9,7 +9,7 @@ from semcorr.errors import ModelError
 
 SUPPORTED = (
     "Expected a text-to-image network of Stable Diffusion 1.x, 2.x or SDXL (base), or a folder of PixArt, Sana, "
-    "Hunyuan-DiT or Stable Diffusion 3.x"
+    "Hunyuan-DiT, Stable Diffusion 3.x or FLUX.1"
 )
 
 # The pooled prompt's width, and the six numbers of size and cut, as SDXL takes them; its refiner takes five numbers.
@@ -32,6 +32,7 @@ _CLASSES: Sequence[tuple[str, str]] = (
     ("IPAdapter", "an IP-Adapter"),
     ("MotionAdapter|AnimateDiff|Video|UNet3D|UNetMotion|UNetSpatioTemporal|^Wan|^LTX|^CogV|^Mochi", "a video model"),
     ("StableDiffusion3|SD3", "Stable Diffusion 3"),
+    ("Flux2", "FLUX.2"),
     ("Flux|Chroma", "Flux"),
     ("PixArt", "PixArt"),
     ("StableCascade|Wuerstchen", "Stable Cascade (Wuerstchen)"),

@@ -1,5 +1,6 @@
 """Encode images to latents, and add noise to latents."""
 
+import math
 from typing import TypeAlias
 
 import torch
@@ -53,12 +54,13 @@ def add_noise(
     return scheduler.add_noise(latents, noise.to(latents), torch.tensor([t], device=latents.device))
 
 
-def timestep(scheduler: Schedule, step_from_clean: int, of: int = 50) -> int:
+def timestep(scheduler: Schedule, step_from_clean: int, of: int = 50, *, positions: int = 4096) -> int:
     """Return ``timesteps[-step_from_clean]`` of a DDIM schedule of ``of`` steps with leading spacing.
 
     Step 1 is the cleanest. The 8th of 50 is t = 140 of Stable Diffusion's 1000. Checkpoints whose scheduler has an
     offset of one, or another spacing, get the same t: the authors' code ignores the offset, and one rule keeps
-    checkpoints comparable. With flow matching that t is shifted as the scheduler shifts time, and rounded.
+    checkpoints comparable. With flow matching that t is shifted as the scheduler shifts time, and rounded. The shift
+    may depend on the number of ``positions`` that the network makes of the image: it or its logarithm, linearly.
     """
     count = scheduler.config.num_train_timesteps
     if not 1 <= of <= count:
@@ -67,5 +69,16 @@ def timestep(scheduler: Schedule, step_from_clean: int, of: int = 50) -> int:
         raise SettingsError(f"Expected a step from 1 (cleanest) to {of} (noisiest), got {step_from_clean}.")
     t = (step_from_clean - 1) * (count // of)
     if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
-        return round(scheduler.shift * t / (1 + (scheduler.shift - 1) * t / count))
+        shift = _shift(scheduler, positions)
+        return round(shift * t / (1 + (shift - 1) * t / count))
     return t
+
+
+def _shift(scheduler: FlowMatchEulerDiscreteScheduler, positions: int) -> float:
+    """Return s of the shifted time s t / (1 + (s - 1) t), as diffusers' pipelines and scheduler compute it."""
+    config = scheduler.config
+    if not config.use_dynamic_shifting:
+        return float(scheduler.shift)
+    part = (positions - config.base_image_seq_len) / (config.max_image_seq_len - config.base_image_seq_len)
+    mu = config.base_shift + part * (config.max_shift - config.base_shift)
+    return math.exp(mu) if config.time_shift_type == "exponential" else float(mu)

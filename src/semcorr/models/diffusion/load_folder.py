@@ -191,7 +191,7 @@ def check_folder(folder: Path, model_id: str) -> Family:
                 f"{expected}.{f' It looks like {kind}.' if kind else ''} {SUPPORTED}."
             )
         if part == TRANSFORMER:
-            check_transformer(model_id, config)
+            check_transformer(model_id, config, family)
             return family
         check_kind(model_id, traits_of_config(config, index))
         return FAMILIES["toy"] if read_json(folder / "semcorr.json").get("family") == "toy" else family

@@ -167,12 +167,14 @@ class DiffusionModel:
                 "which the context is attended to. Set queries=live; for key-points without labels use another model."
             )
 
-    def timestep(self, step_from_clean: int, of: int = 50) -> int:
+    def timestep(self, step_from_clean: int, of: int = 50, *, resolution: int | None = None) -> int:
         """Return the time step that is ``step_from_clean`` steps from the clean end: DDIM's 8 of 50 is t = 140.
 
-        See :func:`semcorr.models.diffusion.latents.timestep`.
+        See :func:`semcorr.models.diffusion.latents.timestep`. ``resolution`` is the side of the images in pixels, by
+        default the native one: it counts where the scheduler's shift of time depends on it.
         """
-        return _latents.timestep(self.scheduler, step_from_clean, of)
+        positions = ((resolution or self.resolution) // self.side_factor) ** 2
+        return _latents.timestep(self.scheduler, step_from_clean, of, positions=positions)
 
     def encode(
         self, images: Float[Tensor, "batch 3 height width"]

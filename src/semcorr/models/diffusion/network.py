@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from diffusers.models.attention_processor import Attention
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from semcorr.models.diffusion.attention import AttentionModule
 from semcorr.models.diffusion.gradient_checkpointing import RunPart
 from semcorr.models.diffusion.layers import CrossAttentionLayer
 
@@ -22,6 +22,7 @@ class DenoisingNetwork(ABC):
         noun: What messages call it.
         linear_keys: Whether the keys of its attention are linear in the context.
         keys_depend_on_image: Whether the keys of a context depend on the image, as where the two attend to each other.
+        native_size: ``sample_size`` of networks whose configuration has none.
         packed: Side, in latent positions, of the squares that its pipeline packs into channels before the network.
         module: The object of diffusers, whole.
         layers: The cross-attention layers in the order in which they run.
@@ -34,6 +35,7 @@ class DenoisingNetwork(ABC):
     noun: ClassVar[str]
     linear_keys: ClassVar[bool] = False
     keys_depend_on_image: ClassVar[bool] = False
+    native_size: ClassVar[int] = 64
     packed: ClassVar[int] = 1
     module: Any
     layers: tuple[CrossAttentionLayer, ...]
@@ -44,7 +46,7 @@ class DenoisingNetwork(ABC):
     def __init__(self, module: Any, vae_factor: int) -> None:
         """Wrap a module; ``vae_factor`` is the number of pixels per latent position along each side."""
         self.module, self._vae_factor = module, vae_factor
-        self.sample_size: int = module.config.sample_size
+        self.sample_size: int = module.config.get("sample_size", self.native_size)
 
     @abstractmethod
     def cut(self, layers: Sequence[CrossAttentionLayer], *, run_parts: RunPart | None = None) -> nn.Module:
@@ -75,7 +77,7 @@ class DenoisingNetwork(ABC):
         """Run a view, with the other conditions that it takes as for an image that is not cropped."""
 
     @abstractmethod
-    def attention_module(self, layer: CrossAttentionLayer) -> Attention:
+    def attention_module(self, layer: CrossAttentionLayer) -> AttentionModule:
         """Return the module of one of ``layers``."""
 
     def block_size(self, block: int, height: int, width: int) -> tuple[int, int, int]:  # noqa: ARG002

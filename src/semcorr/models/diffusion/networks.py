@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from semcorr.models.diffusion.cross_attention_transformers import HunyuanDiT, PixArt, Sana
-from semcorr.models.diffusion.joint_transformers import StableDiffusion3
+from semcorr.models.diffusion.joint_transformers import Flux, StableDiffusion3
 from semcorr.models.diffusion.network import DenoisingNetwork
 from semcorr.models.diffusion.unet import UNet
 
@@ -14,6 +14,7 @@ _NETWORKS: Mapping[str, type[DenoisingNetwork]] = {
     "SanaTransformer2DModel": Sana,
     "HunyuanDiT2DModel": HunyuanDiT,
     "SD3Transformer2DModel": StableDiffusion3,
+    "FluxTransformer2DModel": Flux,
 }
 
 

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from diffusers.models.attention_processor import Attention
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from semcorr.errors import LayerError
-from semcorr.models.diffusion.attention import MapRecorder, with_recorder
+from semcorr.models.diffusion.attention import AttentionModule, MapRecorder, with_recorder
 from semcorr.models.diffusion.gradient_checkpointing import RunPart, run_parts_through
 from semcorr.models.diffusion.layers import CrossAttentionLayer, in_running_order
 from semcorr.models.diffusion.network import DenoisingNetwork
@@ -111,9 +110,9 @@ class Transformer(DenoisingNetwork):
         height, width = (side // self.patch_size for side in noisy.shape[2:])
         return output.transpose(1, 2).unflatten(2, (height, width))
 
-    def attention_module(self, layer: CrossAttentionLayer) -> Attention:
+    def attention_module(self, layer: CrossAttentionLayer) -> AttentionModule:
         """Return the module of one of ``layers``."""
-        module: Attention = self.module.get_submodule(f"{layer.name}.{self.attention_name}")
+        module: AttentionModule = self.module.get_submodule(f"{layer.name}.{self.attention_name}")
         return module
 
     def _view(self, count: int) -> Any:

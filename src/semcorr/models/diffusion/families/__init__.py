@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from semcorr.models.diffusion.families.family import Family, TextPart
+from semcorr.models.diffusion.families.flux import FLUX_DEV, FLUX_SCHNELL
 from semcorr.models.diffusion.families.hunyuan_dit import HUNYUAN_DIT
 from semcorr.models.diffusion.families.pixart import PIXART_ALPHA, PIXART_SIGMA
 from semcorr.models.diffusion.families.sana import SANA
@@ -14,7 +15,8 @@ from semcorr.models.diffusion.families.toy import TOY
 __all__ = ["FAMILIES", "SD1", "TRANSFORMERS", "Family", "TextPart", "family_of"]
 
 FAMILIES: Mapping[str, Family] = {
-    family.name: family for family in (SD1, SD2, SDXL, TOY, PIXART_ALPHA, PIXART_SIGMA, SANA, HUNYUAN_DIT, SD3)
+    family.name: family
+    for family in (SD1, SD2, SDXL, TOY, PIXART_ALPHA, PIXART_SIGMA, SANA, HUNYUAN_DIT, SD3, FLUX_DEV, FLUX_SCHNELL)
 }
 """By name."""
 
@@ -26,14 +28,18 @@ def family_of(config: Mapping[str, Any], pipeline: object = None) -> Family | No
     """Return the family of a network's configuration; None if its class is of none.
 
     Of U-Nets only SDXL's adds pooled text and sizes to the time embedding; only from Stable Diffusion 2 on are the
-    projections around the attention linear. Families that share a transformer differ by the class of their pipeline;
-    the last of them is that of an unknown one.
+    projections around the attention linear. Families that share a transformer differ by values of their
+    configuration, or by the class of their pipeline; the last of them is then that of an unknown one.
     """
     kind = config.get("_class_name", SD1.network)
     if kind == SD1.network:
         if config.get("addition_embed_type") == "text_time":
             return SDXL
         return SD2 if config.get("use_linear_projection") else SD1
-    families = [family for family in FAMILIES.values() if family.network == kind]
+    families = [
+        family
+        for family in FAMILIES.values()
+        if family.network == kind and all(config.get(key, False) == value for key, value in family.traits.items())
+    ]
     named = [family for family in families if pipeline in family.pipelines]
     return next(reversed(named or families), None)

@@ -41,6 +41,7 @@ class Family:
         network: Class of diffusers.
         vae: Class of diffusers.
         pipelines: Classes of pipelines by which families of one ``network`` differ; empty if it has one.
+        traits: Values of the configuration by which families of one ``network`` differ.
         layers: Rules that select the layers whose attention is read.
         text: The text encoders.
         padded: Whether a context is padded to its full length: the padding of CLIP's contexts takes part in the
@@ -61,6 +62,7 @@ class Family:
     network: str = "UNet2DConditionModel"
     vae: str = "AutoencoderKL"
     pipelines: Sequence[str] = ()
+    traits: Mapping[str, object] = field(default_factory=dict)
     layers: tuple[str, ...]
     text: tuple[TextPart, ...] = (CLIP,)
     padded: bool = True
