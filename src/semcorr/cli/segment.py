@@ -33,6 +33,7 @@ class RegionOptions:
         steps: By prompt: steps of the optimization.
         lr: By prompt: its learning rate.
         self_attention: By prompt: the part of a cell's label that comes from what the cell attends to; 0 for none.
+        spread_loss: By prompt: how much labels after self-attention count in the optimization's loss; 0 for not at all.
         refine: "guided" follows the image's edges; "none" enlarges the scores smoothly.
     """
 
@@ -42,6 +43,7 @@ class RegionOptions:
     steps: Annotated[int | None, Parameter(show_default=False)] = None
     lr: Annotated[float | None, Parameter(show_default=False)] = None
     self_attention: Annotated[float | None, Parameter(show_default=False)] = None
+    spread_loss: Annotated[float | None, Parameter(show_default=False)] = None
     refine: Literal["guided", "none"] = "guided"
 
     def settings(self) -> "RegionSettings":

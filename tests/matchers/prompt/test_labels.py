@@ -18,7 +18,7 @@ from semcorr.matchers.load import load_matcher
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings, fast, override
 from semcorr.matchers.prompt.attention_targets import LabelTargets
 from semcorr.matchers.prompt.crops import CropLatents
-from semcorr.matchers.prompt.labels import LabelReader, spread
+from semcorr.matchers.prompt.labels import LabelReader, self_attention, spread
 from semcorr.matchers.regions.results import RegionQuery, Regions
 from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.models.diffusion import DiffusionModel
@@ -71,6 +71,25 @@ def test_the_loss_is_the_weighted_cross_entropy(reader: LabelReader) -> None:
     np.testing.assert_allclose(losses.numpy(), [-logs[0], 0], rtol=1e-5)
     (shares,) = LabelTargets(reader, masks()).cells([0], lower, (2, 4)).numpy()
     np.testing.assert_allclose(shares[:, :, 0], [[0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]], atol=0.07)
+
+
+def test_the_loss_of_spread_shares_is_their_cross_entropy(reader: LabelReader) -> None:
+    """Cells that attend evenly: each has the mean of the crop's shares. Gradients reach the scores."""
+    whole = Crop(left=0, top=0, width=128, height=128)
+    columns, rows = reader.grid
+    scores = torch.randn(1, 3, rows, columns, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    even = torch.full((rows * columns, rows * columns), 1 / (rows * columns))
+    targets = LabelTargets(reader, masks(), lambda shares, _: spread(shares, even, reader.grid, 1.0), 0.5)
+    first = LabelTargets(reader, masks()).losses([scores], [0], [whole])
+    second = targets.losses([scores], [0], [whole]) - first
+    enlarged = torch.nn.functional.interpolate(scores, scale_factor=2, mode="bilinear")
+    mean = enlarged.softmax(dim=1).mean(dim=(0, 2, 3)).detach().numpy()
+    counts = np.sqrt([1 / 2, 1 / 4, 1 / 4])
+    np.testing.assert_allclose(
+        second.detach().numpy(), [-0.5 * (counts * np.log(mean)).sum() / counts.sum()], rtol=1e-4
+    )
+    (gradient,) = torch.autograd.grad(second.sum(), scores)
+    assert gradient.abs().max() > 0
 
 
 @torch.no_grad()
@@ -133,6 +152,25 @@ def test_order_and_batches_change_rounding_only(
     assert regions.labels.shape == (120, 90)
     again = single.locate_regions(query, target)
     assert_close_to_scale(regions.pixel_confidence, again.pixel_confidence, rel=1e-3)
+
+
+def test_the_loss_of_spread_shares_reads_each_shared_crop_once(
+    frozen: PromptMatcher, source: Image, halves: LabelMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crops = []
+
+    def counted(*args: Any) -> torch.Tensor:
+        crops.append(args[-1])
+        return self_attention(*args)
+
+    monkeypatch.setattr("semcorr.matchers.prompt.labels.self_attention", counted)
+    without = frozen.describe_regions(source, halves, settings=HOW).tensors
+    assert not crops
+    spread = frozen.describe_regions(source, halves, settings=dataclasses.replace(HOW, spread_loss=1)).tensors
+    assert 1 <= len(crops) == len(set(crops)) <= 4
+    # The starts are the same: the difference is the second loss.
+    assert (spread["losses"][..., 0] > without["losses"][..., 0] * 1.1).all()
+    assert not np.array_equal(spread["embeddings"], without["embeddings"])
 
 
 def test_without_memory_batches_are_halved(

@@ -5,7 +5,7 @@ Several images that show the same points or regions are :class:`semcorr.matchers
 for each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -103,9 +103,19 @@ class LabelTargets:
         reader: Its settings give the size of crops, its layers how fine the comparison is.
         masks: A mask of each label, from 0 to 1, over the whole image; at every pixel they add up to 1, or to
             0 where it is ignored.
+        spread: Spreads a crop's shares of labels by its self-attention
+            (:func:`semcorr.matchers.prompt.labels.spreading`); None compares the shares themselves alone.
+        spread_loss: How much the loss of the spread shares counts beside that of the shares themselves.
     """
 
-    def __init__(self, reader: AttentionReader, masks: Shaped[Tensor, "labels _height _width"]) -> None:
+    def __init__(
+        self,
+        reader: AttentionReader,
+        masks: Shaped[Tensor, "labels _height _width"],
+        spread: Callable[[Tensor, Crop], Tensor] | None = None,
+        spread_loss: float = 0.0,
+    ) -> None:
+        self._spread, self._spread_loss = spread, spread_loss
         side = reader.resolution
         # Squashed to the model frame once, as the image is.
         self._reader, self._frame = reader, resize(masks.float(), (side, side))
@@ -138,12 +148,16 @@ class LabelTargets:
 
         As SLiMe's first loss (Khani et al., 2023, arXiv 2309.03179): scores are averaged over heads and layers, and the
         softmax is over labels. A label counts by the inverse square root of its area, so that small parts count too.
+        The spread shares are compared in the same way; in SLiMe, whose second loss that is, by the squared error.
         """
         size = (2 * self._reader.grid[0], 2 * self._reader.grid[1])
         shares = torch.cat([self.cells([point], crop, size) for point, crop in zip(points, crops, strict=True)])
         weighted = (shares * self._weights[:, None, None]).to(maps[0])
         logs = heatmaps.fuse_mean(maps, size).log_softmax(dim=1)
         total = weighted.sum(dim=(1, 2, 3)).clamp(min=torch.finfo(weighted.dtype).tiny)  # all may be ignored
+        if self._spread is not None:
+            spread = torch.stack([self._spread(one, crop) for one, crop in zip(logs.exp(), crops, strict=True)])
+            logs = logs + self._spread_loss * spread.clamp(min=torch.finfo(spread.dtype).tiny).log()
         return -(weighted * logs).sum(dim=(1, 2, 3)) / total
 
 

@@ -5,7 +5,8 @@ and no other, makes the attention of an image position a choice of its label; it
 with another reader of the attention and another target.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +17,17 @@ from semcorr.errors import SettingsError
 from semcorr.imaging.geometry import Crop, Size
 from semcorr.imaging.heatmaps import upsample
 from semcorr.matchers.prompt.attention_reader import AttentionReader, stack_noise
-from semcorr.matchers.prompt.crops import CropLatents, anywhere
+from semcorr.matchers.prompt.crops import CropLatents
 from semcorr.matchers.prompt.frozen_queries import neutral_context
-from semcorr.matchers.prompt.random_streams import RandomStream
+from semcorr.matchers.prompt.random_streams import RandomStreams, Stage
 from semcorr.matchers.prompt.settings import PromptSettings
 from semcorr.matchers.regions.settings import RegionSettings
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.memory import in_batches
 from semcorr.settings import override
+
+_KEPT = 16
+"""Crops of an example whose self-attention is kept: more than the presets' rows share."""
 
 _CORNERS_ALONE = 4
 """Crops of live queries while locating: after the corners they would follow a peak, which labels do not have."""
@@ -54,11 +58,12 @@ class LabelReader(AttentionReader):
         *,
         gradient_checkpointing: bool = False,
     ) -> None:
-        if how.self_attention > 0 and not model.reads_self_attention:
-            raise SettingsError(
-                f"Setting 'self_attention': expected 0, since {model.model_id!r} has no U-Net whose self-attention "
-                f"could be read, got {how.self_attention:g}."
-            )
+        for name, value in (("self_attention", how.self_attention), ("spread_loss", how.spread_loss)):
+            if value > 0 and not model.reads_self_attention:
+                raise SettingsError(
+                    f"Setting {name!r}: expected 0, since {model.model_id!r} has no U-Net whose self-attention "
+                    f"could be read, got {value:g}."
+                )
         own: dict[str, object] = {
             "context_length": labels,
             "token": 0,
@@ -94,24 +99,26 @@ class LabelReader(AttentionReader):
         return maps
 
 
-def self_attention(reader: AttentionReader, latents: CropLatents, stream: RandomStream) -> Float[Tensor, "cells cells"]:
-    """Return what each cell of the whole image pays to each other, the mean over the finest layers.
+def self_attention(
+    reader: AttentionReader, latents: CropLatents, streams: RandomStreams, stage: Stage, crop: Crop
+) -> Float[Tensor, "cells cells"]:
+    """Return what each cell of a crop pays to each other, the mean over the finest layers, at the stage's time step.
 
     Raises:
         SettingsError: The model has no text encoder for the empty prompt.
-        OutOfMemoryError: Not even one image fits into memory.
+        OutOfMemoryError: Not even one crop fits into memory.
     """
-    whole = anywhere(resolution=reader.resolution, fraction=1.0).crop(0, 0)
+    t = reader.optimize_t if stage == "optimize" else reader.locate_t
     layers = [layer for layer in reader.layers if layer.scale == min(one.scale for one in reader.layers)]
-    noise = stream.noise(reader.latent_shape, reader.settings.noise)
+    noise = streams.shared(stage).noise(reader.latent_shape, reader.settings.noise)
 
     def compute(crops: Sequence[Crop]) -> Float[Tensor, "cells cells"]:
         clean = latents(crops)
-        noisy = reader.model.add_noise(clean, stack_noise([noise], clean), reader.locate_t)
-        attention = reader.model.self_attention(noisy, reader.locate_t, neutral_context(reader), layers)
+        noisy = reader.model.add_noise(clean, stack_noise([noise], clean), t)
+        attention = reader.model.self_attention(noisy, t, neutral_context(reader), layers)
         return torch.stack([attention[layer.name][0] for layer in layers]).mean(dim=0)
 
-    ((_, cells),) = in_batches([whole], 1, compute, stage="self-attention")
+    ((_, cells),) = in_batches([crop], 1, compute, stage="self-attention")
     return cells
 
 
@@ -134,3 +141,15 @@ def spread(
     sharp = attention**2
     mean = cells @ (sharp / sharp.sum(dim=1, keepdim=True)).T
     return torch.lerp(shares, upsample(mean.unflatten(1, (rows, columns)), (shares.shape[2], shares.shape[1])), weight)
+
+
+def spreading(
+    reader: AttentionReader, latents: CropLatents, streams: RandomStreams
+) -> Callable[[Float[Tensor, "labels height width"], Crop], Float[Tensor, "labels height width"]]:
+    """Return what gives every cell of a crop, while optimizing, the mean of what it attends to there (:func:`spread`).
+
+    Self-attention is frozen, whether queries are or not: it is computed under the neutral context, once for each crop
+    of the last few. Errors are those of :func:`self_attention`, when a crop is read.
+    """
+    attention = lru_cache(_KEPT)(partial(self_attention, reader, latents, streams, "optimize"))
+    return lambda shares, crop: spread(shares, attention(crop).to(shares), reader.grid, 1.0)

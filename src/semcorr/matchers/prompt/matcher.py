@@ -17,8 +17,8 @@ from semcorr.matchers.prompt.aggregate import CropTrace, MapAggregator, Predicti
 from semcorr.matchers.prompt.attention_reader import AttentionReader
 from semcorr.matchers.prompt.attention_targets import LabelTargets
 from semcorr.matchers.prompt.batch_size import batch_size
-from semcorr.matchers.prompt.crops import CropLatents
-from semcorr.matchers.prompt.labels import LabelReader, self_attention, spread
+from semcorr.matchers.prompt.crops import CropLatents, anywhere
+from semcorr.matchers.prompt.labels import LabelReader, self_attention, spread, spreading
 from semcorr.matchers.prompt.latent_cache import LatentCache
 from semcorr.matchers.prompt.locate import locate_rows
 from semcorr.matchers.prompt.optimize import Example, optimize
@@ -251,11 +251,18 @@ class PromptMatcher(NetworkMatcher):
             reader,
             [
                 Example(
-                    latents=self._latents(image, reader.resolution),
-                    targets=LabelTargets(reader, torch.from_numpy(one_hot(label_map, tuple(names)))),
-                    streams=SeededStreams(self.settings.seed, image.sha256, _ALL_LABELS),
+                    latents=latents,
+                    targets=LabelTargets(
+                        reader,
+                        torch.from_numpy(one_hot(label_map, tuple(names))),
+                        spreading(reader, latents, streams) if how.spread_loss > 0 else None,
+                        how.spread_loss,
+                    ),
+                    streams=streams,
                 )
                 for image, label_map in sorted(examples, key=lambda pair: pair[0].sha256)
+                for latents in [self._latents(image, reader.resolution)]
+                for streams in [SeededStreams(self.settings.seed, image.sha256, _ALL_LABELS)]
             ],
             batch=batch_size(reader, 1, self.memory_budget, optimizing=True),
             progress=progress,
@@ -285,7 +292,8 @@ class PromptMatcher(NetworkMatcher):
         shares = torch.stack([maps.mean(dim=0) for _, maps in located]).mean(dim=0).softmax(dim=0)
         if how.self_attention == 0:
             return shares
-        attention = self_attention(reader, latents, streams.shared("locate")).to(shares)
+        whole = anywhere(resolution=reader.resolution, fraction=1.0).crop(0, 0)
+        attention = self_attention(reader, latents, streams, "locate", whole).to(shares)
         return spread(shares, attention, reader.grid, how.self_attention)
 
     def _matches(

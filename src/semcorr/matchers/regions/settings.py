@@ -25,6 +25,8 @@ class RegionSettings(Settings):
         lr: Adam's learning rate in it.
         self_attention: The part of a cell's label that it takes over from what it attends to in its own image, by the
             method prompt; 0 leaves that out.
+        spread_loss: How much the labels' shares, after every cell has taken over all that it attends to, count in the
+            optimization's loss beside the shares themselves, by the method prompt; 0 leaves that out.
         refine: ``"guided"``: scores are enlarged to the image's pixels with its edges
             (:mod:`semcorr.imaging.guided_filter`). ``"none"``: bilinearly.
         radius: Of the guided filter's windows, in parts of the image's longer side.
@@ -37,6 +39,7 @@ class RegionSettings(Settings):
     steps: Annotated[int, Field(ge=1)] = 60
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.03
     self_attention: Annotated[float, Field(ge=0, le=1)] = 0.5
+    spread_loss: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     refine: Literal["guided", "none"] = "guided"
     radius: Annotated[float, Field(gt=0, lt=0.5)] = 0.03
     smoothness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
