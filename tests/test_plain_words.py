@@ -7,6 +7,7 @@ import pytest
 from tools import words
 
 
+@pytest.mark.slow
 def test_the_project_does_not_use_them() -> None:
     assert [f"{use.path}:{use.line}: {use.word}" for path in words.files([]) for use in words.uses(path)] == []
 

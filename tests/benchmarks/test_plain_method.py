@@ -49,7 +49,8 @@ def _agree(
     assert_same_peaks(located.points, matches.points, located.heatmaps, matches.heatmaps, target.size, clear=clear)
 
 
-@pytest.mark.parametrize("name", [pytest.param("paper", marks=pytest.mark.slow), "reference"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["paper", "reference"])
 def test_the_package_computes_what_the_plain_procedure_does(
     tiny_model: DiffusionModel, source: Image, target: Image, name: str
 ):

@@ -31,6 +31,7 @@ def test_growth_is_measured_printed_and_drawn(
     assert all(one["describe_seconds"] > 0 and one["locate_seconds"] > 0 for one in document["grown"])
 
 
+@pytest.mark.slow
 def test_stopped_it_prints_what_is_finished(
     tiny_model: DiffusionModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
