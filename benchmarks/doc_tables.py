@@ -192,6 +192,7 @@ _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "processors": lambda document: processors.table([processors.Moved(**one) for one in document["moves"]]),
     "regions": regions.table,
     "regions-hypercolumn": regions.table,
+    "regions-spread-loss": regions.table,
     "suggest": suggest.table,
     "throughput": lambda document: throughput.table(document["repeats"], compared=True),
     "transfer": transfer.table,
