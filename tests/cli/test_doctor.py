@@ -19,7 +19,7 @@ def test_says_what_there_is(semcorr):
     assert ("model", "toy") in findings
     assert findings["model", "lite0"]["usable"] is True
     assert findings["method", "hypercolumn"]["usable"]
-    assert {name for topic, name in findings if topic == "extra"} == {"app", "cvat", "ray", "eval", "sleap"}
+    assert {name for topic, name in findings if topic == "extra"} == {"app", "cvat", "ray", "eval", "sleap", "quantize"}
 
 
 def test_the_table_names_the_extras_to_install(semcorr):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from semcorr.cli.figures import FigureNames
-from semcorr.cli.options import parse_settings
+from semcorr.cli.options import MatcherOptions, parse_settings
 from semcorr.errors import SettingsError
 from semcorr.matchers.prompt.presets import preset
 from semcorr.settings import override
@@ -27,6 +27,15 @@ def test_a_name_may_be_written_with_dashes_and_a_value_may_hold_an_equals_sign()
 def test_no_assignment(text):
     with pytest.raises(SettingsError, match="name=value"):
         parse_settings([text])
+
+
+def test_options_that_save_memory_are_passed_on_where_they_are_given():
+    given = {"offload": True, "quantize": "int8"}
+    spec = MatcherOptions(method="dift", **given).spec()
+    assert {name: spec.options[name] for name in given} == given
+    # To another method on the same network too.
+    assert {name: spec.for_method("prompt").options[name] for name in given} == given
+    assert not set(given) & set(MatcherOptions(method="dift").spec().options)
 
 
 def test_figure_names_never_repeat():

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from semcorr.cli import console
 from semcorr.cli.diffusion_model import load_diffusion_model
 from semcorr.cli.many_images import expanded, stoppable
-from semcorr.cli.options import Device, DType, Json, Output, parse_settings
+from semcorr.cli.options import Device, DType, Json, Offload, Output, Quantize, parse_settings
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def discover(
     revision: str | None = None,
     dtype: DType = "auto",
     device: Device = "auto",
+    offload: Offload = False,
+    quantize: Quantize = None,
     set: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,  # noqa: A002  # as other commands
     replace: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
@@ -59,6 +61,8 @@ def discover(
         revision: Branch, tag or commit of a hub id.
         dtype: Precision of the network; auto takes the fastest, as for semcorr match.
         device: Where it runs; auto takes a GPU if there is one.
+        offload: Less memory of the device and more time, as for semcorr match.
+        quantize: Weights in fewer bits, as for semcorr match.
         set: NAME=VALUE, repeated: changes one setting, for instance --set steps=800.
         replace: Write the output even if there is a file of that name.
         json: Print one JSON document instead of lines.
@@ -87,7 +91,7 @@ def discover(
         console.plain_error(f"{file}: {error}")
     if known is not None and not model:
         model, revision = known.model.model_id, known.model.model_revision
-    network = load_diffusion_model(model, revision, dtype, device)
+    network = load_diffusion_model(model, revision, dtype, device, offload=offload, quantize=quantize)
     with stoppable(to.work_folder), console.TerminalProgress() as progress:
         if known is None:
             report = work.discover(network, count, most=most, progress=progress, **settings)

@@ -11,6 +11,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "ray": ("ray",),
     "eval": ("scikit-learn", "pycocotools"),
     "sleap": ("sleap-io",),
+    "quantize": ("torchao", "bitsandbytes"),
 }
 
 

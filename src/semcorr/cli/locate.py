@@ -5,7 +5,7 @@ from pathlib import Path
 from semcorr.cli import console
 from semcorr.cli.arrays import check_file
 from semcorr.cli.figures import FigureNames
-from semcorr.cli.options import Device, DType, Json, Output
+from semcorr.cli.options import Device, DType, Json, Offload, Output, Quantize, memory_options
 from semcorr.cli.targets import TargetRun, load, locate_here, locate_remotely, readable_targets
 from semcorr.errors import QueryError, SettingsError
 from semcorr.matchers.spec import MatcherSpec
@@ -26,6 +26,8 @@ def locate(
     json: Json = False,
     dtype: DType = "auto",
     device: Device = "auto",
+    offload: Offload = False,
+    quantize: Quantize = None,
     calibration: str | None = None,
     latents_cache: Path | None = None,
     workers: int = 1,
@@ -45,6 +47,8 @@ def locate(
         json: Print one JSON document instead of tables.
         dtype: Precision of the network; auto takes the fastest, as for semcorr match.
         device: Where it runs; auto takes a GPU if there is one.
+        offload: Less memory of the device and more time, as for semcorr match.
+        quantize: Weights in fewer bits, as for semcorr match.
         calibration: File that `semcorr calibrate` wrote for the query's method, model and settings, or "none".
         latents_cache: Folder that keeps encoded crops for later runs on the same images; results stay the same.
         workers: Number of processes, each with its own copy of the model.
@@ -75,6 +79,7 @@ def locate(
             "dtype": dtype,
             "device": device,
             "calibration": calibration,
+            **memory_options(offload=offload, quantize=quantize),
             **({} if latents_cache is None else {"latents_cache": latents_cache}),
             **saved.settings,
         },

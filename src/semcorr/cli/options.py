@@ -21,6 +21,8 @@ Points = Annotated[list[tuple[float, float]] | None, Parameter(name=("--point", 
 
 DType = Literal["auto", "float32", "float16", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Quantize = Annotated[Literal["int8", "nf4"] | None, Parameter(show_default=False)]
+Offload = Annotated[bool, Parameter(negative="")]
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Repeated = Annotated[tuple[str, ...], Parameter(negative="")]
@@ -48,6 +50,9 @@ class MatcherOptions:
         dtype: Precision of the network; auto takes the fastest: bfloat16 or float16 on a GPU, bfloat16 on a processor
             with instructions for it, float32 on others and for bundled models.
         device: Where it runs; auto takes a GPU if there is one.
+        offload: Keep the weights of a diffusion network in main memory, and each layer's on the device for as long as
+            it runs: less memory and more time; results stay the same.
+        quantize: Store the weights of a diffusion network in fewer bits; semcorr plan says how many bytes that saves.
         seed: Seed of every random draw.
         align_pose: Search each target's mirror image as well, and keep the better result.
         calibration: File that `semcorr calibrate` wrote for this method, model and settings, or "none". [default: the
@@ -64,6 +69,8 @@ class MatcherOptions:
     set: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None
     dtype: DType = "auto"
     device: Device = "auto"
+    offload: Offload = False
+    quantize: Quantize = None
     seed: int | None = None
     align_pose: Annotated[bool, Parameter(negative="")] = False
     calibration: Annotated[str | None, Parameter(show_default=False)] = None
@@ -97,6 +104,7 @@ class MatcherOptions:
             "device": self.device,
             "align_pose": self.align_pose,
             "calibration": self.calibration,
+            **memory_options(offload=self.offload, quantize=self.quantize),
             **self.resources(),
             **self.overrides(),
         }
@@ -106,6 +114,11 @@ class MatcherOptions:
         options = {"gradient_checkpointing": self.gradient_checkpointing, "latents_cache": self.latents_cache}
         # Only what is requested, because not every method takes every option.
         return {name: value for name, value in options.items() if value}
+
+
+def memory_options(*, offload: bool, quantize: Quantize) -> dict[str, Any]:
+    """Return the requested ones of the options that fit a network into less memory, as arguments."""
+    return {name: value for name, value in {"offload": offload, "quantize": quantize}.items() if value}
 
 
 @Parameter(name="*")

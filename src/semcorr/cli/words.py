@@ -9,7 +9,7 @@ from rich.table import Table
 
 from semcorr.cli import console
 from semcorr.cli.diffusion_model import load_diffusion_model
-from semcorr.cli.options import Device, DType, Json, Output
+from semcorr.cli.options import Device, DType, Json, Offload, Output, Quantize
 from semcorr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def words(
     revision: str | None = None,
     dtype: DType = "auto",
     device: Device = "auto",
+    offload: Offload = False,
+    quantize: Quantize = None,
     seed: int = 0,
     samples: int = 8,
 ) -> int:
@@ -48,6 +50,8 @@ def words(
         revision: Branch, tag or commit of a hub id.
         dtype: Precision of the network; auto takes the fastest, as for semcorr match.
         device: Where it runs; auto takes a GPU if there is one.
+        offload: Less memory of the device and more time, as for semcorr match.
+        quantize: Weights in fewer bits, as for semcorr match.
         seed: Seed of the noise.
         samples: Number of noise samples to average.
     """
@@ -59,7 +63,7 @@ def words(
     check_words(prompt, word)  # before gigabytes are loaded
     if samples < 1:
         raise SettingsError(f"Expected --samples to be at least 1, got {samples}.")
-    network = load_diffusion_model(model, revision, dtype, device)
+    network = load_diffusion_model(model, revision, dtype, device, offload=offload, quantize=quantize)
     with console.TerminalProgress() as progress:
         maps = word_maps(network, loaded, prompt, samples=samples, seed=seed, progress=progress)
     path = _path(output, image, word)

@@ -48,8 +48,8 @@ def load_matcher(
         calibration: What makes its confidence a probability (:mod:`semcorr.matchers.wrappers.calibration`): a file; the
             package's own by default, if it has one for this very method, model and settings; ``"none"`` for none.
         progress: Called during a download.
-        **options: Passed on to the method's ``from_pretrained``: ``device``, ``memory_budget``, settings to replace,
-            and so on. In half precision, what overflows is done in float32
+        **options: Passed on to the method's ``from_pretrained``: ``device``, ``offload``, ``quantize``,
+            ``memory_budget``, settings to replace, and so on. In half precision, what overflows is done in float32
             (:class:`semcorr.matchers.wrappers.float32_fallback.Float32Fallback`).
 
     Returns:

@@ -89,8 +89,9 @@ class SdDinoMatcher(DiftMatcher):
 
     @classmethod
     def _load_networks(cls, model: str | Path, settings: Any, **loading: Any) -> tuple[DiffusionModel, VisionModel]:
-        # A revision is the diffusion network's.
-        vision = VisionModel.from_pretrained(settings.vision, **{**loading, "revision": None})
+        # A revision is the diffusion network's, and so is what fits a network into less memory.
+        own = {name: value for name, value in loading.items() if name not in DiffusionModel.memory_options}
+        vision = VisionModel.from_pretrained(settings.vision, **{**own, "revision": None})
         return DiffusionModel.from_pretrained(model, **loading), vision
 
     def _families(self) -> list[str]:

@@ -18,7 +18,7 @@ from semcorr.progress import Progress
 if TYPE_CHECKING:
     from semcorr.matchers.base import Capabilities, Matcher
 
-LOADING_OPTIONS = ("revision", "variant", "dtype", "device", "local_files_only")
+LOADING_OPTIONS = ("revision", "variant", "dtype", "device", "offload", "quantize", "local_files_only")
 """Options that say how a network is loaded, whatever the method."""
 
 _CHOSEN_BY = ("device", "revision", "variant", "local_files_only")

@@ -72,6 +72,7 @@ def _diagnose(
     layer, module, kind = first
     message = f"{name} gave {kind}, first in {layer} ({type(module).__name__}), in {precision}."
     own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    own = [weight for weight in own if weight.device.type != "meta"]  # of an offloaded layer
     # Half precision may have made infinite a weight that is finite in the file.
     if precision == "float32" and own and not all_finite(own):
         return NumericsError(

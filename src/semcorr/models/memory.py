@@ -1,12 +1,13 @@
 """Batch sizes from a memory budget, halved when memory runs out all the same."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
 import torch
+from torch import Tensor
 
 from semcorr.errors import OutOfMemoryError
 
@@ -50,6 +51,24 @@ def _control_group_free(root: Path = Path("/sys/fs/cgroup")) -> int:
         return int((root / "memory.max").read_text()) - int((root / "memory.current").read_text())
     except (OSError, ValueError):  # no limit: the file is absent, or says "max"
         return 2**63 - 1
+
+
+def stored_parts(tensor: Tensor) -> list[Tensor]:
+    """Return the tensors that hold a quantised tensor's values; any other tensor itself."""
+    parts = getattr(tensor, "__tensor_flatten__", None)
+    if parts is None:
+        return [tensor]
+    return [part for name in parts()[0] for part in stored_parts(getattr(tensor, name))]
+
+
+def stored_bytes(tensor: Tensor) -> int:
+    """Return the bytes that a tensor takes; of a quantised one not those of what it stands for."""
+    return sum(part.nbytes for part in stored_parts(tensor))
+
+
+def storage_addresses(tensors: Iterable[Tensor]) -> set[int]:
+    """Return the addresses of all storages that hold values of tensors."""
+    return {part.untyped_storage().data_ptr() for tensor in tensors for part in stored_parts(tensor)}
 
 
 def batch_rows(budget: int, bytes_per_row: int, rows: int) -> int:

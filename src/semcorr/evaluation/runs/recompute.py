@@ -52,6 +52,7 @@ def load_method(run: Run, *, local_files_only: bool = False) -> Matcher:
     options = {
         "revision": method.get("model_revision"),
         "dtype": method.get("dtype", "float32"),
+        **({"quantize": method["quantize"]} if "quantize" in method else {}),
         "align_pose": bool(method.get("align_pose")),
         "local_files_only": local_files_only,
         "calibration": "none",

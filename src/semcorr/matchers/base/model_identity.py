@@ -10,12 +10,13 @@ from semcorr.matchers.results import Query
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelIdentity:
-    """Which network results depend on; see :class:`Query`."""
+    """Which network results depend on; see :class:`Query`. What is not quantised does not say so."""
 
     model_id: str
     model_revision: str | None
     model_fingerprint: str
     dtype: str = "float32"
+    quantize: str | None = None
 
     @classmethod
     def of(cls, network: Any) -> "ModelIdentity":
@@ -25,11 +26,15 @@ class ModelIdentity:
             model_revision=network.revision,
             model_fingerprint=network.fingerprint,
             dtype=str(network.dtype).removeprefix("torch."),
+            quantize=getattr(network, "quantize", None),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the identity as JSON holds it."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if self.quantize is None:  # as before there was a choice
+            del values["quantize"]
+        return values
 
     def check(self, query: Query | RegionQuery) -> None:
         """Refuse a query that was made with another network.

@@ -70,6 +70,8 @@ class NetworkMatcher(Matcher):
         revision: str | None = None,
         dtype: Literal["float32", "float16", "bfloat16"] = "float32",
         device: str = "auto",
+        offload: bool = False,
+        quantize: Literal["int8", "nf4"] | None = None,
         local_files_only: bool = False,
         progress: Progress | None = None,
         **options: Any,
@@ -83,6 +85,9 @@ class NetworkMatcher(Matcher):
             revision: Branch, tag or commit of a hub id.
             dtype: Precision of the network.
             device: Where it runs; ``"auto"`` takes a GPU if there is one.
+            offload: Keep the weights of a diffusion network in main memory, and each layer's on the device for as long
+                as the layer runs: less memory and more time; results stay the same.
+            quantize: Store the weights of a diffusion network in fewer bits.
             local_files_only: Use nothing but files that are on this machine.
             progress: Called during a download.
             **options: Settings of the preset to replace, by name, and keyword-only arguments of the constructor.
@@ -90,8 +95,10 @@ class NetworkMatcher(Matcher):
         Raises:
             ModelError: The model cannot be found, read or used.
             LayerError: A layer that was asked for is not in the model.
-            SettingsError: Unknown preset, unknown setting, or a value that does not fit.
+            SettingsError: Unknown preset, unknown setting, or a value that does not fit; or the method's network can
+                be neither offloaded nor quantised.
         """
+        memory = cls._memory_options(offload=offload, quantize=quantize)
         parameters = inspect.signature(cls).parameters.values()
         own = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
         arguments = {name: value for name, value in options.items() if name in own}
@@ -107,6 +114,7 @@ class NetworkMatcher(Matcher):
             device=device,
             local_files_only=local_files_only,
             progress=progress,
+            **memory,
         )
         families = [network.family for network in networks if network is not None]
         construct: Callable[..., N] = cls
@@ -135,6 +143,18 @@ class NetworkMatcher(Matcher):
     @classmethod
     def _check_arguments(cls, **arguments: Any) -> None:
         """Refuse arguments of the constructor before anything slow begins; a sub-class says which."""
+
+    @classmethod
+    def _memory_options(cls, **options: Any) -> dict[str, Any]:
+        """Return the requested options that fit a network into less memory, if it has them."""
+        requested = {name: value for name, value in options.items() if value}
+        for name in requested:
+            if name not in getattr(cls.network_type, "memory_options", ()):
+                raise SettingsError(
+                    f"Method {cls.method!r} takes no {name!r}: only the networks of diffusion models can be offloaded "
+                    "and quantised. Leave it out."
+                )
+        return requested
 
     @classmethod
     def _load_networks(cls, model: str | Path, settings: Any, **loading: Any) -> tuple[Any, ...]:

@@ -35,6 +35,7 @@ class Checkpoint:
     scheduler: Schedule
     fetch: Callable[[Sequence[str]], Path]
     variant: str | None = None
+    quantize: str | None = None
 
 
 _SHIFT_BY_SIZE = (

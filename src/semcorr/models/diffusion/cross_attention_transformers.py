@@ -74,6 +74,7 @@ class HunyuanDiT(Transformer):
     """
 
     lists = ("blocks",)
+    weights_read = ("time_extra_emb.pooler",)
 
     def __init__(self, module: Any, vae_factor: int) -> None:
         """Wrap a ``HunyuanDiT2DModel``."""

@@ -1,6 +1,6 @@
 """Gradient checkpointing: save only the inputs of a network's blocks, and recompute the rest in the backward pass."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -43,11 +43,13 @@ def run_parts_through(view: M, run: RunPart) -> M:
 class SavedBytes:
     """Counts the bytes that autograd saves inside a ``with`` block, which must keep its results until the end.
 
+    There is no backward pass after it: ignored tensors are not kept.
+
     With :meth:`run` as ``run`` of :func:`run_parts_through`, counts the bytes under gradient checkpointing: the inputs
     of the blocks, and the inside of the largest one.
     """
 
-    def __init__(self, ignored: Collection[int]) -> None:
+    def __init__(self, ignored: Container[int]) -> None:
         """``ignored`` holds the addresses of storages that do not count, such as weights."""
         self._ignored = ignored
         self._kept: dict[int, int] = {}
@@ -84,15 +86,17 @@ class SavedBytes:
     def _collecting(self, sizes: dict[int, int]) -> Iterator[None]:
         """Collect {address: bytes} of the storages that autograd saves."""
 
-        def pack(tensor: Tensor) -> Tensor:
-            self._add(tensor, sizes)
-            return tensor
+        def pack(tensor: Tensor) -> Tensor | None:
+            return tensor if self._add(tensor, sizes) else None
 
         # Saved tensors live as long as the result, so no address is counted for two tensors.
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             yield
 
-    def _add(self, tensor: Tensor, sizes: dict[int, int]) -> None:
+    def _add(self, tensor: Tensor, sizes: dict[int, int]) -> bool:
+        """Count a tensor, and return whether it counts."""
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._ignored:
+        counts = storage.data_ptr() not in self._ignored
+        if counts:
             sizes[storage.data_ptr()] = storage.nbytes()
+        return counts

@@ -23,6 +23,8 @@ from semcorr.models.diffusion.checkpoint import (
 )
 from semcorr.models.diffusion.families import FAMILIES, TRANSFORMERS, Family, family_of
 from semcorr.models.diffusion.kinds import SUPPORTED, check_kind, kind_of_class, kind_of_weights, traits_of_config
+from semcorr.models.diffusion.networks import network_class_of
+from semcorr.models.diffusion.quantization import quantization_config
 from semcorr.models.fingerprint import fingerprint
 from semcorr.models.names import PICKLED
 from semcorr.models.weights import (
@@ -64,6 +66,7 @@ def load_folder(
     dtype: torch.dtype = torch.float32,
     vae_from: Path | None = None,
     variant: str | None = None,
+    quantize: str | None = None,
 ) -> Checkpoint:
     """Load ``unet/`` or ``transformer/``, and ``vae/``, and ``scheduler/`` if there is one.
 
@@ -75,6 +78,8 @@ def load_folder(
         vae_from: Another folder whose ``vae/`` is used.
         variant: Variant of the files, such as "bf16". The network must have it; other parts fall back to their usual
             files.
+        quantize: What the linear layers of the network are quantised to, each as it is read: a name of
+            :data:`semcorr.models.diffusion.quantization.KINDS`.
 
     Returns:
         The checkpoint, with the noise schedule of its family if the folder has no scheduler.
@@ -92,8 +97,13 @@ def load_folder(
             raise ModelError(_incomplete(parent, model_id, reason))
     family = check_folder(folder, model_id)
     classes = {part: family.network, "vae": family.vae}
+    more = {}
+    if quantize is not None:
+        whole = network_class_of(family.network).weights_read
+        more = {part: {"quantization_config": quantization_config(quantize, dtype, whole)}}
     network, vae = (
-        _load_part(parent / name, name, classes[name], model_id, dtype, variant) for name, parent in folders.items()
+        _load_part(parent / name, name, classes[name], model_id, variant, torch_dtype=dtype, **more.get(name, {}))
+        for name, parent in folders.items()
     )
     check_supported(model_id, network, vae)
     with as_model_error("configuration", model_id):
@@ -119,6 +129,7 @@ def load_folder(
         scheduler=schedule,
         fetch=partial(_check_parts, folder, model_id, variant),
         variant=variant,
+        quantize=quantize,
     )
 
 
@@ -250,13 +261,13 @@ def _folders(folder: Path) -> list[str]:
     return [one.name for one in folder.iterdir() if one.is_dir()]
 
 
-def _load_part(folder: Path, part: str, expected: str, model_id: str, dtype: torch.dtype, variant: str | None) -> Any:
+def _load_part(folder: Path, part: str, expected: str, model_id: str, variant: str | None, **options: Any) -> Any:
     with as_model_error(part, model_id):
         saved_as = read_json(folder / "config.json").get("_class_name", expected)
         if saved_as != expected:
             raise ValueError(f"its configuration is of {saved_as}, expected {expected}")
         kind = getattr(diffusers, expected)
-        network, extra = load_network(kind, folder, WEIGHT_STEMS[part], variant, torch_dtype=dtype)
+        network, extra = load_network(kind, folder, WEIGHT_STEMS[part], variant, **options)
         # They belong to another input of the network, which would silently be ignored.
         if part != "vae" and extra:
             raise ValueError(f"{len(extra)} weights have no counterpart in the network, the first is {extra[0]}")

@@ -1,6 +1,7 @@
 """The frozen text-to-image network whose cross-attention and features the matchers read."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -22,8 +23,11 @@ from semcorr.models.diffusion.layers import CrossAttentionLayer, select_layers
 from semcorr.models.diffusion.load import load_checkpoint
 from semcorr.models.diffusion.network import DenoisingNetwork
 from semcorr.models.diffusion.networks import network_class
+from semcorr.models.diffusion.offloading import Offloaded
+from semcorr.models.diffusion.quantization import Quantization, check_quantization
 from semcorr.models.diffusion.text_encoder import TextEncoder
 from semcorr.models.diffusion.unet import UNet
+from semcorr.models.memory import storage_addresses
 from semcorr.models.names import PHOTO_MODEL, with_variant
 from semcorr.progress import Progress
 
@@ -49,23 +53,30 @@ class DiffusionModel:
         network: The denoising network: a U-Net or a transformer.
         layers: The cross-attention layers in the network's order.
         vae, scheduler: The objects of diffusers.
+        quantize: What the linear layers of the network are quantised to, or None.
+        offloaded: The layers of the network whose weights are in main memory while they do not run, or None.
     """
+
+    memory_options: ClassVar[tuple[str, ...]] = ("offload", "quantize")
+    """Arguments of :meth:`from_pretrained` that fit a large network into little memory."""
 
     half_precision: ClassVar[bool] = True
     """Half precision is faster where the device has instructions for it."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> None:
+    def __init__(self, checkpoint: Checkpoint, device: torch.device | str = "cpu", *, offload: bool = False) -> None:
         """Wrap a loaded checkpoint; :meth:`from_pretrained` is the usual way in."""
         self.device = torch.device(device)
         self.vae = checkpoint.vae.to(self.device)
         self.vae_factor = _latents.vae_factor(self.vae)
-        module = checkpoint.network.to(self.device)
-        self.network: DenoisingNetwork = network_class(module)(module, self.vae_factor)
+        module, kind = checkpoint.network, network_class(checkpoint.network)
+        self.offloaded = Offloaded(module, self.device, staying=kind.weights_read) if offload else None
+        self.network: DenoisingNetwork = kind(module if offload else module.to(self.device), self.vae_factor)
         self.scheduler = checkpoint.scheduler
         self.model_id = checkpoint.model_id
         self.revision = checkpoint.revision
         self.fingerprint = checkpoint.fingerprint
         self.family = checkpoint.family
+        self.quantize = checkpoint.quantize
         self.context_tokens = checkpoint.context_tokens
         self.context_dim = self.network.context_dim
         self.dtype: torch.dtype = self.network.module.dtype
@@ -103,6 +114,8 @@ class DiffusionModel:
         variant: str | None = None,
         dtype: DType = "float32",
         device: Device = "auto",
+        offload: bool = False,
+        quantize: Quantization | None = None,
         local_files_only: bool = False,
         progress: Progress | None = None,
     ) -> "DiffusionModel":
@@ -118,20 +131,28 @@ class DiffusionModel:
             dtype: Precision of the weights and of the forward pass; the attention's softmax and all results are
                 float32 regardless.
             device: "auto" takes cuda, then mps, then cpu.
+            offload: Keep the network's weights in main memory, and each layer's on the device for as long as the layer
+                runs: less memory of the device and more time. Results stay the same.
+            quantize: Store the weights of the network's linear layers in fewer bits: "int8" (torchao), or "nf4"
+                (bitsandbytes), on a GPU. Of folders and hub ids.
             local_files_only: Use only files on this machine.
             progress: Called with ("download", bytes done, bytes in all, file=name) while files are downloaded.
 
         Raises:
-            ModelError: The checkpoint is unknown, cannot be had, is damaged, or is of no family that is supported.
+            ModelError: The checkpoint is unknown, cannot be had, is damaged, is of no family that is supported, or
+                cannot be quantised here.
         """
+        chosen = find_device(device)
+        check_quantization(quantize, chosen, offload=offload)
         checkpoint = load_checkpoint(
             with_variant(model, variant),
             revision=revision,
             dtype=find_dtype(dtype),
+            quantize=quantize,
             local_files_only=local_files_only,
             progress=progress,
         )
-        return cls(checkpoint, find_device(device))
+        return cls(checkpoint, chosen, offload=offload)
 
     @property
     def default_layers(self) -> tuple[str, ...]:
@@ -288,16 +309,22 @@ class DiffusionModel:
         own = context.to(self.device, self.dtype)
 
         def project() -> dict[str, Tensor]:
-            projected, common = {}, self.network.project(own)
-            for layer in layers:
-                attn = self.network.attention_module(layer)
-                normed = attn.norm_encoder_hidden_states(common) if attn.norm_cross else common
-                projected[layer.name] = project_keys(attn, normed).float() * attn.scale
+            projected = {}
+            with self._saving():
+                common = self.network.project(own)
+                for layer in layers:
+                    attn = self.network.attention_module(layer)
+                    normed = attn.norm_encoder_hidden_states(common) if attn.norm_cross else common
+                    projected[layer.name] = project_keys(attn, normed).float() * attn.scale
             return projected
 
         keys = project()
         finite.check(keys.values(), self._network_name, self.network.module, project, {_CONTEXT: own})
         return keys
+
+    def _saving(self) -> AbstractContextManager[object]:
+        """Return the context in which the network runs for a gradient."""
+        return nullcontext() if self.offloaded is None else self.offloaded.saving()
 
     @property
     def _network_name(self) -> str:
@@ -323,7 +350,8 @@ class DiffusionModel:
 
         def run() -> dict[str, Tensor]:
             size = (noisy.shape[2], noisy.shape[3])
-            with recording(tokens, size, magnitudes, self_attention=self_attention) as tensors:
+            recorded = recording(tokens, size, magnitudes, self_attention=self_attention)
+            with self._saving(), recorded as tensors:
                 self.network.run(view, noisy, t, context)
             return {name: tensors[name] for name in names}
 
@@ -386,7 +414,14 @@ class DiffusionModel:
             folder = self._fetch([name for part in parts for name in (part.encoder, part.tokenizer)])
             half = torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float32
             self._text_encoder = TextEncoder(
-                folder, self.model_id, parts, self.device, self._variant, padded=self._facts.padded, large_dtype=half
+                folder,
+                self.model_id,
+                parts,
+                self.device,
+                self._variant,
+                padded=self._facts.padded,
+                large_dtype=half,
+                offload=self.offloaded is not None,
             )
         return self._text_encoder
 
@@ -408,11 +443,11 @@ class DiffusionModel:
         if key not in self._saved_bytes:
             latent = torch.zeros(1, self.vae.config.latent_channels, height, width)
             context = torch.zeros(1, self.context_tokens, self.context_dim, requires_grad=True)
-            saved = SavedBytes({weight.untyped_storage().data_ptr() for weight in self.network.module.parameters()})
+            saved = SavedBytes(self.offloaded or storage_addresses(self.network.module.parameters()))
             view = self.network.cut(layers, run_parts=saved.run) if gradient_checkpointing else self.trimmed(layers)
-            with torch.enable_grad(), saved:
-                maps = self._record(view, latent, 1, context, layers, (1,))
-            del maps
+            own = latent.to(self.device, self.dtype), 1, context.to(self.device, self.dtype)
+            with torch.enable_grad(), saved, recording((1,), (height, width)):
+                self.network.run(view, *own)
             self._saved_bytes[key] = saved.bytes
         return self._saved_bytes[key]
 

@@ -20,6 +20,7 @@ class DenoisingNetwork(ABC):
 
     Attributes:
         noun: What messages call it.
+        weights_read: Modules of which diffusers uses the weights without running their layers.
         linear_keys: Whether the keys of its attention are linear in the context.
         keys_depend_on_image: Whether the keys of a context depend on the image, as where the two attend to each other.
         native_size: ``sample_size`` of networks whose configuration has none.
@@ -33,6 +34,7 @@ class DenoisingNetwork(ABC):
     """
 
     noun: ClassVar[str]
+    weights_read: ClassVar[tuple[str, ...]] = ()
     linear_keys: ClassVar[bool] = False
     keys_depend_on_image: ClassVar[bool] = False
     native_size: ClassVar[int] = 64

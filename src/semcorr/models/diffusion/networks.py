@@ -20,4 +20,9 @@ _NETWORKS: Mapping[str, type[DenoisingNetwork]] = {
 
 def network_class(module: Any) -> type[DenoisingNetwork]:
     """Return the class that wraps a network of diffusers."""
-    return _NETWORKS[type(module).__name__]
+    return network_class_of(type(module).__name__)
+
+
+def network_class_of(name: str) -> type[DenoisingNetwork]:
+    """Do the same for the name of its class."""
+    return _NETWORKS[name]

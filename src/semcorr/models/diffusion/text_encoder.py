@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from semcorr.models.diffusion.families import TextPart
+from semcorr.models.diffusion.offloading import Offloaded
 from semcorr.models.finite import check
 from semcorr.models.weights import as_model_error, check_files, folder_weights, read_json
 
@@ -45,6 +46,7 @@ class TextEncoder:
         variant: Preferred variant of their files.
         padded: Whether prompts are padded to the full length, and padding takes part.
         large_dtype: Precision of those with billions of weights.
+        offload: Whether those are offloaded: see :class:`semcorr.models.diffusion.offloading.Offloaded`.
     """
 
     def __init__(
@@ -57,19 +59,27 @@ class TextEncoder:
         *,
         padded: bool = True,
         large_dtype: torch.dtype = torch.float32,
+        offload: bool = False,
     ) -> None:
         self._device, self._padded, self._parts = device, padded, tuple(parts)
         self._pairs: list[tuple[Any, Any]] = []
         for part in parts:
+            dtype = large_dtype if part.large else torch.float32
             with as_model_error("text encoder", model_id):
                 chosen, files = folder_weights(folder / part.encoder, "model", variant)
                 check_files(folder / part.encoder, files, read_json(folder / part.encoder / "config.json"))
                 network = getattr(transformers, part.kind).from_pretrained(
-                    folder / part.encoder, variant=chosen, use_safetensors=True, local_files_only=True
+                    folder / part.encoder,
+                    variant=chosen,
+                    torch_dtype=dtype,  # else billions of weights are first read into memory as they were saved
+                    use_safetensors=True,
+                    local_files_only=True,
                 )
                 words = transformers.AutoTokenizer.from_pretrained(folder / part.tokenizer, local_files_only=True)
-            network = network.to(large_dtype if part.large else torch.float32)
-            self._pairs.append((words, network.to(device).eval().requires_grad_(False)))
+            network = network.to(dtype).eval().requires_grad_(False)  # some weights are read in float32 all the same
+            if offload and part.large:
+                Offloaded(network, device)
+            self._pairs.append((words, network if offload and part.large else network.to(device)))
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str], tokens: int) -> list[Float[Tensor, "batch _tokens _dim"]]:
