@@ -11,7 +11,7 @@ from torch import Tensor
 
 from closeness import assert_close_to_scale
 from models.diffusion.transformer_networks import DIM, JOINT, inputs, save_transformer
-from semcorr.errors import LayerError, SettingsError
+from semcorr.errors import LayerError, ModelError, SettingsError
 from semcorr.matchers.prompt.discovery.keypoint_tokens import check_request
 from semcorr.models.diffusion import DiffusionModel
 
@@ -244,3 +244,14 @@ def test_contexts_of_stable_diffusion_3_are_clip_beside_clip_and_then_t5(models:
     expected = torch.zeros(2, 333, DIM)
     expected[:, :77, :8], expected[:, :77, 8:16], expected[:, 77:] = states
     assert_close_to_scale(context, expected, rel=1e-6)
+
+
+def test_an_image_that_the_table_of_positions_has_no_room_for_is_refused(models: dict[str, DiffusionModel]) -> None:
+    model = models["sd3"]  # 16 x 16 positions of 2 x 2 latents of 4 x 4 pixels
+    model.check_side(128)
+    with pytest.raises(SettingsError, match=r"at most 128 x 128 pixels \(pos_embed_max_size\), got 136. Set a smaller"):
+        model.check_side(136)
+    noisy, context = inputs(height=32, width=34)
+    with pytest.raises(ModelError, match=r"latents of at most 32 x 32 \(pos_embed_max_size\), got 34 x 32"):
+        model.attention(noisy, T, context, model.layers)
+    models["flux-dev"].check_side(136)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from models.diffusion.networks import UNETS, make_unet, make_vae, save_checkpoint
 from models.diffusion.original_layout import UNET_ENDS, original_weights
 from models.diffusion.test_load import WEIGHTS, add_text
+from models.diffusion.transformer_networks import NETWORKS, make_transformer
 from semcorr import load_matcher
 from semcorr.errors import ModelError
 from semcorr.models.diffusion import DiffusionModel
@@ -111,6 +112,7 @@ def test_weights_that_would_be_ignored(folders: dict[str, Path], tmp_path: Path)
         ("double_blocks.0.img_attn.proj.weight", "Flux"),
         ("single_transformer_blocks.0.attn.to_k.weight", "Flux"),
         ("adaln_single.linear.weight", "PixArt"),
+        ("attention_y_norm.weight", "Sana"),
         ("model.diffusion_model.double_layers.0.attn.w1q.weight", "AuraFlow"),
         ("clip_txt_pooled_mapper.weight", "Stable Cascade"),
         ("lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight", "an adapter (LoRA)"),
@@ -133,6 +135,15 @@ def test_files_of_other_architectures_are_named(tmp_path: Path, weight: str, kin
     message = refusal(tmp_path / "one.safetensors")
     assert f"it looks like {kind}" in message
     assert "Expected a text-to-image network of Stable Diffusion 1.x, 2.x or SDXL (base)" in message
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_single_files_of_transformers_are_read_from_folders(tmp_path: Path, family: str) -> None:
+    save_file(make_transformer(family).state_dict(), tmp_path / "one.safetensors")
+    message = refusal(tmp_path / "one.safetensors")
+    kind = {"sd3": "Stable Diffusion 3", "hunyuan-dit": "Hunyuan", "sana": "Sana"}.get(family)
+    assert f"it looks like {kind or ('Flux' if 'flux' in family else 'PixArt')}" in message
+    assert "Transformers are read from folders and by hub ids" in message
 
 
 def test_another_architecture_beside_stable_diffusions_vae(tmp_path: Path) -> None:

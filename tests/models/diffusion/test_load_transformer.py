@@ -50,6 +50,10 @@ def test_a_folder_of_two_parts_is_enough(folder: Path) -> None:
     ("changes", "message"),
     [
         ({"_class_name": "AuraFlowTransformer2DModel"}, "It looks like AuraFlow"),
+        (
+            {"_class_name": "NewTransformer2DModel"},
+            "of NewTransformer2DModel, .* like a diffusion transformer",
+        ),
         ({"_class_name": "ChromaTransformer2DModel"}, "It looks like Flux"),
         ({"_class_name": "Flux2Transformer2DModel"}, "It looks like FLUX.2"),
         ({"sample_size": None}, "latents of None positions"),

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from semcorr.errors import ModelError
 from semcorr.models.diffusion.joint_attention import JointRecorder
 from semcorr.models.diffusion.transformer import Transformer
 
@@ -34,7 +35,15 @@ class JointTransformer(Transformer):
 
 
 class StableDiffusion3(JointTransformer):
-    """Stable Diffusion 3 and 3.5 (Esser et al., 2024)."""
+    """Stable Diffusion 3 and 3.5 (Esser et al., 2024).
+
+    Its positions are a table, of which smaller images take the middle.
+    """
+
+    def __init__(self, module: Any, vae_factor: int) -> None:
+        """Wrap a ``SD3Transformer2DModel``."""
+        super().__init__(module, vae_factor)
+        self.largest_side = module.config.pos_embed_max_size * self.patch_size
 
     def join(self, states: Sequence[Float[Tensor, "batch _tokens _dim"]]) -> Float[Tensor, "batch tokens dim"]:
         """Return the states of both CLIP encoders side by side, filled up with zeros, and then those of T5."""
@@ -42,6 +51,15 @@ class StableDiffusion3(JointTransformer):
         beside = torch.cat(clip, dim=-1)
         filled = torch.nn.functional.pad(beside, (0, self.context_dim - beside.shape[-1]))
         return torch.cat([filled, t5], dim=1)
+
+    def _conditions(self, noisy: Tensor, time: Tensor, context: Tensor) -> dict[str, Any]:
+        height, width = noisy.shape[2:]
+        if self.largest_side is not None and max(height, width) > self.largest_side:
+            raise ModelError(
+                f"{type(self.module).__name__} has positions for latents of at most {self.largest_side} x "
+                f"{self.largest_side} (pos_embed_max_size), got {width} x {height}. Use smaller images."
+            )
+        return super()._conditions(noisy, time, context)
 
 
 class Flux(JointTransformer):

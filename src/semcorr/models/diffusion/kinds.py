@@ -64,11 +64,12 @@ _WEIGHTS: Sequence[tuple[str, str]] = (
     (r"^(adapter\.)?body\.\d+\.", "a T2I adapter"),
     (r"motion_modules\.|\.time_stack\.|temporal_transformer", "a video model"),
     (r"^(emb_params|clip_l|clip_g|string_to_param.*|<.+>)$", "an embedding (textual inversion)"),
-    (_BELOW + r"joint_blocks\.|^transformer_blocks\.0\.attn\.add_q_proj", "Stable Diffusion 3"),
     (_BELOW + r"(double_blocks|single_blocks|single_transformer_blocks)\.", "Flux or a transformer like it"),
+    (_BELOW + r"joint_blocks\.|^transformer_blocks\.0\.attn\.add_q_proj", "Stable Diffusion 3"),
     (_BELOW + r"(double_layers|joint_transformer_blocks)\.", "AuraFlow"),
+    (_BELOW + r"(attention_y_norm|caption_norm)\.", "Sana"),
     (_BELOW + r"(t_block|t_embedder.*y_embedder|adaln_single|y_embedder\.y_proj|caption_projection)\b", "PixArt"),
-    (_BELOW + r"(mlp_t5|extra_embedder)\.", "Hunyuan"),
+    (_BELOW + r"(mlp_t5|extra_embedder|time_extra_emb)\.", "Hunyuan"),
     (_BELOW + r"cap_embedder\.", "Lumina"),
     (_BELOW + r"(clip_txt_mapper|clip_txt_pooled_mapper|clip_mapper|effnet_mapper)\.", "Stable Cascade (Wuerstchen)"),
     (_BELOW + r"encoder_hid_proj\.", "Kolors or another network with its own text encoder"),
@@ -173,6 +174,12 @@ def kind_of_class(*names: object) -> str:
     """Name the kind of a pipeline or network by its class names; return an empty string if unknown."""
     texts = [name for name in names if isinstance(name, str)]
     return next((kind for pattern, kind in _CLASSES for name in texts if re.search(pattern, name)), "")
+
+
+def of_folders(kind: str) -> str:
+    """Return a sentence that says how a kind of transformer is read, for one that comes as a single file."""
+    known = any(kind.startswith(name) for name in ("Stable Diffusion 3", "Flux", "PixArt", "Hunyuan", "Sana"))
+    return " Transformers are read from folders and by hub ids, as diffusers saves them." if known else ""
 
 
 def kind_of_weights(names: Iterable[str], *, parts: bool = True) -> str:

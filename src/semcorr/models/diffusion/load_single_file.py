@@ -14,7 +14,16 @@ from safetensors import safe_open
 
 from semcorr.errors import ModelError
 from semcorr.models.diffusion.checkpoint import CONTEXT_TOKENS, Checkpoint, check_supported, make_schedule
-from semcorr.models.diffusion.kinds import IMAGE, LABELS, SIZES, SUPPORTED, Traits, check_kind, kind_of_weights
+from semcorr.models.diffusion.kinds import (
+    IMAGE,
+    LABELS,
+    SIZES,
+    SUPPORTED,
+    Traits,
+    check_kind,
+    kind_of_weights,
+    of_folders,
+)
 from semcorr.models.fingerprint import fingerprint
 from semcorr.models.weights import as_model_error, check_layers, check_types
 
@@ -79,7 +88,10 @@ def _check_whole(model_id: str, shapes: Shapes) -> None:
     if not missing and f"{UNET}input_blocks.0.0.weight" in shapes:
         other = kind_of_weights((name for name in shapes if name.startswith(UNET)), parts=False)
         if other:
-            raise ModelError(f"{model_id} is not supported: its U-Net's weights are those of {other}. {SUPPORTED}.")
+            raise ModelError(
+                f"{model_id} is not supported: its U-Net's weights are those of {other}."
+                f"{of_folders(other)} {SUPPORTED}."
+            )
         return
     kind = kind_of_weights(shapes)
     missing = missing or [f"{UNET}input_blocks."]
@@ -92,7 +104,8 @@ def _check_whole(model_id: str, shapes: Shapes) -> None:
         f"{model_id} is not a whole Stable Diffusion checkpoint in the original layout: "
         + (f"it looks like {kind}; " if kind else "")
         + f"it has no weights named {' or '.join(f'{part}*' for part in missing)}. Adapters (LoRA, ControlNet) and "
-        f"single parts cannot be used alone; a part that diffusers saved belongs in its folder.{hint} {SUPPORTED}."
+        f"single parts cannot be used alone; a part that diffusers saved belongs in its folder."
+        f"{hint or of_folders(kind)} {SUPPORTED}."
     )
 
 

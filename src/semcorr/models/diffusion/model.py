@@ -167,13 +167,19 @@ class DiffusionModel:
         """Check that images of a setting ``resolution``, a side in pixels or None for the model's own, can be read.
 
         Raises:
-            SettingsError: The side is not a multiple of ``side_factor``.
+            SettingsError: The side is not a multiple of ``side_factor``, or the network has no positions for so many.
         """
         if resolution is not None and resolution % self.side_factor:
             patch = f" and {self.network.patch_size} of a patch" if self.network.patch_size > 1 else ""
             raise SettingsError(
                 f"Setting 'resolution': expected a multiple of {self.side_factor} (the VAE's factor{patch}), "
                 f"got {resolution}."
+            )
+        most = None if self.network.largest_side is None else self.network.largest_side * self.vae_factor
+        if most is not None and (resolution or self.resolution) > most:
+            raise SettingsError(
+                f"Setting 'resolution': {self.model_id!r} has positions for images of at most {most} x {most} pixels "
+                f"(pos_embed_max_size), got {resolution or self.resolution}. Set a smaller one."
             )
 
     def check_frozen_queries(self) -> None:

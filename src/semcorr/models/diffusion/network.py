@@ -31,6 +31,7 @@ class DenoisingNetwork(ABC):
         blocks: Number of blocks whose output is read as features.
         sample_size: Side, in latent positions, of the square images that it was trained on.
         patch_size: Side, in latent positions, of what its first layer makes one position of.
+        largest_side: Side, in latent positions, of the largest image that it has positions for; None if there is none.
     """
 
     noun: ClassVar[str]
@@ -44,6 +45,7 @@ class DenoisingNetwork(ABC):
     context_dim: int
     blocks: int
     patch_size: int = 1
+    largest_side: int | None = None
 
     def __init__(self, module: Any, vae_factor: int) -> None:
         """Wrap a module; ``vae_factor`` is the number of pixels per latent position along each side."""
