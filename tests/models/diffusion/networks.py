@@ -27,7 +27,7 @@ UNETS: dict[str, dict[str, Any]] = {
         "attention_head_dim": (1, 1, 2, 2),
         "use_linear_projection": True,
     },
-    # Three levels, none with cross-attention on the first; 1, 2 and 10 transformer blocks an attention.
+    # Three levels, none with cross-attention on the first; 2 and 3 transformer blocks an attention, not 2 and 10.
     "sdxl": {
         "sample_size": 16,
         "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -35,13 +35,19 @@ UNETS: dict[str, dict[str, Any]] = {
         "block_out_channels": (32, 64, 128),
         "cross_attention_dim": 56,
         "attention_head_dim": (1, 1, 2),
-        "transformer_layers_per_block": (1, 2, 10),
+        "transformer_layers_per_block": (1, 2, 3),
         "use_linear_projection": True,
         "addition_embed_type": "text_time",
         "addition_time_embed_dim": 256,
         "projection_class_embeddings_input_dim": 6 * 256 + 20,
     },
 }
+SMALL: dict[str, dict[str, Any]] = {
+    "sd1": {"layers_per_block": 1},
+    "sd2": {"layers_per_block": 1},
+    "sdxl": {"layers_per_block": 1, "transformer_layers_per_block": 1},
+}
+"""Changes for tests of files alone."""
 SCALING = {"sd1": 0.18215, "sd2": 0.18215, "sdxl": 0.13025}
 PREDICTION = {"sd1": "epsilon", "sd2": "v_prediction", "sdxl": "epsilon"}
 

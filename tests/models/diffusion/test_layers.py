@@ -24,13 +24,13 @@ def test_layers_of_the_four_level_families(models: dict[str, DiffusionModel]) ->
 
 def test_sdxl_names_its_transformer_blocks(models: dict[str, DiffusionModel]) -> None:
     layers = models["sdxl"].layers
-    # Two attentions of 2 and two of 10 on the way down, one of 10, three of 10 and three of 2 on the way up.
-    assert [sum(layer.section == section for layer in layers) for section in ("down", "mid", "up")] == [24, 10, 36]
+    # Two attentions of 2 and two of 3 on the way down, one of 3, three of 3 and three of 2 on the way up.
+    assert [sum(layer.section == section for layer in layers) for section in ("down", "mid", "up")] == [10, 3, 15]
     assert layers[0].name == "down_blocks.1.attentions.0.transformer_blocks.0"
     assert {layer.scale for layer in layers} == {2, 4}
     # The same three positions as in the other families; more maps, because the attentions are deeper.
     chosen = models["sdxl"].select_layers()
-    assert len(chosen) == 31
+    assert len(chosen) == 10
     assert {layer.name.rsplit(".transformer_blocks", 1)[0] for layer in chosen} == {
         "up_blocks.0.attentions.0",
         "up_blocks.0.attentions.1",

@@ -71,7 +71,8 @@ def test_maps_and_gradients_are_those_without_a_memory_and_known_rows_are_not_wo
     _agree(again, other)
 
 
-def test_a_memory_that_is_full_keeps_no_more_and_gives_the_same(model: DiffusionModel):
+def test_a_memory_that_is_full_keeps_no_more_and_gives_the_same(models: dict[str, DiffusionModel]):
+    model = models["sd1"]
     noisy, context = inputs(model)
     expected = _maps_and_gradient(model, noisy, context, None, ())
     memory, rows = PrefixCache(limit_bytes=0), _Rows(model)
@@ -83,7 +84,8 @@ def test_a_memory_that_is_full_keeps_no_more_and_gives_the_same(model: Diffusion
         rows.remove()
 
 
-def test_equal_keys_in_one_pass_are_kept_once(model: DiffusionModel):
+def test_equal_keys_in_one_pass_are_kept_once(models: dict[str, DiffusionModel]):
+    model = models["sd1"]
     noisy, context = inputs(model)
     memory = PrefixCache()
     same = noisy[[0, 0]]
@@ -91,7 +93,8 @@ def test_equal_keys_in_one_pass_are_kept_once(model: DiffusionModel):
     _agree(_maps_and_gradient(model, same, context, memory, (7, 7)), _maps_and_gradient(model, same, context, None, ()))
 
 
-def test_the_memory_is_asked_inside_its_block_alone(model: DiffusionModel):
+def test_the_memory_is_asked_inside_its_block_alone(models: dict[str, DiffusionModel]):
+    model = models["sd1"]
     noisy, context = inputs(model)
     memory = PrefixCache()
     with pytest.raises(KeyboardInterrupt), memory.use((0, 1)):
