@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from semcorr.app.server.address import Address
+
 
 @contextmanager
 def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
@@ -17,11 +19,12 @@ def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 @contextmanager
 def serving_app(app: Any, port: int) -> Iterator[None]:
-    """Serve an application, from when it answers."""
+    """Serve an application as the page's commands do, from when it answers."""
     import uvicorn  # an extra
 
-    config = uvicorn.Config(app, port=port, log_level="error", ws="none", lifespan="off", access_log=False)
-    server = uvicorn.Server(config)
+    from semcorr.app.server.run import configuration
+
+    server = uvicorn.Server(configuration(app, Address(port=port)))
 
     def stop() -> None:
         server.should_exit = True
@@ -40,4 +43,5 @@ def _running(run: Callable[[], None], stop: Callable[[], None]) -> Iterator[None
         yield
     finally:
         stop()
-        thread.join()
+        thread.join(60)
+        assert not thread.is_alive()

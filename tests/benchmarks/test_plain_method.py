@@ -108,6 +108,7 @@ def test_frozen_queries_are_not_the_plain_procedure(tiny_model: DiffusionModel):
         PlainMatcher(tiny_model, preset("fast", "sd1"))
 
 
+@pytest.mark.slow
 def test_a_short_context_is_optimized_as_it_is(tiny_model: DiffusionModel, source: Image, target: Image):
     settings = override(
         preset("paper", "sd1"), resolution=64, steps=2, rounds=1, locate_crops=4, context_length=5, optimize_crops=2
@@ -120,6 +121,7 @@ def test_half_precision_is_not_the_plain_procedure(tiny_model_bf16: DiffusionMod
         PlainMatcher(tiny_model_bf16, preset("paper", "sd1"))
 
 
+@pytest.mark.slow
 def test_chosen_heads_are_read(tiny_model: DiffusionModel, source: Image, target: Image):
     settings = override(preset("paper", "sd1"), resolution=64, steps=1, rounds=1, locate_crops=4, heads=(0, 3), **FRESH)
     _agree(tiny_model, settings, source, target, POINTS[:1])

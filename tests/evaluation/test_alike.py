@@ -1,5 +1,6 @@
 """Measures of key-points that look alike: the geometry-aware subset and PCK†, against figures made by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,10 @@ def test_the_subset_in_a_report() -> None:
     both = build_report([run_of("mine", records, dataset={"name": "spair"})], ReportOptions(by=("overall", "geo")))
     assert any("does not say which average they are: " in one and "; DIFT (geo); " in one for one in both.warnings)
     assert not any("which average they are" in one and "; DIFT;" in one for one in both.warnings)
+    for more, warned in (({}, True), ({"target_unmatched": {"5": (1.0, 1.0)}}, False)):
+        run = run_of("mine", [*records[:2], replace(records[2], **more)], dataset={"name": "spair"})
+        said = build_report([run], ReportOptions(by=("geo",))).warnings
+        assert any(one.startswith("mine: no record holds a key-point that only the target") for one in said) is warned
 
 
 def test_the_dagger_in_a_report() -> None:

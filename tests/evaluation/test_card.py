@@ -73,7 +73,7 @@ def test_its_figures_are_those_of_the_report(tmp_path: Path) -> None:
     """Per image at 0.1: 1/2 and 1; at 0.15 all; at 0.01 1/2 and 0."""
     read = run_folder.read_run(made(tmp_path / "mine"))
     card = make_card(read)
-    options = ReportOptions(alphas=ALPHAS, quote=False, times=True)
+    options = ReportOptions(by=("overall", "pck-dagger"), alphas=ALPHAS, quote=False, times=True)
     assert card.report == json.loads(build_report([read], options).json())
     values = {key: value for table in card.report["tables"] for key, value in table["rows"][0]["values"].items()}
     assert [values[f"pck@{alpha} per image"] for alpha in (0.01, 0.05, 0.1, 0.15)] == [25, 75, 75, 100]
@@ -83,7 +83,7 @@ def test_its_figures_are_those_of_the_report(tmp_path: Path) -> None:
     assert other.protocol == {"threshold": "image", "frame": "squash", "side": 512}
     assert other.report["tables"][0]["protocol"] == "image side, squashed to 512 × 512"
     by = {table["by"] for table in make_card(run_folder.read_run(made(tmp_path / "other", "spair"))).report["tables"]}
-    assert by == {"overall", "geo"}
+    assert by == {"overall", "geo", "pck-dagger"}
 
 
 def test_json_and_back(tmp_path: Path) -> None:

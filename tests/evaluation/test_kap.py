@@ -97,7 +97,7 @@ def record(index: int, **changes: object) -> PairRecord:
 
 def test_a_report_by_hand() -> None:
     """0.8 against 1.0 and, hidden, 0.5: 1/2. 1.0 against 0.2: 1. A failed pair, 0 against 1: 1/2."""
-    records = [record(0, source_unmatched={"more": (1.0, 0.5)}), record(1), record(2)]
+    records = [record(0, source_unmatched={"more": (1.0, 0.5)}), record(1, category="dog"), record(2)]
     maps = {0: np.array([[SEEN], [HIDDEN]]), 1: np.array([[[1.0, 0.0, 0.2, 0.0]]])}
     runs = [run_of("mine", records), run_of("random", records, method={"name": "random"})]
     report = kap_report(runs, ReportOptions(alphas=(0.1,)), lambda _: lambda one: maps.get(one.index))
@@ -107,6 +107,8 @@ def test_a_report_by_hand() -> None:
     assert values["kap@0.1 per image"] == pytest.approx(100 * (1 / 2 + 1 + 1 / 2) / 3)
     # In order: 1.0 right with two that are wrong, 0.8 right, 0.5 wrong, 0.2 wrong, 0 right: 1/3, 2/4 and 3/7.
     assert values["kap@0.1 all points"] == pytest.approx(100 * (1 / 3 + 2 / 4 + 3 / 7) / 3)
+    # The dog's alone: 1. Of the others 0.8 is second and 0 is last of five, behind 1, 0.5 and a second 1.
+    assert values["kap@0.1 per category"] == pytest.approx(100 * (1 + (1 / 3 + 2 / 5) / 2) / 2)
     assert values["kap@0.1 per image 95%"] == (50, 100)
     assert "KAP@0.1 per image" in report.markdown()
     with pytest.raises(RunError, match="Expected the images of pair pair-0"):

@@ -29,6 +29,8 @@ from semcorr.toy.render import render_scene
 
 pytestmark = pytest.mark.slow
 
+KILLED = ["worker", "node"]
+
 
 def driver(words: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
@@ -44,7 +46,7 @@ def wait_until(true: Callable[[], bool], process: subprocess.Popen[bytes], secon
 
 @contextmanager
 def killing(cluster: Nodes, folder: Path, at: Sequence[int], frozen: bool = False) -> Iterator[list[str]]:
-    """Kill a worker, then a node with all that is on it, then a worker, at moments that a seed chooses.
+    """Kill a worker, then a node with all that is on it, at moments that a seed chooses.
 
     Each after so many lines of ``at`` are in the folder. With ``frozen`` the node is not killed: its raylet does not
     answer any more, as if its network were gone.
@@ -52,7 +54,7 @@ def killing(cluster: Nodes, folder: Path, at: Sequence[int], frozen: bool = Fals
     chance, stop, done = random.Random(3), threading.Event(), list[str]()  # noqa: S311  # moments, not secrets
 
     def kill() -> None:
-        for number, what in zip(at, ("worker", "node", "worker"), strict=True):
+        for number, what in zip(at, KILLED, strict=True):
             while lines(folder) < number and not stop.is_set():
                 time.sleep(0.01)
             stop.wait(chance.random() / 2)
@@ -80,7 +82,7 @@ def killing(cluster: Nodes, folder: Path, at: Sequence[int], frozen: bool = Fals
 def test_every_unit_once_and_every_worker_starts_once(cluster: Nodes, tmp_path: Path) -> None:
     squares = list(run_units(Squares(tmp_path, 0.1), range(30), ray=cluster.address))
     assert sorted(squares) == sorted([n**2 for n in range(30)] + [-(n**2) for n in range(30)])
-    assert 1 <= len(list(tmp_path.glob("started-*"))) <= 3
+    assert 1 <= len(list(tmp_path.glob("started-*"))) <= 2
 
 
 def test_errors_come_back_as_they_are(cluster: Nodes, tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_a_unit_that_kills_its_workers_ends_the_work(cluster: Nodes) -> None:
         list(run_units(Deadly(), range(4), ray=cluster.address))
 
 
-def test_evaluation_that_loses_its_driver_workers_and_a_node(
+def test_evaluation_that_loses_its_driver_a_worker_and_a_node(
     cluster: Nodes, data: Path, serial: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
@@ -113,22 +115,22 @@ def test_evaluation_that_loses_its_driver_workers_and_a_node(
     before = lines(folder)
     assert 2 <= before < PAIRS
 
-    with killing(cluster, folder, (before + 1, before + 7, before + 13)) as killed:
+    with killing(cluster, folder, (before + 1, before + 7)) as killed:
         done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert killed == ["worker", "node", "worker"]
+    assert killed == KILLED
     assert results(folder) == results(serial)
     # A query outlives the process that described it. One that is killed between the query and the first record after it
-    # takes the seconds along: the first driver's three workers, and each that was killed later, may have done so.
+    # takes the seconds along: the first driver's two workers, and each that was killed later, may have done so.
     text = "".join(path.read_text() for path in folder.glob("records/*.jsonl"))
     described = text.count('"describe_seconds":') - text.count('"describe_seconds":0.0,')
     sources = len({record.source for record in read_run(folder).records})
-    assert sources - 3 - len(killed) <= described <= sources + 1 + 1 + len(killed)
+    assert sources - 2 - len(killed) <= described <= sources + 2 + len(killed)
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> ToyWorld:
-    return write_coco(tmp_path_factory.mktemp("toy") / "coco", categories=("face",), support=2, targets=100, size=64)
+    return write_coco(tmp_path_factory.mktemp("toy") / "coco", categories=("face",), support=2, targets=40, size=64)
 
 
 def transfer(world: ToyWorld, output: Path, *more: str) -> list[str]:
@@ -137,11 +139,11 @@ def transfer(world: ToyWorld, output: Path, *more: str) -> list[str]:
     return [*words, "-o", str(output), *dift, *more]
 
 
-def test_transfer_that_loses_workers_and_a_node_that_is_silent(cluster: Nodes, faces: ToyWorld, tmp_path: Path) -> None:
+def test_transfer_that_loses_a_worker_and_a_silent_node(cluster: Nodes, faces: ToyWorld, tmp_path: Path) -> None:
     serial, output = tmp_path / "serial.json", tmp_path / "ray.json"
     subprocess.run(transfer(faces, serial), check=True, capture_output=True)
     try:
-        with killing(cluster, tmp_path / "ray.json.work", (5, 25, 45), frozen=True) as killed:
+        with killing(cluster, tmp_path / "ray.json.work", (5, 15), frozen=True) as killed:
             done = subprocess.run(
                 transfer(faces, output, "--ray", cluster.address),
                 check=False,
@@ -152,30 +154,30 @@ def test_transfer_that_loses_workers_and_a_node_that_is_silent(cluster: Nodes, f
     finally:
         cluster.kill(cluster.nodes[0])
     assert done.returncode == 0, done.stderr
-    assert killed == ["worker", "node", "worker"]
+    assert killed == KILLED
     assert "raylet" not in done.stdout + done.stderr  # Ray's own words are no result
     assert output.read_bytes() == serial.read_bytes()
 
 
-def test_regions_of_targets_whose_workers_and_node_are_killed(cluster: Nodes, tmp_path: Path) -> None:
+def test_regions_of_targets_whose_worker_and_node_are_killed(cluster: Nodes, tmp_path: Path) -> None:
     scene = render_scene(0, 64, split="val", category="face")
     (tmp_path / "images").mkdir()
-    for number in range(61):
-        PIL.Image.fromarray(scene.image).rotate(6 * number).save(tmp_path / "images" / f"{number}.png")
+    for number in range(31):
+        PIL.Image.fromarray(scene.image).rotate(12 * number).save(tmp_path / "images" / f"{number}.png")
     part_map(scene).save(tmp_path / "mask.png")
     words = [sys.executable, "-m", "semcorr", "segment", "images/0.png", "mask.png", "images", "--model", "toy"]
     words += ["--method", "dift", "--set", "samples=1", "--device", "cpu"]
     for name, more in (("serial", ()), ("ray", ("--ray", cluster.address))):
-        with killing(cluster, tmp_path / "ray.work", (5, 15, 25)) if more else nullcontext() as killed:
+        with killing(cluster, tmp_path / "ray.work", (5, 12)) if more else nullcontext() as killed:
             done = subprocess.run(
                 [*words, "-o", name, *more], check=False, capture_output=True, text=True, timeout=240, cwd=tmp_path
             )
         assert done.returncode == 0, done.stderr
-    assert killed == ["worker", "node", "worker"]
+    assert killed == KILLED
     serial, ray = (
         {path.name: path.read_bytes() for path in (tmp_path / one).rglob("*.*")} for one in ("serial", "ray")
     )
-    assert len(serial) == 60 + 3  # label maps and overlays have the same names
+    assert len(serial) == 30 + 3  # label maps and overlays have the same names
     assert serial == ray
 
 

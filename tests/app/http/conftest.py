@@ -2,8 +2,6 @@
 
 import contextlib
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from semcorr.app.matchers import LoadedMatchers
 from semcorr.app.serve import guarded
 from semcorr.app.server.address import Address, free_port
 from semcorr.matchers.spec import MatcherSpec
+from server_threads import serving_app
 
 SHORT = {"steps": 3, "locate_crops": 4, "dift_samples": 1}
 """Settings of a short run."""
@@ -38,7 +37,7 @@ class Served:
 @contextlib.contextmanager
 def served(spec: MatcherSpec, works: Path, runs: Path) -> Iterator[Served]:
     """Serve a page that opens with a matcher, with low limits."""
-    uvicorn = pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
+    pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
     from semcorr.app.server.kept_works import KeptWorks
     from semcorr.app.server.served_files import ServedFiles
     from semcorr.app.server.sessions import Sessions
@@ -53,19 +52,10 @@ def served(spec: MatcherSpec, works: Path, runs: Path) -> Iterator[Served]:
         sessions=Sessions(files, limits, KeptWorks(works)),
     )
     address = Address(port=free_port(Address(port=0)))
-    config = uvicorn.Config(
-        guarded(state, address), port=address.port, log_level="error", ws="none", lifespan="off", access_log=False
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
     try:
-        while not server.started:
-            time.sleep(0.01)
-        yield Served(f"127.0.0.1:{address.port}", works, state)
+        with serving_app(guarded(state, address), address.port):
+            yield Served(f"127.0.0.1:{address.port}", works, state)
     finally:
-        server.should_exit = True
-        thread.join()
         state.queue.close()
 
 

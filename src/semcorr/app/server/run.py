@@ -4,9 +4,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from semcorr.app.server.address import Address
 from semcorr.app.server.http_guard import Asgi
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 def run(application: Asgi, address: Address, on_ready: Callable[[], None]) -> None:
@@ -29,7 +33,19 @@ def run(application: Asgi, address: Address, on_ready: Callable[[], None]) -> No
             if self.started:
                 on_ready()
 
-    config = uvicorn.Config(
+    # uvicorn ends in order, and then passes the signal on to this.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        Server(configuration(application, address)).run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def configuration(application: Asgi, address: Address) -> "uvicorn.Config":
+    """How uvicorn serves an application; requests that are in progress when it ends have two seconds."""
+    import uvicorn  # an extra
+
+    return uvicorn.Config(
         application,
         host=address.host,
         port=address.port,
@@ -40,9 +56,3 @@ def run(application: Asgi, address: Address, on_ready: Callable[[], None]) -> No
         server_header=False,
         timeout_graceful_shutdown=2,
     )
-    # uvicorn ends in order, and then passes the signal on to this.
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
-        Server(config).run()
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -89,6 +89,7 @@ def build_report(runs: Sequence[Run], options: ReportOptions | None = None) -> R
                     tables += _overall(group, options, figures)
                 case "geo" | "pck-dagger":
                     tables += _alike(group, options, by, figures)
+                    warnings += _without_unmatched(group) if by == "geo" else []
                 case _:
                     tables += _breakdown(group, options, by)
         warnings += warnings_of_quoted(every, group.protocol, len(group.members[0].run.records), group.dataset)
@@ -174,6 +175,16 @@ def _alike(group: Group, options: ReportOptions, by: str, figures: Sequence[Publ
         title = f"{what}, {group.protocol}, with {_INTERVALS}"
         tables.append(_table(group, title, columns, [*rows, *quoted_rows], by))
     return tables
+
+
+def _without_unmatched(group: Group) -> list[str]:
+    """A warning for each run of which no record says what the target shows besides the common key-points."""
+    return [
+        f"{one.name}: no record holds a key-point that only the target shows, so its geometry-aware points are those "
+        "among the common ones. Earlier versions did not record them; they come from annotations of images."
+        for one in group.members
+        if not any(record.target_unmatched for record in one.scores.records)
+    ]
 
 
 def _chunks(alphas: Sequence[float]) -> list[range]:

@@ -50,7 +50,7 @@ class Card:
         records_sha256: The hash of all records in the data set's order.
         report: The tables with their figures, 95 % intervals, failed pairs and seconds for each point and pair, and
             warnings and notes, as ``semcorr report --times --json`` prints them; of the geometry-aware points too,
-            where the data set has them. Alphas are those of published figures.
+            where the data set has them, and of PCK†. Alphas are those of published figures.
     """
 
     format: int = _FORMAT
@@ -114,7 +114,8 @@ def make_card(run: Run, *, threshold: str | None = None, frame: str | None = Non
     """
     own = run.settings.get("dataset", {})
     benchmark = BENCHMARKS.get(str(own.get("name")))
-    by = ("overall", "geo") if benchmark is not None and benchmark.similar_points else ("overall",)
+    geo = ("geo",) if benchmark is not None and benchmark.similar_points else ()
+    by = ("overall", *geo, "pck-dagger")
     options = ReportOptions(by=by, alphas=ALPHAS, threshold=threshold, frame=frame, quote=False, times=True)
     dataset = {key: value for key, value in own.items() if key != ROOT}
     method = dict(run.settings.get("method", {}))

@@ -1,6 +1,6 @@
 """A table of key-point average precision, for which heat maps of runs are computed again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -22,8 +22,9 @@ Maps = Callable[[PairRecord], Float[np.ndarray, "points height width"] | None]
 def kap_report(
     runs: Sequence[Run], options: ReportOptions, maps_of: Callable[[Run], Maps], *, progress: Progress | None = None
 ) -> Report:
-    """The KAP of each run: the mean over pairs with its 95 % bootstrap interval, and of all points together.
+    """The KAP of each run: the mean over pairs with its 95 % bootstrap interval, the mean over categories, and of all.
 
+    That of a category, and of all, is of the samples of its pairs together; the publication's code averages categories.
     All samples of a pair that failed are as wrong as they can be. Guesses have no heat maps, and no row.
 
     Args:
@@ -53,6 +54,7 @@ def _table(group: Group, options: ReportOptions, rows: Sequence[Row]) -> Table:
         columns += [
             Column(key=f"{key} per image", heading=f"KAP@{alpha:g} per image", kind="percent"),
             Column(key=f"{key} per image 95%", heading="95 %", kind="interval"),
+            Column(key=f"{key} per category", heading=f"KAP@{alpha:g} per category", kind="percent"),
             Column(key=f"{key} all points", heading=f"KAP@{alpha:g} all points", kind="percent"),
         ]
     return Table(
@@ -69,31 +71,44 @@ def _table(group: Group, options: ReportOptions, rows: Sequence[Row]) -> Table:
 def _row(member: Member, group: Group, options: ReportOptions, maps: Maps, progress: Progress | None) -> Row:
     records = member.scores.records
     scales, sizes = target_scales(records, group.protocol), threshold_sizes(records, group.protocol)
-    pairs: list[Samples] = []
+    pairs: dict[str, list[Samples]] = {}
     for number, (record, failed) in enumerate(zip(records, member.scores.failed, strict=True)):
         further = len(record.source_unmatched)
         truth = np.concatenate([record.truth, np.full((further, 2), np.nan)])
+        own = pairs.setdefault(record.category, [])
         if failed:
             shown = np.where(np.isnan(truth[:, :1]), np.nan, 0.0)
-            pairs.append((shown.repeat(len(options.alphas), 1), np.ones((len(truth), len(options.alphas)))))
+            own.append((shown.repeat(len(options.alphas), 1), np.ones((len(truth), len(options.alphas)))))
         elif len(truth):
             heatmaps = maps(record)
             if heatmaps is None:
                 raise RunError(f"Expected the images of pair {record.pair} where the run read them. Put them back.")
-            pairs.append(samples(heatmaps, truth, record.target_size, scales[number], sizes[number], options.alphas))
+            own.append(samples(heatmaps, truth, record.target_size, scales[number], sizes[number], options.alphas))
         if progress:
             progress("heat maps", number + 1, len(records))
     return Row(name=member.name, values=_values(pairs, len(options.alphas)))
 
 
-def _values(pairs: Sequence[Samples], alphas: int) -> tuple[Value, ...]:
-    each = [[average_precision(plus[:, a], minus[:, a]) for a in range(alphas)] for plus, minus in pairs]
+def _values(pairs: Mapping[str, Sequence[Samples]], alphas: int) -> tuple[Value, ...]:
+    each = [_precision(one, alphas) for of_category in pairs.values() for one in of_category]
     means, ends = mean_intervals(np.array(each, dtype=np.float64).reshape(-1, alphas))
-    every = [np.concatenate(sides) for sides in zip(*pairs, strict=True)] or [np.zeros((0, alphas))] * 2
+    categories = np.array([_precision(_together(own), alphas) for own in pairs.values() if own]).reshape(-1, alphas)
+    every = _precision(_together([one for own in pairs.values() for one in own]), alphas)
     values: list[Value] = []
     for alpha in range(alphas):
-        plus, minus = (side[:, alpha] for side in every)
+        known = categories[~np.isnan(categories[:, alpha]), alpha]
         low, high = map(percent, ends[alpha])
         interval = None if low is None or high is None else (low, high)
-        values += [percent(means[alpha]), interval, percent(average_precision(plus, minus))]
+        values += [percent(means[alpha]), interval, percent(known.mean() if len(known) else np.nan)]
+        values.append(percent(every[alpha]))
     return tuple(values)
+
+
+def _together(pairs: Sequence[Samples]) -> Samples:
+    plus, minus = zip(*pairs, strict=True) if pairs else ((np.zeros((0, 0)),), (np.zeros((0, 0)),))
+    return np.concatenate(plus), np.concatenate(minus)
+
+
+def _precision(of: Samples, alphas: int) -> list[float]:
+    plus, minus = of
+    return [average_precision(plus[:, alpha], minus[:, alpha]) if plus.size else np.nan for alpha in range(alphas)]

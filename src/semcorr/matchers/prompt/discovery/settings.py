@@ -1,12 +1,12 @@
 """Settings of the discovery of key-points."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
 from semcorr.errors import SettingsError
+from semcorr.models.diffusion.families import FAMILIES
 from semcorr.settings import Settings, override
 
 
@@ -64,16 +64,10 @@ class DiscoverySettings(Settings):
             raise SettingsError(f"Setting 'step': expected at most steps_of, {self.steps_of}, got {self.step}.")
 
 
-_FAMILY_CHANGES: Mapping[str, Mapping[str, object]] = {
-    # Chosen on validation drawings. With Stable Diffusion no number has been measured.
-    "toy": {"lr": 0.1, "steps": 200, "equivariance": 1.0},
-}
-
-
 def settings_for(family: str, **changes: object) -> DiscoverySettings:
-    """Return the settings for models of a family ("sd1", "sd2", "sdxl", "toy"), some of them replaced.
+    """Return the settings for models of a family (a name of ``FAMILIES``), some of them replaced.
 
     Raises:
         SettingsError: A setting is unknown, or a value does not fit.
     """
-    return override(DiscoverySettings(), **{**_FAMILY_CHANGES.get(family, {}), **changes})
+    return override(DiscoverySettings(), **{**FAMILIES[family].discovery, **changes})

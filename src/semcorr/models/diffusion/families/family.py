@@ -52,6 +52,7 @@ class Family:
         prompt: What the presets of the prompt method change for it.
         fast: What the preset ``fast`` changes besides.
         dift: What DIFT's settings change for it.
+        discovery: What the settings of the discovery of key-points change for it.
         sources: Where the numbers come from.
         tested: What its tests run on.
         trained: Whether it was ever run here with trained weights.
@@ -72,6 +73,7 @@ class Family:
     prompt: Mapping[str, object] = field(default_factory=dict)
     fast: Mapping[str, object] = field(default_factory=dict)
     dift: Mapping[str, object] = field(default_factory=dict)
+    discovery: Mapping[str, object] = field(default_factory=dict)
     sources: str
     tested: str = RANDOM
     trained: bool = False

@@ -19,6 +19,7 @@ TOY = replace(
         "optimize_crops": None,
         "optimize_noise": "fresh",
     },
+    discovery={"lr": 0.1, "steps": 200, "equivariance": 1.0},
     sources="Chosen on validation drawings of the toy world.",
     tested="the bundled models",
     trained=True,
