@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,7 +32,13 @@ class Settings:
     """Base of a method's settings: a frozen dataclass whose annotations, including pydantic's, constrain the values.
 
     Two runs with equal settings give equal results.
+
+    Attributes:
+        added: Settings that files of an earlier version do not have. At their defaults :meth:`to_dict` leaves them out,
+            so that what is hashed from settings, and compared with them, stays as it was.
     """
+
+    added: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         for name, value in _checked(type(self), vars(self)).items():
@@ -40,7 +46,10 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as a dictionary that JSON can hold."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        before = {field.name: field.default for field in dataclasses.fields(self) if field.name in self.added}
+        return {
+            name: _plain(value) for name, value in vars(self).items() if name not in before or value != before[name]
+        }
 
     @classmethod
     def from_dict(cls: type[S], values: Mapping[str, object]) -> S:
@@ -75,13 +84,18 @@ def in_short(settings: Settings, presets: Mapping[str, Settings]) -> list[str]:
         presets: Settings of the same class by name; an empty name is not shown.
     """
     changes = {
-        name: [f"{key}={value}" for key, value in settings.to_dict().items() if value != preset.to_dict()[key]]
+        name: [f"{key}={_plain(value)}" for key, value in vars(settings).items() if value != getattr(preset, key)]
         for name, preset in presets.items()
     }
     nearest = min(changes, key=lambda name: len(changes[name]))
     shown = [one if len(one) <= _CHANGE else f"{one[: _CHANGE - 1]}…" for one in changes[nearest][:_CHANGES]]
     more = len(changes[nearest]) - len(shown)
     return [*([f"preset {nearest}"] if nearest else []), *shown, *([f"{more} more changed"] if more else [])]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def current_names(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,10 +128,10 @@ class AblationOptions(MethodOptions):
     """The method to ablate: no other than the paper's has these design choices.
 
     Attributes:
-        method: "prompt", the paper's.
+        method: "prompt", the paper's; with --taps "dift". [default: that]
     """
 
-    method: str = "prompt"
+    method: Annotated[str, Parameter(show_default=False)] = ""
 
 
 @Parameter(name="*")
@@ -224,6 +224,8 @@ def ablate(
     *,
     output: Output | None = None,
     crops_apart: Annotated[bool, Parameter(negative="")] = False,
+    taps: Annotated[bool, Parameter(negative="")] = False,
+    tap: Repeated = (),
     workers: int = 1,
     ray: str | None = None,
     tables: AblationTables = _ABLATION,
@@ -236,19 +238,27 @@ def ablate(
     Each run has a folder of its own and is continued like those of `semcorr eval`. With the bundled model, its plain
     twin is compared too.
 
+    With --taps another comparison: by dift, from each tap of a diffusion model alone (semcorr layers lists them), the best
+    first. All taps of an image are read together. Choose on pairs other than those that you report.
+
     Args:
         dataset: One of those that `semcorr data list` shows.
-        output: Folder of the runs. [default: runs/DATASET-ablation]
+        output: Folder of the runs. [default: runs/DATASET-ablation, or runs/DATASET-taps]
         crops_apart: Also switch crops off in optimization alone and in location alone: two more runs.
+        taps: Rank the taps of the model instead.
+        tap: Rank these taps alone: a name or a pattern, such as 'up/2*'; repeat for more.
         workers: Number of processes, each with a model of its own.
         ray: Work on a Ray cluster: HOST:PORT of its head node, "auto" for the one on this machine, or "local".
         tables: Which tables are printed, and in which format.
         data: The pairs to evaluate on.
         method: The method to ablate.
     """
+    if taps or tap:
+        named = replace(method, method=method.method or "dift").chosen(dataset)
+        return _rank_taps(dataset, named, tap or ("*",), output, workers, ray, tables, data)
     from semcorr.evaluation.runs.ablation import ablate as variants
 
-    chosen = method.chosen(dataset)
+    chosen = replace(method, method=method.method or "prompt").chosen(dataset)
     pairs = _read(data, dataset, tables)
     folder = output or Path("runs") / f"{dataset}-ablation"
     with running(folder) as progress:
@@ -257,6 +267,32 @@ def ablate(
         )
     _show(runs, dataset, tables, _PLOTS)
     return _status(runs)
+
+
+def _rank_taps(
+    dataset: str,
+    method: MatcherSpec,
+    patterns: Sequence[str],
+    output: Path | None,
+    workers: int,
+    ray: str | None,
+    tables: AblationTables,
+    data: DataOptions,
+) -> int:
+    from semcorr.evaluation.report.build import build_report, ranked
+    from semcorr.evaluation.runs.ablation import compare_taps
+
+    pairs = _read(data, dataset, tables)
+    folder = output or Path("runs") / f"{dataset}-taps"
+    with running(folder) as progress:
+        runs = compare_taps(pairs, method, folder, patterns=patterns, workers=workers, ray=ray, progress=progress)
+    own = runs[0]
+    options = tables.options(by=("overall",), baseline=own.name, quote=False)
+    report = build_report(ranked(runs, options), options)
+    # Errors and confidence are those of the run's own tap.
+    kept = tuple(table for table in report.tables if table.columns[0].kind in ("percent", "gain"))
+    tables.show(replace(report, tables=kept))
+    return _status([own])
 
 
 def merge(output: Path, /, *runs: Path) -> int:

@@ -40,6 +40,9 @@ class AttentionDiftSettings(PromptSettings):
         temperature: The heat map is attention, as a part of its peak, times exp(cosine / temperature). High, attention
             alone decides; low, the features do.
         dift_block: As :class:`semcorr.matchers.features.DiftSettings` has it, and so the others.
+        dift_tap: What is read instead of a block.
+        dift_adaptive_norm: Whether of a transformer's block the adaptive layer norm of its input is read.
+        dift_discard: Channels that are left out.
         dift_t: The time step.
         dift_samples: Noise samples whose features are averaged.
         dift_noise: Which noise.
@@ -47,8 +50,13 @@ class AttentionDiftSettings(PromptSettings):
         dift_resolution: Side of the square.
     """
 
+    added = PromptSettings.added | {f"{_DIFT}{name}" for name in DiftSettings.added}
+
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.2
     dift_block: Annotated[int, Field(ge=0)] = 1
+    dift_tap: str | None = None
+    dift_adaptive_norm: bool = False
+    dift_discard: Literal["none", "massive"] | tuple[Annotated[int, Field(ge=0)], ...] = "none"
     dift_t: Annotated[int, Field(ge=0)] = 261
     dift_samples: Annotated[int, Field(ge=1)] = 8
     dift_noise: Literal["gaussian", "none"] = "gaussian"

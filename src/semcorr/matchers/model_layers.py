@@ -14,6 +14,7 @@ from semcorr.matchers.registry import load_class
 from semcorr.models.cnn import ConvolutionalModel
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.layers import rule_of
+from semcorr.models.diffusion.taps import Tap
 from semcorr.models.dino import Facet, VisionModel
 from semcorr.progress import Progress
 
@@ -24,8 +25,8 @@ class ReadableLayer:
 
     Attributes:
         method: The method, as ``--method`` takes it; others on the same network have the same setting.
-        name: Name of a cross-attention layer; of a block its number.
-        setting, value: What selects it alone: the setting's name, and a rule or a number.
+        name: Name of a cross-attention layer; of a block its number; of a tap the path of the module that is read.
+        setting, value: What selects it alone: the setting's name, and a rule, a number, or a tap's name.
         height, width: Of its map, in cells.
         heads: Attention heads of a cross-attention layer; None for features.
         dim: Width of the features; None for attention.
@@ -112,15 +113,16 @@ def _diffusion(network: DiffusionModel) -> ModelLayers:
         for layer in network.layers
     ]
     blocks = [
-        _block("dift", "block", number, network.network.block_size(number, side, side), default=number == block)
+        _block("dift", "block", number, network.network.block_tap(number).size(side, side), default=number == block)
         for number in range(network.network.blocks)
     ]
+    taps = [_tap(tap, tap.size(side, side)) for tap in network.network.taps]
     return ModelLayers(
         model=network.model_id,
         family=network.family,
         resolution=network.resolution,
-        layers=(*attention, *blocks),
-        note="Of attention-dift the block is the setting dift_block.",
+        layers=(*attention, *blocks, *taps),
+        note="Of attention-dift the block is the setting dift_block, and the tap dift_tap.",
     )
 
 
@@ -155,6 +157,13 @@ def _convolutional(network: ConvolutionalModel) -> ModelLayers:
             for number, output in enumerate(outputs)
         ),
         note=f"After @ stands the side of the square, any number of pixels; by default {', '.join(usual.layers)}.",
+    )
+
+
+def _tap(tap: Tap, size: tuple[int, int, int]) -> ReadableLayer:
+    dim, height, width = size
+    return ReadableLayer(
+        method="dift", name=tap.module, setting="tap", value=tap.name, height=height, width=width, dim=dim
     )
 
 

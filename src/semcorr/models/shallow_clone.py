@@ -28,6 +28,13 @@ def shallow_clone(module: M) -> M:
     return twin
 
 
+def clone_hooks(module: nn.Module) -> None:
+    """Give a shallow clone hooks of its own: those that it has, and what is registered on it from now on."""
+    for name, registry in list(vars(module).items()):
+        if name.startswith(("_forward_hooks", "_forward_pre_hooks")):
+            module.__dict__[name] = copy.copy(registry)
+
+
 def replace_modules(module: Any, selected: Callable[[nn.Module], bool], change: Callable[[Any, Any], None]) -> Any:
     """Return a view of a module in which the selected modules are changed.
 

@@ -97,6 +97,21 @@ def build_report(runs: Sequence[Run], options: ReportOptions | None = None) -> R
     return Report(tables=tuple(tables), warnings=tuple(dict.fromkeys(warnings)), notes=tuple(dict.fromkeys(notes)))
 
 
+def ranked(runs: Sequence[Run], options: ReportOptions) -> list[Run]:
+    """Return runs of one data set, the best by PCK per point at the largest alpha first.
+
+    Args:
+        runs: The runs.
+        options: The protocol and the alphas.
+
+    Raises:
+        SettingsError, RunError: As :func:`build_report`.
+    """
+    members = [one for group in group_runs(runs, options) for one in group.members]
+    alpha = max(options.alphas)
+    return [one.run for one in sorted(members, key=lambda one: -one.scores.averages([alpha]).per_point[0])]
+
+
 def check_groupings(by: Sequence[str], flag_names: Iterable[str]) -> None:
     """Check that every name is a grouping: one that all data sets have, or one of the flags.
 

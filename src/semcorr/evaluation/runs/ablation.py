@@ -1,6 +1,6 @@
 """The paper's ablation (section 4): the method, and each of its design choices switched off."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from semcorr.progress import Progress
 OPTIMIZE_WHOLE: Mapping[str, Any] = {"optimize_crop": 1.0}
 LOCATE_WHOLE: Mapping[str, Any] = {"locate_crop": 1.0, "locate_crops": 1}
 """The whole image instead of crops."""
+
+TAPS = "semcorr.matchers.features.tap_comparison:TapComparison"
+"""The method that locates points by each of several taps, all of which are read together."""
 
 PLAIN_TWIN = {"toy": "toy-plain"}
 """A bundled model trained with part masks, and the one trained without: its row belongs beside the other's."""
@@ -74,6 +77,52 @@ def ablate(
     if method.model in PLAIN_TWIN:
         plain = PLAIN_TWIN[method.model]
         yield row(f"the method on {plain}", replace(method, model=plain), plain)
+
+
+def compare_taps(
+    dataset: Dataset,
+    method: MatcherSpec,
+    folder: Path,
+    *,
+    patterns: Sequence[str] = ("*",),
+    workers: int = 1,
+    ray: str | None = None,
+    progress: Progress | None = None,
+) -> list[Run]:
+    """Locate by each tap of a diffusion network alone; return the run of DIFT's settings, and then one for each tap.
+
+    All taps are read in the same runs of the network, so that there is one folder. The taps' runs are named by them.
+
+    Args:
+        dataset: The pairs.
+        method: DIFT, with any settings.
+        folder: The run's folder.
+        patterns: Names of taps, or patterns such as "up/2*".
+        workers: As for :func:`semcorr.evaluation.runs.runner.run`.
+        ray: As for :func:`semcorr.evaluation.runs.runner.run`.
+        progress: As for :func:`semcorr.evaluation.runs.runner.run`.
+
+    Raises:
+        SettingsError: A method other than DIFT, or no tap fits a pattern.
+        RunError, ModelError: As :func:`semcorr.evaluation.runs.runner.run`.
+    """
+    if method.method != "dift":
+        raise SettingsError(f"Taps are compared by DIFT ('dift'), not by {method.method!r}.")
+    options = {**method.options, "compared": tuple(patterns)}
+    spec = MatcherSpec(method=TAPS, model=method.model, preset=method.preset, options=options)
+    whole = run(dataset, spec, folder, workers=workers, ray=ray, progress=progress)
+    names = dict.fromkeys(name for record in whole.records for name in record.layers)
+    return [replace(whole, name=_own_tap(whole)), *(one_tap(whole, name) for name in names)]
+
+
+def _own_tap(whole: Run) -> str:
+    settings = whole.settings["method"]["settings"]
+    return f"dift, {settings['tap']}" if settings.get("tap") else f"dift, block {settings['block']}"
+
+
+def one_tap(whole: Run, name: str) -> Run:
+    """The run with the predictions of one of its taps alone."""
+    return _derived(whole, name, {"located in": name}, lambda record: record.layers.get(name))
 
 
 def one_embedding(whole: Run) -> Run:

@@ -1,4 +1,4 @@
-"""DIFT: the decoder features of a diffusion network for a noisy image (Tang et al., 2023)."""
+"""DIFT: a diffusion network's features of a noisy image (Tang et al., 2023); of a transformer as DiTF reads them."""
 
 import dataclasses
 from typing import Annotated, Literal
@@ -7,15 +7,14 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from semcorr.errors import SettingsError
-from semcorr.imaging.geometry import squash
+from semcorr.errors import LayerError, SettingsError
 from semcorr.imaging.image import Image
 from semcorr.matchers.features.best_buddies import BuddyMatcher
 from semcorr.matchers.features.matcher import FeatureMatcher
 from semcorr.matchers.features.settings import BuddySettings, FeatureSettings
-from semcorr.matchers.noise import sum_over_noise
+from semcorr.matchers.features.tap_maps import tap_maps
 from semcorr.models.diffusion import FAMILIES, DiffusionModel
-from semcorr.models.diffusion.prompt_context import prompt_context
+from semcorr.models.diffusion.taps import Tap
 from semcorr.progress import Progress
 from semcorr.settings import override
 
@@ -26,6 +25,11 @@ class DiftSettings(FeatureSettings):
 
     Attributes:
         block: The block whose output is read, counted from 0: of a U-Net's decoder from the bottom, of a transformer.
+        tap: What is read instead of a block, by a name that ``semcorr layers`` lists ("up/2:0.query").
+        adaptive_norm: Whether of a transformer's ``block`` not the output is read, but the input through the block's
+            adaptive layer norm (DiTF; Gan et al., 2025).
+        discard: Channels of hidden states that are set to zero, before a norm: ``"none"``; ``"massive"``, those whose
+            mean magnitude is above 10 times the median channel's; or their numbers. Queries, keys and values keep all.
         t: The time step, of 0 to 999, whose noise is added.
         samples: Noise samples whose features are averaged.
         noise: ``"gaussian"``; or ``"none"`` for networks that were trained to take images as they are at any time
@@ -35,7 +39,12 @@ class DiftSettings(FeatureSettings):
         seed: Start of every random draw.
     """
 
+    added = frozenset({"tap", "adaptive_norm", "discard"})
+
     block: Annotated[int, Field(ge=0)] = 1
+    tap: str | None = None
+    adaptive_norm: bool = False
+    discard: Literal["none", "massive"] | tuple[Annotated[int, Field(ge=0)], ...] = "none"
     t: Annotated[int, Field(ge=0)] = 261
     samples: Annotated[int, Field(ge=1)] = 8
     noise: Literal["gaussian", "none"] = "gaussian"
@@ -60,7 +69,7 @@ def published(family: str = "sd2") -> DiftSettings:
     """The published settings: decoder block 1, t = 261, 8 noise samples; the empty prompt, since none is known.
 
     They were published for Stable Diffusion 2.1 at 768 pixels; other families take them over, transformers with
-    a block in their middle.
+    a block in their middle, read as DiTF does.
     """
     return override(DiftSettings(), **FAMILIES[family].dift)
 
@@ -78,7 +87,7 @@ class DiftMatcher(FeatureMatcher):
         settings: Complete settings; see :func:`published`.
 
     Raises:
-        SettingsError: The resolution, the time step or the block does not fit the model.
+        SettingsError: The resolution, the time step, the block, the tap or a channel does not fit the model.
     """
 
     method = "dift"
@@ -92,14 +101,17 @@ class DiftMatcher(FeatureMatcher):
         steps = model.scheduler.config.num_train_timesteps
         if settings.t >= steps:
             raise SettingsError(f"Setting 't': expected less than the model's {steps} time steps, got {settings.t}.")
-        blocks = model.network.blocks
-        if settings.block >= blocks:
-            raise SettingsError(f"Setting 'block': expected a block, 0 to {blocks - 1}, got {settings.block}.")
+        tap = tap_of(model, settings)
+        if isinstance(settings.discard, tuple) and tap.residual and max(settings.discard, default=0) >= tap.dim:
+            raise SettingsError(
+                f"Setting 'discard': expected channels of {tap.name}, 0 to {tap.dim - 1}, got {settings.discard}. "
+                "Set discard=massive or none."
+            )
 
     def features(
         self, image: Image, settings: DiftSettings, progress: Progress | None = None
     ) -> Float[Tensor, "_dim _height _width"]:
-        """Return the decoder block's output, averaged over noise samples.
+        """Return what the tap reads, averaged over noise samples.
 
         Noise follows from the seed and the image's content alone.
 
@@ -117,20 +129,26 @@ class DiftBuddyMatcher(BuddyMatcher, DiftMatcher):
     settings_type = DiftBuddySettings
 
 
+def tap_of(model: DiffusionModel, settings: DiftSettings) -> Tap:
+    """Return the tap that settings choose.
+
+    Raises:
+        SettingsError: The model has no such tap or block, or no adaptive layer norm.
+    """
+    try:
+        if settings.tap is not None:
+            return model.network.tap(settings.tap)
+        return model.network.block_tap(settings.block, normed=settings.adaptive_norm)
+    except LayerError as error:
+        name = "block" if settings.tap is None else "tap"
+        if name == "block" and settings.block < model.network.blocks:
+            name = "adaptive_norm"
+        raise SettingsError(f"Setting {name!r}: {error}") from error
+
+
 def dift_features(
     model: DiffusionModel, image: Image, settings: DiftSettings, progress: Progress | None = None
 ) -> Float[Tensor, "_dim _height _width"]:
     """Return an image's features; as :meth:`DiftMatcher.features`."""
-    frame = squash(image.tensor(), settings.resolution or model.resolution)
-    latents = model.encode(frame[None])
-    context = prompt_context(model, settings.prompt, setting="prompt", instead="prompt=null: a context of zeros")
-
-    def evaluate(latents: Tensor, noise: Tensor) -> list[Tensor]:
-        noisy = model.add_noise(latents, noise, settings.t) if settings.noise == "gaussian" else latents
-        contexts = context.expand(len(latents), -1, -1)
-        return [model.features(noisy, settings.t, contexts, settings.block).sum(dim=0)]
-
-    # The text of the key decides the noise: it stays as it is.
-    key = f"dift|{settings.seed}|{image.sha256}"
-    (total,) = sum_over_noise(evaluate, latents, settings.samples, key, stage="features", progress=progress)
-    return total / settings.samples
+    ((_, features),) = tap_maps(model, image, settings, [tap_of(model, settings)], progress)
+    return features

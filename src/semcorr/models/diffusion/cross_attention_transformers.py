@@ -1,6 +1,6 @@
 """Diffusion transformers whose blocks have a cross-attention of their own: PixArt, Sana, Hunyuan-DiT."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,11 +8,25 @@ from diffusers.models.embeddings import get_2d_rotary_pos_embed
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from semcorr.models.diffusion.taps import Norm
 from semcorr.models.diffusion.transformer import Transformer
 from semcorr.models.shallow_clone import PassThrough
 
 
-class PixArt(Transformer):
+class TableModulated(Transformer):
+    """A transformer whose blocks add a table of their own to one modulation that all have in common."""
+
+    norms = ("",)
+
+    def read_norm(self, module: nn.Module, given: Mapping[str, Any]) -> tuple[Tensor, Norm]:
+        """Return what a block gets, and its norm: shift and scale are the first two of six that it has."""
+        block: Any = module
+        table = block.scale_shift_table[None] + given["timestep"][:1].reshape(1, 6, -1)
+        shift, scale = table.chunk(6, dim=1)[:2]
+        return given["hidden_states"], lambda hidden: block.norm1(hidden) * (1 + scale) + shift
+
+
+class PixArt(TableModulated):
     """PixArt-alpha and PixArt-Sigma (Chen et al., 2023 and 2024)."""
 
     def __init__(self, module: Any, vae_factor: int) -> None:
@@ -36,7 +50,7 @@ class PixArt(Transformer):
         return {"timestep": time, "encoder_hidden_states": context, "added_cond_kwargs": added}
 
 
-class Sana(Transformer):
+class Sana(TableModulated):
     """Sana (Xie et al., 2024)."""
 
     def __init__(self, module: Any, vae_factor: int) -> None:

@@ -20,7 +20,8 @@ class JointTransformer(Transformer):
     """
 
     keys_depend_on_image = True
-    attention_name = "attn"
+    attention_name = self_attention_name = "attn"
+    norms = ("norm1", "norm")
     unread = ("attn2", "ff", "ff_context")
     recorder = JointRecorder
 

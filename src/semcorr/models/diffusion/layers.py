@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
-from torch import nn
 
 from semcorr.errors import LayerError, suggest
 
@@ -47,7 +46,7 @@ class CrossAttentionLayer:
 
 def cross_attention_layers(unet: UNet2DConditionModel) -> tuple[CrossAttentionLayer, ...]:
     """Return the U-Net's cross-attention layers in the order in which they run: down, middle, up."""
-    return tuple(_walk(unet))
+    return tuple(layer for part in unet_blocks(unet) for layer in _of_block(part))
 
 
 def cross_attention_module(unet: UNet2DConditionModel, layer: CrossAttentionLayer) -> Attention:
@@ -57,35 +56,53 @@ def cross_attention_module(unet: UNet2DConditionModel, layer: CrossAttentionLaye
     return block.attentions[j].transformer_blocks[k].attn2
 
 
-def _walk(unet: UNet2DConditionModel) -> Iterator[CrossAttentionLayer]:
+@dataclass(frozen=True, kw_only=True)
+class UNetBlock:
+    """A block of a U-Net.
+
+    Attributes:
+        name: Its path.
+        section: Part of the U-Net.
+        index: Its number in the section; None in the middle.
+        scale: The latent's side divided by that of its activations, before it enlarges or shrinks them.
+        block: The module.
+    """
+
+    name: str
+    section: Section
+    index: int | None
+    scale: int
+    block: Any
+
+
+def unet_blocks(unet: UNet2DConditionModel) -> Iterator[UNetBlock]:
+    """Yield the U-Net's blocks in the order in which they run: down, middle, up."""
     scale = 1
     for index, block in enumerate(unet.down_blocks):
-        yield from _of_block(block, f"down_blocks.{index}", "down", index, scale)
+        yield UNetBlock(name=f"down_blocks.{index}", section="down", index=index, scale=scale, block=block)
         if getattr(block, "downsamplers", None) is not None:
             scale *= 2
     if unet.mid_block is not None:
-        yield from _of_block(unet.mid_block, "mid_block", "mid", None, scale)
+        yield UNetBlock(name="mid_block", section="mid", index=None, scale=scale, block=unet.mid_block)
     for index, block in enumerate(unet.up_blocks):
-        yield from _of_block(block, f"up_blocks.{index}", "up", index, scale)
+        yield UNetBlock(name=f"up_blocks.{index}", section="up", index=index, scale=scale, block=block)
         if getattr(block, "upsamplers", None) is not None:
             scale //= 2
 
 
-def _of_block(
-    block: nn.Module, name: str, section: Section, index: int | None, scale: int
-) -> Iterator[CrossAttentionLayer]:
-    for j, attention in enumerate(getattr(block, "attentions", None) or ()):
+def _of_block(part: UNetBlock) -> Iterator[CrossAttentionLayer]:
+    for j, attention in enumerate(getattr(part.block, "attentions", None) or ()):
         transformers = getattr(attention, "transformer_blocks", ())
         for k, transformer in enumerate(transformers):
             if getattr(transformer, "attn2", None) is None:
                 continue
             suffix = f".transformer_blocks.{k}" if len(transformers) > 1 else ""
             yield CrossAttentionLayer(
-                name=f"{name}.attentions.{j}{suffix}",
-                section=section,
-                scale=scale,
+                name=f"{part.name}.attentions.{j}{suffix}",
+                section=part.section,
+                scale=part.scale,
                 heads=transformer.attn2.heads,
-                path=(index, j, k),
+                path=(part.index, j, k),
             )
 
 

@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from semcorr.errors import ModelError, SettingsError
+from semcorr.errors import LayerError, ModelError, SettingsError
 from semcorr.models import finite
 from semcorr.models.device import Device, DType, find_device, find_dtype
 from semcorr.models.diffusion import latents as _latents
@@ -25,6 +25,7 @@ from semcorr.models.diffusion.network import DenoisingNetwork
 from semcorr.models.diffusion.networks import network_class
 from semcorr.models.diffusion.offloading import Offloaded
 from semcorr.models.diffusion.quantization import Quantization, check_quantization
+from semcorr.models.diffusion.taps import Reduce, Tap, TapReading, reading
 from semcorr.models.diffusion.text_encoder import TextEncoder
 from semcorr.models.diffusion.unet import UNet
 from semcorr.models.memory import storage_addresses
@@ -365,7 +366,6 @@ class DiffusionModel:
         finite.check([*recorded.values(), *magnitudes], self._network_name, view, run, inputs)
         return recorded
 
-    @torch.no_grad()
     def features(
         self,
         noisy: Float[Tensor, "batch channels latent_height latent_width"],
@@ -382,14 +382,46 @@ class DiffusionModel:
             LayerError: There is no such block.
             NumericsError: A feature is NaN or infinite.
         """
+        tap = self.network.block_tap(block)
+        return self.read_taps(noisy, t, context, [tap])[tap.name].values
+
+    @torch.no_grad()
+    def read_taps(
+        self,
+        noisy: Float[Tensor, "batch channels latent_height latent_width"],
+        t: int,
+        context: Float[Tensor, "batch tokens dim"],
+        taps: Sequence[Tap],
+        reduce: Reduce = lambda values: values,
+    ) -> dict[str, TapReading]:
+        """Return what several taps of :attr:`network` read in one run, in float32, under their names.
+
+        Nothing after the last of them is run. ``reduce`` makes of a tap's activations what is kept of them, such as the
+        sum over the batch: those of all taps may need more memory than the network.
+
+        Raises:
+            LayerError: No tap.
+            NumericsError: An activation is NaN or infinite.
+        """
+        if not taps:
+            raise LayerError("Expected at least one tap, got none.")
         self._check_context(context, (0,))
-        view = self.network.cut_after_block(block)
+        view = self.network.with_taps(taps)
         noisy = noisy.to(self.device, self.dtype)
         context = context.to(self.device, self.dtype)
-        run = partial(self.network.run, view, noisy, t, context)
-        output = run()
-        finite.check([output], self._network_name, view, run, {_LATENTS: noisy, _CONTEXT: context})
-        return output.float()
+
+        def run(count: int | None) -> dict[str, TapReading]:
+            size = (noisy.shape[2], noisy.shape[3])
+            with reading(count, size, lambda values: reduce(values.float())) as read:
+                self.network.run(view, noisy, t, context)
+            return {tap.name: read[tap.name] for tap in taps}
+
+        read = run(len(taps))
+        values = [one.values for one in read.values()]
+        # A run that ends early would end before the output of the last module is looked at.
+        again = partial(run, None)
+        finite.check(values, self._network_name, view, again, {_LATENTS: noisy, _CONTEXT: context})
+        return read
 
     def encode_text(self, prompts: Sequence[str]) -> Float[Tensor, "batch tokens dim"]:
         """Encode prompts into float32 contexts with the checkpoint's own text encoder, loaded on first use.

@@ -1,7 +1,7 @@
 """What is common to diffusion transformers: their blocks, and the attention of each block to the context."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -13,15 +13,8 @@ from semcorr.models.diffusion.attention import AttentionModule, MapRecorder, wit
 from semcorr.models.diffusion.gradient_checkpointing import RunPart, run_parts_through
 from semcorr.models.diffusion.layers import CrossAttentionLayer, in_running_order
 from semcorr.models.diffusion.network import DenoisingNetwork
+from semcorr.models.diffusion.taps import Norm, Tap, block_taps
 from semcorr.models.shallow_clone import PassThrough, shallow_clone
-
-
-class _Kept(nn.Module):
-    """Keeps what reaches the end of the blocks."""
-
-    def forward(self, hidden_states: Tensor, *_: object, **__: object) -> Tensor:
-        self.hidden_states = hidden_states
-        return hidden_states
 
 
 class Transformer(DenoisingNetwork):
@@ -34,13 +27,20 @@ class Transformer(DenoisingNetwork):
     Attributes:
         lists: The module's lists of blocks, in the order in which they run.
         attention_name: The module of a block that attends to the context.
+        self_attention_name: The module of a block in which image positions attend to each other.
+        norms: Modules of a block whose call says what its adaptive layer norm is: the first that it has; "" is the
+            block itself. See :meth:`read_norm`.
         unread: What a block runs after it, if it has it.
         recorder: What takes the place of the attention's processor.
     """
 
     noun = "transformer"
+    block_noun = "block of this transformer"
+    block_output = "hidden"
     lists: ClassVar[tuple[str, ...]] = ("transformer_blocks",)
     attention_name: ClassVar[str] = "attn2"
+    self_attention_name: ClassVar[str] = "attn1"
+    norms: ClassVar[tuple[str, ...]] = ("norm1",)
     unread: ClassVar[tuple[str, ...]] = ("ff",)
     recorder: ClassVar[type[MapRecorder]] = MapRecorder
 
@@ -59,6 +59,7 @@ class Transformer(DenoisingNetwork):
             for name in self.lists
             for index, block in enumerate(getattr(module, name))
         )
+        self.taps = tuple(tap for layer in self.layers for tap in self._block_taps(layer))
         self.blocks = len(self.layers)
 
     def cut(self, layers: Sequence[CrossAttentionLayer], *, run_parts: RunPart | None = None) -> nn.Module:
@@ -83,13 +84,16 @@ class Transformer(DenoisingNetwork):
             )
         return run_parts_through(view, run_parts)
 
-    def cut_after_block(self, block: int) -> nn.Module:
-        """Return a view that ends after a block, and keeps its output."""
-        if not 0 <= block < self.blocks:
-            raise LayerError(f"Expected a block of this transformer, from 0 to {self.blocks - 1}, got {block}.")
-        view = self._view(block + 1)
-        view.norm_out = _Kept()
-        return view
+    def read_norm(self, module: nn.Module, given: Mapping[str, Any]) -> tuple[Tensor, Norm]:
+        """Return what a block's norm gets, and the norm at the time of that call; its module makes shift and scale."""
+        time = given["emb"][:1]
+
+        def apply(hidden: Tensor) -> Tensor:
+            normed = module(hidden, emb=time)
+            result: Tensor = normed[0] if isinstance(normed, tuple) else normed  # gates besides
+            return result
+
+        return next(iter(given.values())), apply
 
     def run(
         self,
@@ -103,9 +107,7 @@ class Transformer(DenoisingNetwork):
         # diffusers flattens it by view, which a repeated context has none for.
         conditions = self._conditions(noisy, time, context.contiguous())
         output: Tensor = view(**{"hidden_states": noisy, **conditions}, return_dict=False)[0]
-        if isinstance(view.norm_out, _Kept):
-            output = view.norm_out.hidden_states
-        elif output.ndim == noisy.ndim:
+        if output.ndim == noisy.ndim:
             return output
         height, width = (side // self.patch_size for side in noisy.shape[2:])
         return output.transpose(1, 2).unflatten(2, (height, width))
@@ -114,6 +116,24 @@ class Transformer(DenoisingNetwork):
         """Return the module of one of ``layers``."""
         module: AttentionModule = self.module.get_submodule(f"{layer.name}.{self.attention_name}")
         return module
+
+    def _block_taps(self, layer: CrossAttentionLayer) -> Iterator[Tap]:
+        crossed = None if self.attention_name == self.self_attention_name else self.attention_name
+        block = self.module.get_submodule(layer.name)
+        norm = next((name for name in self.norms if not name or hasattr(block, name)), None)
+        return block_taps(
+            self.module,
+            self.layers,
+            layer,
+            layer.name,
+            self_attention=self.self_attention_name,
+            cross_attention=crossed,
+            norm=norm,
+        )
+
+    def _readable(self) -> nn.Module:
+        view: nn.Module = self._view(self.blocks)
+        return view
 
     def _view(self, count: int) -> Any:
         """Return a clone with the first ``count`` blocks."""

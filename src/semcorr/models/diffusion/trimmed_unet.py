@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from semcorr.errors import LayerError
 from semcorr.models.diffusion.attention import SelfAttentionRecorder, with_recorder
 from semcorr.models.diffusion.gradient_checkpointing import RunPart, run_parts_through
 from semcorr.models.diffusion.layers import CrossAttentionLayer, cross_attention_layers, in_running_order
@@ -43,36 +41,6 @@ def trimmed_unet(
     _cut(view, ordered[-1])
     cache_prefix(view)
     return view if run_parts is None else run_parts_through(view, run_parts)
-
-
-class _End(nn.Module):
-    """An empty upsampling block, from which the block before it gets its output size as in the whole network."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.resnets = nn.ModuleList()
-
-    def forward(self, hidden_states: torch.Tensor, **_: object) -> torch.Tensor:
-        return hidden_states
-
-
-def unet_up_to(unet: UNet2DConditionModel, block: int) -> UNet2DConditionModel:
-    """Return a view of ``unet`` whose ``sample`` is the output of its decoder's ``block``-th block, from 0.
-
-    It shares every parameter with ``unet``, which is not changed, and runs nothing after that block.
-
-    Raises:
-        LayerError: There is no such block.
-    """
-    count = len(unet.up_blocks)
-    if not 0 <= block < count:
-        raise LayerError(f"Expected a decoder block of this U-Net, from 0 to {count - 1}, got {block}.")
-    view = shallow_clone(unet)
-    ends = [] if block == count - 1 else [_End()]
-    view.up_blocks = nn.ModuleList([*unet.up_blocks[: block + 1], *ends])
-    view.conv_norm_out = None
-    view.conv_out = PassThrough()
-    return view
 
 
 def _with_recorders(blocks: nn.ModuleList, layers: Sequence[CrossAttentionLayer]) -> nn.ModuleList:

@@ -11,29 +11,29 @@ from torch import Tensor, nn
 from semcorr.models.diffusion.gradient_checkpointing import RunPart
 from semcorr.models.diffusion.layers import CrossAttentionLayer, cross_attention_layers, cross_attention_module
 from semcorr.models.diffusion.network import DenoisingNetwork
-from semcorr.models.diffusion.trimmed_unet import trimmed_unet, unet_up_to
+from semcorr.models.diffusion.taps import unet_taps
+from semcorr.models.diffusion.trimmed_unet import trimmed_unet
 
 
 class UNet(DenoisingNetwork):
     """A U-Net: its features are the outputs of its decoder's blocks, from the bottom."""
 
     noun = "U-Net"
+    block_noun = "decoder block of this U-Net"
+    block_output = "block"
     linear_keys = True
 
     def __init__(self, module: Any, vae_factor: int) -> None:
         """Wrap a ``UNet2DConditionModel``."""
         super().__init__(module, vae_factor)
         self.layers = cross_attention_layers(module)
+        self.taps = unet_taps(module)
         self.context_dim = module.config.cross_attention_dim
         self.blocks = len(module.up_blocks)
 
     def cut(self, layers: Sequence[CrossAttentionLayer], *, run_parts: RunPart | None = None) -> nn.Module:
         """See :func:`semcorr.models.diffusion.trimmed_unet.trimmed_unet`."""
         return trimmed_unet(self.module, layers, run_parts=run_parts)
-
-    def cut_after_block(self, block: int) -> nn.Module:
-        """See :func:`semcorr.models.diffusion.trimmed_unet.unet_up_to`."""
-        return unet_up_to(self.module, block)
 
     def run(
         self,
@@ -51,13 +51,6 @@ class UNet(DenoisingNetwork):
     def attention_module(self, layer: CrossAttentionLayer) -> Attention:
         """Return the module of one of ``layers``."""
         return cross_attention_module(self.module, layer)
-
-    def block_size(self, block: int, height: int, width: int) -> tuple[int, int, int]:
-        """Return the (dim, height, width) of a decoder block's output, which ends with the enlargement to the next."""
-        ups = self.module.up_blocks
-        # An encoder halves sides, rounding up, and the decoder enlarges to the very sides that were halved.
-        scale = 2 ** sum(later.upsamplers is not None for later in ups[block + 1 :])
-        return ups[block].resnets[-1].out_channels, -(-height // scale), -(-width // scale)
 
     def _added_conditions(self, noisy: Tensor) -> dict[str, Tensor] | None:
         """Return SDXL's pooled prompt and image sizes, for an empty prompt and an image that is not cropped."""

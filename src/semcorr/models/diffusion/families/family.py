@@ -28,6 +28,9 @@ class TextPart:
 CLIP = TextPart(tokenizer="tokenizer", encoder="text_encoder", kind="CLIPTextModel")
 T5 = TextPart(tokenizer="tokenizer", encoder="text_encoder", kind="T5EncoderModel", large=True)
 
+DITF: Mapping[str, object] = {"adaptive_norm": True, "discard": "massive"}
+"""How DiTF reads a block of a transformer: the adaptive layer norm of its input, without massive channels."""
+
 RANDOM = "tiny random networks of diffusers' own classes"
 
 

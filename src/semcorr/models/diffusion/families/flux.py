@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from semcorr.models.diffusion.families.family import T5, Family
+from semcorr.models.diffusion.families.family import DITF, T5, Family
 
 FLUX_DEV = Family(
     name="flux-dev",
@@ -24,11 +24,11 @@ FLUX_DEV = Family(
     float32_vae=True,
     # Keys depend on the image, so that queries cannot be frozen.
     fast={"queries": "live", "start": "random", "rounds": 5, "steps": 60},
-    dift={"block": 28, "t": 260, "resolution": 640},
+    dift={"block": 28, "t": 260, "resolution": 640, **DITF, "discard": (154, 1446)},
     sources=(
-        "Context, shift and guidance scale: diffusers' FluxPipeline. DIFT: DiTF's block, time step and resolution, "
-        "without its adaptive layer norm and its choice of channels. Layers (those around that block) and steps: "
-        "guesses. Nothing was measured with trained weights."
+        "Context, shift and guidance scale: diffusers' FluxPipeline. DIFT: DiTF's block, time step, resolution, "
+        "adaptive layer norm and channels. Layers (those around that block) and steps: guesses. Nothing was measured "
+        "with trained weights."
     ),
 )
 
@@ -39,8 +39,9 @@ FLUX_SCHNELL = replace(
     traits={"guidance_embeds": False},
     tokens=256,
     schedule={"num_train_timesteps": 1000, "prediction_type": "flow_prediction", "shift": 1.0},
+    dift={**FLUX_DEV.dift, "discard": "massive"},
     sources=(
-        "Length of a context and shift: the published checkpoint. The rest is taken over from FLUX.1 dev. Nothing was "
-        "measured with trained weights."
+        "Length of a context and shift: the published checkpoint. The rest, but for the channels, is taken over from "
+        "FLUX.1 dev. Nothing was measured with trained weights."
     ),
 )

@@ -1,6 +1,6 @@
 """Hunyuan-DiT: contexts of two text encoders, padded with vectors of the network's own."""
 
-from semcorr.models.diffusion.families.family import Family, TextPart
+from semcorr.models.diffusion.families.family import DITF, Family, TextPart
 
 HUNYUAN_DIT = Family(
     name="hunyuan-dit",
@@ -22,7 +22,7 @@ HUNYUAN_DIT = Family(
     },
     # Keys are not linear in the context, which a start in closed form needs.
     fast={"start": "random", "rounds": 5, "steps": 60},
-    dift={"block": 19},
+    dift={"block": 19, **DITF},
     sources=(
         "Context: diffusers' HunyuanDiTPipeline. Layers, DIFT's block (the middle of 40) and steps: guesses, never "
         "measured with trained weights."

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from semcorr.models.diffusion.families.family import T5, Family
+from semcorr.models.diffusion.families.family import DITF, T5, Family
 
 PIXART_ALPHA = Family(
     name="pixart-alpha",
@@ -22,7 +22,7 @@ PIXART_ALPHA = Family(
     },
     # Keys are not linear in the context, which a start in closed form needs.
     fast={"start": "random", "rounds": 5, "steps": 60},
-    dift={"block": 13},
+    dift={"block": 13, **DITF},
     sources=(
         "Context: diffusers' PixArtAlphaPipeline. Layers, DIFT's block (the middle of 28) and steps: guesses, never "
         "measured with trained weights."

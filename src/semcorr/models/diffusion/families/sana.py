@@ -1,6 +1,6 @@
 """Sana: linear self-attention, plain cross-attention, an autoencoder with 32 pixels a latent position."""
 
-from semcorr.models.diffusion.families.family import Family, TextPart
+from semcorr.models.diffusion.families.family import DITF, Family, TextPart
 
 SANA = Family(
     name="sana",
@@ -15,7 +15,7 @@ SANA = Family(
     float32_vae=True,
     # Keys are not linear in the context, which a start in closed form needs.
     fast={"start": "random", "rounds": 5, "steps": 60},
-    dift={"block": 9},
+    dift={"block": 9, **DITF},
     sources=(
         "Context: diffusers' SanaPipeline, without the instruction that it puts before prompts. Shift: its "
         "publication. Layers, DIFT's block (the middle of 20) and steps: guesses, never measured with trained weights."

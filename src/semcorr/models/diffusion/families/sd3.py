@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from semcorr.models.diffusion.families.family import CLIP, T5, Family
+from semcorr.models.diffusion.families.family import CLIP, DITF, T5, Family
 
 _CLIP = replace(CLIP, kind="CLIPTextModelWithProjection", tokens=77, hidden="penultimate")
 
@@ -23,7 +23,7 @@ SD3 = Family(
     prompt={"context_length": 77},
     # Keys depend on the image, so that queries cannot be frozen.
     fast={"queries": "live", "start": "random", "rounds": 5, "steps": 60},
-    dift={"block": 11},
+    dift={"block": 11, **DITF},
     sources=(
         "Context: diffusers' StableDiffusion3Pipeline; T5's part may be left out (Esser et al., 2024). Shift: the "
         "published checkpoints. Layers, DIFT's block (the middle of 24) and steps: guesses, never measured with "
