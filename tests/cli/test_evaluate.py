@@ -174,6 +174,20 @@ def test_the_ablation_is_one_commands_output(semcorr: Semcorr, data: Path, tmp_p
     assert runs == ["points", "the method", *guesses]
 
 
+def test_taps_are_ranked_by_one_command(semcorr: Semcorr, data: Path, tmp_path: Path) -> None:
+    words = ("ablate", "spair", "--data", data, "--category", "car", "--limit", 1, "-o", tmp_path / "runs")
+    settings = ("--model", "toy", "--device", "cpu", "--set", "samples=1", "--set", "prompt=null")
+    ran = semcorr(*words, *settings, "--tap", "up/2:0.q*", "--tap", "block:2", "--no-baselines", "--json")
+    assert ran.status == 0, ran.err
+    pck, lead = json.loads(ran.out)["tables"]
+    names = ["dift, block 1", "up/2:0.query", "block:2"]
+    assert sorted(row["name"] for row in pck["rows"]) == sorted(names)
+    assert "lead over dift, block 1" in lead["title"]
+    ran = semcorr(*words, *settings, "--tap", "up/2:0.qery")
+    assert ran.status == 2
+    assert "Did you mean 'up/2:0.query'?" in ran.err
+
+
 @pytest.mark.parametrize("command", ["eval", "ablate"])
 def test_stopping_says_where_what_is_done_lies(
     semcorr: Semcorr, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str

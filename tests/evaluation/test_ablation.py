@@ -8,7 +8,9 @@ import pytest
 
 from semcorr.datasets.base import Dataset
 from semcorr.errors import SettingsError
-from semcorr.evaluation.runs.ablation import ablate
+from semcorr.evaluation.report.build import build_report, ranked
+from semcorr.evaluation.report.groups import ReportOptions
+from semcorr.evaluation.runs.ablation import ablate, compare_taps
 from semcorr.evaluation.runs.runner import run
 from semcorr.matchers.spec import MatcherSpec
 
@@ -54,3 +56,30 @@ def test_one_embedding_is_what_a_run_with_one_finds(birds: Dataset, tmp_path: Pa
 def test_only_the_papers_method_has_it(birds: Dataset, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="has this ablation"):
         next(ablate(birds, MatcherSpec(method="random"), tmp_path))
+
+
+def test_taps_are_ranked_and_a_run_is_continued(birds: Dataset, tmp_path: Path) -> None:
+    two = dataclasses.replace(birds, pairs=birds.pairs[:2])
+    dift = MatcherSpec(method="dift", model="toy", options={"samples": 1, "prompt": None, "device": "cpu"})
+    runs = compare_taps(two, dift, tmp_path / "a", patterns=("up/2:0.*", "block:1"))
+    taps = [f"up/2:0.{what}" for what in ("resnet", "query", "key", "value", "cross-query", "hidden")]
+    assert [one.name for one in runs] == ["dift, block 1", *taps, "block:1"]
+    chosen = dataclasses.replace(dift, options={**dift.options, "tap": "up/2:0.key"})
+    alone = run(two, chosen, tmp_path / "alone")
+    for one, expected in ((runs[3], alone), (runs[0], runs[-1])):
+        for record, other in zip(one.records, expected.records, strict=True):
+            np.testing.assert_array_equal(record.predicted, other.predicted)
+    options = ReportOptions(baseline="dift, block 1", quote=False)
+    ordered = ranked(runs, options)
+    table = build_report(ordered, options).tables[0]
+    figures = [row.values[6] for row in table.rows]
+    assert figures == sorted(figures, reverse=True)
+    assert len(set(figures)) > 1
+    assert sorted(one.name for one in ordered) == sorted(one.name for one in runs)
+    stages: list[str] = []
+    compare_taps(
+        two, dift, tmp_path / "a", patterns=("up/2:0.*", "block:1"), progress=lambda *now, **_: stages.append(now[0])
+    )
+    assert "pairs" not in stages
+    with pytest.raises(SettingsError, match="compared by DIFT"):
+        compare_taps(two, MatcherSpec(method="dino"), tmp_path / "b")

@@ -33,13 +33,18 @@ def test_sizes_and_rules_are_the_networks_own(family: str, tmp_path: Path) -> No
     side = model.network.sample_size
     assert (listed.family, listed.resolution) == (family, side * model.vae_factor)
     attention = [layer for layer in listed.layers if layer.method == "prompt"]
-    blocks = [layer for layer in listed.layers if layer.method == "dift"]
-    assert len(attention) + len(blocks) == len(listed.layers)
+    blocks, taps = ([one for one in listed.layers if one.setting == setting] for setting in ("block", "tap"))
+    assert len(attention) + len(blocks) + len(taps) == len(listed.layers)
 
     context = torch.zeros(1, model.context_tokens, model.context_dim)
     noisy = torch.zeros(1, model.vae.config.latent_channels, side, side)
     with torch.no_grad():
         maps = model.attention(noisy, 1, context, model.layers)
+        read = model.read_taps(noisy, 1, context, model.network.taps)
+    assert {layer.value: (layer.dim, layer.height, layer.width) for layer in taps} == {
+        name: tuple(one.values.shape[1:]) for name, one in read.items()
+    }
+    assert len({layer.value for layer in taps}) == len(taps)
     assert {layer.name: (1, layer.heads, 1, layer.height, layer.width) for layer in attention} == {
         name: tuple(value.shape) for name, value in maps.items()
     }
@@ -53,13 +58,6 @@ def test_sizes_and_rules_are_the_networks_own(family: str, tmp_path: Path) -> No
     assert [(layer.setting, layer.value) for layer in blocks] == [("block", number) for number in range(len(sizes))]
     defaults = [layer.value for layer in blocks if layer.default]
     assert defaults == [number for number in range(len(sizes)) if number == published(family).block]
-
-
-def test_a_decoder_enlarges_to_the_odd_sides_that_were_halved(tiny_sd: Path) -> None:
-    model = DiffusionModel.from_pretrained(tiny_sd, device="cpu")
-    noisy, context = torch.zeros(1, 4, 13, 18), torch.zeros(1, model.context_tokens, model.context_dim)
-    for block in range(4):
-        assert model.network.block_size(block, 13, 18) == tuple(model.features(noisy, 1, context, block).shape[1:])
 
 
 def test_blocks_of_a_vision_transformer(tmp_path: Path) -> None:

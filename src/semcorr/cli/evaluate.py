@@ -238,8 +238,8 @@ def ablate(
     Each run has a folder of its own and is continued like those of `semcorr eval`. With the bundled model, its plain
     twin is compared too.
 
-    With --taps another comparison: by dift, from each tap of a diffusion model alone (semcorr layers lists them), the best
-    first. All taps of an image are read together. Choose on pairs other than those that you report.
+    With --taps another comparison: by dift, from each tap of a diffusion model alone (semcorr layers lists them), the
+    best first. All taps of an image are read together. Choose on pairs other than those that you report.
 
     Args:
         dataset: One of those that `semcorr data list` shows.

@@ -19,7 +19,8 @@ from semcorr.imaging import heatmaps
 from semcorr.imaging.geometry import scale_points
 from semcorr.imaging.image import Image, ImageSource, load_image
 from semcorr.matchers.base import Capabilities, NetworkMatcher, Tensors
-from semcorr.matchers.features.dift import DiftMatcher, DiftSettings, published
+from semcorr.matchers.features.dift import DiftMatcher, published
+from semcorr.matchers.features.dift_settings import DiftSettings
 from semcorr.matchers.prompt import PromptMatcher, PromptSettings
 from semcorr.matchers.prompt import preset as prompt_preset
 from semcorr.matchers.prompt.attention_reader import AttentionReader

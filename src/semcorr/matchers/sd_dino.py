@@ -20,7 +20,8 @@ from semcorr.imaging.image import Image
 from semcorr.matchers.base import ModelIdentity
 from semcorr.matchers.features import dift as _dift
 from semcorr.matchers.features import dino as _dino
-from semcorr.matchers.features.dift import DiftMatcher, DiftSettings
+from semcorr.matchers.features.dift import DiftMatcher
+from semcorr.matchers.features.dift_settings import DiftSettings
 from semcorr.matchers.features.dino import DinoSettings
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.dino import Facet, VisionModel

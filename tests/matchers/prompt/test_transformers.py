@@ -75,7 +75,7 @@ def test_points_are_located_in_a_shifted_copy_at_least_as_well_as_by_the_feature
     errors = []
     for matcher in (
         PromptMatcher(model, settings),
-        DiftMatcher(model, override(published(family), block=1, samples=1, t=0, resolution=None)),
+        DiftMatcher(model, override(published(family), block=1, discard="massive", samples=1, t=0, resolution=None)),
     ):
         matches = matcher.locate(matcher.describe(source, points), target)
         errors.append(np.linalg.norm(matches.points - points - np.array([x, y]), axis=1))

@@ -6,7 +6,7 @@ import torch
 from closeness import assert_close_to_scale
 from models.diffusion.conftest import Transformers
 from models.diffusion.transformer_networks import JOINT, TRANSFORMERS, inputs
-from models.diffusion.whole_transformer import T, blocks_of, context_of, tokens_of, whole_network
+from models.diffusion.whole_transformer import T, blocks_of, check_taps, context_of, seen_in, tokens_of, whole_network
 from semcorr.errors import LayerError, SettingsError
 from semcorr.matchers.prompt.discovery.keypoint_tokens import check_request
 from semcorr.models.diffusion import DiffusionModel
@@ -32,8 +32,10 @@ def model(family: str, transformers: Transformers) -> DiffusionModel:
 @pytest.mark.parametrize(("height", "width"), [pytest.param(16, 16, marks=pytest.mark.slow), (8, 24)])
 def test_maps_and_features_are_the_whole_networks(model: DiffusionModel, height: int, width: int) -> None:
     noisy, context = inputs(height, width, tokens_of(model))
-    maps, outputs = whole_network(model, noisy, context)
+    with seen_in(model) as seen:
+        maps, outputs = whole_network(model, noisy, context)
     own = context_of(model, context)
+    check_taps(model, noisy, own, seen)
     assert len(maps) == len(model.layers) == len(outputs) == model.network.blocks
     positions = height * width // model.network.patch_size**2
     for number, (layer, expected, output) in enumerate(zip(model.layers, maps, outputs, strict=True)):

@@ -1,5 +1,7 @@
 """What whole transformers of diffusers compute, caught on the way: independent of how views are cut and read."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from diffusers import FluxPipeline
 from diffusers.models.embeddings import get_2d_rotary_pos_embed
 from torch import Tensor
 
+from closeness import assert_close_to_scale
 from models.diffusion.transformer_networks import JOINT
 from semcorr.models.diffusion import DiffusionModel
 
@@ -134,3 +137,50 @@ def context_of(model: DiffusionModel, context: Tensor) -> Tensor:
 def tokens_of(model: DiffusionModel) -> int:
     """How many tokens a context for :func:`context_of` has."""
     return 77 if model.family == "hunyuan-dit" else 7
+
+
+@contextmanager
+def seen_in(model: DiffusionModel) -> Iterator[list[dict[str, Tensor]]]:
+    """Collect what hooks see in each block of a network that runs inside: projections, and the attention's input."""
+    blocks = blocks_of(model)
+    seen: list[dict[str, Tensor]] = [{} for _ in blocks]
+
+    def keep(number: int, what: str) -> Any:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            seen[number][what] = output[1] if isinstance(output, tuple) else output
+
+        return hook
+
+    def keep_input(number: int) -> Any:
+        def hook(_module: Any, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            seen[number]["normed"] = inputs[0] if inputs else named["hidden_states"]
+
+        return hook
+
+    with ExitStack() as hooks:
+        for number, block in enumerate(blocks):
+            own = block.attn if model.family in JOINT else block.attn1
+            watched = {"hidden": block, "query": own.to_q, "key": own.to_k, "value": own.to_v}
+            if model.family not in JOINT:
+                watched["cross-query"] = block.attn2.to_q
+            for what, module in watched.items():
+                hooks.callback(module.register_forward_hook(keep(number, what)).remove)
+            hooks.callback(own.register_forward_pre_hook(keep_input(number), with_kwargs=True).remove)
+        yield seen
+
+
+def check_taps(model: DiffusionModel, noisy: Tensor, context: Tensor, seen: list[dict[str, Tensor]]) -> None:
+    """Check that all taps together, and one alone, are what hooks saw in a run of the whole network."""
+    read = model.read_taps(noisy, T, context, model.network.taps)
+    patch = model.layers[0].scale
+    names = {f"block/{patch}:{number}.{what}": value for number, one in enumerate(seen) for what, value in one.items()}
+    assert set(read) == set(names)
+    for tap in model.network.taps:
+        one, positions = read[tap.name], read[tap.name].values.flatten(2).transpose(1, 2)
+        assert one.values.shape[1:] == tap.size(*noisy.shape[2:])
+        own = positions if one.norm is None else one.norm(positions)
+        assert (one.norm is None) == (tap.what != "normed")
+        # Where one stream holds both, the context comes first.
+        assert_close_to_scale(own, names[tap.name][:, -positions.shape[1] :], rel=1e-6)
+    middle = model.network.taps[len(names) // 2]
+    assert torch.equal(model.read_taps(noisy, T, context, [middle])[middle.name].values, read[middle.name].values)

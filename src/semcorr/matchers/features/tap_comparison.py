@@ -1,7 +1,7 @@
 """Nearest neighbours by each of several taps of a diffusion network, all of which are read together.
 
-``semcorr ablate --taps`` runs it. It is loaded by its class, and is no method for users: its matches are those of DIFT, and
-where each tap alone would locate the points stands beside them, as the paper's method has it of its layers.
+``semcorr ablate --taps`` runs it. It is loaded by its class, and is no method for users: its matches are those of DIFT,
+and where each tap alone would locate the points stands beside them, as the paper's method has it of its layers.
 """
 
 import dataclasses
@@ -17,7 +17,8 @@ from semcorr.errors import SettingsError
 from semcorr.imaging.image import Image
 from semcorr.matchers.base import Capabilities, Tensors
 from semcorr.matchers.features.cosine import Similarity, unit, vectors_at
-from semcorr.matchers.features.dift import DiftMatcher, DiftSettings, published, tap_of
+from semcorr.matchers.features.dift import DiftMatcher, published, tap_of
+from semcorr.matchers.features.dift_settings import DiftSettings
 from semcorr.matchers.features.matcher import find_peaks
 from semcorr.matchers.features.tap_maps import tap_maps
 from semcorr.matchers.results import Diagnostics, Matches, Query

@@ -6,7 +6,6 @@ block's input, sets channels of massive activation to zero, and applies the bloc
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,14 +13,12 @@ from torch import Tensor
 
 from semcorr.imaging.geometry import squash
 from semcorr.imaging.image import Image
+from semcorr.matchers.features.dift_settings import DiftSettings
 from semcorr.matchers.noise import sum_over_noise
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.prompt_context import prompt_context
 from semcorr.models.diffusion.taps import Norm, Tap
 from semcorr.progress import Progress, part_of
-
-if TYPE_CHECKING:
-    from semcorr.matchers.features.dift import DiftSettings
 
 MASSIVE = 10.0
 """How many times the median channel's magnitude that of a massive one is."""
@@ -33,7 +30,7 @@ PASS_NUMBERS = 2**28
 def tap_maps(
     model: DiffusionModel,
     image: Image,
-    settings: "DiftSettings",
+    settings: DiftSettings,
     taps: Sequence[Tap],
     progress: Progress | None = None,
 ) -> Iterator[tuple[Tap, Float[Tensor, "_dim _height _width"]]]:
@@ -100,7 +97,7 @@ def _runs(taps: Sequence[Tap], height: int, width: int) -> Iterator[list[Tap]]:
 def _means(
     model: DiffusionModel,
     image: Image,
-    settings: "DiftSettings",
+    settings: DiftSettings,
     latents: Tensor,
     context: Tensor,
     taps: Sequence[Tap],

@@ -102,10 +102,10 @@ class DenoisingNetwork(ABC):
         output = [tap for tap in self.taps if tap.what == self.block_output][block]
         if not normed:
             return output
-        found = [tap for tap in self.taps if tap.name == f"{output.name.rpartition('.')[0]}.normed"]
-        if not found:
-            raise LayerError(f"A {self.noun}'s block {block} has no adaptive layer norm.")
-        return found[0]
+        name = f"{output.name.rpartition('.')[0]}.normed"
+        if all(tap.name != name for tap in self.taps):
+            raise LayerError(f"Block {block} of this {self.noun} has no adaptive layer norm.")
+        return self.tap(name)
 
     def read_norm(self, module: nn.Module, given: Mapping[str, Any]) -> tuple[Tensor, Norm]:  # noqa: ARG002
         """Return the hidden states of a call of a module and the adaptive layer norm that is applied to them.

@@ -131,10 +131,10 @@ def block_taps(
         norm: Path, from the block, of the module whose call says what the adaptive layer norm is; None without one.
     """
     block: Any = network.get_submodule(path)
-    place = rule_of(layers, layer)
+    rule = rule_of(layers, layer)
 
     def tap(what: What, module: str, dim: int) -> Tap:
-        return Tap(name=f"{place}.{what}", what=what, module=module, scale=layer.scale, dim=dim)
+        return Tap(name=f"{rule}.{what}", what=what, module=module, scale=layer.scale, dim=dim)
 
     attention = getattr(block, self_attention)
     dim: int = getattr(block, cross_attention or self_attention).query_dim
