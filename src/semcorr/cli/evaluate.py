@@ -289,9 +289,9 @@ def _rank_taps(
     own = runs[0]
     options = tables.options(by=("overall",), baseline=own.name, quote=False)
     report = build_report(ranked(runs, options), options)
-    # Errors and confidence are those of the run's own tap.
+    # Errors and confidence are those of the run's own tap; that the taps are others is no news.
     kept = tuple(table for table in report.tables if table.columns[0].kind in ("percent", "gain"))
-    tables.show(replace(report, tables=kept))
+    tables.show(replace(report, tables=kept, notes=()))
     return _status([own])
 
 
