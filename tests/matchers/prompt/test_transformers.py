@@ -40,6 +40,8 @@ EVERY = (*TRANSFORMERS, *JOINT)
 LAYERS = {family: ("block/1:1,2" if family == "sana" else "block/2:1,2",) for family in EVERY}
 QUICK = {"rounds": 2, "steps": 60, "context_length": 6, "sigma": 0.06, "optimize_step": 1, "locate_step": 1}
 WHOLE = {"optimize_crop": 1.0, "locate_crop": 1.0, "optimize_crops": 1, "locate_crops": 1, "optimize_noise": "shared"}
+PLAIN = {"adaptive_norm": False, "discard": "none"}
+"""Outputs of blocks as they are."""
 POINTS = np.array([[20.0, 20.0], [36.0, 28.0], [28.0, 36.0], [44.0, 20.0]])
 """In the middle of patches of 8 pixels; Sana's positions are of 4."""
 
@@ -75,7 +77,7 @@ def test_points_are_located_in_a_shifted_copy_at_least_as_well_as_by_the_feature
     errors = []
     for matcher in (
         PromptMatcher(model, settings),
-        DiftMatcher(model, override(published(family), block=1, discard="massive", samples=1, t=0, resolution=None)),
+        DiftMatcher(model, override(published(family), **PLAIN, block=1, samples=1, t=0, resolution=None)),
     ):
         matches = matcher.locate(matcher.describe(source, points), target)
         errors.append(np.linalg.norm(matches.points - points - np.array([x, y]), axis=1))
@@ -92,9 +94,8 @@ def test_live_queries_words_and_both_methods_together(tmp_path: Path, family: st
     few = {"rounds": 1, "steps": 2, "layers": LAYERS[family], "context_length": 6, "resolution": 32}
     image = np.random.default_rng(1).integers(0, 256, (40, 56, 3), dtype=np.uint8)
     live = load_matcher("prompt", folder, device="cpu", locate_crops=4, **few)
-    together = load_matcher(
-        "attention-dift", folder, device="cpu", dift_block=1, dift_samples=1, dift_resolution=64, **few
-    )
+    own = {"dift_block": 1, "dift_samples": 1, "dift_resolution": 64, "dift_discard": "massive"}
+    together = load_matcher("attention-dift", folder, device="cpu", **own, **few)
     for matcher in (live, together):
         assert matcher.settings.start == "random"
         matches = matcher.locate(matcher.describe(image, [[20.0, 10.0]]), image)
