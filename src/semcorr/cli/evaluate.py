@@ -254,6 +254,8 @@ def ablate(
         method: The method to ablate.
     """
     if taps or tap:
+        if crops_apart:
+            raise SettingsError("Taps are read without crops: leave out --crops-apart, or --taps.")
         named = replace(method, method=method.method or "dift").chosen(dataset)
         return _rank_taps(dataset, named, tap or ("*",), output, workers, ray, tables, data)
     from semcorr.evaluation.runs.ablation import ablate as variants

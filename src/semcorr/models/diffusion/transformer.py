@@ -1,5 +1,6 @@
 """What is common to diffusion transformers: their blocks, and the attention of each block to the context."""
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -17,6 +18,11 @@ from semcorr.models.diffusion.taps import Norm, Tap, block_taps
 from semcorr.models.shallow_clone import PassThrough, shallow_clone
 
 
+def _takes_time(norm: nn.Module | None) -> bool:
+    """Whether a norm makes its shift and scale of a time embedding itself."""
+    return norm is not None and "emb" in inspect.signature(norm.forward).parameters
+
+
 class Transformer(DenoisingNetwork):
     """A transformer over patches of the latent: its features are the outputs of its blocks.
 
@@ -28,8 +34,8 @@ class Transformer(DenoisingNetwork):
         lists: The module's lists of blocks, in the order in which they run.
         attention_name: The module of a block that attends to the context.
         self_attention_name: The module of a block in which image positions attend to each other.
-        norms: Modules of a block whose call says what its adaptive layer norm is: the first that it has; "" is the
-            block itself. See :meth:`read_norm`.
+        norms: Modules of a block whose call says what its adaptive layer norm is: the first that it has and that gets
+            the time; "" is the block itself. See :meth:`read_norm`.
         unread: What a block runs after it, if it has it.
         recorder: What takes the place of the attention's processor.
     """
@@ -120,7 +126,7 @@ class Transformer(DenoisingNetwork):
     def _block_taps(self, layer: CrossAttentionLayer) -> Iterator[Tap]:
         crossed = None if self.attention_name == self.self_attention_name else self.attention_name
         block = self.module.get_submodule(layer.name)
-        norm = next((name for name in self.norms if not name or hasattr(block, name)), None)
+        norm = next((name for name in self.norms if not name or _takes_time(getattr(block, name, None))), None)
         return block_taps(
             self.module,
             self.layers,
