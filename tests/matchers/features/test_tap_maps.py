@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from closeness import assert_close_to_scale
-from models.diffusion.networks import inputs
+from models.diffusion.networks import inputs, make_unet
 from models.diffusion.transformer_networks import save_transformer
 from semcorr.errors import LayerError, SettingsError
 from semcorr.imaging.image import Image
@@ -18,6 +18,7 @@ from semcorr.matchers.features.dift import DiftMatcher, DiftSettings, published
 from semcorr.matchers.features.tap_comparison import TapComparison, TapComparisonSettings
 from semcorr.matchers.features.tap_maps import leave_out, massive_channels, tap_maps
 from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.diffusion.taps import unet_taps
 from semcorr.settings import override
 
 SETTINGS = DiftSettings(prompt=None, samples=3, resolution=128)
@@ -60,6 +61,10 @@ def test_taps_are_named_by_the_rules_of_layers(sd1: DiffusionModel) -> None:
     ]
     assert modules["mid/8:1.resnet"] == "mid_block.resnets.1"
     assert modules["block:1"] == "up_blocks.1"
+    # Where an attention module holds several transformer blocks, each has a number.
+    several = {tap.name: tap.module for tap in unet_taps(make_unet("sdxl"))}
+    assert several["up/4:7.hidden"] == "up_blocks.0.attentions.0.transformer_blocks.7"
+    assert several["up/2:2.cross-query"] == "up_blocks.1.attentions.1.transformer_blocks.0.attn2.to_q"
     with pytest.raises(
         SettingsError, match=r"'tap': .* no tap 'up/4:0.qeury'. Did you mean 'up/4:0.query'\?.*layers MOD"
     ):
