@@ -63,7 +63,7 @@ def test_taps_are_named_by_the_rules_of_layers(sd1: DiffusionModel) -> None:
     assert modules["block:1"] == "up_blocks.1"
     # Where an attention module holds several transformer blocks, each has a number.
     several = {tap.name: tap.module for tap in unet_taps(make_unet("sdxl"))}
-    assert several["up/4:7.hidden"] == "up_blocks.0.attentions.0.transformer_blocks.7"
+    assert several["up/4:7.hidden"] == "up_blocks.0.attentions.2.transformer_blocks.1"
     assert several["up/2:2.cross-query"] == "up_blocks.1.attentions.1.transformer_blocks.0.attn2.to_q"
     with pytest.raises(
         SettingsError, match=r"'tap': .* no tap 'up/4:0.qeury'. Did you mean 'up/4:0.query'\?.*layers MOD"
