@@ -5,8 +5,9 @@ and where each tap alone would locate the points stands beside them, as the pape
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from semcorr.errors import SettingsError
 from semcorr.imaging.image import Image
 from semcorr.matchers.base import Capabilities, Tensors
 from semcorr.matchers.features.cosine import Similarity, unit, vectors_at
-from semcorr.matchers.features.dift import DiftMatcher, published, tap_of
+from semcorr.matchers.features.dift import DiftMatcher, clean, published, tap_of
 from semcorr.matchers.features.dift_settings import DiftSettings
 from semcorr.matchers.features.matcher import find_peaks
 from semcorr.matchers.features.tap_maps import tap_maps
@@ -38,9 +39,9 @@ class TapComparisonSettings(DiftSettings):
     compared: tuple[str, ...] = ("*",)
 
 
-def compared(family: str = "sd2") -> TapComparisonSettings:
-    """All taps, with DIFT's published settings."""
-    return TapComparisonSettings(**vars(published(family)))
+def compared(family: str = "sd2", *, preset: Callable[[str], DiftSettings] = published) -> TapComparisonSettings:
+    """All taps, with the settings of one of DIFT's presets."""
+    return TapComparisonSettings(**vars(preset(family)))
 
 
 class TapComparison(DiftMatcher):
@@ -56,7 +57,7 @@ class TapComparison(DiftMatcher):
 
     method = "tap-comparison"
     settings_type = TapComparisonSettings
-    presets = {"published": compared}  # noqa: RUF012  # a constant
+    presets = {"published": compared, "clean": partial(compared, preset=clean)}  # noqa: RUF012  # a constant
     capabilities = Capabilities(features=True)
 
     def __init__(self, model: DiffusionModel, settings: TapComparisonSettings) -> None:
