@@ -80,3 +80,53 @@ def test_what_cannot_be_planned_is_refused(semcorr: Semcorr, words: tuple[str, .
     ran = semcorr("plan", *words)
     assert ran.status == 2
     assert message in ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("spair", "--model", "toy", "--method", "dift"), "--memory stands alone"),
+        (("--method", "hypercolumn"), "'hypercolumn' on lite0 runs none"),
+        (("--model", "toy", "--method", "dift", "--gpu-memory", "-1"), "above 0 GB, got -1"),
+    ],
+)
+def test_memory_of_what_has_none_is_refused(semcorr: Semcorr, options: tuple[str, ...], message: str) -> None:
+    ran = semcorr("plan", "--memory", *options)
+    assert ran.status == 2
+    assert message in " ".join(ran.err.split())
+
+
+def pixart(folder: Path, **sizes: int) -> Path:
+    """A folder with the configuration of a transformer, and no weights."""
+    sizes = {"sample_size": 16, "patch_size": 2, "num_layers": 4, **sizes}
+    for part, config in {
+        "transformer": {"_class_name": "PixArtTransformer2DModel", **sizes},
+        "vae": {"_class_name": "AutoencoderKL", "block_out_channels": [32]},
+    }.items():
+        (folder / part).mkdir()
+        (folder / part / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_memory_in_each_precision_from_the_configuration(semcorr: Semcorr, tmp_path: Path) -> None:
+    small = pixart(tmp_path, num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16)
+    asked = ("plan", "--memory", "--model", small, "--method", "dift", "--gpu-memory")
+    ran = semcorr(*asked, "0.0008", "--json")
+    assert ran.status == 0, ran.err
+    ways = {way["options"]: way for way in json.loads(ran.out)["ways"]}
+    assert ways["--dtype float32"]["network"] == 2 * ways["--dtype bfloat16"]["network"]
+    for way in ways.values():  # a tenth is left for libraries
+        assert way["forward_fits"] == (way["forward"] < 0.9 * 0.8e6)
+    assert {way["forward_fits"] for way in ways.values()} == {False, True}
+    printed = " ".join(semcorr(*asked, "0.0001").out.split())
+    assert "Into the 0.1 MB of a GPU, a pass fits in none of these ways." in printed
+    assert "(too much)" in printed
+    assert "one image of 16 pixels, a context of 300 tokens" in printed
+
+
+def test_weights_that_no_machine_holds_are_not_loaded(semcorr: Semcorr, tmp_path: Path) -> None:
+    large = pixart(tmp_path, num_attention_heads=512, attention_head_dim=128, cross_attention_dim=65536, num_layers=8)
+    ran = semcorr("plan", "spair", "--model", large, "--method", "dift", "--device", "cpu")
+    assert ran.status == 2
+    assert "GB as they would be loaded, and the cpu here has" in " ".join(ran.err.split())
+    assert "semcorr plan --memory --model" in ran.err

@@ -1,7 +1,7 @@
 """``semcorr plan``: the hours, memory and disk that a run would take."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -9,6 +9,7 @@ from rich.table import Table
 from semcorr.cli import console
 from semcorr.cli.evaluate import DataOptions, MethodOptions
 from semcorr.cli.options import DType, Json
+from semcorr.cli.plan_memory import check_weights, plan_memory
 from semcorr.cli.targets import chosen
 from semcorr.errors import SettingsError
 from semcorr.matchers.registry import AUTO
@@ -61,6 +62,8 @@ def plan(
     gpus: int = 1,
     gpu_rate: float | None = None,
     keep_queries: bool = False,
+    memory: Annotated[bool, Parameter(negative="")] = False,
+    gpu_memory: float | None = None,
     json: Json = False,
     data: DataOptions = _DATA,
     method: PlanOptions = _METHOD,
@@ -79,6 +82,9 @@ def plan(
         gpus: Number of devices that share the work.
         gpu_rate: TFLOP/s that one of them sustains. [default: each is as fast as this machine's]
         keep_queries: As for semcorr eval.
+        memory: In place of a data set: print what a diffusion network takes in each precision, quantised and offloaded,
+            from its configuration alone, of which a hub id's is downloaded.
+        gpu_memory: With --memory: GB of the device. [default: this machine's]
         json: Print one JSON document.
         data: The pairs to evaluate on.
         method: The method.
@@ -87,6 +93,10 @@ def plan(
     from semcorr.evaluation.runs.runner import load_spec
     from semcorr.evaluation.runs.unit_costs import measure
 
+    if memory:
+        if dataset is not None or targets is not None:
+            raise SettingsError("--memory stands alone: leave the data set and --targets out.")
+        return plan_memory(method.planned(None), gpu_memory, json=json)
     if (dataset is None) == (targets is None):
         raise SettingsError("Expected a data set's name or --targets, one of the two. For example: semcorr plan spair")
     if min(support, 1 if targets is None else targets, 1 if points is None else points) < 1:
@@ -95,6 +105,7 @@ def plan(
         raise SettingsError(f"Expected --gpu-rate above 0 TFLOP/s, got {gpu_rate}.")
     spec = method.planned(dataset)
     work = _workload(dataset, data, targets, points, support)
+    check_weights(spec)
     with console.TerminalProgress() as progress:
         progress.busy("load")
         matcher = load_spec(spec)

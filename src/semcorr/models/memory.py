@@ -45,6 +45,19 @@ def default_budget(device: torch.device) -> int:
     return max(0, int(free * FREE_SHARE))
 
 
+def total_bytes(device: torch.device) -> int:
+    """Return the memory of a device, free or not."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory())
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):  # no limit
+        limit = 2**63 - 1
+    return min(psutil.virtual_memory().total, limit)
+
+
 def _control_group_free(root: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the bytes left under a container's limit, which the machine's own figure does not include."""
     try:

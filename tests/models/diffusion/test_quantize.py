@@ -19,6 +19,7 @@ from semcorr.errors import ModelError, SettingsError
 from semcorr.matchers.base import ModelIdentity
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.load import load_checkpoint
+from semcorr.models.diffusion.memory_needs import memory_needs
 from semcorr.models.diffusion.quantization import KINDS, check_quantization
 from semcorr.models.memory import stored_bytes
 
@@ -106,6 +107,8 @@ def test_maps_and_gradients_of_int8_are_close(tmp_path: Path, family: str) -> No
     for one in stored:
         expected_bytes = one.weight.numel() * KINDS["int8"].weight_bytes + one.out_features * KINDS["int8"].row_bytes
         assert stored_bytes(one.weight) == expected_bytes
+    true = sum(map(stored_bytes, quantised.network.module.parameters()))
+    assert memory_needs(folder, dtype="float32").network.bytes("float32", "int8") == true
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ RunPart = Callable[..., Any]
 """Runs a block of a network: called with the module and its inputs."""
 
 
-def recomputed(module: nn.Module, *inputs: Any) -> Any:
+def recomputed(module: Callable[..., Any], *inputs: Any) -> Any:
     """Run a module so that autograd saves only its inputs; the backward pass runs it again."""
     # Nothing in a frozen network is random, so there is no generator state to preserve.
     return checkpoint(module, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=_contexts)

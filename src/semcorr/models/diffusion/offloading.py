@@ -16,6 +16,11 @@ _LARGE = (nn.Linear, _ConvNd)
 """What is offloaded. The rest (norms, tables of positions and of tokens) is small and stays on the device."""
 
 
+def is_offloaded(path: str, module: nn.Module, staying: Collection[str] = ()) -> bool:
+    """Whether a module is a layer that is offloaded; ``staying`` as for :class:`Offloaded`."""
+    return isinstance(module, _LARGE) and not path.startswith(tuple(staying))
+
+
 class Offloaded:
     """A frozen network whose layers bring their weights to a device when they run, and take them away again.
 
@@ -36,7 +41,7 @@ class Offloaded:
         self._running: _Layer | None = None
         self.layers: list[_Layer] = []
         for path, module in network.named_modules():
-            if isinstance(module, _LARGE) and not path.startswith(tuple(staying)):
+            if is_offloaded(path, module, staying):
                 self.layers.append(_Layer(self, module))
             else:
                 _move(module, device)

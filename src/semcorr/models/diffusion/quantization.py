@@ -42,6 +42,11 @@ KINDS: Mapping[str, QuantizationKind] = {
 """By the name that ``quantize`` takes."""
 
 
+def needing_a_gpu() -> list[str]:
+    """Return the names of those that run on a GPU alone."""
+    return [name for name, kind in KINDS.items() if not kind.everywhere]
+
+
 def check_quantization(name: str | None, device: torch.device, *, offload: bool = False) -> None:
     """Check that a network can be quantised here, before anything is downloaded or loaded.
 
