@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.random_networks full-size FOLDER`` writes Stable Diffusion 1.4's exact topology as diffusers
 saves a model (3.8 GB); ``python -m benchmarks.random_networks dino FOLDER`` a small vision transformer of DINOv2's kind
-as transformers saves one. Both are for commands that take ``--model FOLDER``.
+as transformers saves one. Both are for commands that take ``--model FOLDER``. ``python -m benchmarks.random_networks
+flux FOLDER`` writes the configuration of FLUX.1 dev's topology, and no weights, for ``semcorr plan --memory``.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, FluxTransformer2DModel, UNet2DConditionModel
 from transformers import Dinov2Config, Dinov2Model
 from transformers.utils import logging
 
@@ -82,6 +83,21 @@ def full_size(folder: Path, /) -> int:
         encoding="utf-8",
     )
     console.say(f"{folder}   Try: semcorr plan spair --model {folder} --gpu-rate 60")
+    return 0
+
+
+@app.command
+def flux(folder: Path, /) -> int:
+    """Write the configuration of a network of FLUX.1 dev's topology, which are the defaults of diffusers' class.
+
+    Args:
+        folder: A folder; it is made.
+    """
+    vae = {**_config("vae"), "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
+    with torch.device("meta"):
+        FluxTransformer2DModel(guidance_embeds=True).save_config(folder / "transformer")
+        AutoencoderKL.from_config(vae).save_config(folder / "vae")
+    console.say(f"{folder}   Try: semcorr plan --memory --model {folder} --method dift --gpu-memory 24")
     return 0
 
 

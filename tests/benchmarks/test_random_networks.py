@@ -9,6 +9,7 @@ from benchmarks import random_networks
 from benchmarks.command import main
 from models.diffusion.networks import make_unet, make_vae
 from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.diffusion.memory_needs import network_weights
 
 
 def test_the_networks_are_stable_diffusions_to_the_last_weight():
@@ -21,6 +22,20 @@ def test_the_networks_are_stable_diffusions_to_the_last_weight():
     assert (vae.config.scaling_factor, vae.config.latent_channels) == (0.18215, 4)
     assert (scheduler.config.beta_schedule, scheduler.config.num_train_timesteps) == ("scaled_linear", 1000)
     assert (scheduler.config.beta_start, scheduler.config.beta_end) == (0.00085, 0.012)
+
+
+def test_the_configuration_of_flux_has_no_weights(tmp_path: Path):
+    assert main(random_networks.app, ["flux", str(tmp_path)]) == 0
+    assert sorted(file.name for file in tmp_path.glob("*/*")) == ["config.json", "config.json"]
+    width, context, hidden = 3072, 4096, 4 * 3072
+    square, norms = (width + 1) * width, 2 * 128  # of queries and keys of a head
+    # Both streams: query, key, value and output, two layers of the MLP, modulation by six vectors.
+    double = 2 * (10 * square + (width + 1) * hidden + (hidden + 1) * width + norms)
+    single = 6 * square + (width + 1) * hidden + (width + hidden + 1) * width + norms
+    # Of time, guidance and pooled text; then image and context, and the last layer and its norm.
+    embeddings = 257 * 2 * width + 769 * width + 3 * square
+    ends = 65 * width + (context + 1) * width + (width + 1) * 64 + 2 * square
+    assert network_weights(tmp_path).all == 19 * double + 38 * single + embeddings + ends
 
 
 def test_another_topology_is_an_error(monkeypatch: pytest.MonkeyPatch):
