@@ -34,7 +34,7 @@ WIDE: dict[str, dict[str, Any]] = {
     "hunyuan-dit": _WIDE | {"hidden_size": 192},
     "sd3": _WIDE | {"caption_projection_dim": 192},
     "flux-dev": _WIDE | {"axes_dims_rope": (16, 16, 16)},
-    "flux-schnell": _WIDE | {"axes_dims_rope": (16, 16, 16)},
+    "flux2-dev": _WIDE | {"axes_dims_rope": (12, 12, 12, 12)},
 }
 EVERY = (*TRANSFORMERS, *JOINT)
 LAYERS = {family: ("block/1:1,2" if family == "sana" else "block/2:1,2",) for family in EVERY}
@@ -48,7 +48,7 @@ POINTS = np.array([[20.0, 20.0], [36.0, 28.0], [28.0, 36.0], [44.0, 20.0]])
 
 @pytest.fixture(autouse=True)
 def small_native_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FLUX.1's configuration has no native size, and its own takes minutes here."""
+    """FLUX has no native size in its configuration, and its own takes minutes here."""
     monkeypatch.setattr(Flux, "native_size", SIDE)
 
 
@@ -63,12 +63,12 @@ def wide_model(folder: Path, family: str) -> DiffusionModel:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", [family for family in EVERY if family != "flux-schnell"])  # as flux-dev
+@pytest.mark.parametrize("family", list(WIDE))
 def test_points_are_located_in_a_shifted_copy_at_least_as_well_as_by_the_features(tmp_path: Path, family: str) -> None:
     model = wide_model(tmp_path, family)
     canvas = np.kron(np.random.default_rng(0).integers(0, 256, (24, 24, 3)), np.ones((4, 4, 1))).astype(np.uint8)
-    # Hunyuan-DiT and FLUX.1 turn queries by their position: random ones are no others' in another position.
-    x, y = (0, 0) if family in ("hunyuan-dit", "flux-dev") else (8, 16)
+    # Hunyuan-DiT and FLUX turn queries by their position: random ones are no others' in another position.
+    x, y = (0, 0) if family in ("hunyuan-dit", "flux-dev", "flux2-dev") else (8, 16)
     points = POINTS - 2 if family == "sana" else POINTS
     source, target = canvas[16:80, 16:80], canvas[16 - y : 80 - y, 16 - x : 80 - x]
     lr = 0.3 if family == "sana" else 0.1
@@ -119,4 +119,4 @@ def test_every_family_has_complete_settings_and_says_where_its_numbers_come_from
         assert family.name == name
         assert family.sources.endswith(".")
         assert settings_of("fast", name).layers == family.layers
-        assert published(name).t == (260 if name.startswith("flux") else 261)
+        assert published(name).t == (260 if name.startswith("flux-") else 261)

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from diffusers import DDIMScheduler
 
 from models.diffusion.networks import make_vae as make_other_vae
 from models.diffusion.transformer_networks import NETWORKS, PIPELINES, make_transformer, make_vae
@@ -14,6 +16,7 @@ from semcorr.models.diffusion.checkpoint import make_schedule
 from semcorr.models.diffusion.families import TRANSFORMERS, family_of
 from semcorr.models.diffusion.hub_files import CheckpointFiles
 from semcorr.models.diffusion.latents import timestep
+from semcorr.models.diffusion.load_folder import check_folder
 
 
 @pytest.fixture
@@ -55,7 +58,6 @@ def test_a_folder_of_two_parts_is_enough(folder: Path) -> None:
             "of NewTransformer2DModel, .* like a diffusion transformer",
         ),
         ({"_class_name": "ChromaTransformer2DModel"}, "It looks like Flux"),
-        ({"_class_name": "Flux2Transformer2DModel"}, "It looks like FLUX.2"),
         ({"sample_size": None}, "latents of None positions"),
         ({"_class_name": "Lumina2Transformer2DModel"}, "It looks like Lumina"),
         ({"_class_name": "UNet2DConditionModel"}, "The transformer of .* is not supported"),
@@ -101,6 +103,30 @@ def test_every_transformer_has_a_family_and_every_family_its_configuration() -> 
     for name, (kind, config) in NETWORKS.items():
         assert family_of({**config, "_class_name": kind.__name__}, PIPELINES[name]) is FAMILIES[name]
     assert family_of({"_class_name": "AuraFlowTransformer2DModel"}) is None
+    # Their files do not say what was the class's own before there was a choice.
+    for kind, name in (("FluxTransformer2DModel", "flux-schnell"), ("Flux2Transformer2DModel", "flux2-dev")):
+        assert family_of({"_class_name": kind}) is FAMILIES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("pixart-alpha", "pixart-sigma"),  # by the name of the pipeline alone
+        *((name, name) for name in NETWORKS if name != "pixart-alpha"),
+    ],
+)
+def test_distilled_networks_are_of_their_family_whatever_their_pipeline_and_sampler(
+    tmp_path: Path, name: str, family: str
+) -> None:
+    kind, config = NETWORKS[name]
+    with torch.device("meta"):
+        kind(**config).save_config(tmp_path / "transformer")
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "TurboPipeline"}))
+    assert check_folder(tmp_path, "turbo") is FAMILIES[family]
+    lcm = {"_class_name": "LCMScheduler", "original_inference_steps": 50, "timestep_scaling": 10.0}
+    made = make_schedule({**lcm, "beta_end": 0.03, "prediction_type": "v_prediction"}, FAMILIES[family].schedule)
+    assert isinstance(made, DDIMScheduler)
+    assert (made.config.beta_end, made.config.prediction_type) == (0.03, "v_prediction")
 
 
 def test_schedules_of_flow_matching() -> None:

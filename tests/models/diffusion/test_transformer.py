@@ -12,8 +12,8 @@ from semcorr.matchers.prompt.discovery.keypoint_tokens import check_request
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.attention import attention_to
 
-# PixArt-alpha takes sizes besides, and is else as PixArt-Sigma; FLUX.1 schnell takes no guidance scale, and is as dev.
-ALIKE = ("pixart-sigma", "flux-schnell")
+# PixArt-alpha takes sizes besides, and is else as PixArt-Sigma; these of FLUX take no guidance scale.
+ALIKE = ("pixart-sigma", "flux-schnell", "flux2-klein")
 EVERY = [pytest.param(one, marks=pytest.mark.slow) if one in ALIKE else one for one in (*TRANSFORMERS, *JOINT)]
 
 
@@ -162,6 +162,7 @@ def test_layers_by_rule_and_by_depth(transformers: Transformers) -> None:
     assert names("sd3") == ["transformer_blocks.1", "transformer_blocks.2"]
     assert names("hunyuan-dit") == ["blocks.2", "blocks.3"]
     assert names("flux-dev") == ["single_transformer_blocks.0"]
+    assert names("flux2-dev") == ["single_transformer_blocks.0"]
     assert names("flux-dev", "block/2:1,4") == ["transformer_blocks.1", "single_transformer_blocks.2"]
     assert names("pixart-alpha", "block/2:0,3") == ["transformer_blocks.0", "transformer_blocks.3"]
     assert names("sana", "block/1:3", "transformer_blocks.0") == ["transformer_blocks.0", "transformer_blocks.3"]

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from diffusers import Flux2KleinPipeline, Flux2Pipeline
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
 from torch import Tensor
 
 from closeness import assert_close_to_scale
@@ -19,6 +21,8 @@ FACTS = {
     "sd3": (333, 64, 8, "flow_prediction"),
     "flux-dev": (512, 512, 8, "flow_prediction"),
     "flux-schnell": (256, 512, 8, "flow_prediction"),
+    "flux2-dev": (512, 512, 8, "flow_prediction"),
+    "flux2-klein": (512, 512, 8, "flow_prediction"),
 }
 
 
@@ -51,12 +55,20 @@ def test_noise_by_the_closed_forms(transformers: Transformers) -> None:
         flow.add_noise(z, noise, 1000)
 
 
-@pytest.mark.parametrize("resolution", [64, 128, 512])
+@pytest.mark.parametrize("resolution", [64, 128, 512, 528])
 def test_time_is_shifted_by_the_number_of_positions(transformers: Transformers, resolution: int) -> None:
-    scheduler = transformers["flux-dev"].scheduler
-    scheduler.set_timesteps(sigmas=[0.14, 0.98], mu=calculate_shift((resolution // 8) ** 2))
-    own = [transformers["flux-dev"].timestep(step, resolution=resolution) for step in (1, 8, 50)]
-    assert own == [0, *scheduler.timesteps.round().int().tolist()]
+    positions = (resolution // 8) ** 2  # more than 4300 at 528 pixels
+    for family, mu in (
+        ("flux-dev", calculate_shift(positions)),
+        ("flux2-dev", compute_empirical_mu(positions, 50)),
+    ):
+        scheduler = transformers[family].scheduler
+        scheduler.set_timesteps(sigmas=[0.14, 0.98], mu=mu)
+        own = [transformers[family].timestep(step, resolution=resolution) for step in (1, 8, 50)]
+        assert own == [0, *scheduler.timesteps.round().int().tolist()]
+    few = transformers["flux2-dev"].timestep(8, 10, resolution=resolution)
+    scheduler.set_timesteps(sigmas=[0.7], mu=compute_empirical_mu(positions, 10))
+    assert few == round(scheduler.timesteps.item())
     assert transformers["flux-schnell"].timestep(8, resolution=resolution) == 140
 
 
@@ -73,6 +85,13 @@ def test_encoding_is_the_scaled_mean_or_the_scaled_latent(transformers: Transfor
     sana = transformers["sana"]
     assert_close_to_scale(sana.encode(images), 0.41407 * sana.vae.encoder(2 * images - 1))
     assert sana.encode(images).shape == (1, 4, 8, 6)
+    vae = transformers["flux2-dev"].vae
+    moments = vae.quant_conv(vae.encoder(2 * images - 1))
+    squares = torch.nn.functional.batch_norm(
+        Flux2Pipeline._patchify_latents(moments[:, :4]), vae.bn.running_mean, vae.bn.running_var, eps=1e-4
+    )
+    expected = Flux2Pipeline._unpatchify_latents(squares)
+    assert_close_to_scale(transformers["flux2-dev"].encode(images), expected, rel=1e-6)
 
 
 def test_contexts_are_the_prompts_own_tokens(transformers: Transformers) -> None:
@@ -146,3 +165,22 @@ def test_an_image_that_the_table_of_positions_has_no_room_for_is_refused(transfo
     with pytest.raises(ModelError, match=r"latents of at most 32 x 32 \(pos_embed_max_size\), got 34 x 32"):
         model.attention(noisy, T, context, model.layers)
     transformers["flux-dev"].check_side(136)
+
+
+@pytest.mark.parametrize("family", ["flux2-dev", "flux2-klein"])
+def test_contexts_of_flux_2_are_its_pipelines(transformers: Transformers, family: str) -> None:
+    model = transformers[family]
+    prompt = "a red cat"
+    context = model.encode_text([prompt, "dog"])
+    ((words, network),) = model.text_encoder()._pairs
+    own = Flux2KleinPipeline._get_qwen3_prompt_embeds
+    if family == "flux2-dev":
+        own = Flux2Pipeline._get_mistral_3_small_prompt_embeds
+    assert_close_to_scale(context, own(network, words, [prompt, "dog"]), rel=1e-6)
+    # Padding is on the left: the prompt's tokens are among the last of 512.
+    after = 1 if family == "flux2-dev" else 4
+    pieces = model.text_encoder().pieces(prompt, 512)
+    assert [(piece.position, prompt[piece.start : piece.end]) for piece in pieces] == [
+        (512 - after - 3 + number, word) for number, word in enumerate(prompt.split())
+    ]
+    assert all(piece.kept and piece.known for piece in pieces)

@@ -8,8 +8,10 @@ import torch
 from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
+    AutoencoderKLFlux2,
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
+    Flux2Transformer2DModel,
     FluxTransformer2DModel,
     HunyuanDiT2DModel,
     PixArtTransformer2DModel,
@@ -25,14 +27,18 @@ from transformers import (
     CLIPTextModelWithProjection,
     Gemma2Config,
     Gemma2Model,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
     PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     T5Config,
     T5EncoderModel,
 )
 
 TRANSFORMERS = ("pixart-alpha", "pixart-sigma", "sana", "hunyuan-dit")
 """With cross-attention."""
-JOINT = ("sd3", "flux-dev", "flux-schnell")
+JOINT = ("sd3", "flux-dev", "flux-schnell", "flux2-dev", "flux2-klein")
 """With joint attention."""
 WORDS = ("a", "cat", "with", "red", "tail", "dog", "s")
 CHANNELS, SIDE, DIM = 4, 16, 24
@@ -58,6 +64,15 @@ _FLUX: dict[str, Any] = {
     "num_single_layers": 3,
     "joint_attention_dim": DIM,
     "pooled_projection_dim": 8,
+}
+_FLUX2: dict[str, Any] = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 8,
+    "axes_dims_rope": (2, 2, 2, 2),
+    "in_channels": 4 * CHANNELS,
+    "num_layers": 2,
+    "num_single_layers": 3,
+    "joint_attention_dim": DIM,
 }
 NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "pixart-alpha": (
@@ -118,6 +133,8 @@ NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "flux-dev": (FluxTransformer2DModel, _FLUX | {"guidance_embeds": True}),
     "flux-schnell": (FluxTransformer2DModel, _FLUX),
+    "flux2-dev": (Flux2Transformer2DModel, _FLUX2),
+    "flux2-klein": (Flux2Transformer2DModel, _FLUX2 | {"guidance_embeds": False}),
 }
 PAD, UNKNOWN = "<pad>", "<unk>"
 PIPELINES = {
@@ -128,6 +145,8 @@ PIPELINES = {
     "sd3": "StableDiffusion3Pipeline",
     "flux-dev": "FluxPipeline",
     "flux-schnell": "FluxPipeline",
+    "flux2-dev": "Flux2Pipeline",
+    "flux2-klein": "Flux2KleinPipeline",
 }
 _SCHEDULES: dict[str, Any] = {
     "pixart": {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"},
@@ -137,6 +156,15 @@ _SCHEDULES: dict[str, Any] = {
         "beta_schedule": "scaled_linear",
         "prediction_type": "v_prediction",
     },
+}
+
+
+_VAE: dict[str, Any] = {
+    "block_out_channels": (32, 32, 32),
+    "down_block_types": ("DownEncoderBlock2D",) * 3,
+    "up_block_types": ("UpDecoderBlock2D",) * 3,
+    "latent_channels": CHANNELS,
+    "mid_block_add_attention": False,
 }
 
 
@@ -167,13 +195,13 @@ def make_vae(family: str, seed: int = 1) -> Any:
             decoder_qkv_multiscales=((),) * levels,
             scaling_factor=0.41407,
         )
+    elif family.startswith("flux2"):
+        vae = AutoencoderKLFlux2(**_VAE, layers_per_block=1)
+        vae.bn.running_mean.uniform_(-0.5, 0.5)
+        vae.bn.running_var.uniform_(0.5, 2)
     else:
         vae = AutoencoderKL(
-            block_out_channels=(32, 32, 32),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            latent_channels=CHANNELS,
-            mid_block_add_attention=False,
+            **_VAE,
             scaling_factor=0.18215 if family != "pixart-sigma" else 0.13025,
             shift_factor=0.0609 if family in JOINT else None,
         )
@@ -182,13 +210,13 @@ def make_vae(family: str, seed: int = 1) -> Any:
 
 def make_scheduler(family: str) -> Any:
     if family.startswith("flux"):
-        return FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=family == "flux-dev")
+        return FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=family != "flux-schnell")
     if family in ("sana", "sd3"):
         return FlowMatchEulerDiscreteScheduler(shift=3.0)
     return DDIMScheduler(**_SCHEDULES[family.split("-")[0]])
 
 
-def save_tokenizer(folder: Path, *, start: str | None, end: str | None) -> int:
+def save_tokenizer(folder: Path, *, start: str | None, end: str | None, chat: str | None = None) -> int:
     """Write a tokenizer of whole words between marks, as ``tokenizer.json``; return the number of its tokens."""
     marks = [mark for mark in (start, end) if mark]
     vocabulary = {word: number for number, word in enumerate([PAD, UNKNOWN, *marks, *WORDS])}
@@ -198,8 +226,9 @@ def save_tokenizer(folder: Path, *, start: str | None, end: str | None) -> int:
         single=" ".join([*([start] if start else []), "$A", *([end] if end else [])]),
         special_tokens=[(mark, vocabulary[mark]) for mark in marks],
     )
+    side = {} if chat is None else {"padding_side": "left", "chat_template": chat}
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNKNOWN, bos_token=start, eos_token=end
+        tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNKNOWN, bos_token=start, eos_token=end, **side
     ).save_pretrained(folder)
     return len(vocabulary)
 
@@ -224,10 +253,33 @@ def save_text(folder: Path, family: str) -> None:
             )
             CLIPTextModelWithProjection(clip).save_pretrained(folder / f"text_encoder{suffix}")
         _save_t5(folder, DIM, "_3")
+    elif family.startswith("flux2"):
+        _save_language_model(folder, family)
     elif family.startswith("flux"):
         _save_t5(folder, DIM, "_2")
     else:
         _save_t5(folder, DIM, "")
+
+
+CHATS = {
+    "flux2-dev": "{% for one in messages %}<{{ one.role }}> {{ one.content[0].text }} </s>{% endfor %}",
+    "flux2-klein": (
+        "<user> {{ messages[0].content }} </s>{% if add_generation_prompt and not enable_thinking %} a s {% endif %}"
+    ),
+}
+
+
+def _save_language_model(folder: Path, family: str) -> None:
+    """Write as many layers as are read, each a third of a context wide."""
+    size = save_tokenizer(folder / "tokenizer", start="<user>", end="</s>", chat=CHATS[family])
+    small = {"vocab_size": size, "hidden_size": DIM // 3, "intermediate_size": 8, "num_hidden_layers": 30}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4}
+    if family == "flux2-klein":
+        Qwen3ForCausalLM(Qwen3Config(**small, **heads)).save_pretrained(folder / "text_encoder")
+        return
+    image = {"model_type": "pixtral", **small, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 4}
+    config = Mistral3Config(text_config={"model_type": "mistral", **small, **heads}, vision_config=image)
+    Mistral3ForConditionalGeneration(config).save_pretrained(folder / "text_encoder")
 
 
 def _save_t5(folder: Path, dim: int, suffix: str) -> None:

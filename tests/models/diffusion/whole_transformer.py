@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import Flux2Pipeline, FluxPipeline
 from diffusers.models.embeddings import get_2d_rotary_pos_embed
 from torch import Tensor
 
@@ -42,6 +42,8 @@ def conditions(model: DiffusionModel, noisy: Tensor, context: Tensor) -> dict[st
         return plain | _hunyuan(noisy, context)
     if model.family == "sd3":
         return plain | {"pooled_projections": torch.zeros(rows, 8).to(noisy)}
+    if model.family.startswith("flux2"):
+        return plain | _flux2(model, noisy, context)
     if model.family.startswith("flux"):
         return plain | _flux(model, noisy, context)
     return plain | {"encoder_attention_mask": torch.ones(context.shape[:2]).to(context)}
@@ -82,6 +84,17 @@ def _flux(model: DiffusionModel, noisy: Tensor, context: Tensor) -> dict[str, An
         "txt_ids": torch.zeros(context.shape[1], 3),
         "img_ids": FluxPipeline._prepare_latent_image_ids(rows, height // 2, width // 2, "cpu", noisy.dtype),
         "guidance": torch.full((rows,), 3.5).to(noisy) if model.family == "flux-dev" else None,
+    }
+
+
+def _flux2(model: DiffusionModel, noisy: Tensor, context: Tensor) -> dict[str, Any]:
+    squares = Flux2Pipeline._patchify_latents(noisy)
+    return {
+        "hidden_states": Flux2Pipeline._pack_latents(squares),
+        "timestep": torch.full((len(noisy),), T) / 1000,
+        "txt_ids": Flux2Pipeline._prepare_text_ids(context),
+        "img_ids": Flux2Pipeline._prepare_latent_ids(squares),
+        "guidance": torch.full((len(noisy),), 4.0).to(noisy) if model.family == "flux2-dev" else None,
     }
 
 
@@ -160,7 +173,9 @@ def seen_in(model: DiffusionModel) -> Iterator[list[dict[str, Tensor]]]:
     with ExitStack() as hooks:
         for number, block in enumerate(blocks):
             own = block.attn if model.family in JOINT else block.attn1
-            watched = {"hidden": block, "query": own.to_q, "key": own.to_k, "value": own.to_v}
+            watched = {"hidden": block}
+            if hasattr(own, "to_q"):  # else all are of one projection
+                watched |= {"query": own.to_q, "key": own.to_k, "value": own.to_v}
             if model.family not in JOINT:
                 watched["cross-query"] = block.attn2.to_q
             for what, module in watched.items():

@@ -12,6 +12,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor, AttnP
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.sana_transformer import SanaAttnProcessor2_0
 from diffusers.models.transformers.transformer_flux import FluxAttention
+from diffusers.models.transformers.transformer_flux2 import Flux2Attention, Flux2ParallelSelfAttention
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,8 +21,8 @@ from semcorr.models.diffusion.layers import CrossAttentionLayer
 from semcorr.models.finite import largest
 from semcorr.models.shallow_clone import shallow_clone
 
-AttentionModule: TypeAlias = Attention | FluxAttention
-"""Both have the same projections and norms under the same names."""
+AttentionModule: TypeAlias = Attention | FluxAttention | Flux2Attention | Flux2ParallelSelfAttention
+"""They have the same norms under the same names, and the same projections but for the last."""
 
 # Their output is softmax(Q K^T / sqrt(d)) V, projected; queries and keys as project_queries and project_keys have them.
 _PLAIN = (AttnProcessor, AttnProcessor2_0, HunyuanAttnProcessor2_0, SanaAttnProcessor2_0)

@@ -56,7 +56,7 @@ class CheckpointFiles(RequiredFiles):
         for part in self._all_parts(names):
             inside = [name.removeprefix(f"{part}/") for name in names if name.startswith(f"{part}/")]
             if part not in WEIGHT_STEMS:
-                small += [f"{part}/{name}" for name in inside if name.endswith((".json", ".txt", ".model"))]
+                small += [f"{part}/{name}" for name in inside if name.endswith((".json", ".txt", ".model", ".jinja"))]
                 continue
             reason = missing_in(inside or None, part, self.variant)
             if reason:

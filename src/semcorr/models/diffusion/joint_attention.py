@@ -46,3 +46,27 @@ class JointRecorder(MapRecorder):
             return hidden_states if encoder_hidden_states is None else (hidden_states, encoder_hidden_states)
         given = {} if rotary is None else {"image_rotary_emb": rotary}
         return self._before(attn, hidden_states, encoder_hidden_states, attention_mask, **given)
+
+
+class ParallelRecorder(JointRecorder):
+    """Does the same where one projection makes queries, keys and values, and what the feed-forward layer starts from.
+
+    The context comes first in ``hidden_states``.
+    """
+
+    def __call__(  # type: ignore[override]  # diffusers passes what the signature names
+        self,
+        attn: AttentionModule,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: tuple[Tensor, Tensor] | None = None,
+    ) -> Any:
+        """Record, and return the output of the attention and the feed-forward layer."""
+        query, key = attn.to_qkv_mlp_proj(hidden_states)[..., : 2 * attn.inner_dim].chunk(2, dim=-1)
+        query, key = normed_heads(attn, query, attn.norm_q), normed_heads(attn, key, attn.norm_k)
+        if image_rotary_emb is not None:
+            query, key = (apply_rotary_emb(one, image_rotary_emb) for one in (query, key))
+        self._record(query, lambda: key, query.shape[-1] ** -0.5, attention_mask)
+        if self.last:
+            return hidden_states
+        return self._before(attn, hidden_states, attention_mask, image_rotary_emb)

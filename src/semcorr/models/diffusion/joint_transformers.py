@@ -1,14 +1,16 @@
-"""Diffusion transformers in which image and context attend to both together: Stable Diffusion 3, FLUX.1."""
+"""Diffusion transformers in which image and context attend to both together: Stable Diffusion 3, FLUX."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from semcorr.errors import ModelError
-from semcorr.models.diffusion.joint_attention import JointRecorder
+from semcorr.models.diffusion.attention import AttentionModule
+from semcorr.models.diffusion.joint_attention import JointRecorder, ParallelRecorder
+from semcorr.models.diffusion.taps import Norm
 from semcorr.models.diffusion.transformer import Transformer
 
 
@@ -21,7 +23,7 @@ class JointTransformer(Transformer):
 
     keys_depend_on_image = True
     attention_name = self_attention_name = "attn"
-    norms = ("norm1", "norm")
+    norms: ClassVar[tuple[str, ...]] = ("norm1", "norm")
     unread = ("attn2", "ff", "ff_context")
     recorder = JointRecorder
 
@@ -76,13 +78,49 @@ class Flux(JointTransformer):
     guidance: ClassVar[float] = 3.5  # of diffusers' FluxPipeline
 
     def _conditions(self, noisy: Tensor, time: Tensor, context: Tensor) -> dict[str, Any]:
+        return {**super()._conditions(noisy, time, context), **self._packed(noisy, time, context)}
+
+    def _packed(self, noisy: Tensor, time: Tensor, context: Tensor) -> dict[str, Any]:
+        """Return the inputs that all networks of the name take; positions are those of an image, and none of tokens."""
         squares = torch.nn.functional.pixel_unshuffle(noisy, self.packed)
         first, rows, columns = (torch.arange(float(count), device=noisy.device) for count in (1, *squares.shape[2:]))
         scaled = noisy.new_full((len(noisy),), self.guidance) if self.module.config.guidance_embeds else None
         return {
-            **super()._conditions(noisy, time / 1000, context),  # the network multiplies by 1000
+            "timestep": time / 1000,  # the network multiplies by 1000
+            "encoder_hidden_states": context,
             "hidden_states": squares.flatten(2).transpose(1, 2),
             "img_ids": torch.cartesian_prod(first, rows, columns),
             "txt_ids": first.new_zeros(context.shape[1], 3),
             "guidance": scaled,
+        }
+
+
+class Flux2(Flux):
+    """FLUX.2 (Black Forest Labs, 2025).
+
+    Tokens of a context have positions, on an axis of their own. In blocks with one stream attention and feed-forward
+    layer run beside each other. The modulation of the norms is one for all blocks of a kind, and comes from outside.
+    """
+
+    norms = ("",)
+    guidance: ClassVar[float] = 4.0  # of diffusers' Flux2Pipeline
+
+    def recorder_of(self, attention: AttentionModule) -> type[JointRecorder]:
+        """Return what records an attention, which in blocks with one stream is joined with the feed-forward layer."""
+        return ParallelRecorder if hasattr(attention, "to_qkv_mlp_proj") else JointRecorder
+
+    def read_norm(self, module: nn.Module, given: Mapping[str, Any]) -> tuple[Tensor, Norm]:
+        """Return what a block gets, and its norm: shift and scale are the first of its modulation."""
+        block: Any = module
+        hidden: Tensor = given["hidden_states"]
+        norm, modulation = (block.norm, "temb_mod") if "temb_mod" in given else (block.norm1, "temb_mod_img")
+        shift, scale = given[modulation][:1, None].split(hidden.shape[-1], dim=-1)[:2]
+        return hidden, lambda one: norm(one) * (1 + scale) + shift
+
+    def _conditions(self, noisy: Tensor, time: Tensor, context: Tensor) -> dict[str, Any]:
+        packed = self._packed(noisy, time, context)
+        tokens = torch.arange(float(context.shape[1]), device=noisy.device)
+        return packed | {
+            "img_ids": torch.nn.functional.pad(packed["img_ids"], (0, 1)),
+            "txt_ids": torch.nn.functional.pad(tokens[:, None], (3, 0)),
         }

@@ -9,11 +9,12 @@ from semcorr.errors import ModelError
 
 SUPPORTED = (
     "Expected a text-to-image network of Stable Diffusion 1.x, 2.x or SDXL (base), or a folder of PixArt, Sana, "
-    "Hunyuan-DiT, Stable Diffusion 3.x or FLUX.1"
+    "Hunyuan-DiT, Stable Diffusion 3.x, FLUX.1 or FLUX.2"
 )
 
 # The pooled prompt's width, and the six numbers of size and cut, as SDXL takes them; its refiner takes five numbers.
 _POOLED, _NUMBER = 1280, 256
+_KOLORS_POOLED = 4096
 _SDXL_CONTEXT, _REFINER_CONTEXT = 2048, 1280
 _FOUR_LEVELS = 4
 
@@ -158,8 +159,9 @@ def _other_kind(traits: Traits) -> str:
             f"({traits.levels} levels, {traits.context} wide context, {width} numbers of conditions)"
         )
     if traits.attention_first or pooled <= 0 or not isinstance(traits.context, int) or pooled > traits.context:
+        own = ", but Kolors'" if pooled == _KOLORS_POOLED else ""
         return (
-            f"not SDXL's, whose conditions it has: {traits.levels} levels, {traits.context} wide context, {width} "
+            f"not SDXL's, whose conditions it has{own}: {traits.levels} levels, {traits.context} wide context, {width} "
             "numbers of conditions"
         )
     return ""

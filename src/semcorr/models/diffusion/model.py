@@ -202,7 +202,8 @@ class DiffusionModel:
         default the native one: it counts where the scheduler's shift of time depends on it.
         """
         positions = ((resolution or self.resolution) // self.side_factor) ** 2
-        return _latents.timestep(self.scheduler, step_from_clean, of, positions=positions)
+        own_shift = self._facts.shift
+        return _latents.timestep(self.scheduler, step_from_clean, of, positions=positions, own_shift=own_shift)
 
     def encode(
         self, images: Float[Tensor, "batch 3 height width"]

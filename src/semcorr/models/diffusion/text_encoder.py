@@ -1,5 +1,6 @@
 """Encode prompts into contexts with a checkpoint's own text encoders."""
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -91,11 +92,14 @@ class TextEncoder:
         for part, (words, network) in zip(self._parts, self._pairs, strict=True):
             padding = "max_length" if self._padded else False
             limit = tokens if part.tokens is None else min(part.tokens, tokens)
-            ids = words(list(prompts), padding=padding, truncation=True, max_length=limit, return_tensors="pt")
-            penultimate = part.hidden == "penultimate"
-            run = partial(network, ids["input_ids"].to(self._device), output_hidden_states=penultimate)
-            output = run()
-            states.append(output.hidden_states[-2] if penultimate else output.last_hidden_state)
+            before, after, how = _frame(words, part)
+            texts = [before + prompt + after for prompt in prompts]
+            ids = words(texts, padding=padding, truncation=True, max_length=limit, return_tensors="pt", **how)
+            mask = {"attention_mask": ids["attention_mask"].to(self._device)} if part.masked else {}
+            run = partial(
+                network, ids["input_ids"].to(self._device), output_hidden_states=part.hidden != "last", **mask
+            )
+            states.append(_hidden(run(), part))
             check([states[-1]], "The text encoder", network, run, {})
         return [state.float() for state in states]
 
@@ -105,21 +109,56 @@ class TextEncoder:
         Of several tokenizers the first one's: SDXL's two share a vocabulary and agree, Hunyuan-DiT's have a part of the
         context each.
         """
-        words, _ = self._pairs[0]
-        tokens = min(tokens, self._parts[0].tokens or tokens)
-        encoding = words(prompt, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)
+        words, part = self._pairs[0][0], self._parts[0]
+        tokens = min(tokens, part.tokens or tokens)
+        before, after, how = _frame(words, part)
+        text, begin = before + prompt + after, len(before)
+        encoding = words(text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False, **how)
         special = [bool(mark) for mark in encoding["special_tokens_mask"]]
-        after = special[::-1].index(False) if False in special else 0  # the end token is always kept
+        ends = special[::-1].index(False) if False in special else 0  # the end token is always kept
+        # Padding on the left moves the tokens.
+        first = max(0, tokens - len(special)) if self._padded and words.padding_side == "left" else 0
         unknown = words.unk_token_id
         return tuple(
-            TextPiece(position=at, start=start, end=end, known=token != unknown, kept=at < tokens - after)
+            TextPiece(
+                position=first + at,
+                start=max(start - begin, 0),
+                end=min(end - begin, len(prompt)),
+                known=token != unknown,
+                kept=at < tokens - ends,
+            )
             for at, (token, (start, end)) in enumerate(
                 zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
             )
-            if not special[at]
+            if not special[at] and (part.chat is None or (start < begin + len(prompt) and end > begin))
         )
 
     def vocabulary(self) -> list[str]:
         """Return every token of the tokenizer, in its own spelling and order."""
         numbers: dict[str, int] = self._pairs[0][0].get_vocab()
         return sorted(numbers, key=numbers.__getitem__)
+
+
+_PROMPT = "\N{OBJECT REPLACEMENT CHARACTER}"
+
+
+def _frame(words: Any, part: TextPart) -> tuple[str, str, dict[str, bool]]:
+    """Return what a conversation has before a prompt and after it, and how the tokenizer is to read the whole."""
+    if part.chat is None:
+        return "", "", {}
+    said = [("user", _PROMPT)]
+    if part.chat.system:
+        module, _, name = part.chat.system.partition(":")
+        said.insert(0, ("system", getattr(importlib.import_module(module), name)))
+    messages = [
+        {"role": role, "content": [{"type": "text", "text": text}] if part.chat.listed else text} for role, text in said
+    ]
+    before, _, after = words.apply_chat_template(messages, tokenize=False, **part.chat.options).partition(_PROMPT)
+    return before, after, {"add_special_tokens": part.chat.marked}
+
+
+def _hidden(output: Any, part: TextPart) -> Tensor:
+    if isinstance(part.hidden, tuple):
+        return torch.cat([output.hidden_states[number] for number in part.hidden], dim=-1)
+    state: Tensor = output.hidden_states[-2] if part.hidden == "penultimate" else output.last_hidden_state
+    return state

@@ -76,7 +76,8 @@ class Transformer(DenoisingNetwork):
             name, _, index = layer.name.rpartition(".")
             blocks = getattr(view, name)
             block = blocks[int(index)] = shallow_clone(blocks[int(index)])
-            attention = with_recorder(getattr(block, self.attention_name), layer, self.recorder)
+            own = getattr(block, self.attention_name)
+            attention = with_recorder(own, layer, self.recorder_of(own))
             setattr(block, self.attention_name, attention)
         attention.processor.last = True
         for name in self.unread:
@@ -117,6 +118,10 @@ class Transformer(DenoisingNetwork):
             return output
         height, width = (side // self.patch_size for side in noisy.shape[2:])
         return output.transpose(1, 2).unflatten(2, (height, width))
+
+    def recorder_of(self, attention: AttentionModule) -> type[MapRecorder]:  # noqa: ARG002
+        """Return the class of what takes the place of an attention's processor."""
+        return self.recorder
 
     def attention_module(self, layer: CrossAttentionLayer) -> AttentionModule:
         """Return the module of one of ``layers``."""
