@@ -62,12 +62,14 @@ def test_operations_of_short_calls_give_those_of_whole_ones(
         assert measured == pytest.approx(whole + (expected - done) * encoding.get_total_flops(), rel=0.02)
 
 
-def test_the_mirror_doubles_location_alone(tiny_sd: Path) -> None:
+def test_the_mirror_doubles_location_alone_and_weights_that_are_offloaded_count(tiny_sd: Path) -> None:
     options = {"samples": 1, "resolution": 64, "device": "cpu", "prompt": None}
     plain, mirrored = (
-        measure(load_matcher("dift", tiny_sd, align_pose=align, **options), points=3, size=SIZE, count=True)
+        measure(load_matcher("dift", tiny_sd, align_pose=align, offload=align, **options), points=3, size=SIZE, count=True)
         for align in (False, True)
     )
+    # The second is offloaded, which changes neither operations nor the size of its weights.
+    assert (mirrored.weight_bytes, mirrored.device) == (plain.weight_bytes, plain.device)
     assert _of_measured(mirrored) == pytest.approx((_of_measured(plain)[0], 2 * _of_measured(plain)[1]))
 
 

@@ -17,6 +17,7 @@ from semcorr.imaging.image import Image
 from semcorr.matchers.base import Matcher
 from semcorr.matchers.prompt.crops import CORNERS
 from semcorr.matchers.results import Matches, Query
+from semcorr.models.memory import stored_bytes
 from semcorr.settings import override
 
 Result = TypeVar("Result")
@@ -39,7 +40,7 @@ class UnitCosts:
         describe_call, describe_point, locate_call, locate_point: The costs.
         points: The number of points per call that the costs of a point are from.
         device: The device that they were measured on.
-        weight_bytes: Size of the network's parameters.
+        weight_bytes: Size of the network's parameters, as they are stored, wherever they are.
         peak_bytes: The most memory in use, weights included: on a GPU PyTorch's own, elsewhere this process's resident
             memory, libraries included; None if the system does not report it.
         query_point_bytes: Size of a described point.
@@ -87,7 +88,10 @@ def measure(
     chosen = np.random.default_rng(1).uniform(0.3, 0.7, size=(points, 2)) * size
     # A cut network shares its parameters with the whole one.
     weights = {id(weight): weight for network in _networks(inner) for weight in network.parameters()}.values()
-    device = next((weight.device for weight in weights), torch.device("cpu"))
+    # Of what is offloaded there are tensors without data, and the weights are kept apart.
+    here = [weight for weight in weights if weight.device.type != "meta"]
+    away = getattr(getattr(inner, "model", None), "offloaded", None)
+    device = next((weight.device for weight in here), torch.device("cpu"))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     live = inner.capabilities.optimizes and inner.settings.queries == "live"
@@ -101,7 +105,7 @@ def measure(
         locate_point=mirrored * costs.locate[1],
         points=min(points, _LIVE_POINTS) if live else points,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        weight_bytes=sum(weight.nbytes for weight in weights),
+        weight_bytes=sum(map(stored_bytes, here)) + (away.nbytes if away is not None else 0),
         peak_bytes=_peak(device),
         query_point_bytes=costs.query_point_bytes,
         columns=costs.columns,
