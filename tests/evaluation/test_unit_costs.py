@@ -65,7 +65,9 @@ def test_operations_of_short_calls_give_those_of_whole_ones(
 def test_the_mirror_doubles_location_alone_and_weights_that_are_offloaded_count(tiny_sd: Path) -> None:
     options = {"samples": 1, "resolution": 64, "device": "cpu", "prompt": None}
     plain, mirrored = (
-        measure(load_matcher("dift", tiny_sd, align_pose=align, offload=align, **options), points=3, size=SIZE, count=True)
+        measure(
+            load_matcher("dift", tiny_sd, align_pose=align, offload=align, **options), points=3, size=SIZE, count=True
+        )
         for align in (False, True)
     )
     # The second is offloaded, which changes neither operations nor the size of its weights.

@@ -16,7 +16,7 @@ from semcorr.models.diffusion import DiffusionModel
 Pair = tuple[DiffusionModel, DiffusionModel]
 
 
-@pytest.fixture(scope="module", params=["sd1", "pixart-alpha", "hunyuan-dit", "sd3", "flux-dev"])
+@pytest.fixture(scope="module", params=["sd1", "pixart-alpha", "hunyuan-dit", "sd3", "flux-dev", "flux2-klein"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     """A network as it is, and offloaded."""
     save: Any = save_transformer if request.param in NETWORKS else save_checkpoint
