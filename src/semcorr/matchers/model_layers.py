@@ -13,6 +13,7 @@ from semcorr.matchers.features import dift, dino, hypercolumn
 from semcorr.matchers.registry import load_class
 from semcorr.models.cnn import ConvolutionalModel
 from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.diffusion.empty_checkpoint import empty_model, has_configuration
 from semcorr.models.diffusion.layers import rule_of
 from semcorr.models.diffusion.taps import Tap
 from semcorr.models.dino import Facet, VisionModel
@@ -65,7 +66,7 @@ class ModelLayers:
 def layers_of_model(
     model: str | os.PathLike[str], *, revision: str | None = None, progress: Progress | None = None
 ) -> ModelLayers:
-    """Load a network and return its layers.
+    """Return the layers of a network; of a diffusion model its configuration alone is read.
 
     Args:
         model: A bundled name, a folder, a ``.safetensors`` file or a hub id, as methods take it.
@@ -81,6 +82,8 @@ def layers_of_model(
             f"{os.fspath(model)} has no layers to choose from: its network has one output. Expected a diffusion model, "
             "a vision transformer or a convolutional network."
         )
+    if method.network_type is DiffusionModel and has_configuration(os.fspath(model)):
+        return layers_of(empty_model(os.fspath(model), revision=revision, progress=progress))
     # Only a convolutional network is run for its sizes; others need memory alone.
     dtype = "float32" if method.network_type is ConvolutionalModel else "bfloat16"
     network = method.network_type.from_pretrained(

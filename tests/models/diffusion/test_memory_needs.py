@@ -1,5 +1,6 @@
 """What a checkpoint takes, computed from its configuration: the true bytes of the same network."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from semcorr.errors import ModelError
 from semcorr.models.counted_bytes import most_bytes
 from semcorr.models.device import DType, find_dtype
 from semcorr.models.diffusion import DiffusionModel
+from semcorr.models.diffusion.empty_checkpoint import Configurations, has_configuration
 from semcorr.models.diffusion.load import bundled_folder
 from semcorr.models.diffusion.memory_needs import (
     MemoryNeeds,
     Weights,
-    _Configurations,
     fits,
     memory_needs,
     network_weights,
@@ -109,13 +110,22 @@ def test_only_configurations_are_downloaded() -> None:
         for part in ("transformer", "vae", "text_encoder")
         for name in ("config.json", "model.safetensors")
     ]
-    chosen = _Configurations().choose("owner/name", [*names, "model_index.json", "README.md"])
+    chosen = Configurations().choose("owner/name", [*names, "model_index.json", "README.md"])
     assert set(chosen) == {"model_index.json", *(name for name in names if name.endswith("config.json"))}
     with pytest.raises(ModelError, match="owner/name is not a diffusion checkpoint"):
-        _Configurations().choose("owner/name", ["vae/config.json"])
+        Configurations().choose("owner/name", ["vae/config.json"])
 
 
-def test_single_files_are_refused(tmp_path: Path) -> None:
+def test_what_has_no_whole_configuration_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one.safetensors").write_bytes(b"")
-    with pytest.raises(ModelError, match="computed from a configuration: expected a folder"):
+    with pytest.raises(ModelError, match=r"no configuration in .* expected a folder"):
         memory_needs(tmp_path / "one.safetensors")
+    assert not has_configuration(tmp_path / "one.safetensors")
+    for part, config, message in (
+        ("transformer", {"_class_name": "PixArtTransformer2DModel", "num_layers": 10**9}, "has no vae/config.json"),
+        ("vae", {}, "has 1,000,000,000 layers"),
+    ):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "config.json").write_text(json.dumps(config | {"sample_size": 16, "patch_size": 2}))
+        with pytest.raises(ModelError, match=message):
+            memory_needs(tmp_path)

@@ -1,34 +1,28 @@
 """The memory that a checkpoint takes, from its configuration alone: no weight is downloaded, read or made."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import diffusers
 import torch
 import transformers
 from torch import nn
 
-from semcorr.errors import LayerError, ModelError
-from semcorr.models import hub
+from semcorr.errors import LayerError
 from semcorr.models.counted_bytes import FusedAttention, most_bytes
 from semcorr.models.device import DType, find_dtype
 from semcorr.models.diffusion.attention import recording
+from semcorr.models.diffusion.empty_checkpoint import EmptyCheckpoint, empty_checkpoint
 from semcorr.models.diffusion.families import Family
 from semcorr.models.diffusion.gradient_checkpointing import recomputed
 from semcorr.models.diffusion.latents import vae_factor
 from semcorr.models.diffusion.layers import select_layers
-from semcorr.models.diffusion.load import bundled_folder
-from semcorr.models.diffusion.load_folder import check_folder, network_part
 from semcorr.models.diffusion.network import DenoisingNetwork
-from semcorr.models.diffusion.networks import network_class_of
 from semcorr.models.diffusion.offloading import is_offloaded
 from semcorr.models.diffusion.quantization import KINDS
-from semcorr.models.names import BUNDLED_DRAWING_MODELS, is_hub_id, split_unet_file, split_variant
-from semcorr.models.weights import as_model_error, read_json
+from semcorr.models.weights import as_model_error
 from semcorr.progress import Progress
-from semcorr.storage.files import is_dir
 
 _TOKENS = 77
 
@@ -175,11 +169,11 @@ def memory_needs(
     Raises:
         ModelError: There is no such model, it is a single file, or of no family that is supported.
     """
-    made = _make(model, revision, local_files_only, progress)
+    made = empty_checkpoint(model, revision=revision, local_files_only=local_files_only, progress=progress)
     family, vae, precision = made.family, made.vae, find_dtype(dtype)
     for one in (made.module, vae):
         nn.Module.to(one, precision)  # diffusers' own warns
-    network = network_class_of(family.network)(made.module, vae_factor(vae))
+    network = made.kind(made.module, vae_factor(vae))
     side = network.sample_size * vae_factor(vae)
     tokens = int(family.prompt.get("context_length") or family.tokens or _TOKENS)  # type: ignore[call-overload]
     image = torch.zeros(1, 3, side, side, device="meta", dtype=precision)
@@ -187,9 +181,9 @@ def memory_needs(
     return MemoryNeeds(
         model_id=str(model),
         family=family.name,
-        network=made.weights,
+        network=_weights(made),
         vae=_count(vae),
-        text=made.text(),
+        text=_text(made),
         dtype=dtype,
         resolution=side,
         tokens=tokens,
@@ -208,38 +202,7 @@ def network_weights(
     progress: Progress | None = None,
 ) -> Weights:
     """Count the weights of a checkpoint's network; arguments and errors as for :func:`memory_needs`."""
-    return _make(model, revision, local_files_only, progress).weights
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A checkpoint without data."""
-
-    name: str
-    folder: Path
-    family: Family
-    module: Any
-    vae: Any
-
-    @property
-    def weights(self) -> Weights:
-        return _weights(self.module, network_class_of(self.family.network).weights_read)
-
-    def text(self) -> dict[str, int]:
-        here = [one for one in self.family.text if (self.folder / one.encoder / "config.json").is_file()]
-        with as_model_error("text encoder", self.name), torch.device("meta"):
-            return {one.encoder: _count(_text_encoder(one.kind, self.folder / one.encoder)) for one in here}
-
-
-def _make(model: str | Path, revision: str | None, local_files_only: bool, progress: Progress | None) -> _Made:
-    name, _ = split_variant(split_unet_file(str(model))[0])
-    folder = _configuration(name, revision, local_files_only, progress)
-    family = check_folder(folder, name)
-    part = network_part(one.name for one in folder.iterdir() if one.is_dir())
-    with as_model_error("configuration", name), torch.device("meta"):
-        module = _empty(family.network, read_json(folder / part / "config.json"))
-        vae = _empty(family.vae, read_json(_vae_folder(name, folder) / "config.json"))
-    return _Made(name, folder, family, module, vae)
+    return _weights(empty_checkpoint(model, revision=revision, local_files_only=local_files_only, progress=progress))
 
 
 @dataclass(frozen=True)
@@ -285,9 +248,10 @@ def _recomputed(module: nn.Module, *inputs: Any) -> Any:
     return recomputed(run, *inputs)
 
 
-def _empty(kind: str, config: Mapping[str, Any]) -> Any:
-    network = getattr(diffusers, kind).from_config(dict(config))
-    return network.eval().requires_grad_(False)
+def _text(made: EmptyCheckpoint) -> dict[str, int]:
+    here = [one for one in made.family.text if (made.folder / one.encoder / "config.json").is_file()]
+    with as_model_error("text encoder", made.name), torch.device("meta"):
+        return {one.encoder: _count(_text_encoder(one.kind, made.folder / one.encoder)) for one in here}
 
 
 def _text_encoder(kind: str, folder: Path) -> nn.Module:
@@ -299,50 +263,14 @@ def _count(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
 
 
-def _weights(network: nn.Module, whole: Sequence[str]) -> Weights:
-    own = [module for name, module in network.named_modules() if is_offloaded(name, module, whole)]
+def _weights(made: EmptyCheckpoint) -> Weights:
+    modules = made.module.named_modules()
+    own = [module for name, module in modules if is_offloaded(name, module, made.kind.weights_read)]
     matrices = [module.weight for module in own if isinstance(module, nn.Linear)]
     return Weights(
-        all=_count(network),
+        all=_count(made.module),
         linear=sum(weight.numel() for weight in matrices),
         rows=sum(len(weight) for weight in matrices),
         offloaded=sum(map(_count, own)),
         largest=max(map(_count, own)),
     )
-
-
-def _configuration(name: str, revision: str | None, local_files_only: bool, progress: Progress | None) -> Path:
-    if name in BUNDLED_DRAWING_MODELS:
-        return bundled_folder(name)
-    path = Path(name).expanduser()
-    if is_dir(path):
-        return path
-    if not is_hub_id(name) or path.exists():
-        raise ModelError(
-            f"The memory of {name!r} is computed from a configuration: expected a folder that diffusers saved, a hub "
-            f"id, or a bundled model ({', '.join(BUNDLED_DRAWING_MODELS)})."
-        )
-    return hub.fetch(name, _Configurations(), revision=revision, local_files_only=local_files_only, progress=progress)
-
-
-def _vae_folder(name: str, folder: Path) -> Path:
-    return (bundled_folder("toy") if name in BUNDLED_DRAWING_MODELS else folder) / "vae"
-
-
-class _Configurations(hub.RequiredFiles):
-    """The configurations of a checkpoint's parts."""
-
-    alternative: ClassVar[str] = "pass a folder that you have"
-
-    def choose(self, repo_id: str, names: Collection[str]) -> list[str]:
-        """Return the files of a repository; raise ``ModelError`` if it is no checkpoint of diffusers."""
-        chosen = [name for name in names if name == "model_index.json" or name.endswith("/config.json")]
-        if f"{network_part(names)}/config.json" not in names or "vae/config.json" not in names:
-            raise ModelError(f"{repo_id} is not a diffusion checkpoint as diffusers saves it.")
-        return chosen
-
-    def missing(self, folder: Path) -> str:
-        """Return what a folder lacks; an empty string if the configurations are there."""
-        part = network_part(one.name for one in folder.iterdir())
-        lacking = [one for one in (part, "vae") if not (folder / one / "config.json").is_file()]
-        return f"{lacking[0]}/config.json is missing" if lacking else ""
