@@ -35,6 +35,7 @@ WIDE: dict[str, dict[str, Any]] = {
     "sd3": _WIDE | {"caption_projection_dim": 192},
     "flux-dev": _WIDE | {"axes_dims_rope": (16, 16, 16)},
     "flux2-dev": _WIDE | {"axes_dims_rope": (12, 12, 12, 12)},
+    "lumina2": {"num_attention_heads": 4, "num_kv_heads": 2, "hidden_size": 192, "axes_dim_rope": (16, 16, 16)},
 }
 EVERY = (*TRANSFORMERS, *JOINT)
 LAYERS = {family: ("block/1:1,2" if family == "sana" else "block/2:1,2",) for family in EVERY}
@@ -67,8 +68,8 @@ def wide_model(folder: Path, family: str) -> DiffusionModel:
 def test_points_are_located_in_a_shifted_copy_at_least_as_well_as_by_the_features(tmp_path: Path, family: str) -> None:
     model = wide_model(tmp_path, family)
     canvas = np.kron(np.random.default_rng(0).integers(0, 256, (24, 24, 3)), np.ones((4, 4, 1))).astype(np.uint8)
-    # Hunyuan-DiT and FLUX turn queries by their position: random ones are no others' in another position.
-    x, y = (0, 0) if family in ("hunyuan-dit", "flux-dev", "flux2-dev") else (8, 16)
+    # Hunyuan-DiT, FLUX and Lumina turn queries by their position: random ones are no others' in another position.
+    x, y = (0, 0) if family in ("hunyuan-dit", "flux-dev", "flux2-dev", "lumina2") else (8, 16)
     points = POINTS - 2 if family == "sana" else POINTS
     source, target = canvas[16:80, 16:80], canvas[16 - y : 80 - y, 16 - x : 80 - x]
     lr = 0.3 if family == "sana" else 0.1

@@ -59,7 +59,7 @@ def test_a_folder_of_two_parts_is_enough(folder: Path) -> None:
         ),
         ({"_class_name": "ChromaTransformer2DModel"}, "It looks like Flux"),
         ({"sample_size": None}, "latents of None positions"),
-        ({"_class_name": "Lumina2Transformer2DModel"}, "It looks like Lumina"),
+        ({"_class_name": "LuminaNextDiT2DModel"}, "It looks like Lumina"),
         ({"_class_name": "UNet2DConditionModel"}, "The transformer of .* is not supported"),
         ({"guidance_embeds": True}, "Sana-Sprint"),
         ({"patch_size": 3}, "latents of 16 positions in patches of 3"),

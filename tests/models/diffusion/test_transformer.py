@@ -110,7 +110,9 @@ def test_the_whole_network_is_not_touched_and_nothing_after_the_last_layer_runs(
     assert {weight.data_ptr() for weight in kept} < weights
     blocks = [block for name in model.network.lists for block in getattr(view, name)]
     assert len(blocks) == 3 < len(blocks_of(model))
-    unread = {name for name, _ in blocks[-1].named_parameters() if name.startswith(("ff", "feed_forward"))}
+    unread = {
+        name for name, _ in blocks[-1].named_parameters() if name.startswith(("ff.", "ff_context.", "feed_forward."))
+    }
     assert not unread
     model.attention(noisy, T, context, model.layers)
     model.features(noisy, T, context, 0)
@@ -162,6 +164,7 @@ def test_layers_by_rule_and_by_depth(transformers: Transformers) -> None:
     assert names("sd3") == ["transformer_blocks.1", "transformer_blocks.2"]
     assert names("hunyuan-dit") == ["blocks.2", "blocks.3"]
     assert names("flux-dev") == ["single_transformer_blocks.0"]
+    assert names("lumina2") == ["layers.1", "layers.2"]
     assert names("flux2-dev") == ["single_transformer_blocks.0"]
     assert names("flux-dev", "block/2:1,4") == ["transformer_blocks.1", "single_transformer_blocks.2"]
     assert names("pixart-alpha", "block/2:0,3") == ["transformer_blocks.0", "transformer_blocks.3"]

@@ -23,6 +23,7 @@ FACTS = {
     "flux-schnell": (256, 512, 8, "flow_prediction"),
     "flux2-dev": (512, 512, 8, "flow_prediction"),
     "flux2-klein": (512, 512, 8, "flow_prediction"),
+    "lumina2": (256, 64, 8, "flow_prediction"),
 }
 
 
@@ -95,17 +96,18 @@ def test_encoding_is_the_scaled_mean_or_the_scaled_latent(transformers: Transfor
 
 
 def test_contexts_are_the_prompts_own_tokens(transformers: Transformers) -> None:
-    for family in ("pixart-alpha", "sana"):
+    for family in ("pixart-alpha", "sana", "lumina2"):
         model = transformers[family]
         context = model.encode_text(["a red cat"])
         assert context.shape == (1, 4, DIM)
         words, network = model.text_encoder()._pairs[0]
         ids = words(["a red cat"], padding="max_length", max_length=9, return_tensors="pt")
-        padded = network(ids["input_ids"], attention_mask=ids["attention_mask"]).last_hidden_state
+        output = network(ids["input_ids"], attention_mask=ids["attention_mask"], output_hidden_states=True)
+        padded = output.hidden_states[-2 if family == "lumina2" else -1]
         # What a pipeline of diffusers passes, without what it masks.
         assert_close_to_scale(context, padded[ids["attention_mask"].bool()][None], rel=1e-5)
         assert [(piece.position, piece.known) for piece in model.text_encoder().pieces("a blue cat", 120)] == [
-            (position + (family == "sana"), known) for position, known in enumerate((True, False, True))
+            (position + (family != "pixart-alpha"), known) for position, known in enumerate((True, False, True))
         ]
         with pytest.raises(ModelError, match=r"no padding, and the prompts have \[\d, 4\] tokens"):
             model.encode_text(["a red cat", "cat"])
@@ -156,15 +158,21 @@ def test_contexts_of_flux_are_t5s_padding_included(transformers: Transformers) -
     assert_close_to_scale(context, network(ids).last_hidden_state, rel=1e-6)
 
 
-def test_an_image_that_the_table_of_positions_has_no_room_for_is_refused(transformers: Transformers) -> None:
-    model = transformers["sd3"]  # 16 x 16 positions of 2 x 2 latents of 4 x 4 pixels
+@pytest.mark.parametrize(("family", "name"), [("sd3", "pos_embed_max_size"), ("lumina2", "axes_lens")])
+def test_what_the_table_of_positions_has_no_room_for_is_refused(
+    transformers: Transformers, family: str, name: str
+) -> None:
+    model = transformers[family]  # 16 x 16 positions of 2 x 2 latents of 4 x 4 pixels
     model.check_side(128)
-    with pytest.raises(SettingsError, match=r"at most 128 x 128 pixels \(pos_embed_max_size\), got 136. Set a smaller"):
+    with pytest.raises(SettingsError, match=rf"at most 128 x 128 pixels \({name}\), got 136. Set a smaller"):
         model.check_side(136)
     noisy, context = inputs(height=32, width=34)
-    with pytest.raises(ModelError, match=r"latents of at most 32 x 32 \(pos_embed_max_size\), got 34 x 32"):
+    with pytest.raises(ModelError, match=rf"latents of at most 32 x 32 \({name}\), got 34 x 32"):
         model.attention(noisy, T, context, model.layers)
     transformers["flux-dev"].check_side(136)
+    if family == "lumina2":
+        with pytest.raises(ModelError, match=r"contexts of at most 299 tokens \(axes_lens\), got 300"):
+            model.features(noisy[..., :8, :8], T, context[:, :1].expand(-1, 300, -1), 0)
 
 
 @pytest.mark.parametrize("family", ["flux2-dev", "flux2-klein"])

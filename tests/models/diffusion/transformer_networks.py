@@ -14,6 +14,7 @@ from diffusers import (
     Flux2Transformer2DModel,
     FluxTransformer2DModel,
     HunyuanDiT2DModel,
+    Lumina2Transformer2DModel,
     PixArtTransformer2DModel,
     SanaTransformer2DModel,
     SD3Transformer2DModel,
@@ -38,7 +39,7 @@ from transformers import (
 
 TRANSFORMERS = ("pixart-alpha", "pixart-sigma", "sana", "hunyuan-dit")
 """With cross-attention."""
-JOINT = ("sd3", "flux-dev", "flux-schnell", "flux2-dev", "flux2-klein")
+JOINT = ("sd3", "flux-dev", "flux-schnell", "flux2-dev", "flux2-klein", "lumina2")
 """With joint attention."""
 WORDS = ("a", "cat", "with", "red", "tail", "dog", "s")
 CHANNELS, SIDE, DIM = 4, 16, 24
@@ -135,6 +136,22 @@ NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "flux-schnell": (FluxTransformer2DModel, _FLUX),
     "flux2-dev": (Flux2Transformer2DModel, _FLUX2),
     "flux2-klein": (Flux2Transformer2DModel, _FLUX2 | {"guidance_embeds": False}),
+    "lumina2": (
+        Lumina2Transformer2DModel,
+        {
+            "sample_size": SIDE,
+            "in_channels": CHANNELS,
+            "hidden_size": 24,
+            "num_layers": 4,
+            "num_refiner_layers": 1,
+            "num_attention_heads": 4,
+            "num_kv_heads": 2,
+            "multiple_of": 8,
+            "axes_dim_rope": (2, 2, 2),
+            "axes_lens": (300, 16, 16),
+            "cap_feat_dim": DIM,
+        },
+    ),
 }
 PAD, UNKNOWN = "<pad>", "<unk>"
 PIPELINES = {
@@ -147,6 +164,7 @@ PIPELINES = {
     "flux-schnell": "FluxPipeline",
     "flux2-dev": "Flux2Pipeline",
     "flux2-klein": "Flux2KleinPipeline",
+    "lumina2": "Lumina2Pipeline",
 }
 _SCHEDULES: dict[str, Any] = {
     "pixart": {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"},
@@ -211,8 +229,8 @@ def make_vae(family: str, seed: int = 1) -> Any:
 def make_scheduler(family: str) -> Any:
     if family.startswith("flux"):
         return FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=family != "flux-schnell")
-    if family in ("sana", "sd3"):
-        return FlowMatchEulerDiscreteScheduler(shift=3.0)
+    if family in ("sana", "sd3", "lumina2"):
+        return FlowMatchEulerDiscreteScheduler(shift=6.0 if family == "lumina2" else 3.0)
     return DDIMScheduler(**_SCHEDULES[family.split("-")[0]])
 
 
@@ -241,9 +259,10 @@ def save_text(folder: Path, family: str) -> None:
         size = save_tokenizer(folder / "tokenizer", start="[CLS]", end="[SEP]")
         BertModel(BertConfig(vocab_size=size, hidden_size=DIM, **small)).save_pretrained(folder / "text_encoder")
         _save_t5(folder, 16, "_2")
-    elif family == "sana":
+    elif family in ("sana", "lumina2"):
         size = save_tokenizer(folder / "tokenizer", start="<bos>", end=None)
-        config = Gemma2Config(vocab_size=size, hidden_size=DIM, head_dim=12, num_key_value_heads=2, **small)
+        own = small | {"num_hidden_layers": 2 if family == "lumina2" else 1}
+        config = Gemma2Config(vocab_size=size, hidden_size=DIM, head_dim=12, num_key_value_heads=2, **own)
         Gemma2Model(config).save_pretrained(folder / "text_encoder")
     elif family == "sd3":
         for suffix in ("", "_2"):

@@ -21,7 +21,7 @@ T = 140
 def blocks_of(model: DiffusionModel) -> list[Any]:
     """All blocks in the order in which they run."""
     module = model.network.module
-    lists = ("blocks", "transformer_blocks", "single_transformer_blocks")
+    lists = ("blocks", "transformer_blocks", "single_transformer_blocks", "layers")
     return [block for name in lists for block in getattr(module, name, ())]
 
 
@@ -42,6 +42,9 @@ def conditions(model: DiffusionModel, noisy: Tensor, context: Tensor) -> dict[st
         return plain | _hunyuan(noisy, context)
     if model.family == "sd3":
         return plain | {"pooled_projections": torch.zeros(rows, 8).to(noisy)}
+    if model.family == "lumina2":
+        mask = torch.ones(context.shape[:2], dtype=torch.int64)
+        return plain | {"timestep": 1 - time / 1000, "encoder_attention_mask": mask}
     if model.family.startswith("flux2"):
         return plain | _flux2(model, noisy, context)
     if model.family.startswith("flux"):

@@ -65,9 +65,12 @@ def check_transformer(name: str, config: Mapping[str, Any], family: Family) -> N
         raise ModelError(
             f"The transformer of {name} takes latents of {side} positions in patches of {patch}. {SUPPORTED}."
         )
-    width = config.get("num_attention_heads", 1) * config.get("attention_head_dim", 1)
+    own = config.get("num_attention_heads", 1) * config.get("attention_head_dim", 1)
+    width = max(own, config.get("hidden_size") or 1, *(config.get("axes_lens") or ()))
     if not 1 <= width <= _MAX_WIDTH:  # its positions would be computed before its weights are seen to be fewer
-        raise ModelError(f"The transformer of {name} is {width:,} wide, expected at most {_MAX_WIDTH:,}.")
+        raise ModelError(
+            f"The transformer of {name} is {width:,} wide, or has as many positions, expected at most {_MAX_WIDTH:,}."
+        )
     if config.get("guidance_embeds") and not family.traits.get("guidance_embeds"):
         raise ModelError(f"The transformer of {name} takes a guidance scale (Sana-Sprint), which is not supported.")
 

@@ -70,3 +70,35 @@ class ParallelRecorder(JointRecorder):
         if self.last:
             return hidden_states
         return self._before(attn, hidden_states, attention_mask, image_rotary_emb)
+
+
+class GroupedRecorder(JointRecorder):
+    """Does the same where several heads share a key, and positions are complex numbers (Lumina).
+
+    The context comes first in ``hidden_states``.
+    """
+
+    def __call__(  # type: ignore[override]  # diffusers passes what the signature names
+        self,
+        attn: AttentionModule,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: Tensor | None = None,
+    ) -> Any:
+        """Record, and return the output of the attention; both states are the same."""
+
+        def turned(projected: Tensor, norm: Any) -> Tensor:
+            heads = norm(projected.unflatten(2, (-1, norm.weight.numel())))
+            if image_rotary_emb is not None:
+                heads = apply_rotary_emb(heads, image_rotary_emb, use_real=False)
+            return heads.to(projected.dtype).transpose(1, 2)
+
+        def key() -> Tensor:
+            shared = turned(attn.to_k(encoder_hidden_states), attn.norm_k)
+            return shared.repeat_interleave(attn.heads // shared.shape[1], dim=1)
+
+        self._record(turned(attn.to_q(hidden_states), attn.norm_q), key, attn.scale, attention_mask)
+        if self.last:
+            return hidden_states
+        return self._before(attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb)

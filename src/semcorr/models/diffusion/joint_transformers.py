@@ -1,4 +1,4 @@
-"""Diffusion transformers in which image and context attend to both together: Stable Diffusion 3, FLUX."""
+"""Diffusion transformers in which image and context attend to both together: Stable Diffusion 3, FLUX, Lumina."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from semcorr.errors import ModelError
 from semcorr.models.diffusion.attention import AttentionModule
-from semcorr.models.diffusion.joint_attention import JointRecorder, ParallelRecorder
+from semcorr.models.diffusion.joint_attention import GroupedRecorder, JointRecorder, ParallelRecorder
 from semcorr.models.diffusion.taps import Norm
 from semcorr.models.diffusion.transformer import Transformer
 
@@ -24,17 +24,26 @@ class JointTransformer(Transformer):
     keys_depend_on_image = True
     attention_name = self_attention_name = "attn"
     norms: ClassVar[tuple[str, ...]] = ("norm1", "norm")
-    unread = ("attn2", "ff", "ff_context")
+    unread: ClassVar[tuple[str, ...]] = ("attn2", "ff", "ff_context")
     recorder = JointRecorder
+    context_width: ClassVar[str] = "joint_attention_dim"
 
     def __init__(self, module: Any, vae_factor: int) -> None:
         """Wrap a transformer of diffusers."""
         super().__init__(module, vae_factor)
-        self.context_dim = module.config.joint_attention_dim
+        self.context_dim = module.config[self.context_width]
 
     def _conditions(self, noisy: Tensor, time: Tensor, context: Tensor) -> dict[str, Any]:
         pooled = noisy.new_zeros(len(noisy), self.module.config.pooled_projection_dim)
         return {"timestep": time, "encoder_hidden_states": context, "pooled_projections": pooled}
+
+    def _check_size(self, noisy: Tensor) -> None:
+        height, width = noisy.shape[2:]
+        if self.largest_side is not None and max(height, width) > self.largest_side:
+            raise ModelError(
+                f"{type(self.module).__name__} has positions for latents of at most {self.largest_side} x "
+                f"{self.largest_side} ({self.positions}), got {width} x {height}. Use smaller images."
+            )
 
 
 class StableDiffusion3(JointTransformer):
@@ -56,12 +65,7 @@ class StableDiffusion3(JointTransformer):
         return torch.cat([filled, t5], dim=1)
 
     def _conditions(self, noisy: Tensor, time: Tensor, context: Tensor) -> dict[str, Any]:
-        height, width = noisy.shape[2:]
-        if self.largest_side is not None and max(height, width) > self.largest_side:
-            raise ModelError(
-                f"{type(self.module).__name__} has positions for latents of at most {self.largest_side} x "
-                f"{self.largest_side} (pos_embed_max_size), got {width} x {height}. Use smaller images."
-            )
+        self._check_size(noisy)
         return super()._conditions(noisy, time, context)
 
 
@@ -123,4 +127,53 @@ class Flux2(Flux):
         return packed | {
             "img_ids": torch.nn.functional.pad(packed["img_ids"], (0, 1)),
             "txt_ids": torch.nn.functional.pad(tokens[:, None], (3, 0)),
+        }
+
+
+class _AllTokens(nn.Module):
+    """Lumina's positions, of contexts whose tokens all count: their number is read from no tensor of a device."""
+
+    def __init__(self, positions: nn.Module) -> None:
+        super().__init__()
+        self.positions = positions
+
+    def forward(self, hidden_states: Tensor, mask: Tensor) -> Any:
+        return self.positions(hidden_states, torch.ones(mask.shape, dtype=torch.int64))
+
+
+class Lumina2(JointTransformer):
+    """Lumina-Image 2.0 (Qin et al., 2025).
+
+    The context passes through blocks of its own before those that are read, and so does the image; then one stream has
+    both. Several heads share a key.
+    """
+
+    lists = ("layers",)
+    unread = ("feed_forward",)
+    recorder = GroupedRecorder
+    context_width = "cap_feat_dim"
+    positions = "axes_lens"
+
+    def __init__(self, module: Any, vae_factor: int) -> None:
+        """Wrap a ``Lumina2Transformer2DModel``."""
+        super().__init__(module, vae_factor)
+        self._longest, *sides = module.config.axes_lens
+        self.largest_side = min(sides) * self.patch_size
+
+    def _view(self, count: int) -> Any:
+        view = super()._view(count)
+        view.rope_embedder = _AllTokens(view.rope_embedder)
+        return view
+
+    def _conditions(self, noisy: Tensor, time: Tensor, context: Tensor) -> dict[str, Any]:
+        self._check_size(noisy)
+        if context.shape[1] >= self._longest:  # the image has the position after the last token
+            raise ModelError(
+                f"{type(self.module).__name__} has positions for contexts of at most {self._longest - 1} tokens "
+                f"({self.positions}), got {context.shape[1]}. Set a smaller context_length."
+            )
+        return {
+            "timestep": 1 - time / 1000,  # 1 is the image
+            "encoder_hidden_states": context,
+            "encoder_attention_mask": torch.ones(context.shape[:2], dtype=torch.int64, device=context.device),
         }

@@ -9,7 +9,7 @@ from semcorr.errors import ModelError
 
 SUPPORTED = (
     "Expected a text-to-image network of Stable Diffusion 1.x, 2.x or SDXL (base), or a folder of PixArt, Sana, "
-    "Hunyuan-DiT, Stable Diffusion 3.x, FLUX.1 or FLUX.2"
+    "Hunyuan-DiT, Stable Diffusion 3.x, FLUX.1, FLUX.2 or Lumina-Image 2.0"
 )
 
 # The pooled prompt's width, and the six numbers of size and cut, as SDXL takes them; its refiner takes five numbers.
@@ -71,7 +71,7 @@ _WEIGHTS: Sequence[tuple[str, str]] = (
     (_BELOW + r"(attention_y_norm|caption_norm)\.", "Sana"),
     (_BELOW + r"(t_block|t_embedder.*y_embedder|adaln_single|y_embedder\.y_proj|caption_projection)\b", "PixArt"),
     (_BELOW + r"(mlp_t5|extra_embedder|time_extra_emb)\.", "Hunyuan"),
-    (_BELOW + r"cap_embedder\.", "Lumina"),
+    (_BELOW + r"(cap_embedder|context_refiner|noise_refiner)\.", "Lumina"),
     (_BELOW + r"(clip_txt_mapper|clip_txt_pooled_mapper|clip_mapper|effnet_mapper)\.", "Stable Cascade (Wuerstchen)"),
     (_BELOW + r"encoder_hid_proj\.", "Kolors or another network with its own text encoder"),
 )
@@ -180,7 +180,7 @@ def kind_of_class(*names: object) -> str:
 
 def of_folders(kind: str) -> str:
     """Return a sentence that says how a kind of transformer is read, for one that comes as a single file."""
-    known = any(kind.startswith(name) for name in ("Stable Diffusion 3", "Flux", "PixArt", "Hunyuan", "Sana"))
+    known = any(kind.startswith(name) for name in ("Stable Diffusion 3", "Flux", "PixArt", "Hunyuan", "Sana", "Lumina"))
     return " Transformers are read from folders and by hub ids, as diffusers saves them." if known else ""
 
 

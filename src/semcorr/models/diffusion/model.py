@@ -141,7 +141,7 @@ class DiffusionModel(NetworkReader):
         if most is not None and (resolution or self.resolution) > most:
             raise SettingsError(
                 f"Setting 'resolution': {self.model_id!r} has positions for images of at most {most} x {most} pixels "
-                f"(pos_embed_max_size), got {resolution or self.resolution}. Set a smaller one."
+                f"({self.network.positions}), got {resolution or self.resolution}. Set a smaller one."
             )
 
     def timestep(self, step_from_clean: int, of: int = 50, *, resolution: int | None = None) -> int:

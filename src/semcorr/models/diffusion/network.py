@@ -37,6 +37,7 @@ class DenoisingNetwork(ABC):
         sample_size: Side, in latent positions, of the square images that it was trained on.
         patch_size: Side, in latent positions, of what its first layer makes one position of.
         largest_side: Side, in latent positions, of the largest image that it has positions for; None if there is none.
+        positions: What its configuration calls that.
     """
 
     noun: ClassVar[str]
@@ -54,6 +55,7 @@ class DenoisingNetwork(ABC):
     blocks: int
     patch_size: int = 1
     largest_side: int | None = None
+    positions: ClassVar[str] = "pos_embed_max_size"
 
     def __init__(self, module: Any, vae_factor: int) -> None:
         """Wrap a module; ``vae_factor`` is the number of pixels per latent position along each side."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from semcorr.models.diffusion.cross_attention_transformers import HunyuanDiT, PixArt, Sana
-from semcorr.models.diffusion.joint_transformers import Flux, Flux2, StableDiffusion3
+from semcorr.models.diffusion.joint_transformers import Flux, Flux2, Lumina2, StableDiffusion3
 from semcorr.models.diffusion.network import DenoisingNetwork
 from semcorr.models.diffusion.unet import UNet
 
@@ -16,6 +16,7 @@ _NETWORKS: Mapping[str, type[DenoisingNetwork]] = {
     "SD3Transformer2DModel": StableDiffusion3,
     "FluxTransformer2DModel": Flux,
     "Flux2Transformer2DModel": Flux2,
+    "Lumina2Transformer2DModel": Lumina2,
 }
 
 

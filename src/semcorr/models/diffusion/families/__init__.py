@@ -10,6 +10,7 @@ from semcorr.models.diffusion.families.family import Chat, Family, TextPart
 from semcorr.models.diffusion.families.flux import FLUX_DEV, FLUX_SCHNELL
 from semcorr.models.diffusion.families.flux2 import FLUX2_DEV, FLUX2_KLEIN
 from semcorr.models.diffusion.families.hunyuan_dit import HUNYUAN_DIT
+from semcorr.models.diffusion.families.lumina2 import LUMINA2
 from semcorr.models.diffusion.families.pixart import PIXART_ALPHA, PIXART_SIGMA
 from semcorr.models.diffusion.families.sana import SANA
 from semcorr.models.diffusion.families.sd3 import SD3
@@ -23,7 +24,7 @@ FAMILIES: Mapping[str, Family] = {
     for family in (
         *(SD1, SD2, SDXL, TOY),
         *(PIXART_ALPHA, PIXART_SIGMA, SANA, HUNYUAN_DIT),
-        *(SD3, FLUX_DEV, FLUX_SCHNELL, FLUX2_DEV, FLUX2_KLEIN),
+        *(SD3, FLUX_DEV, FLUX_SCHNELL, FLUX2_DEV, FLUX2_KLEIN, LUMINA2),
     )
 }
 """By name."""
