@@ -52,7 +52,8 @@ class MatcherOptions:
         device: Where it runs; auto takes a GPU if there is one.
         offload: Keep the weights of a diffusion network in main memory, and each layer's on the device for as long as
             it runs: less memory and more time; results stay the same.
-        quantize: Store the weights of a diffusion network in fewer bits; semcorr plan says how many bytes that saves.
+        quantize: Store the weights of a diffusion network in fewer bits; semcorr plan --memory says how many bytes that
+            saves.
         seed: Seed of every random draw.
         align_pose: Search each target's mirror image as well, and keep the better result.
         calibration: File that `semcorr calibrate` wrote for this method, model and settings, or "none". [default: the
