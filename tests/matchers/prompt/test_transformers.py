@@ -38,7 +38,7 @@ WIDE: dict[str, dict[str, Any]] = {
     "lumina2": {"num_attention_heads": 4, "num_kv_heads": 2, "hidden_size": 192, "axes_dim_rope": (16, 16, 16)},
 }
 EVERY = (*TRANSFORMERS, *JOINT)
-LAYERS = {family: ("block/1:1,2" if family == "sana" else "block/2:1,2",) for family in EVERY}
+LAYERS = {family: ("block/1:1,2" if "sana" in family else "block/2:1,2",) for family in EVERY}
 QUICK = {"rounds": 2, "steps": 60, "context_length": 6, "sigma": 0.06, "optimize_step": 1, "locate_step": 1}
 WHOLE = {"optimize_crop": 1.0, "locate_crop": 1.0, "optimize_crops": 1, "locate_crops": 1, "optimize_noise": "shared"}
 PLAIN = {"adaptive_norm": False, "discard": "none"}

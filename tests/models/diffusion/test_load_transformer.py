@@ -61,7 +61,7 @@ def test_a_folder_of_two_parts_is_enough(folder: Path) -> None:
         ({"sample_size": None}, "latents of None positions"),
         ({"_class_name": "LuminaNextDiT2DModel"}, "It looks like Lumina"),
         ({"_class_name": "UNet2DConditionModel"}, "The transformer of .* is not supported"),
-        ({"guidance_embeds": True}, "Sana-Sprint"),
+        ({"guidance_embeds": True}, "takes a guidance scale"),
         ({"patch_size": 3}, "latents of 16 positions in patches of 3"),
         ({"sample_size": 10**9}, "latents of 1000000000 positions"),
         ({"num_attention_heads": 10**9}, "8,000,000,000 wide"),

@@ -12,8 +12,8 @@ from semcorr.matchers.prompt.discovery.keypoint_tokens import check_request
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.attention import attention_to
 
-# PixArt-alpha takes sizes besides, and is else as PixArt-Sigma; these of FLUX take no guidance scale.
-ALIKE = ("pixart-sigma", "flux-schnell", "flux2-klein")
+# Each differs from a sibling by a condition alone.
+ALIKE = ("pixart-sigma", "sana-sprint", "flux-schnell", "flux2-klein")
 EVERY = [pytest.param(one, marks=pytest.mark.slow) if one in ALIKE else one for one in (*TRANSFORMERS, *JOINT)]
 
 
@@ -92,7 +92,7 @@ def test_gradients_to_the_context_by_finite_differences(transformers: Transforme
     assert leaf.grad is not None
     generator = torch.Generator().manual_seed(5)
     # Sana's self-attention, and diffusers' norms of queries and keys, are computed in float32 whatever the weights are.
-    size = 1e-3 if family in ("sana", *JOINT) else 1e-4
+    size = 1e-3 if family in ("sana", "sana-sprint", *JOINT) else 1e-4
     for _ in range(2):
         direction = torch.randn(context.shape, generator=generator, dtype=torch.float64)
         with torch.no_grad():

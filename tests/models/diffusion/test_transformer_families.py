@@ -17,6 +17,7 @@ from semcorr.errors import ModelError, SettingsError
 FACTS = {
     "pixart-alpha": (120, 64, 8, "epsilon"),
     "sana": (300, 64, 4, "flow_prediction"),
+    "sana-sprint": (300, 64, 4, "flow_prediction"),
     "hunyuan-dit": (333, 64, 8, "v_prediction"),
     "sd3": (333, 64, 8, "flow_prediction"),
     "flux-dev": (512, 512, 8, "flow_prediction"),
@@ -51,7 +52,7 @@ def test_noise_by_the_closed_forms(transformers: Transformers) -> None:
     )
     assert [flow.timestep(step) for step in (1, 8, 50)] == [0, 328, 993]
     assert [transformers["sd3"].timestep(step) for step in (1, 8, 50)] == [0, 328, 993]
-    assert transformers["pixart-alpha"].timestep(8) == T
+    assert transformers["pixart-alpha"].timestep(8) == transformers["sana-sprint"].timestep(8) == T
     with pytest.raises(SettingsError, match="from 0 to 999, got 1000"):
         flow.add_noise(z, noise, 1000)
 

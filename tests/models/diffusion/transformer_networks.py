@@ -17,6 +17,7 @@ from diffusers import (
     Lumina2Transformer2DModel,
     PixArtTransformer2DModel,
     SanaTransformer2DModel,
+    SCMScheduler,
     SD3Transformer2DModel,
 )
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -37,7 +38,7 @@ from transformers import (
     T5EncoderModel,
 )
 
-TRANSFORMERS = ("pixart-alpha", "pixart-sigma", "sana", "hunyuan-dit")
+TRANSFORMERS = ("pixart-alpha", "pixart-sigma", "sana", "sana-sprint", "hunyuan-dit")
 """With cross-attention."""
 JOINT = ("sd3", "flux-dev", "flux-schnell", "flux2-dev", "flux2-klein", "lumina2")
 """With joint attention."""
@@ -55,6 +56,20 @@ _PIXART: dict[str, Any] = {
     "sample_size": SIDE,
     "patch_size": 2,
     "caption_channels": DIM,
+}
+_SANA: dict[str, Any] = {
+    "in_channels": CHANNELS,
+    "out_channels": CHANNELS,
+    "num_attention_heads": 4,
+    "attention_head_dim": 4,
+    "num_layers": 4,
+    "num_cross_attention_heads": 2,
+    "cross_attention_head_dim": 8,
+    "cross_attention_dim": 16,
+    "caption_channels": DIM,
+    "sample_size": SIDE,
+    "patch_size": 1,
+    "qk_norm": "rms_norm_across_heads",
 }
 _FLUX: dict[str, Any] = {
     "num_attention_heads": 2,
@@ -81,22 +96,10 @@ NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
         _PIXART | {"attention_head_dim": 12, "cross_attention_dim": 24, "use_additional_conditions": True},
     ),
     "pixart-sigma": (PixArtTransformer2DModel, _PIXART | {"use_additional_conditions": False}),
-    "sana": (
+    "sana": (SanaTransformer2DModel, _SANA),
+    "sana-sprint": (
         SanaTransformer2DModel,
-        {
-            "in_channels": CHANNELS,
-            "out_channels": CHANNELS,
-            "num_attention_heads": 4,
-            "attention_head_dim": 4,
-            "num_layers": 4,
-            "num_cross_attention_heads": 2,
-            "cross_attention_head_dim": 8,
-            "cross_attention_dim": 16,
-            "caption_channels": DIM,
-            "sample_size": SIDE,
-            "patch_size": 1,
-            "qk_norm": "rms_norm_across_heads",
-        },
+        _SANA | {"guidance_embeds": True, "num_attention_heads": 2, "attention_head_dim": 8},
     ),
     "hunyuan-dit": (
         HunyuanDiT2DModel,
@@ -158,6 +161,7 @@ PIPELINES = {
     "pixart-alpha": "PixArtAlphaPipeline",
     "pixart-sigma": "PixArtSigmaPipeline",
     "sana": "SanaPipeline",
+    "sana-sprint": "SanaSprintPipeline",
     "hunyuan-dit": "HunyuanDiTPipeline",
     "sd3": "StableDiffusion3Pipeline",
     "flux-dev": "FluxPipeline",
@@ -200,7 +204,7 @@ def make_transformer(family: str, seed: int = 0, **changes: Any) -> Any:
 
 def make_vae(family: str, seed: int = 1) -> Any:
     torch.manual_seed(seed)
-    if family == "sana":
+    if family.startswith("sana"):
         levels = 3
         vae = AutoencoderDC(
             latent_channels=CHANNELS,
@@ -227,6 +231,8 @@ def make_vae(family: str, seed: int = 1) -> Any:
 
 
 def make_scheduler(family: str) -> Any:
+    if family == "sana-sprint":
+        return SCMScheduler()
     if family.startswith("flux"):
         return FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=family != "flux-schnell")
     if family in ("sana", "sd3", "lumina2"):
@@ -259,7 +265,7 @@ def save_text(folder: Path, family: str) -> None:
         size = save_tokenizer(folder / "tokenizer", start="[CLS]", end="[SEP]")
         BertModel(BertConfig(vocab_size=size, hidden_size=DIM, **small)).save_pretrained(folder / "text_encoder")
         _save_t5(folder, 16, "_2")
-    elif family in ("sana", "lumina2"):
+    elif family in ("sana", "sana-sprint", "lumina2"):
         size = save_tokenizer(folder / "tokenizer", start="<bos>", end=None)
         own = small | {"num_hidden_layers": 2 if family == "lumina2" else 1}
         config = Gemma2Config(vocab_size=size, hidden_size=DIM, head_dim=12, num_key_value_heads=2, **own)

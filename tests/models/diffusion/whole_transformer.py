@@ -42,6 +42,9 @@ def conditions(model: DiffusionModel, noisy: Tensor, context: Tensor) -> dict[st
         return plain | _hunyuan(noisy, context)
     if model.family == "sd3":
         return plain | {"pooled_projections": torch.zeros(rows, 8).to(noisy)}
+    if model.family == "sana-sprint":
+        own = {"timestep": time / 1000, "guidance": torch.full((rows,), 4.5 * 0.1).to(noisy)}
+        return plain | own | {"encoder_attention_mask": torch.ones(context.shape[:2]).to(context)}
     if model.family == "lumina2":
         mask = torch.ones(context.shape[:2], dtype=torch.int64)
         return plain | {"timestep": 1 - time / 1000, "encoder_attention_mask": mask}

@@ -72,7 +72,7 @@ def check_transformer(name: str, config: Mapping[str, Any], family: Family) -> N
             f"The transformer of {name} is {width:,} wide, or has as many positions, expected at most {_MAX_WIDTH:,}."
         )
     if config.get("guidance_embeds") and not family.traits.get("guidance_embeds"):
-        raise ModelError(f"The transformer of {name} takes a guidance scale (Sana-Sprint), which is not supported.")
+        raise ModelError(f"The transformer of {name} takes a guidance scale, which is not supported.")
 
 
 def make_schedule(config: Mapping[str, Any], default: Mapping[str, Any] = SD1.schedule) -> Schedule:
@@ -92,7 +92,9 @@ def make_schedule(config: Mapping[str, Any], default: Mapping[str, Any] = SD1.sc
     steps = chosen["num_train_timesteps"]
     if not 1 <= steps <= _MAX_STEPS:
         raise ValueError(f"num_train_timesteps is {steps}, expected 1 to {_MAX_STEPS:,}")
-    flow = chosen.get("prediction_type") == "flow_prediction" or "FlowMatch" in str(chosen.get("_class_name"))
+    flow = chosen.get("prediction_type") in ("flow_prediction", "trigflow") or "FlowMatch" in str(
+        chosen.get("_class_name")
+    )
     if flow:
         shift = chosen.get("shift", chosen.get("flow_shift", 1.0))
         by_size = {key: chosen[key] for key in _SHIFT_BY_SIZE if key in chosen}

@@ -1,7 +1,7 @@
 """Diffusion transformers whose blocks have a cross-attention of their own: PixArt, Sana, Hunyuan-DiT."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers.models.embeddings import get_2d_rotary_pos_embed
@@ -51,7 +51,12 @@ class PixArt(TableModulated):
 
 
 class Sana(TableModulated):
-    """Sana (Xie et al., 2024)."""
+    """Sana (Xie et al., 2024), and Sana-Sprint (Chen et al., 2025), which takes a guidance scale: its pipeline's.
+
+    Sana-Sprint's noisy latents are on a circle; its pipeline turns them into those of flow matching for the network.
+    """
+
+    guidance: ClassVar[float] = 4.5  # of diffusers' SanaSprintPipeline
 
     def __init__(self, module: Any, vae_factor: int) -> None:
         """Wrap a ``SanaTransformer2DModel``."""
@@ -63,8 +68,12 @@ class Sana(TableModulated):
         result: Tensor = self.module.caption_norm(self.module.caption_projection(context))
         return result
 
-    def _conditions(self, noisy: Tensor, time: Tensor, context: Tensor) -> dict[str, Any]:  # noqa: ARG002
-        return {"timestep": time * self.module.config.timestep_scale, "encoder_hidden_states": context}
+    def _conditions(self, noisy: Tensor, time: Tensor, context: Tensor) -> dict[str, Any]:
+        config = self.module.config
+        if config.guidance_embeds:
+            scaled = noisy.new_full((len(noisy),), self.guidance * config.guidance_embeds_scale)
+            return {"timestep": time / 1000, "encoder_hidden_states": context, "guidance": scaled}
+        return {"timestep": time * config.timestep_scale, "encoder_hidden_states": context}
 
 
 class _WithoutText(nn.Module):

@@ -12,7 +12,7 @@ from semcorr.models.diffusion.families.flux2 import FLUX2_DEV, FLUX2_KLEIN
 from semcorr.models.diffusion.families.hunyuan_dit import HUNYUAN_DIT
 from semcorr.models.diffusion.families.lumina2 import LUMINA2
 from semcorr.models.diffusion.families.pixart import PIXART_ALPHA, PIXART_SIGMA
-from semcorr.models.diffusion.families.sana import SANA
+from semcorr.models.diffusion.families.sana import SANA, SANA_SPRINT
 from semcorr.models.diffusion.families.sd3 import SD3
 from semcorr.models.diffusion.families.stable_diffusion import SD1, SD2, SDXL
 from semcorr.models.diffusion.families.toy import TOY
@@ -23,7 +23,7 @@ FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
         *(SD1, SD2, SDXL, TOY),
-        *(PIXART_ALPHA, PIXART_SIGMA, SANA, HUNYUAN_DIT),
+        *(PIXART_ALPHA, PIXART_SIGMA, SANA, SANA_SPRINT, HUNYUAN_DIT),
         *(SD3, FLUX_DEV, FLUX_SCHNELL, FLUX2_DEV, FLUX2_KLEIN, LUMINA2),
     )
 }

@@ -1,4 +1,6 @@
-"""Sana: linear self-attention, plain cross-attention, an autoencoder with 32 pixels a latent position."""
+"""Sana and Sana-Sprint: linear self-attention, cross-attention, an autoencoder with 32 pixels a latent position."""
+
+from dataclasses import replace
 
 from semcorr.models.diffusion.families.family import DITF, Family, TextPart
 
@@ -7,6 +9,7 @@ SANA = Family(
     title="Sana",
     network="SanaTransformer2DModel",
     vae="AutoencoderDC",
+    traits={"guidance_embeds": False},
     layers=("depth/33-67",),
     text=(TextPart(tokenizer="tokenizer", encoder="text_encoder", kind="Gemma2Model", large=True),),
     padded=False,
@@ -19,5 +22,17 @@ SANA = Family(
     sources=(
         "Context: diffusers' SanaPipeline, without the instruction that it puts before prompts. Shift: its "
         "publication. Layers, DIFT's block (the middle of 20) and steps: guesses, never measured with trained weights."
+    ),
+)
+
+SANA_SPRINT = replace(
+    SANA,
+    name="sana-sprint",
+    title="Sana-Sprint",
+    traits={"guidance_embeds": True},
+    schedule={"num_train_timesteps": 1000, "prediction_type": "flow_prediction"},
+    sources=(
+        "Context, time and guidance scale: diffusers' SanaSprintPipeline, without the instruction that it puts before "
+        "prompts. The rest is taken over from Sana, never measured with trained weights."
     ),
 )
