@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.diffusion.networks import save_checkpoint
-from models.diffusion.transformer_networks import JOINT, TRANSFORMERS, save_transformer
+from models.diffusion.transformer_networks import JOINT, SIBLINGS, TRANSFORMERS, save_transformer
 from models.dino.networks import DIM, save_folder
 from semcorr.errors import ModelError
 from semcorr.matchers.features import dino
@@ -18,7 +18,11 @@ from semcorr.models.dino import VisionModel
 
 # The topology of Stable Diffusion 1.x is that of the recorded network, below, and the transformers' blocks are alike.
 QUICK = ("toy", "sana", "sd3")
-OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("sd1", *TRANSFORMERS, *JOINT) if name not in QUICK]
+OTHERS = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("sd1", *TRANSFORMERS, *JOINT)
+    if name not in (*QUICK, *SIBLINGS)
+]
 
 
 def load(family: str, folder: Path) -> DiffusionModel:

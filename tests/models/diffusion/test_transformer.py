@@ -5,16 +5,14 @@ import torch
 
 from closeness import assert_close_to_scale
 from models.diffusion.conftest import Transformers
-from models.diffusion.transformer_networks import JOINT, TRANSFORMERS, inputs
+from models.diffusion.transformer_networks import JOINT, SIBLINGS, TRANSFORMERS, inputs
 from models.diffusion.whole_transformer import T, blocks_of, check_taps, context_of, seen_in, tokens_of, whole_network
 from semcorr.errors import LayerError, SettingsError
 from semcorr.matchers.prompt.discovery.keypoint_tokens import check_request
 from semcorr.models.diffusion import DiffusionModel
 from semcorr.models.diffusion.attention import attention_to
 
-# Each differs from a sibling by a condition alone.
-ALIKE = ("pixart-sigma", "sana-sprint", "flux-schnell", "flux2-klein")
-EVERY = [pytest.param(one, marks=pytest.mark.slow) if one in ALIKE else one for one in (*TRANSFORMERS, *JOINT)]
+EVERY = [pytest.param(one, marks=pytest.mark.slow) if one in SIBLINGS else one for one in (*TRANSFORMERS, *JOINT)]
 
 
 @pytest.fixture(params=EVERY)

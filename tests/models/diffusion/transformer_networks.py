@@ -42,6 +42,8 @@ TRANSFORMERS = ("pixart-alpha", "pixart-sigma", "sana", "sana-sprint", "hunyuan-
 """With cross-attention."""
 JOINT = ("sd3", "flux-dev", "flux-schnell", "flux2-dev", "flux2-klein", "lumina2")
 """With joint attention."""
+SIBLINGS = ("pixart-sigma", "sana-sprint", "flux-schnell", "flux2-klein")
+"""Each differs from another of these by a condition that it takes, and by its texts, alone."""
 WORDS = ("a", "cat", "with", "red", "tail", "dog", "s")
 CHANNELS, SIDE, DIM = 4, 16, 24
 """Of latents, of the native latent in positions, and width of a context."""
