@@ -146,13 +146,15 @@ def run_all(
         )
 
 
-def scores_of(runs: Sequence[Run]) -> list[MethodScore]:
-    """Score runs of the same pairs: per point, and what each leads over ``paper`` by, the same pairs drawn for both.
+def scores_of(runs: Sequence[Run], baseline: str | None = EXACT) -> list[MethodScore]:
+    """Score runs of the same pairs: per point, and what each leads over a baseline by, the same pairs drawn for both.
+
+    There are no leads without a run of the baseline's name.
 
     Raises:
         RunError: a report without the figures, that is of no pairs.
     """
-    baseline = EXACT if any(one.name == EXACT for one in runs) else None
+    baseline = baseline if any(one.name == baseline for one in runs) else None
     options = ReportOptions(alphas=(ALPHA,), baseline=baseline, times=True, quote=False)
     values: dict[str, dict[str, Value]] = {one.name: {} for one in runs}
     for table in build_report(runs, options).tables:

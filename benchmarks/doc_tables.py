@@ -35,6 +35,7 @@ from benchmarks import calibration_domain as domain
 from benchmarks import corrections, injected_faults, suggest, throughput
 from benchmarks import known_transforms as known_pairs
 from benchmarks import many_workers as simulate
+from benchmarks import networks as several_networks
 from benchmarks import peak_refinement as peaks
 from benchmarks import processor_agreement as processors
 from benchmarks import transfer_accuracy as transfer
@@ -187,6 +188,7 @@ _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
     "many-workers": lambda document: simulate.table(
         simulate.Recording(**_values(document["recording"])), [simulate.Played(**one) for one in document["played"]]
     ),
+    "networks": several_networks.table,
     "peaks": peaks.table,
     "peaks-test": peaks.table,
     "processors": lambda document: processors.table([processors.Moved(**one) for one in document["moves"]]),

@@ -15,9 +15,9 @@ from semcorr.settings import override
 SUPPORT = {family.name: family for family in family_support()}
 
 
-def test_every_family_is_there_and_only_the_bundled_one_was_run_with_trained_weights() -> None:
+def test_every_family_is_there_and_only_those_of_drawings_were_run_with_trained_weights() -> None:
     assert list(SUPPORT) == list(FAMILIES)
-    assert [name for name, family in SUPPORT.items() if family.trained] == ["toy"]
+    assert [name for name, family in SUPPORT.items() if family.trained] == ["toy", "toy-transformer"]
     for name, family in SUPPORT.items():
         assert (family.network, family.layers) == (FAMILIES[name].network, FAMILIES[name].layers)
         assert family.sources

@@ -1,8 +1,11 @@
 """Training: every stage runs, goes on after a stop, and leaves a folder that loads."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -12,9 +15,10 @@ from semcorr.errors import ModelError, SettingsError
 from semcorr.models.diffusion import DiffusionModel
 from tools.toy_model.__main__ import main
 from tools.toy_model.autoencoder import train_vae
-from tools.toy_model.recipe import Recipe, train
-from tools.toy_model.scene_cache import open_scenes
+from tools.toy_model.recipe import Recipe, bundled_vae, save_model, train
+from tools.toy_model.scene_cache import open_scenes, render_chunk
 from tools.toy_model.state import TrainingState, averaged, schedule
+from tools.toy_model.unet import UNetTraining, train_unet
 
 
 class StoppedError(Exception):
@@ -126,6 +130,41 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text(json.dumps({"scenes": 1}), encoding="utf-8")
     with pytest.raises(SettingsError, match="other settings"):
         train(tmp_path, Recipe())
+
+
+def test_a_transformer_takes_steps_and_its_folder_loads_as_its_family(tmp_path: Path) -> None:
+    """Of 4 blocks 1 and 2 are grounded: at the first step nothing else reaches the keys of a block."""
+    threads = torch.get_num_threads()
+    for name, values in render_chunk(("train", 0, 8)).items():
+        np.save(tmp_path / f"{name}.npy", values)
+    np.save(tmp_path / "latents.npy", np.random.default_rng(0).normal(size=(8, 8, 16, 16)).astype(np.float16))
+    (tmp_path / "scenes.json").write_text(json.dumps({"count": 8, "split": "train", "done": 8}))
+    sizes: dict[str, Any] = {"network": "transformer", "width": 16, "blocks": 4}
+    one = {"folder": tmp_path / "final", "steps": 1, "batch": 8, "processes": 1, "grounding": 0.3}
+    settings = UNetTraining(scenes=tmp_path, count=8, **one, **sizes)
+    done: list[tuple[str, int]] = []
+
+    def note(stage: str, step: int, total: int, **info: object) -> None:
+        done.append((stage, step))
+
+    try:
+        checkpoint = train_unet(settings, note)
+        moments = load_file(checkpoint)
+        train_unet(replace(settings, steps=2), note)
+    finally:
+        torch.set_num_threads(threads)
+    assert done == [("transformer", 1), ("transformer", 2)]
+    keys = [moments[f"exp_avg/transformer.transformer_blocks.{block}.attn2.to_k.weight"] for block in range(4)]
+    assert [bool(one.any()) for one in keys] == [False, True, True, False]
+    folder = save_model(tmp_path / "model", bundled_vae(), {"final": checkpoint}, Recipe(**sizes), scenes=2)
+    model = DiffusionModel.from_pretrained(folder, device="cpu")
+    assert (model.family, model.resolution, model.context_tokens, model.context_dim) == ("toy-transformer", 64, 32, 128)
+    own = averaged(checkpoint)["transformer.transformer_blocks.2.attn2.to_q.weight"]
+    assert torch.allclose(model.network.module.transformer_blocks[2].attn2.to_q.weight, own, atol=1e-3)
+    context = model.encode_text(["a cat with a red tail"])
+    maps = model.attention(torch.randn(1, 8, 16, 16), 140, context, model.select_layers(), tokens=range(32))
+    assert {m.shape[-2:] for m in maps.values()} == {(16, 16)}
+    assert all(torch.allclose(m.sum(2), torch.ones(()), atol=1e-4) for m in maps.values())
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@
 import argparse
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 from semcorr.cli.console import TerminalProgress, say
 from tools.toy_model.recipe import Recipe, train
@@ -19,11 +20,15 @@ def main() -> None:
     for field in fields(Recipe):
         option = f"--{field.name.replace('_', '-')}"
         kind = type(field.default)
-        parser.add_argument(option, type=kind, default=field.default, metavar=kind.__name__, help="%(default)s")
+        choices = get_args(field.type) or None
+        metavar = "|".join(choices) if choices else kind.__name__
+        parser.add_argument(
+            option, type=kind, default=field.default, choices=choices, metavar=metavar, help="%(default)s"
+        )
     options = vars(parser.parse_args())
     folder = options.pop("folder")
     for name, value in options.items():
-        if value < 0:
+        if not isinstance(value, str) and value < 0:
             parser.error(f"--{name.replace('_', '-')}: expected a number from 0, got {value}")
     with TerminalProgress() as progress:
         model = train(folder, Recipe(**options), progress=progress)

@@ -12,13 +12,15 @@ from diffusers import AutoencoderKL
 from jaxtyping import UInt8
 
 from semcorr.errors import SettingsError
+from semcorr.models.diffusion.load import bundled_folder
 from semcorr.progress import Progress
 from semcorr.toy.render import render_scene
 from tools.toy_model.autoencoder import train_vae
+from tools.toy_model.denoiser import Denoiser, Network
 from tools.toy_model.networks import IMAGE_SIDE, build_scheduler, build_tokenizer
 from tools.toy_model.scene_cache import open_scenes
 from tools.toy_model.state import averaged, seconds_of
-from tools.toy_model.unet import Denoiser, UNetTraining, encode_scenes, train_unet
+from tools.toy_model.unet import UNetTraining, encode_scenes, train_unet
 
 # With the defaults of glibc's allocator, page faults dominate the run at these sizes.
 MALLOC = {
@@ -34,10 +36,14 @@ AGAIN_RATE = 4e-4
 class Recipe:
     """How a bundled model is made. The defaults are those of the bundled ``toy``.
 
-    U-Net and text encoder are trained for ``unet_steps`` at a constant learning rate with the diffusion loss alone;
-    then for ``final_steps`` at a falling rate with ``grounding`` times the grounding loss added, each colour word of a
-    caption dropped with probability ``colourless``; then, from the moving average so far and with a new optimizer,
-    for ``again_steps`` at another falling rate, colour words dropped with probability ``again_colourless``.
+    ``network``, the U-Net or PixArt's transformer, and text encoder are trained for ``unet_steps`` at a constant
+    learning rate with the diffusion loss alone; then for ``final_steps`` at a falling rate with ``grounding`` times the
+    grounding loss added, each colour word of a caption dropped with probability ``colourless``; then, from the moving
+    average so far and with a new optimizer, for ``again_steps`` at another falling rate, colour words dropped with
+    probability ``again_colourless``.
+
+    Without ``vae_steps`` the autoencoder is the bundled one. ``bottom`` is the U-Net's; ``width`` and ``blocks`` are
+    the transformer's.
     """
 
     scenes: int = 49_152
@@ -48,19 +54,23 @@ class Recipe:
     colourless: float = 0.6
     again_steps: int = 1500
     again_colourless: float = 0.8
+    network: Network = "unet"
     bottom: int = 192
+    width: int = 256
+    blocks: int = 8
     seed: int = 0
 
 
 def train(folder: Path, recipe: Recipe, *, progress: Progress | None = None) -> Path:
     """Train in ``folder``, continuing where an earlier run stopped; return the folder of the finished model.
 
-    The stages are: render scenes, autoencoder, latents, U-Net and text encoder. Each writes checkpoints.
+    The stages are: render scenes, autoencoder, latents, network and text encoder. Each writes checkpoints.
 
     Args:
         folder: A new folder, or that of a run to continue.
         recipe: Settings of all stages.
-        progress: Called as ``(stage, done, total)`` for each of "render", "autoencoder", "encode" and "U-Net".
+        progress: Called as ``(stage, done, total)`` for each of "render", "autoencoder", "encode" and "U-Net"
+            or "transformer".
 
     Raises:
         SettingsError: The folder holds a run of another recipe.
@@ -68,7 +78,7 @@ def train(folder: Path, recipe: Recipe, *, progress: Progress | None = None) -> 
     _record(folder, recipe)
     os.environ.update({k: v for k, v in MALLOC.items() if k not in os.environ})  # for the worker processes
     scenes = open_scenes(folder / "scenes", recipe.scenes, "train", progress)
-    vae = train_vae(folder, scenes, recipe.vae_steps, recipe.seed, progress)
+    vae = train_vae(folder, scenes, recipe.vae_steps, recipe.seed, progress) if recipe.vae_steps else bundled_vae()
     encode_scenes(vae, scenes, folder / "scenes", progress)
     first = UNetTraining(
         scenes=folder / "scenes",
@@ -76,7 +86,10 @@ def train(folder: Path, recipe: Recipe, *, progress: Progress | None = None) -> 
         folder=folder / "first",
         steps=recipe.unet_steps,
         anneal=False,
+        network=recipe.network,
         bottom=recipe.bottom,
+        width=recipe.width,
+        blocks=recipe.blocks,
         seed=recipe.seed,
     )
     start = train_unet(first, progress)
@@ -90,7 +103,8 @@ def train(folder: Path, recipe: Recipe, *, progress: Progress | None = None) -> 
         start=start,
         seed=recipe.seed + 1,
     )
-    checkpoints = {"autoencoder": folder / "vae.safetensors", "first": start, "final": train_unet(final, progress)}
+    checkpoints = {"autoencoder": folder / "vae.safetensors"} if recipe.vae_steps else {}
+    checkpoints |= {"first": start, "final": train_unet(final, progress)}
     if recipe.again_steps:
         again = replace(
             final,
@@ -106,32 +120,44 @@ def train(folder: Path, recipe: Recipe, *, progress: Progress | None = None) -> 
     return save_model(folder / "model", vae, checkpoints, recipe)
 
 
-def save_model(folder: Path, vae: AutoencoderKL, checkpoints: Mapping[str, Path], recipe: Recipe) -> Path:
-    """Write a diffusers folder in float16 safetensors: unet, vae, text_encoder, tokenizer, scheduler.
+def save_model(
+    folder: Path, vae: AutoencoderKL, checkpoints: Mapping[str, Path], recipe: Recipe, *, scenes: int = 256
+) -> Path:
+    """Write a diffusers folder in float16 safetensors: unet or transformer, vae, text_encoder, tokenizer, scheduler.
 
     The weights are the moving average of the last of ``checkpoints``. ``semcorr.json`` holds the recipe, the
-    seconds that each stage took, and the autoencoder's quality on validation scenes.
+    seconds that each stage took, and the autoencoder's quality on the first ``scenes`` validation scenes.
     """
-    denoiser = Denoiser(recipe.bottom)
+    denoiser = Denoiser(recipe.network, bottom=recipe.bottom, width=recipe.width, blocks=recipe.blocks)
     denoiser.load_state_dict(averaged(list(checkpoints.values())[-1]), strict=False)
     folder.mkdir(parents=True, exist_ok=True)
     facts = {
-        "family": "toy",
+        "family": "toy" if recipe.network == "unet" else "toy-transformer",
         "recipe": asdict(recipe),
-        "autoencoder_psnr_db": round(psnr(vae, _validation_images(256)), 2),
+        "autoencoder_psnr_db": round(psnr(vae, _validation_images(scenes)), 2),
         "training_seconds": {stage: round(seconds_of(path)) for stage, path in checkpoints.items()},
         "parameters": {
             name: sum(p.numel() for p in module.parameters())
-            for name, module in (("unet", denoiser.unet), ("text_encoder", denoiser.text_encoder), ("vae", vae))
+            for name, module in (
+                (recipe.network, denoiser.network),
+                ("text_encoder", denoiser.text_encoder),
+                ("vae", vae),
+            )
         },
     }
-    denoiser.unet.half().save_pretrained(folder / "unet", safe_serialization=True)
+    denoiser.network.half().save_pretrained(folder / recipe.network, safe_serialization=True)
     denoiser.text_encoder.half().save_pretrained(folder / "text_encoder", safe_serialization=True)
     vae.half().save_pretrained(folder / "vae", safe_serialization=True)
     build_tokenizer().save_pretrained(folder / "tokenizer")
     build_scheduler().save_pretrained(folder / "scheduler")
     (folder / "semcorr.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+def bundled_vae() -> AutoencoderKL:
+    """Return the autoencoder of the bundled ``toy``."""
+    vae = AutoencoderKL.from_pretrained(bundled_folder("toy") / "vae", torch_dtype=torch.float32)
+    return vae.requires_grad_(False).eval()
 
 
 def psnr(vae: AutoencoderKL, images: UInt8[np.ndarray, "images side side 3"]) -> float:
@@ -151,7 +177,7 @@ def _record(folder: Path, recipe: Recipe) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "recipe.json"
     if path.exists():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = asdict(Recipe()) | json.loads(path.read_text(encoding="utf-8"))
         if earlier != asdict(recipe):
             raise SettingsError(
                 f"{folder} holds a run with other settings: expected {asdict(recipe)}, got {earlier}. "

@@ -1,4 +1,4 @@
-"""Stage 2: the U-Net and the text encoder, with the diffusion loss and, if requested, attention grounding.
+"""Stage 2: the network and the text encoder, with the diffusion loss and, if requested, attention grounding.
 
 Two single-thread processes take half of the batch each and average their gradients (gloo). At these sizes
 this is faster than two threads in one process.
@@ -8,22 +8,22 @@ import multiprocessing
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from diffusers.models.attention_processor import Attention, AttnProcessor
+from diffusers import AutoencoderKL, DDIMScheduler
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from semcorr.progress import Progress
-from tools.toy_model.networks import SPECIAL, build_scheduler, build_text_encoder, build_unet
+from tools.toy_model.denoiser import Denoiser, Network
+from tools.toy_model.networks import SPECIAL, build_scheduler
 from tools.toy_model.scene_cache import SceneCache, open_scenes
 from tools.toy_model.state import TrainingState, append_log, mixed_precision, schedule
 
@@ -50,7 +50,9 @@ class UNetTraining:
         start: Checkpoint of another run whose weights and optimizer state this one continues.
         fresh: Whether to take only the moving average of ``start``, with a new optimizer.
         anneal: Whether the learning rate falls to nearly 0; without it, a later run can continue.
+        network: What is trained: the U-Net or the transformer.
         bottom: Channels of the U-Net at its lowest resolution.
+        width, blocks: Channels and blocks of the transformer.
         seed: Seed of the initial weights and of every batch.
     """
 
@@ -65,45 +67,12 @@ class UNetTraining:
     colourless: float = 0.0
     start: Path | None = None
     fresh: bool = False
+    network: Network = "unet"
     bottom: int = 192
+    width: int = 256
+    blocks: int = 8
     anneal: bool = True
     seed: int = 0
-
-
-class Denoiser(nn.Module):
-    """U-Net and text encoder as one module, so that one optimizer and one average hold both."""
-
-    def __init__(self, bottom: int = 192) -> None:
-        super().__init__()
-        self.unet: UNet2DConditionModel = build_unet(bottom)
-        self.text_encoder = build_text_encoder()
-
-    def forward(
-        self, noisy: Float[Tensor, "batch 8 16 16"], steps: Int[Tensor, " batch"], tokens: Int[Tensor, "batch tokens"]
-    ) -> Float[Tensor, "batch 8 16 16"]:
-        """Predict the velocity of noisy latents at their time steps (0 to 999), given the token ids of captions."""
-        context = self.text_encoder(tokens).last_hidden_state
-        return self.unet(noisy, steps, context).sample
-
-
-class GroundedProcessor(AttnProcessor):  # type: ignore[misc]  # diffusers ships no types
-    """Plain cross-attention that keeps its probabilities, averaged over heads, for the grounding loss."""
-
-    def __init__(self, kept: list[Tensor]) -> None:
-        super().__init__()
-        self.kept = kept
-
-    def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: object) -> Tensor:
-        """Cross-attention as diffusers computes it, with the scores and their softmax in float32."""
-        query, key, value = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
-        query, key, value = (t.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for t in (query, key, value))
-        # Autocast on CPUs would turn this product back into bfloat16.
-        with torch.autocast("cpu", enabled=False):
-            scores = query.float() @ key.float().transpose(-1, -2) * attn.scale
-            probabilities = scores.softmax(-1)
-        self.kept.append(probabilities.mean(1))
-        mixed = (probabilities.to(value.dtype) @ value).transpose(1, 2).flatten(2)
-        return attn.to_out[1](attn.to_out[0](mixed))
 
 
 def grounding_loss(
@@ -167,31 +136,39 @@ def encode_scenes(vae: AutoencoderKL, scenes: SceneCache, folder: Path, progress
 
 
 def train_unet(settings: UNetTraining, progress: Progress | None = None) -> Path:
-    """Train, or continue training, and return the checkpoint. ``progress`` is called once a step, in this process."""
+    """Train, or continue training, and return the checkpoint.
+
+    ``progress`` is called once a step, in this process. A single training process is this one.
+    """
     settings.folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = settings.folder / "unet.safetensors"
+
+    def note(row: tuple[int, float]) -> None:
+        if progress:
+            progress("U-Net" if settings.network == "unet" else "transformer", row[0], settings.steps, loss=row[1])
+
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    reports = multiprocessing.get_context("spawn").SimpleQueue()
-    workers = spawn(_worker, (settings, port, reports), nprocs=settings.processes, join=False)
-    while not workers.join(timeout=0.2):
-        while not reports.empty():
-            step, loss = reports.get()
-            if progress:
-                progress("U-Net", step, settings.steps, loss=loss)
-    return checkpoint
+    if settings.processes == 1:
+        _worker(0, settings, port, note)
+    else:
+        reports = multiprocessing.get_context("spawn").SimpleQueue()
+        workers = spawn(_worker, (settings, port, reports.put), nprocs=settings.processes, join=False)
+        while not workers.join(timeout=0.2):
+            while not reports.empty():
+                note(reports.get())
+    return settings.folder / "unet.safetensors"
 
 
-def _worker(rank: int, settings: UNetTraining, port: int, reports: "SimpleQueue[tuple[int, float]]") -> None:
+def _worker(rank: int, settings: UNetTraining, port: int, note: Callable[[tuple[int, float]], None]) -> None:
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=settings.processes)
     torch.manual_seed(settings.seed)
-    denoiser = Denoiser(settings.bottom)
-    denoiser.unet.to(memory_format=torch.channels_last)
+    denoiser = Denoiser(settings.network, bottom=settings.bottom, width=settings.width, blocks=settings.blocks)
+    denoiser.network.to(memory_format=torch.channels_last)
     kept: list[Tensor] = []
-    _set_processors(denoiser.unet, kept if settings.grounding else None)
+    denoiser.keep_attention(kept if settings.grounding else None)
     state = TrainingState(denoiser, learning_rate=settings.peak_rate, average=0.9985)
     checkpoint = settings.folder / "unet.safetensors"
     if checkpoint.exists():
@@ -213,7 +190,7 @@ def _worker(rank: int, settings: UNetTraining, port: int, reports: "SimpleQueue[
         state.update(rate)
         state.seconds = time.perf_counter() - began
         if rank == 0:
-            _report(state, settings, checkpoint, loss, reports)
+            _report(state, settings, checkpoint, loss, note)
     dist.destroy_process_group()
 
 
@@ -222,13 +199,13 @@ def _report(
     settings: UNetTraining,
     checkpoint: Path,
     loss: dict[str, float],
-    reports: "SimpleQueue[tuple[int, float]]",
+    note: Callable[[tuple[int, float]], None],
 ) -> None:
     if state.step % 50 == 0:
         append_log(settings.folder / "unet.log", {"step": state.step, **loss, "seconds": round(state.seconds, 1)})
-    if state.step % 250 == 0 or state.step == settings.steps:
+    if state.step % 50 == 0 or state.step == settings.steps:
         state.save(checkpoint)
-    reports.put((state.step, loss["diffusion"]))
+    note((state.step, loss["diffusion"]))
 
 
 def _step(
@@ -277,12 +254,3 @@ def _average_gradients(module: nn.Module) -> None:
     flat /= dist.get_world_size()
     for g, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
         g.copy_(part.view(g.shape))
-
-
-def _set_processors(unet: UNet2DConditionModel, kept: list[Tensor] | None) -> None:
-    """Use plain attention, which is faster than fused attention on CPUs at 256 tokens; keep that of the up blocks."""
-    processors: dict[str, AttnProcessor] = {}
-    for name in unet.attn_processors:
-        grounded = kept is not None and name.startswith("up_blocks") and "attn2" in name
-        processors[name] = GroundedProcessor(kept) if grounded and kept is not None else AttnProcessor()
-    unet.set_attn_processor(processors)

@@ -49,6 +49,15 @@ def test_a_folder_of_two_parts_is_enough(folder: Path) -> None:
     assert load(folder).fingerprint != model.fingerprint
 
 
+def test_a_network_that_was_trained_here_says_so_in_its_folder(folder: Path) -> None:
+    """Of the same class as PixArt's; what another class of network says of itself is nothing."""
+    for mark, family in (("toy-transformer", "toy-transformer"), ("toy", "pixart-sigma"), ("sd1", "pixart-sigma")):
+        (folder / "semcorr.json").write_text(json.dumps({"family": mark}))
+        assert check_folder(folder, "mine").name == family
+    assert family_of({"_class_name": "UNet2DConditionModel"}, mark="toy") is FAMILIES["toy"]
+    assert family_of({"_class_name": "UNet2DConditionModel"}, mark="toy-transformer") is FAMILIES["sd1"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

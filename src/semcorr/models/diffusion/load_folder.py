@@ -192,7 +192,7 @@ def check_folder(folder: Path, model_id: str) -> Family:
         part = network_part(_folders(folder))
         config, index = read_json(folder / part / "config.json"), read_json(folder / "model_index.json")
         pipeline = index.get("_class_name")
-        family = family_of(config, pipeline)
+        family = family_of(config, pipeline, read_json(folder / "semcorr.json").get("family"))
         if family is None or (family.network in TRANSFORMERS) != (part == TRANSFORMER):
             saved_as = config.get("_class_name")
             kind = kind_of_class(saved_as, pipeline)
@@ -205,7 +205,7 @@ def check_folder(folder: Path, model_id: str) -> Family:
             check_transformer(model_id, config, family)
             return family
         check_kind(model_id, traits_of_config(config, index))
-        return FAMILIES["toy"] if read_json(folder / "semcorr.json").get("family") == "toy" else family
+        return family
 
 
 def _incomplete(folder: Path, model_id: str, reason: str) -> str:

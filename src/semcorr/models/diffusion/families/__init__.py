@@ -15,14 +15,14 @@ from semcorr.models.diffusion.families.pixart import PIXART_ALPHA, PIXART_SIGMA
 from semcorr.models.diffusion.families.sana import SANA, SANA_SPRINT
 from semcorr.models.diffusion.families.sd3 import SD3
 from semcorr.models.diffusion.families.stable_diffusion import SD1, SD2, SDXL
-from semcorr.models.diffusion.families.toy import TOY
+from semcorr.models.diffusion.families.toy import TOY, TOY_TRANSFORMER
 
 __all__ = ["FAMILIES", "SD1", "TRANSFORMERS", "Chat", "Family", "TextPart", "family_of"]
 
 FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
-        *(SD1, SD2, SDXL, TOY),
+        *(SD1, SD2, SDXL, TOY, TOY_TRANSFORMER),
         *(PIXART_ALPHA, PIXART_SIGMA, SANA, SANA_SPRINT, HUNYUAN_DIT),
         *(SD3, FLUX_DEV, FLUX_SCHNELL, FLUX2_DEV, FLUX2_KLEIN, LUMINA2),
     )
@@ -33,8 +33,10 @@ TRANSFORMERS = frozenset(family.network for family in FAMILIES.values()) - {SD1.
 """Classes of diffusers that are supported beside the U-Net."""
 
 
-def family_of(config: Mapping[str, Any], pipeline: object = None) -> Family | None:
+def family_of(config: Mapping[str, Any], pipeline: object = None, mark: object = None) -> Family | None:
     """Return the family of a network's configuration; None if its class is of none.
+
+    ``mark`` is the family that a folder's ``semcorr.json`` names: that of a network which was trained here.
 
     Of U-Nets only SDXL's adds pooled text and sizes to the time embedding; only from Stable Diffusion 2 on are the
     projections around the attention linear. Families that share a transformer differ by values of their
@@ -42,6 +44,9 @@ def family_of(config: Mapping[str, Any], pipeline: object = None) -> Family | No
     last of them is then that of an unknown one.
     """
     kind = config.get("_class_name", SD1.network)
+    marked = FAMILIES.get(str(mark))
+    if marked and marked.marked and marked.network == kind:
+        return marked
     if kind == SD1.network:
         if config.get("addition_embed_type") == "text_time":
             return SDXL
@@ -50,6 +55,7 @@ def family_of(config: Mapping[str, Any], pipeline: object = None) -> Family | No
         family
         for family in FAMILIES.values()
         if family.network == kind
+        and not family.marked
         and all(config.get(key, _default(kind, key)) == value for key, value in family.traits.items())
     ]
     named = [family for family in families if pipeline in family.pipelines]

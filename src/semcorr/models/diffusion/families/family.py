@@ -67,6 +67,7 @@ class Family:
         vae: Class of diffusers.
         pipelines: Classes of pipelines by which families of one ``network`` differ; empty if it has one.
         traits: Values of the configuration by which families of one ``network`` differ.
+        marked: Whether a folder is of the family only if its ``semcorr.json`` says so: networks that were trained here.
         layers: Rules that select the layers whose attention is read.
         text: The text encoders.
         padded: Whether a context is padded to its full length: the padding of CLIP's contexts takes part in the
@@ -91,6 +92,7 @@ class Family:
     vae: str = "AutoencoderKL"
     pipelines: Sequence[str] = ()
     traits: Mapping[str, object] = field(default_factory=dict)
+    marked: bool = False
     layers: tuple[str, ...]
     text: tuple[TextPart, ...] = (CLIP,)
     padded: bool = True
