@@ -50,7 +50,7 @@ def test_python_and_the_shell_have_one_default() -> None:
     for options in (MethodOptions(), AblationOptions(method="attention-dift")):
         assert (options.method, options.dtype) == ("attention-dift", "float32")
         assert str(options.spec().model_name) == PHOTO_MODEL == "CompVis/stable-diffusion-v1-4"
-    assert AblationOptions().method == "prompt"
+    assert AblationOptions().method == ""  # the command takes the paper's; with --taps DIFT
     assert MethodOptions().chosen("toy").model == "toy"
     assert MatcherOptions(method="dino").spec().model_name == VISION_MODEL
 
