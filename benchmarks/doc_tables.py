@@ -189,6 +189,7 @@ _OF_BENCHMARKS: dict[str, Callable[[Any], Table]] = {
         simulate.Recording(**_values(document["recording"])), [simulate.Played(**one) for one in document["played"]]
     ),
     "networks": several_networks.table,
+    "networks-paper": several_networks.table,
     "peaks": peaks.table,
     "peaks-test": peaks.table,
     "processors": lambda document: processors.table([processors.Moved(**one) for one in document["moves"]]),
