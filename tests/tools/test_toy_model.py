@@ -15,10 +15,12 @@ from semcorr.errors import ModelError, SettingsError
 from semcorr.models.diffusion import DiffusionModel
 from tools.toy_model.__main__ import main
 from tools.toy_model.autoencoder import train_vae
+from tools.toy_model.denoiser import grounded_blocks
 from tools.toy_model.recipe import Recipe, bundled_vae, save_model, train
 from tools.toy_model.scene_cache import open_scenes, render_chunk
 from tools.toy_model.state import TrainingState, averaged, schedule
 from tools.toy_model.unet import UNetTraining, train_unet
+from tools.toy_model.validation import inside_parts
 
 
 class StoppedError(Exception):
@@ -134,6 +136,7 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
 
 def test_a_transformer_takes_steps_and_its_folder_loads_as_its_family(tmp_path: Path) -> None:
     """Of 4 blocks 1 and 2 are grounded: at the first step nothing else reaches the keys of a block."""
+    assert [grounded_blocks(count) for count in (4, 6, 8)] == [range(1, 3), range(2, 5), range(3, 7)]
     threads = torch.get_num_threads()
     for name, values in render_chunk(("train", 0, 8)).items():
         np.save(tmp_path / f"{name}.npy", values)
@@ -165,6 +168,17 @@ def test_a_transformer_takes_steps_and_its_folder_loads_as_its_family(tmp_path: 
     maps = model.attention(torch.randn(1, 8, 16, 16), 140, context, model.select_layers(), tokens=range(32))
     assert {m.shape[-2:] for m in maps.values()} == {(16, 16)}
     assert all(torch.allclose(m.sum(2), torch.ones(()), atol=1e-4) for m in maps.values())
+
+
+def test_the_share_of_attention_inside_parts() -> None:
+    """Token 1 names a part that covers the left half, with 3/4 of its attention there; token 0 names nothing."""
+    attention = torch.tensor([[[[0.5, 0.5], [0.5, 0.5]], [[0.6, 0.2], [0.3, 0.1]]]])
+    phrases = torch.tensor([[[0.0, 1.0], [0.0, 0.0]]])
+    coverage = torch.zeros(1, 2, 4, 4)
+    coverage[:, 0, :, :2] = 1
+    inside, size = inside_parts(attention, phrases, coverage)
+    assert inside.tolist() == pytest.approx([0.75])
+    assert size.tolist() == pytest.approx([0.5])
 
 
 @pytest.mark.slow
