@@ -15,6 +15,7 @@ def settings(tiny_model: DiffusionModel) -> PromptSettings:
     return override(preset("paper", tiny_model.family), **once)
 
 
+@pytest.mark.slow
 def test_every_way_gives_the_same(tiny_model: DiffusionModel, settings: PromptSettings) -> None:
     results = Results(model="tiny", rows=2)
     measure(ways(tiny_model, settings), 1, 2, results)
