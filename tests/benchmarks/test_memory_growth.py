@@ -86,7 +86,7 @@ def test_a_command_above_the_ceiling_is_ended(tmp_path: Path) -> None:
 def test_a_short_transfer_does_not_grow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "--targets",
-        "80",
+        "300",
         "--method",
         "dift",
         "--set",
