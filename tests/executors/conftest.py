@@ -9,6 +9,8 @@ from typing import Any
 import psutil
 import pytest
 
+from semcorr.evaluation.report.build import build_report
+from semcorr.evaluation.report.groups import ReportOptions
 from semcorr.evaluation.runs.folder import read_run
 from semcorr.toy.spair_layout import write_spair
 
@@ -113,12 +115,17 @@ def serial(ray: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def results(folder: Path) -> list[str]:
-    """All that a run found, pair by pair in the data set's order, as lines of its files, but for the two times."""
+def results(folder: Path) -> tuple[list[str], str]:
+    """All that a run found, pair by pair in the data set's order, and its report in all its tables.
+
+    A record is what its line in the run's files holds, but for the two times that the method took.
+    """
     run = read_run(folder)
     assert [record.index for record in run.records] == list(range(PAIRS))
     rows = [record.__dict__ | {"describe_seconds": 0.0, "locate_seconds": 0.0} for record in run.records]
-    return [type(record)(**row).to_json() for record, row in zip(run.records, rows, strict=True)]
+    by = ("overall", "category", "point", "layer", "crops")
+    report = build_report([run], ReportOptions(by=by)).markdown()
+    return [type(record)(**row).to_json() for record, row in zip(run.records, rows, strict=True)], report
 
 
 def lines(folder: Path) -> int:
