@@ -3,8 +3,10 @@
 import csv
 import io
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import PIL.Image
 
 if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Route
     from playwright.sync_api import Page as Tab
 
 ARGUMENTS = [
@@ -21,10 +24,40 @@ ARGUMENTS = [
 PATIENCE = 60_000
 """Milliseconds; the machine may be busy."""
 
+LATENCY = 50
+"""Milliseconds until a server's answer comes; a person waits for longer ones."""
+
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 """A browser's options."""
 
 SOURCE = "#source .stage"
+
+
+def open_slowly(context: "BrowserContext") -> "Tab":
+    """Open a tab in which every answer comes late: a test that does not wait for one fails always, not now and then."""
+    tab = context.new_page()
+    conditions = {"offline": False, "latency": LATENCY, "downloadThroughput": -1, "uploadThroughput": -1}
+    context.new_cdp_session(tab).send("Network.emulateNetworkConditions", conditions)
+    return tab
+
+
+@contextmanager
+def hold(tab: "Tab", pattern: str | re.Pattern[str]) -> Iterator[None]:
+    """Let no request to such an address reach the server before the block ends."""
+    held: list["Route"] = []
+    late = True
+
+    def handle(route: "Route") -> None:
+        if late:
+            held.append(route)
+        else:
+            route.fallback()
+
+    tab.route(pattern, handle)
+    yield
+    late = False
+    for route in held:
+        route.fallback()
 
 
 def send(tab: "Tab", which: str, *files: Path) -> None:

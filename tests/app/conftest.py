@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from app.browsing import PATIENCE
+from app.browsing import PATIENCE, open_slowly
 from app.serving import Page
 from semcorr.evaluation.runs.folder import append, open_run
 from semcorr.evaluation.runs.records import PairRecord
@@ -91,7 +91,7 @@ def open_tab(browser: "Browser", page: Page) -> Iterator[Callable[..., "Tab"]]:
         context.set_default_timeout(PATIENCE)
         context.route("**/*", handle)
         contexts.append(context)
-        tab = context.new_page()
+        tab = open_slowly(context)
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.goto(page.url)
         tab.wait_for_selector("body.ready")

@@ -15,6 +15,7 @@ from app.browsing import (
     click_pixel,
     exported,
     find,
+    hold,
     load_example,
     located,
     rows_of,
@@ -69,6 +70,16 @@ def test_a_stray_click_loses_nothing_and_undo_removes_it(open_tab: Callable[[], 
     tab.click("#redo")
     wait_for_text(tab, "Done again: match corrected")
     assert located(tab) == before
+
+
+def test_a_choice_stays_when_the_answer_to_an_earlier_click_comes(open_tab: Callable[[], "Tab"]) -> None:
+    tab = open_tab()
+    load_example(tab, "face")
+    with hold(tab, "**/api/work/add-point"):
+        click_pixel(tab, SOURCE, (20, 20))
+        tab.click("#points .choose >> nth=1")
+    wait_for_points(tab, 5)
+    assert "right eye" in (tab.get_attribute("#points .choose[aria-pressed=true]", "aria-label") or "")
 
 
 def test_find_again_finds_what_is_missing_and_keeps_corrections(open_tab: Callable[[], "Tab"]) -> None:
@@ -174,6 +185,7 @@ def test_a_question_fits_on_a_phone(open_tab: Callable[..., "Tab"]) -> None:
     tab = open_tab(**{**PHONE, "viewport": {"width": 360, "height": 640}})
     load_example(tab, "face")
     tab.tap("#clear")
+    tab.wait_for_selector("dialog[open]")
     for part in ("dialog", "#question-yes", "#question-no"):
         box = tab.locator(part).bounding_box()
         assert box is not None

@@ -15,6 +15,7 @@ from app.browsing import (
     drag,
     exported,
     find,
+    hold,
     keep_screenshot,
     load_example,
     on_screen,
@@ -155,3 +156,32 @@ def test_a_brush_works_by_keyboard_and_strokes_are_undone(open_tab: Callable[...
         until(tab, f"{share}.startsWith('{left}')")
     tab.click("#undo")
     wait_for_regions(tab, 0)
+
+
+def test_strokes_go_to_the_region_that_was_chosen_however_late_the_server_answers(
+    open_tab: Callable[..., "Tab"],
+) -> None:
+    tab = open_tab()
+    begin(tab, 40)
+
+    def stroke(x: int, y: int) -> None:
+        drag(tab, SOURCE, (x, y), (x + 50, y))
+
+    stroke(20, 20)
+    wait_for_regions(tab, 1)
+    with hold(tab, "**/api/work/paint"):
+        for y in (50, 80, 110):
+            stroke(20, y)
+        tab.click("#another")
+        for y in (20, 50):
+            stroke(150, y)
+        assert tab.is_disabled("#another")  # until the server knows the one that is begun
+        tab.click("#regions .choose")
+        stroke(20, 140)
+    wait_for_regions(tab, 2)
+    tab.wait_for_selector("#another:enabled")
+    until(tab, "document.querySelectorAll('#source .brush path').length === 0")
+    # A stroke is a rectangle of 50 times 16.4 pixels, and half a disc at each end; whole pixels are painted.
+    one = 100 * (50 * 2 * 8.192 + np.pi * 8.192**2) / 256**2
+    shares = [float(share.split()[0]) for share in tab.locator("#regions .faint").all_inner_texts()]
+    assert shares == pytest.approx([5 * one, 2 * one], rel=0.05)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.browsing import open_slowly
 from cli.conftest import START
 from review.files import Client, write_coco, write_faulty_faces
 from server_threads import serving_app
@@ -137,7 +138,7 @@ def open_tab(browser: "Browser", command: Any) -> Iterator[Callable[..., "Tab"]]
     def start(**options: Any) -> "Tab":
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
-        tab = context.new_page()
+        tab = open_slowly(context)
         tab.set_default_timeout(60_000)
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("dialog", lambda dialog: wrong.append(dialog.message))

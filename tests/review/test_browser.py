@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.browsing import hold
 from review.files import SIZE, write_coco
 
 if TYPE_CHECKING:
@@ -299,6 +300,41 @@ def test_filters_pages_and_a_name_that_would_break_out(open_tab: Callable[..., "
     heading(tab, "^1 of 1 ")
     tab.select_option("#decision", "rejected")
     tab.wait_for_selector("#message >> text=/No object is left here/")
+
+
+def test_no_object_is_decided_on_before_it_is_shown(open_tab: Callable[..., "Tab"], command: Any) -> None:
+    tab = open_tab()
+    numbers = command.client.ask("/api/list?order=doubtful")[1]["numbers"]
+    with hold(tab, re.compile(rf"/api/objects\?numbers=(.*,)?{numbers[24]}(,|$)")):  # the first of the second page
+        tab.reload()
+        # What is here is shown at once,
+        tab.click(".card >> nth=22")
+        heading(tab, "^23 of 40")
+        tab.keyboard.press("ArrowRight")
+        heading(tab, "^24 of 40")
+        # and while another one is awaited, no action is for it.
+        tab.keyboard.press("ArrowRight")
+        for key in ("a", "Shift+A", "1", "x"):
+            tab.keyboard.press(key)
+    heading(tab, "^25 of 40 .* open")
+    counts(tab, "40 open · 0 accepted")
+    tab.keyboard.press("a")
+    counts(tab, "39 open · 1 accepted")
+
+
+def test_a_whole_image_is_the_one_that_was_shown(open_tab: Callable[..., "Tab"], command: Any) -> None:
+    tab = open_tab()
+    first, second, third = command.client.ask("/api/list?order=doubtful")[1]["numbers"][:3]
+    with hold(tab, "**/api/objects"):
+        tab.keyboard.press("r")
+        heading(tab, "^2 of 40")
+        tab.keyboard.press("Shift+A")
+        tab.keyboard.press("ArrowRight")
+        heading(tab, "^3 of 40")
+    counts(tab, "38 open · 1 accepted · 1 rejected")
+    decisions = [state(command, number)["decision"] for number in (first, second, third)]
+    assert decisions == ["rejected", "accepted", "open"]
+    heading(tab, "^3 of 40")
 
 
 def test_two_windows_lose_nothing_and_see_each_other(open_tab: Callable[..., "Tab"], command: Any) -> None:

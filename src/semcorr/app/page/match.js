@@ -12,7 +12,7 @@ import { hasResults, showNumbers, showTargets } from "./targets.js";
 import * as uploads from "./uploads.js";
 import * as works from "./works.js";
 
-const ui = { what: "points", chosen: null, heat: false, opacity: 0.7, layer: "", preview: null, running: false };
+const ui = { what: "points", chosen: null, choices: 0, heat: false, opacity: 0.7, layer: "", preview: null, running: false };
 let about, source, methods = "";
 const quiet = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -28,6 +28,7 @@ async function take(name, fields) {
 
 function choose(id) {
   ui.chosen = id;
+  ui.choices += 1;
   say("");
   render();
 }
@@ -150,6 +151,7 @@ const painted = {
 
 async function correct(target, point, x, y) {
   ui.chosen = point;
+  ui.choices += 1;
   if (!await take("correct", { target, point, x, y }) || $("status").textContent) return;
   say(`${titleOf(pointNamed(point))}: set by hand in ${current().targets.find(one => one.id === target).name}. Undo takes it back.`);
 }
@@ -222,19 +224,17 @@ async function exportFiles() {
 function wire() {
   source = imageView($("source-image"), { name: "Source" });
   source.on("choose", choose);
+  // A point is chosen once it is there, unless another was chosen since the click.
   source.on("mark", async (x, y) => {
-    if (!await take("add-point", { x, y })) return;
+    const before = ui.choices;
+    if (!await take("add-point", { x, y }) || ui.choices !== before) return;
     ui.chosen = current().points.at(-1).id;
     render();
   });
   source.on("move", (id, x, y) => take("move-point", { point: id, x, y }));
   source.on("remove", id => take("delete-point", { point: id }));
   source.on("stroke", async corners => {
-    const fields = regions.stroke(corners);
-    if (!await take("paint", fields)) return;
-    regions.painted(fields);
-    render();
-    await source.laid();
+    if (await regions.paint(corners, take)) await source.laid();
   });
   regions.start(about.limits.regions, render);
   for (const what of ["points", "regions"]) $(`mode-${what}`).addEventListener("click", () => {

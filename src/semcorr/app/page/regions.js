@@ -8,8 +8,9 @@ import { work } from "./server.js";
 const WIDEST = 0.2;       // the largest radius, as a share of the image's longer side
 const ERASER = "#fff", BACKGROUND = 0;
 
-// The region that is painted; `another` says that the next stroke begins one.
-const tool = { region: null, another: false, erase: false };
+// The region that is painted; `another` says that the next stroke begins one, `begun` is one that the server does not
+// have yet, `underWay` the number of strokes that it does not have yet.
+const tool = { region: null, another: false, erase: false, begun: null, underWay: 0 };
 let most, render;
 
 const regions = () => work.value.regions;
@@ -30,23 +31,33 @@ export function describe(image) {
   return `${image.name}, ${list.length === 1 ? "1 painted region" : `${list.length || "no"} painted regions`}${words.length ? `: ${words.join("; ")}` : ""}.`;
 }
 
-// The step that a stroke is. Strokes that follow before the answer belong to the region that the first one began.
-export const stroke = corners =>
-  ({ region: tool.erase ? BACKGROUND : tool.region ?? regions().next.number, radius: radius(), corners });
-
-// What a stroke began is painted on.
-export function painted({ region }) {
-  if (region !== BACKGROUND) Object.assign(tool, { region, another: false });
+// Sends a stroke as a step, and is true once it is painted. The region that it begins is chosen at once, so that what
+// is chosen meanwhile stays chosen, and strokes that follow before the answer belong to the same region.
+export async function paint(corners, take) {
+  if (!tool.erase && tool.region === null) {
+    const begun = regions().next.number;
+    Object.assign(tool, { region: begun, another: false, begun });
+    render();
+  }
+  tool.underWay += 1;
+  const done = await take("paint", { region: tool.erase ? BACKGROUND : tool.region, radius: radius(), corners });
+  tool.underWay -= 1;
+  if (tool.underWay === 0) tool.begun = null;
+  render();
+  return done;
 }
 
 export function show(actions) {
-  const { list, next } = regions();
+  const { list, next } = regions(), has = id => list.some(region => region.id === id);
+  if (has(tool.begun)) tool.begun = null;
   if (tool.another && list.length < most) tool.region = null;
-  else if (!list.some(region => region.id === tool.region)) tool.region = list.length ? list.at(-1).id : null;
+  else if (!has(tool.region) && (tool.begun === null || tool.region !== tool.begun)) tool.region = list.length ? list.at(-1).id : null;
   tool.erase &&= list.length > 0;
   showRows($("regions"), list, tool.erase ? null : tool.region, actions, "region", shareOf);
   $("erase").disabled = !list.length;
   $("erase").setAttribute("aria-pressed", String(tool.erase));
+  // Its number would be that of the one that is begun.
+  $("another").disabled = tool.begun !== null;
   $("another").hidden = !list.length || list.length >= most;
   $("another").setAttribute("aria-pressed", String(tool.another && !tool.erase));
   $("another").replaceChildren(swatch(next), " Paint another region");

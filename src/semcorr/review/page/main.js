@@ -11,11 +11,12 @@ import * as stage from "./stage.js";
 import * as states from "./states.js";
 
 const PAGE = 24, POLL = 1500;
-let about, numbers = [], index = 0, chosen = null, exchanging = false, revision = 0, turn = Promise.resolve(), listing = 0;
+let about, numbers = [], index = 0, chosen = null, exchanging = false, revision = 0, turn = Promise.resolve(), listing = 0, openings = 0, opening = false;
 const undone = [], done = [];
 
 const categoryNamed = name => about.categories.find(one => one.name === name);
-const current = () => server.objects.get(numbers[index]);
+// What is shown; nothing while another object is on its way, so that nobody decides on one unseen.
+const current = () => opening ? undefined : server.objects.get(numbers[index]);
 // An object as it is drawn: its state's fields beside what is fixed.
 const flat = one => ({ ...one, ...one.state });
 const pageOf = position => Math.floor(position / PAGE);
@@ -37,6 +38,7 @@ function showCounts(counts) {
 }
 
 function redraw() {
+  if (opening) return;
   const object = current();
   for (const id of ["accept", "reject", "accept-image", "reject-image", "hide", "exchange", "before", "after", "closer", "farther", "fit", "kind"]) $(id).disabled = !object;
   $("whole").hidden = !object || object.beside.length < 2;
@@ -58,7 +60,9 @@ function redraw() {
 }
 
 async function open(position) {
-  if (!numbers.length) {
+  const own = ++openings;
+  opening = numbers.length > 0;
+  if (!opening) {
     index = 0;
     cards.fill([], null, null);
     $("page").textContent = "0 / 0";
@@ -72,12 +76,13 @@ async function open(position) {
   exchanging = false;
   const first = pageOf(index) * PAGE, page = numbers.slice(first, first + PAGE);
   try {
-    await server.load([...page, ...numbers.slice(index, index + 3)]);
+    await server.load(page);
   } catch (error) {
     say(error.message, true);
     return;
   }
-  if (index !== position) return;  // another one was opened meanwhile
+  if (own !== openings) return;  // another one was opened meanwhile
+  opening = false;
   if (before !== pageOf(index) || !onPage) {
     cards.fill(page.map(number => flat(server.objects.get(number))), one => categoryNamed(one.category), openNumber);
   }
@@ -86,9 +91,14 @@ async function open(position) {
   $("page-before").disabled = first === 0;
   $("page-after").disabled = first + PAGE >= numbers.length;
   redraw();
-  // What comes after this one, so that it is there when it is asked for.
-  for (const number of numbers.slice(index + 1, index + 3)) new Image().src = imageAddress(server.objects.get(number).image, 1600);
-  server.load(numbers.slice(first + PAGE, first + 2 * PAGE)).catch(() => {});
+  preload(first).catch(() => {});
+}
+
+// What comes after this object and after its page, so that it is there when it is asked for.
+async function preload(first) {
+  const next = numbers.slice(index + 1, index + 3);
+  await server.load([...next, ...numbers.slice(first + PAGE, first + 2 * PAGE)]);
+  for (const number of next) new Image().src = imageAddress(server.objects.get(number).image, 1600);
 }
 
 const openNumber = number => open(numbers.indexOf(number));
@@ -134,10 +144,8 @@ function actTogether(changes, merge = null) {
 }
 
 // Decide on all objects of an image, as one step; then the next object of another image.
-async function decideImage(chooses, decide) {
+async function decideImage(object, chooses, decide) {
   await server.idle();
-  const object = current();
-  if (!object) return;
   await server.load(object.beside);
   const chosen = object.beside.map(number => server.objects.get(number)).filter(one => chooses(one.state.decision));
   if (!chosen.length) {
@@ -146,6 +154,7 @@ async function decideImage(chooses, decide) {
   }
   actTogether(chosen.map(one => ({ number: one.number, state: decide(one.state) })));
   await server.idle();
+  if (!object.beside.includes(numbers[index])) return;  // another image was opened meanwhile
   const next = numbers.findIndex((number, position) => position > index && !object.beside.includes(number));
   if (next >= 0) await open(next);
   else redraw();
@@ -154,6 +163,12 @@ async function decideImage(chooses, decide) {
 // One after the other, however fast the keys come.
 function inTurn(action) {
   turn = turn.then(action).catch(error => say(error.message, true));
+}
+
+// The image that is shown now, whatever is when its turn comes.
+function onImage(chooses, decide) {
+  const object = current();
+  if (object) inTurn(() => decideImage(object, chooses, decide));
 }
 
 async function restore(from, to, before, after, what) {
@@ -201,8 +216,10 @@ function take(number) {
 }
 
 function putRight(order) {
+  const object = current();
+  if (!object) return;
   dismiss();
-  act(states.reorder(current().state, order));
+  act(states.reorder(object.state, order));
 }
 
 // Of a chosen point the next one that is chosen says with which; the same action again, with that of the other side.
@@ -250,8 +267,8 @@ const actions = {
     if (chosen !== null) act(states.removePoint(object.state, chosen));
     else { act(states.reject(object.state)); step(1); }
   },
-  acceptImage: () => inTurn(() => decideImage(decision => decision === "open", states.accept)),
-  rejectImage: () => inTurn(() => decideImage(decision => decision !== "rejected", states.reject)),
+  acceptImage: () => onImage(decision => decision === "open", states.accept),
+  rejectImage: () => onImage(decision => decision !== "rejected", states.reject),
   hide() {
     if (current() && chosen !== null) act(states.coverPoint(current().state, chosen));
   },
@@ -269,9 +286,11 @@ const actions = {
   redo: () => inTurn(() => restore(undone, done, "before", "after", "redone")),
 };
 
-function setChosen(x, y) {
-  take(chosen);
-  act(states.setPoint(current().state, chosen, x, y, current().size));
+function set(number, x, y) {
+  const object = current();
+  if (!object) return;
+  take(number);
+  act(states.setPoint(object.state, number, x, y, object.size));
 }
 
 async function poll() {
@@ -307,12 +326,11 @@ function listen() {
   });
   stage.start({
     choose,
-    take,
     missing: path => server.ask(path).catch(error => say(error.message, true)),
-    set: (number, x, y) => act(states.setPoint(current().state, number, x, y, current().size)),
+    set,
     click: (x, y) => chosen === null
       ? say("Choose a point first: its number, or its row in the list.")
-      : setChosen(x, y),
+      : set(chosen, x, y),
   });
   keyboard.start(actions);
   $("message").addEventListener("click", dismiss);
@@ -325,7 +343,7 @@ function listen() {
   $("names").addEventListener("change", () => redraw());
   $("kind").addEventListener("change", () => {
     const object = current();
-    act(states.recategorize(object.state, categoryNamed(object.state.category), categoryNamed($("kind").value)));
+    if (object) act(states.recategorize(object.state, categoryNamed(object.state.category), categoryNamed($("kind").value)));
   });
   $("write").addEventListener("click", async () => {
     try {

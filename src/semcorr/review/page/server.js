@@ -31,8 +31,9 @@ function show(number) {
   objects.set(number, last ? { ...known, state: last.after } : known);
 }
 
+// An answer may come late: a later revision stays.
 function keep(object) {
-  saved.set(object.number, object);
+  if (!(saved.get(object.number)?.revision > object.revision)) saved.set(object.number, object);
   show(object.number);
 }
 
@@ -53,7 +54,7 @@ export async function refresh(since) {
 }
 
 export function forget() {
-  for (const number of [...objects.keys()]) if (!waiting.some(one => one.number === number)) objects.delete(number);
+  for (const number of [...objects.keys()]) if (!lastOf(number)) objects.delete(number);
 }
 
 // Change objects to states, all or none; `done` gets the parts that were saved: number, the state before, that after.

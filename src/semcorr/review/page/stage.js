@@ -22,7 +22,6 @@ export function start(handlers) {
     drag: follow,
     drop(id, x, y) {
       dragged = false;
-      listeners.take(+id);
       listeners.set(+id, x, y);
     },
     cancel() {
