@@ -137,7 +137,7 @@ def test_in_the_page_with_the_files_own_method(predicted: Path, start: Callable[
     pytest.importorskip("uvicorn", reason='The extra is not installed: pip install "semcorr[app]"')
     command = start(predicted, "--images", predicted.parent / "images")
     tab = browser.new_page()
-    tab.set_default_timeout(120_000)
+    tab.set_default_timeout(300_000)
     tab.goto(command.address)
     tab.wait_for_selector(".card[aria-current]")
     tab.keyboard.press("a")

@@ -44,7 +44,7 @@ def test_from_five_annotated_drawings_to_corrected_ones(
     predicted, page = tmp_path / "predicted.json", tmp_path / "review.html"
     assert main([*command, "-o", str(predicted), "--review", str(page)]) == 0
     tab = browser.new_page(viewport={"width": 1180, "height": 640})
-    tab.set_default_timeout(120_000)
+    tab.set_default_timeout(300_000)
     tab.goto(page.as_uri())
     keep_screenshot(tab, "review")
 
