@@ -33,8 +33,8 @@ sys.exit(status)
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished command: what it printed, its peak memory, and its seconds of a processor, which other work on the
-    machine does not lengthen: all of them, and those until something was there.
+    """A finished command: what it printed, its peak memory, and its seconds of a processor: all of them, and those
+    until something was there. Other work on the machine lengthens them less than seconds of a clock.
     """
 
     out: str
