@@ -89,13 +89,15 @@ def test_gradients_to_the_context_by_finite_differences(transformers: Transforme
     (attention.flatten(2) * slope).sum().backward()
     assert leaf.grad is not None
     generator = torch.Generator().manual_seed(5)
-    # Sana's self-attention, and diffusers' norms of queries and keys, are computed in float32 whatever the weights are.
-    size = 1e-3 if family in ("sana", "sana-sprint", *JOINT) else 1e-4
+    # Other families' norms of queries and keys, and Sana's self-attention, are computed in float32 whatever the weights
+    # are. In random directions derivatives spread by the gradient's length, which rounding is small beside.
+    size, tolerance = (1e-4, 1e-5) if family.startswith("pixart") else (1e-3, 1e-3)
     for _ in range(2):
         direction = torch.randn(context.shape, generator=generator, dtype=torch.float64)
         with torch.no_grad():
             difference = (loss(context + size * direction) - loss(context - size * direction)) / (2 * size)
-        assert float((leaf.grad * direction).sum()) == pytest.approx(difference, rel=1e-3, abs=1e-5)
+        derivative = float((leaf.grad * direction).sum())
+        assert derivative == pytest.approx(difference, rel=0, abs=tolerance * float(leaf.grad.norm()))
     assert leaf.grad[:, 0].abs().max() > 1e-6  # all tokens compete, and act through the blocks before
 
 
