@@ -169,6 +169,8 @@ def test_killed_and_continued_and_in_several_processes_it_is_the_same(
     assert main(command(folder, tmp_path / "killed")) == main(command(folder, tmp_path / "whole")) == 0
     assert f"Regions found in 14 of 14 images ({done} of them before)." in capsys.readouterr().out
     assert main(command(folder, tmp_path / "workers", "--workers", "2")) == 0
+    for unfinished in (tmp_path / "killed").rglob(".*"):
+        unfinished.unlink()  # of the writer that was killed, if it was writing
     assert equal_folders(tmp_path / "whole", tmp_path / "killed")
     assert equal_folders(tmp_path / "whole", tmp_path / "workers")
 
