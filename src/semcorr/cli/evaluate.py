@@ -361,21 +361,22 @@ def _show(runs: Sequence["Run"], dataset: str, tables: TableOptions, plots: Plot
     from semcorr.evaluation.report.build import WITHIN_A_RUN, build_report
     from semcorr.evaluation.report.tables import joined
 
-    shown: list[tuple[Sequence[Run], tuple[str, ...]]] = [(runs, tables.by)]
+    everything = tables.compared(runs)
+    shown: list[tuple[Sequence[Run], tuple[str, ...]]] = [(everything, tables.by)]
     if len(runs) > 1:
         within = tuple(name for name in tables.by if name in WITHIN_A_RUN)
-        shown = [(runs, tuple(name for name in tables.by if name not in within)), (runs[:1], within)]
+        shown = [(everything, tuple(name for name in tables.by if name not in within))]
+        shown += [(tables.compared(runs[:1]), within)] if within else []
     sets = _toy_sets(runs) if dataset == "toy" else {}
     reports = []
-    for some, by in shown:
-        compared = tables.compared(some)
+    for compared, by in shown:
         names = [run.name for run in compared]
         # A data set may have no boxes, and the run may be of the baseline itself.
         baseline = next((name for name in ("same-box-position", "same-position") if name in names), None)
         options = tables.options(by=by, baseline=baseline, point_sets=sets)
         reports += [build_report(compared, options)] if by else []
     tables.show(joined(reports))
-    plots.draw(tables.compared(runs), tables.options())
+    plots.draw(everything, tables.options())
 
 
 def _status(runs: Sequence["Run"]) -> int:
