@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deadline import DEADLINE
 from models.diffusion.hub_stand_in import HubStandIn
 from models.diffusion.networks import save_checkpoint
 from models.diffusion.test_load import add_text
@@ -53,7 +54,7 @@ def test_a_hub_id_is_downloaded_before_the_page_opens(repositories: Path, tmp_pa
             assert process.stdout is not None
             assert "The page is at http://localhost:" in process.stdout.readline()
             process.send_signal(signal.SIGINT)
-            _, written = process.communicate(timeout=60)
+            _, written = process.communicate(timeout=DEADLINE)
             assert process.returncode == 130
             assert ("Downloading " in written) == (round_ == "first")
     fetched = hub.files_asked_for()
@@ -69,13 +70,13 @@ def test_a_download_is_stopped_by_ctrl_c(repositories: Path, tmp_path: Path) -> 
     pytest.importorskip("uvicorn")
     with HubStandIn(repositories, stall="unet/diffusion_pytorch_model.safetensors") as hub:
         process = page(hub, tmp_path, "--model", "tiny/sd", "--method", "dift")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + DEADLINE
         while not any("unet/diffusion_pytorch_model" in name for name in hub.files_asked_for()):
             assert process.poll() is None, process.stderr and process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, written = process.communicate(timeout=60)
+        _, written = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130
     assert "Stopped." in written
     assert "Traceback" not in written

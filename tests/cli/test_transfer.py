@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from cli.conftest import Ran
+from deadline import DEADLINE
 from semcorr.storage.record_store import Shard, locked
 from semcorr.toy.coco import ToyWorld, write_coco
 from spoiled import HUGE, spoiled
@@ -174,7 +175,7 @@ def test_what_a_crash_has_left_behind_is_ignored_or_used(
 def run_killed(start: Callable[..., Any], command: tuple[object, ...], work: Path, lines: int) -> int:
     """Start a transfer and kill it with signal 9 when its journal has so many lines; return how many it has then."""
     process = start(*command)
-    end = time.monotonic() + 120
+    end = time.monotonic() + DEADLINE
     while _lines(work) < lines:
         assert process.poll() is None, "it ended by itself"
         assert time.monotonic() < end, "it does not get on"

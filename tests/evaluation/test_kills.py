@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deadline import DEADLINE
 from evaluation.handmade import pair_record
 from semcorr.datasets.base import Dataset
 from semcorr.errors import RunError
@@ -78,7 +79,7 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         # Nobody kills worker processes: they end by themselves.
-        _, left = psutil.wait_procs(children, timeout=60)
+        _, left = psutil.wait_procs(children, timeout=DEADLINE)
         assert not left
     assert 0 < lines(folder) < pairs
     last = command(data, folder, *some)

@@ -18,6 +18,7 @@ import PIL.Image
 import psutil
 import pytest
 
+from deadline import DEADLINE
 from executors.conftest import PAIRS, Nodes, evaluation, lines, ray_workers, results
 from executors.jobs import Deadly, Squares, Unloadable
 from semcorr.errors import RunError
@@ -110,7 +111,7 @@ def test_evaluation_that_loses_its_driver_a_worker_and_a_node(
     first.kill()
     first.communicate()
     # Nobody kills what it started, here or on the cluster: it ends by itself.
-    _, left = psutil.wait_procs([*family, *workers], timeout=60)
+    _, left = psutil.wait_procs([*family, *workers], timeout=DEADLINE)
     assert not left
     before = lines(folder)
     assert 2 <= before < PAIRS
@@ -191,7 +192,7 @@ def test_a_lost_head_node_is_an_error_and_the_rest_is_done_without(
     process = driver(evaluation(data, folder, "--ray", address))
     wait_until(lambda: lines(folder) >= 2, process)
     cluster.kill_head()
-    _, output = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
     (last,) = [line for line in output.decode().splitlines() if "lost" in line]
     assert last.startswith(f"The Ray cluster {address!r} is lost")
@@ -214,11 +215,11 @@ def test_ctrl_c(ray: object, data: Path, tmp_path: Path, where: tuple[str, str],
     if times == 2:
         time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
-    _, output = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130
     assert "Traceback" not in output.decode()
     assert output.decode().splitlines()[-1].startswith("Stopped.") or times == 2
-    _, left = psutil.wait_procs(family, timeout=90)  # Ray ends its agents after a while
+    _, left = psutil.wait_procs(family, timeout=DEADLINE)  # Ray ends its agents after a while
     assert not left
     assert 2 <= len(read_run(folder).records) < PAIRS
     with (folder / "records" / "1-of-1.0.jsonl").open() as file:

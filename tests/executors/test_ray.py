@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deadline import DEADLINE
 from executors.jobs import Squares
 from semcorr.errors import RunError
 from semcorr.executors import run_units
@@ -47,7 +48,7 @@ def test_a_worker_a_gpu_on_a_cluster_with_a_token(ray: Any, tmp_path: Path, monk
             )
         finally:
             head.terminate()
-            head.wait(60)
+            head.wait(DEADLINE)
     assert len(squares) == 24
     started = [path.read_text().split()[1:] for path in tmp_path.glob("started-*")]
     assert sorted(started) == [["1", "0"], ["1", "1"]]
@@ -56,7 +57,7 @@ def test_a_worker_a_gpu_on_a_cluster_with_a_token(ray: Any, tmp_path: Path, monk
 def _as_soon_as_it_is_there(
     address: str, head: subprocess.Popen[bytes], work: Callable[[], Iterator[int]]
 ) -> list[int]:
-    end = time.monotonic() + 120
+    end = time.monotonic() + DEADLINE
     while True:
         assert head.poll() is None
         try:

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+from deadline import DEADLINE
 from semcorr.app.server.address import Address, free_port
 from semcorr.integrations.label_studio.backend import Backend
 from server_threads import answering, serving_app
@@ -36,7 +37,7 @@ class BackendClient:
         body = content if isinstance(content, bytes) or content is None else json.dumps(content).encode()
         request = urllib.request.Request(self.url + path, data=body, headers={**self.headers, **headers})  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=DEADLINE) as answer:  # noqa: S310
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:

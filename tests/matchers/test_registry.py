@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import semcorr
+from deadline import DEADLINE
 from semcorr.cli.app import AppOptions
 from semcorr.cli.evaluate import AblationOptions, MethodOptions
 from semcorr.cli.options import FeatureOptions, MatcherOptions, ToyOptions
@@ -100,5 +101,5 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_importing_the_package_imports_nothing_heavy():
     heavy = "{'torch', 'diffusers', 'numpy', 'PIL', 'pydantic'}"
     program = f"import sys, semcorr; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=DEADLINE)
     assert done.stdout.strip() == "[]"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from deadline import DEADLINE
 from semcorr.toy.coco import write_coco as write_coco_of_drawings
 
 NAMES = ("ear", "tail", "paw")
@@ -135,7 +136,7 @@ class Client:
         self, path: str, body: Any = None, *, method: str = "", **headers: str
     ) -> tuple[int, Any, http.client.HTTPMessage]:
         """Status, content (of JSON: what it holds) and headers of the answer."""
-        connection = http.client.HTTPConnection(self.host, timeout=30)
+        connection = http.client.HTTPConnection(self.host, timeout=DEADLINE)
         try:
             data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             sent = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from deadline import DEADLINE
 from semcorr.errors import ReviewError, SemcorrError
 from semcorr.keypoints import read_annotations
 from semcorr.matchers.base import Matcher
@@ -164,14 +165,14 @@ def test_a_person_is_quicker_and_a_stop_changes_nothing(predicted: Path, dift: M
 
         def load() -> Matcher:
             loading.set()
-            assert go_on.wait(60)
+            assert go_on.wait(DEADLINE)
             return dift
 
         again = PredictAgain(review, load, TransferSettings(), 0.5)
         again.start(1.0)
         with pytest.raises(ReviewError, match="already"):
             again.start(1.0)
-        assert loading.wait(60)
+        assert loading.wait(DEADLINE)
         review.change({0: State(**{**review.objects[0].state.model_dump(), "decision": "rejected"})}, {0: 0})
         rejected = review.objects[0].state
         go_on.set()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from deadline import DEADLINE
 from semcorr.cli.main import main
 from semcorr.review.objects import State
 from semcorr.review.review import Review
@@ -47,7 +48,7 @@ def test_it_ends_in_order(predictions: Path, start: Callable[..., Any], number: 
     command = start(predictions)
     assert command.client.ask("/api/list")[0] == 200
     command.process.send_signal(number)
-    assert command.process.wait(timeout=30) == status
+    assert command.process.wait(timeout=DEADLINE) == status
     start(predictions)  # nothing keeps it out
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import PIL.Image
 
+from deadline import DEADLINE
 from review.files import Client
 
 
@@ -14,7 +15,7 @@ def raw(client: Client, request: bytes) -> bytes:
     """The whole response to bytes that are sent as they are."""
     host, port = client.host.split(":")
     received = b""
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=DEADLINE) as connection:
         connection.sendall(request)
         while part := connection.recv(65536):
             received += part

@@ -8,6 +8,7 @@ import pytest
 from app.http.conftest import Served
 from app.http.test_match import ids, located, png
 from app.serving import Client, Visitor
+from deadline import DEADLINE
 
 
 def test_a_question_comes_before_a_loss_and_undo_restores_it(visitor: Visitor) -> None:
@@ -65,7 +66,7 @@ def test_a_reload_shows_everything_and_asks_for_nothing_twice(visitor: Visitor, 
 def test_a_reloaded_page_continues_to_show_the_run(visitor: Visitor, server: Served) -> None:
     visitor.step("example", category="bird")
     go = threading.Event()
-    server.state.queue.submit(lambda job: go.wait(60))
+    server.state.queue.submit(lambda job: go.wait(DEADLINE))
     visitor.ask("/api/find", {"method": "dift", "preset": "published", "base": visitor.shown["revision"]})
     reloaded = Visitor(server.host, visitor.key)
     assert reloaded.reload()["job"]["state"] in ("waiting", "running")

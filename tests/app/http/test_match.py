@@ -12,6 +12,7 @@ import pytest
 from app.http.conftest import Served
 from app.serving import Client, Visitor
 from app.test_images import packed
+from deadline import DEADLINE
 
 
 def png(width: int = 40, height: int = 30, shade: int = 90) -> bytes:
@@ -185,7 +186,7 @@ def test_a_location_is_given_by_a_person_before_find(visitor: Visitor) -> None:
 def test_a_point_deleted_during_a_run_gets_no_result_and_the_others_do(visitor: Visitor, server: Served) -> None:
     visitor.step("example", category="bird")
     go = threading.Event()
-    server.state.queue.submit(lambda job: go.wait(60))
+    server.state.queue.submit(lambda job: go.wait(DEADLINE))
     asked = {"method": "attention-dift", "preset": "fast", "base": visitor.shown["revision"]}
     job = visitor.ask("/api/find", asked)[1]["job"]
     assert (job["state"], job["ahead"]) in (("waiting", 1), ("waiting", 2))
@@ -200,7 +201,7 @@ def test_a_point_deleted_during_a_run_gets_no_result_and_the_others_do(visitor: 
 def test_work_is_cancelled(visitor: Visitor, server: Served) -> None:
     visitor.step("example", category="bird")
     before, go = visitor.shown, threading.Event()
-    server.state.queue.submit(lambda job: go.wait(60))
+    server.state.queue.submit(lambda job: go.wait(DEADLINE))
     visitor.ask("/api/find", {"method": "dift", "base": before["revision"]})
     assert visitor.ask("/api/cancel", {})[1]["job"]["state"] == "cancelled"
     go.set()

@@ -15,6 +15,7 @@ import pytest
 
 from app.http.test_match import ids, located, png
 from app.serving import SITECUSTOMIZE, Client, Page, Visitor
+from deadline import DEADLINE
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +115,7 @@ def test_old_works_are_deleted_at_the_start(serve: Serve, tmp_path: Path) -> Non
     page = serve("--keep-hours", 2, works=tmp_path / "works")
     kept = Client(page.host).ask("/api/about")[1]["kept"]
     assert f"in the folder {tmp_path / 'works'} for 2 hours" in kept
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + DEADLINE
     while old.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -137,7 +138,7 @@ def test_no_connection_leaves_the_machine_and_nothing_stays(
     assert visitor.ask("/api/work/delete", {"sure": True}) == (200, {})
     assert list(page.works.iterdir()) == []
     page.process.send_signal(signal.SIGTERM)
-    assert page.process.wait(30) == 0
+    assert page.process.wait(DEADLINE) == 0
     assert not record.exists(), record.read_text()
     assert [path for path in page.temporary.rglob("*") if path.is_file()] == []
 

@@ -11,6 +11,7 @@ import pytest
 from app.http.conftest import Served, served
 from app.serving import Client, Visitor
 from app.test_images import packed
+from deadline import DEADLINE
 from semcorr.app.examples import words_example
 from semcorr.matchers.prompt.word_attention import word_maps
 from semcorr.matchers.spec import MatcherSpec
@@ -79,7 +80,7 @@ def test_an_image_that_is_sent_keeps_its_own_pixels(visitor: Visitor) -> None:
 
 def test_a_job_that_waits_is_cancelled_and_results_belong_to_their_image(server: Served, visitor: Visitor) -> None:
     begin = threading.Event()
-    server.state.queue.submit(lambda _: begin.wait(60))
+    server.state.queue.submit(lambda _: begin.wait(DEADLINE))
     visitor.ask("/api/words/example", {"category": "bird"})
     job = visitor.ask("/api/words/start", {"prompt": "a head"})[1]["job"]
     assert (job["state"], job["ahead"]) == ("waiting", 1)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from deadline import DEADLINE
 from semcorr.app.server.jobs import Busy, Job, JobQueue
 from semcorr.app.server.sessions import Sessions
 from semcorr.errors import SemcorrError
@@ -32,7 +33,7 @@ def test_jobs_run_one_after_the_other_in_their_order() -> None:
 
     jobs = [queue.submit(lambda job, n=number: work(n, job)) for number in range(5)]
     assert queue.ahead(jobs[4]) >= 3
-    assert all(job.wait(10) for job in jobs)
+    assert all(job.wait(DEADLINE) for job in jobs)
     assert order == [0, 1, 2, 3, 4]
     assert [job.result for job in jobs] == [0, 10, 20, 30, 40]
     assert queue.ahead(jobs[4]) == 0
@@ -52,8 +53,8 @@ def test_cancelling_stops_what_runs_and_what_waits_and_frees_the_queue() -> None
     second.cancel()
     assert second.wait(0)
     first.cancel()
-    assert first.wait(2)
-    assert third.wait(2)
+    assert first.wait(DEADLINE)
+    assert third.wait(DEADLINE)
     assert [job.status().state for job in (first, second, third)] == ["cancelled", "cancelled", "done"]
     queue.close()
 
@@ -68,7 +69,7 @@ def test_an_error_becomes_a_message_and_the_queue_continues() -> None:
         raise KeyError("x")
 
     jobs = [queue.submit(work) for work in (expected, unexpected, lambda job: 1)]
-    assert all(job.wait(5) for job in jobs)
+    assert all(job.wait(DEADLINE) for job in jobs)
     assert jobs[0].status().error == "Expected this, got that."
     assert "KeyError" in jobs[1].status().error
     assert jobs[2].status().state == "done"
@@ -88,12 +89,12 @@ def test_a_full_queue_and_a_second_job_of_one_work_are_refused(works: Callable[.
         with pytest.raises(Busy, match="at most 1"):
             queue.submit(endless)
         one.cancel()
-        assert one.job.wait(2)
+        assert one.job.wait(DEADLINE)
         one.start(queue, "maps", endless)
         assert (one.job_number, one.job_kind) == (2, "maps")
         queue.close()
         assert other.job is not None
-        assert other.job.wait(2)
+        assert other.job.wait(DEADLINE)
 
 
 def test_a_closed_queue_ends_its_thread() -> None:
@@ -103,8 +104,8 @@ def test_a_closed_queue_ends_its_thread() -> None:
     while not job.status().done:
         time.sleep(0.01)
     queue.close()
-    assert job.wait(2)
-    deadline = time.monotonic() + 2
+    assert job.wait(DEADLINE)
+    deadline = time.monotonic() + DEADLINE
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before
@@ -115,7 +116,7 @@ def test_loss_and_source_maps_are_shown_while_points_are_optimized() -> None:
     points = [scene.keypoints[name] for name in ("beak", "tail")]
     matcher, queue = load_matcher("prompt", "toy", "fast", steps=40), JobQueue()
     job = queue.submit(lambda job: matcher.describe(scene.image, np.array(points), progress=job))
-    assert job.wait(60)
+    assert job.wait(DEADLINE)
     status = job.status()
     assert status.state == "done"
     assert len(status.losses) == 40

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from deadline import DEADLINE
 from semcorr.app import changes
 from semcorr.app.limits import Limits
 from semcorr.app.server.jobs import Busy, Job, JobQueue
@@ -68,7 +69,7 @@ def test_a_work_in_use_or_with_a_job_stays_in_memory(works: Works) -> None:
     try:
         busy = filled(sessions)
         with sessions.using(busy) as session:
-            session.start(queue, "find", lambda job: go.wait(30))
+            session.start(queue, "find", lambda job: go.wait(DEADLINE))
         with sessions.using(filled(sessions)) as used:
             for _ in range(5):
                 filled(sessions)
@@ -136,14 +137,14 @@ def test_a_deleted_work_is_gone_for_a_job_as_well(works: Works) -> None:
         with sessions.using(key) as session:
 
             def work(job: Job) -> None:
-                go.wait(30)
+                go.wait(DEADLINE)
                 session.do("matches found", changes.clear_points(session.work), by_person=False)
 
             session.start(queue, "find", work)
             sessions.delete(session)
             go.set()
             assert session.job is not None
-            assert session.job.wait(10)
+            assert session.job.wait(DEADLINE)
         with pytest.raises(Gone), sessions.using(key):
             pass
     finally:
@@ -153,7 +154,7 @@ def test_a_deleted_work_is_gone_for_a_job_as_well(works: Works) -> None:
 def test_a_job_is_cancelled_when_nobody_has_asked_for_its_work_for_a_while(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("semcorr.app.server.session._PATIENCE", 0.5)
+    monkeypatch.setattr("semcorr.app.server.session._PATIENCE", 1.5)
     sessions, queue = works(), JobQueue()
 
     def endless(job: Job) -> None:
@@ -169,8 +170,8 @@ def test_a_job_is_cancelled_when_nobody_has_asked_for_its_work_for_a_while(
         assert job is not None
         for _ in range(10):
             with sessions.using(key):
-                assert not job.wait(0.1)
-        assert job.wait(10)
+                assert not job.wait(0.2)
+        assert job.wait(DEADLINE)
         assert job.status().state == "cancelled"
     finally:
         queue.close()
