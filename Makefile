@@ -1,3 +1,6 @@
+# What is compiled is kept: each of the tests' processes, and every command that a test runs, would compile it again.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTHON ?= python3
 VENV ?= .venv
 # Test processes at a time; each uses one thread.
