@@ -24,6 +24,9 @@ ARGUMENTS = [
 PATIENCE = 60_000
 """Milliseconds; the machine may be busy."""
 
+OPTIONS: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
+"""A browser's options, unless a test has others: no page scrolls smoothly under a click."""
+
 LATENCY = 50
 """Milliseconds until a server's answer comes; a person waits for longer ones."""
 
@@ -152,7 +155,12 @@ def rows_of(data: bytes) -> list[dict[str, str]]:
 
 def wait_for_text(tab: "Tab", text: str, where: str = "#status") -> str:
     """Wait until the page shows a text, and return the whole message."""
-    tab.wait_for_selector(f"{where} >> text=/{text}/")
+    from playwright.sync_api import TimeoutError as Late
+
+    try:
+        tab.wait_for_selector(f"{where} >> text=/{text}/")
+    except Late:
+        raise AssertionError(f"{text!r} did not appear in {where}; the page says: {tab.inner_text('body')}") from None
     return tab.inner_text(where)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from app.browsing import PATIENCE, open_slowly
+from app.browsing import OPTIONS, PATIENCE, open_slowly
 from app.serving import Page
 from semcorr.evaluation.runs.folder import append, open_run
 from semcorr.evaluation.runs.records import PairRecord
@@ -87,7 +87,7 @@ def open_tab(browser: "Browser", page: Page) -> Iterator[Callable[..., "Tab"]]:
             route.abort()
 
     def start(**options: Any) -> "Tab":
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context = browser.new_context(**{**OPTIONS, **options})
         context.set_default_timeout(PATIENCE)
         context.route("**/*", handle)
         contexts.append(context)

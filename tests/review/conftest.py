@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.browsing import open_slowly
+from app.browsing import OPTIONS, open_slowly
 from cli.conftest import START
 from review.files import Client, write_coco, write_faulty_faces
 from server_threads import serving_app
@@ -136,7 +136,7 @@ def open_tab(browser: "Browser", command: Any) -> Iterator[Callable[..., "Tab"]]
     contexts = []
 
     def start(**options: Any) -> "Tab":
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context = browser.new_context(**{**OPTIONS, **options})
         contexts.append(context)
         tab = open_slowly(context)
         tab.set_default_timeout(60_000)

@@ -155,7 +155,7 @@ class Job:
             state, message = "failed", out_of_memory_message(error) or unexpected
         with self._lock:
             self._status = replace(self._status, state=state, error=message)
-        self._finished.set()
+            self._finished.set()  # at once: whoever reads that it is done may begin the next
 
 
 class JobQueue:
