@@ -2,3 +2,6 @@
 
 DEADLINE = 120.0
 """Seconds. Generous: it ends a test that hangs, and judges no machine by its speed."""
+
+RUN = 900.0
+"""Seconds, for whole runs of a command, several of them in some tests."""

@@ -18,7 +18,7 @@ import PIL.Image
 import psutil
 import pytest
 
-from deadline import DEADLINE
+from deadline import DEADLINE, RUN
 from executors.conftest import PAIRS, Nodes, evaluation, lines, ray_workers, results
 from executors.jobs import Deadly, Squares, Unloadable
 from semcorr.errors import RunError
@@ -28,7 +28,7 @@ from semcorr.toy.coco import ToyWorld, write_coco
 from semcorr.toy.parts import part_map
 from semcorr.toy.render import render_scene
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 KILLED = ["worker", "node"]
 
@@ -37,8 +37,8 @@ def driver(words: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
-def wait_until(true: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 240) -> None:
-    end = time.monotonic() + seconds
+def wait_until(true: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + RUN
     while not true():
         assert process.poll() is None, process.communicate()[1].decode()
         assert time.monotonic() < end, "it does not get on"
@@ -117,7 +117,7 @@ def test_evaluation_that_loses_its_driver_a_worker_and_a_node(
     assert 2 <= before < PAIRS
 
     with killing(cluster, folder, (before + 1, before + 7)) as killed:
-        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=RUN)
     assert done.returncode == 0, done.stderr
     assert killed == KILLED
     assert results(folder) == results(serial)
@@ -150,7 +150,7 @@ def test_transfer_that_loses_a_worker_and_a_silent_node(cluster: Nodes, faces: T
                 check=False,
                 capture_output=True,
                 text=True,
-                timeout=240,
+                timeout=RUN,
             )
     finally:
         cluster.kill(cluster.nodes[0])
@@ -171,7 +171,7 @@ def test_regions_of_targets_whose_worker_and_node_are_killed(cluster: Nodes, tmp
     for name, more in (("serial", ()), ("ray", ("--ray", cluster.address))):
         with killing(cluster, tmp_path / "ray.work", (5, 12)) if more else nullcontext() as killed:
             done = subprocess.run(
-                [*words, "-o", name, *more], check=False, capture_output=True, text=True, timeout=240, cwd=tmp_path
+                [*words, "-o", name, *more], check=False, capture_output=True, text=True, timeout=RUN, cwd=tmp_path
             )
         assert done.returncode == 0, done.stderr
     assert killed == KILLED

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from deadline import RUN
 from keypoints.other_python import NEEDED, PACKAGES, PYTHON, run, ultralytics_environment
 from review.person import Person
 from semcorr.cli import main
@@ -28,7 +29,7 @@ WRONG = 0.05
 OPTIONS = ("--method", "hypercolumn", "--min-confidence", "0", "--device", "cpu")
 SCRIPTS = Path(__file__).parents[1] / "keypoints"
 
-pytestmark = [pytest.mark.slow, NEEDED]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), NEEDED]
 
 
 def semcorr(*arguments: str | Path | int) -> None:
@@ -112,7 +113,7 @@ def corrected_on_the_page(
     tab.click("#again-start")
     sources = len(ANNOTATED) + SUGGESTED + CORRECTED
     said = f"{count - CORRECTED} objects were predicted again from {sources} annotated ones"
-    tab.wait_for_selector(f"#again-status >> text=/{said}/", timeout=600_000)  # each is compared with 8 views of 15
+    tab.wait_for_selector(f"#again-status >> text=/{said}/", timeout=1000 * RUN)  # each is compared with 8 views of 15
     tab.click("#again-close")
     tab.click("#write")
     tab.wait_for_selector("#message >> text=/Written: .*predicted.corrected.json/")

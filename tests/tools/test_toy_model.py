@@ -182,6 +182,7 @@ def test_the_share_of_attention_inside_parts() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_all_stages_make_a_model_that_loads(tmp_path: Path) -> None:
     recipe = Recipe(scenes=64, vae_steps=2, unet_steps=2, final_steps=2, again_steps=2, bottom=160)
     stages: dict[str, int] = {}
