@@ -1,12 +1,15 @@
 """Servers in a thread of the tests, on free ports of this machine."""
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from deadline import DEADLINE
 from semcorr.app.server.address import Address
 
 
@@ -43,5 +46,6 @@ def _running(run: Callable[[], None], stop: Callable[[], None]) -> Iterator[None
         yield
     finally:
         stop()
-        thread.join(60)
-        assert not thread.is_alive()
+        thread.join(DEADLINE)
+        frame = sys._current_frames().get(thread.ident or 0)
+        assert not thread.is_alive(), "".join(traceback.format_stack(frame))
