@@ -53,7 +53,9 @@ def test_cancelling_stops_what_runs_and_what_waits_and_frees_the_queue() -> None
     second.cancel()
     assert second.wait(0)
     first.cancel()
+    done = first.status().done
     assert first.wait(DEADLINE)
+    assert first.status().done <= done + 1  # promptly: at its next step
     assert third.wait(DEADLINE)
     assert [job.status().state for job in (first, second, third)] == ["cancelled", "cancelled", "done"]
     queue.close()
