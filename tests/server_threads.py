@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import IO, Any
 
 from deadline import DEADLINE
 from semcorr.app.server.address import Address
@@ -49,3 +49,9 @@ def _running(run: Callable[[], None], stop: Callable[[], None]) -> Iterator[None
         thread.join(DEADLINE)
         frame = sys._current_frames().get(thread.ident or 0)
         assert not thread.is_alive(), "".join(traceback.format_stack(frame))
+
+
+def relay(output: IO[str]) -> None:
+    """Print what a server's process prints from now on, beside a test that fails: a full pipe would stop it."""
+    assert sys.__stderr__ is not None
+    threading.Thread(target=sys.__stderr__.writelines, args=(output,), daemon=True).start()

@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Route
+    from playwright.sync_api import APIResponse, BrowserContext, Route
     from playwright.sync_api import Page as Tab
 
 ARGUMENTS = [
@@ -61,6 +61,17 @@ def hold(tab: "Tab", pattern: str | re.Pattern[str]) -> Iterator[None]:
     late = False
     for route in held:
         route.fallback()
+
+
+@contextmanager
+def hold_answer(tab: "Tab", pattern: str | re.Pattern[str]) -> Iterator[None]:
+    """Let the answer to the next request to such an address not reach the page before the block ends."""
+    held: list[tuple["Route", "APIResponse"]] = []
+    tab.route(pattern, lambda route: held.append((route, route.fetch())), times=1)
+    yield
+    assert held, f"nothing asked for {pattern}"
+    for route, answer in held:
+        route.fulfill(response=answer)
 
 
 def send(tab: "Tab", which: str, *files: Path) -> None:

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +20,7 @@ from semcorr.evaluation.runs.folder import append, open_run
 from semcorr.evaluation.runs.records import PairRecord
 from semcorr.storage.record_store import Shard, new_record_file
 from semcorr.toy.scenes import first_scenes
+from server_threads import relay
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -57,8 +57,7 @@ def serve() -> Iterator[Callable[..., Page]]:
             for line in process.stdout:
                 output += line
                 if address := re.search(r"http://localhost:\d+", line):
-                    # Keep reading: a full pipe would stop the page.
-                    threading.Thread(target=process.stdout.read, daemon=True).start()
+                    relay(process.stdout)
                     return Page(address[0].replace("localhost", "127.0.0.1"), process, works, temporary)
             raise AssertionError(f"the page did not start: {output}")
 

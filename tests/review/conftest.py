@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from app.browsing import OPTIONS, open_slowly
 from cli.conftest import START
 from review.files import Client, write_coco, write_faulty_faces
-from server_threads import serving_app
+from server_threads import relay, serving_app
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -122,7 +121,7 @@ def start() -> Iterator[Callable[..., Command]]:
             for line in process.stdout:
                 output += line
                 if address := re.search(r"http://localhost:\d+/\?key=\S+", line):
-                    threading.Thread(target=process.stdout.read, daemon=True).start()
+                    relay(process.stdout)
                     return Command(process, address[0].replace("localhost", "127.0.0.1"))
             raise AssertionError(f"the page did not start: {output}")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from app.browsing import OPTIONS, PATIENCE, hold_answer, wait_for_text
 from deadline import DEADLINE
 from semcorr.errors import ReviewError, SemcorrError
 from semcorr.keypoints import read_annotations
@@ -149,13 +150,46 @@ def test_in_the_page_with_the_files_own_method(predicted: Path, start: Callable[
     assert 0 < float(tab.input_value("#below")) <= 1
     tab.fill("#below", "1")
     tab.click("#again-start")
-    tab.wait_for_selector("#again-status >> text=/points moved by more than 1 pixel. 4 objects .* from 2 annotated/")
+    wait_for_text(tab, "points moved by more than 1 pixel. 4 objects .* from 2 annotated", "#again-status")
     tab.click("#again-undo")
-    tab.wait_for_selector("#again-status >> text=/^4 objects are as they were before/")
+    wait_for_text(tab, "^4 objects are as they were before", "#again-status")
     assert not tab.is_visible("#again-undo")
     tab.click("#again-close")
     tab.wait_for_selector("#counts >> text=/4 open · 1 accepted/")
     assert command.client.object(accepted["number"]) == accepted
+    tab.close()
+
+
+def test_a_job_is_followed_to_its_end_however_late_answers_come(
+    predicted: Path, start: Callable[..., Any], browser: "Browser"
+) -> None:
+    """Whoever opens the dialog and starts at once may get the answer to the first request last."""
+    command = start(predicted, "--images", predicted.parent / "images")
+    tab = browser.new_page(**OPTIONS)
+    tab.set_default_timeout(PATIENCE)
+    tab.goto(command.address)
+    tab.wait_for_selector(".card[aria-current]")
+    with hold_answer(tab, "**/api/again"):
+        tab.click("#again-open")
+        tab.fill("#below", "1")
+        tab.click("#again-start")
+        tab.wait_for_timeout(500)
+    tab.wait_for_selector("#again-stop")
+    with tab.expect_event("requestfailed"):  # or do not come
+        tab.route("**/api/again", lambda route: route.abort(), times=1)
+    wait_for_text(tab, "5 objects were predicted again from 1 annotated", "#again-status")
+    # The dialog can be opened again without another list.
+    tab.click("#again-close")
+    tab.keyboard.press("ArrowRight")
+    wait_for_text(tab, "^2 of 5", "#heading")
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    with tab.expect_response("**/api/again"):
+        tab.click("#again-open")
+    tab.click("#again-close")
+    tab.wait_for_timeout(500)
+    assert not [url for url in asked if "api/list" in url]
+    wait_for_text(tab, "^2 of 5", "#heading")
     tab.close()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from app.browsing import keep_screenshot
+from app.browsing import keep_screenshot, wait_for_text
 from review.person import Person
 from semcorr.cli import main
 from semcorr.keypoints import read_annotations
@@ -69,7 +69,7 @@ def test_from_five_annotated_drawings_to_corrected_ones(
     tab.click("#again-open")
     tab.fill("#below", "1")
     tab.click("#again-start")
-    tab.wait_for_selector(f"#again-status >> text=/ objects were predicted again from {5 + CORRECTED} annotated ones/")
+    wait_for_text(tab, f" objects were predicted again from {5 + CORRECTED} annotated ones", "#again-status")
     keep_screenshot(tab, "review-again")
     tab.click("#again-close")
     tab.click("#write")

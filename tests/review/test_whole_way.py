@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from app.browsing import wait_for_text
 from deadline import RUN
 from keypoints.other_python import NEEDED, PACKAGES, PYTHON, run, ultralytics_environment
 from review.person import Person
@@ -113,7 +114,8 @@ def corrected_on_the_page(
     tab.click("#again-start")
     sources = len(ANNOTATED) + SUGGESTED + CORRECTED
     said = f"{count - CORRECTED} objects were predicted again from {sources} annotated ones"
-    tab.wait_for_selector(f"#again-status >> text=/{said}/", timeout=1000 * RUN)  # each is compared with 8 views of 15
+    tab.set_default_timeout(1000 * RUN)  # each is compared with 8 views of 15
+    wait_for_text(tab, said, "#again-status")
     tab.click("#again-close")
     tab.click("#write")
     tab.wait_for_selector("#message >> text=/Written: .*predicted.corrected.json/")
