@@ -179,7 +179,7 @@ def until(tab: "Tab", script: str, argument: Any = None) -> None:
     """Wait until a script says so; the page's policy forbids Playwright's own way."""
     end = time.monotonic() + PATIENCE / 1000
     while not tab.evaluate(script, argument):
-        assert time.monotonic() < end, f"{script} did not become true; the page says: {tab.inner_text('#finder')}"
+        assert time.monotonic() < end, f"{script} did not become true; the page says: {tab.inner_text('body')}"
         tab.wait_for_timeout(50)
 
 

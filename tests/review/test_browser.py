@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.browsing import hold
+from app.browsing import hold, until
 from review.files import SIZE, write_coco
 
 if TYPE_CHECKING:
@@ -222,11 +222,11 @@ def test_a_finger_puts_a_point_and_a_swipe_scrolls(open_tab: Callable[..., "Tab"
     for kind, distance in [("touchStart", 0), *(("touchMove", 20 * step) for step in range(1, 11)), ("touchEnd", 0)]:
         fingers = [] if kind == "touchEnd" else [{"x": x, "y": y - distance}]
         devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+    until(tab, "least => scrollY > least", scrolled + 50)
     before_rest = scrolled
     while before_rest != (rest := tab.evaluate("scrollY")):  # the page rolls on for a while
         before_rest = rest
         tab.wait_for_timeout(300)
-    assert rest > scrolled + 50
     assert state(command, 0) == before
     tab.evaluate("document.getElementById('stage').scrollIntoView({block: 'center'})")
     tab.touchscreen.tap(*pixels_of(tab)(60, 50))
@@ -312,8 +312,9 @@ def test_no_object_is_decided_on_before_it_is_shown(open_tab: Callable[..., "Tab
         heading(tab, "^23 of 40")
         tab.keyboard.press("ArrowRight")
         heading(tab, "^24 of 40")
-        # and while another one is awaited, no action is for it.
+        # and while another one is awaited, which the page says, no action is for it.
         tab.keyboard.press("ArrowRight")
+        heading(tab, "^Loading 25 of 40")
         for key in ("a", "Shift+A", "1", "x"):
             tab.keyboard.press(key)
     heading(tab, "^25 of 40 .* open")

@@ -75,6 +75,7 @@ async function open(position) {
   chosen = null;
   exchanging = false;
   const first = pageOf(index) * PAGE, page = numbers.slice(first, first + PAGE);
+  if (!server.objects.has(numbers[index])) $("heading").textContent = `Loading ${index + 1} of ${numbers.length} …`;
   try {
     await server.load(page);
   } catch (error) {
