@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 
+from deadline import DEADLINE
+
 if TYPE_CHECKING:
     from playwright.sync_api import APIResponse, BrowserContext, Route
     from playwright.sync_api import Page as Tab
@@ -69,7 +71,10 @@ def hold_answer(tab: "Tab", pattern: str | re.Pattern[str]) -> Iterator[None]:
     held: list[tuple["Route", "APIResponse"]] = []
     tab.route(pattern, lambda route: held.append((route, route.fetch())), times=1)
     yield
-    assert held, f"nothing asked for {pattern}"
+    end = time.monotonic() + DEADLINE
+    while not held:
+        assert time.monotonic() < end, f"nothing asked for {pattern}, or nothing answered"
+        tab.wait_for_timeout(50)
     for route, answer in held:
         route.fulfill(response=answer)
 

@@ -177,11 +177,15 @@ def test_a_job_is_followed_to_its_end_however_late_answers_come(
     tab.wait_for_selector("#again-stop")
     with tab.expect_event("requestfailed"):  # or do not come
         tab.route("**/api/again", lambda route: route.abort(), times=1)
-    wait_for_text(tab, "5 objects were predicted again from 1 annotated", "#again-status")
-    # The dialog can be opened again without another list.
+    # Whoever works on meanwhile stays at their object.
     tab.click("#again-close")
     tab.keyboard.press("ArrowRight")
     wait_for_text(tab, "^2 of 5", "#heading")
+    shown = tab.get_attribute(".card[aria-current]", "data-number")
+    wait_for_text(tab, "5 objects were predicted again from 1 annotated", "#message")
+    assert tab.get_attribute(".card[aria-current]", "data-number") == shown
+    heading = tab.inner_text("#heading")
+    # The dialog can be opened again without another list.
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
     with tab.expect_response("**/api/again"):
@@ -189,7 +193,7 @@ def test_a_job_is_followed_to_its_end_however_late_answers_come(
     tab.click("#again-close")
     tab.wait_for_timeout(500)
     assert not [url for url in asked if "api/list" in url]
-    wait_for_text(tab, "^2 of 5", "#heading")
+    assert tab.inner_text("#heading") == heading
     tab.close()
 
 

@@ -110,7 +110,8 @@ function step(by) {
   else say(by > 0 ? "That was the last object of this list." : "This is the first object of this list.");
 }
 
-async function list() {
+// The first object of the list is opened, or this one if it is listed.
+async function list(number = null) {
   const asked = new URLSearchParams(["category", "decision", "order", "name"].map(id => [id, $(id).value]));
   try {
     const own = ++listing, answer = await server.ask(`api/list?${asked}`);
@@ -119,7 +120,7 @@ async function list() {
     showCounts(answer.counts);
     $("cards").replaceChildren();
     say("");
-    await open(0);
+    await open(Math.max(0, numbers.indexOf(number)));
   } catch (error) {
     say(error.message, true);
   }
@@ -340,7 +341,7 @@ function listen() {
     closer: actions.closer, farther: actions.farther, fit: actions.whole, before: () => step(-1), after: () => step(1),
     "page-before": () => open((pageOf(index) - 1) * PAGE), "page-after": () => open((pageOf(index) + 1) * PAGE) };
   for (const [id, action] of Object.entries(buttons)) $(id).addEventListener("click", action);
-  for (const id of ["category", "decision", "order", "name"]) $(id).addEventListener("input", list);
+  for (const id of ["category", "decision", "order", "name"]) $(id).addEventListener("input", () => list());
   $("names").addEventListener("change", () => redraw());
   $("kind").addEventListener("change", () => {
     const object = current();
@@ -354,7 +355,13 @@ function listen() {
     }
   });
   $("again-open").hidden = !about.again;
-  if (about.again) again.start(async message => { server.forget(); await list(); say(message); });
+  if (about.again) again.start(async message => {
+    // Whoever works on while it runs stays at their object.
+    const number = $("again").open ? null : numbers[index];
+    server.forget();
+    await list(number);
+    say(message);
+  });
 }
 
 async function start() {
