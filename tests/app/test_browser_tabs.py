@@ -233,6 +233,7 @@ def test_without_runs_the_page_says_what_one_is(
     tab.goto(empty.url)
     tab.wait_for_selector("body.ready")
     tab.click("#tab-inspect")
+    tab.wait_for_selector("#runs-none")
     assert "A run is a folder with what one method predicted" in tab.inner_text("#runs-none")
     assert "semcorr eval toy" in tab.inner_text("#runs-none")
     assert tab.is_disabled("#run")
