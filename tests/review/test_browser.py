@@ -158,6 +158,12 @@ def test_undo_and_redo_as_fast_as_keys_come(open_tab: Callable[..., "Tab"], comm
     tab.wait_for_selector("#redo:disabled")
     (x, y), (x2, y2) = before[0][:2], before[1][:2]
     assert state(command, 0)["points"] == [[x + 2, y, 2, "placed"], [x2, y2 + 1, 2, "placed"], before[2]]
+    # As with every change, the page says that it is saved when it is.
+    with hold(tab, "**/api/objects"):
+        tab.keyboard.press("Control+z")
+        saved(tab, "Saving")
+    saved(tab)
+    assert state(command, 0)["points"] == [[x + 2, y, 2, "placed"], *before[1:]]
 
 
 def pixels_of(tab: "Tab") -> Callable[[float, float], tuple[float, float]]:

@@ -141,8 +141,12 @@ function actTogether(changes, merge = null) {
     redraw();
   };
   saved.merge = merge;
+  save(changes, saved);
+}
+
+function save(changes, done) {
   $("saved").textContent = "Saving …";
-  server.change(changes, saved);
+  server.change(changes, done);
 }
 
 // Decide on all objects of an image, as one step; then the next object of another image.
@@ -194,7 +198,7 @@ async function restore(from, to, before, after, what) {
     redraw();
   };
   if (restored.every(one => states.same(one.state, server.objects.get(one.number).state))) finish();
-  else server.change(restored, finish);
+  else save(restored, finish);
   await server.idle();
 }
 
