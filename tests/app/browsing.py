@@ -188,6 +188,14 @@ def until(tab: "Tab", script: str, argument: Any = None) -> None:
         tab.wait_for_timeout(50)
 
 
+def still(tab: "Tab") -> None:
+    """Wait until a scroll that has begun has ended: a page rolls on for a while."""
+    before = None
+    while (now := tab.evaluate("scrollY")) != before:
+        before = now
+        tab.wait_for_timeout(300)
+
+
 def wait_for_points(tab: "Tab", count: int, stage: str = SOURCE) -> None:
     """Wait until an image shows so many points."""
     until(

@@ -13,6 +13,7 @@ from app.browsing import (
     keep_screenshot,
     load_example,
     on_screen,
+    still,
     target,
     until,
     wait_for_points,
@@ -34,14 +35,6 @@ def scrolled(tab: "Tab") -> float:
     return float(tab.evaluate("scrollY"))
 
 
-def still(tab: "Tab") -> None:
-    """Wait until a scroll has ended."""
-    before = -1.0
-    while (now := scrolled(tab)) != before:
-        before = now
-        tab.wait_for_timeout(120)
-
-
 def test_a_swipe_scrolls_two_fingers_zoom_and_a_tap_adds_a_point(open_tab: Callable[..., "Tab"]) -> None:
     tab = open_tab(**PHONE)
     load_example(tab, "animal")
@@ -53,6 +46,7 @@ def test_a_swipe_scrolls_two_fingers_zoom_and_a_tap_adds_a_point(open_tab: Calla
     until(tab, "least => scrollY > least", start + 80)
     still(tab)
     far = scrolled(tab)
+    assert far > start + 80
     fingers.move(((x, y - 150), (x + 40, y)))
     until(tab, "far => scrollY < far", far)
     still(tab)
@@ -62,6 +56,7 @@ def test_a_swipe_scrolls_two_fingers_zoom_and_a_tap_adds_a_point(open_tab: Calla
     fingers.move((at, (at[0], at[1] - 100)))
     until(tab, "least => scrollY > least", before + 40)
     still(tab)
+    assert scrolled(tab) > before + 40
     assert tab.locator(f"{SOURCE} .point").count() == 4
     assert tab.is_disabled("#undo") or tab.get_attribute("#undo", "title") == "Undo: example loaded"
     assert part(tab) == [0, 0, 256, 256]

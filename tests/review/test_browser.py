@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.browsing import hold, until
+from app.browsing import hold, still, until
 from review.files import SIZE, write_coco
 
 if TYPE_CHECKING:
@@ -229,10 +229,8 @@ def test_a_finger_puts_a_point_and_a_swipe_scrolls(open_tab: Callable[..., "Tab"
         fingers = [] if kind == "touchEnd" else [{"x": x, "y": y - distance}]
         devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
     until(tab, "least => scrollY > least", scrolled + 50)
-    before_rest = scrolled
-    while before_rest != (rest := tab.evaluate("scrollY")):  # the page rolls on for a while
-        before_rest = rest
-        tab.wait_for_timeout(300)
+    still(tab)
+    assert tab.evaluate("scrollY") > scrolled + 50
     assert state(command, 0) == before
     tab.evaluate("document.getElementById('stage').scrollIntoView({block: 'center'})")
     tab.touchscreen.tap(*pixels_of(tab)(60, 50))
@@ -327,6 +325,25 @@ def test_no_object_is_decided_on_before_it_is_shown(open_tab: Callable[..., "Tab
     counts(tab, "40 open · 0 accepted")
     tab.keyboard.press("a")
     counts(tab, "39 open · 1 accepted")
+
+
+def test_an_object_that_cannot_be_loaded_is_asked_for_again(open_tab: Callable[..., "Tab"], command: Any) -> None:
+    tab = open_tab()
+    numbers = command.client.ask("/api/list?order=doubtful")[1]["numbers"]
+    there = re.compile(rf"/api/objects\?numbers=(.*,)?{numbers[24]}(,|$)")  # the first of the second page
+    tab.route(there, lambda route: route.abort())
+    tab.reload()
+    heading(tab, "^1 of 40")
+    tab.click("#page-after")
+    heading(tab, "^Not loaded: 25 of 40")
+    tab.wait_for_selector("#message.wrong >> text=/The server does not answer/")
+    tab.keyboard.press("a")
+    tab.unroute(there)
+    tab.keyboard.press("ArrowLeft")
+    heading(tab, "^24 of 40")
+    tab.keyboard.press("ArrowRight")
+    heading(tab, "^25 of 40 .* open")
+    counts(tab, "40 open · 0 accepted")
 
 
 def test_a_whole_image_is_the_one_that_was_shown(open_tab: Callable[..., "Tab"], command: Any) -> None:

@@ -79,6 +79,7 @@ async function open(position) {
   try {
     await server.load(page);
   } catch (error) {
+    if (own === openings) $("heading").textContent = `Not loaded: ${index + 1} of ${numbers.length}`;
     say(error.message, true);
     return;
   }
@@ -144,9 +145,9 @@ function actTogether(changes, merge = null) {
   save(changes, saved);
 }
 
-function save(changes, done) {
+function save(changes, saved) {
   $("saved").textContent = "Saving …";
-  server.change(changes, done);
+  server.change(changes, saved);
 }
 
 // Decide on all objects of an image, as one step; then the next object of another image.
